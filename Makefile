@@ -1,0 +1,72 @@
+# Two commands need nothing but Python >= 3.11 (with venv) and make:
+#   make demo    the main job on the embedded node
+#   make test    the tests, against the built wheel
+# Everything else is for people who work on tdbwatch itself.
+
+PYTHON ?= python3
+VENV   := .venv
+WHEEL  := .venv-wheel
+PIP    := -m pip --disable-pip-version-check --quiet
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check setup wheel format lint types imports bench clean
+
+help: ## what there is to make
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.run ## run the main job on two embedded nodes (Ctrl-C ends it; ARGS="--seconds 15")
+	@$(VENV)/bin/tdbwatch demo $(ARGS)
+
+test: wheel ## build the wheel, install it in a venv of its own, and test that
+	$(WHEEL)/bin/pytest $(ARGS)
+
+check: format lint types imports test ## all that CI runs
+
+setup: $(VENV)/.dev ## an editable install with the developers' tools
+
+wheel: $(VENV)/.dev $(WHEEL)/.deps
+	@rm -rf dist && $(VENV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+	@$(WHEEL)/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
+
+format: $(VENV)/.dev
+	$(VENV)/bin/ruff format --check .
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check .
+
+types: $(VENV)/.dev
+	$(VENV)/bin/mypy
+
+imports: $(VENV)/.dev
+	$(VENV)/bin/lint-imports
+
+bench: $(VENV)/.bench ## ratios against python-thingsdb, measured in the same run
+	$(VENV)/bin/python -m bench $(ARGS)
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) $(WHEEL) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tdbwatch needs Python 3.11 or newer; try: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "installing tdbwatch into $(VENV) ..."
+	@$(VENV)/bin/python $(PIP) install --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "installing tdbwatch and the developers' tools into $(VENV) ..."
+	@$(VENV)/bin/python $(PIP) install --constraint constraints.txt hatchling --editable '.[dev]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: $(VENV)/.dev
+	@$(VENV)/bin/python $(PIP) install --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+$(WHEEL)/.deps: $(VENV)/.dev
+	@$(PYTHON) -m venv --clear $(WHEEL)
+	@$(VENV)/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print("\n".join(p["dependencies"] + p["optional-dependencies"]["test"]))' > $(WHEEL)/requirements.txt
+	@$(WHEEL)/bin/python $(PIP) install --constraint constraints.txt --requirement $(WHEEL)/requirements.txt
+	@touch $@

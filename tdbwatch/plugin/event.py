@@ -1,0 +1,163 @@
+"""One event, as every sink gets it, and the record that it renders to.
+
+An `Event` is immutable and shared by all sinks. What it carries is kept as MessagePack: `args`, `data` and
+`details` decode it anew at each access, so every plugin has its own copy and none can change another's.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import force_setattr
+
+from tdbwatch.plugin.ids import IdMint
+from tdbwatch.plugin.jsonable import is_plain, to_json, to_jsonable
+from tdbwatch.wire.codec import BodyError, decode_leniently, encode
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_mint: Final = IdMint()
+
+
+class Kind(StrEnum):
+    """What a record tells of. Routes match on it; without a `kind` they match events only."""
+
+    EVENT = "event"
+    GAP = "gap"
+    ROOM = "room"
+    NODE = "node"
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """What was heard in a room (kind `event`), or what tdbwatch has to say itself (`gap`, `room`, `node`).
+
+    Attributes:
+        id: UUIDv7, minted once when the event was received; the same at every attempt and after restarts.
+        kind: one of `Kind`.
+        received_us: when it was received, in microseconds since the Unix epoch.
+        scope: the collection as users write it, such as `//stuff`.
+        room: the room's name in the configuration.
+        room_id: the room's id at the server, where known.
+        event: the event's name.
+        payload: MessagePack: the array of arguments, or, of other kinds, the map of details.
+        arg_names: the names that the configuration gives to the arguments, if any.
+    """
+
+    id: str
+    kind: str
+    received_us: int
+    scope: str
+    room: str
+    room_id: int | None
+    event: str
+    payload: bytes
+    arg_names: tuple[str, ...] = ()
+    _json: bytes | None = None
+
+    @classmethod
+    def create(
+        cls,
+        room: str = "alerts",
+        event: str = "",
+        args: Sequence[Any] = (),
+        *,
+        kind: str = Kind.EVENT,
+        scope: str = "//stuff",
+        room_id: int | None = None,
+        arg_names: Sequence[str] = (),
+        details: Mapping[str, Any] | None = None,
+        received_us: int | None = None,
+    ) -> "Event":
+        """An event made by hand: for tests, and for what tdbwatch tells of itself."""
+        event_id, now_us = _mint.mint()
+        payload = encode(list(args) if kind == Kind.EVENT else dict(details or {}))
+        when = now_us if received_us is None else received_us
+        return cls(event_id, kind, when, scope, room, room_id, event, payload, tuple(arg_names))
+
+    @property
+    def time(self) -> datetime:
+        """When it was received, in UTC."""
+        return _EPOCH + timedelta(microseconds=self.received_us)
+
+    @property
+    def args(self) -> list[Any]:
+        """The event's arguments: your own copy. Empty for other kinds."""
+        decoded = self._decoded() if self.kind == Kind.EVENT else []
+        return decoded if isinstance(decoded, list) else [decoded]
+
+    @property
+    def data(self) -> dict[str, Any] | None:
+        """The arguments by the names that the configuration gives them; None when it gives none."""
+        if not self.arg_names:
+            return None
+        return dict(zip(self.arg_names, self.args, strict=False))
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What a record of another kind carries, such as a gap's `since`, `until`, `reason`, `dropped`."""
+        decoded = self._decoded() if self.kind != Kind.EVENT else {}
+        return decoded if isinstance(decoded, dict) else {}
+
+    def record(self) -> dict[str, Any]:
+        """The record: what sinks and files show, made of what JSON has (docs/records.md)."""
+        record: dict[str, Any] = {
+            "id": self.id,
+            "kind": self.kind,
+            "time": format_time(self.received_us),
+            "scope": self.scope,
+            "room": self.room,
+            "room_id": self.room_id,
+            "event": self.event,
+        }
+        if self.kind == Kind.EVENT:
+            args = self.args
+            record["args"] = args if is_plain(self.payload) else to_jsonable(args)
+            if self.arg_names:
+                record["data"] = dict(zip(self.arg_names, record["args"], strict=False))
+        else:
+            record.update(to_jsonable(self.details))
+        return record
+
+    def json(self) -> bytes:
+        """The record as one line of JSON, without a newline. Rendered once for all sinks."""
+        if self._json is None:
+            force_setattr(self, "_json", self._render())
+        return self._json  # type: ignore[return-value]
+
+    def _render(self) -> bytes:
+        record = self.record()
+        try:
+            return to_json(record)
+        except (TypeError, ValueError):  # keys that JSON cannot have, or text that is not Unicode
+            return to_json(to_jsonable(record))
+
+    def _decoded(self) -> Any:
+        try:
+            return decode_leniently(self.payload)
+        except BodyError:  # show what came rather than lose it
+            return [self.payload]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def _key(self) -> tuple[Any, ...]:
+        return (
+            self.id,
+            self.kind,
+            self.received_us,
+            self.scope,
+            self.room,
+            self.room_id,
+            self.event,
+            self.payload,
+            self.arg_names,
+        )
+
+
+def format_time(microseconds: int) -> str:
+    """RFC 3339 in UTC with microseconds, such as `2026-11-23T07:24:00.123456Z`."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,53 @@
+"""MessagePack values as JSON, without losing any: the rules of the record.
+
+bytes become `{"base64": "..."}`, NaN and infinities become the strings "NaN", "Infinity" and "-Infinity",
+integers are never rounded, keys become strings.
+"""
+
+import base64
+import math
+import re
+from typing import Any, Final
+
+import msgspec
+
+_encode: Final = msgspec.json.Encoder().encode
+_SUSPECT: Final = re.compile(
+    rb"[\xc4-\xc9\xd4-\xd8]"  # bin and ext
+    rb"|\xca[\x7f\xff][\x80-\xff]"  # float 32: NaN, infinity
+    rb"|\xcb[\x7f\xff][\xf0-\xff]"  # float 64: NaN, infinity
+)
+"""Finds, in MessagePack, every value that JSON has no word for; text may match too, at no harm."""
+
+
+def is_plain(packed: bytes) -> bool:
+    """Whether `packed` certainly holds nothing that JSON has no word for."""
+    return _SUSPECT.search(packed) is None
+
+
+def to_jsonable(value: Any) -> Any:
+    """A copy of `value` made of what JSON has: see the module's rules."""
+    if isinstance(value, dict):
+        return {_key(key): to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_jsonable(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"base64": base64.b64encode(value).decode()}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)
+
+
+def to_json(value: Any) -> bytes:
+    """The JSON text of a value that holds only what JSON has (`to_jsonable` makes it so)."""
+    return _encode(value)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bytes):
+        return base64.b64encode(key).decode()
+    return to_json(to_jsonable(key)).decode()

@@ -1,0 +1,60 @@
+"""Bodies: MessagePack to Python values and back.
+
+msgpack encodes, msgspec decodes: of msgpack, ormsgpack and msgspec the last decodes an event's body
+fastest and straight into its class (`make bench`, docs/performance.md). Both agree on every value that
+ThingsDB has, which a property test holds.
+"""
+
+from typing import Any, Final
+
+import msgpack
+import msgspec
+
+from tdbwatch.exceptions import EncodeError, ProtocolError
+
+_decode: Final = msgspec.msgpack.Decoder().decode
+
+
+class BodyError(ProtocolError):
+    """A body that is not what its frame's type says. The frame is skipped, the stream goes on."""
+
+
+BODY_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError, ValueError)
+"""All that decoding raises for a body that cannot be decoded."""
+
+
+def encode(value: Any) -> bytes:
+    """One value as MessagePack.
+
+    Raises:
+        EncodeError: ThingsDB has no such type, or an integer does not fit in 64 bits.
+    """
+    try:
+        packed: bytes = msgpack.packb(value)
+    except (TypeError, OverflowError, ValueError) as error:
+        raise EncodeError(f"ThingsDB cannot take this value: {error}") from error
+    return packed
+
+
+def decode(body: bytes) -> Any:
+    """The value of a body.
+
+    Raises:
+        BodyError: truncated, trailing bytes, text that is not UTF-8, nested too deep.
+    """
+    try:
+        return _decode(body)
+    except BODY_ERRORS as error:
+        raise BodyError(f"a body of {len(body)} bytes is not valid MessagePack: {error}") from error
+
+
+def decode_leniently(body: bytes) -> Any:
+    """As `decode`, but text that is not UTF-8 keeps its odd bytes as `\\xNN` escapes instead of failing."""
+    try:
+        return _decode(body)
+    except BODY_ERRORS:
+        pass
+    try:
+        return msgpack.unpackb(body, strict_map_key=False, unicode_errors="backslashreplace")
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise BodyError(f"a body of {len(body)} bytes is not valid MessagePack: {error}") from error
