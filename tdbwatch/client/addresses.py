@@ -1,0 +1,104 @@
+"""Where a node listens, as users write it. Pure: no name is resolved here."""
+
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+DEFAULT_PORT: Final = 9200
+DEFAULT_WEBSOCKET_PORT: Final = 9270
+
+Scheme = Literal["tcp", "unix", "ws", "wss"]
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z0-9]+\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One node's address. `path` is the socket's file (unix) or the URI's path (ws, wss)."""
+
+    scheme: Scheme
+    host: str = ""
+    port: int = DEFAULT_PORT
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.scheme == "unix":
+            return f"unix://{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.scheme == "tcp":
+            return f"{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    @property
+    def is_websocket(self) -> bool:
+        return self.scheme in {"ws", "wss"}
+
+
+def parse_address(value: str | tuple[str, int] | Address) -> Address:
+    """The address of `host`, `host:port`, `[v6]:port`, `ws://...`, `wss://...`, `unix:///path` or a pair.
+
+    Raises:
+        ValueError: with a message that says what is wrong and what to write instead.
+    """
+    if isinstance(value, Address):
+        return value
+    if isinstance(value, str):
+        return _parse_text(value.strip())
+    if isinstance(value, tuple | list) and len(value) == 2:
+        host, port = value
+        if isinstance(host, str) and ("://" in host or host.startswith("/")):
+            return _parse_text(host)  # a URI names its own port
+        if isinstance(host, str) and host:
+            return Address("tcp", host.strip("[]"), _port(port, host))
+    raise ValueError(f"{value!r} is not a node's address; write a string such as node01:9200, or (host, port)")
+
+
+def _parse_text(text: str) -> Address:
+    if not text:
+        raise ValueError("a node's address is empty; write for instance node01:9200")
+    if "://" in text:
+        return _parse_uri(text)
+    if text.startswith("/"):
+        return Address("unix", port=0, path=text)
+    if text.count(":") > 1 and not text.startswith("["):
+        raise ValueError(f"{text!r}: write an IPv6 address in brackets, such as [::1]:9200")
+    match = re.fullmatch(rf"({_HOST.pattern})(?::([^:]*))?", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a node's address; write for instance node01:9200 or ws://node01:9270")
+    port = DEFAULT_PORT if match[2] is None else _port(match[2], text)
+    return Address("tcp", match[1].strip("[]"), port)
+
+
+def _parse_uri(text: str) -> Address:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"a node's address is not a valid URI: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a node's address must hold no user or password; write them under auth")
+    if parts.scheme == "unix":
+        if parts.netloc or not parts.path:
+            raise ValueError(f"{text!r}: write a UNIX socket with three slashes, unix:///run/thingsdb/client.sock")
+        return Address("unix", port=0, path=parts.path)
+    if parts.scheme == "ws":
+        scheme: Scheme = "ws"
+    elif parts.scheme == "wss":
+        scheme = "wss"
+    else:
+        raise ValueError(f"{text!r}: the scheme is none of ws://, wss:// and unix://; TCP needs none (host:port)")
+    if not parts.hostname:
+        raise ValueError(f"{text!r} names no host")
+    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    return Address(scheme, parts.hostname, DEFAULT_WEBSOCKET_PORT if port is None else port, path)
+
+
+def _port(value: object, where: str) -> int:
+    try:
+        port = int(value) if isinstance(value, str | int) else -1
+    except ValueError:
+        port = -1
+    if not 0 < port < 65536:
+        raise ValueError(f"{where!r}: {value!r} is not a port; ports are numbers from 1 to 65535")
+    return port
