@@ -1,0 +1,57 @@
+"""The daemon's configuration: one YAML file, checked before anything starts.
+
+    document = read("prod.yaml")
+    registry = load_plugins(document.plugins().paths, ...)
+    config = document.config(registry.sink_types)
+
+Every way that a file can be wrong ends in one `ConfigError`, whose text names file, line, column, the key's
+path and a remedy. All problems that can be found at once are.
+"""
+
+from tdbwatch.daemon.config.document import Document, load, parse, read
+from tdbwatch.daemon.config.models import (
+    AuthConfig,
+    BatchConfig,
+    Config,
+    HeartbeatConfig,
+    HttpConfig,
+    LoggingConfig,
+    MatchConfig,
+    PluginsConfig,
+    RetryConfig,
+    RoomConfig,
+    RouteConfig,
+    ShutdownConfig,
+    SinkConfig,
+    SinkSettings,
+    SpoolConfig,
+    ThingsDBConfig,
+    TlsConfig,
+)
+from tdbwatch.daemon.config.problems import ConfigError, Problem
+
+__all__ = [
+    "AuthConfig",
+    "BatchConfig",
+    "Config",
+    "ConfigError",
+    "Document",
+    "HeartbeatConfig",
+    "HttpConfig",
+    "LoggingConfig",
+    "MatchConfig",
+    "PluginsConfig",
+    "Problem",
+    "RetryConfig",
+    "RoomConfig",
+    "RouteConfig",
+    "ShutdownConfig",
+    "SinkConfig",
+    "SinkSettings",
+    "SpoolConfig",
+    "ThingsDBConfig",
+    "TlsConfig",
+    "load",
+    "parse",
+    "read",
+]

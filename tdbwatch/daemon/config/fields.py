@@ -1,0 +1,135 @@
+"""Types of the configuration's values, beyond what `tdbwatch.plugin.options` has."""
+
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+
+from tdbwatch.client.addresses import Address, parse_address
+from tdbwatch.daemon.config.problems import RefusedError
+from tdbwatch.plugin import Duration
+from tdbwatch.wire.scopes import collection_of, short
+
+_SINK_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+
+def _node(value: object) -> Address:
+    if not isinstance(value, str):
+        raise RefusedError(
+            "must be a node's address", "write for instance node01, node01:9201 or wss://node01:9270"
+        )
+    return parse_address(value)
+
+
+def _scope(value: str) -> str:
+    if collection_of(value) is None:
+        raise RefusedError("this is not the scope of a collection", "rooms live in collections; write //NAME")
+    return short(value)
+
+
+def _glob(value: str) -> str:
+    if not value:
+        raise RefusedError("a glob must not be empty", 'write "*" for everything')
+    if len(value) > 500:
+        raise RefusedError("a glob of more than 500 characters", "use a list of shorter ones")
+    if "[" in _without_sets(value):
+        raise RefusedError(
+            "a [ that is never closed", "write [abc] for one of these characters, or [[] for a literal ["
+        )
+    return value
+
+
+def _without_sets(glob: str) -> str:
+    return re.sub(r"\[!?\]?[^\]]*\]", "", glob)
+
+
+def scope_glob(glob: str) -> str:
+    """A glob over scopes in the spelling that events have: `@collection:st*` becomes `//st*`."""
+    match = re.match(r"@([a-z]*):|/([a-z]*)/", glob)
+    kind = "" if match is None else match[1] or match[2] or ""
+    return glob if match is None or not "collection".startswith(kind) else "//" + glob[match.end() :]
+
+
+def compile_globs(globs: Sequence[str]) -> re.Pattern[str]:
+    """One expression that matches what any of the globs does."""
+    return re.compile("|".join(fnmatch.translate(glob) for glob in globs))
+
+
+def _listed(value: object) -> object:
+    """One value is a list of one. A tuple, since strict models take no list once Python made it."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _from_folder(value: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    if "\0" in str(value):
+        raise RefusedError("a path holds no NUL character")
+    return value if folder is None else Path(folder) / value
+
+
+def _port_and_host(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    plain = re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host)
+    if not colon or not plain or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise RefusedError("this is not host:port", 'write for instance "127.0.0.1:9280" or "[::1]:9280"')
+    return value
+
+
+def _unlimited(value: object) -> object:
+    if value is None:
+        raise RefusedError("is empty", "write a value, or unlimited")
+    return None if value == "unlimited" else value
+
+
+def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse a value that is listed twice."""
+    for value in _repeated(values):
+        raise RefusedError(f"{str(value)[:60]!r} is listed twice", "remove one")
+    return values
+
+
+def _repeated(values: Sequence[Any]) -> Iterator[Any]:
+    seen = set()
+    for value in values:
+        if value in seen:
+            yield value
+        seen.add(value)
+
+
+def check_sink_name(value: str) -> str:
+    """Refuse a name that could not stand in logs, metrics and file names."""
+    if not _SINK_NAME.fullmatch(value):
+        raise RefusedError("a sink's name may hold letters, digits, _ . and -, at most 64 of them")
+    return value
+
+
+NodeAddress = Annotated[
+    Address,
+    PlainValidator(_node),
+    WithJsonSchema({"type": "string", "examples": ["node01", "node01:9201", "wss://node01:9270"]}),
+]
+"""A node's address, as `tdbwatch.client.addresses.parse_address` reads it."""
+
+Scope = Annotated[str, AfterValidator(_scope)]
+"""A collection's scope, spelled `//name`."""
+
+Text = Annotated[str, Field(min_length=1)]
+PositiveDuration = Annotated[Duration, Field(gt=0)]
+"""Seconds, more than none."""
+
+FileName = Annotated[Path, AfterValidator(_from_folder)]
+"""A path; a relative one starts at the folder of the configuration file."""
+
+ListenAddress = Annotated[str, AfterValidator(_port_and_host)]
+Glob = Annotated[str, AfterValidator(_glob)]
+Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""A glob or a list of globs: `*`, `?`, `[abc]`, `[!abc]`; upper and lower case differ."""
+
+UnlimitedDuration = Annotated[PositiveDuration | None, BeforeValidator(_unlimited)]
+UnlimitedCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unlimited)]
+Listed = BeforeValidator(_listed)

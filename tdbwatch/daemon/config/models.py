@@ -1,0 +1,377 @@
+"""The configuration, as the rest of the daemon sees it: checked, typed and unchangeable.
+
+The keys are those of docs/configuration.md. Durations are seconds, sizes are bytes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
+
+from pydantic import ConfigDict, Field, Strict, model_validator
+
+from tdbwatch.backoff import BackoffPolicy
+from tdbwatch.daemon.config.fields import (
+    FileName,
+    Globs,
+    Listed,
+    ListenAddress,
+    NodeAddress,
+    PositiveDuration,
+    Scope,
+    Text,
+    UnlimitedCount,
+    UnlimitedDuration,
+    no_repeats,
+)
+from tdbwatch.daemon.config.problems import RefusedError
+from tdbwatch.plugin import Duration, Kind, Options, Secret, Size
+
+DEFAULT_SCOPE: Final = "//stuff"
+DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
+
+Kinds = Annotated[tuple[Kind, ...], Strict(False), Listed, Field(min_length=1)]
+SinkNames = Annotated[tuple[str, ...], Listed]
+
+
+class Section(Options):
+    """Base of the configuration's mappings."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    not_yet: ClassVar[dict[str, str]] = {}
+    """Keys that a later version will know, and what to say of them until then."""
+
+
+class AuthConfig(Section):
+    """Who we are: a token, or a user and password."""
+
+    token: Secret | None = None
+    """A token of a ThingsDB user."""
+    username: Text | None = None
+    """A ThingsDB user's name."""
+    password: Secret | None = None
+    """That user's password."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        hint = "write token (or token_file, token_credential), or username and password"
+        if self.token is not None and (self.username is not None or self.password is not None):
+            raise RefusedError("a token and a user with password exclude each other", hint)
+        if self.token is None and (self.username is None or self.password is None):
+            raise RefusedError("there is neither a token nor a user with password", hint)
+        for name, secret in (("token", self.token), ("password", self.password)):
+            if secret is not None and not secret.get_secret_value():
+                raise RefusedError(f"the {name} is empty", hint)
+        return self
+
+
+class TlsConfig(Section):
+    """TLS of `wss://` nodes. (TCP has none in ThingsDB.)"""
+
+    ca_file: FileName | None = None
+    """Certificates (PEM) that sign the nodes' ones; default: those the system trusts."""
+    cert_file: FileName | None = None
+    """Our own certificate (PEM), where a proxy asks for one."""
+    key_file: FileName | None = None
+    """The certificate's private key (PEM); default: it is in `cert_file`."""
+    verify: bool = True
+    """Whether to verify the nodes' certificates and names."""
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if self.key_file is not None and self.cert_file is None:
+            raise RefusedError("there is a key_file but no cert_file", "add cert_file")
+        if self.ca_file is not None and not self.verify:
+            raise RefusedError("ca_file is of no use with verify: false", "remove one of them")
+        return self
+
+
+class HeartbeatConfig(Section):
+    """How a silent connection is found out."""
+
+    interval: PositiveDuration = 5.0
+    """Seconds of silence after which the node is asked for a sign of life."""
+    timeout: PositiveDuration = 15.0
+    """Seconds of silence after which the connection counts as dead."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.timeout <= self.interval:
+            raise RefusedError(
+                "the timeout must be longer than the interval", "for instance interval: 5s, timeout: 15s"
+            )
+        return self
+
+
+class ThingsDBConfig(Section):
+    """Where ThingsDB is and how to get in."""
+
+    nodes: tuple[NodeAddress, ...] = Field(min_length=1)
+    """The nodes' addresses: `host`, `host:port`, `ws://...`, `wss://...` or `unix:///path`."""
+    auth: AuthConfig
+    """Who we are."""
+    scope: Scope = DEFAULT_SCOPE
+    """The scope of rooms that name none."""
+    connections: Literal["auto"] | int = "auto"
+    """Live connections to different nodes; `auto`: 2 with two or more nodes, else 1."""
+    tls: TlsConfig | None = None
+    """TLS of `wss://` nodes."""
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
+    """How a silent connection is found out."""
+
+    @property
+    def live_connections(self) -> int:
+        """How many connections to keep, with `auto` worked out."""
+        return min(2, len(self.nodes)) if self.connections == "auto" else self.connections
+
+    @model_validator(mode="after")
+    def _sense(self) -> Self:
+        no_repeats(self.nodes)
+        if self.connections != "auto" and not 1 <= self.connections <= 16:
+            raise RefusedError("connections must be auto or a number from 1 to 16")
+        if self.tls is not None and all(node.scheme != "wss" for node in self.nodes):
+            raise RefusedError("tls is set but no node is a wss:// one", "write wss://HOST, or remove tls")
+        return self
+
+
+class RoomConfig(Section):
+    """A room to watch: by name, by id, or by code that returns its id."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: Text | None = None
+    """The room's name in its collection."""
+    id: int | None = Field(default=None, ge=0)
+    """The room's id in its collection."""
+    code: Text | None = None
+    """ThingsDB code that returns the room's id; run again at every join."""
+    scope: Scope = DEFAULT_SCOPE
+    """The collection; default: `thingsdb.scope`."""
+    alias: Text | None = Field(default=None, alias="as")
+    """The room's name in records and routes; default: its name or id. Required with `code`."""
+    args: tuple[Text, ...] = ()
+    """Names for the events' arguments, in order; records then have them by name under `data`."""
+    required: bool = False
+    """Whether tdbwatch counts as ready only while this room is joined."""
+
+    @property
+    def record_name(self) -> str:
+        """What records and routes call the room."""
+        return self.alias or self.name or str(self.id)
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        given = [key for key in ("name", "id", "code") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = f"this one has {' and '.join(given)}" if given else "this one has none"
+            raise RefusedError(f"a room needs exactly one of name, id and code; {found}")
+        if self.code is not None and self.alias is None:
+            raise RefusedError(
+                "a room found by code needs a name for its records", "add for instance `as: monitor`"
+            )
+        no_repeats(self.args)
+        return self
+
+
+class RetryConfig(Section):
+    """When to offer an event again that a sink did not take."""
+
+    initial: PositiveDuration = 1.0
+    """Seconds before the second attempt."""
+    factor: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
+    """Each wait is this many times the one before."""
+    max: PositiveDuration = 300.0
+    """The longest wait in seconds."""
+    jitter: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
+    """The share of each wait that is drawn at random."""
+    max_attempts: UnlimitedCount = 20
+    """Attempts before `on_exhausted`; None: `unlimited`."""
+    max_age: UnlimitedDuration = 86400.0
+    """Seconds since the first attempt before `on_exhausted`; None: `unlimited`."""
+
+    @property
+    def policy(self) -> BackoffPolicy:
+        """The waits between attempts."""
+        return BackoffPolicy(self.initial, self.factor, self.max, self.jitter)
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.max < self.initial:
+            raise RefusedError("the longest wait (max) is shorter than the first one (initial)", "raise max")
+        return self
+
+
+class BatchConfig(Section):
+    """How many events a sink gets at once."""
+
+    count: int = Field(default=100, ge=1, le=100_000)
+    """At most this many events."""
+    bytes: Size = Field(default=1_000_000, ge=1)
+    """At most this many bytes of payload; one event always fits."""
+    wait: Duration = 0.0
+    """Seconds to wait for more events before a batch that is not full is delivered."""
+
+
+class SinkSettings(Section):
+    """What every sink has, whatever its type. All other keys belong to the type's options."""
+
+    type: Text
+    """The sink's type; `tdbwatch plugins` lists them."""
+    retry: RetryConfig = RetryConfig()
+    """When to offer an event again."""
+    batch: BatchConfig = BatchConfig()
+    """How many events at once."""
+    timeout: PositiveDuration = 30.0
+    """Seconds for one delivery; longer counts as failed."""
+    max_in_flight: int = Field(default=1, ge=1, le=1000)
+    """Batches under way at once; order is kept within a room."""
+    on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
+    """What becomes of an event when `retry` gives up on it: set it aside, or hold everything behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkConfig:
+    """One sink. `options` is an instance of its type's options model."""
+
+    name: str
+    settings: SinkSettings
+    options: Options
+
+    @property
+    def type(self) -> str:
+        return self.settings.type
+
+    @property
+    def retry(self) -> RetryConfig:
+        return self.settings.retry
+
+    @property
+    def batch(self) -> BatchConfig:
+        return self.settings.batch
+
+    @property
+    def timeout(self) -> float:
+        return self.settings.timeout
+
+    @property
+    def max_in_flight(self) -> int:
+        return self.settings.max_in_flight
+
+    @property
+    def on_exhausted(self) -> Literal["dead_letter", "block"]:
+        return self.settings.on_exhausted
+
+
+class MatchConfig(Section):
+    """Which records a route takes: those that match every key that is given."""
+
+    room: Globs | None = None
+    """Globs over the room's name."""
+    event: Globs | None = None
+    """Globs over the event's name."""
+    scope: Globs | None = None
+    """Globs over the scope, such as `//ops*`."""
+    kind: Kinds = (Kind.EVENT,)
+    """`event`, `gap`, `room`, `node`, or a list of them."""
+
+
+class RouteConfig(Section):
+    """Sends what it matches to sinks. Routes are asked in order."""
+
+    not_yet: ClassVar[dict[str, str]] = {
+        "where": "this version cannot evaluate conditions (CEL) yet; match by room, event, scope and kind"
+    }
+
+    match: MatchConfig = MatchConfig()
+    """What the route takes; default: every event."""
+    to: SinkNames
+    """The sinks that get it. May be empty with `stop: true`: then it is dropped."""
+    stop: bool = False
+    """Whether later routes are not asked about what this one matched."""
+
+    @model_validator(mode="after")
+    def _purpose(self) -> Self:
+        if not self.to and not self.stop:
+            raise RefusedError(
+                "a route to no sink does nothing", "name sinks, or add `stop: true` to drop what it matches"
+            )
+        no_repeats(self.to)
+        return self
+
+
+class SpoolConfig(Section):
+    """The log on disk between rooms and sinks."""
+
+    path: FileName = DEFAULT_SPOOL
+    """The spool's file; default: `spool.db` in systemd's state directory, else in /var/lib/tdbwatch."""
+    max_size: Size = Field(default=1024**3, ge=1024**2)
+    """Its largest size in bytes."""
+    max_age: PositiveDuration = 7 * 86400.0
+    """Seconds after which an event that no sink took is dropped."""
+    when_full: Literal["drop_oldest", "drop_newest"] = "drop_oldest"
+    """What to drop, and count in a gap record, when it is full."""
+
+
+class HttpConfig(Section):
+    """The status page, metrics and health checks."""
+
+    listen: ListenAddress
+    """Where to listen: `host:port`. Port 0 takes any free one."""
+
+    @property
+    def host(self) -> str:
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.listen.rpartition(":")[2])
+
+
+class LoggingConfig(Section):
+    """The daemon's own log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important messages to show."""
+    format: Literal["auto", "console", "journal", "json"] = "auto"
+    """`auto`: console on a terminal, journal under systemd, json otherwise."""
+
+
+class PluginsConfig(Section):
+    """Where plugins come from."""
+
+    paths: tuple[FileName, ...] = ()
+    """Folders whose Python files are plugins."""
+    disable: tuple[Text, ...] = ()
+    """Names of plugins not to load."""
+
+
+class ShutdownConfig(Section):
+    """How to stop."""
+
+    grace: Duration = 10.0
+    """Seconds for sinks to finish; what is left stays in the spool."""
+
+
+class Sections(Section):
+    """The whole configuration but its sinks, whose keys depend on their types."""
+
+    thingsdb: ThingsDBConfig
+    rooms: tuple[RoomConfig, ...] = Field(min_length=1)
+    routes: tuple[RouteConfig, ...] = ()
+    spool: SpoolConfig = SpoolConfig()
+    http: HttpConfig | None = None
+    logging: LoggingConfig = LoggingConfig()
+    plugins: PluginsConfig = PluginsConfig()
+    shutdown: ShutdownConfig = ShutdownConfig()
+
+
+class Config(Sections):
+    """A configuration that can be run. Made by `tdbwatch.daemon.config.load`."""
+
+    sinks: tuple[SinkConfig, ...]
+
+    @classmethod
+    def combine(cls, sections: Sections, sinks: tuple[SinkConfig, ...]) -> "Config":
+        """One configuration of parts that are checked already."""
+        parts: dict[str, Any] = {name: getattr(sections, name) for name in Sections.model_fields}
+        return cls.model_construct(**parts, sinks=sinks)

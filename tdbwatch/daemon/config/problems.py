@@ -1,0 +1,90 @@
+"""What is wrong with a configuration: where it is, what it is, and what to do about it.
+
+Nothing here ever shows a value that came from the environment or from a secret's file.
+"""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+Path = tuple[str | int, ...]
+"""Where a value is in the configuration: keys of mappings and positions in lists."""
+
+_SHOWN: Final = 25
+_PLAIN_KEY: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_LONGEST_KEY: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One complaint. `line` and `column` count from 1; they are 0 where the file as a whole is meant."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        subject = f"{self.path}: " if self.path else ""
+        remedy = "".join(f"\n    {line}" for line in self.hint.splitlines())
+        return f"{place}: {subject}{self.message}{remedy}"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` holds all that was found; `str()` shows them."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        ordered = sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+        self.problems: tuple[Problem, ...] = tuple(ordered)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        blocks = [str(problem) for problem in self.problems[:_SHOWN]]
+        if len(self.problems) > _SHOWN:
+            blocks.append(f"... and {len(self.problems) - _SHOWN} more")
+        return "\n".join(blocks)
+
+
+class RefusedError(ValueError):
+    """Raised by validators: a message that holds nothing secret, and its remedy.
+
+    Texts of other errors are not shown where a value may be a secret.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def show_path(path: Path) -> str:
+    """The path as users read it, such as `rooms[2].scope`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{show_key(part)}" if text else show_key(part)
+    return text
+
+
+def show_key(key: object) -> str:
+    """A key or a name, quoted where it is not a plain word, cut where it is long."""
+    text = str(key)
+    if len(text) > _LONGEST_KEY:
+        text = text[:_LONGEST_KEY] + "..."
+    return text if text and _PLAIN_KEY.issuperset(text) else ascii(text)
+
+
+def suggestion(word: str, known: Iterable[str], what: str) -> str:
+    """A remedy for a word that is not known: the nearest one, and the list of all."""
+    names = sorted(known)
+    if not names:
+        return ""
+    listed = f"{what}: {', '.join(show_key(name) for name in names)}"
+    near = difflib.get_close_matches(word[:_LONGEST_KEY], names, n=1, cutoff=0.6)
+    return f"did you mean {show_key(near[0])}? {listed}" if near else listed

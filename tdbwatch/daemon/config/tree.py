@@ -1,0 +1,86 @@
+"""A parsed configuration: plain data, and where each value stands in the file."""
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from tdbwatch.daemon.config.problems import Path, Problem, show_path
+
+Place = tuple[int, int]
+"""Line and column, both from 1."""
+
+
+@dataclass(slots=True)
+class Tree:
+    """Data made of dict, list, str, int, float, bool and None, with what is known about each path.
+
+    Attributes:
+        file: the file's name, as the user wrote it.
+        data: the root of the data.
+        values: where each value begins.
+        keys: where the key of each value of a mapping begins.
+        plain: strings that stand in the file without quotes.
+        origins: values that are not in the file itself but came from elsewhere, and from where. They may
+            be secrets, so no message shows them.
+        broken: values that have been complained about; no further complaint about them helps.
+        problems: what was found so far.
+    """
+
+    file: str
+    data: Any = None
+    values: dict[Path, Place] = field(default_factory=dict)
+    keys: dict[Path, Place] = field(default_factory=dict)
+    plain: set[Path] = field(default_factory=set)
+    origins: dict[Path, str] = field(default_factory=dict)
+    broken: set[Path] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def copy(self) -> "Tree":
+        """A tree that can be changed without changing this one."""
+        return copy.deepcopy(self)
+
+    def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        """Note a problem, at the place of the value, or of its key. Once for each path."""
+        if path in self.broken:
+            return
+        self.broken.add(path)
+        line, column = self.place(path, at_key=at_key)
+        self.problems.append(Problem(self.file, line, column, show_path(path), message, hint))
+
+    def place(self, path: Path, *, at_key: bool = False) -> Place:
+        """Where to point for `path`; for what is not in the file, the nearest thing around it."""
+        first, second = (self.keys, self.values) if at_key else (self.values, self.keys)
+        found = first.get(path) or second.get(path)
+        if found is not None:
+            return found
+        return self.place(path[:-1], at_key=True) if path else (1, 1)
+
+    def get(self, path: Path) -> Any:
+        """The value at `path`; None where there is none."""
+        value = self.data
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+    def put(self, path: Path, value: Any) -> None:
+        """Replace the value at `path`, or add it to the mapping around it."""
+        if path:
+            self.get(path[:-1])[path[-1]] = value
+        else:
+            self.data = value
+
+    def is_tainted(self, path: Path) -> bool:
+        """Whether the value at `path`, a part of it, or what it is a part of, came from elsewhere."""
+        return any(_related(path, other) for other in self.origins)
+
+    def is_broken(self, path: Path) -> bool:
+        """Whether the value at `path`, or what it is a part of, has been complained about."""
+        return any(path[:length] in self.broken for length in range(len(path) + 1))
+
+
+def _related(one: Path, other: Path) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
