@@ -1,0 +1,1 @@
+"""The daemon: rooms in, records out, and everything durable in between."""

@@ -1,0 +1,145 @@
+"""What the daemon asks of a spool, whatever engine is behind it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+from tdbwatch.plugin.event import Event
+
+WhenFull = Literal["drop_oldest", "drop_newest"]
+"""What a full spool gives up: the oldest undelivered entries, or what comes in."""
+
+
+class SpoolError(Exception):
+    """The spool cannot be used; the text says why and what to do."""
+
+
+class Entry(NamedTuple):
+    """One event in the log.
+
+    Attributes:
+        seq: its place: growing, never used twice, not necessarily without gaps.
+        event: what was appended, with the same id after every restart.
+        target: the only sink that gets it (a replay or a requeue); None: every sink.
+    """
+
+    seq: int
+    event: Event
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that a sink will not get any more, and why. Times in microseconds since the Unix epoch."""
+
+    sink: str
+    entry: Entry
+    reason: str
+    attempts: int
+    first_error: str
+    last_error: str
+    first_us: int
+    dead_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of a sink with some entries, and what it said.
+
+    Attributes:
+        seqs: the entries that this outcome holds for.
+        number: 1 for the first attempt.
+        started_us: in microseconds since the Unix epoch.
+        outcome: `delivered`, `retry`, `rejected` or `error`.
+        detail: the sink's answer or the error, shortened.
+    """
+
+    sink: str
+    seqs: tuple[int, ...]
+    number: int
+    started_us: int
+    duration_us: int
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropReport:
+    """Undelivered events that were given up, so that a gap record can tell of them.
+
+    Attributes:
+        reason: `max_size`, `max_age`, `memory` (the disk did not take them) or `damaged`.
+        count: how many in all.
+        since_us: when the first of them was received, in microseconds since the Unix epoch.
+        until_us: when the last of them was received.
+        rooms: how many, by (scope, room).
+    """
+
+    reason: str
+    count: int
+    since_us: int
+    until_us: int
+    rooms: Mapping[tuple[str, str], int]
+
+
+@dataclass(frozen=True, slots=True)
+class DamageReport:
+    """The spool's file was damaged, moved aside, and a new one begun.
+
+    Attributes:
+        moved_to: where the damaged file is now.
+        error: what SQLite said of it.
+        rescued: entries that were in memory, or still readable, and are in the new file.
+    """
+
+    path: Path
+    moved_to: Path
+    error: str
+    rescued: int
+
+
+class Spool(Protocol):
+    """One append-only log with a cursor per sink. All methods belong to the event loop's thread."""
+
+    async def open(self) -> None:
+        """Get ready.
+
+        Raises:
+            SpoolError: another process uses it, a newer version wrote it, or its place cannot be written.
+        """
+
+    async def close(self) -> None:
+        """Make everything durable and let go of the file. More than once does no harm."""
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Take these events, in order. Never blocks and never raises for trouble with the disk."""
+
+    async def flush(self) -> None:
+        """Return when all that was appended and advanced so far is durable."""
+
+    @property
+    def last_seq(self) -> int:
+        """The newest durable entry; 0 when there never was one."""
+
+    async def read(self, after: int, limit: int, max_bytes: int) -> list[Entry]:
+        """Durable entries after `after`, in order: at most `limit` and about `max_bytes`, at least one."""
+
+    async def wait_after(self, seq: int) -> None:
+        """Return when `last_seq` is greater than `seq`."""
+
+    def cursor(self, sink: str) -> int:
+        """The entries up to this one are finished for `sink`.
+
+        A sink that is asked for the first time starts at the end of the log; at the beginning when the
+        log is new. Asking also says that the sink exists: what it has not got counts as undelivered.
+        """
+
+    def advance(self, sink: str, seq: int) -> None:
+        """Move the cursor of `sink` to `seq`; durable with one of the next commits."""
+
+    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep these; durable on return."""
+
+    def note(self, attempt: Attempt) -> None:
+        """Keep this attempt for those who ask what became of an event; written with a later commit."""

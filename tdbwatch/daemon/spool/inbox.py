@@ -1,0 +1,154 @@
+"""Where the event loop leaves what is to be written, and the writer's thread picks it up in groups."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, WhenFull
+from tdbwatch.daemon.spool.window import weight
+from tdbwatch.plugin.event import Event
+
+MAX_GROUP = 50_000
+"""Events in one commit: bounds the memory of a commit and the time until couriers see its first event."""
+_MAX_ATTEMPTS = 20_000
+
+
+@dataclass(slots=True)
+class Group:
+    """What one commit makes durable."""
+
+    events: list[Event] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
+    cursors: dict[str, int] = field(default_factory=dict)
+    letters: list[DeadLetter] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+
+    @property
+    def urgent(self) -> bool:
+        return bool(self.waiters)
+
+    @property
+    def empty(self) -> bool:
+        return not (self.events or self.cursors or self.letters or self.attempts)
+
+
+class Inbox:
+    """Filled by the event loop, emptied by the writer's thread; bounded in memory.
+
+    Args:
+        max_bytes: of events that wait for a commit; beyond it `when_full` decides which are given up.
+        linger: seconds to wait for company before events are committed.
+        idle_linger: the same when there are only cursors and attempts to write: nobody waits for them.
+    """
+
+    def __init__(self, max_bytes: int, when_full: WhenFull, linger: float, idle_linger: float) -> None:
+        self._max_bytes = max_bytes
+        self._when_full = when_full
+        self._linger = linger
+        self._idle_linger = idle_linger
+        self._changed = threading.Condition()
+        self._group = Group()
+        self._bytes = 0
+        self._closed = False
+
+    @property
+    def held(self) -> int:
+        """Events that wait for a commit."""
+        return len(self._group.events)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def put(self, events: Sequence[Event]) -> list[Event]:
+        """Take events; return those that were given up because too many wait."""
+        weights = [weight(event) for event in events]
+        with self._changed:
+            group = self._group
+            first = not group.events
+            group.events.extend(events)
+            group.weights.extend(weights)
+            self._bytes += sum(weights)
+            dropped = self._shrink() if self._bytes > self._max_bytes else []
+            if first:
+                self._changed.notify()
+        return dropped
+
+    def put_cursor(self, sink: str, seq: int) -> None:
+        with self._changed:
+            self._group.cursors[sink] = seq
+            self._changed.notify()
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        with self._changed:
+            if len(self._group.attempts) < _MAX_ATTEMPTS:  # history, not a promise: it may have holes
+                self._group.attempts.append(attempt)
+                self._changed.notify()
+
+    def put_letters(self, letters: Sequence[DeadLetter], waiter: "asyncio.Future[None]") -> None:
+        """Take these letters, or none for a flush; `waiter` is for the commit that has them."""
+        with self._changed:
+            self._group.letters.extend(letters)
+            self._group.waiters.append(waiter)
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def take(self, timeout: float) -> Group | None:
+        """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""
+        with self._changed:
+            self._changed.wait_for(self._anything, timeout)
+            if self._closed and not self._anything_to_write():
+                return None
+            self._wait_for_company()
+            return self._cut()
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not when closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, seconds)
+
+    def _anything(self) -> bool:
+        return self._closed or self._anything_to_write()
+
+    def _anything_to_write(self) -> bool:
+        return self._group.urgent or not self._group.empty
+
+    def _wait_for_company(self) -> None:
+        started = time.monotonic()
+        while not (self._closed or self._group.urgent or len(self._group.events) >= MAX_GROUP):
+            linger = self._linger if self._group.events else self._idle_linger
+            rest = started + linger - time.monotonic()
+            if rest <= 0 or self._group.empty:
+                return
+            self._changed.wait(rest)
+
+    def _cut(self) -> Group:
+        group, self._group = self._group, Group()
+        surplus = len(group.events) - MAX_GROUP
+        if surplus > 0:  # what waits for all of it to be durable goes with the rest
+            rest = self._group
+            rest.events, group.events = group.events[MAX_GROUP:], group.events[:MAX_GROUP]
+            rest.weights, group.weights = group.weights[MAX_GROUP:], group.weights[:MAX_GROUP]
+            rest.waiters, group.waiters = group.waiters, []
+        self._bytes = sum(self._group.weights)
+        return group
+
+    def _shrink(self) -> list[Event]:
+        group = self._group
+        surplus, count = self._bytes - self._max_bytes, 0
+        weights = group.weights if self._when_full == "drop_oldest" else group.weights[::-1]
+        while surplus > 0:
+            surplus -= weights[count]
+            count += 1
+        self._bytes = self._max_bytes + surplus
+        cut = slice(0, count) if self._when_full == "drop_oldest" else slice(len(weights) - count, None)
+        dropped = group.events[cut]
+        del group.events[cut], group.weights[cut]
+        return dropped

@@ -1,0 +1,143 @@
+"""Entries as rows and back, and the streams that rows refer to."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
+from tdbwatch.plugin.event import Event
+from tdbwatch.wire.codec import decode, encode
+
+INSERT_EVENT: Final = (
+    "INSERT INTO events(seq, id, stream, received_us, event, payload) VALUES (?, ?, ?, ?, ?, ?)"
+)
+INSERT_LETTER: Final = (
+    "INSERT INTO dead_letters(sink, seq, id, stream, received_us, event, payload, reason, attempts,"
+    " first_error, last_error, first_us, dead_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT_EVENTS: Final = (
+    "SELECT seq, id, stream, received_us, event, payload FROM events"
+    " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+)
+
+Key = tuple[str, str, str, int | None, tuple[str, ...], str | None]
+"""kind, scope, room, room id, names of arguments, target: what events of one stream have in common."""
+
+
+class Streams:
+    """The streams' numbers, as far as this connection has seen them."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._numbers: dict[Key, int] = {}
+        self._keys: dict[int, Key] = {}
+        self._unsure: list[Key] = []
+        self._load()
+
+    def number(self, event: Event, target: str | None = None) -> int:
+        """The stream of this event; written if it is new. Only within a transaction."""
+        key = (event.kind, event.scope, event.room, event.room_id, event.arg_names, target)
+        found = self._numbers.get(key)
+        return self._add(key) if found is None else found
+
+    def key(self, number: int) -> Key:
+        """What the stream of this number stands for."""
+        if number not in self._keys:
+            self._load()
+        return self._keys[number]
+
+    def settle(self, *, committed: bool) -> None:
+        """The transaction is over: forget the streams that it did not keep."""
+        if not committed:
+            for key in self._unsure:
+                del self._keys[self._numbers.pop(key)]
+        self._unsure.clear()
+
+    def _add(self, key: Key) -> int:
+        kind, scope, room, room_id, names, target = key
+        row = (kind, scope, room, room_id, json.dumps(names), target)
+        done = self._connection.execute(
+            "INSERT INTO streams(kind, scope, room, room_id, arg_names, target) VALUES (?, ?, ?, ?, ?, ?)",
+            row,
+        )
+        assert done.lastrowid is not None
+        self._numbers[key], self._keys[done.lastrowid] = done.lastrowid, key
+        self._unsure.append(key)
+        return done.lastrowid
+
+    def _load(self) -> None:
+        rows = self._connection.execute(
+            "SELECT id, kind, scope, room, room_id, arg_names, target FROM streams"
+        )
+        for number, kind, scope, room, room_id, names, target in rows:
+            key = (kind, scope, room, room_id, tuple(json.loads(names)), target)
+            self._numbers[key], self._keys[number] = number, key
+
+
+def event_rows(entries: Iterable[Entry], streams: Streams) -> list[tuple[Any, ...]]:
+    """The rows of table `events`."""
+    number = streams.number
+    return [
+        (seq, event.id, number(event, target), event.received_us, event.event, event.payload)
+        for seq, event, target in entries
+    ]
+
+
+def entry_of(row: Sequence[Any], streams: Streams) -> Entry:
+    """The entry of a row of `SELECT_EVENTS`."""
+    seq, event_id, stream, received_us, name, payload = row
+    kind, scope, room, room_id, names, target = streams.key(stream)
+    event = Event(event_id, kind, received_us, scope, room, room_id, name, payload, names)
+    return Entry(seq, event, target)
+
+
+def letter_rows(letters: Iterable[DeadLetter], streams: Streams) -> list[tuple[Any, ...]]:
+    """The rows of table `dead_letters`."""
+    return [_letter_row(letter, streams.number(letter.entry.event)) for letter in letters]
+
+
+def _letter_row(letter: DeadLetter, stream: int) -> tuple[Any, ...]:
+    seq, event, _ = letter.entry
+    what = (letter.sink, seq, event.id, stream, event.received_us, event.event, event.payload)
+    why = (letter.reason, letter.attempts, letter.first_error, letter.last_error)
+    return (*what, *why, letter.first_us, letter.dead_us)
+
+
+def attempt_rows(attempts: Iterable[Attempt]) -> list[tuple[Any, ...]]:
+    """The rows of table `attempts`."""
+    return [
+        (
+            attempt.seqs[0],
+            attempt.seqs[-1],
+            encode(_ranges(attempt.seqs)),
+            attempt.sink,
+            attempt.number,
+            attempt.started_us,
+            attempt.duration_us,
+            attempt.outcome,
+            attempt.detail,
+        )
+        for attempt in attempts
+    ]
+
+
+def attempt_of(row: Sequence[Any]) -> Attempt:
+    """The attempt of a row of table `attempts`."""
+    _, _, packed, sink, number, started_us, duration_us, outcome, detail = row
+    seqs = tuple(seq for first, last in decode(packed) for seq in range(first, last + 1))
+    return Attempt(sink, seqs, number, started_us, duration_us, outcome, detail)
+
+
+def _ranges(seqs: Sequence[int]) -> list[list[int]]:
+    """Runs of neighbours as [first, last]: most batches are one run."""
+    if seqs[-1] - seqs[0] == len(seqs) - 1:
+        return [[seqs[0], seqs[-1]]]
+    ranges: list[list[int]] = []
+    for seq in seqs:
+        if ranges and seq == ranges[-1][1] + 1:
+            ranges[-1][1] = seq
+        else:
+            ranges.append([seq, seq])
+    return ranges

@@ -1,0 +1,92 @@
+"""The spool's tables, and what is checked before a file is trusted."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from tdbwatch.daemon.spool.api import SpoolError
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x7464_6277  # "tdbw": tells a spool from any other SQLite file
+_BUSY_TIMEOUT: Final = 5.0
+
+# What events of one room have in common is kept once, in `streams`: half the work for each event.
+_TABLES: Final = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE streams(
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, scope TEXT NOT NULL, room TEXT NOT NULL, room_id INTEGER,
+    arg_names TEXT NOT NULL, target TEXT);
+CREATE TABLE events(
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL, stream INTEGER NOT NULL, received_us INTEGER NOT NULL,
+    event TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE TABLE cursors(sink TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE dead_letters(
+    number INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL,
+    stream INTEGER NOT NULL, received_us INTEGER NOT NULL, event TEXT NOT NULL, payload BLOB NOT NULL,
+    reason TEXT NOT NULL, attempts INTEGER NOT NULL, first_error TEXT NOT NULL, last_error TEXT NOT NULL,
+    first_us INTEGER NOT NULL, dead_us INTEGER NOT NULL);
+CREATE TABLE attempts(
+    first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, seqs BLOB NOT NULL, sink TEXT NOT NULL,
+    number INTEGER NOT NULL, started_us INTEGER NOT NULL, duration_us INTEGER NOT NULL,
+    outcome TEXT NOT NULL, detail TEXT NOT NULL);
+CREATE INDEX attempts_by_seq ON attempts(last_seq);
+CREATE TABLE requests(
+    number INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, id TEXT NOT NULL, stream INTEGER NOT NULL,
+    received_us INTEGER NOT NULL, event TEXT NOT NULL, payload BLOB NOT NULL);
+CREATE VIEW records AS
+    SELECT seq, events.id AS id, kind, datetime(received_us / 1000000, 'unixepoch') AS received,
+           scope, room, room_id, event, payload, target
+    FROM events JOIN streams ON streams.id = events.stream;
+"""
+
+
+def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
+    """A connection that commits when told to, and durably."""
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False, factory=factory
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> bool:
+    """Make the tables where there are none; whether there were none.
+
+    Raises:
+        SpoolError: not a spool, or one of a newer version.
+        sqlite3.DatabaseError: damaged.
+    """
+    application = _pragma(connection, "application_id")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    if application == 0 and tables == 0:
+        _create(connection)
+        return True
+    if application != APPLICATION_ID:
+        raise SpoolError(f"{path} is an SQLite file but not a spool of tdbwatch; name another path")
+    version = _pragma(connection, "user_version")
+    if version > SCHEMA_VERSION:
+        raise SpoolError(
+            f"{path} was written by a newer tdbwatch (spool format {version}, this one knows "
+            f"{SCHEMA_VERSION}); use that version, or name another path"
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    return False
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_TABLES}"
+        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something; pages that pruning has freed are used again."""
+    pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+    return pages * _pragma(connection, "page_size")

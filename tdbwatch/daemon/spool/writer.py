@@ -1,0 +1,196 @@
+"""The one owner of the spool's writing connection: a thread that commits group after group.
+
+Whatever arrives while a commit is under way goes into the next one, so the groups grow with the load. After
+each commit the event loop hears of it once. Nothing here raises into the event loop: a disk that does not
+take the group is tried again, a damaged file is moved aside and a new one begun.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.spool.api import DamageReport, Entry
+from tdbwatch.daemon.spool.damage import is_damage, move_aside, rescue
+from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.inbox import Group, Inbox
+from tdbwatch.daemon.spool.store import Connect, Limits, Store
+from tdbwatch.daemon.spool.window import Window
+
+_HOUSEKEEPING: Final = 1.0
+_RETRIES_AT_CLOSE: Final = 3
+_MAX_RESCUED: Final = 100_000
+
+
+@dataclass(slots=True)
+class News:
+    """What the event loop hears after a turn of the writer."""
+
+    entries: list[Entry] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
+    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+    forgotten: int = 0
+    drops: list[Tally] = field(default_factory=list)
+    trouble: str | None = None
+    damage: DamageReport | None = None
+    lost_letters: int = 0
+    failed: BaseException | None = None
+    ended: bool = False
+
+
+class Writer:
+    """Runs `Store` in a thread of its own.
+
+    Args:
+        tell: called in the writer's thread with `News`; hands them to the event loop.
+        floor: the newest entry that is finished for every sink, as far as sinks are known.
+        retry_interval: seconds between attempts to write to a disk that refuses.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        connect: Connect,
+        inbox: Inbox,
+        window: Window,
+        limits: Limits,
+        clock: Clock,
+        tell: Callable[[News], None],
+        floor: Callable[[], int],
+        retry_interval: float,
+    ) -> None:
+        self._path = path
+        self._connect = connect
+        self._inbox = inbox
+        self._window = window
+        self._limits = limits
+        self._clock = clock
+        self._tell = tell
+        self._floor = floor
+        self._retry_interval = retry_interval
+        self._reported: sqlite3.Error | None = None
+        self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
+
+    def open(self) -> tuple[Store, DamageReport | None]:
+        """Open the file, or begin it. In the caller's thread, before `start`.
+
+        Raises:
+            SpoolError: not a spool, or a newer version's.
+            sqlite3.Error, OSError: it cannot be opened.
+        """
+        self._make_private()
+        damage = None
+        try:
+            self._store = Store(self._path, self._connect)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            damage = self._begin_anew(error, {}, 0)
+        return self._store, damage
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def report_damage(self, error: sqlite3.Error) -> None:
+        """A reader found the file damaged; the writer deals with it in its next turn."""
+        self._reported = error
+
+    def _make_private(self) -> None:
+        """Events may be confidential: the file is its owner's alone. SQLite's side files follow it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+    def _run(self) -> None:
+        failed: BaseException | None = None
+        try:
+            while (group := self._inbox.take(_HOUSEKEEPING)) is not None:
+                self._turn(group)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the event loop must hear of it
+            failed = error
+        finally:
+            with suppress(sqlite3.Error):
+                self._store.close()
+            self._tell(News(failed=failed, ended=True))
+
+    def _turn(self, group: Group) -> None:
+        if self._reported is not None:
+            error, self._reported = self._reported, None
+            self._replace(error)
+        news = News(waiters=group.waiters)
+        if not group.empty:
+            self._admit(group, news)
+            self._write(group, news)
+        self._prune(news)
+        if news.waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
+            self._tell(news)
+
+    def _admit(self, group: Group, news: News) -> None:
+        """Under `drop_newest` a full spool takes no more events while the old ones are undelivered."""
+        if self._limits.when_full != "drop_newest" or not group.events:
+            return
+        with suppress(sqlite3.Error):
+            if self._store.full(self._limits) and self._floor() < self._store.first_seq:
+                news.drops.append(Tally("max_size").add_events(group.events))
+                group.events, group.weights = [], []
+
+    def _write(self, group: Group, news: News) -> None:
+        """Commit the group, however long the disk makes us wait."""
+        tries = 0
+        while True:
+            try:
+                news.entries, news.weights = self._store.commit(group), group.weights
+                if tries:
+                    self._tell(News(trouble=""))
+                return
+            except sqlite3.Error as error:
+                tries += 1
+                if is_damage(error):
+                    self._replace(error)
+                    continue
+                self._tell(News(trouble=str(error)))
+                if self._inbox.closed and tries > _RETRIES_AT_CLOSE:
+                    news.drops.append(Tally("memory").add_events(group.events))
+                    return
+                self._inbox.pause(self._retry_interval)
+
+    def _prune(self, news: News) -> None:
+        try:
+            tally = self._store.prune(self._limits, self._floor(), int(self._clock.time() * 1e6))
+            news.lost_letters = self._store.trim_dead_letters(self._limits) if news.waiters else 0
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self._reported = error
+            return
+        if tally is not None:
+            news.forgotten = self._store.first_seq - 1
+            if tally.count:
+                news.drops.append(tally)
+
+    def _replace(self, error: sqlite3.Error) -> None:
+        """Go on with a new file, under the same numbers and with what memory still holds."""
+        with suppress(sqlite3.Error):
+            self._store.close()
+        report = self._begin_anew(error, self._store.cursors, self._store.last_seq)
+        self._tell(News(damage=report))
+
+    def _begin_anew(self, error: sqlite3.Error, cursors: dict[str, int], last_seq: int) -> DamageReport:
+        moved_to = move_aside(self._path, self._clock.time())
+        floor = self._floor() if cursors else 0
+        readable, old_cursors = rescue(moved_to, floor, _MAX_RESCUED)
+        found = {entry.seq: entry for entry in readable}
+        found.update({entry.seq: entry for entry in self._window.snapshot() if entry.seq > floor})
+        cursors = cursors or old_cursors
+        entries = sorted(found.values())
+        last_seq = max(last_seq, entries[-1].seq if entries else 0, *cursors.values(), 0)
+        self._make_private()
+        self._store = Store(self._path, self._connect)
+        if last_seq:
+            self._store.restore(entries, cursors, last_seq)
+            self._store.fresh = False
+        return DamageReport(self._path, moved_to, str(error), len(entries))
