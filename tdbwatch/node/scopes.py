@@ -1,10 +1,11 @@
-"""Scopes: how clients may write them, and the one way in which the node writes them back."""
+"""Scopes of requests: what they address, and what is answered to those that are none."""
 
 from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tdbwatch import exceptions as errors
+from tdbwatch.wire.scopes import collection_of
 
 _SEE: Final = "see https://docs.thingsdb.io/v1/overview/scopes"
 
@@ -29,10 +30,7 @@ class Scope(NamedTuple):
 
 @lru_cache(maxsize=256)
 def parse_scope(text: str) -> Scope:
-    """The scope that `text` means.
-
-    `//stuff`, `@:stuff`, `/collection/stuff` and `@collection:stuff` are one scope; the kind may be
-    shortened to any prefix (`@c:stuff`, `@t`, `/n/0`).
+    """The scope that `text` means; the kind may be shortened to any prefix (`@c:stuff`, `@t`, `/n/0`).
 
     Raises:
         ValueError: (-60) not a scope (recording `errors`).
@@ -40,9 +38,9 @@ def parse_scope(text: str) -> Scope:
     if text[:1] not in {"@", "/"}:
         got = f"scopes must start with a `@` or `/` but got `{text}` instead"
         raise errors.ValueError(f"invalid scope; {got}; {_SEE}")
+    if (collection := collection_of(text)) is not None:
+        return Scope(ScopeKind.COLLECTION, collection)
     word, separator, name = text[1:].partition(":" if text[0] == "@" else "/")
-    if separator and name and ScopeKind.COLLECTION.value.startswith(word):
-        return Scope(ScopeKind.COLLECTION, name)
     if word and not separator and ScopeKind.THINGSDB.value.startswith(word):
         return Scope(ScopeKind.THINGSDB)
     if word and ScopeKind.NODE.value.startswith(word) and (name.isdecimal() or not separator):
