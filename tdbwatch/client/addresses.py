@@ -45,13 +45,18 @@ def parse_address(value: str | tuple[str, int] | Address) -> Address:
         return value
     if isinstance(value, str):
         return _parse_text(value.strip())
-    if isinstance(value, tuple | list) and len(value) == 2:
+    try:
         host, port = value
-        if isinstance(host, str) and ("://" in host or host.startswith("/")):
-            return _parse_text(host)  # a URI names its own port
-        if isinstance(host, str) and host:
-            return Address("tcp", host.strip("[]"), _port(port, host))
-    raise ValueError(f"{value!r} is not a node's address; write a string such as node01:9200, or (host, port)")
+        host = host.strip()
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(
+            f"{value!r} is not a node's address; write a string such as node01:9200, or (host, port)"
+        ) from None
+    if "://" in host or host.startswith("/"):
+        return _parse_text(host)  # a URI names its own port
+    if not host:
+        raise ValueError(f"{value!r} names no host; write for instance ('node01', 9200)")
+    return Address("tcp", host.strip("[]"), _port(port, host))
 
 
 def _parse_text(text: str) -> Address:
@@ -65,7 +70,9 @@ def _parse_text(text: str) -> Address:
         raise ValueError(f"{text!r}: write an IPv6 address in brackets, such as [::1]:9200")
     match = re.fullmatch(rf"({_HOST.pattern})(?::([^:]*))?", text)
     if match is None:
-        raise ValueError(f"{text!r} is not a node's address; write for instance node01:9200 or ws://node01:9270")
+        raise ValueError(
+            f"{text!r} is not a node's address; write for instance node01:9200 or ws://node01:9270"
+        )
     port = DEFAULT_PORT if match[2] is None else _port(match[2], text)
     return Address("tcp", match[1].strip("[]"), port)
 
@@ -80,14 +87,18 @@ def _parse_uri(text: str) -> Address:
         raise ValueError("a node's address must hold no user or password; write them under auth")
     if parts.scheme == "unix":
         if parts.netloc or not parts.path:
-            raise ValueError(f"{text!r}: write a UNIX socket with three slashes, unix:///run/thingsdb/client.sock")
+            raise ValueError(
+                f"{text!r}: write a UNIX socket with three slashes, unix:///run/thingsdb/client.sock"
+            )
         return Address("unix", port=0, path=parts.path)
     if parts.scheme == "ws":
         scheme: Scheme = "ws"
     elif parts.scheme == "wss":
         scheme = "wss"
     else:
-        raise ValueError(f"{text!r}: the scheme is none of ws://, wss:// and unix://; TCP needs none (host:port)")
+        raise ValueError(
+            f"{text!r}: the scheme is none of ws://, wss:// and unix://; TCP needs none (host:port)"
+        )
     if not parts.hostname:
         raise ValueError(f"{text!r} names no host")
     path = parts.path + (f"?{parts.query}" if parts.query else "")

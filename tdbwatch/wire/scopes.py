@@ -7,7 +7,9 @@ The server pushes `@collection:stuff`; clients may write `//stuff`, `@:stuff`, `
 import re
 from typing import Final
 
-_COLLECTION: Final = re.compile(r"(?:@(?P<at>[a-z]*):|/(?P<slash>[a-z]*)/)(?P<name>[A-Za-z_][0-9A-Za-z_]*|[0-9]+)")
+_COLLECTION: Final = re.compile(
+    r"(?:@(?P<at>[a-z]*):|/(?P<slash>[a-z]*)/)(?P<name>[A-Za-z_][0-9A-Za-z_]*|[0-9]+)"
+)
 _FULL: Final = "collection"
 
 

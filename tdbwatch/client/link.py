@@ -1,0 +1,256 @@
+"""One live connection to one node."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from tdbwatch.client.addresses import Address
+from tdbwatch.client.calls import Call
+from tdbwatch.client.transports import SslSetting, Wire, open_wire
+from tdbwatch.clock import Clock
+from tdbwatch.exceptions import ConnectionLostError, LocalProtocolError, NotConnectedError, from_wire
+from tdbwatch.wire import ClientSession, Emit, Kind, NodeStatus, Push, RawEmit, Response, Skipped, Unknown
+
+log = logging.getLogger("tdbwatch.client")
+
+MAX_BACKLOG: Final = 64 * 1024 * 1024
+"""Bytes written that a node may leave unread before further requests to it fail."""
+
+Deliver = Callable[[Any], None]
+RoomKey = tuple[str | None, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """How a silent node is noticed. Seconds; anything heard counts as a sign of life.
+
+    After `interval` of silence the node is pinged; after `timeout` of silence the link is given up. Nodes
+    that are away answer pings in milliseconds (measured: protocol facts), so they are never mistaken.
+    """
+
+    interval: float = 5.0
+    timeout: float = 15.0
+
+
+class LinkOwner(Protocol):
+    """Who hears what a link cannot decide itself."""
+
+    def link_lost(self, link: "Link", reason: Exception) -> None: ...
+
+    def link_leaving(self, link: "Link") -> None: ...
+
+    def push_heard(self, link: "Link", push: Push) -> None: ...
+
+    def stray_heard(self, link: "Link", emit: Emit | RawEmit) -> None: ...
+
+
+class Link:
+    """A connection: its wire, its session, its outstanding calls and the rooms it hears.
+
+    `rooms` maps (scope, id) to whoever takes that room's events; it is filled in the moment a JOIN is
+    answered, since events may follow in the same breath.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        owner: LinkOwner,
+        clock: Clock,
+        heartbeat: Heartbeat,
+        *,
+        raw_events: bool = False,
+    ) -> None:
+        self.address = address
+        self.rooms: dict[RoomKey, Deliver] = {}
+        self.leaving = False
+        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._owner = owner
+        self._clock = clock
+        self._heartbeat = heartbeat
+        self._session = ClientSession(raw_events=raw_events)
+        self._emit_type: type = RawEmit if raw_events else Emit
+        self._calls: dict[int, Call] = {}
+        self._wire: Wire | None = None
+        self._heard_at = clock.monotonic()
+        self._beat: asyncio.Task[None] | None = None
+        self._retiring = False
+
+    def __repr__(self) -> str:
+        state = "lost" if self.lost.done() else "leaving" if self.leaving else "live"
+        return f"<Link {self.address} {state}>"
+
+    @property
+    def is_live(self) -> bool:
+        return self._wire is not None and not self.lost.done()
+
+    @property
+    def outstanding(self) -> int:
+        """Calls that wait for an answer of this link."""
+        return len(self._calls)
+
+    async def open(self, ssl: SslSetting, timeout: float | None) -> None:
+        """Connect.
+
+        Raises:
+            OSError: it cannot be reached; `TimeoutError` is one.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                self._wire = await open_wire(self.address, self, ssl)
+        except TimeoutError:
+            raise TimeoutError(f"{self.address} did not answer within {timeout:g} s") from None
+        self._heard_at = self._clock.monotonic()
+        self._beat = asyncio.create_task(self._keep_alive(), name=f"tdbwatch-heartbeat {self.address}")
+        self._beat.add_done_callback(self._heart_stopped)
+
+    def call(
+        self, kind: Kind, body: Any = None, *, timeout: float | None, on_answer: Deliver | None = None
+    ) -> asyncio.Future[Any]:
+        """Ask this node, and no other. The future fails as `send` and the server's answer say."""
+        call = Call(kind, body, timeout, on_answer=on_answer)
+        try:
+            self.send(call)
+        except Exception as error:  # noqa: BLE001 - one way of failing for the caller: the future
+            call.failed(error)
+        return call.future
+
+    def send(self, call: Call) -> None:
+        """Send a call's request now.
+
+        Raises:
+            NotConnectedError: the link is not live; nothing was sent.
+            EncodeError: the body cannot be encoded; nothing was sent.
+        """
+        if self._wire is None or self.lost.done():
+            raise NotConnectedError(f"not connected to {self.address}")
+        if self._wire.backlog() > MAX_BACKLOG:
+            raise NotConnectedError(
+                f"{self.address} does not read what it is sent ({MAX_BACKLOG} bytes wait)"
+            )
+        try:
+            request_id, data = self._session.request(call.kind, call.body)
+        except LocalProtocolError as error:
+            raise NotConnectedError(f"{self.address}: {error}") from error
+        self._calls[request_id] = call
+        call.attempts += 1
+        call.holder = lambda _: self._forget(request_id)
+        self._wire.write(data)
+
+    def retire(self) -> None:
+        """Hear no more events, close once the outstanding calls are answered."""
+        self._retiring = True
+        self.rooms.clear()
+        self._close_if_done()
+
+    def abort(self, reason: Exception) -> None:
+        """Give the link up at once."""
+        if self._wire is not None:
+            self._wire.abort()
+        self._end(reason)
+
+    def close(self) -> None:
+        """Close in order: what was written is sent."""
+        if self._wire is not None:
+            self._wire.close()
+        self._end(ConnectionAbortedError("closed by this client"))
+
+    # -- Receiver ----------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self.lost.done():
+            return
+        self._heard_at = self._clock.monotonic()
+        rooms, emit_type, session = self.rooms, self._emit_type, self._session
+        for heard in session.receive(data):
+            if type(heard) is emit_type:
+                deliver = rooms.get((heard.scope, heard.id))  # type: ignore[union-attr]
+                if deliver is not None:
+                    deliver(heard)
+                elif not self._retiring:
+                    self._owner.stray_heard(self, heard)  # type: ignore[arg-type]
+            else:
+                self._other_heard(heard)
+        if session.error is not None:
+            self.abort(session.error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._end(error or ConnectionResetError("closed by the node"))
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _other_heard(self, heard: object) -> None:
+        if isinstance(heard, Response):
+            self._answer_heard(heard)
+        elif isinstance(heard, NodeStatus):
+            self._status_heard(heard)
+        elif isinstance(heard, Push):
+            self._owner.push_heard(self, heard)
+        elif isinstance(heard, Skipped | Unknown):
+            log.warning("%s: skipped a frame: %s", self.address, heard)
+
+    def _answer_heard(self, response: Response) -> None:
+        call = self._calls.pop(response.id, None)
+        if call is None:
+            return
+        if response.kind == Kind.ERROR:
+            call.failed(
+                response.value if isinstance(response.value, Exception) else from_wire(response.value)
+            )
+        elif isinstance(response.value, Exception):
+            call.failed(response.value)
+        else:
+            call.answered(response.value)
+        self._close_if_done()
+
+    def _status_heard(self, status: NodeStatus) -> None:
+        self._owner.push_heard(self, status)
+        if status.status in {"SHUTTING_DOWN", "OFFLINE"} and not self.leaving:
+            self.leaving = True
+            self._owner.link_leaving(self)
+
+    def _forget(self, request_id: int) -> None:
+        self._session.forget(request_id)
+        self._calls.pop(request_id, None)
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._retiring and not self._calls and not self.lost.done():
+            self.close()
+
+    def _end(self, reason: Exception) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        self.rooms.clear()
+        if self._beat is not None:
+            self._beat.cancel()
+        calls, self._calls = list(self._calls.values()), {}
+        for call in calls:
+            call.lost(self.address, reason)
+        self._owner.link_lost(self, reason)
+
+    async def _keep_alive(self) -> None:
+        """Ping after silence, give up after more of it. Sleeps until the next moment that matters."""
+        interval, timeout = self._heartbeat.interval, self._heartbeat.timeout
+        pinged = False
+        while True:
+            due = self._heard_at + (timeout if pinged else interval)
+            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            now = self._clock.monotonic()
+            silent = now - self._heard_at
+            if now - due > interval:  # this process slept, not the node: its bytes may be waiting to be read
+                self._heard_at, pinged = now - interval, False
+            elif silent >= timeout:
+                self.abort(ConnectionLostError(f"nothing was heard from {self.address} for {silent:.1f} s"))
+            elif silent >= interval and not pinged:
+                pinged = True
+                self.call(Kind.PING, timeout=None)
+            else:
+                pinged = pinged and silent >= interval
+
+    def _heart_stopped(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: the heartbeat failed", self.address, exc_info=error)
+            self.abort(ConnectionLostError(f"the heartbeat failed: {error}"))

@@ -1,0 +1,22 @@
+"""What a program can watch of a client, beside its rooms."""
+
+from tdbwatch.client.addresses import Address
+
+
+class Observer:
+    """Told what happens to a client's connections. Override what is of interest; nothing may block here."""
+
+    def connected(self, address: Address) -> None:
+        """A link is authenticated, and has tried to join every room once."""
+
+    def disconnected(self, address: Address, reason: str) -> None:
+        """A link ended. Another one is being made, unless the client was closed."""
+
+    def unreachable(self, address: Address, reason: str, wait: float) -> None:
+        """An attempt to connect failed; the node is not tried again for `wait` seconds."""
+
+    def node_status(self, address: Address, node_id: int, status: str) -> None:
+        """A node said how it is: `AWAY_SOON`, `AWAY`, `READY`, `SHUTTING_DOWN`, `OFFLINE`, ..."""
+
+    def warning(self, address: Address, code: int, message: str) -> None:
+        """A node sent a warning."""

@@ -1,0 +1,87 @@
+"""Which node to connect to next. Pure: it is told the time and sleeps for nobody."""
+
+import random
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from tdbwatch.backoff import Backoff, BackoffPolicy
+from tdbwatch.client.addresses import Address
+
+NODE_BACKOFF: Final = BackoffPolicy(initial=0.5, factor=2.0, maximum=30.0, jitter=0.5)
+LEAVING_FOR: Final = 30.0
+"""Seconds for which a node that announced its shutdown is asked last: it takes a while to come back."""
+STABLE_AFTER: Final = 10.0
+"""Seconds that a link must have lived before its node's failures are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A node, and how many seconds to wait before it may be tried."""
+
+    address: Address
+    wait: float
+
+
+@dataclass(slots=True)
+class _Node:
+    address: Address
+    backoff: Backoff
+    not_before: float = 0.0
+    connected_at: float = field(default=float("-inf"))
+
+
+class NodePool:
+    """The nodes and their recent fortunes: a node that failed waits, each time longer, on its own account."""
+
+    def __init__(
+        self, addresses: Iterable[Address], rng: random.Random, policy: BackoffPolicy = NODE_BACKOFF
+    ) -> None:
+        self._rng = rng
+        self._nodes = {a: _Node(a, Backoff(policy, rng)) for a in addresses}
+        if not self._nodes:
+            raise ValueError("the pool of nodes is empty; name at least one node")
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return tuple(self._nodes)
+
+    def choose(self, now: float, in_use: Collection[Address] = ()) -> Choice | None:
+        """The node to try next: at random among those that may be tried now, else the one due first.
+
+        None if all nodes are in use.
+        """
+        free = [node for node in self._nodes.values() if node.address not in in_use]
+        if not free:
+            return None
+        due = [node for node in free if node.not_before <= now]
+        if due:
+            return Choice(self._rng.choice(due).address, 0.0)
+        first = min(free, key=lambda node: node.not_before)
+        return Choice(first.address, first.not_before - now)
+
+    def failed(self, address: Address, now: float) -> float:
+        """The node could not be reached or used; returns the seconds until it may be tried again."""
+        node = self._nodes[address]
+        wait = node.backoff.next()
+        node.not_before = now + wait
+        return wait
+
+    def connected(self, address: Address, now: float) -> None:
+        """The node has a working link."""
+        self._nodes[address].connected_at = now
+
+    def lost(self, address: Address, now: float) -> None:
+        """The node's link ended. One that lived for a while may be made anew at once, others must wait."""
+        node = self._nodes[address]
+        if now - node.connected_at >= STABLE_AFTER:
+            node.backoff.reset()
+        self.failed(address, now)
+
+    def leaving(self, address: Address, now: float) -> None:
+        """The node announced its shutdown."""
+        node = self._nodes[address]
+        node.not_before = max(node.not_before, now + LEAVING_FOR * (1.0 - 0.5 * self._rng.random()))

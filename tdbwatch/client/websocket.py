@@ -1,0 +1,113 @@
+"""WebSocket: one frame per binary message, by the `websockets` library's sans-I/O protocol."""
+
+import asyncio
+import contextlib
+import ssl as ssl_module
+from typing import Final
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import WebSocketException
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.uri import parse_uri
+
+from tdbwatch.client.addresses import Address
+from tdbwatch.client.transports import Receiver, Wire, tune
+from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE
+
+_MAX_MESSAGE: Final = DEFAULT_MAX_BODY + HEADER_SIZE
+
+
+class WebSocketWire(asyncio.Protocol):
+    """Feeds the messages of a WebSocket to the receiver, as if they were pieces of one stream."""
+
+    def __init__(self, address: Address, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._protocol = ClientProtocol(parse_uri(str(address)), max_size=_MAX_MESSAGE)
+        self._transport: asyncio.Transport | None = None
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            tune(sock)
+        self._protocol.send_request(self._protocol.connect())
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Response):
+                self._handshake_done()
+            elif isinstance(event, Frame) and event.opcode in {Opcode.BINARY, Opcode.CONT}:
+                self._receiver.data_received(bytes(event.data))
+        self._flush()
+        if self._protocol.close_expected() and self._transport is not None:
+            self._transport.close()
+
+    def eof_received(self) -> bool:
+        self._protocol.receive_eof()
+        self._flush()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(exc or ConnectionResetError("closed during the WebSocket handshake"))
+        self._receiver.connection_lost(exc)
+
+    def write(self, data: bytes) -> None:
+        with contextlib.suppress(WebSocketException):  # closing already: the loss is told by connection_lost
+            self._protocol.send_binary(data)
+        self._flush()
+
+    def backlog(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def close(self) -> None:
+        with contextlib.suppress(WebSocketException):
+            self._protocol.send_close(1000)
+        self._flush()
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _handshake_done(self) -> None:
+        if self.opened.done():
+            return
+        error = self._protocol.handshake_exc
+        if error is None:
+            self.opened.set_result(None)
+        else:
+            self.opened.set_exception(ConnectionRefusedError(f"the WebSocket handshake failed: {error}"))
+
+    def _flush(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            elif self._transport.can_write_eof():
+                self._transport.write_eof()
+
+
+async def open_websocket(address: Address, receiver: Receiver, context: ssl_module.SSLContext | None) -> Wire:
+    """Connect and do the handshake; `wss` verifies certificates unless a context says otherwise.
+
+    Raises:
+        OSError: the node cannot be reached, or what listens there is no WebSocket.
+    """
+    tls = (context or ssl_module.create_default_context()) if address.scheme == "wss" else None
+    transport, wire = await asyncio.get_running_loop().create_connection(
+        lambda: WebSocketWire(address, receiver), address.host, address.port, ssl=tls
+    )
+    try:
+        await wire.opened
+    except BaseException:
+        transport.abort()
+        raise
+    return wire

@@ -1,0 +1,303 @@
+"""Rooms: where events are heard, by methods of a class.
+
+    class Chat(Room):
+        @event("message")
+        def on_message(self, text):
+            print(text)
+
+    await Chat("chat", scope="//stuff").join(client)
+
+Handlers may be plain or async. Plain ones run at once, in the event loop; async ones run one after the other
+in the room's own task, from a backlog that is bounded.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+from tdbwatch.client.rooms import RoomStatus, Subscription
+from tdbwatch.exceptions import LookupError as RoomLookupError
+from tdbwatch.exceptions import RequestTimeoutError
+
+if TYPE_CHECKING:
+    from tdbwatch.client import Client
+
+log = logging.getLogger("tdbwatch.room")
+
+_MARK: Final = "__tdbwatch_event__"
+_Handler = TypeVar("_Handler", bound=Callable[..., Any])
+
+
+def event(name: str) -> Callable[[_Handler], _Handler]:
+    """Make a method of a `Room` the handler of an event; it gets the event's arguments."""
+
+    def mark(handler: _Handler) -> _Handler:
+        setattr(handler, _MARK, name)
+        return handler
+
+    return mark
+
+
+class Room:
+    """A room to hear, and to emit to.
+
+    Args:
+        room: its id; its name (since ThingsDB 1.7.0); or code that returns its id, such as
+            `.chat.id();`, which is run again at every join.
+        scope: its collection; by default the client's default scope when it joins.
+    """
+
+    MAX_BACKLOG: ClassVar[int] = 10_000
+    """Events that may wait for async handlers; further ones are dropped, counted and logged."""
+
+    _handler_names: ClassVar[dict[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        found = {
+            getattr(member, _MARK): name
+            for name, member in inspect.getmembers(cls, inspect.isfunction)
+            if hasattr(member, _MARK)
+        }
+        cls._handler_names = found
+
+    def __init__(self, room: int | str, scope: str | None = None) -> None:
+        self._key = room.strip() if isinstance(room, str) else room
+        self._scope = scope
+        self._id: int | None = room if isinstance(room, int) else None
+        self._client: Client | None = None
+        self._subscription: Subscription | None = None
+        self._handlers = {name: self._callable(getattr(self, m)) for name, m in self._handler_names.items()}
+        self._fallback = self._callable(self.on_emit)
+        self._initialised = False
+        self._backlog: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._dropped = 0
+        self._worker: asyncio.Task[None] | None = None
+        self._first_join: asyncio.Future[None] | None = None
+        self._joining: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._key!r} scope={self._scope!r} id={self._id}>"
+
+    # -- properties --------------------------------------------------------------------------------------
+
+    @property
+    def id(self) -> int | None:
+        """The room's id, once known."""
+        return self._id
+
+    @property
+    def scope(self) -> str | None:
+        """The room's scope; None until it is joined, unless given."""
+        return self._scope
+
+    @property
+    def client(self) -> "Client | None":
+        """The client that it was joined with."""
+        return self._client
+
+    @property
+    def status(self) -> RoomStatus:
+        """Whether it is heard, and if not, why."""
+        return RoomStatus.WAITING if self._subscription is None else self._subscription.status
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait for async handlers."""
+        return len(self._backlog)
+
+    @property
+    def dropped(self) -> int:
+        """Events that were dropped because async handlers were too slow."""
+        return self._dropped
+
+    # -- to be overridden --------------------------------------------------------------------------------
+
+    def on_init(self) -> None:
+        """Called once, before the first `on_join`."""
+
+    async def on_join(self) -> None:
+        """Called when the room is joined, and again after each reconnect."""
+
+    def on_leave(self) -> None:
+        """Called when the room was left, as asked for."""
+
+    def on_delete(self) -> None:
+        """Called when the room was removed from ThingsDB, also when that is found out after a reconnect."""
+
+    def on_emit(self, event: str, *args: Any) -> Any:
+        """Called for an event without a handler of its own."""
+        log.debug("no handler for event %r of %r: %r", event, self, args)
+
+    # -- what programs call ------------------------------------------------------------------------------
+
+    async def join(self, client: "Client", wait: float | None = 60.0) -> None:
+        """Hear the room, now and after each reconnect.
+
+        Args:
+            client: a connected client.
+            wait: seconds to wait for the first `on_join` to finish; 0 or None does not wait for it.
+
+        Raises:
+            LookupError: there is no such room or collection.
+            ForbiddenError: the user may not join.
+            RequestTimeoutError: not joined within `wait` seconds; it goes on trying.
+        """
+        subscription = self._prepare(client)
+        self._first_join = asyncio.get_running_loop().create_future()
+        self._subscription = subscription
+        await client.subscribe(subscription)
+        if subscription.status in {RoomStatus.MISSING, RoomStatus.REFUSED} and self._first_join.done():
+            await client.unsubscribe(subscription)
+            self._subscription = None
+            self._first_join.result()
+        if wait:
+            await self._joined_within(wait)
+
+    async def leave(self) -> None:
+        """Hear the room no more.
+
+        Raises:
+            LookupError: the room is not joined, or does not exist any more.
+        """
+        subscription, client = self._subscription, self._client
+        if subscription is None or client is None:
+            raise RoomLookupError(f"{self!r} is not joined")
+        was_heard = bool(subscription.links)
+        known = await client.unsubscribe(subscription)
+        self._subscription = None
+        if self._worker is not None:
+            self._worker.cancel()
+        if not known or not was_heard:
+            raise RoomLookupError(f"{self!r} was not found")
+        self._guarded(self.on_leave)
+
+    def emit(self, event: str, *args: Any, peers_only: bool = False) -> asyncio.Future[None]:
+        """Emit an event to the room; `peers_only` leaves this connection out (since ThingsDB 1.8.0).
+
+        Raises:
+            RuntimeError: call `join` or `no_join` first.
+        """
+        if self._client is None or self._id is None:
+            raise RuntimeError(f"{self!r} has no client yet; call join() or no_join() first")
+        return self._client.emit(self._id, event, *args, scope=self._scope, peers_only=peers_only)
+
+    async def no_join(self, client: "Client") -> None:
+        """Find out the room's id without joining, to emit only.
+
+        Raises:
+            LookupError: there is no such room.
+        """
+        subscription = self._prepare(client)
+        if subscription.is_code:
+            room_id = await client.query(str(self._key), scope=self._scope)
+        elif isinstance(self._key, str):
+            room_id = await client.query("room(name).id();", scope=self._scope, name=self._key)
+        else:
+            room_id = await client.query("room(id).id();", scope=self._scope, id=self._key)
+        if not isinstance(room_id, int):
+            raise RoomLookupError(f"{self!r}: the code returned {room_id!r} and not a room's id")
+        self._id = room_id
+
+    # -- RoomListener ------------------------------------------------------------------------------------
+
+    def deliver(self, emit: Any) -> None:
+        """An event, from the link that heard it. Nothing that a handler raises goes further than here."""
+        handler = self._handlers.get(emit.event)
+        try:
+            if handler is not None:
+                handler(*emit.args)
+            else:
+                self._fallback(emit.event, *emit.args)
+        except Exception:
+            log.exception("the handler of event %r of %r raised", emit.event, self)
+
+    def room_joined(self, room_id: int) -> None:
+        self._id = room_id
+        if not self._initialised:
+            self._initialised = True
+            self._guarded(self.on_init)
+        task = asyncio.create_task(self._run_on_join(), name=f"tdbwatch-on-join {self._key!r:.40}")
+        self._joining.add(task)
+        task.add_done_callback(self._joining.discard)
+
+    def room_left(self) -> None:
+        pass
+
+    def room_deleted(self) -> None:
+        self._id = self._key if isinstance(self._key, int) else None
+        self._guarded(self.on_delete)
+
+    def room_unjoinable(self, error: Exception) -> None:
+        if self._first_join is not None and not self._first_join.done():
+            self._first_join.set_exception(error)
+            self._first_join.exception()
+
+    def room_unheard(self, reason: str) -> None:
+        log.info("%r is not heard for now: %s", self, reason)
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _prepare(self, client: "Client") -> Subscription:
+        if self._subscription is not None:
+            raise RuntimeError(f"{self!r} is joined already")
+        self._client = client
+        if self._scope is None:
+            self._scope = client.get_default_scope()
+        return Subscription(self._key, self._scope, self)
+
+    async def _joined_within(self, wait: float) -> None:
+        assert self._first_join is not None
+        try:
+            await asyncio.wait_for(asyncio.shield(self._first_join), wait)
+        except TimeoutError:
+            raise RequestTimeoutError(f"{self!r} was not joined within {wait:g} s") from None
+
+    async def _run_on_join(self) -> None:
+        try:
+            await self.on_join()
+        except Exception:
+            log.exception("on_join of %r raised", self)
+        finally:
+            if self._first_join is not None and not self._first_join.done():
+                self._first_join.set_result(None)
+
+    def _callable(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """A plain handler as it is; an async one as a plain one that puts it in the backlog."""
+        if not inspect.iscoroutinefunction(handler):
+            return handler
+        return lambda *args: self._enqueue(handler, args)
+
+    def _enqueue(self, handler: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if len(self._backlog) >= self.MAX_BACKLOG:
+            self._dropped += 1
+            if self._dropped & (self._dropped - 1) == 0:
+                log.error(
+                    "%r: its async handlers are too slow, %d events dropped so far", self, self._dropped
+                )
+            return
+        self._backlog.append((handler, args))
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work(), name=f"tdbwatch-room {self._key!r:.40}")
+
+    async def _work(self) -> None:
+        while self._backlog:
+            handler, args = self._backlog.popleft()
+            try:
+                await handler(*args)
+            except Exception:
+                log.exception("an async handler of %r raised", self)
+
+    def _guarded(self, hook: Callable[[], Any]) -> None:
+        try:
+            result = hook()
+            if inspect.isawaitable(result):
+                self._enqueue(lambda: result, ())
+        except Exception:
+            log.exception("%s of %r raised", getattr(hook, "__name__", "a hook"), self)
+
+
+__all__ = ["Room", "event"]
