@@ -2,6 +2,7 @@
 understand the rest."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -103,7 +104,7 @@ class Document:
             ConfigError: with the problems of this section only.
         """
         tree = self._tree.copy()
-        tree.problems = [problem for problem in tree.problems if problem.path.startswith("plugins")]
+        tree.problems = [problem for problem in tree.problems if re.match(r"plugins\b", problem.path)]
         data = tree.data.get("plugins", {})
         found: PluginsConfig | None = None
         if isinstance(data, dict):
@@ -238,15 +239,16 @@ class _Sinks:
     types: Mapping[str, SinkType]
 
     def check(self) -> Iterator[SinkConfig]:
-        sinks = self.tree.data.get("sinks", {"": None})
+        if "sinks" not in self.tree.data:
+            return
+        sinks = self.tree.data["sinks"]
         if not isinstance(sinks, dict) or not sinks:
             self.tree.complain(("sinks",), "must be a mapping of names to sinks", _REQUIRED["sinks"])
             return
         for name, data in sinks.items():
-            if name:
-                found = self._sink(name, data)
-                if found is not None:
-                    yield found
+            found = self._sink(name, data)
+            if found is not None:
+                yield found
 
     def _sink(self, name: str, data: Any) -> SinkConfig | None:
         path: Path = ("sinks", name)

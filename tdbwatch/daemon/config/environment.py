@@ -42,7 +42,8 @@ def _visit(tree: Tree, path: Path, value: Any, environ: Mapping[str, str]) -> No
 
 def _replace(tree: Tree, path: Path, text: str, environ: Mapping[str, str]) -> None:
     names = [match["name"] for match in _REFERENCE.finditer(text) if match["name"]]
-    tree.origins[path] = ", ".join(f"${{{name}}}" for name in dict.fromkeys(names)) or "the escaped text"
+    if names:
+        tree.origins[path] = "what " + ", ".join(f"${{{name}}}" for name in dict.fromkeys(names)) + " holds"
     try:
         tree.put(path, expand(text, environ))
     except RefusedError as complaint:

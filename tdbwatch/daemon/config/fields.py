@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -88,17 +88,10 @@ def _unlimited(value: object) -> object:
 
 def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Refuse a value that is listed twice."""
-    for value in _repeated(values):
-        raise RefusedError(f"{str(value)[:60]!r} is listed twice", "remove one")
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise RefusedError(f"items {values.index(value) + 1} and {index + 1} are the same", "remove one")
     return values
-
-
-def _repeated(values: Sequence[Any]) -> Iterator[Any]:
-    seen = set()
-    for value in values:
-        if value in seen:
-            yield value
-        seen.add(value)
 
 
 def check_sink_name(value: str) -> str:

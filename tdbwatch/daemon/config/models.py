@@ -137,8 +137,6 @@ class ThingsDBConfig(Section):
 class RoomConfig(Section):
     """A room to watch: by name, by id, or by code that returns its id."""
 
-    model_config = ConfigDict(populate_by_name=True)
-
     name: Text | None = None
     """The room's name in its collection."""
     id: int | None = Field(default=None, ge=0)

@@ -93,6 +93,9 @@ def resolve_secrets(tree: Tree, path: Path, model: type[BaseModel], reader: Secr
     data = tree.get(path)
     if not isinstance(data, dict):
         return
+    for name, field in model.model_fields.items():
+        if _mentions_secret(field.annotation):
+            tree.origins.setdefault((*path, field.alias or name), "this secret")
     for name in secret_fields(model):
         _resolve_field(tree, path, model, name, reader)
     for name, field in model.model_fields.items():
@@ -114,7 +117,6 @@ def _resolve_field(tree: Tree, path: Path, model: type[BaseModel], name: str, re
         hint = f"{' and '.join(given)} mean the same secret"
         tree.complain((*path, given[1]), f"only one of {', '.join(given)} may be written", hint, at_key=True)
     for key in given:
-        tree.origins.setdefault((*path, name), f"the secret that {key} names")
         if key != name:
             _read_into(tree, (*path, key), (*path, name), reader)
 
@@ -152,6 +154,10 @@ def nested_models(annotation: Any) -> Iterator[type[BaseModel]]:
         return
     for part in get_args(annotation):
         yield from nested_models(part)
+
+
+def _mentions_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_mentions_secret, get_args(annotation)))
 
 
 def _union_parts(annotation: Any) -> Iterator[Any]:

@@ -1,10 +1,14 @@
 """A parsed configuration: plain data, and where each value stands in the file."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from tdbwatch.daemon.config.problems import Path, Problem, show_path
+
+_LONGEST: Final = 400
+"""Characters of a message; some repeat what the file holds."""
 
 Place = tuple[int, int]
 """Line and column, both from 1."""
@@ -20,8 +24,8 @@ class Tree:
         values: where each value begins.
         keys: where the key of each value of a mapping begins.
         plain: strings that stand in the file without quotes.
-        origins: values that are not in the file itself but came from elsewhere, and from where. They may
-            be secrets, so no message shows them.
+        origins: values that no message may show, since they came from elsewhere or are secrets, and what
+            to call them instead.
         broken: values that have been complained about; no further complaint about them helps.
         problems: what was found so far.
     """
@@ -45,6 +49,7 @@ class Tree:
             return
         self.broken.add(path)
         line, column = self.place(path, at_key=at_key)
+        message = "".join(char if char.isprintable() else " " for char in message[:_LONGEST])
         self.problems.append(Problem(self.file, line, column, show_path(path), message, hint))
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:
@@ -74,7 +79,11 @@ class Tree:
 
     def is_tainted(self, path: Path) -> bool:
         """Whether the value at `path`, a part of it, or what it is a part of, came from elsewhere."""
-        return any(_related(path, other) for other in self.origins)
+        return any(True for _ in self.related_origins(path))
+
+    def related_origins(self, path: Path) -> Iterator[Path]:
+        """The values from elsewhere that `path` is, holds, or is a part of."""
+        return (other for other in self.origins if _related(path, other))
 
     def is_broken(self, path: Path) -> bool:
         """Whether the value at `path`, or what it is a part of, has been complained about."""

@@ -130,6 +130,8 @@ class _Translator:
             by_path.setdefault(where, []).append(detail)
         for where, details in by_path.items():
             path = (*self._base, *where)
+            if details[0]["type"] == "extra_forbidden":
+                self._tree.broken.discard(path)  # whatever is wrong with its value: there is no such key
             if not self._tree.is_broken(path):
                 self._complain(path, where, details)
 
@@ -184,11 +186,8 @@ class _Translator:
             return "write [value, ...], or one `- value` a line"
         if "string_type" in kinds and isinstance(value, int | float):
             return "put it in quotes"
-        return (
-            "remove the quotes"
-            if kinds & _SCALARS and path not in self._tree.plain and isinstance(value, str)
-            else ""
-        )
+        quoted = isinstance(value, str) and path not in self._tree.plain and path not in self._tree.origins
+        return "remove the quotes" if kinds & _SCALARS and quoted else ""
 
     def _judge(self, path: Path, detail: Any) -> tuple[str, str]:
         context = detail.get("ctx", {})
@@ -198,12 +197,37 @@ class _Translator:
             return f"must be {_LIMITS[detail['type']][0].format(**context)}", ""
         if detail["type"] in {"too_short", "string_too_short"} and context.get("min_length") == 1:
             return "must not be empty", ""
-        if self._tree.is_tainted(path):
-            origin = self._tree.origins.get(path, "the value")
-            return f"what {origin} gives is not accepted here", "it may be a secret, so it is not shown"
-        if detail["type"] in {"value_error", "assertion_error"}:
-            return str(context.get("error", "is not accepted")), ""
-        return re.sub(r"^Input should (?:be )?", "must be ", detail["msg"]), ""
+        message = (
+            str(cause) if cause is not None else re.sub(r"^Input should (be )?", r"must be ", detail["msg"])
+        )
+        if self._reveals(path, message):
+            return (
+                f"{self._tree.origins.get(path, 'a value')} is not accepted here",
+                "it is not shown: it may be a secret",
+            )
+        return message, ""
+
+    def _reveals(self, path: Path, message: str) -> bool:
+        """Whether a message that others wrote may repeat a part of a value that may be a secret."""
+        values = [
+            text for origin in self._tree.related_origins(path) for text in _texts(self._tree.get(origin))
+        ]
+        said = message.lower()
+        return any(part in said for value in values for part in _parts(value.lower()))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text within a value."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+    elif value is not None:
+        yield str(value)
+
+
+def _parts(value: str) -> Iterator[str]:
+    """Every piece of four characters of a text; all of a shorter one."""
+    return (value[start : start + 4] for start in range(max(1, len(value) - 3)) if value)
 
 
 _CHOICES: Final = frozenset({"literal_error", "enum"})

@@ -54,6 +54,8 @@ def parse_yaml(text: str, file: str) -> Tree:
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             builder.feed(event)
+            if len(builder.tree.problems) >= _MAX_PROBLEMS:
+                raise ConfigError(builder.tree.problems)
     except yaml.YAMLError as error:
         builder.stop(*_explain(error, text))
     except (ValueError, OverflowError):  # PyYAML lets chr() and int() of odd escapes and directives through
@@ -84,8 +86,7 @@ class _Builder:
         if isinstance(event, yaml.DocumentStartEvent):
             self._begin_document(event)
         elif isinstance(event, yaml.AliasEvent):
-            self._refuse(event, "an alias (*) is not allowed here", _NO_ALIAS)
-            self._scalar(None, event)
+            self._alias(event)
         elif isinstance(event, yaml.ScalarEvent):
             self._check(event)
             plain = event.style is None and event.implicit[0]
@@ -96,6 +97,14 @@ class _Builder:
             self._open([], event)
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             self.frames.pop()
+
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        message = "an alias (*) is not allowed here"
+        if self._is_key():
+            self._refuse(event, message, _NO_ALIAS)
+            self._take_key(self._stray_key(), event)
+        else:
+            self.tree.complain(self._add(None, event), message, _NO_ALIAS)
 
     def stop(self, place: Place, message: str, hint: str = "") -> None:
         problem = Problem(self.tree.file, *place, self._here(), message, hint)
@@ -190,8 +199,6 @@ class _Builder:
         where = self._here() if path is None else show_path(path)
         problem = Problem(self.tree.file, *_place(event), where, message, hint)
         self.tree.problems.append(problem)
-        if len(self.tree.problems) >= _MAX_PROBLEMS:
-            raise ConfigError(self.tree.problems)
 
     def _here(self) -> str:
         if not self.frames:

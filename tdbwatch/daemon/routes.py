@@ -1,0 +1,94 @@
+"""Which sinks get an event. Pure: events in, names of sinks out.
+
+Every courier asks for every event, so an answer is kept for each (kind, scope, room, event), as many as
+fit in a bounded memory: a daemon hears few different names, many times each.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from tdbwatch.daemon.config import RouteConfig
+from tdbwatch.daemon.config.fields import compile_globs, scope_glob
+from tdbwatch.plugin import Event, Kind
+from tdbwatch.wire.scopes import short
+
+_MEMORY: Final = 4096
+"""Answers that are kept; the one that was not asked for the longest goes first."""
+_UNROUTED: Final = frozenset({Kind.EVENT, Kind.GAP})
+"""What every sink gets when there are no routes."""
+
+
+class Router:
+    """Asks the routes in their order; one with `stop` that matches is the last to be asked.
+
+    Without routes every sink gets every event and every gap. Records of rooms and nodes go only where a
+    route asks for their kind.
+    """
+
+    def __init__(self, routes: Iterable[RouteConfig], sink_names: Collection[str]) -> None:
+        self._rules = tuple(_Rule.of(route) for route in routes)
+        self._everyone = frozenset(sink_names)
+        self._sinks = lru_cache(maxsize=_MEMORY)(self._ask)
+
+    def sinks_for(self, event: Event) -> frozenset[str]:
+        """The names of the sinks that get `event`."""
+        return self._sinks(event.kind, event.scope, event.room, event.event)
+
+    def matcher(self, sink_name: str) -> Callable[[Event], bool]:
+        """A function that tells whether the sink `sink_name` gets an event."""
+        if not self._rules:
+            wanted = _UNROUTED if sink_name in self._everyone else frozenset()
+            return lambda event: event.kind in wanted
+        sinks = self._sinks
+        return lambda event: sink_name in sinks(event.kind, event.scope, event.room, event.event)
+
+    def _ask(self, kind: str, scope: str, room: str, event: str) -> frozenset[str]:
+        if not self._rules:
+            return self._everyone if kind in _UNROUTED else frozenset()
+        found: set[str] = set()
+        for rule in self._rules:
+            if rule.matches(kind, short(scope), room, event):
+                found |= rule.to
+                if rule.stop:
+                    break
+        return frozenset(found & self._everyone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A route, ready to be asked. A pattern that is None matches everything."""
+
+    kinds: frozenset[str]
+    scope: re.Pattern[str] | None
+    room: re.Pattern[str] | None
+    event: re.Pattern[str] | None
+    to: frozenset[str]
+    stop: bool
+
+    @classmethod
+    def of(cls, route: RouteConfig) -> "_Rule":
+        match = route.match
+        scopes = None if match.scope is None else [scope_glob(glob) for glob in match.scope]
+        return cls(
+            kinds=frozenset(match.kind),
+            scope=_pattern(scopes),
+            room=_pattern(match.room),
+            event=_pattern(match.event),
+            to=frozenset(route.to),
+            stop=route.stop,
+        )
+
+    def matches(self, kind: str, scope: str, room: str, event: str) -> bool:
+        return (
+            kind in self.kinds
+            and (self.scope is None or self.scope.match(scope) is not None)
+            and (self.room is None or self.room.match(room) is not None)
+            and (self.event is None or self.event.match(event) is not None)
+        )
+
+
+def _pattern(globs: Sequence[str] | None) -> re.Pattern[str] | None:
+    return None if globs is None else compile_globs(globs)
