@@ -1,7 +1,7 @@
 """MessagePack values as JSON, without losing any: the rules of the record.
 
 bytes become `{"base64": "..."}`, NaN and infinities become the strings "NaN", "Infinity" and "-Infinity",
-integers are never rounded, keys become strings.
+integers are never rounded, keys become strings, lone surrogates become `\\uNNNN`.
 """
 
 import base64
@@ -35,7 +35,9 @@ def to_jsonable(value: Any) -> Any:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, bytes | bytearray | memoryview):
         return {"base64": base64.b64encode(value).decode()}
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if value is None or isinstance(value, int | float):
         return value
     return str(value)
 
@@ -47,7 +49,7 @@ def to_json(value: Any) -> bytes:
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return key
+        return str(to_jsonable(key))
     if isinstance(key, bytes):
         return base64.b64encode(key).decode()
     return to_json(to_jsonable(key)).decode()

@@ -71,7 +71,7 @@ class SinkType:
     @property
     def summary(self) -> str:
         """The first line of the factory's docstring."""
-        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+        return (self.factory.__doc__ or "").strip().partition("\n")[0]  # getdoc would show a base's
 
 
 _T = TypeVar("_T", bound=Callable[..., Any])
@@ -97,7 +97,8 @@ def sink(name: str, *, threaded: bool = True) -> Callable[[_T], _T]:
 
 def marked(target: object) -> SinkType | None:
     """The sink type that `@sink` put on `target`, if it did."""
-    found = getattr(target, _MARK, None)
+    # A class does not inherit its base's mark: it is a sink type of its own, or none.
+    found = vars(target).get(_MARK) if inspect.isclass(target) else getattr(target, _MARK, None)
     return found if isinstance(found, SinkType) else None
 
 

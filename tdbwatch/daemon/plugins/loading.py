@@ -1,0 +1,142 @@
+"""Loading: every plugin by itself, so that one that fails, hangs or ends the program harms no other."""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import structlog
+from pluggy import PluginValidationError
+
+from tdbwatch.daemon.plugins.guard import Call
+from tdbwatch.daemon.plugins.registry import HOOK_SECONDS, PluginInfo, PluginProblem, Registry
+from tdbwatch.daemon.plugins.sources import Candidate, Refused, find
+from tdbwatch.plugin import SinkType
+from tdbwatch.plugin.hooks import HookSpecs
+from tdbwatch.plugin.sink import marked
+
+IMPORT_SECONDS: Final = 10.0
+"""How long a plugin may take to import."""
+
+_KNOWN_HOOKS: Final = sorted(name for name in vars(HookSpecs) if not name.startswith("_"))
+_log: Final = structlog.get_logger(__name__)
+
+
+def load_plugins(
+    paths: Sequence[Path] = (),
+    disable: Collection[str] = (),
+    *,
+    import_seconds: float = IMPORT_SECONDS,
+    hook_seconds: float = HOOK_SECONDS,
+) -> Registry:
+    """Load tdbwatch's own plugins, the installed ones, and the files of the folders `paths`.
+
+    Never raises for what a plugin does: see `Registry.problems`. Blocks; a plugin that hangs takes its
+    deadline.
+
+    Args:
+        paths: folders; each `*.py` in them whose name does not begin with `_` or `.` is a plugin.
+        disable: names of plugins not to import.
+    """
+    registry = Registry(hook_seconds=hook_seconds)
+    known = set()
+    for found in find(paths):
+        known.add(found.name)
+        if isinstance(found, Refused):
+            registry.report(PluginProblem(found.name, found.where, found.reason))
+        elif found.name not in disable:
+            _load(registry, found, import_seconds)
+    for name in sorted(set(disable) - known):
+        _log.warning(f"plugins.disable names {name}, but there is no such plugin", plugin=name)
+    _report_unknown_hooks(registry)
+    return registry
+
+
+def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> None:
+    if owner := next((one for one in registry.plugins if one.name == candidate.name), None):
+        reason = f"there is already a plugin of this name ({owner.origin}); rename this one"
+        registry.report(PluginProblem(candidate.name, candidate.origin, reason))
+        return
+    try:
+        work = Call(lambda: _import(candidate), f"import of plugin {candidate.name}")
+        plugin, version, offers = work.wait(import_seconds)
+    except BaseException as error:  # noqa: BLE001 - plugins raise anything, SystemExit too
+        registry.report_error(candidate.name, "it cannot be imported", error, candidate.files)
+        return
+    offers = list(dict.fromkeys([*offers, *_hooked(registry, candidate, plugin)]))
+    sinks = tuple(offer.name for offer in offers if _accept(registry, candidate, offer))
+    registry.plugins.append(PluginInfo(candidate.name, candidate.origin, version, sinks, candidate.files))
+
+
+def _import(candidate: Candidate) -> tuple[Any, str, list[SinkType]]:
+    plugin = candidate.load()
+    return plugin, candidate.version or str(getattr(plugin, "__version__", "")), _marked_in(plugin)
+
+
+def _marked_in(plugin: Any) -> list[SinkType]:
+    """What `@sink` marks in a module, or the one thing that an entry point names."""
+    if not isinstance(plugin, ModuleType):
+        one = marked(plugin)
+        return [one] if one else []
+    own = _package_of(plugin.__name__)
+    return [
+        made
+        for target in list(vars(plugin).values())
+        if (made := marked(target)) is not None and _is_within(getattr(target, "__module__", ""), own)
+    ]
+
+
+def _package_of(module: str) -> str:
+    """What counts as the plugin's own: its whole package. tdbwatch's own share one; there, the module."""
+    package = module.partition(".")[0]
+    return module if package == "tdbwatch" else package
+
+
+def _is_within(module: str, package: str) -> bool:
+    return module == package or module.startswith(package + ".")
+
+
+def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkType]:
+    """Register the plugin's hooks and ask for its sinks."""
+    try:
+        registry.manager.register(plugin, candidate.name)
+        caller = registry.caller_for("tdbwatch_sinks", candidate.name)
+        call = Call(lambda: _collect(caller()), f"tdbwatch_sinks of plugin {candidate.name}")
+        return call.wait(registry.hook_seconds)
+    except PluginValidationError as error:
+        registry.manager.unregister(name=candidate.name)
+        registry.report_error(
+            candidate.name, "a hook does not fit, so none of its hooks is called", error, candidate.files
+        )
+    except BaseException as error:  # noqa: BLE001
+        registry.report_error(candidate.name, "tdbwatch_sinks", error, candidate.files)
+    return []
+
+
+def _collect(results: Iterable[Iterable[SinkType]]) -> list[SinkType]:
+    return [offer for result in results for offer in result]
+
+
+def _accept(registry: Registry, candidate: Candidate, offer: Any) -> bool:
+    """Take the sink type in; whether it was."""
+    if not isinstance(offer, SinkType):
+        reason = f"tdbwatch_sinks gave {type(offer).__name__}, not SinkType"
+    elif owner := registry.offer(candidate.name, offer):
+        reason = f"it offers the sink type {offer.name}, which plugin {owner} offers already; that one counts"
+    else:
+        return True
+    registry.report(PluginProblem(candidate.name, candidate.files or candidate.origin, reason))
+    return False
+
+
+def _report_unknown_hooks(registry: Registry) -> None:
+    """Hooks that tdbwatch will never call: a slip of the pen, or a newer version's."""
+    for name, caller in vars(registry.manager.hook).items():
+        if name.startswith("_") or caller.has_spec():
+            continue
+        for implementation in caller.get_hookimpls():
+            if not implementation.optionalhook:
+                code = implementation.function.__code__
+                reason = f"{name} is not a hook of tdbwatch; known are {', '.join(_KNOWN_HOOKS)}"
+                where = f"{code.co_filename}:{code.co_firstlineno}"
+                registry.report(PluginProblem(implementation.plugin_name, where, reason))

@@ -1,0 +1,124 @@
+"""What was loaded: sink types and who offers them, plugins, and what went wrong."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import pluggy
+import structlog
+
+from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
+from tdbwatch.plugin import SinkType
+from tdbwatch.plugin.hooks import PROJECT, HookSpecs
+
+HOOK_SECONDS: Final = 10.0
+"""How long a plugin's hook may take."""
+
+_log: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInfo:
+    """A plugin that was loaded."""
+
+    name: str
+    origin: str
+    """`built-in`, `package NAME VERSION`, or the path of its file."""
+    version: str
+    sinks: tuple[str, ...]
+    files: str = ""
+    """Where its own code is."""
+
+
+@dataclass(frozen=True, slots=True)
+class PluginProblem:
+    """Something that a plugin did wrong. Everything else goes on."""
+
+    plugin: str
+    where: str
+    """`file:line` where that is known."""
+    reason: str
+    traceback: str = ""
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin}: {self.reason}" + (f" ({self.where})" if self.where else "")
+
+
+def _new_manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(HookSpecs)
+    return manager
+
+
+@dataclass(slots=True)
+class Registry:
+    """All plugins. Make one with `load_plugins`."""
+
+    sink_types: dict[str, SinkType] = field(default_factory=dict)
+    plugins: list[PluginInfo] = field(default_factory=list)
+    problems: list[PluginProblem] = field(default_factory=list)
+    manager: pluggy.PluginManager = field(default_factory=_new_manager)
+    hook_seconds: float = HOOK_SECONDS
+    _owners: dict[str, str] = field(default_factory=dict)
+
+    def owner_of(self, sink_type: str) -> str:
+        """The name of the plugin that offers `sink_type`.
+
+        Raises:
+            KeyError: nobody does.
+        """
+        return self._owners[sink_type]
+
+    def offer(self, plugin: str, sink_type: SinkType) -> str | None:
+        """Take in what `plugin` offers, or return the plugin that offers a type of this name already."""
+        if sink_type.name in self._owners:
+            return self._owners[sink_type.name]
+        self._owners[sink_type.name] = plugin
+        self.sink_types[sink_type.name] = sink_type
+        return None
+
+    async def notify_started(self, version: str) -> None:
+        """Call every plugin's `tdbwatch_started`; what goes wrong in one is logged with its name."""
+        await self._notify("tdbwatch_started", version=version)
+
+    async def notify_stopping(self) -> None:
+        """Call every plugin's `tdbwatch_stopping`, likewise."""
+        await self._notify("tdbwatch_stopping")
+
+    def report(self, problem: PluginProblem) -> None:
+        """Keep the problem and log it."""
+        self.problems.append(problem)
+        details = {"exception": problem.traceback} if problem.traceback else {}
+        _log.error(
+            f"plugin {problem.plugin}: {problem.reason}",
+            plugin=problem.plugin,
+            where=problem.where,
+            **details,
+        )
+
+    def report_error(self, plugin: str, doing: str, error: BaseException, files: str = "") -> None:
+        """Keep and log that `plugin` raised `error`, or hung, while it was `doing` something."""
+        self.report(
+            PluginProblem(plugin, place_of(error, files), f"{doing}: {reason_of(error)}", story_of(error))
+        )
+
+    def caller_for(self, hook: str, plugin: str) -> pluggy.HookCaller:
+        """A caller of `hook` in this one plugin."""
+        others = [other for name, other in self.manager.list_name_plugin() if name != plugin]
+        return self.manager.subset_hook_caller(
+            hook, remove_plugins=[one for one in others if one is not None]
+        )
+
+    async def _notify(self, hook: str, **arguments: Any) -> None:
+        await asyncio.gather(*(self._notify_one(hook, plugin, arguments) for plugin in self.plugins))
+
+    async def _notify_one(self, hook: str, plugin: PluginInfo, arguments: dict[str, Any]) -> None:
+        caller = self.caller_for(hook, plugin.name)
+        if not caller.get_hookimpls():
+            return
+        try:
+            await Call(lambda: caller(**arguments), f"{hook} {plugin.name}").wait_async(self.hook_seconds)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            self.report_error(plugin.name, hook, error, plugin.files)

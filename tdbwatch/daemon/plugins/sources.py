@@ -1,0 +1,136 @@
+"""Where plugins come from: entry points, tdbwatch's own among them, and files in folders."""
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import CodeType
+from typing import Any, Final
+
+from tdbwatch import __version__
+from tdbwatch.daemon.plugins.trust import why_not_trusted
+
+GROUP: Final = "tdbwatch"
+BUILT_IN: Final = {
+    "log": "tdbwatch.sinks.log",
+    "file": "tdbwatch.sinks.file",
+    "webhook": "tdbwatch.sinks.webhook",
+}
+"""What the package's own entry points say; for running from a tree that was not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A plugin that was found but not imported yet."""
+
+    name: str
+    origin: str
+    version: str
+    files: str
+    """Path of its file, or of its package's folder: code under it is the plugin's own. May be empty."""
+    load: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A plugin, or a folder of them, that is not even imported."""
+
+    name: str
+    where: str
+    reason: str
+
+
+def find(paths: Sequence[Path]) -> Iterator[Candidate | Refused]:
+    """All plugins: tdbwatch's own, then the installed ones by name, then files in the order of `paths`."""
+    installed = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    ours = {point.name: point for point in installed if _is_ours(point)}
+    for name, module in BUILT_IN.items():
+        yield _from_entry_point(ours.get(name) or EntryPoint(name, module, GROUP))
+    for point in installed:
+        if not _is_ours(point):
+            yield _from_entry_point(point)
+    for folder in paths:
+        yield from _in_folder(folder)
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    return BUILT_IN.get(point.name) == point.value
+
+
+def _from_entry_point(point: EntryPoint) -> Candidate:
+    if _is_ours(point):
+        return Candidate(point.name, "built-in", __version__, "", point.load)
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+    version = point.dist.version if point.dist else ""
+    return Candidate(point.name, f"package {package}", version, _folder_of(point), point.load)
+
+
+def _folder_of(point: EntryPoint) -> str:
+    """Where the package's code is, so that it can be blamed; found without importing it."""
+    try:
+        spec = importlib.util.find_spec(point.module.partition(".")[0])
+    except (ImportError, ValueError, AttributeError):
+        return ""
+    origin = spec.origin if spec else None
+    if origin is None:
+        return ""
+    return str(Path(origin).parent if Path(origin).name == "__init__.py" else origin)
+
+
+def _in_folder(folder: Path) -> Iterator[Candidate | Refused]:
+    try:
+        if reason := why_not_trusted(folder):
+            yield Refused(folder.name, str(folder), reason)
+            return
+        files = sorted(
+            file for file in folder.iterdir() if file.suffix == ".py" and _is_plugin_name(file.stem)
+        )
+    except OSError as error:
+        reason = f"the folder cannot be read: {error.strerror}; make it, or take it out of plugins.paths"
+        yield Refused(folder.name, str(folder), reason)
+        return
+    for file in files:
+        yield _from_file(file)
+
+
+def _is_plugin_name(stem: str) -> bool:
+    return not stem.startswith((".", "_"))  # editors' temporary files, and what is not meant as a plugin
+
+
+def _from_file(file: Path) -> Candidate | Refused:
+    try:
+        real = file.resolve(strict=True)
+        reason = why_not_trusted(real) or why_not_trusted(real.parent)
+    except OSError as error:
+        reason = f"the file cannot be read: {error.strerror}"
+        real = file
+    if reason:
+        return Refused(file.stem, str(file), reason)
+    return Candidate(file.stem, str(file), "", str(file), lambda: _import_file(file))
+
+
+class _SourceLoader(SourceFileLoader):
+    """Always reads the source: no `.pyc` from elsewhere may stand in for the file that was checked."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _import_file(file: Path) -> Any:
+    name = "tdbwatch_plugin_" + re.sub(r"\W", "_", file.stem)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_SourceLoader(name, str(file)))
+    assert isinstance(spec, ModuleSpec)
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # pydantic and pickle look a class's module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module

@@ -1,0 +1,1 @@
+"""The built-in sinks. They import only `tdbwatch.plugin` and register as anyone's plugin does."""

@@ -1,0 +1,61 @@
+"""Rotation: a file is set aside under its name with the time behind it, `alerts.jsonl.20261123T072400Z`."""
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from tdbwatch.sinks.file.appender import Appender
+from tdbwatch.sinks.file.names import ROTATED_STAMP
+from tdbwatch.sinks.file.options import Rotate
+
+
+class Aside(NamedTuple):
+    """A file that was set aside; they sort from the oldest to the newest."""
+
+    stamp: str
+    number: int
+    path: str
+    compressed: bool
+
+
+def is_due(rule: Rotate, file: Appender, incoming: int, now: float) -> bool:
+    """Whether `file` must be set aside before `incoming` more bytes are written at `now`."""
+    if file.size == 0:
+        return False
+    if rule.size is not None and file.size + incoming > rule.size:
+        return True
+    return rule.every is not None and file.last_write // rule.every != now // rule.every
+
+
+def set_aside(path: str, now: float) -> str:
+    """Rename the file at `path` and return its new path.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    taken = [aside.number for aside in files_aside(path) if aside.stamp == stamp]
+    target = f"{path}.{stamp}" + (f".{max(taken) + 1}" if taken else "")
+    Path(path).rename(target)
+    return target
+
+
+def files_aside(path: str) -> list[Aside]:
+    """The files that rotation set aside from `path`, from the oldest to the newest."""
+    folder, name = os.path.split(path)
+    pattern = re.compile(rf"{re.escape(name)}\.({ROTATED_STAMP})(?:\.(\d+))?(\.gz|\.zst)?")
+    with os.scandir(folder or ".") as entries:
+        matches = [(entry.path, match) for entry in entries if (match := pattern.fullmatch(entry.name))]
+    return sorted(
+        Aside(match[1], int(match[2] or 0), found, match[3] is not None) for found, match in matches
+    )
+
+
+def surplus(files: list[Aside], keep: int | None) -> list[Aside]:
+    """Those to delete so that `keep` remain; both forms of one half-compressed file count as one."""
+    if keep is None:
+        return []
+    moments = sorted({(file.stamp, file.number) for file in files}, reverse=True)[keep:]
+    return [file for file in files if (file.stamp, file.number) in set(moments)]

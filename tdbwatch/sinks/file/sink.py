@@ -1,0 +1,109 @@
+"""The file sink: batches to files."""
+
+import errno
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
+from tdbwatch.sinks.file.appender import Appender
+from tdbwatch.sinks.file.names import PathTemplate
+from tdbwatch.sinks.file.options import FileOptions
+from tdbwatch.sinks.file.rotation import is_due, set_aside
+from tdbwatch.sinks.file.tidier import Tidier
+
+MAX_OPEN: Final = 64
+"""Files kept open at a time; the least recently used one is closed for the next."""
+
+_REMEDIES: Final = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "raise the quota",
+    errno.EACCES: "let the user that tdbwatch runs as write there",
+    errno.EPERM: "let the user that tdbwatch runs as write there",
+    errno.EROFS: "mount it writable",
+    errno.EMFILE: "raise the limit of open files",
+    errno.EAGAIN: "give each sink a path of its own",
+}
+
+
+@sink("file")
+class FileSink(Sink):
+    """Appends each event's record to a file, one a line."""
+
+    # Runs in a thread of its own, as users' sinks do: a disk may block for as long as it likes.
+
+    Options = FileOptions
+
+    def __init__(self, options: FileOptions, context: SinkContext) -> None:
+        super().__init__(options, context)
+        self._template = PathTemplate(options.path)
+        self._rotate = options.rotate
+        self._sync = options.fsync != "never"
+        self._one_by_one = options.fsync == "always"
+        self._open_files: OrderedDict[str, Appender] = OrderedDict()
+        self._tidier = Tidier(context.name, options.rotate, context.log) if options.rotate else None
+
+    async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
+        by_path: dict[str, list[int]] = {}
+        for index, event in enumerate(batch):
+            by_path.setdefault(self._template.render(event), []).append(index)
+        outcomes: list[Outcome] = [DELIVERED] * len(batch)
+        for path, indexes in by_path.items():
+            written, failure = self._write(path, [batch[index].json() + b"\n" for index in indexes])
+            if failure is not None:
+                for index in indexes[written:]:
+                    outcomes[index] = failure
+        return outcomes
+
+    async def close(self) -> None:
+        while self._open_files:
+            self._open_files.popitem()[1].close()
+        if self._tidier is not None:
+            self._tidier.close()
+
+    def _write(self, path: str, lines: list[bytes]) -> tuple[int, Retry | None]:
+        """How many of `lines` are in the file now, and why not all of them."""
+        pieces = lines if self._one_by_one else [b"".join(lines)]
+        done = 0
+        try:
+            for piece in pieces:
+                now = self.context.clock.time()
+                self._ready(path, len(piece), now).append(piece, now, sync=self._sync)
+                done += 1
+        except OSError as error:
+            self._forget(path)
+            return (done if self._one_by_one else 0), Retry(_reason(path, error))
+        return len(lines), None
+
+    def _ready(self, path: str, incoming: int, now: float) -> Appender:
+        """The open file of `path`, with room for `incoming` bytes."""
+        file = self._open_files.get(path)
+        if file is None or not file.is_current():
+            file = self._reopen(path)
+        self._open_files.move_to_end(path)
+        if self._rotate is not None and is_due(self._rotate, file, incoming, now):
+            set_aside(path, now)
+            file = self._reopen(path)
+            if self._tidier is not None:
+                self._tidier.submit(path)
+        return file
+
+    def _reopen(self, path: str) -> Appender:
+        self._forget(path)
+        while len(self._open_files) >= MAX_OPEN:
+            self._open_files.popitem(last=False)[1].close()
+        file = self._open_files[path] = Appender(path, durable=self._sync)
+        if file.repaired:
+            self.context.log.warning("cut off a torn last line", path=path, bytes=file.repaired)
+        return file
+
+    def _forget(self, path: str) -> None:
+        file = self._open_files.pop(path, None)
+        if file is not None:
+            file.close()
+
+
+def _reason(path: str, error: OSError) -> str:
+    remedy = _REMEDIES.get(error.errno or 0)
+    text = f"{path}: {error.strerror or error}"
+    return f"{text}; {remedy}" if remedy else text

@@ -1,0 +1,59 @@
+"""What an HTTP answer means for an event. Pure."""
+
+import re
+from collections.abc import Collection, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry
+
+MAX_RETRY_AFTER: Final = 3600.0
+"""Seconds; a receiver that asks for more is asked again after this."""
+GONE: Final = 410
+
+_TRY_AGAIN: Final = frozenset({408, 425, 429})
+_NOT_IMPLEMENTED: Final = 501
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+
+
+def outcome_of(
+    status: int, headers: Mapping[str, str], excerpt: str, now: float, retry_status: Collection[int] = ()
+) -> Outcome:
+    """The outcome for an answer.
+
+    Args:
+        status: the HTTP status.
+        headers: the answer's headers; only `Retry-After` is read.
+        excerpt: the beginning of the body, already redacted.
+        now: seconds since the Unix epoch.
+        retry_status: statuses to try again after, besides the usual ones.
+    """
+    if 200 <= status < 300:
+        return DELIVERED
+    reason = f"HTTP {status}" + (f": {excerpt}" if excerpt else "")
+    if status == GONE and status not in retry_status:
+        return Retry(f"{reason} (the receiver wants no more events; paused for an hour)", MAX_RETRY_AFTER)
+    if _is_temporary(status) or status in retry_status:
+        return Retry(reason, retry_after(headers.get("Retry-After"), now))
+    if 300 <= status < 400:
+        return Rejected(f"{reason} (redirects are not followed; set the url to the new address)")
+    return Rejected(reason)
+
+
+def retry_after(value: str | None, now: float) -> float | None:
+    """Seconds that `Retry-After` asks for, between 0 and the cap (RFC 9110, 10.2.3: a number or a date)."""
+    if value is None:
+        return None
+    text = value.strip()
+    if _DIGITS.fullmatch(text):
+        seconds = float(text)
+    else:
+        try:
+            seconds = parsedate_to_datetime(text).timestamp() - now
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _is_temporary(status: int) -> bool:
+    return status in _TRY_AGAIN or (500 <= status < 600 and status != _NOT_IMPLEMENTED)

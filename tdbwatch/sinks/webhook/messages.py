@@ -1,0 +1,99 @@
+"""What is sent: one event, or a batch, in each of the formats."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+import msgspec
+
+from tdbwatch.plugin import Event
+from tdbwatch.plugin.event import format_time
+
+_encode: Final = msgspec.json.Encoder().encode
+_HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+"""What CloudEvents leaves as it is in a header (HTTP protocol binding 1.0, 3.1.3.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The body of one request and the headers that belong to it."""
+
+    id: str
+    content_type: str
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def record(event: Event, source: str | None) -> Message:  # noqa: ARG001 - one signature for all formats
+    """The record as it is in docs/records.md."""
+    return Message(event.id, "application/json", event.json())
+
+
+def structured(event: Event, source: str | None) -> Message:
+    """A CloudEvent in structured mode."""
+    return Message(event.id, "application/cloudevents+json", _cloudevent(event, source))
+
+
+def binary(event: Event, source: str | None) -> Message:
+    """A CloudEvent in binary mode: its attributes are headers, its data is the body."""
+    headers = {
+        f"ce-{name}": quote(value, safe=_HEADER_SAFE) for name, value in _attributes(event, source).items()
+    }
+    return Message(event.id, "application/json", event.json(), headers)
+
+
+def record_batch(batch: Sequence[Event], source: str | None) -> Message:  # noqa: ARG001
+    """An array of records."""
+    return Message(batch_id(batch), "application/json", _array([event.json() for event in batch]))
+
+
+def structured_batch(batch: Sequence[Event], source: str | None) -> Message:
+    """A batch of CloudEvents."""
+    body = _array([_cloudevent(event, source) for event in batch])
+    return Message(batch_id(batch), "application/cloudevents-batch+json", body)
+
+
+SINGLE: Final[dict[str, Callable[[Event, str | None], Message]]] = {
+    "record": record,
+    "cloudevents": structured,
+    "cloudevents-binary": binary,
+}
+BATCH: Final[dict[str, Callable[[Sequence[Event], str | None], Message]]] = {
+    "batch": record_batch,
+    "cloudevents-batch": structured_batch,
+}
+
+
+def batch_id(batch: Sequence[Event]) -> str:
+    """The id of a batch: the same whenever the same events are sent again together."""
+    if len(batch) == 1:
+        return batch[0].id
+    return f"{batch[0].id}_{batch[-1].id}_{len(batch)}"
+
+
+def _attributes(event: Event, source: str | None) -> dict[str, str]:
+    """The attributes of a CloudEvent (CloudEvents 1.0.2, 3.1); none may be empty."""
+    attributes = {
+        "specversion": "1.0",
+        "id": event.id,
+        "source": source or f"tdbwatch:{quote(_clean(event.scope), safe='/@:')}",
+        "type": f"tdbwatch.{event.kind}.{_clean(event.event)}".rstrip("."),
+        "subject": _clean(event.room),
+        "time": format_time(event.received_us),
+    }
+    return {name: value for name, value in attributes.items() if value}
+
+
+def _cloudevent(event: Event, source: str | None) -> bytes:
+    attributes = {**_attributes(event, source), "datacontenttype": "application/json"}
+    return _encode(attributes)[:-1] + b',"data":' + event.json() + b"}"
+
+
+def _array(items: list[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
+
+
+def _clean(text: str) -> str:
+    """`text` in what UTF-8 can say."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,135 @@
+"""Options of the webhook sink. What may hold a token (URLs, headers) is a `Secret`, so no `repr` shows it."""
+
+import re
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator, model_validator
+from yarl import URL
+
+from tdbwatch.plugin import Duration, Options, Secret
+from tdbwatch.sinks.webhook.signing import key_of
+
+Format = Literal["record", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
+Status = Annotated[int, Field(ge=300, le=599)]
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_OURS: Final = frozenset(
+    {"content-length", "content-type", "host", "transfer-encoding", "connection"}
+    | {"webhook-id", "webhook-timestamp", "webhook-signature"}
+)
+
+
+class Basic(Options):
+    """A user and a password, as HTTP Basic sends them (RFC 7617)."""
+
+    username: str = Field(description="The user's name.")
+    password: Secret = Field(description="The user's password.")
+
+
+class Auth(Options):
+    """How to prove who we are: one of the two."""
+
+    basic: Basic | None = Field(None, description="User and password.")
+    bearer: Secret | None = Field(None, description="A token, sent as `Authorization: Bearer`.")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Auth":
+        if (self.basic is None) == (self.bearer is None):
+            raise ValueError("give either basic or bearer")
+        return self
+
+
+class Tls(Options):
+    """Whom to trust, and a certificate to show."""
+
+    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's, in PEM.")
+    cert_file: str | None = Field(None, description="Our certificate and its chain, in PEM.")
+    key_file: str | None = Field(None, description="The certificate's key, if it is not in cert_file.")
+    verify: bool = Field(default=True, description="False trusts anyone: for tests only.")
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> "Tls":
+        if self.key_file is not None and self.cert_file is None:
+            raise ValueError("key_file without cert_file")
+        return self
+
+
+class WebhookOptions(Options):
+    """Options of `type: webhook`."""
+
+    url: Secret = Field(description="Where to send to; shown nowhere but by scheme and host.")
+    method: Literal["POST", "PUT", "PATCH"] = Field("POST", description="The HTTP method.")
+    format: Format = Field("record", description="What the body is: one event's, or a whole batch's.")
+    source: str | None = Field(
+        None, min_length=1, description="The CloudEvents `source`; by default the scope, `tdbwatch://stuff`."
+    )
+    headers: dict[str, Secret] = Field(default_factory=dict, description="More headers.")
+    secret: Secret | list[Secret] | None = Field(
+        None,
+        description="Key to sign with (Standard Webhooks), `whsec_...` or raw; several while they change.",
+    )
+    auth: Auth | None = Field(None, description="Basic or bearer authentication.")
+    tls: Tls = Field(default_factory=Tls, description="Certificates.")
+    proxy: Secret | None = Field(None, description="URL of an HTTP proxy.")
+    request_timeout: Duration = Field(10.0, gt=0, description="The longest that one request may take.")
+    retry_status: list[Status] = Field(
+        default_factory=list, description="More status codes to try again after, such as 403 or 404."
+    )
+
+    @property
+    def secrets(self) -> list[Secret]:
+        """The keys to sign with; none: do not sign."""
+        if self.secret is None:
+            return []
+        return self.secret if isinstance(self.secret, list) else [self.secret]
+
+    @field_validator("url", "proxy")
+    @classmethod
+    def _is_http(cls, value: Secret | None) -> Secret | None:
+        if value is not None:
+            _check_url(value.get_secret_value())
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, value: dict[str, Secret]) -> dict[str, Secret]:
+        for name, content in value.items():
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"{name!r} cannot be the name of a header")
+            if name.lower() in _OURS or name.lower().startswith("ce-"):
+                raise ValueError(f"the header {name} is set by tdbwatch itself")
+            if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", content.get_secret_value()):
+                raise ValueError(f"the header {name} contains a control character, such as a newline")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _keys_decode(cls, value: Secret | list[Secret] | None) -> Secret | list[Secret] | None:
+        for secret in value if isinstance(value, list) else [value] if value else []:
+            key_of(secret.get_secret_value())
+        if value == []:
+            raise ValueError("an empty list signs nothing; leave secret out if that is meant")
+        return value
+
+    @model_validator(mode="after")
+    def _proves_itself_once(self) -> "WebhookOptions":
+        ways = [
+            self.auth is not None,
+            URL(self.url.get_secret_value()).raw_user is not None,
+            any(name.lower() == "authorization" for name in self.headers),
+        ]
+        if sum(ways) > 1:
+            raise ValueError(
+                "give auth, or user and password in the url, or an Authorization header: one of them"
+            )
+        return self
+
+
+def _check_url(text: str) -> None:
+    """Refuse what is not an HTTP URL, without repeating it: it may hold a token."""
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ValueError("this is not a URL; write for instance https://example.org/hook") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("this is not an HTTP URL; write for instance https://example.org/hook")

@@ -1,0 +1,58 @@
+"""Keeping the options' secrets out of reasons, logs and errors."""
+
+from collections.abc import Iterator
+from typing import Final
+from urllib.parse import unquote
+
+from yarl import URL
+
+from tdbwatch.sinks.webhook.options import WebhookOptions
+
+_MIN_LENGTH: Final = 4  # shorter ones would blot out ordinary text
+_MIN_TOKEN: Final = 12  # a part of a path that long may be a token
+_MASK: Final = "***"
+
+
+class Redactor:
+    """Replaces what the options keep secret."""
+
+    def __init__(self, options: WebhookOptions) -> None:
+        found = {secret for secret in _secrets(options) if len(secret) >= _MIN_LENGTH}
+        self._secrets = sorted(found, key=len, reverse=True)  # so that none shields a longer one
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        return text
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._secrets)} secrets)"
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port: all that may be shown, since many services put a token into the path."""
+    parsed = URL(url)
+    return str(parsed.origin()) + ("/..." if parsed.raw_path_qs not in ("", "/") else "")
+
+
+def _secrets(options: WebhookOptions) -> Iterator[str]:
+    yield from _of_url(options.url.get_secret_value())
+    if options.proxy is not None:
+        yield from _of_url(options.proxy.get_secret_value())
+    for secret in (*options.headers.values(), *options.secrets):
+        yield secret.get_secret_value()
+        yield secret.get_secret_value().rpartition(" ")[2]  # `Bearer TOKEN`
+    if options.auth is not None and options.auth.bearer is not None:
+        yield options.auth.bearer.get_secret_value()
+    if options.auth is not None and options.auth.basic is not None:
+        yield options.auth.basic.password.get_secret_value()
+
+
+def _of_url(text: str) -> Iterator[str]:
+    url = URL(text)
+    segments = [part for part in url.raw_path.split("/") if len(part) >= _MIN_TOKEN]
+    for part in (text, url.raw_user, url.raw_password, url.raw_query_string, *segments):
+        if part:
+            yield part
+            yield unquote(part)
+    yield from url.query.values()

@@ -1,0 +1,101 @@
+"""The webhook sink: batches to requests, answers to outcomes."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import aiohttp
+
+from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, sink
+from tdbwatch.sinks.webhook.answers import outcome_of
+from tdbwatch.sinks.webhook.messages import BATCH, SINGLE, Message
+from tdbwatch.sinks.webhook.options import WebhookOptions
+from tdbwatch.sinks.webhook.redaction import Redactor, origin_of
+from tdbwatch.sinks.webhook.signing import key_of, sign
+from tdbwatch.sinks.webhook.transport import Answer, Transport
+
+_SHOWN: Final = 1024
+"""Characters of an answer's body in a reason; cut after the redaction, so that no secret is cut in two."""
+_ABOUT_CONTENT: Final = frozenset({400, 413, 415, 422})
+"""Statuses that may be about one event of a batch: its halves are tried by themselves."""
+
+
+@sink("webhook", threaded=False)
+class WebhookSink(Sink):
+    """Sends events to an HTTP endpoint, signed if you wish."""
+
+    Options = WebhookOptions
+
+    def __init__(self, options: WebhookOptions, context: SinkContext) -> None:
+        super().__init__(options, context)
+        self._keys = [key_of(secret.get_secret_value()) for secret in options.secrets]
+        self._redact = Redactor(options)
+        self._target = origin_of(options.url.get_secret_value())
+        self._transport = Transport(options)
+        self._not_before = 0.0
+        self._why_not = ""
+
+    async def open(self) -> None:
+        await self._transport.open()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
+        """Stops to begin new requests once one request's time is over; the rest is left for the next call."""
+        until = self.context.clock.monotonic() + self.options.request_timeout
+        if self.options.format in BATCH:
+            return await self._deliver_together(batch, until)
+        return await self._deliver_each(batch, until)
+
+    async def _deliver_each(self, batch: Sequence[Event], until: float) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for event in batch:
+            message = SINGLE[self.options.format](event, self.options.source)
+            outcomes.append((await self._send(message))[0])
+            if isinstance(outcomes[-1], Retry) or self.context.clock.monotonic() >= until:
+                break
+        return outcomes
+
+    async def _deliver_together(self, batch: Sequence[Event], until: float) -> list[Outcome]:
+        outcome, status = await self._send(BATCH[self.options.format](batch, self.options.source))
+        if len(batch) == 1 or not isinstance(outcome, Rejected) or status not in _ABOUT_CONTENT:
+            return [outcome] * len(batch)
+        half = len(batch) // 2
+        first = await self._deliver_together(batch[:half], until)
+        if len(first) < half or isinstance(first[-1], Retry) or self.context.clock.monotonic() >= until:
+            return first
+        return first + await self._deliver_together(batch[half:], until)
+
+    async def _send(self, message: Message) -> tuple[Outcome, int | None]:
+        """The outcome of one request, and its status if there was an answer."""
+        wait = self._not_before - self.context.clock.monotonic()
+        if wait > 0:
+            return Retry(self._why_not, wait), None
+        try:
+            answer = await self._transport.send(message, self._identify(message))
+        except TimeoutError:
+            limit = self.options.request_timeout
+            return Retry(f"{self._target}: no answer within {limit:g} s"), None
+        except (aiohttp.ClientError, OSError) as error:
+            return Retry(self._redact(f"{self._target}: {type(error).__name__}: {error}")), None
+        outcome = self._judge(answer)
+        self._pause_as_told(outcome)
+        return outcome, answer.status
+
+    def _identify(self, message: Message) -> dict[str, str]:
+        now = int(self.context.clock.time())
+        headers = {"webhook-id": message.id, "webhook-timestamp": str(now)}
+        if self._keys:
+            headers["webhook-signature"] = sign(self._keys, message.id, now, message.body)
+        return headers
+
+    def _judge(self, answer: Answer) -> Outcome:
+        excerpt = self._redact(answer.excerpt.decode("utf-8", "replace")).strip()[:_SHOWN]
+        now = self.context.clock.time()
+        return outcome_of(answer.status, answer.headers, excerpt, now, self.options.retry_status)
+
+    def _pause_as_told(self, outcome: Outcome) -> None:
+        """A wait that the receiver asks for holds for all events, not only for the one it answered."""
+        if isinstance(outcome, Retry) and outcome.after:
+            self._not_before = self.context.clock.monotonic() + outcome.after
+            self._why_not = outcome.reason

@@ -1,0 +1,151 @@
+"""One request and the beginning of its answer, within a deadline and a bound, over aiohttp."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from yarl import URL
+
+from tdbwatch import __version__
+from tdbwatch.sinks.webhook.messages import Message
+from tdbwatch.sinks.webhook.options import Tls, WebhookOptions
+
+EXCERPT_BYTES: Final = 4096
+_DRAIN_BYTES: Final = 65_536  # a longer answer costs its connection
+_MAX_CONNECTIONS: Final = 16
+_IDLE_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    excerpt: bytes
+
+
+class Transport:
+    """A session of connections to one endpoint. `open` and every `send` raise what aiohttp raises."""
+
+    def __init__(self, options: WebhookOptions) -> None:
+        self._method = options.method
+        self._timeout = options.request_timeout
+        self._url, self._headers = _without_user(options.url.get_secret_value(), "Authorization")
+        self._headers |= {name: value.get_secret_value() for name, value in options.headers.items()}
+        self._headers |= _authorization(options)
+        self._headers.setdefault("User-Agent", f"tdbwatch/{__version__}")
+        self._proxy = self._proxy_arguments(options)
+        self._tls = options.tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session, anew if there is one.
+
+        Raises:
+            OSError: a TLS file cannot be read, or holds no certificate (`ssl.SSLError`).
+        """
+        await self.close()
+        tls = await asyncio.to_thread(_tls_context, self._tls)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # `send` keeps the time, the body's excerpt included
+            auto_decompress=False,
+            headers=self._headers,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def send(self, message: Message, headers: dict[str, str]) -> Answer:
+        """Send one message; the answer counts from its headers on, whatever its body does.
+
+        Raises:
+            TimeoutError: no answer in time.
+            aiohttp.ClientError, OSError: the way there failed.
+        """
+        if self._session is None:
+            raise RuntimeError("the sink is not open")
+        sent = {
+            **message.headers,
+            **headers,
+            "Content-Type": message.content_type,
+            "Accept-Encoding": "identity",
+        }
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        async with asyncio.timeout_at(deadline):
+            response = await self._session.request(
+                self._method, self._url, data=message.body, headers=sent, allow_redirects=False, **self._proxy
+            )
+        try:
+            excerpt = await _excerpt(response, deadline)
+        finally:
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
+        return Answer(response.status, response.headers, excerpt)
+
+    def _proxy_arguments(self, options: WebhookOptions) -> dict[str, Any]:
+        if options.proxy is None:
+            return {}
+        url, headers = _without_user(options.proxy.get_secret_value(), "Proxy-Authorization")
+        if self._url.scheme == "http":  # there is no CONNECT then: the request itself goes to the proxy
+            self._headers |= headers
+        return {"proxy": url, "proxy_headers": headers}
+
+
+async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> bytes:
+    """The body's beginning, and its end where that is near, so that the connection can be used again."""
+    kept, seen = b"", 0
+    try:
+        async with asyncio.timeout_at(deadline):
+            async for piece in response.content.iter_any():
+                kept += piece[: EXCERPT_BYTES - len(kept)]
+                seen += len(piece)
+                if seen > _DRAIN_BYTES:
+                    break
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        pass  # the status has been said
+    return kept
+
+
+def _tls_context(tls: Tls) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    if tls.cert_file is not None:
+        context.load_cert_chain(tls.cert_file, tls.key_file)
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _authorization(options: WebhookOptions) -> dict[str, str]:
+    if options.auth is None:
+        return {}
+    if options.auth.bearer is not None:
+        return {"Authorization": f"Bearer {options.auth.bearer.get_secret_value()}"}
+    basic = options.auth.basic
+    assert basic is not None
+    return {"Authorization": _basic(basic.username, basic.password.get_secret_value())}
+
+
+def _without_user(text: str, header: str) -> tuple[URL, dict[str, str]]:
+    """The URL without its user and password, and the header that carries them."""
+    url = URL(text)
+    if url.user is None and url.password is None:
+        return url, {}
+    return url.with_user(None), {header: _basic(url.user or "", url.password or "")}
+
+
+def _basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
