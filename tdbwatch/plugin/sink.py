@@ -5,6 +5,7 @@ room, deadlines, retries, dead letters. A sink of a user's plugin runs in a thre
 own, so even one that blocks for ever holds up nobody else.
 """
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from tdbwatch.plugin.options import Options
 from tdbwatch.plugin.outcome import DELIVERED, Outcome, Retry
 
 _MARK = "__tdbwatch_sink__"
+_FUNCTION_SECONDS = 1.0
 Verdict = Outcome | Sequence[Outcome] | None
 """None: all delivered. One outcome: it holds for the whole batch. A sequence: one for each event, in order;
 where it is shorter than the batch, the rest was not tried and is offered again."""
@@ -77,18 +79,25 @@ class SinkType:
 _T = TypeVar("_T", bound=Callable[..., Any])
 
 
-def sink(name: str, *, threaded: bool = True) -> Callable[[_T], _T]:
+def sink(name: str, *, threaded: bool = True, options: type[Options] | None = None) -> Callable[[_T], _T]:
     """Offer the decorated function, or `Sink` class, as sink type `name`.
 
-    A function gets one event at a time; it may be plain or async, and returns what `Sink.deliver` returns
-    or nothing. A class with options of its own names their model as its attribute `Options`.
+    A function gets one event at a time; it may be plain or async, and returns an `Outcome`, or nothing for
+    `DELIVERED`. With `options`, their model, it gets the configured ones as a second argument. A class with
+    options of its own names their model as its attribute `Options`.
+
+    Raises:
+        TypeError: `options` for a class.
     """
 
     def mark(target: _T) -> _T:
         if inspect.isclass(target) and issubclass(target, Sink):
+            if options is not None:
+                raise TypeError(f"{target.__name__}: a class names its options as its attribute Options")
             made = SinkType(name, target, target.Options, threaded)
         else:
-            made = SinkType(name, _function_factory(target), Options, threaded)
+            factory = _function_factory(target, with_options=options is not None)
+            made = SinkType(name, factory, options or Options, threaded)
         setattr(target, _MARK, made)
         return target
 
@@ -103,32 +112,53 @@ def marked(target: object) -> SinkType | None:
 
 
 class FunctionSink(Sink):
-    """Calls a function for each event."""
+    """Calls a function for each event, in order, and stops at the first that is to be tried again."""
 
     def __init__(self, function: Callable[[Event], Any], options: Any, context: SinkContext) -> None:
         super().__init__(options, context)
         self._function = function
 
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        """Whatever is left after a while waits for the next call, which has the whole `timeout` again.
+
+        Otherwise a slow function and a long batch would never get to their end, only to their deadline.
+        """
+        until = self.context.clock.monotonic() + _FUNCTION_SECONDS
         outcomes: list[Outcome] = []
         for event in batch:
             try:
-                result = self._function(event)
-                if isinstance(result, Awaitable):
-                    result = await result
+                outcomes.append(await self._call(event))
             except Exception:
                 if not outcomes:
                     raise
                 break  # what came before is delivered; this one comes first next time, and raises again
-            outcomes.append(DELIVERED if result is None else result)
-            if isinstance(result, Retry):
+            if isinstance(outcomes[-1], Retry) or self.context.clock.monotonic() >= until:
                 break
         return outcomes
 
+    async def _call(self, event: Event) -> Outcome:
+        result = self._function(event)
+        if isinstance(result, Awaitable):
+            result = await result
+        if result is None:
+            return DELIVERED
+        if not isinstance(result, Outcome):
+            name = getattr(self._function, "__name__", "the function")
+            raise TypeError(
+                f"{name} returned {type(result).__name__}; return Delivered, Retry, Rejected, or nothing"
+            )
+        return result
 
-def _function_factory(function: Callable[[Event], Any]) -> Callable[[Any, SinkContext], Sink]:
+
+def _function_factory(
+    function: Callable[..., Any], *, with_options: bool
+) -> Callable[[Any, SinkContext], Sink]:
     def make(options: Any, context: SinkContext) -> Sink:
-        return FunctionSink(function, options, context)
+        @functools.wraps(function)
+        def call(event: Event) -> Any:
+            return function(event, options) if with_options else function(event)
+
+        return FunctionSink(call, options, context)
 
     make.__doc__ = function.__doc__
     return make

@@ -47,7 +47,7 @@ def why_unavailable(kind: Literal["gzip", "zstd"]) -> str | None:
     """The reason and the remedy when this Python cannot compress so; None when it can."""
     if kind == "gzip" or _zstd_module() is not None:
         return None
-    return "zstd needs Python 3.14 or newer, or the package zstandard: pip install zstandard"
+    return "zstd needs Python 3.14, or the package zstandard: pip install 'tdbwatch[zstd]'"
 
 
 def _writer(raw: IO[bytes], kind: Literal["gzip", "zstd"]) -> Any:

@@ -71,7 +71,9 @@ class WebhookOptions(Options):
     auth: Auth | None = Field(None, description="Basic or bearer authentication.")
     tls: Tls = Field(default_factory=Tls, description="Certificates.")
     proxy: Secret | None = Field(None, description="URL of an HTTP proxy.")
-    request_timeout: Duration = Field(10.0, gt=0, description="The longest that one request may take.")
+    timeout: Duration = Field(
+        30.0, gt=0, description="The longest that one delivery may take, and so each request of it."
+    )
     retry_status: list[Status] = Field(
         default_factory=list, description="More status codes to try again after, such as 403 or 404."
     )

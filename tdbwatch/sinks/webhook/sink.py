@@ -5,6 +5,7 @@ from typing import Final
 
 import aiohttp
 
+from tdbwatch.clock import Clock
 from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, sink
 from tdbwatch.sinks.webhook.answers import outcome_of
 from tdbwatch.sinks.webhook.messages import BATCH, SINGLE, Message
@@ -15,6 +16,8 @@ from tdbwatch.sinks.webhook.transport import Answer, Transport
 
 _SHOWN: Final = 1024
 """Characters of an answer's body in a reason; cut after the redaction, so that no secret is cut in two."""
+_SHARE: Final = 0.9
+"""Of the sink's `timeout`: what requests may take of it."""
 _ABOUT_CONTENT: Final = frozenset({400, 413, 415, 422})
 """Statuses that may be about one event of a batch: its halves are tried by themselves."""
 
@@ -41,41 +44,42 @@ class WebhookSink(Sink):
         await self._transport.close()
 
     async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
-        """Stops to begin new requests once one request's time is over; the rest is left for the next call."""
-        until = self.context.clock.monotonic() + self.options.request_timeout
+        """Begins no request when half of the sink's time is over; the rest is left for the next call."""
+        call = _Call(self.context.clock, self.options.timeout)
         if self.options.format in BATCH:
-            return await self._deliver_together(batch, until)
-        return await self._deliver_each(batch, until)
+            return await self._deliver_together(batch, call)
+        return await self._deliver_each(batch, call)
 
-    async def _deliver_each(self, batch: Sequence[Event], until: float) -> list[Outcome]:
+    async def _deliver_each(self, batch: Sequence[Event], call: "_Call") -> list[Outcome]:
         outcomes: list[Outcome] = []
         for event in batch:
             message = SINGLE[self.options.format](event, self.options.source)
-            outcomes.append((await self._send(message))[0])
-            if isinstance(outcomes[-1], Retry) or self.context.clock.monotonic() >= until:
+            outcomes.append((await self._send(message, call))[0])
+            if isinstance(outcomes[-1], Retry) or call.is_late():
                 break
         return outcomes
 
-    async def _deliver_together(self, batch: Sequence[Event], until: float) -> list[Outcome]:
-        outcome, status = await self._send(BATCH[self.options.format](batch, self.options.source))
+    async def _deliver_together(self, batch: Sequence[Event], call: "_Call") -> list[Outcome]:
+        message = BATCH[self.options.format](batch, self.options.source)
+        outcome, status = await self._send(message, call)
         if len(batch) == 1 or not isinstance(outcome, Rejected) or status not in _ABOUT_CONTENT:
             return [outcome] * len(batch)
         half = len(batch) // 2
-        first = await self._deliver_together(batch[:half], until)
-        if len(first) < half or isinstance(first[-1], Retry) or self.context.clock.monotonic() >= until:
+        first = await self._deliver_together(batch[:half], call)
+        if len(first) < half or isinstance(first[-1], Retry) or call.is_late():
             return first
-        return first + await self._deliver_together(batch[half:], until)
+        return first + await self._deliver_together(batch[half:], call)
 
-    async def _send(self, message: Message) -> tuple[Outcome, int | None]:
+    async def _send(self, message: Message, call: "_Call") -> tuple[Outcome, int | None]:
         """The outcome of one request, and its status if there was an answer."""
         wait = self._not_before - self.context.clock.monotonic()
         if wait > 0:
             return Retry(self._why_not, wait), None
+        seconds = call.remaining()
         try:
-            answer = await self._transport.send(message, self._identify(message))
+            answer = await self._transport.send(message, self._identify(message), seconds)
         except TimeoutError:
-            limit = self.options.request_timeout
-            return Retry(f"{self._target}: no answer within {limit:g} s"), None
+            return Retry(f"{self._target}: no answer within {seconds:.3g} s"), None
         except (aiohttp.ClientError, OSError) as error:
             return Retry(self._redact(f"{self._target}: {type(error).__name__}: {error}")), None
         outcome = self._judge(answer)
@@ -99,3 +103,20 @@ class WebhookSink(Sink):
         if isinstance(outcome, Retry) and outcome.after:
             self._not_before = self.context.clock.monotonic() + outcome.after
             self._why_not = outcome.reason
+
+
+class _Call:
+    """The time of one `deliver`: it ends before the sink's deadline, so that what was done is told."""
+
+    def __init__(self, clock: Clock, timeout: float) -> None:
+        self._clock = clock
+        self._timeout = timeout
+        self._begin = clock.monotonic()
+
+    def remaining(self) -> float:
+        """Seconds that a request begun now may take."""
+        return self._begin + _SHARE * self._timeout - self._clock.monotonic()
+
+    def is_late(self) -> bool:
+        """Whether the next request would have too little time."""
+        return self.remaining() < _SHARE / 2 * self._timeout

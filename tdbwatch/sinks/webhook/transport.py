@@ -34,7 +34,6 @@ class Transport:
 
     def __init__(self, options: WebhookOptions) -> None:
         self._method = options.method
-        self._timeout = options.request_timeout
         self._url, self._headers = _without_user(options.url.get_secret_value(), "Authorization")
         self._headers |= {name: value.get_secret_value() for name, value in options.headers.items()}
         self._headers |= _authorization(options)
@@ -65,8 +64,10 @@ class Transport:
         if session is not None:
             await session.close()
 
-    async def send(self, message: Message, headers: dict[str, str]) -> Answer:
+    async def send(self, message: Message, headers: dict[str, str], seconds: float) -> Answer:
         """Send one message; the answer counts from its headers on, whatever its body does.
+
+        Takes at most `seconds`, the body included.
 
         Raises:
             TimeoutError: no answer in time.
@@ -80,8 +81,7 @@ class Transport:
             "Content-Type": message.content_type,
             "Accept-Encoding": "identity",
         }
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
+        deadline = asyncio.get_running_loop().time() + seconds
         async with asyncio.timeout_at(deadline):
             response = await self._session.request(
                 self._method, self._url, data=message.body, headers=sent, allow_redirects=False, **self._proxy

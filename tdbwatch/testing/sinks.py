@@ -1,0 +1,117 @@
+"""Trying a sink in a test, the way the daemon runs it."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.plugin import (
+    DELIVERED,
+    Delivered,
+    Event,
+    Options,
+    Outcome,
+    Rejected,
+    Retry,
+    SinkContext,
+    SinkType,
+)
+from tdbwatch.plugin.sink import Verdict, marked
+
+make_event = Event.create
+"""An event as tdbwatch makes them: `make_event("alerts", "disk-full", ["db1", 91])`. See `Event.create`."""
+
+
+def deliver(
+    target: object,
+    events: Event | Sequence[Event],
+    options: Mapping[str, Any] | Options | None = None,
+    *,
+    name: str = "test",
+    clock: Clock = SYSTEM_CLOCK,
+    timeout: float = 30.0,
+) -> list[Outcome]:
+    """Open the sink, let it deliver these events as one batch, close it, and say what became of each.
+
+    Runs in a thread with an event loop of its own, as the daemon runs plugins' sinks; so it can be called
+    from plain tests and from async ones. In an async test it blocks the loop: when the sink talks to a
+    server in the same loop, await `deliver_async`.
+
+    Args:
+        target: what `@sink` decorates, a function or a class, or a `SinkType`.
+        events: one event or a batch.
+        options: as a user writes them in the configuration, or an instance of the options' model.
+        name: the sink's name in the configuration.
+        clock: what the sink gets as its clock.
+        timeout: seconds for all of it.
+
+    Returns:
+        An outcome for each event that the sink tried; fewer than events if it left some for the next call.
+
+    Raises:
+        pydantic.ValidationError: the options are not right.
+        TypeError: the target is no sink, or it answers what is no verdict.
+        TimeoutError: it took longer than `timeout`.
+        Exception: whatever the sink raises; the daemon would take it as `Retry`.
+    """
+
+    async def run() -> list[Outcome]:
+        return await deliver_async(target, events, options, name=name, clock=clock, timeout=timeout)
+
+    with ThreadPoolExecutor(1, "sink under test") as pool:
+        return pool.submit(asyncio.run, run()).result()
+
+
+async def deliver_async(
+    target: object,
+    events: Event | Sequence[Event],
+    options: Mapping[str, Any] | Options | None = None,
+    *,
+    name: str = "test",
+    clock: Clock = SYSTEM_CLOCK,
+    timeout: float = 30.0,
+) -> list[Outcome]:
+    """As `deliver`, in the running event loop."""
+    sink_type = target if isinstance(target, SinkType) else marked(target)
+    if sink_type is None:
+        raise TypeError(f"{target!r} is no sink: decorate it with @sink(NAME)")
+    batch = [events] if isinstance(events, Event) else list(events)
+    sink = sink_type.factory(options_for(sink_type, options), SinkContext(name, clock=clock))
+    async with asyncio.timeout(timeout):
+        try:
+            await sink.open()
+            return outcomes_of(await sink.deliver(batch), len(batch))
+        finally:
+            await sink.close()
+
+
+def options_for(sink_type: SinkType, options: Mapping[str, Any] | Options | None) -> Options:
+    """The options as the sink gets them, checked as the configuration checks them.
+
+    Raises:
+        pydantic.ValidationError: they are not right.
+    """
+    if isinstance(options, Options):
+        return options
+    return sink_type.options.model_validate_json(json.dumps(dict(options or {})))
+
+
+def outcomes_of(verdict: Verdict, count: int) -> list[Outcome]:
+    """What `Sink.deliver` returned for `count` events, one for each that was tried.
+
+    Raises:
+        TypeError: it is no verdict.
+    """
+    if verdict is None:
+        return [DELIVERED] * count
+    if isinstance(verdict, Delivered | Retry | Rejected):
+        return [verdict] * count
+    outcomes = list(verdict)
+    if len(outcomes) > count:
+        raise TypeError(f"the sink answered {len(outcomes)} outcomes for {count} events")
+    for outcome in outcomes:
+        if not isinstance(outcome, Delivered | Retry | Rejected):
+            raise TypeError(f"the sink answered {outcome!r}, which is no outcome")
+    return outcomes
