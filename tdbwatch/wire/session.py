@@ -53,10 +53,12 @@ class _Session:
         self.error: ProtocolError | None = None
 
     def _feed(self, data: bytes) -> list[Frame]:
-        frames = self._frames.feed(data)
-        if self._frames.error is not None:
+        return [] if self.error is not None else self._frames.feed(data)
+
+    def _fed(self) -> None:
+        """The frames are dealt with; what came behind them may have broken the stream."""
+        if self.error is None:
             self.error = self._frames.error
-        return frames
 
     def _say(self, frame_id: int, kind: Kind, body: Any) -> bytes:
         if self.error is not None:
@@ -113,10 +115,13 @@ class ClientSession(_Session):
                     append(emit_decode(body))
                 except BODY_ERRORS as error:
                     append(_skipped(frame, error))
-            elif (other := self._other(frame)) is not None:
-                append(other)
+            else:
+                other = self._other(frame)
                 if self.error is not None:
                     break
+                if other is not None:
+                    append(other)
+        self._fed()
         return heard
 
     def _free_id(self) -> int:
@@ -172,7 +177,9 @@ class ServerSession(_Session):
 
     def receive(self, data: bytes) -> list[Request | Skipped | Unknown]:
         """The requests of the next bytes, in order. Look at `error` afterwards."""
-        return [self._request(frame) for frame in self._feed(data)]
+        heard = [self._request(frame) for frame in self._feed(data)]
+        self._fed()
+        return heard
 
     def answer(self, request: Request, kind: Kind, value: Any = None) -> bytes:
         """The bytes that answer `request`.
