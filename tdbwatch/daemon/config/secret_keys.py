@@ -13,7 +13,7 @@ from typing import Any, Final, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 
-from tdbwatch.daemon.config.problems import Path, RefusedError
+from tdbwatch.daemon.config.problems import Path, RefusedError, show_key
 from tdbwatch.daemon.config.tree import Tree
 
 SUFFIXES: Final = ("_file", "_credential")
@@ -47,7 +47,13 @@ class SecretReader:
                 "there are no systemd credentials: CREDENTIALS_DIRECTORY is not set",
                 f"add LoadCredential={name}:/path to the unit, or use the key that ends in _file",
             )
-        return FilePath(directory) / name
+        path = FilePath(directory) / name
+        if not path.exists():
+            raise RefusedError(
+                f"there is no systemd credential {show_key(name)}",
+                f"add LoadCredential={name}:/path to the unit",
+            )
+        return path
 
 
 def read_secret(path: FilePath) -> str:

@@ -1,0 +1,71 @@
+"""`tdbwatch check`: read a configuration as the daemon would, and say what is wrong with it."""
+
+import argparse
+import os
+import sys
+from typing import Any, Final
+
+from structlog.testing import capture_logs
+
+from tdbwatch.daemon.config import Config, ConfigError, read
+from tdbwatch.daemon.plugins import load_plugins
+
+_HELP: Final = "check a configuration file without starting anything"
+_EPILOG: Final = """\
+example:
+  tdbwatch check --config /etc/tdbwatch/prod.yaml
+
+exit codes:
+  0   the daemon would start with this file
+  78  it would not; every problem is shown with file, line, column and remedy
+
+Plugins are loaded, since sinks may be of their types. Nothing is connected to.
+"""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add the command to the command line; its function is `run`."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "check",
+        help=_HELP,
+        description=f"{_HELP[0].upper()}{_HELP[1:]}.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration file")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check `args.config`; the exit code is 0 or EX_CONFIG (78)."""
+    try:
+        config = _read(args.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return os.EX_CONFIG
+    print(f"{args.config}: fine: {summary(config)}")
+    return os.EX_OK
+
+
+def summary(config: Config) -> str:
+    """What the configuration has, in one line."""
+    counts = {
+        "node": len(config.thingsdb.nodes),
+        "room": len(config.rooms),
+        "sink": len(config.sinks),
+        "route": len(config.routes),
+    }
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
+
+
+def _read(path: str) -> Config:
+    """The configuration; what is wrong with plugins alone stops nothing and goes to stderr."""
+    document = read(path)
+    plugins = document.plugins()
+    with capture_logs() as complaints:
+        registry = load_plugins(plugins.paths, plugins.disable)
+    for complaint in complaints:
+        if complaint["log_level"] in {"warning", "error", "critical"}:
+            print(f"{path}: {complaint['log_level']}: {complaint['event']}", file=sys.stderr)
+    return document.config(registry.sink_types)
