@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SHUTDOWN_PERIOD: Final = 6.0
 """Seconds, with several nodes; a single node goes at once (recording `node-shutdown`)."""
 
-LOG_SIZE: Final = 10_000
+LOG_SIZE: Final = 1_000
 """How many of the latest requests `Cluster.log` remembers."""
 
 
