@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-import subprocess
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
@@ -12,6 +12,8 @@ from websockets.exceptions import ConnectionClosed
 from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock
 from tdbwatch.wire import ClientSession, Kind, Response
+
+TLS = Path(__file__).parent / "tls"
 
 
 class Peer:
@@ -144,23 +146,13 @@ def join(dial):
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
-    """(for the server, for the client): contexts with a throw-away certificate of 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-    ]
-    command += ["-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run(command, check=True, capture_output=True)
+def certificate():
+    """(for the server, for the client): contexts with a certificate of 127.0.0.1 that only tests trust.
+
+    Made with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500
+    -addext subjectAltName=IP:127.0.0.1,DNS:localhost`.
+    """
+    cert, key = TLS / "cert.pem", TLS / "key.pem"
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(cert, key)
     return server, ssl.create_default_context(cafile=str(cert))
