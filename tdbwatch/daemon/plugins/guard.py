@@ -10,7 +10,13 @@ from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
 _T = TypeVar("_T")
-_PACKAGE_MARK: Final = ("/pluggy/", "/importlib/", "<frozen importlib", "/daemon/plugins/")
+_MACHINERY: Final = (
+    "/concurrent/futures/",
+    "/importlib/",
+    "<frozen importlib",
+    "/pluggy/",
+    "/tdbwatch/daemon/plugins/",
+)
 
 
 class HungError(Exception):
@@ -76,7 +82,7 @@ def place_of(error: BaseException, files: str) -> str:
         return f"{error.filename}:{error.lineno or 1}"
     frames = error.stack if isinstance(error, HungError) else traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if files and frame.filename.startswith(files)]
-    others = [frame for frame in frames if not any(mark in frame.filename for mark in _PACKAGE_MARK)]
+    others = [frame for frame in frames if not any(mark in frame.filename for mark in _MACHINERY)]
     blamed = (theirs or others)[-1:]
     return f"{blamed[0].filename}:{blamed[0].lineno}" if blamed else files
 
@@ -99,6 +105,6 @@ def reason_of(error: BaseException) -> str:
 def _from_theirs(trace: TracebackType | None) -> TracebackType | None:
     """Without the frames of the machinery that called the plugin."""
     first: Any = trace
-    while first is not None and any(mark in first.tb_frame.f_code.co_filename for mark in _PACKAGE_MARK):
+    while first is not None and any(mark in first.tb_frame.f_code.co_filename for mark in _MACHINERY):
         first = first.tb_next
-    return first if first is not None else trace
+    return first
