@@ -11,7 +11,7 @@ class ManualClock:
     It satisfies `tdbwatch.clock.Clock`, so it can be given to everything that takes a clock.
     """
 
-    def __init__(self, start: float = 1_800_000_000.0) -> None:
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._start = start
         self._elapsed = 0.0
         self._order = count()

@@ -122,6 +122,10 @@ class Spool(Protocol):
     def last_seq(self) -> int:
         """The newest durable entry; 0 when there never was one."""
 
+    @property
+    def first_seq(self) -> int:
+        """The oldest entry that is still kept; `last_seq` + 1 when there is none."""
+
     async def read(self, after: int, limit: int, max_bytes: int) -> list[Entry]:
         """Durable entries after `after`, in order: at most `limit` and about `max_bytes`, at least one."""
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.reader import Reader
+from tdbwatch.daemon.spool.rows import attempt_of
 from tdbwatch.daemon.spool.schema import connect as _connect
 from tdbwatch.daemon.spool.store import Connect, Limits
 from tdbwatch.daemon.spool.window import Window
@@ -213,6 +215,26 @@ class SqliteSpool:
     def note(self, attempt: Attempt) -> None:
         """Keep this attempt for those who ask what became of an event."""
         self._inbox.put_attempt(attempt)
+
+    async def attempts(self, seq: int) -> list[Attempt]:
+        """What was tried with this entry, in order."""
+        await self.flush()
+        return await asyncio.to_thread(self._attempts, seq)
+
+    def _attempts(self, seq: int) -> list[Attempt]:
+        with self.inspect() as connection:
+            rows = connection.execute(
+                "SELECT * FROM attempts WHERE last_seq >= ? AND first_seq <= ? ORDER BY started_us, rowid",
+                (seq, seq),
+            )
+            return [attempt for attempt in map(attempt_of, rows) if seq in attempt.seqs]
+
+    @contextmanager
+    def inspect(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own that only reads; for the status page and the tests."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            yield connection
 
     def _floor(self) -> int:
         """The newest entry that every sink has finished. Called in the writer's thread.

@@ -1,0 +1,203 @@
+"""One attempt: call the sink with a parcel, and do what its answer demands."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Final
+
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.couriers.breaker import Breaker
+from tdbwatch.daemon.couriers.faults import FaultLog, describe, shorten
+from tdbwatch.daemon.couriers.ledger import Ledger, Parcel
+from tdbwatch.daemon.couriers.settings import CourierSettings
+from tdbwatch.daemon.couriers.verdict import VerdictError, judge
+from tdbwatch.daemon.deadline import DeadlineError
+from tdbwatch.daemon.hosts import Host, SinkStuckError
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Spool
+from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
+
+_PART_AFTER: Final = 2
+"""Failures of a whole parcel after which its entries go one by one: one of them may be to blame."""
+
+
+class Delivery:
+    """Makes attempts for one courier, and counts them."""
+
+    def __init__(
+        self,
+        settings: CourierSettings,
+        host: Host,
+        spool: Spool,
+        ledger: Ledger,
+        breaker: Breaker,
+        faults: FaultLog,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._spool = spool
+        self._ledger = ledger
+        self._breaker = breaker
+        self._faults = faults
+        self._clock = clock
+        self._rng = rng
+        self.delivered = 0
+        self.retried = 0
+        self.rejected = 0
+        self.dead = 0
+        self.stuck = False
+        self.last_error: str | None = None
+        self.progress = asyncio.Event()
+        """Set and cleared whenever entries are finished."""
+
+    async def attempt(self, parcel: Parcel) -> None:
+        """Offer the parcel to the sink once."""
+        started, started_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
+        cause: Exception | None = None
+        try:
+            verdict = await self._host.deliver([entry.event for entry in parcel.entries])
+            outcomes = judge(verdict, len(parcel.entries))
+        except SinkStuckError as error:
+            self._not_tried(parcel, error)
+            return
+        except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
+            cause, outcomes = error, [Retry(describe(error))] * len(parcel.entries)
+        self.stuck = False
+        if not parcel.attempts:
+            parcel.first_at, parcel.first_us = started, started_us
+        parcel.attempts += 1
+        self._note(parcel, outcomes, cause, started_us, int((self._clock.monotonic() - started) * 1e6))
+        if outcomes is None:
+            self._all_delivered(parcel)
+        else:
+            await self._sort(parcel, outcomes, cause)
+        self.moved()
+
+    def moved(self) -> None:
+        """The ledger's cursor may have moved: tell the spool, and those who wait for progress."""
+        cursor = self._ledger.cursor
+        if cursor > self._spool.cursor(self._settings.name):
+            self._spool.advance(self._settings.name, cursor)
+        self.progress.set()
+        self.progress.clear()
+
+    def _all_delivered(self, parcel: Parcel) -> None:
+        self.delivered += len(parcel.entries)
+        self._ledger.settle(parcel, [], (), 0.0)
+        self._worked()
+
+    def _worked(self) -> None:
+        self._breaker.worked()
+        self._faults.worked()
+        self.last_error = None
+
+    def _not_tried(self, parcel: Parcel, error: Exception) -> None:
+        self.stuck, self.last_error = True, str(error)
+        self._ledger.give_up(parcel)
+        self._breaker.failed(self._clock.monotonic(), self._rng, after=self._settings.retry.initial)
+        self._faults.failed("sink.stuck", str(error))
+
+    async def _sort(
+        self, parcel: Parcel, outcomes: Sequence[Outcome | None], cause: Exception | None
+    ) -> None:
+        """Not all was delivered: finish what is, bury what is refused, and offer the rest again."""
+        pairs = list(zip(parcel.entries, outcomes, strict=True))
+        again = [(entry, outcome) for entry, outcome in pairs if isinstance(outcome, Retry)]
+        refused = [(entry, outcome) for entry, outcome in pairs if isinstance(outcome, Rejected)]
+        untried = [entry for entry, outcome in pairs if outcome is None]
+        delivered = len(pairs) - len(again) - len(refused) - len(untried)
+        await self._bury([self._letter(parcel, entry, outcome.reason) for entry, outcome in refused])
+        self.rejected += len(refused)
+        self.delivered += delivered
+        if delivered or refused:
+            self._worked()
+        if again:
+            await self._again(parcel, again, untried, cause)
+        else:
+            self._ledger.settle(parcel, [], untried, 0.0)
+
+    async def _again(
+        self,
+        parcel: Parcel,
+        pairs: list[tuple[Entry, Retry]],
+        untried: list[Entry],
+        cause: Exception | None,
+    ) -> None:
+        entries = [entry for entry, _ in pairs]
+        afters = [retry.after for _, retry in pairs if retry.after is not None]
+        after = max(afters) if afters else None
+        whole = len(entries) == len(parcel.entries)
+        self._failed(parcel, len(entries), pairs[0][1].reason, cause)
+        now, policy = self._clock.monotonic(), self._settings.retry
+        if whole:
+            self._breaker.failed(now, self._rng, after)
+        due = now + policy.wait(parcel.attempts, self._rng, after)
+        spent = policy.exhausted(parcel.attempts, now - parcel.first_at)
+        together = whole and len(entries) > 1  # nobody knows which of them is to blame
+        if together and (spent or (parcel.attempts >= _PART_AFTER and after is None)):
+            self._ledger.part(parcel, due)
+        elif spent and self._settings.on_exhausted == "dead_letter":
+            await self._bury([self._letter(parcel, entry, spent) for entry in entries])
+            self._ledger.settle(parcel, [], untried, 0.0)
+        else:
+            self._ledger.settle(parcel, entries, untried, due)
+
+    def _failed(self, parcel: Parcel, count: int, reason: str, cause: Exception | None) -> None:
+        self.retried += count
+        self.last_error = parcel.last_error = shorten(reason)
+        parcel.first_error = parcel.first_error or parcel.last_error
+        plugin_raised = cause if not isinstance(cause, DeadlineError | VerdictError) else None
+        self._faults.failed(
+            "sink.failed", parcel.last_error, plugin_raised, events=count, attempts=parcel.attempts
+        )
+
+    def _letter(self, parcel: Parcel, entry: Entry, reason: str) -> DeadLetter:
+        reason = shorten(reason)
+        return DeadLetter(
+            sink=self._settings.name,
+            entry=entry,
+            reason=reason,
+            attempts=parcel.attempts,
+            first_error=parcel.first_error or reason,
+            last_error=parcel.last_error or reason,
+            first_us=parcel.first_us,
+            dead_us=int(self._clock.time() * 1e6),
+        )
+
+    async def _bury(self, letters: list[DeadLetter]) -> None:
+        if letters:
+            await self._spool.dead_letter(letters)
+            self.dead += len(letters)
+            self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
+
+    def _note(
+        self,
+        parcel: Parcel,
+        outcomes: Sequence[Outcome | None] | None,
+        cause: Exception | None,
+        started_us: int,
+        duration_us: int,
+    ) -> None:
+        """Keep the history, one attempt for each kind of outcome."""
+        for outcome, seqs, detail in _grouped(parcel.entries, outcomes):
+            name = "error" if cause is not None else outcome
+            self._spool.note(
+                Attempt(
+                    self._settings.name, seqs, parcel.attempts, started_us, duration_us, name, shorten(detail)
+                )
+            )
+
+
+def _grouped(
+    entries: Sequence[Entry], outcomes: Sequence[Outcome | None] | None
+) -> list[tuple[str, tuple[int, ...], str]]:
+    """(outcome, seqs, detail of the first) for each kind of outcome."""
+    if outcomes is None:
+        return [("delivered", tuple(entry.seq for entry in entries), "")]
+    groups: dict[str, tuple[list[int], str]] = {}
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        if outcome is not None:
+            detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
+            groups.setdefault(type(outcome).__name__.lower(), ([], detail))[0].append(entry.seq)
+    return [(name, tuple(seqs), detail) for name, (seqs, detail) in groups.items()]

@@ -1,0 +1,283 @@
+"""Where a sink lives: in the event loop, or in a thread of its own that harms nobody, whatever it does."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.sink import Sink, Verdict
+
+MakeSink = Callable[[], Sink]
+_CANCEL_GRACE = 1.0
+"""Seconds that a cancelled call of a sink has to come back before its thread counts as stuck."""
+
+
+class SinkStuckError(Exception):
+    """The sink's thread does not come back from an earlier call; it is not called until it does."""
+
+
+class SinkExitError(Exception):
+    """The sink tried to end the process, or cancelled itself."""
+
+
+class Host(Protocol):
+    """Runs one sink. Whatever the sink raises comes out as an `Exception`."""
+
+    async def open(self) -> None:
+        """Make the sink, if it is not made yet, and open it."""
+
+    async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        """Call the sink.
+
+        Raises:
+            DeadlineError: no answer within the sink's timeout.
+            SinkStuckError: the sink was not called.
+            Exception: what the sink raised.
+        """
+
+    async def close(self, grace: float) -> None:
+        """Close the sink; return within `grace` seconds, whatever it does. Raises nothing."""
+
+
+class InlineHost:
+    """Runs a sink in the event loop: only for code known never to block it.
+
+    Args:
+        make: makes the sink; called once, or until it does not raise.
+        timeout: seconds for each call of the sink.
+    """
+
+    def __init__(
+        self, make: MakeSink, *, name: str, timeout: float, clock: Clock = SYSTEM_CLOCK, log: Any = None
+    ) -> None:
+        self.name = name
+        self._make = make
+        self._timeout = timeout
+        self._clock = clock
+        self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
+        self._sink: Sink | None = None
+
+    async def open(self) -> None:
+        if self._sink is None:
+            self._sink = self._make()
+        await within(self._clock, self._timeout, _contained(self._sink.open))
+
+    async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        assert self._sink is not None, "deliver before open"
+        sink = self._sink
+        return await within(self._clock, self._timeout, _contained(lambda: sink.deliver(batch)))
+
+    async def close(self, grace: float) -> None:
+        if self._sink is None:
+            return
+        try:
+            await within(self._clock, min(grace, self._timeout), _contained(self._sink.close))
+        except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
+            self._log.warning("sink.close_failed", sink=self.name, error=str(error), exc_info=error)
+
+
+class ThreadHost:
+    """Runs a sink in a daemon thread with an event loop of its own.
+
+    A sink that blocks, plain or async, blocks only this thread. A call that takes too long is cancelled; if
+    the thread does not come back, the sink is stuck: further calls fail at once, and no second thread is
+    made. At `close` a stuck thread is left behind; it does not keep the process from ending.
+
+    Args: as of `InlineHost`.
+    """
+
+    def __init__(
+        self, make: MakeSink, *, name: str, timeout: float, clock: Clock = SYSTEM_CLOCK, log: Any = None
+    ) -> None:
+        self.name = name
+        self._make = make
+        self._timeout = timeout
+        self._clock = clock
+        self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
+        self._sink: Sink | None = None
+        self._thread: _LoopThread | None = None
+        self._overdue: dict[_Call, float] = {}
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a call that was cancelled has not come back yet."""
+        return bool(self._overdue)
+
+    async def open(self) -> None:
+        await self._call(self._open, self._timeout)
+
+    async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        sink = self._sink
+        assert sink is not None, "deliver before open"
+        verdict: Verdict = await self._call(lambda: sink.deliver(batch), self._timeout)
+        return verdict
+
+    async def close(self, grace: float) -> None:
+        until = self._clock.monotonic() + grace
+        if self._sink is not None and await self._back(grace / 2):
+            try:
+                await self._call(self._sink.close, min(grace, self._timeout))
+            except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
+                self._log.warning("sink.close_failed", sink=self.name, error=str(error), exc_info=error)
+        if self._thread is None:
+            return
+        try:
+            await within(self._clock, max(0.05, until - self._clock.monotonic()), self._thread.stop())
+        except DeadlineError:
+            self._log.error("sink.thread_abandoned", sink=self.name, remedy="it blocks; see its plugin")
+
+    async def _open(self) -> None:
+        """In the sink's own thread: making it may block as well."""
+        if self._sink is None:
+            self._sink = self._make()
+        await self._sink.open()
+
+    async def _call(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
+        if self._overdue:
+            seconds = self._clock.monotonic() - min(self._overdue.values())
+            raise SinkStuckError(f"sink {self.name!r} has not come back from a call for {seconds:.0f} s")
+        if self._thread is None:
+            self._thread = _LoopThread(f"tdbwatch-sink-{self.name}")
+        call = _Call(function, self._thread)
+        try:
+            return await within(self._clock, timeout, asyncio.shield(call.result))
+        except asyncio.CancelledError:
+            self._cancel(call)
+            raise
+        except DeadlineError:
+            self._cancel(call)
+            if not await self._back(_CANCEL_GRACE):
+                self._log.error("sink.stuck", sink=self.name, remedy="it blocks; see its plugin")
+            raise
+
+    def _cancel(self, call: "_Call") -> None:
+        if not call.ended.done():
+            self._overdue[call] = self._clock.monotonic()
+            call.ended.add_done_callback(lambda _: self._overdue.pop(call, None))
+            call.cancel()
+
+    async def _back(self, seconds: float) -> bool:
+        """Whether all cancelled calls come back within so many seconds."""
+        try:
+            for call in list(self._overdue):
+                await within(self._clock, seconds, asyncio.shield(call.ended))
+        except DeadlineError:
+            return False
+        return True
+
+
+class _Call:
+    """One call of a sink in its thread. `result` and `ended` are futures of the caller's event loop."""
+
+    def __init__(self, function: Callable[[], Awaitable[Any]], thread: "_LoopThread") -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = thread
+        self._task: asyncio.Task[None] | None = None
+        self._cancelled = False
+        self.result: asyncio.Future[Any] = self._loop.create_future()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        thread.loop.call_soon_threadsafe(self._begin, function)
+
+    def cancel(self) -> None:
+        """Ask the thread to cancel it; nothing happens while the thread is blocked."""
+        self._cancelled = True
+        self._thread.loop.call_soon_threadsafe(self._cancel_in_thread)
+
+    def _begin(self, function: Callable[[], Awaitable[Any]]) -> None:
+        self._task = self._thread.loop.create_task(self._run(function), name=self._thread.name)
+
+    def _cancel_in_thread(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self, function: Callable[[], Awaitable[Any]]) -> None:
+        result, error = None, None
+        try:
+            result = await function()
+        except Exception as raised:  # noqa: BLE001 - handed to the caller
+            error = raised
+        except BaseException as raised:  # noqa: BLE001 - a plugin's sys.exit() ends no thread of ours
+            error = SinkExitError(f"it raised {type(raised).__name__}")
+        try:
+            self._loop.call_soon_threadsafe(self._settle, result, error)
+        except RuntimeError:  # the caller's event loop is closed: nobody waits any more
+            return
+
+    def _settle(self, result: Any, error: Exception | None) -> None:
+        if error is not None:
+            self.result.set_exception(error)
+            self.result.exception()  # a late one is nobody's any more, and needs no warning
+        else:
+            self.result.set_result(result)
+        self.ended.set_result(None)
+
+
+class _LoopThread:
+    """A daemon thread that runs an event loop until it is stopped."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.loop = asyncio.new_event_loop()
+        self._stopping = False
+        self._stopped: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Return when the thread has ended; safe to give up on."""
+        here = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = here.create_future()
+        self._stopped = (here, ended)
+        self._stopping = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        await ended
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self._stopping:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - a task of the plugin raised SystemExit
+                structlog.get_logger("tdbwatch.hosts").error(
+                    "sink.thread_raised", thread=self.name, exc_info=error
+                )
+                time.sleep(0.01)  # should it do so at every turn
+        self._end()
+
+    def _end(self) -> None:
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+        if self._stopped is not None:
+            here, ended = self._stopped
+            try:
+                here.call_soon_threadsafe(_set, ended)
+            except RuntimeError:  # abandoned: the daemon's event loop is closed
+                return
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _contained(function: Callable[[], Awaitable[Any]]) -> Any:
+    """Call a sink in this event loop; what would end the process, or cancel us, becomes an `Exception`."""
+    try:
+        return await function()
+    except SystemExit as error:
+        raise SinkExitError(f"it raised SystemExit({error.code})") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise SinkExitError("it raised CancelledError") from error
