@@ -37,6 +37,11 @@ class Router:
         """The names of the sinks that get `event`."""
         return self._sinks(event.kind, event.scope, event.room, event.event)
 
+    @property
+    def remembered(self) -> int:
+        """How many answers are kept."""
+        return self._sinks.cache_info().currsize
+
     def matcher(self, sink_name: str) -> Callable[[Event], bool]:
         """A function that tells whether the sink `sink_name` gets an event."""
         if not self._rules:

@@ -29,7 +29,7 @@ from tdbwatch.plugin import Duration, Kind, Options, Secret, Size
 DEFAULT_SCOPE: Final = "//stuff"
 DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
 
-Kinds = Annotated[tuple[Kind, ...], Strict(False), Listed, Field(min_length=1)]
+Kinds = Annotated[tuple[Annotated[Kind, Strict(False)], ...], Listed, Field(min_length=1)]
 SinkNames = Annotated[tuple[str, ...], Listed]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tdbwatch.daemon.config.problems import Path, Problem, show_path
 
-_LONGEST: Final = 400
+_LONGEST: Final = 240
 """Characters of a message; some repeat what the file holds."""
 
 Place = tuple[int, int]
@@ -49,7 +49,9 @@ class Tree:
             return
         self.broken.add(path)
         line, column = self.place(path, at_key=at_key)
-        message = "".join(char if char.isprintable() else " " for char in message[:_LONGEST])
+        if len(message) > _LONGEST:  # cut the middle, where repeated text usually is
+            message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
+        message = "".join(char if char.isprintable() else " " for char in message)
         self.problems.append(Problem(self.file, line, column, show_path(path), message, hint))
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:

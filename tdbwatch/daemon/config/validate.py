@@ -132,8 +132,14 @@ class _Translator:
             path = (*self._base, *where)
             if details[0]["type"] == "extra_forbidden":
                 self._tree.broken.discard(path)  # whatever is wrong with its value: there is no such key
-            if not self._tree.is_broken(path):
+            if not self._tree.is_broken(path) and not self._is_misleading(where, details[0]):
                 self._complain(path, where, details)
+
+    def _is_misleading(self, where: Path, detail: Any) -> bool:
+        """Whether pydantic calls a list too short because it did not count the items that have errors."""
+        value = _get(self._data, where[:-1] if detail["type"] == "missing" else where)
+        short = detail["type"] == "too_short" and isinstance(value, list)
+        return short and len(value) >= detail["ctx"]["min_length"]
 
     def _complain(self, path: Path, where: Path, details: list[Any]) -> None:
         detail = details[0]

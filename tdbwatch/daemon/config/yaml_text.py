@@ -237,7 +237,7 @@ def _explain(error: yaml.YAMLError, text: str) -> tuple[Place, str, str]:
     if isinstance(error, yaml.reader.ReaderError):
         before = text[: error.position]
         place = (before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1)
-        return place, "a control character, which no text file should hold", "remove it"
+        return place, "this is not valid YAML: it holds a control character", "remove it"
     mark = getattr(error, "problem_mark", None)
     problem = f"{getattr(error, 'problem', '')} {getattr(error, 'context', '')}"
     if "never closed" in _plainer(problem)[0]:

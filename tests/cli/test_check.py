@@ -1,0 +1,101 @@
+"""`tdbwatch check` says in one line that a file is fine, or what is wrong with it."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tdbwatch.cli import check
+
+GOOD = """
+thingsdb: {nodes: [node01, node02], auth: {token: t0ken}}
+rooms: [alerts]
+sinks: {console: {type: log}, mine: {type: shout}}
+routes: [{to: console}, {match: {room: alerts}, to: mine}]
+plugins: {paths: [plugins.d]}
+"""
+PLUGIN = """
+from tdbwatch.plugin import Event, sink
+
+@sink("shout")
+def shout(event: Event) -> None:
+    print(event.room)
+"""
+Check = Callable[[str], int]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "plugins.d").mkdir()
+    (tmp_path / "plugins.d" / "shout.py").write_text(PLUGIN)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path) -> Check:
+    """Check a file with the given content; gives the exit code."""
+
+    def run_check(text: str) -> int:
+        (folder / "prod.yaml").write_text(text)
+        parser = argparse.ArgumentParser()
+        check.add_parser(parser.add_subparsers())
+        args = parser.parse_args(["check", "--config", str(folder / "prod.yaml")])
+        code: int = args.run(args)
+        return code
+
+    return run_check
+
+
+def test_a_good_file_is_summed_up_in_one_line(run: Check, folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(GOOD) == 0
+    assert capsys.readouterr() == (f"{folder}/prod.yaml: fine: 2 nodes, 1 room, 2 sinks, 2 routes\n", "")
+
+
+def test_a_bad_file_ends_with_78_and_its_problems(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(GOOD + "htpp: {}\nspool: {max_age: 5}\n") == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"{folder}/prod.yaml:7:1: htpp: unknown key\n    did you mean http?")
+    assert f"{folder}/prod.yaml:8:18: spool.max_age: 5 has no unit" in err
+    assert "Traceback" not in err
+
+
+def test_a_file_that_is_not_there_ends_with_78(capsys: pytest.CaptureFixture[str]):
+    assert check.run(argparse.Namespace(config="/nowhere/prod.yaml")) == 78
+    assert "/nowhere/prod.yaml: cannot be read: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_broken_plugin_that_no_sink_needs_is_told_and_stops_nothing(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "plugins.d" / "broken.py").write_text("import nothing_of_this_name")
+    assert run(GOOD) == 0
+    out, err = capsys.readouterr()
+    assert ": fine: " in out
+    assert "prod.yaml: error: plugin broken: " in err
+    assert "nothing_of_this_name" in err
+
+
+def test_a_sink_of_a_broken_plugin_is_told_with_the_plugins_own_mistake(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    (folder / "plugins.d" / "shout.py").write_text("1 / 0")
+    assert run(GOOD) == 78
+    err = capsys.readouterr().err
+    assert "error: plugin shout: " in err
+    assert "sinks.mine.type: no plugin offers this type of sink" in err
+
+
+def test_a_disabled_plugin_that_is_not_there_is_told(run: Check, capsys: pytest.CaptureFixture[str]):
+    assert run(GOOD.replace("[plugins.d]", "[plugins.d], disable: [nosuch]")) == 0
+    assert "prod.yaml: warning: plugins.disable names nosuch" in capsys.readouterr().err
+
+
+def test_the_help_fits_a_screen_and_shows_an_example():
+    parser = check.add_parser(argparse.ArgumentParser().add_subparsers())
+    text = parser.format_help()
+    assert len(text.splitlines()) <= 24
+    assert "tdbwatch check --config" in text

@@ -1,0 +1,490 @@
+"""Every bad configuration ends in a message with the place and the remedy, and without secrets."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import field_validator, model_validator
+
+from tdbwatch.daemon.config import ConfigError, Problem, load, parse, read
+from tdbwatch.plugin import Duration, Options, Secret, Sink, SinkType
+
+GOOD = {
+    "thingsdb": "{nodes: [node01], auth: {token: t0ken}}",
+    "rooms": "[alerts]",
+    "sinks": "{console: {type: log}}",
+}
+
+
+class HookOptions(Options):
+    url: str
+    wait: Duration = 1.0
+    count: int = 1
+    secret: Secret | None = None
+    crash: bool = False
+
+    @field_validator("secret")
+    @classmethod
+    def _tells(cls, value: Secret) -> Secret:
+        raise ValueError(f"bad secret {value.get_secret_value()}")
+
+    @model_validator(mode="after")
+    def _explode(self) -> Any:
+        if self.crash:
+            raise RuntimeError(self.url)
+        return self
+
+
+TYPES = {"log": SinkType("log", Sink), "hook": SinkType("hook", Sink, HookOptions)}
+
+
+def problems(text: str | bytes, environ: dict[str, str] | None = None) -> tuple[Problem, ...]:
+    content = text.encode() if isinstance(text, str) else text
+    with pytest.raises(ConfigError) as caught:
+        parse(content, "prod.yaml", environ or {}).config(TYPES)
+    assert caught.value.problems
+    return caught.value.problems
+
+
+def problem(text: str | bytes, environ: dict[str, str] | None = None) -> str:
+    found = problems(text, environ)
+    assert len(found) == 1, "\n".join(map(str, found))
+    return str(found[0])
+
+
+def with_(**sections: str | None) -> str:
+    parts = {**GOOD, **sections}
+    return "\n".join(f"{name}: {text}" for name, text in parts.items() if text is not None)
+
+
+def thingsdb(text: str) -> str:
+    return with_(thingsdb=f"{{nodes: [a], auth: {{token: t}}, {text}}}")
+
+
+def sink(text: str) -> str:
+    return with_(sinks=f"{{s: {{{text}}}}}")
+
+
+def test_a_message_has_file_line_column_path_and_remedy():
+    text = "sinks:\n  s:\n    type: hook\n    urll: x\n    url: y\n"
+    assert problem(text + with_(sinks=None)) == (
+        "prod.yaml:4:5: sinks.s.urll: unknown key\n"
+        "    did you mean url? the keys here are: batch, count, crash, max_in_flight, on_exhausted, retry, "
+        "secret, secret_credential, secret_file, timeout, type, url, wait"
+    )
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file():
+    found = problems(
+        "thingsdb: {nodes: [a]}\nrooms: [a, {id: x}]\nsinks: {s: {type: lag}, t: {type: log, x: 1}}\nhtpp: {}"
+    )
+    assert [(item.line, item.path) for item in found] == [
+        (1, "thingsdb.auth"),
+        (2, "rooms[1].id"),
+        (3, "sinks.s.type"),
+        (3, "sinks.t.x"),
+        (4, "htpp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (with_(loging="{}"), "prod.yaml:4:1: loging: unknown key\n    did you mean logging? "),
+        (with_(thingsdb=None), "thingsdb: is missing\n    say where ThingsDB is"),
+        (with_(rooms=None), "rooms: is missing\n    say what to watch"),
+        (with_(sinks=None), "sinks: is missing\n    say where events go"),
+        (with_(rooms=""), "rooms: is missing"),
+        (with_(rooms="[]"), "rooms: must not be empty"),
+        (with_(sinks="{}"), "sinks: must be a mapping of names to sinks"),
+        (with_(sinks="[log]"), "sinks: must be a mapping of names to sinks"),
+        (with_(rooms="alerts"), "rooms: must be a list, not text\n    write [value, ...]"),
+        (with_(spool="x"), "spool: must be a mapping (key: value), not text"),
+        (
+            with_(logging="{level: warn}"),
+            "must be one of debug, info, warning, error\n    did you mean warning?",
+        ),
+        (with_(http="{}"), "http.listen: is missing"),
+        (with_(http="{listen: localhost}"), "http.listen: this is not host:port\n    write for instance"),
+        (with_(http="{listen: 9280}"), "http.listen: must be text, not a number\n    put it in quotes"),
+        (with_(http="{listen: 'x:99999'}"), "http.listen: this is not host:port"),
+        (with_(spool="{max_size: 10}"), "spool.max_size: 10 has no unit; write for instance 10MB"),
+        (with_(spool="{max_size: 10Q}"), "'10Q' has no known unit; use one of"),
+        (with_(spool="{max_size: 1kB}"), "spool.max_size: must be at least"),
+        (with_(spool="{max_age: soon}"), "spool.max_age: 'soon' is not a duration such as"),
+        (with_(spool="{when_full: stop}"), "must be one of drop_oldest, drop_newest"),
+        (with_(shutdown="{grace: -1s}"), "shutdown.grace: '-1s' is not a duration"),
+        (with_(shutdown=f"{{grace: {'9' * 400}s}}"), "is not a duration"),
+        (with_(plugins="{paths: x}"), "plugins.paths: must be a list, not text"),
+    ],
+)
+def test_sections(text: str, expected: str):
+    assert expected in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (thingsdb("nodez: [a]"), "did you mean nodes? the keys here are: auth, connections,"),
+        (with_(thingsdb="{nodes: [], auth: {token: t}}"), "thingsdb.nodes: must not be empty"),
+        (with_(thingsdb="{nodes: node01, auth: {token: t}}"), "thingsdb.nodes: must be a list, not text"),
+        (with_(thingsdb="{nodes: [a, 'b:0'], auth: {token: t}}"), "thingsdb.nodes[1]: "),
+        (with_(thingsdb="{nodes: [5], auth: {token: t}}"), "thingsdb.nodes[0]: must be a node's address"),
+        (with_(thingsdb="{nodes: [a, 'a:9200'], auth: {token: t}}"), "items 1 and 2 are the same"),
+        (
+            thingsdb("scope: /thingsdb"),
+            "thingsdb.scope: this is not the scope of a collection\n    rooms live",
+        ),
+        (thingsdb("connections: many"), "connections: must be auto or a whole number, not text"),
+        (thingsdb("connections: 0"), "connections must be auto or a number from 1 to 16"),
+        (thingsdb("connections: true"), "connections: must be auto or a whole number, not true or false"),
+        (thingsdb("tls: {}"), "tls is set but no node is a wss:// one"),
+        (thingsdb("heartbeat: {interval: 20s}"), "the timeout must be longer than the interval"),
+        (thingsdb("heartbeat: {interval: 0s}"), "heartbeat.interval: must be greater than 0"),
+        (with_(thingsdb="{nodes: [a]}"), "thingsdb.auth: is missing"),
+        (
+            with_(thingsdb="{nodes: [a], auth: {}}"),
+            "neither a token nor a user with password\n    write token",
+        ),
+        (with_(thingsdb="{nodes: [a], auth: {username: u}}"), "neither a token nor a user with password"),
+        (with_(thingsdb="{nodes: [a], auth: {token: ''}}"), "the token is empty"),
+        (with_(thingsdb="{nodes: [a], auth: {token: t, username: u, password: p}}"), "exclude each other"),
+        (with_(thingsdb="{nodes: [a], auth: {token: t, token_file: f}}"), "only one of token, token_file"),
+        (
+            with_(thingsdb="{nodes: [a], auth: {token: 12}}"),
+            "auth.token: must be text, not a number\n    put it",
+        ),
+    ],
+)
+def test_thingsdb(text: str, expected: str):
+    assert expected in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        ("{}", "rooms[0]: a room needs exactly one of name, id and code; this one has none"),
+        ("{name: a, id: 1}", "this one has name and id"),
+        (
+            "{code: x}",
+            "a room found by code needs a name for its records\n    add for instance `as: monitor`",
+        ),
+        ("{id: -1}", "rooms[0].id: must be at least 0"),
+        ("{id: '1'}", "rooms[0].id: must be a whole number, not text\n    remove the quotes"),
+        ("{name: ''}", "rooms[0].name: must not be empty"),
+        ("{name: a, scope: stuff}", "rooms[0].scope: this is not the scope of a collection"),
+        ("{name: a, args: user}", "rooms[0].args: must be a list, not text"),
+        ("{name: a, args: [x, x]}", "items 1 and 2 are the same"),
+        ("{name: a, required: yes}", "rooms[0].required: must be true or false, not text\n    write true"),
+        ("5", "rooms[0]: must be a mapping (key: value), not a number"),
+        (
+            "a, a",
+            "rooms[1]: another room of this scope has the same name or id (line 2)\n    remove one, or give",
+        ),
+        ("a, {id: 1, as: a}", "rooms[1]: another room of this scope has the same name"),
+        (
+            "{id: 1}, {id: 1, scope: '@:stuff'}",
+            "rooms[1]: another room of this scope has the same name or id",
+        ),
+        ("{name: a, as: x}, {name: b, as: x}", "rooms[1]: another room of this scope has the same name"),
+    ],
+)
+def test_rooms(room: str, expected: str):
+    assert expected in problem(with_(rooms=f"[{room}]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            sink("type: hoook, url: x"),
+            "s.type: no plugin offers this type of sink\n    did you mean hook? the types",
+        ),
+        (sink("x: 1"), "sinks.s.type: is missing\n    add type"),
+        (sink("type: 5"), "sinks.s.type: must be text"),
+        (sink("type: hook"), "sinks.s.url: is missing\n    add url"),
+        (sink("type: hook, url: x, wait: 5"), "sinks.s.wait: 5 has no unit"),
+        (sink("type: hook, url: x, count: many"), "sinks.s.count: must be a whole number, not text"),
+        (sink("type: log, retry: {initial: 10m}"), "sinks.s.retry: the longest wait (max) is shorter"),
+        (sink("type: log, retry: {max_attempts: 0}"), "sinks.s.retry.max_attempts: must be at least 1"),
+        (
+            sink("type: log, retry: {max_age:}"),
+            "sinks.s.retry.max_age: is empty\n    write a value, or unlimited",
+        ),
+        (sink("type: log, retry: {attempts: 3}"), "unknown key\n    did you mean max_attempts?"),
+        (sink("type: log, retry: {jitter: 2}"), "sinks.s.retry.jitter: must be at most 1"),
+        (sink("type: log, retry: {factor: .nan}"), "sinks.s.retry.factor: must be a finite number"),
+        (sink("type: log, batch: {count: 0}"), "sinks.s.batch.count: must be at least 1"),
+        (sink("type: log, timeout: 0s"), "sinks.s.timeout: must be greater than 0"),
+        (sink("type: log, on_exhausted: drop"), "on_exhausted: must be one of dead_letter, block"),
+        (
+            with_(sinks="{s: log}"),
+            "sinks.s: must be a mapping (key: value)\n    write for instance {type: log}",
+        ),
+        (with_(sinks="{'a b': {type: log}}"), "sinks.'a b': a sink's name may hold letters"),
+        (
+            sink("type: hook, url: secret-url, crash: true"),
+            "cannot be checked: RuntimeError in the plugin's own code",
+        ),
+    ],
+)
+def test_sinks(text: str, expected: str):
+    assert expected in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ("{}", "routes[0].to: is missing\n    add to"),
+        (
+            "{to: consol}",
+            "routes[0].to: there is no sink of this name\n    did you mean console? the sinks are: console",
+        ),
+        ("{to: [console, x]}", "routes[0].to[1]: there is no sink of this name\n    the sinks are: console"),
+        ("{to: []}", "routes[0]: a route to no sink does nothing"),
+        ("{to: [console, console]}", "routes[0]: items 1 and 2 are the same"),
+        (
+            "{to: console, where: 'args[0] > 1'}",
+            "routes[0].where: this version cannot evaluate conditions (CEL) yet",
+        ),
+        ("{to: console, match: {room: 'a[b'}}", "routes[0].match.room[0]: a [ that is never closed"),
+        ("{to: console, match: {event: ''}}", "a glob must not be empty"),
+        ("{to: console, match: {event: []}}", "routes[0].match.event: must not be empty"),
+        ("{to: console, match: {kind: gaps}}", "must be one of event, gap, room, node"),
+        ("{to: console, match: {rooms: a}}", "unknown key\n    did you mean room?"),
+        ("{to: console, stop: 1}", "routes[0].stop: must be true or false, not a number"),
+    ],
+)
+def test_routes(route: str, expected: str):
+    assert expected.replace("room[0]", "room") in problem(with_(routes=f"[{route}]"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"", "prod.yaml:1:1: the file is empty\n    begin with thingsdb:, rooms: and sinks:"),
+        ("# nothing\n", "the file is empty"),
+        ("- a\n", "the file must hold a mapping"),
+        (
+            "rooms:\n\t- a\n",
+            "prod.yaml:2:1: rooms: this is not valid YAML: a tab stands where only spaces may",
+        ),
+        ("rooms:\n  - a\n \t- b\n", "a tab stands where only spaces may"),
+        ("rooms: [a\nsinks: b\n", "prod.yaml:2:6: rooms[1]: this is not valid YAML: a bracket is not closed"),
+        ("a: b: c\n", "prod.yaml:1:5: this is not valid YAML: a second `:` in one value"),
+        ("a: 'x\n", "prod.yaml:1:4: a: this is not valid YAML: a quote is opened here and never closed"),
+        ("a: [\n", "the file ends inside a bracket"),
+        ("a: @x\n", "text cannot begin with this character\n    put the text in quotes"),
+        ('a: "\\q"\n', "unknown escape in a quoted text"),
+        ('a: "\\UFFFFFFFF"\n', "this is not valid YAML"),
+        ("a: {b: ${C}}\n", 'a ${NAME} without quotes inside { }\n    write "${NAME}"'),
+        ("a: x\x07y\n", "prod.yaml:1:5: this is not valid YAML: it holds a control character"),
+        (b"a: \xff\n", "prod.yaml:1:4: this is not UTF-8 text\n    save the file as UTF-8"),
+        ("a: 1".encode("utf-16"), "this is not UTF-8 text"),
+        ("a: 1\n---\nb: 2\n", "prod.yaml:2:1: a second YAML document begins here"),
+        ("a: " + "[" * 40, "nested more than 32 levels deep"),
+        ("a: !h!hunter2 x\n", "a YAML tag (!) is not allowed here"),
+    ],
+)
+def test_what_is_not_yaml(text: str | bytes, expected: str):
+    shown = problem(text)
+    assert expected in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            with_(sinks="{c: {type: log}, c: {type: log}}"),
+            "sinks.c: two sinks have this name; the first is on line 3",
+        ),
+        (with_() + "\nrooms: [b]", "prod.yaml:4:1: rooms: this key is written twice; the first is on line 2"),
+        (with_(spool="{max_age: 1d, max_age: 2d}"), "spool.max_age: this key is written twice"),
+        (
+            with_(sinks="{1: {type: log}, c: {type: log}}"),
+            'sinks: a key must be text\n    put it in quotes: "1"',
+        ),
+        (with_(sinks="{[a]: {type: log}, c: {type: log}}"), "sinks: a key must be text"),
+        (with_(sinks='{"": {type: log}, c: {type: log}}'), "sinks: a key must be text"),
+        (with_(sinks='{"\\0x": {type: log}, c: {type: log}}'), "sinks: a key must be text"),
+        (with_(rooms="[&x alerts]"), "rooms[0]: an anchor (&) is not allowed here"),
+        (
+            thingsdb("scope: *hunter2"),
+            "thingsdb.scope: an alias (*) is not allowed here\n    write the value out",
+        ),
+        (with_(sinks="{*hunter2 : {type: log}, c: {type: log}}"), "an alias (*) is not allowed here"),
+        (sink("type: log, <<: {timeout: 1s}"), "a merge key (<<) is not allowed here"),
+        (with_(rooms="[!!python/object/apply:os.system [hunter2]]"), "a YAML tag (!) is not allowed here"),
+        (with_(rooms="[!hunter2 alerts]"), "a YAML tag (!) is not allowed here"),
+        (with_(rooms='["\\ud800"]'), "rooms[0]: holds half a surrogate pair"),
+    ],
+)
+def test_what_yaml_allows_but_we_do_not(text: str, expected: str):
+    shown = "\n".join(map(str, problems(text)))
+    assert expected in shown
+    assert "hunter2" not in shown
+
+
+def test_a_yaml_bomb_is_refused_before_it_grows():
+    levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    levels += [
+        f"{chr(i + 1)}: &{chr(i + 1)} [{', '.join(['*' + chr(i)] * 9)}]" for i in range(ord("a"), ord("h"))
+    ]
+    assert "an anchor (&) is not allowed here" in "\n".join(map(str, problems("\n".join(levels))))
+
+
+def test_a_flood_of_problems_is_cut_short():
+    with pytest.raises(ConfigError) as caught:
+        parse(b"a:\n" + b"  - &x y\n" * 10_000, "prod.yaml", {})
+    assert len(caught.value.problems) == 100
+    assert str(caught.value).endswith("... and 75 more")
+
+
+def test_a_file_that_is_missing(tmp_path: Path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file or directory\n    check the path"):
+        read(tmp_path / "no.yaml", {})
+
+
+def test_a_folder(tmp_path: Path):
+    with pytest.raises(ConfigError, match="cannot be read: it is a folder\n    name a file"):
+        load(tmp_path, TYPES, {})
+
+
+def test_a_fifo_is_refused_rather_than_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigError, match="it is not a regular file"):
+        read(tmp_path / "fifo", {})
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path):
+    (tmp_path / "huge.yaml").write_bytes(b"#" * 600_000)
+    with pytest.raises(ConfigError, match="it is larger than 512 KiB"):
+        read(tmp_path / "huge.yaml", {})
+
+
+def test_a_path_that_no_file_can_have():
+    with pytest.raises(ConfigError, match="not a file's path"):
+        read("a\0b", {})
+
+
+@pytest.fixture
+def unreadable(tmp_path: Path):
+    """A file that we may not read. root may read everything, so for a while we are not root."""
+    file = tmp_path / "c.yaml"
+    file.write_text(with_())
+    file.chmod(0)
+    mine = os.geteuid()
+    if mine == 0:
+        os.seteuid(65534)
+    yield file
+    os.seteuid(mine)
+
+
+def test_a_file_without_the_right_to_read_it(unreadable: Path):
+    with pytest.raises(ConfigError, match="Permission denied\n    give the user that runs tdbwatch"):
+        read(unreadable, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "${NOPE}",
+            "sinks.s.url: the environment variable NOPE is not set\n    set it, or give a default: ${NOPE:-",
+        ),
+        ("${NO PE}", "a ${ that begins no reference\n    write ${NAME}"),
+        ("${", "a ${ that begins no reference"),
+        ("${A:-x", "a ${ that begins no reference"),
+        ("${1A}", "a ${ that begins no reference"),
+        ("${BAD}", "the environment variable BAD is not UTF-8 text"),
+    ],
+)
+def test_references_that_cannot_be_resolved(text: str, expected: str):
+    assert expected in problem(sink(f"type: hook, url: '{text}'"), {"BAD": "\udcff"})
+
+
+def test_a_missing_variable_is_told_once_also_where_a_number_is_wanted():
+    assert "connections: the environment variable N is not set" in problem(thingsdb('connections: "${N}"'))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        sink("type: '${S}'"),
+        sink("type: hook, url: x, wait: '${S}'"),
+        sink("type: hook, url: x, count: '${S}'"),
+        sink("type: hook, url: x, secret: '${S}'"),
+        sink("type: hook, url: x, secret: hush-hush"),
+        sink("type: hook, url: '${S}', crash: true"),
+        sink("type: log, on_exhausted: '${S}'"),
+        sink("type: log, retry: '${S}'"),
+        sink("type: log, retry: {max_age: '${S}'}"),
+        with_(routes="[{to: '${S}'}]"),
+        with_(routes="[{to: ['console', '${S}', '${S}']}]"),
+        with_(routes="[{to: console, match: {kind: '${S}', room: '${S}['}}]"),
+        with_(rooms="[{name: a, args: ['${S}', '${S}']}]"),
+        with_(rooms="['${S}', '${S}']"),
+        with_(http="{listen: '${S}'}"),
+        with_(spool="{max_size: '${S}'}"),
+        thingsdb("scope: '${S}'"),
+        with_(thingsdb="{nodes: ['a b ${S}'], auth: {token: t}}"),
+        with_(thingsdb="{nodes: [a], auth: {token_file: '${S}'}}"),
+        with_(thingsdb="{nodes: [a], auth: {token: [hush-hush]}}"),
+        with_(thingsdb="{nodes: [a], auth: {token: '${S}', username: '${S}', password: '${S}'}}"),
+    ],
+)
+def test_no_message_shows_what_may_be_a_secret(text: str):
+    shown = "\n".join(map(str, problems(text, {"S": "hush-hush"})))
+    assert "hush" not in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"", "the secret's file is empty"),
+        (b"\n", "the secret's file is empty"),
+        (b"\xff", "the secret's file is not UTF-8 text"),
+        (b"a\0b", "holds a NUL byte"),
+        (b"x" * 70_000, "cannot be read: it is larger than 64 KiB"),
+    ],
+)
+def test_bad_secret_files(tmp_path: Path, content: bytes | None, expected: str):
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    shown = problem(with_(thingsdb=f"{{nodes: [a], auth: {{token_file: '{tmp_path}/secret'}}}}"))
+    assert f"thingsdb.auth.token_file: {expected}" in shown.replace("the secret's file holds", "holds")
+
+
+@pytest.mark.parametrize(
+    ("value", "environ", "expected"),
+    [
+        ("tok", {}, "CREDENTIALS_DIRECTORY is not set\n    add LoadCredential=tok:/path to the unit"),
+        (
+            "tok",
+            {"CREDENTIALS_DIRECTORY": "/nowhere"},
+            "there is no systemd credential tok\n    add LoadCredential=",
+        ),
+        ("../tok", {"CREDENTIALS_DIRECTORY": "/nowhere"}, "a credential's name holds no /"),
+        ("5", {}, "must be the name of a systemd credential"),
+    ],
+)
+def test_bad_credentials(value: str, environ: dict[str, str], expected: str):
+    text = with_(thingsdb=f"{{nodes: [a], auth: {{token_credential: {value}}}}}")
+    assert f"thingsdb.auth.token_credential: {expected}" in problem(text, environ).replace(
+        "there are no systemd credentials: CRED", "CRED"
+    )
+
+
+def test_the_problems_of_plugins_come_first_and_alone():
+    document = parse(with_(plugins="{path: [x]}", rooms="5").encode(), "prod.yaml", {})
+    with pytest.raises(ConfigError) as caught:
+        document.plugins()
+    assert [item.path for item in caught.value.problems] == ["plugins.path"]
+
+
+def test_names_in_messages_cannot_drive_a_terminal():
+    shown = "\n".join(map(str, problems(with_(sinks='{"a\\u009b2J": {type: log}}'))))
+    assert "\x9b" not in shown

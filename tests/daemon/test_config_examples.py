@@ -1,0 +1,103 @@
+"""The examples load, and docs/configuration.md speaks of every key."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from tdbwatch.daemon.config import Config, RoomConfig, SinkSettings, load
+from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
+from tdbwatch.plugin import SinkType
+from tdbwatch.plugin.sink import marked
+from tdbwatch.sinks.file.sink import FileSink
+from tdbwatch.sinks.log import LogSink
+from tdbwatch.sinks.webhook.sink import WebhookSink
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
+
+
+def builtin_types() -> dict[str, SinkType]:
+    found = [marked(sink) for sink in (LogSink, FileSink, WebhookSink)]
+    return {made.name: made for made in found if made is not None}
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "thingsdb-token").write_text("t0ken\n")
+    (tmp_path / "hook-secret").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
+    return {"THINGSDB_TOKEN": "t0ken", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+
+
+def example(name: str, environ: dict[str, str]) -> Config:
+    return load(ROOT / "config" / name, builtin_types(), environ)
+
+
+def test_the_examples_are_those_that_the_documentation_names():
+    documented = set(re.findall(r"config/([a-z-]+\.yaml)", (ROOT / "docs/configuration.md").read_text()))
+    assert documented == {path.name for path in EXAMPLES}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_loads(path: Path, environ: dict[str, str]):
+    assert load(path, builtin_types(), environ).sinks
+
+
+def test_what_the_full_example_calls_a_default_is_one(environ: dict[str, str]):
+    full, minimal = example("full.yaml", environ), example("minimal.yaml", environ)
+    assert full.spool == minimal.spool
+    assert full.logging == minimal.logging
+    assert full.shutdown == minimal.shutdown
+    assert full.thingsdb.heartbeat == minimal.thingsdb.heartbeat
+    assert full.thingsdb.scope == minimal.thingsdb.scope
+    oncall = next(sink for sink in full.sinks if sink.name == "oncall")
+    assert oncall.settings == minimal.sinks[0].settings.model_copy(update={"type": "webhook"})
+
+
+def keys(model: type[BaseModel], above: str) -> Iterator[str]:
+    """Every key of the model, written as the documentation does."""
+    secrets = set(secret_fields(model))
+    for name, field in model.model_fields.items():
+        key = f"{above}{field.alias or name}"
+        inner = list(nested_models(field.annotation))
+        if not inner or "." in key:
+            yield key
+        if key.rpartition(".")[2] in secrets:
+            yield from (key + suffix for suffix in SUFFIXES)
+        listed = "[]" if str(field.annotation).startswith("tuple") else ""
+        for section in inner:
+            yield from keys(section, f"{key}{listed}.")
+
+
+ALL_KEYS = [*keys(Sections, ""), *keys(SinkSettings, "sinks.*.")]
+
+
+def test_all_keys_are_found():
+    assert {"rooms[].as", "sinks.*.retry.max_age", "thingsdb.auth.token_file", "http.listen"} <= set(ALL_KEYS)
+    assert len(ALL_KEYS) > len(RoomConfig.model_fields) * 5
+
+
+@pytest.mark.parametrize("key", ALL_KEYS)
+def test_the_documentation_and_the_full_example_speak_of(key: str):
+    assert f"`{key}`" in (ROOT / "docs/configuration.md").read_text()
+    last = key.rpartition(".")[2]
+    assert re.search(rf"\b{last}\b", (ROOT / "config/full.yaml").read_text())
+
+
+def test_the_documentation_names_no_key_that_is_not_there():
+    text = (ROOT / "docs/configuration.md").read_text()
+    sections = {*Sections.model_fields, "sinks"}
+    named = set(re.findall(r"^\| `([a-z_.*\[\]]+)`", text, re.MULTILINE))
+    assert {key for key in named if re.split(r"\W", key)[0] in sections} <= set(ALL_KEYS)
+
+
+@pytest.mark.parametrize("model", [Sections, SinkSettings])
+def test_every_key_has_a_description_for_the_schema(model: type[BaseModel]):
+    for name, field in model.model_fields.items():
+        for section in nested_models(field.annotation):
+            test_every_key_has_a_description_for_the_schema(section)
+        if model is not Sections:
+            assert field.description, f"{model.__name__}.{name}"
