@@ -107,7 +107,7 @@ class WebhookOptions(Options):
     @field_validator("secret")
     @classmethod
     def _keys_decode(cls, value: Secret | list[Secret] | None) -> Secret | list[Secret] | None:
-        for secret in value if isinstance(value, list) else [value] if value else []:
+        for secret in value if isinstance(value, list) else [value] if value is not None else []:
             key_of(secret.get_secret_value())
         if value == []:
             raise ValueError("an empty list signs nothing; leave secret out if that is meant")

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 
 from yarl import URL
 
+from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.options import WebhookOptions
 
 _MIN_LENGTH: Final = 4  # shorter ones would blot out ordinary text
@@ -36,19 +37,23 @@ def origin_of(url: str) -> str:
 
 
 def _secrets(options: WebhookOptions) -> Iterator[str]:
-    yield from _of_url(options.url.get_secret_value())
+    yield from _of_url(options.url.get_secret_value(), "Authorization")
     if options.proxy is not None:
-        yield from _of_url(options.proxy.get_secret_value())
+        yield from _of_url(options.proxy.get_secret_value(), "Proxy-Authorization")
     for secret in (*options.headers.values(), *options.secrets):
-        yield secret.get_secret_value()
-        yield secret.get_secret_value().rpartition(" ")[2]  # `Bearer TOKEN`
-    if options.auth is not None and options.auth.bearer is not None:
-        yield options.auth.bearer.get_secret_value()
+        yield from _of_header(secret.get_secret_value())
+    for value in authorization(options).values():
+        yield from _of_header(value)
     if options.auth is not None and options.auth.basic is not None:
         yield options.auth.basic.password.get_secret_value()
 
 
-def _of_url(text: str) -> Iterator[str]:
+def _of_header(value: str) -> Iterator[str]:
+    yield value
+    yield value.rpartition(" ")[2]  # `Bearer TOKEN`
+
+
+def _of_url(text: str, header: str) -> Iterator[str]:
     url = URL(text)
     segments = [part for part in url.raw_path.split("/") if len(part) >= _MIN_TOKEN]
     for part in (text, url.raw_user, url.raw_password, url.raw_query_string, *segments):
@@ -56,3 +61,5 @@ def _of_url(text: str) -> Iterator[str]:
             yield part
             yield unquote(part)
     yield from url.query.values()
+    for value in split_url(text, header)[1].values():
+        yield from _of_header(value)

@@ -1,16 +1,15 @@
 """One request and the beginning of its answer, within a deadline and a bound, over aiohttp."""
 
 import asyncio
-import base64
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
-from yarl import URL
 
 from tdbwatch import __version__
+from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.messages import Message
 from tdbwatch.sinks.webhook.options import Tls, WebhookOptions
 
@@ -34,9 +33,9 @@ class Transport:
 
     def __init__(self, options: WebhookOptions) -> None:
         self._method = options.method
-        self._url, self._headers = _without_user(options.url.get_secret_value(), "Authorization")
+        self._url, self._headers = split_url(options.url.get_secret_value(), "Authorization")
         self._headers |= {name: value.get_secret_value() for name, value in options.headers.items()}
-        self._headers |= _authorization(options)
+        self._headers |= authorization(options)
         self._headers.setdefault("User-Agent", f"tdbwatch/{__version__}")
         self._proxy = self._proxy_arguments(options)
         self._tls = options.tls
@@ -98,7 +97,7 @@ class Transport:
     def _proxy_arguments(self, options: WebhookOptions) -> dict[str, Any]:
         if options.proxy is None:
             return {}
-        url, headers = _without_user(options.proxy.get_secret_value(), "Proxy-Authorization")
+        url, headers = split_url(options.proxy.get_secret_value(), "Proxy-Authorization")
         if self._url.scheme == "http":  # there is no CONNECT then: the request itself goes to the proxy
             self._headers |= headers
         return {"proxy": url, "proxy_headers": headers}
@@ -120,32 +119,19 @@ async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> bytes:
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+    files = ", ".join(file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file)
+        if tls.cert_file is not None:
+            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+    except OSError as error:  # ssl names no file
+        raise OSError(error.errno, f"{error.strerror or error} (one of {files})") from None
     if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _authorization(options: WebhookOptions) -> dict[str, str]:
-    if options.auth is None:
-        return {}
-    if options.auth.bearer is not None:
-        return {"Authorization": f"Bearer {options.auth.bearer.get_secret_value()}"}
-    basic = options.auth.basic
-    assert basic is not None
-    return {"Authorization": _basic(basic.username, basic.password.get_secret_value())}
-
-
-def _without_user(text: str, header: str) -> tuple[URL, dict[str, str]]:
-    """The URL without its user and password, and the header that carries them."""
-    url = URL(text)
-    if url.user is None and url.password is None:
-        return url, {}
-    return url.with_user(None), {header: _basic(url.user or "", url.password or "")}
-
-
-def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+def _no_password() -> str:
+    """Instead of asking on the terminal, which would wait for ever."""
+    return ""

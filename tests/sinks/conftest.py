@@ -1,0 +1,90 @@
+"""What the sinks' tests share: a context with a clock that stands still, and a real HTTP endpoint."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from tdbwatch.testing import ManualClock
+
+
+@dataclass
+class Received:
+    """One request as it came."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def _ok(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=200, text="ok")
+
+
+@dataclass
+class Endpoint:
+    """A web server on loopback; `answer` says what it answers."""
+
+    port: int = 0
+    answer: Answer = _ok
+    received: list[Received] = field(default_factory=list)
+    connections: set[object] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def answers(self, status: int, text: str = "", **headers: str) -> None:
+        async def answer(_: web.Request) -> web.StreamResponse:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return web.Response(status=status, text=text, headers=named)
+
+        self.answer = answer
+
+    def answers_in_turn(self, *statuses: int) -> None:
+        rest = list(statuses)
+
+        async def answer(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=rest.pop(0))
+
+        self.answer = answer
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.received.append(Received(request.method, request.raw_path, headers, body))
+        self.connections.add(request.transport)
+        return await self.answer(request)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(1_800_000_000.0)
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Endpoint]:
+    made = Endpoint()
+    runner = web.ServerRunner(web.Server(made.handle), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    made.port = runner.addresses[0][1]
+    yield made
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def closed_port() -> int:
+    """A port that nobody listens on."""
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
