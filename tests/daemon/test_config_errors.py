@@ -17,8 +17,17 @@ GOOD = {
 }
 
 
+class Basic(Options):
+    user: str
+
+
+class Bearer(Options):
+    token: str
+
+
 class HookOptions(Options):
     url: str
+    auth: Basic | list[Bearer] | None = None
     wait: Duration = 1.0
     count: int = 1
     secret: Secret | None = None
@@ -70,8 +79,8 @@ def test_a_message_has_file_line_column_path_and_remedy():
     text = "sinks:\n  s:\n    type: hook\n    urll: x\n    url: y\n"
     assert problem(text + with_(sinks=None)) == (
         "prod.yaml:4:5: sinks.s.urll: unknown key\n"
-        "    did you mean url? the keys here are: batch, count, crash, max_in_flight, on_exhausted, retry, "
-        "secret, secret_credential, secret_file, timeout, type, url, wait"
+        "    did you mean url? the keys here are: auth, batch, count, crash, max_in_flight, on_exhausted, "
+        "retry, secret, secret_credential, secret_file, timeout, type, url, wait"
     )
 
 
@@ -200,6 +209,15 @@ def test_rooms(room: str, expected: str):
         (
             sink("type: hoook, url: x"),
             "s.type: no plugin offers this type of sink\n    did you mean hook? the types",
+        ),
+        (
+            sink("type: hook, url: x, auth: {usr: u, user: v}"),
+            "sinks.s.auth.usr: unknown key\n    did you mean user?",
+        ),
+        (sink("type: hook, url: x, auth: [{}]"), "sinks.s.auth[0].token: is missing"),
+        (
+            sink("type: hook, url: x, auth: 5"),
+            "sinks.s.auth: must be a mapping (key: value) or a list, not a number",
         ),
         (sink("x: 1"), "sinks.s.type: is missing\n    add type"),
         (sink("type: 5"), "sinks.s.type: must be text"),

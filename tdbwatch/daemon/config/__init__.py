@@ -11,24 +11,21 @@ path and a remedy. All problems that can be found at once are.
 from tdbwatch.daemon.config.document import Document, load, parse, read
 from tdbwatch.daemon.config.models import (
     AuthConfig,
-    BatchConfig,
     Config,
     HeartbeatConfig,
     HttpConfig,
     LoggingConfig,
     MatchConfig,
     PluginsConfig,
-    RetryConfig,
     RoomConfig,
     RouteConfig,
     ShutdownConfig,
-    SinkConfig,
-    SinkSettings,
     SpoolConfig,
     ThingsDBConfig,
     TlsConfig,
 )
 from tdbwatch.daemon.config.problems import ConfigError, Problem
+from tdbwatch.daemon.config.sink_models import BatchConfig, RetryConfig, SinkConfig, SinkSettings
 
 __all__ = [
     "AuthConfig",

@@ -1,16 +1,24 @@
-"""Types of the configuration's values, beyond what `tdbwatch.plugin.options` has."""
+"""What the configuration's models are made of, beyond what `tdbwatch.plugin.options` has."""
 
 import fnmatch
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 from tdbwatch.client.addresses import Address, parse_address
 from tdbwatch.daemon.config.problems import RefusedError
-from tdbwatch.plugin import Duration
+from tdbwatch.plugin import Duration, Options
 from tdbwatch.wire.scopes import collection_of, short
 
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -126,3 +134,12 @@ Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1
 UnlimitedDuration = Annotated[PositiveDuration | None, BeforeValidator(_unlimited)]
 UnlimitedCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unlimited)]
 Listed = BeforeValidator(_listed)
+
+
+class Section(Options):
+    """Base of the configuration's mappings."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    not_yet: ClassVar[dict[str, str]] = {}
+    """Keys that a later version will know, and what to say of them until then."""

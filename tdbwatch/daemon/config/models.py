@@ -3,13 +3,11 @@
 The keys are those of docs/configuration.md. Durations are seconds, sizes are bytes.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import ConfigDict, Field, Strict, model_validator
+from pydantic import Field, Strict, model_validator
 
-from tdbwatch.backoff import BackoffPolicy
 from tdbwatch.daemon.config.fields import (
     FileName,
     Globs,
@@ -18,28 +16,19 @@ from tdbwatch.daemon.config.fields import (
     NodeAddress,
     PositiveDuration,
     Scope,
+    Section,
     Text,
-    UnlimitedCount,
-    UnlimitedDuration,
     no_repeats,
 )
 from tdbwatch.daemon.config.problems import RefusedError
-from tdbwatch.plugin import Duration, Kind, Options, Secret, Size
+from tdbwatch.daemon.config.sink_models import SinkConfig
+from tdbwatch.plugin import Duration, Kind, Secret, Size
 
 DEFAULT_SCOPE: Final = "//stuff"
 DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
 
 Kinds = Annotated[tuple[Annotated[Kind, Strict(False)], ...], Listed, Field(min_length=1)]
 SinkNames = Annotated[tuple[str, ...], Listed]
-
-
-class Section(Options):
-    """Base of the configuration's mappings."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    not_yet: ClassVar[dict[str, str]] = {}
-    """Keys that a later version will know, and what to say of them until then."""
 
 
 class AuthConfig(Section):
@@ -169,95 +158,6 @@ class RoomConfig(Section):
             )
         no_repeats(self.args)
         return self
-
-
-class RetryConfig(Section):
-    """When to offer an event again that a sink did not take."""
-
-    initial: PositiveDuration = 1.0
-    """Seconds before the second attempt."""
-    factor: float = Field(default=2.0, ge=1, le=100, allow_inf_nan=False)
-    """Each wait is this many times the one before."""
-    max: PositiveDuration = 300.0
-    """The longest wait in seconds."""
-    jitter: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
-    """The share of each wait that is drawn at random."""
-    max_attempts: UnlimitedCount = 20
-    """Attempts before `on_exhausted`; None: `unlimited`."""
-    max_age: UnlimitedDuration = 86400.0
-    """Seconds since the first attempt before `on_exhausted`; None: `unlimited`."""
-
-    @property
-    def policy(self) -> BackoffPolicy:
-        """The waits between attempts."""
-        return BackoffPolicy(self.initial, self.factor, self.max, self.jitter)
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.max < self.initial:
-            raise RefusedError("the longest wait (max) is shorter than the first one (initial)", "raise max")
-        return self
-
-
-class BatchConfig(Section):
-    """How many events a sink gets at once."""
-
-    count: int = Field(default=100, ge=1, le=100_000)
-    """At most this many events."""
-    bytes: Size = Field(default=1_000_000, ge=1)
-    """At most this many bytes of payload; one event always fits."""
-    wait: Duration = 0.0
-    """Seconds to wait for more events before a batch that is not full is delivered."""
-
-
-class SinkSettings(Section):
-    """What every sink has, whatever its type. All other keys belong to the type's options."""
-
-    type: Text
-    """The sink's type; `tdbwatch plugins` lists them."""
-    retry: RetryConfig = RetryConfig()
-    """When to offer an event again."""
-    batch: BatchConfig = BatchConfig()
-    """How many events at once."""
-    timeout: PositiveDuration = 30.0
-    """Seconds for one delivery; longer counts as failed."""
-    max_in_flight: int = Field(default=1, ge=1, le=1000)
-    """Batches under way at once; order is kept within a room."""
-    on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
-    """What becomes of an event when `retry` gives up on it: set it aside, or hold everything behind it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SinkConfig:
-    """One sink. `options` is an instance of its type's options model."""
-
-    name: str
-    settings: SinkSettings
-    options: Options
-
-    @property
-    def type(self) -> str:
-        return self.settings.type
-
-    @property
-    def retry(self) -> RetryConfig:
-        return self.settings.retry
-
-    @property
-    def batch(self) -> BatchConfig:
-        return self.settings.batch
-
-    @property
-    def timeout(self) -> float:
-        return self.settings.timeout
-
-    @property
-    def max_in_flight(self) -> int:
-        return self.settings.max_in_flight
-
-    @property
-    def on_exhausted(self) -> Literal["dead_letter", "block"]:
-        return self.settings.on_exhausted
 
 
 class MatchConfig(Section):

@@ -1,46 +1,17 @@
-"""pydantic's verdict on a part of the tree, told in the words of people who write YAML."""
+"""pydantic's verdict on a part of the tree."""
 
 import json
-import re
-from collections.abc import Iterator
 from pathlib import Path as FilePath
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tdbwatch.daemon.config.problems import Path, RefusedError, show_key, suggestion
-from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
+from tdbwatch.daemon.config.problems import Path
 from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.wording import SCALARS, Translator, existing, value_at
 from tdbwatch.daemon.config.yaml_text import resolve_scalar
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_WANTED: Final = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "set_type": "a list",
-    "frozen_set_type": "a list",
-    "dict_type": "a mapping (key: value)",
-    "model_type": "a mapping (key: value)",
-    "model_attributes_type": "a mapping (key: value)",
-    "dataclass_type": "a mapping (key: value)",
-    "path_type": "a path",
-    "none_required": "empty",
-}
-_LIMITS: Final = {
-    "greater_than": ("greater than {gt}", "gt"),
-    "greater_than_equal": ("at least {ge}", "ge"),
-    "less_than": ("less than {lt}", "lt"),
-    "less_than_equal": ("at most {le}", "le"),
-    "finite_number": ("a finite number", ""),
-}
-_SCALARS: Final = frozenset({"int_type", "float_type", "bool_type"})
-_YES_NO: Final = frozenset({"yes", "no", "on", "off"})
 
 
 def validate(
@@ -67,7 +38,7 @@ def validate(
         return None
     if _read_scalars(tree, path, data, first):
         return validate(tree, path, data, model, folder, other_keys)
-    _Translator(tree, path, data, model, other_keys).translate(first)
+    Translator(tree, path, data, model, other_keys).translate(first)
     return None
 
 
@@ -75,204 +46,13 @@ def _read_scalars(tree: Tree, base: Path, data: dict[str, Any], error: Validatio
     """Read what the environment gave as YAML would, where the model wants a number, true or false."""
     changed = False
     for detail in error.errors(include_input=False, include_url=False):
-        where = _existing(data, detail["loc"])
+        where = existing(data, detail["loc"])
         path = (*base, *where)
-        value = _get(data, where)
-        if detail["type"] not in _SCALARS or path not in tree.origins or tree.is_broken(path):
+        value = value_at(data, where)
+        if detail["type"] not in SCALARS or path not in tree.origins or tree.is_broken(path):
             continue
         resolved = resolve_scalar(value) if isinstance(value, str) else value
         if where and isinstance(resolved, int | float) and not isinstance(value, int | float):
-            _get(data, where[:-1])[where[-1]] = resolved
+            value_at(data, where[:-1])[where[-1]] = resolved
             changed = True
     return changed
-
-
-def _get(data: Any, path: Path) -> Any:
-    for part in path:
-        data = data[part]
-    return data
-
-
-def _existing(data: Any, loc: tuple[int | str, ...]) -> Path:
-    """The part of pydantic's location that is in the data; the rest names parts of types."""
-    path: list[str | int] = []
-    for part in loc:
-        in_list = isinstance(data, list) and isinstance(part, int) and part < len(data)
-        if not in_list and not (isinstance(data, dict) and part in data):
-            break
-        data = data[part]
-        path.append(part)
-    return tuple(path)
-
-
-class _Translator:
-    def __init__(
-        self,
-        tree: Tree,
-        base: Path,
-        data: dict[str, Any],
-        model: type[BaseModel],
-        other_keys: tuple[str, ...],
-    ) -> None:
-        self._tree = tree
-        self._base = base
-        self._data = data
-        self._model = model
-        self._other_keys = other_keys
-
-    def translate(self, error: ValidationError) -> None:
-        """Complain of every error; several of one value, as alternatives give, become one."""
-        by_path: dict[Path, list[Any]] = {}
-        for detail in error.errors(include_input=False, include_url=False):
-            where = _existing(self._data, detail["loc"])
-            if detail["type"] == "missing":
-                where = (*where, detail["loc"][len(where)])
-            by_path.setdefault(where, []).append(detail)
-        for where, details in by_path.items():
-            path = (*self._base, *where)
-            if details[0]["type"] == "extra_forbidden":
-                self._tree.broken.discard(path)  # whatever is wrong with its value: there is no such key
-            if not self._tree.is_broken(path) and not self._is_misleading(where, details[0]):
-                self._complain(path, where, details)
-
-    def _is_misleading(self, where: Path, detail: Any) -> bool:
-        """Whether pydantic calls a list too short because it did not count the items that have errors."""
-        value = _get(self._data, where[:-1] if detail["type"] == "missing" else where)
-        short = detail["type"] == "too_short" and isinstance(value, list)
-        return short and len(value) >= detail["ctx"]["min_length"]
-
-    def _complain(self, path: Path, where: Path, details: list[Any]) -> None:
-        detail = details[0]
-        if detail["type"] == "extra_forbidden":
-            self._unknown_key(path, where)
-        elif detail["type"] == "missing":
-            self._missing(path, where)
-        elif all(item["type"] in _WANTED or item["type"] in _CHOICES for item in details):
-            self._wrong_type(path, where, details)
-        else:
-            message, hint = self._judge(path, detail)
-            self._tree.complain(path, message, hint)
-
-    def _unknown_key(self, path: Path, where: Path) -> None:
-        owners = list(_owners(self._model, where[:-1]))
-        key = str(where[-1])
-        for owner in owners:
-            if key in getattr(owner, "not_yet", {}):
-                self._tree.complain(path, getattr(owner, "not_yet", {})[key], f"remove {key}", at_key=True)
-                return
-        known = [name for owner in owners for name in known_keys(owner)]
-        known += self._other_keys if len(where) == 1 else ()
-        self._tree.complain(path, "unknown key", suggestion(key, known, "the keys here are"), at_key=True)
-
-    def _missing(self, path: Path, where: Path) -> None:
-        key = str(where[-1])
-        secret = any(key in secret_fields(owner) for owner in _owners(self._model, where[:-1]))
-        others = f", {key}_file or {key}_credential" if secret else ""
-        self._tree.complain(path, "is missing", f"add {show_key(key)}{others}", at_key=True)
-
-    def _wrong_type(self, path: Path, where: Path, details: list[Any]) -> None:
-        value = _get(self._data, where)
-        choices = [word for item in details for word in _choices(item)]
-        wanted = [_WANTED[item["type"]] for item in details if item["type"] in _WANTED]
-        listed = [f"one of {', '.join(choices)}"] if len(choices) > 1 else choices
-        message = f"must be {' or '.join(dict.fromkeys(listed + wanted))}"
-        if wanted:
-            message += f", not {_kind(value)}"
-        self._tree.complain(path, message, self._remedy(path, value, choices, details))
-
-    def _remedy(self, path: Path, value: Any, choices: list[str], details: list[Any]) -> str:
-        kinds = {item["type"] for item in details}
-        if isinstance(value, str) and not self._tree.is_tainted(path):
-            near = suggestion(value, choices, "").partition("?")
-            if near[1]:
-                return "".join(near[:2])
-            if "bool_type" in kinds and value.lower() in _YES_NO:
-                return f"write {'true' if value.lower() in {'yes', 'on'} else 'false'}"
-        if kinds & {"list_type", "tuple_type"} and not isinstance(value, dict | None):
-            return "write [value, ...], or one `- value` a line"
-        if "string_type" in kinds and isinstance(value, int | float):
-            return "put it in quotes"
-        quoted = isinstance(value, str) and path not in self._tree.plain and path not in self._tree.origins
-        return "remove the quotes" if kinds & _SCALARS and quoted else ""
-
-    def _judge(self, path: Path, detail: Any) -> tuple[str, str]:
-        context = detail.get("ctx", {})
-        if isinstance(cause := context.get("error"), RefusedError):
-            return cause.message, cause.hint
-        if detail["type"] in _LIMITS:
-            return f"must be {_LIMITS[detail['type']][0].format(**context)}", ""
-        if detail["type"] in {"too_short", "string_too_short"} and context.get("min_length") == 1:
-            return "must not be empty", ""
-        message = (
-            str(cause) if cause is not None else re.sub(r"^Input should (be )?", r"must be ", detail["msg"])
-        )
-        if self._reveals(path, message):
-            return (
-                f"{self._tree.origins.get(path, 'a value')} is not accepted here",
-                "it is not shown: it may be a secret",
-            )
-        return message, ""
-
-    def _reveals(self, path: Path, message: str) -> bool:
-        """Whether a message that others wrote may repeat a part of a value that may be a secret."""
-        values = [
-            text for origin in self._tree.related_origins(path) for text in _texts(self._tree.get(origin))
-        ]
-        said = message.lower()
-        return any(part in said for value in values for part in _parts(value.lower()))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text within a value."""
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
-    elif value is not None:
-        yield str(value)
-
-
-def _parts(value: str) -> Iterator[str]:
-    """Every piece of four characters of a text; all of a shorter one."""
-    return (value[start : start + 4] for start in range(max(1, len(value) - 3)) if value)
-
-
-_CHOICES: Final = frozenset({"literal_error", "enum"})
-
-
-def _choices(detail: Any) -> list[str]:
-    return (
-        re.findall(r"'([^']*)'", detail.get("ctx", {}).get("expected", ""))
-        if detail["type"] in _CHOICES
-        else []
-    )
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "empty"
-    kinds = ((bool, "true or false"), (int, "a number"), (float, "a number"), (str, "text"), (list, "a list"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), "a mapping")
-
-
-def known_keys(model: type[BaseModel]) -> Iterator[str]:
-    """Every key that the configuration may have for this model, with those that read secrets."""
-    secrets = set(secret_fields(model))
-    for name, field in model.model_fields.items():
-        key = field.alias or name
-        yield key
-        if key in secrets:
-            yield from (key + suffix for suffix in SUFFIXES)
-
-
-def _owners(model: type[BaseModel], path: Path) -> Iterator[type[BaseModel]]:
-    """The models that may stand at `path` below `model`."""
-    if not path:
-        yield model
-        return
-    key, rest = path[0], path[1:]
-    while rest and isinstance(rest[0], int):
-        rest = rest[1:]
-    for name, field in model.model_fields.items():
-        if key == (field.alias or name):
-            for inner in nested_models(field.annotation):
-                yield from _owners(inner, rest)

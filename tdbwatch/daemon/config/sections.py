@@ -1,0 +1,121 @@
+"""Checks of everything but the sinks, and of what one section says of another."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Final
+
+from tdbwatch.daemon.config.models import DEFAULT_SCOPE, DEFAULT_SPOOL, Sections, SpoolConfig
+from tdbwatch.daemon.config.problems import Path, suggestion
+from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
+from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.validate import validate
+from tdbwatch.wire.scopes import collection_of
+
+REQUIRED: Final = {
+    "thingsdb": "say where ThingsDB is: thingsdb: {nodes: [node01], auth: {token_file: PATH}}",
+    "rooms": "say what to watch: rooms: [alerts]",
+    "sinks": "say where events go: sinks: {console: {type: log}}",
+}
+"""Sections without a default, and how to begin one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SectionsCheck:
+    """Checks everything but the sinks."""
+
+    tree: Tree
+    folder: FilePath
+    reader: SecretReader
+    environ: Mapping[str, str]
+
+    def check(self) -> Sections | None:
+        data = self.tree.data
+        for section, hint in REQUIRED.items():
+            if section not in data:
+                self.tree.complain((section,), "is missing", hint, at_key=True)
+        self._prepare_rooms()
+        resolve_secrets(self.tree, (), Sections, self.reader)
+        parts = {key: value for key, value in data.items() if key != "sinks"}
+        sections = validate(self.tree, (), parts, Sections, self.folder, ("sinks",))
+        self._check_names()
+        return None if sections is None else self._with_spool(sections)
+
+    def _prepare_rooms(self) -> None:
+        """`- alerts` is short for `- {name: alerts}`; rooms without a scope have the default one."""
+        rooms = self.tree.data.get("rooms")
+        if not isinstance(rooms, list):
+            return
+        scope = self.tree.get(("thingsdb", "scope"))
+        valid = isinstance(scope, str) and collection_of(scope) is not None
+        for index, room in enumerate(rooms):
+            path: Path = ("rooms", index)
+            if isinstance(room, str):
+                self._name_room(path, room)
+            if isinstance(rooms[index], dict):
+                rooms[index].setdefault("scope", scope if valid else DEFAULT_SCOPE)
+
+    def _name_room(self, path: Path, name: str) -> None:
+        target = (*path, "name")
+        self.tree.put(path, {"name": name})
+        self.tree.values[target] = self.tree.place(path)
+        if path in self.tree.origins:
+            self.tree.origins[target] = self.tree.origins.pop(path)
+
+    def _check_names(self) -> None:
+        """No two rooms of one collection may have one name, else their records could not be told apart."""
+        rooms = self.tree.data.get("rooms")
+        first: dict[tuple[str, str], int] = {}
+        for index, room in enumerate(rooms if isinstance(rooms, list) else []):
+            for key in _room_keys(room):
+                if key in first and not self.tree.is_broken(("rooms", index)):
+                    self._same_name(index, first[key])
+                first.setdefault(key, index)
+
+    def _same_name(self, index: int, other: int) -> None:
+        line = self.tree.place(("rooms", other))[0]
+        self.tree.complain(
+            ("rooms", index),
+            f"another room of this scope has the same name or id (line {line})",
+            "remove one, or give each a name of its own with `as: NAME`",
+        )
+
+    def _with_spool(self, sections: Sections) -> Sections:
+        """Under systemd the spool's default place is the unit's state directory."""
+        state = self.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        if not state or sections.spool.path != DEFAULT_SPOOL or self.tree.get(("spool", "path")) is not None:
+            return sections
+        spool: SpoolConfig = sections.spool.model_copy(update={"path": FilePath(state) / DEFAULT_SPOOL.name})
+        return sections.model_copy(update={"spool": spool})
+
+
+def _room_keys(room: Any) -> Iterator[tuple[str, str]]:
+    """What must be unique: a room's name in records, and what it joins."""
+    if not isinstance(room, dict):
+        return
+    scope = collection_of(room["scope"]) if isinstance(room.get("scope"), str) else None
+    for key in ("as", "name", "id"):
+        value = room.get(key)
+        if scope is not None and isinstance(value, str | int):
+            yield scope, f"{key if key == 'id' else 'name'} {value}"
+            if key == "as":
+                return
+
+
+def check_targets(tree: Tree) -> None:
+    """Routes may only name sinks that are there."""
+    sinks = tree.data.get("sinks")
+    routes = tree.data.get("routes")
+    for index, route in enumerate(routes if isinstance(routes, list) else []):
+        targets = route.get("to") if isinstance(route, dict) else None
+        path: Path = ("routes", index, "to")
+        if isinstance(targets, str):
+            _check_target(tree, path, targets, sinks)
+        for position, target in enumerate(targets if isinstance(targets, list) else []):
+            _check_target(tree, (*path, position), target, sinks)
+
+
+def _check_target(tree: Tree, path: Path, target: Any, sinks: Any) -> None:
+    if isinstance(target, str) and isinstance(sinks, dict) and target not in sinks:
+        hint = "" if tree.is_tainted(path) else suggestion(target, sinks, "the sinks are")
+        tree.complain(path, "there is no sink of this name", hint)

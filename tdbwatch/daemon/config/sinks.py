@@ -1,0 +1,76 @@
+"""Checks of the sinks: some keys are the same for all, the others depend on the sink's type."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from tdbwatch.daemon.config.fields import check_sink_name
+from tdbwatch.daemon.config.problems import Path, RefusedError, suggestion
+from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
+from tdbwatch.daemon.config.sections import REQUIRED
+from tdbwatch.daemon.config.sink_models import SinkConfig, SinkSettings
+from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.validate import validate
+from tdbwatch.daemon.config.wording import known_keys
+from tdbwatch.plugin import SinkType
+
+
+@dataclass(frozen=True, slots=True)
+class SinksCheck:
+    """Checks the sinks: the keys that all have, and the options of each one's type."""
+
+    tree: Tree
+    folder: FilePath
+    reader: SecretReader
+    types: Mapping[str, SinkType]
+
+    def check(self) -> Iterator[SinkConfig]:
+        if "sinks" not in self.tree.data:
+            return
+        sinks = self.tree.data["sinks"]
+        if not isinstance(sinks, dict) or not sinks:
+            self.tree.complain(("sinks",), "must be a mapping of names to sinks", REQUIRED["sinks"])
+            return
+        for name, data in sinks.items():
+            found = self._sink(name, data)
+            if found is not None:
+                yield found
+
+    def _sink(self, name: str, data: Any) -> SinkConfig | None:
+        path: Path = ("sinks", name)
+        try:
+            check_sink_name(name)
+        except RefusedError as complaint:
+            self.tree.complain(path, complaint.message, complaint.hint, at_key=True)
+        if not isinstance(data, dict):
+            self.tree.complain(path, "must be a mapping (key: value)", "write for instance {type: log}")
+            return None
+        common = {key: value for key, value in data.items() if key in SinkSettings.model_fields}
+        settings = validate(self.tree, path, common, SinkSettings, self.folder)
+        sink_type = self._type(path, data)
+        if sink_type is None:
+            return None
+        resolve_secrets(self.tree, path, sink_type.options, self.reader)
+        own = {key: value for key, value in data.items() if _is_option(key, sink_type)}
+        options = validate(
+            self.tree, path, own, sink_type.options, self.folder, tuple(known_keys(SinkSettings))
+        )
+        return None if settings is None or options is None else SinkConfig(name, settings, options)
+
+    def _type(self, path: Path, data: dict[str, Any]) -> SinkType | None:
+        wanted = data.get("type")
+        where = (*path, "type")
+        if not isinstance(wanted, str) or self.tree.is_broken(where):
+            return None
+        if wanted not in self.types:
+            hint = suggestion(wanted, self.types, "the types are")
+            if self.tree.is_tainted(where):
+                hint = f"the types are: {', '.join(sorted(self.types))}"
+            self.tree.complain(where, "no plugin offers this type of sink", hint)
+        return self.types.get(wanted)
+
+
+def _is_option(key: str, sink_type: SinkType) -> bool:
+    """Whether a key is for the type's options; one that all sinks have is for both if the type asks."""
+    return key not in SinkSettings.model_fields or key in sink_type.options.model_fields
