@@ -74,10 +74,11 @@ class InlineHost:
         return await within(self._clock, self._timeout, _contained(lambda: sink.deliver(batch)))
 
     async def close(self, grace: float) -> None:
-        if self._sink is None:
+        sink, self._sink = self._sink, None
+        if sink is None:
             return
         try:
-            await within(self._clock, min(grace, self._timeout), _contained(self._sink.close))
+            await within(self._clock, min(grace, self._timeout), _contained(sink.close))
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
             self._log.warning("sink.close_failed", sink=self.name, error=str(error), exc_info=error)
 
@@ -120,15 +121,17 @@ class ThreadHost:
 
     async def close(self, grace: float) -> None:
         until = self._clock.monotonic() + grace
-        if self._sink is not None and await self._back(grace / 2):
+        sink, self._sink = self._sink, None
+        if sink is not None and await self._back(grace / 2):
             try:
-                await self._call(self._sink.close, min(grace, self._timeout))
+                await self._call(sink.close, min(grace, self._timeout))
             except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
                 self._log.warning("sink.close_failed", sink=self.name, error=str(error), exc_info=error)
-        if self._thread is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
         try:
-            await within(self._clock, max(0.05, until - self._clock.monotonic()), self._thread.stop())
+            await within(self._clock, max(0.05, until - self._clock.monotonic()), thread.stop())
         except DeadlineError:
             self._log.error("sink.thread_abandoned", sink=self.name, remedy="it blocks; see its plugin")
 

@@ -48,6 +48,8 @@ class SqliteSpool:
         window: bytes of the newest events kept in memory for couriers that are caught up.
         drop_interval: seconds over which drops are gathered into one report.
         retry_interval: seconds between attempts to write to a disk that refuses.
+        check_interval: seconds between looks at the file and its limits while nothing is written.
+        max_dead_letters: the oldest beyond this many are given up.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class SqliteSpool:
         window: int = 16 * _MIB,
         drop_interval: float = 1.0,
         retry_interval: float = 1.0,
+        check_interval: float = 1.0,
         max_dead_letters: int = 100_000,
         connect: Connect = _connect,
         log: Any = None,
@@ -90,6 +93,7 @@ class SqliteSpool:
             self._tell,
             self._floor,
             retry_interval,
+            check_interval,
         )
         self._reader = Reader(self.path)
         self._cursors: dict[str, int] = {}

@@ -1,5 +1,6 @@
 """The spool's file, as the writer's thread sees it: plain blocking calls on the one writing connection."""
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,13 @@ from tdbwatch.daemon.spool.rows import (
 )
 from tdbwatch.daemon.spool.schema import prepare, used_bytes
 
+_MAGIC: Final = b"SQLite format 3\0"
 Connect = Callable[[Path], sqlite3.Connection]
 
 _PRUNE_STEP: Final = 2_000
 """Entries deleted at once: few enough that no commit of new events waits long for it."""
+_ROW_BYTES: Final = 80
+"""What a row takes beside its payload, roughly."""
 _WAL_LIMIT: Final = 64 * 1024 * 1024
 
 
@@ -58,6 +62,7 @@ class Store:
             self._streams = Streams(self._connection)
             self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
             self.first_seq, self.last_seq = self._bounds()
+            self._inode = path.stat().st_ino
         except BaseException:
             self._connection.close()
             raise
@@ -72,6 +77,22 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+
+    def check(self) -> None:
+        """Look at the file itself: SQLite's cache would hide for long that it was removed or overwritten.
+
+        Raises:
+            sqlite3.DatabaseError: it is not the file that was opened, or not a database any more.
+        """
+        try:
+            with self.path.open("rb") as file:
+                found, header = os.fstat(file.fileno()).st_ino, file.read(len(_MAGIC))
+        except FileNotFoundError:
+            found, header = None, b""
+        if found != self._inode or header != _MAGIC:
+            error = sqlite3.DatabaseError("the file was removed, replaced or overwritten")
+            error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+            raise error
 
     def commit(self, group: Group) -> list[Entry]:
         """Make the group durable, all or nothing; its events as entries.
@@ -109,13 +130,13 @@ class Store:
             floor: entries up to this one are finished for every sink.
             now_us: microseconds since the Unix epoch.
         """
-        if self.full(limits):
-            reason, through = "max_size", self.first_seq + _PRUNE_STEP - 1
-            if limits.when_full == "drop_newest":
-                through = min(through, floor)
+        surplus = used_bytes(self._connection) - limits.max_size
+        if surplus > 0:
+            reason, through = "max_size", self._oldest(surplus + limits.max_size // 64)
+            if floor >= self.first_seq or limits.when_full == "drop_newest":
+                through = min(through, floor)  # what is delivered goes first
         else:
             reason, through = "max_age", self._older_than(now_us - int(limits.max_age * 1e6))
-        through = min(through, self.last_seq)
         if through < self.first_seq:
             return None
         return self._delete(Tally(reason), through, floor)
@@ -128,6 +149,19 @@ class Store:
                 "DELETE FROM dead_letters WHERE number <= ?", ((row[0] or 0) - limits.max_dead_letters,)
             )
         return done.rowcount
+
+    def _oldest(self, size: int) -> int:
+        """The last of the oldest entries that take about `size` bytes, within one step."""
+        rows = self._connection.execute(
+            "SELECT seq, length(payload) FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
+            (self.first_seq, _PRUNE_STEP),
+        )
+        through = 0
+        for seq, length in rows:
+            through, size = seq, size - length - _ROW_BYTES
+            if size <= 0:
+                break
+        return through
 
     def _older_than(self, limit_us: int) -> int:
         """The last of the oldest entries that were all received before `limit_us`, within one step."""

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.store import Connect, Limits, Store
 from tdbwatch.daemon.spool.window import Window
 
-_HOUSEKEEPING: Final = 1.0
+_EVENTS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
 _MAX_RESCUED: Final = 100_000
 
@@ -51,6 +52,7 @@ class Writer:
         tell: called in the writer's thread with `News`; hands them to the event loop.
         floor: the newest entry that is finished for every sink, as far as sinks are known.
         retry_interval: seconds between attempts to write to a disk that refuses.
+        check_interval: seconds between looks at the file and its limits while nothing is written.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Writer:
         tell: Callable[[News], None],
         floor: Callable[[], int],
         retry_interval: float,
+        check_interval: float,
     ) -> None:
         self._path = path
         self._connect = connect
@@ -74,6 +77,8 @@ class Writer:
         self._tell = tell
         self._floor = floor
         self._retry_interval = retry_interval
+        self._check_interval = check_interval
+        self._checked = 0.0
         self._reported: sqlite3.Error | None = None
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
 
@@ -109,7 +114,7 @@ class Writer:
     def _run(self) -> None:
         failed: BaseException | None = None
         try:
-            while (group := self._inbox.take(_HOUSEKEEPING)) is not None:
+            while (group := self._inbox.take(self._check_interval)) is not None:
                 self._turn(group)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the event loop must hear of it
             failed = error
@@ -119,16 +124,28 @@ class Writer:
             self._tell(News(failed=failed, ended=True))
 
     def _turn(self, group: Group) -> None:
-        if self._reported is not None:
-            error, self._reported = self._reported, None
-            self._replace(error)
+        self._check()
         news = News(waiters=group.waiters)
         if not group.empty:
             self._admit(group, news)
             self._write(group, news)
-        self._prune(news)
+        self._prune(news, steps=1 + len(news.entries) // _EVENTS_PER_STEP)
         if news.waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
             self._tell(news)
+
+    def _check(self) -> None:
+        """See whether the file is still what it should be, now and then."""
+        error, self._reported = self._reported, None
+        if error is None and time.monotonic() >= self._checked + self._check_interval:
+            self._checked = time.monotonic()
+            try:
+                self._store.check()
+            except sqlite3.DatabaseError as found:
+                error = found
+            except OSError:  # the disk's trouble shows at the next commit
+                return
+        if error is not None:
+            self._replace(error)
 
     def _admit(self, group: Group, news: News) -> None:
         """Under `drop_newest` a full spool takes no more events while the old ones are undelivered."""
@@ -143,6 +160,8 @@ class Writer:
         """Commit the group, however long the disk makes us wait."""
         tries = 0
         while True:
+            if self._reported is not None:
+                self._check()
             try:
                 news.entries, news.weights = self._store.commit(group), group.weights
                 if tries:
@@ -151,7 +170,7 @@ class Writer:
             except sqlite3.Error as error:
                 tries += 1
                 if is_damage(error):
-                    self._replace(error)
+                    self._reported = error
                     continue
                 self._tell(News(trouble=str(error)))
                 if self._inbox.closed and tries > _RETRIES_AT_CLOSE:
@@ -159,25 +178,32 @@ class Writer:
                     return
                 self._inbox.pause(self._retry_interval)
 
-    def _prune(self, news: News) -> None:
+    def _prune(self, news: News, steps: int) -> None:
+        """Keep the limits, in so many small steps."""
+        store, now_us = self._store, int(self._clock.time() * 1e6)
         try:
-            tally = self._store.prune(self._limits, self._floor(), int(self._clock.time() * 1e6))
-            news.lost_letters = self._store.trim_dead_letters(self._limits) if news.waiters else 0
+            news.lost_letters = store.trim_dead_letters(self._limits) if news.waiters else 0
+            while steps and (tally := store.prune(self._limits, self._floor(), now_us)) is not None:
+                steps -= 1
+                news.forgotten = store.first_seq - 1
+                if tally.count:
+                    news.drops.append(tally)
         except sqlite3.Error as error:
             if is_damage(error):
                 self._reported = error
-            return
-        if tally is not None:
-            news.forgotten = self._store.first_seq - 1
-            if tally.count:
-                news.drops.append(tally)
 
     def _replace(self, error: sqlite3.Error) -> None:
         """Go on with a new file, under the same numbers and with what memory still holds."""
         with suppress(sqlite3.Error):
             self._store.close()
-        report = self._begin_anew(error, self._store.cursors, self._store.last_seq)
-        self._tell(News(damage=report))
+        try:
+            report = self._begin_anew(error, self._store.cursors, self._store.last_seq)
+        except (sqlite3.Error, OSError) as trouble:
+            self._reported = error  # until there is space, or the folder can be written again
+            self._tell(News(trouble=str(trouble)))
+            self._inbox.pause(self._retry_interval)
+        else:
+            self._tell(News(damage=report, trouble=""))
 
     def _begin_anew(self, error: sqlite3.Error, cursors: dict[str, int], last_seq: int) -> DamageReport:
         moved_to = move_aside(self._path, self._clock.time())

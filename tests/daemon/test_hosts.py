@@ -1,0 +1,207 @@
+"""Hosts: whatever a sink does, the event loop and the process go on."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tdbwatch.daemon.deadline import DeadlineError
+from tdbwatch.daemon.hosts import InlineHost, SinkExitError, SinkStuckError, ThreadHost
+from tdbwatch.plugin import Event, Sink, SinkContext
+from tdbwatch.testing import ManualClock, settle
+
+BATCH = [Event.create("r")]
+
+
+class Acting(Sink):
+    """Calls a function at each delivery."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        super().__init__(None, SinkContext("acting"))
+        self.act = act
+        self.thread: int | None = None
+        self.closed = False
+
+    async def deliver(self, batch: Any) -> Any:
+        self.thread = threading.get_ident()
+        result = self.act()
+        return await result if asyncio.iscoroutine(result) else result
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+MakeHost = Callable[..., Awaitable[tuple[Any, Acting]]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def make(clock: ManualClock) -> AsyncIterator[MakeHost]:
+    hosts: list[Any] = []
+
+    async def make(kind: type, act: Callable[[], Any]) -> tuple[Any, Acting]:
+        sink = Acting(act)
+        host = kind(lambda: sink, name="acting", timeout=5, clock=clock)
+        hosts.append(host)
+        await host.open()
+        return host, sink
+
+    yield make
+    for host in hosts:
+        await host.close(5)
+
+
+both = pytest.mark.parametrize("kind", [InlineHost, ThreadHost])
+
+
+async def ended(task: "asyncio.Task[Any]") -> None:
+    """Wait for a task whose end depends on another thread, not on time."""
+    await asyncio.wait([task])
+
+
+@both
+async def test_the_sinks_answer_is_handed_on(make: MakeHost, kind: type) -> None:
+    host, sink = await make(kind, lambda: None)
+    assert await host.deliver(BATCH) is None
+    assert (sink.thread == threading.get_ident()) is (kind is InlineHost)
+
+
+@both
+async def test_what_the_sink_raises_is_raised(make: MakeHost, kind: type) -> None:
+    host, _ = await make(kind, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await host.deliver(BATCH)
+    with pytest.raises(ZeroDivisionError):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_a_sink_cannot_end_the_process(make: MakeHost, kind: type) -> None:
+    host, _ = await make(kind, lambda: sys.exit(3))
+    with pytest.raises(SinkExitError, match="SystemExit"):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_a_sink_cannot_cancel_its_courier(make: MakeHost, kind: type) -> None:
+    def cancel() -> None:
+        raise asyncio.CancelledError
+
+    host, _ = await make(kind, cancel)
+    with pytest.raises(SinkExitError, match="CancelledError"):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_a_call_beyond_the_deadline_is_cancelled(
+    make: MakeHost, kind: type, clock: ManualClock
+) -> None:
+    cancelled = threading.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    host, sink = await make(kind, hang)
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    await settle()
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    await ended(delivering)
+    with pytest.raises(DeadlineError, match="no answer within 5 s"):
+        delivering.result()
+    assert cancelled.is_set()
+    sink.act = lambda: None
+    assert await host.deliver(BATCH) is None
+
+
+@both
+async def test_a_timeout_of_the_sinks_own_stays_what_it_is(make: MakeHost, kind: type) -> None:
+    def time_out() -> None:
+        raise TimeoutError("of the sink")
+
+    host, _ = await make(kind, time_out)
+    with pytest.raises(TimeoutError, match="of the sink"):
+        await host.deliver(BATCH)
+
+
+async def test_a_blocked_thread_fails_fast_until_it_returns(make: MakeHost, clock: ManualClock) -> None:
+    release = threading.Event()
+    host, sink = await make(ThreadHost, lambda: release.wait(30) and None)
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    await clock.advance(1)
+    with pytest.raises(DeadlineError):
+        await delivering
+    assert host.stuck
+    before = threading.active_count()
+    for _ in range(3):
+        with pytest.raises(SinkStuckError, match="sink 'acting' has not come back"):
+            await host.deliver(BATCH)
+    assert threading.active_count() == before
+    release.set()
+    while host.stuck:
+        await asyncio.sleep(0)
+    sink.act = lambda: None
+    assert await host.deliver(BATCH) is None
+
+
+@both
+async def test_close_closes_the_sink_once_it_was_made(make: MakeHost, kind: type) -> None:
+    host, sink = await make(kind, lambda: None)
+    await host.close(5)
+    assert sink.closed
+
+
+@both
+async def test_a_sink_that_cannot_be_made_says_why_at_open(kind: type, clock: ManualClock) -> None:
+    def fail() -> Sink:
+        raise LookupError("no such thing")
+
+    host = kind(fail, name="x", timeout=5, clock=clock)
+    with pytest.raises(LookupError, match="no such thing"):
+        await host.open()
+    await host.close(1)
+
+
+def test_a_thread_that_never_returns_does_not_keep_the_process_from_ending() -> None:
+    program = """
+import asyncio, time
+from tdbwatch.daemon.hosts import ThreadHost
+from tdbwatch.plugin import Event, Sink, SinkContext
+
+class Blocks(Sink):
+    async def deliver(self, batch):
+        time.sleep(3600)
+
+async def main():
+    host = ThreadHost(lambda: Blocks(None, SinkContext("b")), name="b", timeout=0.05)
+    await host.open()
+    try:
+        await host.deliver([Event.create("r")])
+    except Exception as error:
+        print(type(error).__name__)
+    await host.close(0.1)
+    print("closed")
+
+asyncio.run(main())
+print("ended")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if "sink." not in line]
+    assert lines == ["DeadlineError", "closed", "ended"]
