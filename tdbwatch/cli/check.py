@@ -3,12 +3,13 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 from structlog.testing import capture_logs
 
-from tdbwatch.daemon.config import Config, ConfigError, read
-from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.cli.loading import load_or_explain
+from tdbwatch.daemon.config import Config
 
 _HELP: Final = "check a configuration file without starting anything"
 _EPILOG: Final = """\
@@ -39,12 +40,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Check `args.config`; the exit code is 0 or EX_CONFIG (78)."""
-    try:
-        config = _read(args.config)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
+    with capture_logs() as said:
+        loaded = load_or_explain(Path(args.config))
+    for line in said:  # what is wrong with a plugin stops only what needs it
+        if line["log_level"] in {"warning", "error", "critical"}:
+            print(f"{args.config}: {line['log_level']}: {line['event']}", file=sys.stderr)
+    if loaded is None:
         return os.EX_CONFIG
-    print(f"{args.config}: fine: {summary(config)}")
+    print(f"{args.config}: fine: {summary(loaded[0])}")
     return os.EX_OK
 
 
@@ -57,15 +60,3 @@ def summary(config: Config) -> str:
         "route": len(config.routes),
     }
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
-
-
-def _read(path: str) -> Config:
-    """The configuration; what is wrong with plugins alone stops nothing and goes to stderr."""
-    document = read(path)
-    plugins = document.plugins()
-    with capture_logs() as complaints:
-        registry = load_plugins(plugins.paths, plugins.disable)
-    for complaint in complaints:
-        if complaint["log_level"] in {"warning", "error", "critical"}:
-            print(f"{path}: {complaint['log_level']}: {complaint['event']}", file=sys.stderr)
-    return document.config(registry.sink_types)
