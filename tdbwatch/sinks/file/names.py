@@ -90,6 +90,8 @@ class PathTemplate:
 
     @staticmethod
     def _parse(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
+        if "\0" in text:
+            raise ValueError("it holds a NUL byte")
         pieces = list(string.Formatter().parse(text))
         for _, field, spec, conversion in pieces:
             if field is None:

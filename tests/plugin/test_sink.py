@@ -1,0 +1,195 @@
+"""What `@sink` makes of a function or a class."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from tdbwatch.plugin import (
+    DELIVERED,
+    Duration,
+    Event,
+    Options,
+    Outcome,
+    Rejected,
+    Retry,
+    Sink,
+    SinkContext,
+    SinkType,
+    sink,
+)
+from tdbwatch.plugin.sink import marked
+from tdbwatch.testing import ManualClock, deliver, deliver_async, make_event
+
+BATCH = [make_event(event=name) for name in ("one", "two", "three")]
+
+
+def test_a_function_that_returns_nothing_delivers() -> None:
+    heard: list[str] = []
+
+    @sink("plain")
+    def plain(event: Event) -> None:
+        heard.append(event.event)
+
+    assert deliver(plain, BATCH) == [DELIVERED] * 3
+    assert heard == ["one", "two", "three"]
+
+
+def test_a_function_may_be_async() -> None:
+    @sink("plain")
+    async def plain(event: Event) -> Outcome:
+        return Rejected(event.event)
+
+    assert deliver(plain, BATCH[0]) == [Rejected("one")]
+
+
+def test_what_follows_an_event_to_be_tried_again_is_not_tried() -> None:
+    @sink("plain")
+    def plain(event: Event) -> Outcome:
+        return Retry("later") if event.event == "two" else Rejected("no")
+
+    assert deliver(plain, BATCH) == [Rejected("no"), Retry("later")]
+
+
+def test_what_went_before_an_error_is_delivered_and_the_error_comes_first_next_time() -> None:
+    @sink("plain")
+    def plain(event: Event) -> None:
+        if event.event == "two":
+            raise RuntimeError("two is broken")
+
+    assert deliver(plain, BATCH) == [DELIVERED]
+    with pytest.raises(RuntimeError, match="two is broken"):
+        deliver(plain, BATCH[1:])
+
+
+async def test_a_slow_function_gets_on_although_its_batch_is_longer_than_its_time() -> None:
+    clock = ManualClock()
+
+    @sink("slow")
+    async def slow(event: Event) -> None:
+        await clock.advance(0.7)
+
+    assert await deliver_async(slow, BATCH, clock=clock) == [DELIVERED] * 2
+
+
+@pytest.mark.parametrize("result", [True, 5, "ok", [DELIVERED]])
+def test_a_function_that_returns_what_is_no_outcome_is_told_so(result: object) -> None:
+    @sink("odd")
+    def odd(event: Event) -> object:
+        return result
+
+    with pytest.raises(TypeError, match=rf"odd returned {type(result).__name__}; return Delivered, Retry"):
+        deliver(odd, BATCH)
+
+
+class Shout(Options):
+    """Options of a test's sink."""
+
+    wait: Duration = 1.0
+
+
+def test_a_function_with_options_gets_them_as_its_second_argument() -> None:
+    @sink("shout", options=Shout)
+    def shout(event: Event, options: Shout) -> Outcome:
+        return Rejected(f"{event.event} {options.wait:g}")
+
+    assert deliver(shout, BATCH[0]) == [Rejected("one 1")]
+    assert deliver(shout, BATCH[0], {"wait": "5m"}) == [Rejected("one 300")]
+    assert deliver(shout, BATCH[0], Shout(wait="2s")) == [Rejected("one 2")]  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        deliver(shout, BATCH[0], {"weit": "5m"})
+
+
+def test_a_class_names_its_options_itself() -> None:
+    class Mine(Sink):
+        """My own sink.
+
+        More about it.
+        """
+
+        Options = Shout
+
+    marking = sink("mine")(Mine)
+    made = marked(marking)
+    assert made is not None
+    assert (made.options, made.threaded, made.summary) == (Shout, True, "My own sink.")
+    with pytest.raises(TypeError, match="attribute Options"):
+        sink("mine", options=Shout)(Mine)
+
+
+def test_a_class_without_a_docstring_has_no_summary() -> None:
+    class Quiet(Sink):
+        pass
+
+    assert SinkType("quiet", Quiet).summary == ""
+
+
+def test_a_subclass_is_not_a_sink_type_by_its_bases_mark() -> None:
+    @sink("base")
+    class Base(Sink):
+        """Base."""
+
+    class Derived(Base):
+        """Derived."""
+
+    assert marked(Base) is not None
+    assert marked(Derived) is None
+    assert marked(7) is None
+
+
+@sink("life")
+class Life(Sink):
+    """Notes what is called."""
+
+    told: list[str] = []  # noqa: RUF012
+
+    async def open(self) -> None:
+        self.told.append(f"open {self.context.name}")
+
+    async def deliver(self, batch: Any) -> Any:
+        self.told.append(f"deliver {len(batch)}")
+
+    async def close(self) -> None:
+        self.told.append("close")
+
+
+def test_a_sink_is_opened_and_closed_around_its_delivery() -> None:
+    Life.told.clear()
+    assert deliver(Life, BATCH, name="mine") == [DELIVERED] * 3
+    assert Life.told == ["open mine", "deliver 3", "close"]
+
+
+@pytest.mark.parametrize("answer", [5, [5], [DELIVERED] * 4])
+def test_an_answer_that_is_no_verdict_is_refused_in_the_authors_test(answer: object) -> None:
+    class Odd(Sink):
+        async def deliver(self, batch: Any) -> Any:
+            return answer
+
+    with pytest.raises(TypeError):
+        deliver(SinkType("odd", Odd), BATCH)
+
+
+def test_what_is_no_sink_is_refused_with_the_remedy() -> None:
+    with pytest.raises(TypeError, match="@sink"):
+        deliver(print, BATCH)
+
+
+async def test_a_hanging_sink_fails_the_authors_test() -> None:
+    import asyncio
+
+    class Hangs(Sink):
+        async def deliver(self, batch: Any) -> Any:
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        await deliver_async(SinkType("hangs", Hangs), BATCH, timeout=0.05)
+
+
+def test_text_that_is_not_unicode_still_makes_a_line_of_json() -> None:
+    event = make_event("room\ud800", "e", [1])
+    assert json.loads(event.json())["room"] == "room\\ud800"
+
+
+def test_a_context_needs_only_a_name() -> None:
+    assert SinkContext("mine").name == "mine"
