@@ -1,0 +1,7 @@
+"""`python -m tdbwatch`."""
+
+import sys
+
+from tdbwatch.cli import main
+
+sys.exit(main())

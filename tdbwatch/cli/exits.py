@@ -1,0 +1,14 @@
+"""Exit codes, those of sysexits(3)."""
+
+from typing import Final
+
+OK: Final = 0
+USAGE: Final = 64
+UNAVAILABLE: Final = 69
+"""Nothing to connect to; only with `--exit-when-unreachable`."""
+CANNOT_WRITE: Final = 73
+"""The spool's place cannot be written, or another process uses it."""
+SOFTWARE: Final = 70
+"""A mistake of ours."""
+BAD_CONFIG: Final = 78
+"""The configuration, the login included, is not one to run with."""

@@ -1,0 +1,19 @@
+"""Reads a configuration and its plugins for a command, and explains to people what is wrong with it."""
+
+import sys
+from pathlib import Path
+
+from tdbwatch.daemon.config import Config, ConfigError, read
+from tdbwatch.daemon.plugins import Registry, load_plugins
+
+
+def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
+    """The configuration and the plugins; None after the problems were written to standard error."""
+    try:
+        document = read(path)
+        section = document.plugins()
+        registry = load_plugins(section.paths, section.disable)
+        return document.config(registry.sink_types), registry
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None

@@ -1,0 +1,59 @@
+"""Reads the command line and calls the command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tdbwatch import __version__
+from tdbwatch.cli import check, demo, exits, node, plugins, run
+
+COMMANDS = (run, check, plugins, node, demo)
+
+_DESCRIPTION = "React to ThingsDB events: join rooms, keep what is heard in a spool, hand it to plugins."
+_EXAMPLE = (
+    "example:\n  tdbwatch --config /etc/tdbwatch/prod.yaml     (the same as: tdbwatch run --config ...)"
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """Ends with sysexits' 64 where argparse would say 2, and shows examples as they are written."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(exits.USAGE, f"{self.prog}: {message}\n")
+
+
+def build_parser() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(prog="tdbwatch", description=_DESCRIPTION, epilog=_EXAMPLE)
+    parser.add_argument("--version", action="version", version=f"tdbwatch {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for command in COMMANDS:
+        command.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0].split("=")[0] in {"--config", "-c"}:
+        arguments.insert(0, "run")
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return exits.USAGE
+    try:
+        result: int = options.run(options)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return result

@@ -1,0 +1,44 @@
+"""`tdbwatch plugins`: what is installed, and what does not load."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from tdbwatch.cli import exits
+
+_EXAMPLE = "example:\n  tdbwatch plugins --config /etc/tdbwatch/prod.yaml"
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "plugins",
+        help="list plugins and their sink types",
+        description="List every plugin, where it comes from and which sink types it offers. "
+        "Without --config: those that are built in or installed.",
+        epilog=_EXAMPLE,
+    )
+    parser.add_argument(
+        "--config", "-c", type=Path, metavar="FILE", help="also load this configuration's plugins"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the list; returns 78 if a plugin does not load."""
+    from tdbwatch.daemon.config import ConfigError, read
+    from tdbwatch.daemon.plugins import load_plugins
+
+    try:
+        section = read(options.config).plugins() if options.config else None
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return exits.BAD_CONFIG
+    registry = load_plugins(section.paths, section.disable) if section else load_plugins((), ())
+    for plugin in registry.plugins:
+        print(f"{plugin.name:<20} {plugin.origin}")
+        for name in plugin.sinks:
+            print(f"    sink {name:<15} {registry.sink_types[name].summary}")
+    for problem in registry.problems:
+        print(f"{problem}", file=sys.stderr)
+    return exits.BAD_CONFIG if registry.problems else exits.OK

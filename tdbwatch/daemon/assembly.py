@@ -1,0 +1,98 @@
+"""Makes the parts of the daemon from the configuration."""
+
+import random
+import ssl
+from functools import partial
+
+import structlog
+
+from tdbwatch.client import Client, Heartbeat, Observer
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig, TlsConfig
+from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
+from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
+from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.spool.api import Spool
+from tdbwatch.plugin import SinkContext
+
+
+def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: random.Random) -> Client:
+    """A client for the daemon: several links, events left undecoded."""
+    heartbeat = Heartbeat(config.heartbeat.interval, config.heartbeat.timeout)
+    return Client(
+        ssl=None if config.tls is None else make_tls_context(config.tls),
+        connections=config.live_connections,
+        heartbeat=heartbeat,
+        clock=clock,
+        rng=rng,
+        observer=observer,
+        raw_events=True,
+    )
+
+
+def make_tls_context(config: TlsConfig) -> ssl.SSLContext:
+    """A context that verifies, unless the configuration says otherwise."""
+    context = ssl.create_default_context(cafile=config.ca_file)
+    if config.cert_file is not None:
+        context.load_cert_chain(config.cert_file, config.key_file)
+    if not config.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def login(config: ThingsDBConfig) -> tuple[str] | tuple[str, str]:
+    """What `connect_pool` takes to log in."""
+    auth = config.auth
+    if auth.token is not None:
+        return (auth.token.get_secret_value(),)
+    assert auth.username is not None, "the configuration has neither token nor user"
+    assert auth.password is not None, "the configuration has neither token nor password"
+    return (auth.username, auth.password.get_secret_value())
+
+
+def make_couriers(
+    config: Config, registry: Registry, spool: Spool, clock: Clock, rng: random.Random
+) -> list[Courier]:
+    """One courier per sink, each with a host of its own."""
+    router = Router(config.routes, [sink.name for sink in config.sinks])
+    return [
+        Courier(
+            _settings(sink, registry.owner_of(sink.type)),
+            _make_host(sink, registry, clock),
+            spool,
+            router.matcher(sink.name),
+            clock,
+            rng,
+        )
+        for sink in config.sinks
+    ]
+
+
+def _settings(sink: SinkConfig, plugin: str) -> CourierSettings:
+    retry, batch = sink.retry, sink.batch
+    return CourierSettings(
+        name=sink.name,
+        plugin=plugin,
+        batch=BatchLimits(batch.count, batch.bytes, batch.wait),
+        retry=RetryPolicy(
+            initial=retry.initial,
+            factor=retry.factor,
+            maximum=retry.max,
+            jitter=retry.jitter,
+            max_attempts=retry.max_attempts,
+            max_age=retry.max_age,
+        ),
+        max_in_flight=sink.max_in_flight,
+        on_exhausted=sink.on_exhausted,
+    )
+
+
+def _make_host(sink: SinkConfig, registry: Registry, clock: Clock) -> Host:
+    sink_type = registry.sink_types[sink.type]
+    log = structlog.get_logger(f"tdbwatch.sink.{sink.name}").bind(sink=sink.name)
+    make = partial(sink_type.factory, sink.options, SinkContext(sink.name, log, clock))
+    host = ThreadHost if sink_type.threaded else InlineHost
+    return host(make, name=sink.name, timeout=sink.timeout, clock=clock)

@@ -1,0 +1,75 @@
+"""The daemon's own log: structlog and the standard library's, through one renderer."""
+
+import logging
+import os
+import sys
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+Format = Literal["auto", "console", "journal", "json"]
+
+_PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+"""Syslog priorities, which journald reads from a `<N>` before each line."""
+
+
+def configure(level: str = "info", format: Format = "auto", stream: TextIO | None = None) -> None:
+    """Send every log line of this process to `stream` (standard error)."""
+    out = stream if stream is not None else sys.stderr
+    chosen = format if format != "auto" else _suited(out)
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+    ]
+    if chosen != "journal":
+        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=chosen == "json"))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(chosen, out)],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.captureWarnings(capture=True)
+
+
+def _suited(out: TextIO) -> Format:
+    """Console on a terminal, for the journal under systemd, JSON otherwise."""
+    if out.isatty():
+        return "console"
+    return "journal" if "JOURNAL_STREAM" in os.environ else "json"
+
+
+def _renderers(chosen: Format, out: TextIO) -> list[Processor]:
+    if chosen == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    if chosen == "journal":
+        return [
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
+            _with_priority,
+        ]
+    colours = out.isatty() and "NO_COLOR" not in os.environ
+    return [structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=30)]
+
+
+def _with_priority(_: Any, method: str, text: Any) -> str:
+    """The level as journald understands it, before every line of the message."""
+    prefix = f"<{_PRIORITIES.get(method, 6)}>"
+    return "\n".join(prefix + line for line in str(text).splitlines())

@@ -1,0 +1,65 @@
+"""The daemon as a service: signals in, an exit code out."""
+
+import asyncio
+import os
+import signal
+from typing import Final
+
+import structlog
+
+from tdbwatch.daemon.config import Config
+from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.supervisor import Daemon
+from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.exceptions import AuthError
+
+UNREACHABLE_AFTER: Final = 10.0
+"""Seconds without any node, with `--exit-when-unreachable`."""
+
+
+def serve(config: Config, registry: Registry, *, exit_when_unreachable: bool = False) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code (sysexits)."""
+    return asyncio.run(_serve(config, registry, exit_when_unreachable))
+
+
+async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool) -> int:
+    log = structlog.get_logger("tdbwatch")
+    daemon = Daemon(config, registry, notifier=Notifier())
+    stop = _on_signals()
+    starting = asyncio.create_task(daemon.start(), name="tdbwatch-start")
+    limit = UNREACHABLE_AFTER if exit_when_unreachable else None
+    await asyncio.wait({starting, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if starting.done():
+            starting.result()
+            await asyncio.wait({stop, daemon.failed}, return_when=asyncio.FIRST_COMPLETED)
+        elif not stop.done():
+            log.error("no node can be reached", nodes=[str(n) for n in config.thingsdb.nodes])
+            return os.EX_UNAVAILABLE
+    except AuthError as error:
+        log.error("the login was refused; check thingsdb.auth", reason=error.error_msg)
+        return os.EX_CONFIG
+    except SpoolError as error:
+        log.error("the spool cannot be used", reason=str(error))
+        return os.EX_CANTCREAT
+    finally:
+        starting.cancel()
+        await asyncio.wait({starting})
+        await daemon.stop()
+    return os.EX_SOFTWARE if daemon.failed.done() else os.EX_OK
+
+
+def _on_signals() -> "asyncio.Future[None]":
+    """Ends at the first SIGTERM or SIGINT; the second one ends the process on the spot."""
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[None] = loop.create_future()
+
+    def caught(number: signal.Signals) -> None:
+        if stop.done():
+            os._exit(128 + number)  # what is in the spool is durable; nothing else is worth a wait
+        stop.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, caught, number)
+    return stop

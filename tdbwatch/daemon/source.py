@@ -1,0 +1,134 @@
+"""From rooms to the spool: events are minted here, and what tdbwatch has to say itself becomes records.
+
+Nothing here waits: what a network read brings is gathered and handed to the spool in one piece.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from tdbwatch.client.rooms import RoomStatus, Subscription
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.config import RoomConfig
+from tdbwatch.plugin.event import Event, Kind, format_time
+from tdbwatch.plugin.ids import IdMint
+from tdbwatch.wire import RawEmit
+from tdbwatch.wire.codec import encode
+from tdbwatch.wire.scopes import short
+
+
+class Source:
+    """Gathers what the watched rooms hear and appends it to the spool, once per turn of the event loop."""
+
+    def __init__(self, append: Callable[[Sequence[Event]], None], clock: Clock) -> None:
+        self.mint = IdMint(clock).mint
+        self.received = 0
+        """Events heard since the start."""
+        self._append = append
+        self._gathered: list[Event] = []
+
+    def take(self, event: Event) -> None:
+        """Hand one event on, with all others of this turn."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._gathered.append(event)
+
+    def flush(self) -> None:
+        """Hand over what was gathered."""
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._append(gathered)
+
+    def record(
+        self, kind: Kind, event: str, scope: str, room: str, room_id: int | None, details: Mapping[str, Any]
+    ) -> None:
+        """A record of tdbwatch's own: a gap, a change of a room or of a node."""
+        event_id, now_us = self.mint()
+        self.take(Event(event_id, kind, now_us, scope, room, room_id, event, encode(dict(details))))
+
+
+class WatchedRoom:
+    """A room of the configuration: its subscription's listener."""
+
+    def __init__(self, config: RoomConfig, source: Source, clock: Clock) -> None:
+        self.name = config.record_name
+        self.required = config.required
+        self.scope = short(config.scope)
+        key = next(k for k in (config.name, config.id, config.code) if k is not None)
+        self.subscription = Subscription(key, config.scope, self)
+        self._arg_names = config.args
+        self._source = source
+        self._clock = clock
+        self._silent_since_us: int | None = None
+        self._silent_reason = ""
+        self._log = structlog.get_logger("tdbwatch.rooms").bind(room=self.name, scope=self.scope)
+
+    @property
+    def is_joined(self) -> bool:
+        return self.subscription.status is RoomStatus.JOINED
+
+    def deliver(self, emit: RawEmit) -> None:
+        """An event was heard."""
+        source = self._source
+        event_id, now_us = source.mint()
+        source.received += 1
+        source.take(
+            Event(
+                event_id,
+                Kind.EVENT,
+                now_us,
+                self.scope,
+                self.name,
+                emit.id,
+                emit.event,
+                bytes(emit.args),
+                self._arg_names,
+            )
+        )
+
+    def room_joined(self, room_id: int) -> None:
+        self._log.info("joined", room_id=room_id)
+        since, self._silent_since_us = self._silent_since_us, None
+        if since is not None:
+            self._gap(since, room_id)
+        self._changed("joined", room_id)
+
+    def room_left(self) -> None:
+        self._changed("left", None)
+
+    def room_deleted(self) -> None:
+        self._silenced("the room was deleted")
+        self._changed("deleted", None)
+
+    def room_unjoinable(self, error: Exception) -> None:
+        self._silenced(str(error))
+        self._changed("unjoinable", None, reason=str(error))
+
+    def room_unheard(self, reason: str) -> None:
+        self._silenced(f"lost the connection: {reason}")
+        self._changed("unheard", None, reason=reason)
+
+    def _silenced(self, reason: str) -> None:
+        if self._silent_since_us is None:
+            self._silent_since_us = int(self._clock.time() * 1_000_000)
+            self._silent_reason = reason
+
+    def _gap(self, since_us: int, room_id: int) -> None:
+        until_us = int(self._clock.time() * 1_000_000)
+        details = {
+            "since": format_time(since_us),
+            "until": format_time(until_us),
+            "reason": self._silent_reason,
+            "dropped": None,
+        }
+        self._log.warning(
+            "events may have been missed",
+            seconds=round((until_us - since_us) / 1e6, 3),
+            reason=self._silent_reason,
+        )
+        self._source.record(Kind.GAP, "gap", self.scope, self.name, room_id, details)
+
+    def _changed(self, state: str, room_id: int | None, **details: Any) -> None:
+        self._source.record(Kind.ROOM, state, self.scope, self.name, room_id, {"state": state, **details})

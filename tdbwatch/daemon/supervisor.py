@@ -1,0 +1,231 @@
+"""The daemon: starts its parts in order, watches them, stops them in reverse order."""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+from tdbwatch import __version__
+from tdbwatch.client import Client, Observer
+from tdbwatch.client.addresses import Address
+from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.daemon.assembly import login, make_client, make_couriers
+from tdbwatch.daemon.config import Config
+from tdbwatch.daemon.couriers import Courier, CourierStatus
+from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.source import Source, WatchedRoom
+from tdbwatch.daemon.spool.api import DamageReport, DropReport
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.plugin import Kind
+from tdbwatch.plugin.event import format_time
+
+LEAVE_TIMEOUT: Final = 2.0
+"""Seconds to leave all rooms at the end; a node that does not answer is left without."""
+DRAIN_SHARE: Final = 0.8
+"""The share of the grace in which couriers may catch up; the rest is for closing."""
+
+
+class Daemon:
+    """From rooms to sinks. `start`, wait for `stop_requested` or what you like, `stop`.
+
+    What is heard goes into the spool and nowhere else; couriers bring it from there to the sinks. So the
+    order of stopping is: hear no more, make it durable, let the couriers finish what they can.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        registry: Registry,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        rng: random.Random | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.config = config
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends with an exception when a part of the daemon died of a mistake of ours."""
+        self._registry = registry
+        self._clock = clock
+        self._rng = rng or random.Random()
+        self._notifier = notifier or Notifier({})
+        self._log = structlog.get_logger("tdbwatch")
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._couriers: list[Courier] = []
+        self._spool_is_open = False
+        self.spool = SqliteSpool(
+            config.spool.path,
+            max_size=config.spool.max_size,
+            max_age=config.spool.max_age,
+            when_full=config.spool.when_full,
+            clock=clock,
+            on_drop=self._dropped,
+            on_damage=self._damaged,
+        )
+        self.source = Source(self.spool.append, clock)
+        self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
+        self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
+
+    @property
+    def received(self) -> int:
+        """Events heard since the start."""
+        return self.source.received
+
+    def couriers(self) -> list[CourierStatus]:
+        """How each sink is doing."""
+        return [courier.status() for courier in self._couriers]
+
+    async def start(self) -> None:
+        """Open the spool, start the couriers, connect, join the rooms.
+
+        Returns when there is a connection and every room was tried once.
+
+        Raises:
+            SpoolError: the spool cannot be used.
+            AuthError: the login is refused.
+        """
+        await self.spool.open()
+        self._spool_is_open = True
+        self._couriers = make_couriers(self.config, self._registry, self.spool, self._clock, self._rng)
+        for courier in self._couriers:
+            self._watch(courier.start())
+        await self._registry.notify_started(__version__)
+        for room in self.rooms:
+            await self.client.subscribe(
+                room.subscription
+            )  # before connecting: joined on every link that comes
+        settings = self.config.thingsdb
+        self._log.info("connecting", nodes=[str(node) for node in settings.nodes])
+        self._notifier.status("connecting to ThingsDB")
+        await self.client.connect_pool(settings.nodes, *login(settings))
+        self._spawn(self._keep_reporting(), "tdbwatch-report")
+        self._notifier.ready(self.summary())
+        self._log.info("ready", version=__version__, summary=self.summary())
+
+    async def stop(self) -> None:
+        """Leave the rooms, make what was heard durable, deliver what the grace allows, close everything."""
+        grace = self.config.shutdown.grace
+        until = self._clock.monotonic() + grace
+        self._notifier.stopping()
+        self._log.info("stopping", grace=grace)
+        await self._registry.notify_stopping()
+        await self._leave_rooms()
+        await self.client.close_and_wait()
+        if self._spool_is_open:
+            await self._stop_delivering(until)
+        for task in list(self._tasks):
+            task.cancel()
+        self._log.info("stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()})
+
+    async def _stop_delivering(self, until: float) -> None:
+        self.source.flush()
+        await self.spool.flush()
+        await self._drain(max(0.0, until - self._clock.monotonic()) * DRAIN_SHARE)
+        left = max(0.0, until - self._clock.monotonic())
+        await asyncio.gather(*(courier.stop(left) for courier in self._couriers))
+        await self.spool.close()
+
+    async def drained(self) -> None:
+        """Return when every sink has everything that was heard."""
+        self.source.flush()
+        await self.spool.flush()
+        await asyncio.gather(*(courier.caught_up() for courier in self._couriers))
+
+    def summary(self) -> str:
+        """One line for people: systemd's status, the log."""
+        joined = sum(room.is_joined for room in self.rooms)
+        missing = [room.name for room in self.rooms if not room.is_joined]
+        text = f"{self.client.connection_info()}; {joined} of {len(self.rooms)} rooms joined"
+        return text + (f" (not: {', '.join(missing[:5])})" if missing else "")
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    async def _leave_rooms(self) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_TIMEOUT):
+                for room in self.rooms:
+                    await self.client.unsubscribe(room.subscription)
+        except Exception as error:  # noqa: BLE001 - the connection is closed next, which leaves them all the same
+            self._log.warning("rooms could not be left in order", error=str(error))
+
+    async def _drain(self, seconds: float) -> None:
+        waits = [asyncio.ensure_future(courier.caught_up()) for courier in self._couriers]
+        if waits:
+            _, pending = await asyncio.wait(waits, timeout=seconds)
+            for wait in pending:
+                wait.cancel()
+        for status in self.couriers():
+            if status.lag:
+                self._log.warning(
+                    "kept in the spool", sink=status.sink, events=status.lag, last_error=status.last_error
+                )
+
+    async def _keep_reporting(self) -> None:
+        """Tell systemd that we live, and how."""
+        interval = self._notifier.watchdog_interval or 30.0
+        while True:
+            await self._clock.sleep(interval)
+            self._notifier.alive()
+            self._notifier.status(self.summary())
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._watch(asyncio.create_task(work, name=name))
+
+    def _watch(self, task: "asyncio.Task[Any]") -> None:
+        """Notice when a task of ours dies: the daemon then ends loudly rather than live on as a half."""
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        self._log.critical("a part of the daemon died", task=task.get_name(), exc_info=error)
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    def _dropped(self, report: DropReport) -> None:
+        self._log.error("events were dropped", reason=report.reason, count=report.count)
+        for (scope, room), count in report.rooms.items():
+            self._gap(scope, room, report.since_us, report.until_us, f"spool: {report.reason}", count)
+
+    def _damaged(self, report: DamageReport) -> None:
+        now_us = int(self._clock.time() * 1_000_000)
+        reason = f"the spool was damaged and moved to {report.moved_to.name}"
+        for room in self.rooms:
+            self._gap(room.scope, room.name, None, now_us, reason, None)
+
+    def _gap(
+        self, scope: str, room: str, since_us: int | None, until_us: int, reason: str, dropped: int | None
+    ) -> None:
+        details = {
+            "since": None if since_us is None else format_time(since_us),
+            "until": format_time(until_us),
+            "reason": reason,
+            "dropped": dropped,
+        }
+        self.source.record(Kind.GAP, "gap", scope, room, None, details)
+
+
+class _Watcher(Observer):
+    """Makes records of what happens to nodes."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def node_status(self, address: Address, node_id: int, status: str) -> None:
+        self._record(status, address, node_id=node_id, status=status)
+
+    def warning(self, address: Address, code: int, message: str) -> None:
+        self._record("warning", address, code=code, message=message)
+
+    def connected(self, address: Address) -> None:
+        self._record("connected", address)
+
+    def disconnected(self, address: Address, reason: str) -> None:
+        self._record("disconnected", address, reason=reason)
+
+    def _record(self, event: str, address: Address, **details: Any) -> None:
+        self._daemon.source.record(Kind.NODE, event, "", "", None, {"node": str(address), **details})

@@ -1,0 +1,43 @@
+"""What systemd wants to hear: sd_notify(3), spoken directly since it is one datagram."""
+
+import os
+import socket
+from collections.abc import Mapping
+
+
+class Notifier:
+    """Tells systemd how the service is; does nothing when systemd did not ask (no NOTIFY_SOCKET)."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._address = environ.get("NOTIFY_SOCKET", "")
+        self._watchdog_us = int(environ.get("WATCHDOG_USEC", "0") or 0)
+
+    @property
+    def watchdog_interval(self) -> float | None:
+        """Seconds between signs of life, half of what systemd allows; None if it watches nothing."""
+        return self._watchdog_us / 2e6 if self._watchdog_us and self._address else None
+
+    def ready(self, status: str) -> None:
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def status(self, status: str) -> None:
+        self._send(f"STATUS={status}")
+
+    def stopping(self) -> None:
+        self._send("STOPPING=1\nSTATUS=stopping")
+
+    def alive(self) -> None:
+        self._send("WATCHDOG=1")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        address = self._address
+        if address.startswith("@"):  # the abstract namespace
+            address = "\0" + address[1:]
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+                sock.setblocking(False)
+                sock.sendto(message.encode(), address)
+        except OSError:  # systemd is gone or busy; the service must not suffer for it
+            return
