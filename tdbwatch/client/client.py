@@ -297,6 +297,7 @@ class Client(Admin):
         self._closed = False
         pool = NodePool(addresses, self._settings.rng)
         count = max(1, min(self._connections, len(pool)))
+        self._settings.merging = count > 1
         self._keepers = [
             Keeper(self, pool, self._settings, persistent=self._auto_reconnect) for _ in range(count)
         ]

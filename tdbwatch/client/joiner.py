@@ -30,9 +30,9 @@ NODE_RETRY: Final = BackoffPolicy(initial=0.2, factor=2.0, maximum=5.0, jitter=0
 class Joiner:
     """One link's task of hearing every room that the client wants."""
 
-    def __init__(self, link: Link, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, link: Link, clock: Clock, rng: random.Random, *, merging: bool) -> None:
         self.link = link
-        self.rooms = LinkRooms(link)
+        self.rooms = LinkRooms(link, merging=merging)
         self._clock = clock
         self._rng = rng
         self._due: dict[Subscription, float] = {}

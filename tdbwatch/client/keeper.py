@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.joiner import Joiner
 from tdbwatch.client.link import Heartbeat, Link
+from tdbwatch.client.merge import SETTLE
 from tdbwatch.client.observer import Observer
 from tdbwatch.client.pool import NodePool
 from tdbwatch.client.rooms import Subscription
@@ -40,6 +41,8 @@ class Settings:
     rng: random.Random = field(default_factory=random.Random)
     observer: Observer = field(default_factory=Observer)
     auth: Auth | None = None
+    merging: bool = False
+    """Several links hear the same rooms at all times, not only while one takes over from another."""
 
 
 class KeeperOwner(Protocol):
@@ -70,6 +73,7 @@ class Keeper:
         self._settings = settings
         self._persistent = persistent
         self._joiners: dict[Link, Joiner] = {}
+        self._trying: Address | None = None
         self._moved: asyncio.Event = asyncio.Event()
         self._was_ready = False
         self._insist = persistent
@@ -82,8 +86,9 @@ class Keeper:
 
     @property
     def addresses(self) -> list[Address]:
-        """The nodes that this keeper has links to: one, or two while it moves."""
-        return [link.address for link in self._joiners if link.is_live]
+        """The nodes that this keeper has links to, or tries: one, or two while it moves."""
+        held = [link.address for link in self._joiners if link.is_live]
+        return held if self._trying is None or self._trying in held else [*held, self._trying]
 
     @property
     def joiner(self) -> Joiner | None:
@@ -174,6 +179,13 @@ class Keeper:
         if address is None:
             return False
         self._moved.clear()
+        self._trying = address
+        try:
+            return await self._try(address)
+        finally:
+            self._trying = None
+
+    async def _try(self, address: Address) -> bool:
         try:
             link = await self._open(address)
         except (OSError, ProtocolError, ThingsDBError) as error:
@@ -201,15 +213,19 @@ class Keeper:
         if choice is None:
             await clock.sleep(1.0)
             return None
-        if choice.wait > 0:
-            await clock.sleep(choice.wait)
-        return choice.address
+        if choice.wait <= 0:
+            return choice.address
+        await clock.sleep(min(choice.wait, 1.0))  # not longer: another node may become free meanwhile
+        return None
 
     async def _open(self, address: Address) -> Link:
         settings = self._settings
         link = Link(address, self, settings.clock, settings.heartbeat, raw_events=settings.raw_events)
         await link.open(settings.ssl, settings.connect_timeout)
-        self._joiners[link] = Joiner(link, settings.clock, settings.rng)
+        merging = settings.merging or self.is_live
+        if merging and not settings.merging and (joiner := self.joiner) is not None:
+            joiner.rooms.begin_merging()
+        self._joiners[link] = Joiner(link, settings.clock, settings.rng, merging=merging)
         try:
             if settings.auth is not None:
                 await authenticate(link, settings.auth, AUTH_TIMEOUT)
@@ -223,7 +239,13 @@ class Keeper:
         if old is not None and (joiner := self._joiners.get(old)) is not None:
             joiner.stop("another node took over")
             old.retire()
+            if not self._settings.merging:
+                asyncio.get_running_loop().call_later(2 * SETTLE, self._end_merging, link)
         self._owner.link_ready()
+
+    def _end_merging(self, link: Link) -> None:
+        if link is self.link and len(self._joiners) == 1:
+            self._joiners[link].rooms.end_merging()
 
     def _announce(self, link: Link) -> None:
         self._failures = 0

@@ -73,7 +73,8 @@ class Link:
         self._emit_type: type = RawEmit if raw_events else Emit
         self._calls: dict[int, Call] = {}
         self._wire: Wire | None = None
-        self._heard_at = clock.monotonic()
+        self.heard_at = clock.monotonic()
+        """When anything was heard last, in monotonic seconds."""
         self._beat: asyncio.Task[None] | None = None
         self._retiring = False
 
@@ -101,7 +102,7 @@ class Link:
                 self._wire = await open_wire(self.address, self, ssl)
         except TimeoutError:
             raise TimeoutError(f"{self.address} did not answer within {timeout:g} s") from None
-        self._heard_at = self._clock.monotonic()
+        self.heard_at = self._clock.monotonic()
         self._beat = asyncio.create_task(self._keep_alive(), name=f"tdbwatch-heartbeat {self.address}")
         self._beat.add_done_callback(self._heart_stopped)
 
@@ -161,7 +162,7 @@ class Link:
     def data_received(self, data: bytes) -> None:
         if self.lost.done():
             return
-        self._heard_at = self._clock.monotonic()
+        self.heard_at = self._clock.monotonic()
         rooms, emit_type, session = self.rooms, self._emit_type, self._session
         for heard in session.receive(data):
             if type(heard) is emit_type:
@@ -236,12 +237,12 @@ class Link:
         interval, timeout = self._heartbeat.interval, self._heartbeat.timeout
         pinged = False
         while True:
-            due = self._heard_at + (timeout if pinged else interval)
+            due = self.heard_at + (timeout if pinged else interval)
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
             now = self._clock.monotonic()
-            silent = now - self._heard_at
+            silent = now - self.heard_at
             if now - due > interval:  # this process slept, not the node: its bytes may be waiting to be read
-                self._heard_at, pinged = now - interval, False
+                self.heard_at, pinged = now - interval, False
             elif silent >= timeout:
                 self.abort(ConnectionLostError(f"nothing was heard from {self.address} for {silent:.1f} s"))
             elif silent >= interval and not pinged:

@@ -2,19 +2,25 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from msgspec import Raw
+
+from tdbwatch.client.merge import Merge
 from tdbwatch.exceptions import LookupError as RoomLookupError
-from tdbwatch.wire import Emit, Push, RawEmit, RoomDelete, RoomLeave
+from tdbwatch.wire import Emit, Push, RawEmit, RoomDelete, RoomLeave, encode
 from tdbwatch.wire.scopes import canonical, short
 
 if TYPE_CHECKING:
     from tdbwatch.client.link import Link
 
 log = logging.getLogger("tdbwatch.client")
+
+RoomKey = tuple[str, int]
+"""A room's scope, as the server pushes it, and its id: ids are per collection."""
 
 _NAME: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_]*")
 
@@ -60,6 +66,8 @@ class Subscription:
     id: int | None = None
     links: "dict[Link, int]" = field(default_factory=dict)
     """The links that hear it, and its id there."""
+    merge: Merge | None = None
+    """Makes one stream of what several links deliver; None while only one link does."""
     ended: bool = False
     """Nobody wants it any more; an answer that still comes must not bring it back."""
 
@@ -117,50 +125,101 @@ class Subscription:
             self.listener.room_unheard(reason)
 
 
+class Inlet:
+    """Where a link's events of a room come in when other links hear the room too."""
+
+    __slots__ = ("_link", "_merge", "_subscription")
+
+    def __init__(self, subscription: Subscription, merge: Merge, link: "Link") -> None:
+        self._subscription = subscription
+        self._merge = merge
+        self._link = link
+
+    def __call__(self, emit: Any) -> None:
+        args = emit.args
+        key = (emit.event, bytes(args) if type(args) is Raw else encode(args))
+        if self._merge.receive(self._link, key, self._link.heard_at):
+            self._subscription.listener.deliver(emit)
+
+
 class Members:
     """Who takes a room's events on one link: usually one subscription, sometimes several of the same room."""
 
-    __slots__ = ("subscriptions",)
+    __slots__ = ("_link", "subscriptions")
 
-    def __init__(self) -> None:
+    def __init__(self, link: "Link") -> None:
+        self._link = link
         self.subscriptions: list[Subscription] = []
 
-    def deliver(self, emit: Any) -> None:
-        for subscription in tuple(self.subscriptions):
-            subscription.listener.deliver(emit)
+    def entrance(self) -> Callable[[Any], None]:
+        """What the link calls with each event: the shortest way that does."""
+        ways = [self._way(subscription) for subscription in self.subscriptions]
+        if len(ways) == 1:
+            return ways[0]
+
+        def each(emit: Any) -> None:
+            for way in ways:
+                way(emit)
+
+        return each
+
+    def _way(self, subscription: Subscription) -> Callable[[Any], None]:
+        if subscription.merge is None:
+            return subscription.listener.deliver
+        return Inlet(subscription, subscription.merge, self._link)
 
 
 class LinkRooms:
-    """The rooms that one link hears, by (scope, id), and what the server says of them."""
+    """The rooms that one link hears, by (scope, id), and what the server says of them.
 
-    def __init__(self, link: "Link") -> None:
+    Args:
+        merging: other links hear, or may hear, the same rooms.
+    """
+
+    def __init__(self, link: "Link", *, merging: bool) -> None:
         self.link = link
-        self._members: dict[tuple[str, int], Members] = {}
-
-    def __iter__(self) -> Iterator[tuple[str, int]]:
-        return iter(self._members)
+        self._merging = merging
+        self._members: dict[RoomKey, Members] = {}
+        self._aliases: dict[RoomKey, set[tuple[str | None, int]]] = {}
 
     def add(self, subscription: Subscription, room_id: int) -> None:
         """The link hears it from now on."""
         key = (subscription.collection, room_id)
-        members = self._members.setdefault(key, Members())
+        members = self._members.setdefault(key, Members(self.link))
         if subscription not in members.subscriptions:
             members.subscriptions.append(subscription)
-        self._route(key, members)
+        if self._merging:
+            self._merge(subscription)
+        self._route(key)
         subscription.joined(self.link, room_id)
+
+    def begin_merging(self) -> None:
+        """Another link is about to take over: what both hear must go on once."""
+        self._merging = True
+        for key, members in self._members.items():
+            for subscription in members.subscriptions:
+                subscription.merge = None
+                self._merge(subscription)
+            self._route(key)
+
+    def end_merging(self) -> None:
+        """This link is the only one again."""
+        self._merging = False
+        for key, members in self._members.items():
+            for subscription in members.subscriptions:
+                subscription.merge = None
+            self._route(key)
 
     def discard(self, subscription: Subscription) -> bool:
         """The subscription ended; whether the link should leave the room, since nobody else wants it."""
         room_id = subscription.links.pop(self.link, None)
-        if room_id is None:
-            return False
-        key = (subscription.collection, room_id)
+        key = (subscription.collection, -1 if room_id is None else room_id)
         members = self._members.get(key)
-        if members is None:
+        if members is None or subscription not in members.subscriptions:
             return False
         members.subscriptions.remove(subscription)
         if members.subscriptions:
-            self._route(key, members)
+            self._route(key)
             return False
         self._remove(key)
         return True
@@ -170,15 +229,15 @@ class LinkRooms:
         if not isinstance(push, RoomDelete | RoomLeave):
             return []
         key = self._key_of(push.scope, push.id)
-        members = self._members.get(key) if key is not None else None
-        if key is None or members is None:
+        if key is None:
             return []
-        self._remove(key)
-        for subscription in members.subscriptions:
+        subscriptions = self._remove(key).subscriptions
+        for subscription in subscriptions:
+            self._unmerge(subscription)
             subscription.links.pop(self.link, None)
             if isinstance(push, RoomDelete):
                 subscription.deleted("the server says so")
-        return members.subscriptions
+        return subscriptions
 
     def stray_heard(self, emit: Emit | RawEmit) -> bool:
         """An event of an unknown (scope, id): from an old server, or its collection was renamed."""
@@ -187,9 +246,9 @@ class LinkRooms:
             return False
         if emit.scope is not None:
             log.warning("collection %s is called %s now", key[0], emit.scope)
-        members = self._members[key]
-        self.link.rooms[(emit.scope, emit.id)] = members.deliver
-        members.deliver(emit)
+        self._aliases.setdefault(key, set()).add((emit.scope, emit.id))
+        self._route(key)
+        self.link.rooms[(emit.scope, emit.id)](emit)
         return True
 
     def clear(self, reason: str) -> None:
@@ -197,22 +256,31 @@ class LinkRooms:
         members, self._members = list(self._members.values()), {}
         for member in members:
             for subscription in member.subscriptions:
+                self._unmerge(subscription)
                 subscription.unheard(self.link, reason)
 
-    def _key_of(self, scope: str | None, room_id: int) -> tuple[str, int] | None:
+    def _key_of(self, scope: str | None, room_id: int) -> RoomKey | None:
         """The joined room that a push means. Unless the scope tells, the id must."""
         if scope is not None and (scope, room_id) in self._members:
             return scope, room_id
         same_id = [key for key in self._members if key[1] == room_id]
         return same_id[0] if len(same_id) == 1 else None
 
-    def _route(self, key: tuple[str, int], members: Members) -> None:
-        one = members.subscriptions[0]
-        self.link.rooms[key] = one.listener.deliver if len(members.subscriptions) == 1 else members.deliver
+    def _route(self, key: RoomKey) -> None:
+        entrance = self._members[key].entrance()
+        for alias in (key, *self._aliases.get(key, ())):
+            self.link.rooms[alias] = entrance
 
-    def _remove(self, key: tuple[str, int]) -> None:
-        members = self._members.pop(key)
-        taken = {members.deliver, *(s.listener.deliver for s in members.subscriptions)}
-        for alias in [a for a, deliver in self.link.rooms.items() if a[1] == key[1] and deliver in taken]:
-            del self.link.rooms[alias]
-        self.link.rooms.pop(key, None)
+    def _remove(self, key: RoomKey) -> Members:
+        for alias in (key, *self._aliases.pop(key, ())):
+            self.link.rooms.pop(alias, None)
+        return self._members.pop(key)
+
+    def _merge(self, subscription: Subscription) -> None:
+        if subscription.merge is None:
+            subscription.merge = Merge()
+        subscription.merge.add(self.link, self.link.heard_at)
+
+    def _unmerge(self, subscription: Subscription) -> None:
+        if subscription.merge is not None:
+            subscription.merge.remove(self.link, self.link.heard_at)
