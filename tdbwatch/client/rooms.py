@@ -229,8 +229,8 @@ class LinkRooms:
         if not isinstance(push, RoomDelete | RoomLeave):
             return []
         key = self._key_of(push.scope, push.id)
-        if key is None:
-            return []
+        if key is None or (isinstance(push, RoomLeave) and push.scope not in {None, key[0]}):
+            return []  # a leave that we asked for is heard after we forgot the room
         subscriptions = self._remove(key).subscriptions
         for subscription in subscriptions:
             self._unmerge(subscription)

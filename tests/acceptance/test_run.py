@@ -1,0 +1,225 @@
+"""The daemon as users run it: the command, real sockets, real files."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tdbwatch.node import Cluster
+
+Lines = Callable[[str], list[dict[str, Any]]]
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+    assert condition(), what
+
+
+def emit(cluster: Cluster, count: int, first: int = 0, room: str = "alerts", scope: str = "//stuff") -> None:
+    for number in range(first, first + count):
+        cluster.emit(scope, room, "counted", number)
+
+
+def numbers(records: list[dict[str, Any]]) -> list[int]:
+    return [record["args"][0] for record in records if record["kind"] == "event"]
+
+
+async def test_events_of_two_collections_reach_their_files_once_and_in_order(
+    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+) -> None:
+    command = await start("--config", write_config())
+    await command.ready()
+    emit(cluster, 100)
+    emit(cluster, 50, room="deploys", scope="//ops")
+    await until(lambda: len(lines("alerts.jsonl")) == 100 and len(lines("deploys.jsonl")) == 50, "all events")
+    assert await command.stop() == 0
+    assert numbers(lines("alerts.jsonl")) == list(range(100))
+    assert numbers(lines("deploys.jsonl")) == list(range(50))
+
+
+async def test_events_go_on_while_the_nodes_shut_down_one_after_the_other(
+    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+) -> None:
+    command = await start("--config", write_config())
+    await command.ready()
+    sent = 0
+    for node in cluster.nodes:
+        await until(lambda: all(n.connections for n in cluster.nodes), "a link to each node")
+        leaving = asyncio.create_task(node.shutdown())
+        while not leaving.done():
+            emit(cluster, 1, first=sent)
+            sent += 1
+            await asyncio.sleep(0.01)
+        await leaving
+        emit(cluster, 10, first=sent)
+        sent += 10
+        await node.start()
+    await until(lambda: len(lines("alerts.jsonl")) >= sent, "all events")
+    assert await command.stop() == 0
+    assert sorted(numbers(lines("alerts.jsonl"))) == list(range(sent))
+
+
+async def test_what_a_sink_could_not_take_is_kept_and_delivered_after_a_restart(
+    start: Any, cluster: Cluster, write_config: Any, lines: Lines, tmp_path: Path
+) -> None:
+    blocked = tmp_path / "out"
+    blocked.write_text("a file where a folder should be")
+    config = write_config(shutdown={"grace": "500ms"})
+    command = await start("--config", config)
+    await command.ready()
+    emit(cluster, 20)
+    await until(
+        lambda: any("audit" in str(r) and r["level"] in {"warning", "error"} for r in command.records()), ""
+    )
+    assert await command.stop() == 0
+    assert command.said("kept in the spool")
+    blocked.unlink()
+    command = await start("--config", config)
+    await until(lambda: len(lines("alerts.jsonl")) == 20, "the kept events")
+    assert await command.stop() == 0
+    assert numbers(lines("alerts.jsonl")) == list(range(20))
+
+
+async def test_rooms_are_left_before_it_stops(start: Any, cluster: Cluster, write_config: Any) -> None:
+    command = await start("--config", write_config())
+    await command.ready()
+    assert await command.stop() == 0
+    left = [entry for entry in cluster.log if entry.kind.name == "LEAVE"]
+    assert len(left) == 4  # two rooms, on two nodes each
+    assert all(node.connections == 0 for node in cluster.nodes)
+
+
+async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
+    start: Any, cluster: Cluster, write_config: Any, tmp_path: Path, lines: Lines
+) -> None:
+    (tmp_path / "out").write_text("in the way")
+    config = write_config(shutdown={"grace": "60s"})
+    command = await start("--config", config)
+    await command.ready()
+    emit(cluster, 5)
+    await until(
+        lambda: any("audit" in str(r) and r["level"] in {"warning", "error"} for r in command.records()), ""
+    )
+    command.signal(signal.SIGTERM)
+    await until(lambda: command.said("stopping"), "stopping")
+    command.signal(signal.SIGTERM)
+    assert await command.exit_code() == 128 + signal.SIGTERM
+    (tmp_path / "out").unlink()
+    command = await start("--config", config)
+    await until(lambda: len(lines("alerts.jsonl")) == 5, "the events of the killed run")
+    assert await command.stop() == 0
+
+
+async def test_ctrl_c_ends_it_cleanly(start: Any, cluster: Cluster, write_config: Any) -> None:
+    command = await start("--config", write_config())
+    await command.ready()
+    command.signal(signal.SIGINT)
+    assert await command.exit_code() == 0
+    assert "Traceback" not in command.text
+
+
+async def test_a_wrong_password_is_an_error_that_names_the_node_and_not_the_secret(
+    start: Any, cluster: Cluster, write_config: Any
+) -> None:
+    node = cluster.nodes[0].address
+    wrong = {"nodes": [node], "auth": {"username": "admin", "password": "hush-hush"}}
+    command = await start("--config", write_config(thingsdb=wrong))
+    assert await command.exit_code() == 78
+    assert node in command.text
+    assert "invalid username or password" in command.text
+    assert "hush" not in command.text
+    assert "Traceback" not in command.text
+
+
+async def test_a_wrong_token_is_an_error_that_names_the_node_and_not_the_secret(
+    start: Any, cluster: Cluster, write_config: Any
+) -> None:
+    wrong = {"nodes": [cluster.nodes[0].address], "auth": {"token": "hush-hush-token"}}
+    command = await start("--config", write_config(thingsdb=wrong))
+    assert await command.exit_code() == 78
+    assert "invalid token" in command.text
+    assert "hush" not in command.text
+
+
+async def test_with_no_node_reachable_it_keeps_trying_and_starts_when_one_comes(
+    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+) -> None:
+    for node in cluster.nodes:
+        await node.stop()
+    command = await start("--config", write_config())
+    await until(lambda: "cannot connect" in command.text, "a complaint")
+    assert command.process.returncode is None
+    await cluster.nodes[1].start()
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", 7, node=1)
+    await until(lambda: numbers(lines("alerts.jsonl")) == [7], "the event")
+    assert await command.stop() == 0
+
+
+async def test_sigterm_while_no_node_is_reachable_ends_it_with_0(
+    start: Any, cluster: Cluster, write_config: Any
+) -> None:
+    for node in cluster.nodes:
+        await node.stop()
+    command = await start("--config", write_config())
+    await until(lambda: "cannot connect" in command.text, "a complaint")
+    assert await command.stop() == 0
+
+
+async def test_a_missing_room_is_reported_and_joined_when_it_appears(
+    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+) -> None:
+    command = await start("--config", write_config(rooms=["alerts", "later"]))
+    await command.ready()
+    assert any("later" in str(record) and record["level"] == "warning" for record in command.records())
+    cluster.add_room("//stuff", "later")
+    await until(
+        lambda: any(r["event"] == "joined" and r.get("room") == "later" for r in command.records()), "joined"
+    )
+    cluster.emit("//stuff", "later", "counted", 1)
+    await until(lambda: numbers(lines("later.jsonl")) == [1], "the event")
+    assert await command.stop() == 0
+
+
+async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
+    start: Any, cluster: Cluster, write_config: Any, tmp_path: Path
+) -> None:
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(str(tmp_path / "notify"))
+        notify.setblocking(False)
+        command = await start("--config", write_config(), env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        await command.ready()
+        assert await command.stop() == 0
+        heard = []
+        while True:
+            try:
+                heard.append(notify.recv(4096).decode())
+            except BlockingIOError:
+                break
+    assert any(message.startswith("READY=1") and "2 of 2 rooms joined" in message for message in heard)
+    assert any(message.startswith("STOPPING=1") for message in heard)
+
+
+async def test_two_daemons_on_one_spool_are_refused(start: Any, cluster: Cluster, write_config: Any) -> None:
+    config = write_config()
+    first = await start("--config", config)
+    await first.ready()
+    second = await start("--config", config)
+    assert await second.exit_code() == 73
+    assert "Traceback" not in second.text
+    assert await first.stop() == 0
+
+
+async def test_log_lines_are_json_when_nobody_looks(start: Any, cluster: Cluster, write_config: Any) -> None:
+    command = await start("--config", write_config(sinks={"console": {"type": "log"}}))
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "disk-full", {"used": 99})
+    await until(lambda: "disk-full" in command.text, "the event")
+    assert await command.stop() == 0
+    assert all(isinstance(json.loads(line), dict) for line in command.text.splitlines())
