@@ -105,6 +105,16 @@ class Document:
             raise ConfigError(tree.problems)
         return found
 
+    def wanted_types(self) -> frozenset[str]:
+        """The types of sinks that the file asks for, whether anybody offers them or not."""
+        sinks = self._tree.data.get("sinks")
+        named = (
+            [sink.get("type") for sink in sinks.values() if isinstance(sink, dict)]
+            if isinstance(sinks, dict)
+            else []
+        )
+        return frozenset(name for name in named if isinstance(name, str))
+
     def config(self, sink_types: Mapping[str, SinkType]) -> Config:
         """The whole configuration, checked.
 

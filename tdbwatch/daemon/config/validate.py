@@ -39,6 +39,8 @@ def validate(
     if _read_scalars(tree, path, data, first):
         return validate(tree, path, data, model, folder, other_keys)
     Translator(tree, path, data, model, other_keys).translate(first)
+    if not tree.problems:  # whatever an error was not put into words for, it must not pass in silence
+        tree.complain(path, "is not accepted")
     return None
 
 
