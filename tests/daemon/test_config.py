@@ -150,6 +150,12 @@ def test_plugins_are_known_before_the_rest_is_checked():
     assert document.plugins().paths == (Path("/x/p"),)
 
 
+def test_the_types_that_sinks_want_are_known_before_anybody_offers_them():
+    document = parse(b"sinks: {a: {type: x}, b: {type: y}, c: 5, d: {type: [z]}, e: {}}", "/x/f.yaml", {})
+    assert document.wanted_types() == {"x", "y"}
+    assert parse(b"sinks: 5", "/x/f.yaml", {}).wanted_types() == frozenset()
+
+
 def test_yaml_is_read_by_the_core_schema_of_version_1_2():
     made = config(with_(rooms="[no, on, 12:30, 1_000, 2026-01-01]"))
     assert [room.name for room in made.rooms] == ["no", "on", "12:30", "1_000", "2026-01-01"]
