@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from concurrent import futures
 from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 _T = TypeVar("_T")
 _MACHINERY: Final = (
@@ -104,7 +104,7 @@ def reason_of(error: BaseException) -> str:
 
 def _from_theirs(trace: TracebackType | None) -> TracebackType | None:
     """Without the frames of the machinery that called the plugin."""
-    first: Any = trace
+    first = trace
     while first is not None and any(mark in first.tb_frame.f_code.co_filename for mark in _MACHINERY):
         first = first.tb_next
     return first

@@ -1,0 +1,95 @@
+"""A tdbwatch sink that runs a program for each event, or for each batch."""
+
+import os
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from pydantic import Field
+from tdbwatch.plugin import (
+    DELIVERED,
+    Duration,
+    Event,
+    Options,
+    Outcome,
+    Rejected,
+    Retry,
+    Secret,
+    Sink,
+    SinkContext,
+    Size,
+    sink,
+)
+
+from tdbwatch_exec.process import Result, run
+
+_INHERITED: Final = ("PATH", "HOME", "LANG", "TZ")
+
+
+class ExecOptions(Options):
+    """Options of `type: exec`."""
+
+    command: list[str] = Field(min_length=1, description="The program and its arguments; no shell.")
+    mode: Literal["event", "batch"] = Field("event", description="Run once for each event, or each batch.")
+    deadline: Duration = Field(10.0, gt=0, description="The longest that one run may take.")
+    cwd: str = Field("/", description="The folder to run in.")
+    env: dict[str, Secret] = Field(default_factory=dict, description="Variables for the program.")
+    output: Size = Field(4000, ge=0, description="How much of the output is kept.")
+    rejected: list[int] = Field(
+        default_factory=lambda: [65, 100], description="Exit codes that mean: never again."
+    )
+
+
+@sink("exec")
+class ExecSink(Sink):
+    """Runs a program with the record on its standard input."""
+
+    Options = ExecOptions
+
+    def __init__(self, options: ExecOptions, context: SinkContext) -> None:
+        super().__init__(options, context)
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        self._env = inherited | {name: value.get_secret_value() for name, value in options.env.items()}
+
+    async def deliver(self, batch: Sequence[Event]) -> Outcome | Sequence[Outcome]:
+        if self.options.mode == "batch":
+            return await self._run(batch)
+        until = self.context.clock.monotonic() + self.options.deadline
+        outcomes: list[Outcome] = []
+        for event in batch:
+            outcomes.append(await self._run([event]))
+            if isinstance(outcomes[-1], Retry) or self.context.clock.monotonic() >= until:
+                break  # order is kept, and the rest has a time of its own in the next call
+        return outcomes
+
+    async def _run(self, events: Sequence[Event]) -> Outcome:
+        program = self.options.command[0]
+        try:
+            result = await run(
+                self.options.command,
+                b"".join(event.json() + b"\n" for event in events),
+                cwd=self.options.cwd,
+                env=self._env,
+                deadline=self.options.deadline,
+                keep=self.options.output,
+            )
+        except TimeoutError:  # an OSError too, so it comes first
+            return Retry(f"{program} did not end within {self.options.deadline:g} s and was ended")
+        except OSError as error:
+            return Retry(f"{program} cannot be run: {error.strerror} ({error.filename})")
+        return self._judge(program, result)
+
+    def _judge(self, program: str, result: Result) -> Outcome:
+        if result.code == 0:
+            return DELIVERED
+        how = f"exit code {result.code}" if result.code > 0 else f"ended by signal {-result.code}"
+        said = self._redacted(result.output)
+        reason = f"{program}: {how}" + (f": {said}" if said else "")
+        return Rejected(reason) if result.code in self.options.rejected else Retry(reason)
+
+    def _redacted(self, output: bytes) -> str:
+        """The program's output without the secrets that it was given."""
+        text = output.decode("utf-8", "replace").strip()
+        for secret in self.options.env.values():
+            if secret.get_secret_value():
+                text = text.replace(secret.get_secret_value(), "***")
+        return text

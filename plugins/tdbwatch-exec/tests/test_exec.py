@@ -1,0 +1,155 @@
+"""The sink runs real programs, the way the daemon would have it do."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry
+from tdbwatch.testing import deliver, make_event
+
+from tdbwatch_exec import ExecSink
+
+BATCH = [make_event("alerts", "disk-full", [f"db{n}", 90 + n]) for n in range(3)]
+
+
+def run(code: str, events: Any = BATCH[0], **options: Any) -> list[Outcome]:
+    """Deliver to a program made of this Python code."""
+    return deliver(ExecSink, events, {"command": [sys.executable, "-c", code], **options})
+
+
+def test_the_program_gets_the_record_on_its_standard_input(tmp_path: Path) -> None:
+    code = f"import sys; open({str(tmp_path / 'heard')!r}, 'a').write(sys.stdin.read())"
+    assert run(code, BATCH) == [DELIVERED] * 3
+    heard = (tmp_path / "heard").read_text().splitlines()
+    assert [json.loads(line) for line in heard] == [event.record() for event in BATCH]
+
+
+def test_a_batch_is_one_run_with_one_line_for_each_event() -> None:
+    assert (
+        run("import sys; sys.exit(len(sys.stdin.readlines()) != 3)", BATCH, mode="batch") == [DELIVERED] * 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(65, Rejected), (100, Rejected), (75, Retry), (1, Retry), (127, Retry), (255, Retry)],
+)
+def test_exit_codes_are_outcomes(code: int, expected: type) -> None:
+    (outcome,) = run(f"import sys; print('because'); sys.exit({code})")
+    assert type(outcome) is expected
+    assert not isinstance(outcome, type(DELIVERED))
+    assert f"exit code {code}: because" in outcome.reason
+
+
+def test_the_codes_for_never_again_can_be_chosen() -> None:
+    assert isinstance(run("import sys; sys.exit(7)", rejected=[7])[0], Rejected)
+
+
+def test_a_batch_stops_at_the_first_event_to_be_tried_again() -> None:
+    code = "import sys; sys.exit(75 if '\"db1\"' in sys.stdin.read() else 0)"
+    assert [type(outcome) for outcome in run(code, BATCH)] == [type(DELIVERED), Retry]
+
+
+def test_a_program_ended_by_a_signal_is_tried_again() -> None:
+    (outcome,) = run("import os; os.kill(os.getpid(), 9)")
+    assert isinstance(outcome, Retry)
+    assert "ended by signal 9" in outcome.reason
+
+
+def test_a_program_that_is_not_there_is_tried_again() -> None:
+    (outcome,) = deliver(ExecSink, BATCH[0], {"command": ["/no/such/program"]})
+    assert isinstance(outcome, Retry)
+    assert "/no/such/program" in outcome.reason
+
+
+def test_after_the_deadline_it_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'])\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(600)\n"
+    )
+    (outcome,) = run(code, deadline="1s")
+    assert isinstance(outcome, Retry)
+    assert "did not end within 1 s" in outcome.reason
+    assert _is_gone(int(note.read_text()))
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether the process has ended; whoever adopted it may need a moment to bury it."""
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_what_a_program_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(note)!r}, 'w').write(str(child.pid))\n"
+        "print('started', flush=True)\n"
+        "sys.exit(65)\n"
+    )
+    try:
+        (outcome,) = run(code, deadline="20s")
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason.endswith("exit code 65: started")
+    finally:
+        os.kill(int(note.read_text()), 9)
+
+
+def test_endless_output_is_read_and_dropped() -> None:
+    (outcome,) = run("import sys; sys.stdout.write('x' * 5_000_000); sys.exit(1)", output="100B")
+    assert isinstance(outcome, Retry)
+    assert len(outcome.reason) < 300
+
+
+def test_a_program_that_does_not_read_its_input_is_no_error() -> None:
+    big = make_event("alerts", "big", ["x" * 2_000_000])
+    assert run("pass", big) == [DELIVERED]
+
+
+def test_the_environment_of_tdbwatch_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINGSDB_TOKEN", "sesame")
+    code = "import os, sys; print(sorted(os.environ)); sys.exit(1)"
+    (outcome,) = run(code, env={"MINE": "x"})
+    assert isinstance(outcome, Retry)
+    assert "MINE" in outcome.reason
+    assert "THINGSDB_TOKEN" not in outcome.reason
+
+
+def test_secrets_of_the_environment_are_not_in_reasons() -> None:
+    (outcome,) = run("import os, sys; print(os.environ['KEY']); sys.exit(1)", env={"KEY": "sesame"})
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.endswith("exit code 1: ***")
+
+
+def test_it_runs_in_the_folder_it_is_told(tmp_path: Path) -> None:
+    code = f"import os, sys; sys.exit(not os.path.samefile(os.getcwd(), {os.fspath(tmp_path)!r}))"
+    assert run(code, cwd=str(tmp_path)) == [DELIVERED]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"command": []}, {"command": "ls -l"}, {"command": ["ls"], "shell": True}]
+)
+def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        deliver(ExecSink, BATCH[0], options)
+
+
+def test_every_option_is_in_the_readme() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    assert [name for name in ExecSink.Options.model_fields if f"| `{name}` |" not in readme] == []
