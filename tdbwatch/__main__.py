@@ -2,6 +2,6 @@
 
 import sys
 
-from tdbwatch.cli import main
+from tdbwatch.cli.app import main
 
 sys.exit(main())

@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo",
         help="see it work: two embedded nodes, the daemon, and a node that goes away",
-        description="Start two embedded nodes and the daemon, emit an event every second, show them here "
+        description="Start two embedded nodes and the daemon, emit an event every second, show them here\n"
         "and write them to files. After a while the node in use shuts down, and comes back later.",
         epilog=_EXAMPLE,
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tdbwatch.daemon.config import Config, ConfigError, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
+from tdbwatch.daemon.plugins.absent import stand_in
 
 
 def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
@@ -13,6 +14,7 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
         document = read(path)
         section = document.plugins()
         registry = load_plugins(section.paths, section.disable)
+        stand_in(registry, document.wanted_types())
         return document.config(registry.sink_types), registry
     except ConfigError as error:
         print(error, file=sys.stderr)

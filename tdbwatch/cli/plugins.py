@@ -14,7 +14,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "plugins",
         help="list plugins and their sink types",
-        description="List every plugin, where it comes from and which sink types it offers. "
+        description="List every plugin, where it comes from and which sink types it offers.\n"
         "Without --config: those that are built in or installed.",
         epilog=_EXAMPLE,
     )

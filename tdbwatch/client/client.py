@@ -301,8 +301,7 @@ class Client(Admin):
         self._keepers = [
             Keeper(self, pool, self._settings, persistent=self._auto_reconnect) for _ in range(count)
         ]
-        futures = [keeper.start(insist=insist) for keeper in self._keepers]
-        return futures[0]
+        return first_of([keeper.start(insist=insist) for keeper in self._keepers])
 
     def _link(self) -> Link | None:
         """The link that requests go to: preferably of a node that stays."""
@@ -345,6 +344,26 @@ class Client(Admin):
         wait = NODE_RETRY_WAIT * call.attempts
         asyncio.get_running_loop().call_later(wait, self._send, call)
         return True
+
+
+def first_of(futures: Sequence[asyncio.Future[None]]) -> asyncio.Future[None]:
+    """Ends with whichever ends first, well or not: one link is enough, one refused login is too."""
+    if len(futures) == 1:
+        return futures[0]
+    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(future: asyncio.Future[None]) -> None:
+        error = None if future.cancelled() else future.exception()
+        if first.done():
+            return
+        if error is None:
+            first.set_result(None)
+        else:
+            first.set_exception(error)
+
+    for future in futures:
+        future.add_done_callback(ended)
+    return first
 
 
 def parse_auth(auth: Sequence[Any]) -> Auth:

@@ -105,6 +105,11 @@ async def _collect(process: asyncio.subprocess.Process, output: list[str]) -> No
         output.append(line.decode())
 
 
+@pytest.fixture(name="until")
+def _until() -> Callable[[Callable[[], bool], str], Awaitable[None]]:
+    return until
+
+
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     """Two embedded nodes with the rooms alerts and //ops/deploys."""

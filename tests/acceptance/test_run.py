@@ -12,13 +12,6 @@ from tdbwatch.node import Cluster
 Lines = Callable[[str], list[dict[str, Any]]]
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(20):
-        while not condition():
-            await asyncio.sleep(0.01)
-    assert condition(), what
-
-
 def emit(cluster: Cluster, count: int, first: int = 0, room: str = "alerts", scope: str = "//stuff") -> None:
     for number in range(first, first + count):
         cluster.emit(scope, room, "counted", number)
@@ -29,7 +22,7 @@ def numbers(records: list[dict[str, Any]]) -> list[int]:
 
 
 async def test_events_of_two_collections_reach_their_files_once_and_in_order(
-    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines
 ) -> None:
     command = await start("--config", write_config())
     await command.ready()
@@ -42,7 +35,7 @@ async def test_events_of_two_collections_reach_their_files_once_and_in_order(
 
 
 async def test_events_go_on_while_the_nodes_shut_down_one_after_the_other(
-    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines
 ) -> None:
     command = await start("--config", write_config())
     await command.ready()
@@ -64,7 +57,7 @@ async def test_events_go_on_while_the_nodes_shut_down_one_after_the_other(
 
 
 async def test_what_a_sink_could_not_take_is_kept_and_delivered_after_a_restart(
-    start: Any, cluster: Cluster, write_config: Any, lines: Lines, tmp_path: Path
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines, tmp_path: Path
 ) -> None:
     blocked = tmp_path / "out"
     blocked.write_text("a file where a folder should be")
@@ -84,7 +77,9 @@ async def test_what_a_sink_could_not_take_is_kept_and_delivered_after_a_restart(
     assert numbers(lines("alerts.jsonl")) == list(range(20))
 
 
-async def test_rooms_are_left_before_it_stops(start: Any, cluster: Cluster, write_config: Any) -> None:
+async def test_rooms_are_left_before_it_stops(
+    start: Any, until: Any, cluster: Cluster, write_config: Any
+) -> None:
     command = await start("--config", write_config())
     await command.ready()
     assert await command.stop() == 0
@@ -94,7 +89,7 @@ async def test_rooms_are_left_before_it_stops(start: Any, cluster: Cluster, writ
 
 
 async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
-    start: Any, cluster: Cluster, write_config: Any, tmp_path: Path, lines: Lines
+    start: Any, until: Any, cluster: Cluster, write_config: Any, tmp_path: Path, lines: Lines
 ) -> None:
     (tmp_path / "out").write_text("in the way")
     config = write_config(shutdown={"grace": "60s"})
@@ -114,7 +109,7 @@ async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
     assert await command.stop() == 0
 
 
-async def test_ctrl_c_ends_it_cleanly(start: Any, cluster: Cluster, write_config: Any) -> None:
+async def test_ctrl_c_ends_it_cleanly(start: Any, until: Any, cluster: Cluster, write_config: Any) -> None:
     command = await start("--config", write_config())
     await command.ready()
     command.signal(signal.SIGINT)
@@ -123,7 +118,7 @@ async def test_ctrl_c_ends_it_cleanly(start: Any, cluster: Cluster, write_config
 
 
 async def test_a_wrong_password_is_an_error_that_names_the_node_and_not_the_secret(
-    start: Any, cluster: Cluster, write_config: Any
+    start: Any, until: Any, cluster: Cluster, write_config: Any
 ) -> None:
     node = cluster.nodes[0].address
     wrong = {"nodes": [node], "auth": {"username": "admin", "password": "hush-hush"}}
@@ -136,7 +131,7 @@ async def test_a_wrong_password_is_an_error_that_names_the_node_and_not_the_secr
 
 
 async def test_a_wrong_token_is_an_error_that_names_the_node_and_not_the_secret(
-    start: Any, cluster: Cluster, write_config: Any
+    start: Any, until: Any, cluster: Cluster, write_config: Any
 ) -> None:
     wrong = {"nodes": [cluster.nodes[0].address], "auth": {"token": "hush-hush-token"}}
     command = await start("--config", write_config(thingsdb=wrong))
@@ -146,7 +141,7 @@ async def test_a_wrong_token_is_an_error_that_names_the_node_and_not_the_secret(
 
 
 async def test_with_no_node_reachable_it_keeps_trying_and_starts_when_one_comes(
-    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines
 ) -> None:
     for node in cluster.nodes:
         await node.stop()
@@ -161,7 +156,7 @@ async def test_with_no_node_reachable_it_keeps_trying_and_starts_when_one_comes(
 
 
 async def test_sigterm_while_no_node_is_reachable_ends_it_with_0(
-    start: Any, cluster: Cluster, write_config: Any
+    start: Any, until: Any, cluster: Cluster, write_config: Any
 ) -> None:
     for node in cluster.nodes:
         await node.stop()
@@ -171,7 +166,7 @@ async def test_sigterm_while_no_node_is_reachable_ends_it_with_0(
 
 
 async def test_a_missing_room_is_reported_and_joined_when_it_appears(
-    start: Any, cluster: Cluster, write_config: Any, lines: Lines
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines
 ) -> None:
     command = await start("--config", write_config(rooms=["alerts", "later"]))
     await command.ready()
@@ -186,7 +181,7 @@ async def test_a_missing_room_is_reported_and_joined_when_it_appears(
 
 
 async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
-    start: Any, cluster: Cluster, write_config: Any, tmp_path: Path
+    start: Any, until: Any, cluster: Cluster, write_config: Any, tmp_path: Path
 ) -> None:
     import socket
 
@@ -206,7 +201,9 @@ async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
     assert any(message.startswith("STOPPING=1") for message in heard)
 
 
-async def test_two_daemons_on_one_spool_are_refused(start: Any, cluster: Cluster, write_config: Any) -> None:
+async def test_two_daemons_on_one_spool_are_refused(
+    start: Any, until: Any, cluster: Cluster, write_config: Any
+) -> None:
     config = write_config()
     first = await start("--config", config)
     await first.ready()
@@ -216,7 +213,9 @@ async def test_two_daemons_on_one_spool_are_refused(start: Any, cluster: Cluster
     assert await first.stop() == 0
 
 
-async def test_log_lines_are_json_when_nobody_looks(start: Any, cluster: Cluster, write_config: Any) -> None:
+async def test_log_lines_are_json_when_nobody_looks(
+    start: Any, until: Any, cluster: Cluster, write_config: Any
+) -> None:
     command = await start("--config", write_config(sinks={"console": {"type": "log"}}))
     await command.ready()
     cluster.emit("//stuff", "alerts", "disk-full", {"used": 99})

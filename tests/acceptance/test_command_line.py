@@ -1,0 +1,117 @@
+"""The command line: help, exit codes, the demo, and configurations that cannot be run."""
+
+import argparse
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch import __version__
+from tdbwatch.cli.app import COMMANDS, build_parser
+
+NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+
+
+def subparsers() -> dict[str, argparse.ArgumentParser]:
+    actions = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    return dict(actions[0].choices)
+
+
+@pytest.mark.parametrize("name", [None, *NAMES])
+def test_help_fits_a_screen_and_shows_an_example(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    parser = build_parser() if name is None else subparsers()[name]
+    text = parser.format_help()
+    assert "example:" in text
+    assert text.count("\n") <= 32
+    assert max(map(len, text.splitlines())) <= 120
+
+
+async def test_version_is_printed(start: Any) -> None:
+    command = await start("--version")
+    assert await command.exit_code() == 0
+    assert command.text == f"tdbwatch {__version__}\n"
+
+
+@pytest.mark.parametrize("args", [[], ["nonsense"], ["run"], ["--config"], ["demo", "--seconds", "-1"]])
+async def test_wrong_usage_ends_with_64_and_no_traceback(start: Any, args: list[str]) -> None:
+    command = await start(*args)
+    assert await command.exit_code() == 64
+    assert "usage" in command.text or "must be" in command.text
+    assert "Traceback" not in command.text
+
+
+THINGSDB = "thingsdb: {nodes: [node01], auth: {token: t}}\nrooms: [alerts]\n"
+FINE = THINGSDB + "sinks: {console: {type: log}}\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "said"),
+    [
+        (FINE + "routs: []\n", ":4:1", "routes"),
+        (FINE.replace("[alerts]", "7"), ":2:8", "list"),
+        (FINE + "shutdown: {grace: 10}\n", ":4:19", "10s"),
+        (FINE.replace("token: t", 'token: "${NO_SUCH_THING}"'), ":1:", "NO_SUCH_THING"),
+        (FINE.replace("type: log", "type: lgo"), ":3:", "log"),
+        (THINGSDB + "sinks:\n  a: {type: log}\n  a: {type: log}\n", ":5:3", "a"),
+        ("", "", "empty"),
+        ("thingsdb:\n\tnodes: []\n", ":2:1", "tab"),
+        ("a: &a [x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n" + FINE, ":1:", "anchor"),
+        ("- " * 5000 + "\n", ":1:", "deep"),
+        (FINE.replace("[alerts]", "[alerts"), ":3:", "bracket"),
+    ],
+)
+async def test_a_bad_configuration_ends_with_78_and_a_message_with_place_and_remedy(
+    start: Any, tmp_path: Path, content: str, place: str, said: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text(content)
+    for arguments in (["--config", "bad.yaml"], ["check", "--config", "bad.yaml"]):
+        command = await start(*arguments)
+        assert await command.exit_code() == 78
+        assert f"bad.yaml{place}" in command.text
+        assert said in command.text
+        assert "Traceback" not in command.text
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "folder"])
+async def test_a_file_that_cannot_be_read_ends_with_78(start: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    command = await start("--config", name)
+    assert await command.exit_code() == 78
+    assert name in command.text
+    assert "Traceback" not in command.text
+
+
+async def test_the_demo_ends_by_itself_and_every_event_came_through(start: Any, tmp_path: Path) -> None:
+    command = await start("demo", "--seconds", "5", env={"TMPDIR": str(tmp_path)})
+    assert await command.exit_code() == 0
+    assert "announces its shutdown" in command.text
+    match = re.search(r"emitted (\d+), heard (\d+); delivered: console (\d+), audit (\d+)", command.text)
+    assert match is not None, command.text
+    assert len(set(match.groups())) == 1
+    assert int(match[1]) > 0
+    assert sum(len(file.read_text().splitlines()) for file in tmp_path.rglob("*.jsonl")) == int(match[1])
+
+
+async def test_ctrl_c_ends_the_demo_with_its_summary(start: Any, until: Any, tmp_path: Path) -> None:
+    command = await start("demo", env={"TMPDIR": str(tmp_path)})
+    await until(lambda: "tdbwatch.sink.console" in command.text, "an event")
+    command.signal(signal.SIGINT)
+    assert await command.exit_code() == 0
+    assert "emitted" in command.text
+    assert "Traceback" not in command.text
+
+
+async def test_the_embedded_node_serves_until_it_is_told_to_stop(start: Any, until: Any) -> None:
+    from tdbwatch.client import Client
+
+    command = await start("node", "--port", "0", "--room", "alerts", "--token", "sesame")
+    await until(lambda: "listening on" in command.text, "the address")
+    address = re.search(r"listening on (\S+);", command.text)
+    assert address is not None
+    async with Client() as client:
+        await client.connect_pool([address[1]], "sesame")
+        await client.emit("alerts", "hello", scope="//stuff")
+    assert await command.stop() == 0

@@ -1,0 +1,148 @@
+"""Users' plugins in a running daemon: those that work, and those that do not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.node import Cluster
+
+GOOD = '''
+from pathlib import Path
+from tdbwatch.plugin import Event, sink
+
+@sink("noter")
+async def note(event: Event) -> None:
+    """Notes what happens."""
+    with Path("noted.txt").open("a") as file:
+        file.write(f"{event.room} {event.event} {event.args}\\n")
+'''
+RAISES = """
+from tdbwatch.plugin import sink
+
+@sink("raiser")
+def fail(event):
+    raise RuntimeError("I am the one who raises")
+"""
+BLOCKS = """
+import time
+from tdbwatch.plugin import sink
+
+@sink("blocker")
+async def block(event):
+    time.sleep(3600)
+"""
+HANGS = """
+import asyncio
+from tdbwatch.plugin import sink
+
+@sink("hanger")
+async def hang(event):
+    await asyncio.sleep(3600)
+"""
+MUTATES = """
+from tdbwatch.plugin import sink
+
+@sink("mutator")
+def mutate(event):
+    event.args.clear()
+    event.record().clear()
+"""
+UNIMPORTABLE = """
+import a_module_that_nobody_has
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Callable[..., Path]:
+    def write(**sources: str) -> Path:
+        folder = tmp_path / "plugins.d"
+        folder.mkdir(mode=0o755)
+        for name, source in sources.items():
+            (folder / f"{name}.py").write_text(source)
+        return folder
+
+    return write
+
+
+def config_for(write_config: Any, folder: Path, **sinks: dict[str, Any]) -> Path:
+    path: Path = write_config(
+        plugins={"paths": [str(folder)]},
+        sinks={
+            "audit": {"type": "file", "path": str(folder.parent / "out" / "{room}.jsonl")},
+            **{name: {"timeout": "1s", **settings} for name, settings in sinks.items()},
+        },
+        shutdown={"grace": "1s"},
+    )
+    return path
+
+
+async def test_a_ten_line_plugin_gets_every_event_in_order(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugins: Any, tmp_path: Path
+) -> None:
+    config = config_for(write_config, plugins(noter=GOOD), mine={"type": "noter"})
+    command = await start("--config", config)
+    await command.ready()
+    for number in range(20):
+        cluster.emit("//stuff", "alerts", "counted", number)
+    noted = tmp_path / "noted.txt"
+    await until(lambda: noted.exists() and noted.read_text().count("\n") == 20, "all events")
+    assert await command.stop() == 0
+    assert noted.read_text().splitlines() == [f"alerts counted [{number}]" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("source", "type_", "complaint"),
+    [
+        (RAISES, "raiser", "I am the one who raises"),
+        (HANGS, "hanger", "sick"),
+        (BLOCKS, "blocker", "sick"),
+        (MUTATES, "mutator", None),
+        (UNIMPORTABLE, "nothing", "a_module_that_nobody_has"),
+    ],
+)
+async def test_a_sick_plugin_changes_nothing_for_the_others_and_the_log_says_whose_fault_it_is(
+    start: Any,
+    until: Any,
+    cluster: Cluster,
+    write_config: Any,
+    plugins: Any,
+    lines: Any,
+    tmp_path: Path,
+    source: str,
+    type_: str,
+    complaint: str | None,
+) -> None:
+    folder = plugins(noter=GOOD, culprit=source)
+    config = config_for(write_config, folder, mine={"type": "noter"}, sick={"type": type_})
+    command = await start("--config", config)
+    await command.ready()
+    for number in range(20):
+        cluster.emit("//stuff", "alerts", "counted", number)
+    noted = tmp_path / "noted.txt"
+    await until(lambda: noted.exists() and noted.read_text().count("\n") == 20, "the healthy plugin's events")
+    await until(lambda: len(lines("alerts.jsonl")) == 20, "the file's events")
+    if complaint is not None:
+        await until(
+            lambda: any("culprit" in line and complaint in line for line in command.output), complaint
+        )
+    assert await command.stop() == 0
+    assert [record["args"] for record in lines("alerts.jsonl")] == [[number] for number in range(20)]
+
+
+async def test_events_for_a_plugin_that_does_not_import_wait_until_it_is_mended(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugins: Any, lines: Any, tmp_path: Path
+) -> None:
+    folder = plugins(noter=UNIMPORTABLE)
+    config = config_for(write_config, folder, mine={"type": "noter"})
+    command = await start("--config", config)
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", 1)
+    await until(lambda: len(lines("alerts.jsonl")) == 1, "the file's event")
+    assert await command.stop() == 0
+    (folder / "noter.py").write_text(GOOD)
+    command = await start("--config", config)
+    await until((tmp_path / "noted.txt").exists, "the event that waited")
+    assert await command.stop() == 0
+    assert (tmp_path / "noted.txt").read_text() == "alerts counted [1]\n"
