@@ -1,0 +1,205 @@
+"""Real nodes for the tests, and what the tests do with them again and again."""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tdbwatch.client import Client, Heartbeat
+
+from .cluster import RealCluster, ask, until
+from .ears import Ears
+
+HOW_TO = (
+    "real nodes are needed: set TDBWATCH_THINGSDB_BIN to a ThingsDB node's binary, which starts a cluster of "
+    "its own, or TDBWATCH_TEST_NODES to host:port,... of running nodes (and TDBWATCH_TEST_AUTH to "
+    "user:password or a token, if it is not admin:pass)"
+)
+PROMPT = Heartbeat(interval=0.5, timeout=1.5)
+"""Finds a frozen node out soon, so that tests need not wait for it."""
+
+_figures = pytest.StashKey[list[str]]()
+
+
+@dataclass(frozen=True)
+class Target:
+    """The nodes to test against. `cluster` only if they were started here, and so may be hurt."""
+
+    nodes: tuple[str, ...]
+    websockets: tuple[str, ...]
+    auth: tuple[str, ...]
+    cluster: RealCluster | None = None
+
+
+@dataclass(frozen=True)
+class NewRoom:
+    """A room that was made for one test."""
+
+    name: str
+    id: int
+    scope: str
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A fixture may have to wait for nodes that start, which takes them up to a minute."""
+    for item in items:
+        if item.get_closest_marker("real") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(240))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the figures that tests found: what arrived is of interest also where nothing failed."""
+    if lines := config.stash.get(_figures, []):
+        terminalreporter.section("measured on real nodes")
+        terminalreporter.write("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture
+def figure(
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> Callable[[str, str], None]:
+    """Report a figure: in the terminal's summary and in a report file."""
+    lines = request.config.stash.setdefault(_figures, [])
+
+    def figure(name: str, value: str) -> None:
+        record_property(name, value)
+        lines.append(f"{request.node.name}: {name}: {value}")
+
+    return figure
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """Running nodes that the environment names, or a fresh cluster, or a visible skip."""
+    if named := os.environ.get("TDBWATCH_TEST_NODES"):
+        nodes = [node.strip() for node in named.split(",") if node.strip()]
+        auth = tuple(os.environ.get("TDBWATCH_TEST_AUTH", "admin:pass").split(":", 1))
+        websockets = [node for node in nodes if "://" in node]
+        yield Target(tuple(n for n in nodes if n not in websockets), tuple(websockets), auth)
+    elif binary := os.environ.get("TDBWATCH_THINGSDB_BIN"):
+        cluster = RealCluster(Path(binary).resolve(strict=True), tmp_path_factory.mktemp("thingsdb"))
+        asyncio.run(cluster.start())
+        try:
+            yield Target(
+                tuple(node.address for node in cluster.nodes),
+                tuple(node.websocket for node in cluster.nodes),
+                cluster.auth,
+                cluster,
+            )
+        finally:
+            cluster.stop()
+    else:
+        pytest.skip(HOW_TO)
+
+
+@pytest.fixture(scope="session")
+def scopes(target: Target) -> Iterator[tuple[str, str]]:
+    """Two new collections, deleted at the end."""
+    tag = secrets.token_hex(4)
+    names = (f"tdbwatch_{tag}_a", f"tdbwatch_{tag}_b")
+
+    async def each(code: str) -> None:
+        for name in names:
+            await ask(target.nodes[0], target.auth, code, "@t", timeout=30, name=name)
+
+    asyncio.run(each("new_collection(name);"))
+    yield (f"//{names[0]}", f"//{names[1]}")
+    if target.cluster is None:  # else there is nobody to tidy up for
+        asyncio.run(each("del_collection(name);"))
+
+
+@pytest.fixture
+async def cluster(target: Target) -> AsyncIterator[RealCluster]:
+    """The cluster, settled, for tests that hurt it; afterwards what is left is put together again."""
+    cluster = target.cluster
+    if cluster is None:
+        pytest.skip("nodes are only hurt if they were started here: set TDBWATCH_THINGSDB_BIN")
+    await cluster.settled()
+    yield cluster
+    await cluster.mend()
+
+
+@pytest.fixture
+async def connect(target: Target) -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    """Make a client that is connected to one of the given nodes, or of all."""
+    async with AsyncExitStack() as stack:
+
+        async def connect(*nodes: str, auth: tuple[str, ...] = target.auth, **options: object) -> Client:
+            client = await stack.enter_async_context(Client(**{"heartbeat": PROMPT, **options}))
+            await asyncio.wait_for(client.connect_pool(nodes or target.nodes, *auth), 60)
+            return client
+
+        yield connect
+
+
+@pytest.fixture
+async def watcher(connect: Callable[..., Awaitable[Client]]) -> Client:
+    """A client with one connection, to a node of its choice."""
+    return await connect()
+
+
+@pytest.fixture
+async def emitter(target: Target, connect: Callable[..., Awaitable[Client]], watcher: Client) -> Client:
+    """A client of another node than the watcher's, if there is another one."""
+    others = [node for node in target.nodes if node != watcher.connection_info()]
+    return await connect(*others[-1:])
+
+
+@pytest.fixture
+def new_room(scopes: tuple[str, str]) -> Callable[..., Awaitable[NewRoom]]:
+    """Make a room with a name of its own, and wait until each of the given clients' nodes knows it."""
+
+    async def new_room(*clients: Client, scope: str = scopes[0], name: str | None = None) -> NewRoom:
+        name = name or f"room_{secrets.token_hex(4)}"
+        code = f".{name} = room(); .{name}.set_name('{name}'); .{name}.id();"
+        room_id = await clients[0].query(code, scope=scope, timeout=30)
+        for client in clients[1:]:
+            await known(client, scope, name, room_id)
+        return NewRoom(name, room_id, scope)
+
+    return new_room
+
+
+async def known(client: Client, scope: str, name: str, room_id: int) -> None:
+    """Wait until the client's node has heard of the room: changes reach other nodes a little later."""
+
+    async def answers() -> bool:
+        try:
+            return await client.query("room(name).id();", scope=scope, timeout=10, name=name) == room_id
+        except LookupError:
+            return False
+
+    await until(answers, f"room {name} at {client.connection_info()}")
+
+
+@pytest.fixture
+def twins(
+    scopes: tuple[str, str], new_room: Callable[..., Awaitable[NewRoom]]
+) -> Callable[..., Awaitable[tuple[NewRoom, NewRoom]]]:
+    """Make two rooms with the same id in two collections. Ids count up, so the one behind catches up."""
+
+    async def twins(*clients: Client) -> tuple[NewRoom, NewRoom]:
+        rooms = [await new_room(*clients, scope=scope) for scope in scopes]
+        while rooms[0].id != rooms[1].id:
+            behind = 0 if rooms[0].id < rooms[1].id else 1
+            rooms[behind] = await new_room(*clients, scope=scopes[behind])
+        return rooms[0], rooms[1]
+
+    return twins
+
+
+@pytest.fixture
+async def hear() -> Callable[..., Awaitable[Ears]]:
+    """Join a room and remember all that is heard."""
+
+    async def hear(client: Client, key: int | str, scope: str) -> Ears:
+        ears = Ears(key, scope=scope)
+        await ears.join(client, wait=60)
+        return ears
+
+    return hear
