@@ -14,7 +14,7 @@ and is used by a sink of that type: `sinks: {mine: {type: shout}}`. See docs/plu
 
 from tdbwatch.plugin.event import Event, Kind
 from tdbwatch.plugin.hooks import hookimpl, hookspec
-from tdbwatch.plugin.options import Duration, Options, Secret, Size
+from tdbwatch.plugin.options import Duration, FilePath, Options, Secret, Size
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Sink, SinkContext, SinkType, sink
 
@@ -23,6 +23,7 @@ __all__ = [
     "Delivered",
     "Duration",
     "Event",
+    "FilePath",
     "Kind",
     "Options",
     "Outcome",

@@ -9,9 +9,18 @@ Declare options as a pydantic model, and the configuration checks them with file
 """
 
 import re
+from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
 _DURATION_UNITS: Final = {
     "us": 1e-6,
@@ -70,6 +79,12 @@ def _quantity(value: object, expected: str, example: str) -> tuple[float, str]:
     return float(match[1]), match[2]
 
 
+def beside_configuration(path: Path, info: ValidationInfo) -> Path:
+    """A relative path starts at the folder of the configuration file, if there is one."""
+    folder = (info.context or {}).get("folder")
+    return path if folder is None else folder / path
+
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -86,3 +101,6 @@ Size = Annotated[
 
 Secret = SecretStr
 """Text that never shows: its `repr` is stars. `get_secret_value()` gives it."""
+
+FilePath = Annotated[Path, AfterValidator(beside_configuration)]
+"""A path; a relative one starts at the folder of the configuration file."""

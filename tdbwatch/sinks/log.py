@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from tdbwatch.plugin import Event, Kind, Options, Sink, SinkContext, sink
+from tdbwatch.plugin.jsonable import to_jsonable
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -51,10 +52,14 @@ class LogSink(Sink):
 
 
 def message_of(event: Event) -> str:
-    """The line's text: where, and what."""
+    """The line's text: where, what, and why: `alerts: disk-full`, `alerts: gap (lost the connection)`."""
     if event.kind == Kind.EVENT:
         return printable(f"{event.room}: {event.event}")
-    return printable(f"{event.room}: {event.kind} {event.event}".rstrip())
+    details = event.details
+    where = event.room or details.get("node") or event.kind
+    what = event.event if event.event in ("", event.kind) else f"{event.kind} {event.event}"
+    why = details.get("reason")
+    return printable(f"{where}: {what}" + (f" ({why})" if why else ""))
 
 
 def fields_of(event: Event) -> dict[str, Any]:
@@ -69,11 +74,11 @@ def fields_of(event: Event) -> dict[str, Any]:
     if len(event.payload) > _MAX_PAYLOAD:
         fields["args"] = f"({len(event.payload)} bytes)"
     elif event.kind != Kind.EVENT:
-        fields["details"] = event.details
+        fields["details"] = to_jsonable(event.details)
     elif event.arg_names:
-        fields["data"] = event.data
+        fields["data"] = to_jsonable(event.data)
     else:
-        fields["args"] = event.args
+        fields["args"] = to_jsonable(event.args)
     return fields
 
 

@@ -1,6 +1,7 @@
 """What `@sink` makes of a function or a class."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tdbwatch.plugin import (
     DELIVERED,
     Duration,
     Event,
+    FilePath,
     Options,
     Outcome,
     Rejected,
@@ -184,6 +186,17 @@ async def test_a_hanging_sink_fails_the_authors_test() -> None:
 
     with pytest.raises(TimeoutError):
         await deliver_async(SinkType("hangs", Hangs), BATCH, timeout=0.05)
+
+
+def test_a_relative_file_path_starts_at_the_configurations_folder() -> None:
+    class Reads(Options):
+        file: FilePath
+
+    made = Reads.model_validate_json('{"file": "a.txt"}', context={"folder": Path("/etc/tdbwatch")})
+    assert made.file == Path("/etc/tdbwatch/a.txt")
+    made = Reads.model_validate_json('{"file": "/b.txt"}', context={"folder": Path("/etc/tdbwatch")})
+    assert made.file == Path("/b.txt")
+    assert Reads.model_validate_json('{"file": "a.txt"}').file == Path("a.txt")
 
 
 def test_text_that_is_not_unicode_still_makes_a_line_of_json() -> None:

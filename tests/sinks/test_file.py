@@ -409,6 +409,13 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any], said: str
         FileOptions.model_validate_json(json.dumps(options))
 
 
+def test_a_relative_path_starts_at_the_configurations_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "with {braces}"
+    checked = FileOptions.model_validate_json('{"path": "{room}.jsonl"}', context={"folder": folder})
+    assert deliver(marked(FileSink), event(), checked) == [DELIVERED]
+    assert len(ids(folder / "alerts.jsonl")) == 1
+
+
 def test_zstd_without_its_package_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("compression.zstd", "zstandard"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -41,10 +41,18 @@ async def test_named_arguments_are_shown_by_name() -> None:
     assert "args" not in entry
 
 
-async def test_a_gap_says_what_it_is() -> None:
-    entry = await logged(Event.create("alerts", kind="gap", details={"reason": "reconnected", "dropped": 3}))
-    assert entry["event"] == "alerts: gap"
-    assert entry["details"] == {"reason": "reconnected", "dropped": 3}
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (Event.create("alerts", "gap", kind="gap", details={"reason": "full"}), "alerts: gap (full)"),
+        (Event.create("alerts", "joined", kind="room", details={"state": "joined"}), "alerts: room joined"),
+        (Event.create("", "READY", kind="node", details={"node": "n1:9200"}), "n1:9200: node READY"),
+    ],
+)
+async def test_what_tdbwatch_tells_of_itself_says_where_what_and_why(event: Event, text: str) -> None:
+    entry = await logged(event)
+    assert entry["event"] == text
+    assert entry["details"] == event.details
 
 
 @pytest.mark.parametrize(
@@ -66,15 +74,18 @@ async def test_a_huge_event_is_named_by_its_size() -> None:
     assert (await logged(Event.create("alerts", "big", ["x" * 10_000])))["args"] == "(10004 bytes)"
 
 
-async def test_a_line_of_any_event_can_be_rendered(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "renderer",
+    [structlog.dev.ConsoleRenderer(colors=False), structlog.processors.JSONRenderer(ensure_ascii=False)],
+)
+async def test_a_line_of_any_event_can_be_rendered(renderer: Any) -> None:
     out = io.StringIO()
-    log = structlog.wrap_logger(
-        structlog.PrintLogger(out), processors=[structlog.dev.ConsoleRenderer(colors=False)]
-    )
+    log = structlog.wrap_logger(structlog.PrintLogger(out), processors=[renderer])
     sink = LogSink(LogOptions(), SinkContext("console", log=log))
-    await sink.deliver([Event.create("alerts", "x", [{"a\n": b"\x00"}, float("nan"), "\x1b[31m"])])
+    await sink.deliver([Event.create("alerts", "x", [{b"a\n": b"\x00", 1: 2}, float("nan"), "\x1b[31m"])])
     assert out.getvalue().count("\n") == 1
     assert "\x1b" not in out.getvalue()
+    assert "NaN" in out.getvalue()
 
 
 def test_it_runs_in_the_event_loop_since_it_never_blocks() -> None:

@@ -23,6 +23,7 @@ _MAX_STATIC: Final = 220  # of the 255 that file systems take; rotation and comp
 _HARMLESS: Final = re.compile(r"(?!\.)[\w.@+=,-]+")
 _HARMFUL_CHARS: Final = re.compile(r"[^\w.@+=,-]")
 _LIKE_ROTATED: Final = re.compile(ROTATED_STAMP)
+_EMPTY: Final = "~none"
 _MAX_CACHED: Final = 4096
 
 
@@ -33,6 +34,8 @@ def safe_name(value: str) -> str:
     """
     if _HARMLESS.fullmatch(value) and not _LIKE_ROTATED.search(value) and len(value.encode()) <= _MAX_VALUE:
         return value
+    if not value:
+        return _EMPTY
     digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:24]
     readable = _HARMFUL_CHARS.sub("_", value).lstrip(".")
     return f"{readable.encode()[:_MAX_READABLE].decode(errors='ignore')}~{digest}"

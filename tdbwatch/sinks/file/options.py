@@ -1,8 +1,9 @@
 """Options of the file sink."""
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from tdbwatch.plugin import Duration, Options, Size
 from tdbwatch.sinks.file.compression import why_unavailable
@@ -59,6 +60,10 @@ class FileOptions(Options):
 
     @field_validator("path")
     @classmethod
-    def _is_a_template(cls, value: str) -> str:
+    def _is_a_template(cls, value: str, info: ValidationInfo) -> str:
         PathTemplate(value)
-        return value
+        folder = (info.context or {}).get("folder")
+        if folder is None:
+            return value
+        literal = str(folder).replace("{", "{{").replace("}", "}}")
+        return str(Path(literal) / value)

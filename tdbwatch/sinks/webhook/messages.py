@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tdbwatch.plugin import Event
+from tdbwatch.plugin import Event, Kind
 from tdbwatch.plugin.event import format_time
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -78,11 +78,19 @@ def _attributes(event: Event, source: str | None) -> dict[str, str]:
         "specversion": "1.0",
         "id": event.id,
         "source": source or f"tdbwatch:{quote(_clean(event.scope), safe='/@:')}",
-        "type": f"tdbwatch.{event.kind}.{_clean(event.event)}".rstrip("."),
+        "type": _type(event),
         "subject": _clean(event.room),
         "time": format_time(event.received_us),
     }
     return {name: value for name, value in attributes.items() if value}
+
+
+def _type(event: Event) -> str:
+    """`tdbwatch.event.disk-full`, `tdbwatch.room.joined`; of a gap just `tdbwatch.gap`."""
+    parts = ["tdbwatch", event.kind]
+    if event.event not in ("", event.kind) or event.kind == Kind.EVENT:
+        parts.append(_clean(event.event))
+    return ".".join(part for part in parts if part)
 
 
 def _cloudevent(event: Event, source: str | None) -> bytes:

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator, model_validator
 from yarl import URL
 
-from tdbwatch.plugin import Duration, Options, Secret
+from tdbwatch.plugin import Duration, FilePath, Options, Secret
 from tdbwatch.sinks.webhook.signing import key_of
 
 Format = Literal["record", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
@@ -42,9 +42,11 @@ class Auth(Options):
 class Tls(Options):
     """Whom to trust, and a certificate to show."""
 
-    ca_file: str | None = Field(None, description="Certificates to trust instead of the system's, in PEM.")
-    cert_file: str | None = Field(None, description="Our certificate and its chain, in PEM.")
-    key_file: str | None = Field(None, description="The certificate's key, if it is not in cert_file.")
+    ca_file: FilePath | None = Field(
+        None, description="Certificates to trust instead of the system's, in PEM."
+    )
+    cert_file: FilePath | None = Field(None, description="Our certificate and its chain, in PEM.")
+    key_file: FilePath | None = Field(None, description="The certificate's key, if it is not in cert_file.")
     verify: bool = Field(default=True, description="False trusts anyone: for tests only.")
 
     @model_validator(mode="after")

@@ -119,7 +119,7 @@ async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> bytes:
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:
-    files = ", ".join(file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+    files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
     try:
         context = ssl.create_default_context(cafile=tls.ca_file)
         if tls.cert_file is not None:
