@@ -236,8 +236,11 @@ class Room:
             self._first_join.set_exception(error)
             self._first_join.exception()
 
-    def room_unheard(self, reason: str) -> None:
+    def room_unheard(self, reason: str, since: float) -> None:  # noqa: ARG002
         log.info("%r is not heard for now: %s", self, reason)
+
+    def room_heard(self) -> None:
+        pass
 
     # -- inside ------------------------------------------------------------------------------------------
 

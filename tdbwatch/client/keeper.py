@@ -139,6 +139,8 @@ class Keeper:
 
     def link_leaving(self, link: Link) -> None:
         self._pool.leaving(link.address, self._settings.clock.monotonic())
+        if (joiner := self._joiners.get(link)) is not None:
+            joiner.rooms.leaving(f"{link.address} is shutting down")
         if link is self.link and self._persistent:
             log.info("%s is shutting down: moving to another node", link.address)
             self.move()

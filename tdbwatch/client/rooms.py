@@ -51,7 +51,13 @@ class RoomListener(Protocol):
 
     def room_unjoinable(self, error: Exception) -> None: ...
 
-    def room_unheard(self, reason: str) -> None: ...
+    def room_unheard(self, reason: str, since: float) -> None:
+        """No link hears it any more, or none that hears all; `since` is in monotonic seconds."""
+        ...
+
+    def room_heard(self) -> None:
+        """A link hears it again."""
+        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -66,6 +72,8 @@ class Subscription:
     id: int | None = None
     links: "dict[Link, int]" = field(default_factory=dict)
     """The links that hear it, and its id there."""
+    heard: bool = False
+    """Whether a link hears all of it: one whose node shuts down hears no other node's emits any more."""
     merge: Merge | None = None
     """Makes one stream of what several links deliver; None while only one link does."""
     ended: bool = False
@@ -95,6 +103,9 @@ class Subscription:
         self.links[link] = room_id
         if anew:
             self.listener.room_joined(room_id)
+        if not self.heard and not link.leaving:
+            self.heard = True
+            self.listener.room_heard()
 
     def unjoinable(self, error: Exception) -> None:
         """A link could not join it. A room that was there before and is missing now was deleted."""
@@ -120,9 +131,17 @@ class Subscription:
 
     def unheard(self, link: "Link", reason: str) -> None:
         """A link that heard it is gone."""
-        if self.links.pop(link, None) is not None and not self.links and self.status is RoomStatus.JOINED:
+        if self.links.pop(link, None) is None:
+            return
+        if not self.links and self.status is RoomStatus.JOINED:
             self.status, self.reason = RoomStatus.WAITING, reason
-            self.listener.room_unheard(reason)
+        self.deafened(link, reason)
+
+    def deafened(self, link: "Link", reason: str) -> None:
+        """A link hears it no more, or not all of it; what came last from that link is the last we know of."""
+        if self.heard and all(other.leaving for other in self.links):
+            self.heard = False
+            self.listener.room_unheard(reason, link.heard_at)
 
 
 class Inlet:
@@ -235,8 +254,9 @@ class LinkRooms:
         for subscription in subscriptions:
             self._unmerge(subscription)
             subscription.links.pop(self.link, None)
-            if isinstance(push, RoomDelete):
+            if isinstance(push, RoomDelete) and subscription.id == push.id:  # else it was made anew already
                 subscription.deleted("the server says so")
+            subscription.deafened(self.link, "the room is gone")
         return subscriptions
 
     def stray_heard(self, emit: Emit | RawEmit) -> bool:
@@ -250,6 +270,12 @@ class LinkRooms:
         self._route(key)
         self.link.rooms[(emit.scope, emit.id)](emit)
         return True
+
+    def leaving(self, reason: str) -> None:
+        """The link's node shuts down: from now on it hears only its own emits (recording `node-shutdown`)."""
+        for members in self._members.values():
+            for subscription in members.subscriptions:
+                subscription.deafened(self.link, reason)
 
     def clear(self, reason: str) -> None:
         """The link is gone."""

@@ -5,7 +5,7 @@ Nothing here waits: what a network read brings is gathered and handed to the spo
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -17,6 +17,9 @@ from tdbwatch.plugin.ids import IdMint
 from tdbwatch.wire import RawEmit
 from tdbwatch.wire.codec import encode
 from tdbwatch.wire.scopes import short
+
+IN_FLIGHT: Final = 1.0
+"""Seconds by which a gap begins before the last thing heard: what was on its way then may be lost too."""
 
 
 class Source:
@@ -90,32 +93,36 @@ class WatchedRoom:
 
     def room_joined(self, room_id: int) -> None:
         self._log.info("joined", room_id=room_id)
-        since, self._silent_since_us = self._silent_since_us, None
-        if since is not None:
-            self._gap(since, room_id)
         self._changed("joined", room_id)
+
+    def room_heard(self) -> None:
+        if self._silent_since_us is not None:
+            self._gap(self._silent_since_us)
+            self._silent_since_us = None
 
     def room_left(self) -> None:
         self._changed("left", None)
 
     def room_deleted(self) -> None:
-        self._silenced("the room was deleted")
+        self.silent("the room was deleted")
         self._changed("deleted", None)
 
     def room_unjoinable(self, error: Exception) -> None:
-        self._silenced(str(error))
+        self.silent(f"the room could not be joined: {error}")
         self._changed("unjoinable", None, reason=str(error))
 
-    def room_unheard(self, reason: str) -> None:
-        self._silenced(f"lost the connection: {reason}")
+    def room_unheard(self, reason: str, since: float) -> None:
+        ago = self._clock.monotonic() - since + IN_FLIGHT
+        self.silent(reason, self._clock.time() - ago)
         self._changed("unheard", None, reason=reason)
 
-    def _silenced(self, reason: str) -> None:
+    def silent(self, reason: str, since: float | None = None) -> None:
+        """From now on, or from `since` (seconds since the Unix epoch), events may be missed."""
         if self._silent_since_us is None:
-            self._silent_since_us = int(self._clock.time() * 1_000_000)
+            self._silent_since_us = int((self._clock.time() if since is None else since) * 1_000_000)
             self._silent_reason = reason
 
-    def _gap(self, since_us: int, room_id: int) -> None:
+    def _gap(self, since_us: int) -> None:
         until_us = int(self._clock.time() * 1_000_000)
         details = {
             "since": format_time(since_us),
@@ -123,12 +130,9 @@ class WatchedRoom:
             "reason": self._silent_reason,
             "dropped": None,
         }
-        self._log.warning(
-            "events may have been missed",
-            seconds=round((until_us - since_us) / 1e6, 3),
-            reason=self._silent_reason,
-        )
-        self._source.record(Kind.GAP, "gap", self.scope, self.name, room_id, details)
+        seconds = round((until_us - since_us) / 1e6, 3)
+        self._log.warning("events may have been missed", seconds=seconds, reason=self._silent_reason)
+        self._source.record(Kind.GAP, "gap", self.scope, self.name, self.subscription.id, details)
 
     def _changed(self, state: str, room_id: int | None, **details: Any) -> None:
         self._source.record(Kind.ROOM, state, self.scope, self.name, room_id, {"state": state, **details})

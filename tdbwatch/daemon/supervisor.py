@@ -11,6 +11,7 @@ from tdbwatch import __version__
 from tdbwatch.client import Client, Observer
 from tdbwatch.client.addresses import Address
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.daemon import pulse
 from tdbwatch.daemon.assembly import login, make_client, make_couriers
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import Courier, CourierStatus
@@ -64,6 +65,7 @@ class Daemon:
             on_drop=self._dropped,
             on_damage=self._damaged,
         )
+        self._pulse = pulse.Pulse(config.spool.path, clock)
         self.source = Source(self.spool.append, clock)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
@@ -91,6 +93,8 @@ class Daemon:
         self._couriers = make_couriers(self.config, self._registry, self.spool, self._clock, self._rng)
         for courier in self._couriers:
             self._watch(courier.start())
+        self._tell_of_downtime()
+        self._spawn(self._keep_beating(), "tdbwatch-pulse")
         await self._registry.notify_started(__version__)
         for room in self.rooms:
             await self.client.subscribe(
@@ -121,6 +125,7 @@ class Daemon:
 
     async def _stop_delivering(self, until: float) -> None:
         self.source.flush()
+        self._pulse.beat()
         await self.spool.flush()
         await self._drain(max(0.0, until - self._clock.monotonic()) * DRAIN_SHARE)
         left = max(0.0, until - self._clock.monotonic())
@@ -161,6 +166,18 @@ class Daemon:
                 self._log.warning(
                     "kept in the spool", sink=status.sink, events=status.lag, last_error=status.last_error
                 )
+
+    def _tell_of_downtime(self) -> None:
+        """Nobody listened since the last daemon's last sign of life: a gap that ends with the first join."""
+        last = self._pulse.last()
+        for room in self.rooms:
+            if last is not None:
+                room.silent("tdbwatch was not running", last)
+
+    async def _keep_beating(self) -> None:
+        while True:
+            self._pulse.beat()
+            await self._clock.sleep(pulse.INTERVAL)
 
     async def _keep_reporting(self) -> None:
         """Tell systemd that we live, and how."""

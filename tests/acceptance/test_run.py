@@ -72,7 +72,7 @@ async def test_what_a_sink_could_not_take_is_kept_and_delivered_after_a_restart(
     assert command.said("kept in the spool")
     blocked.unlink()
     command = await start("--config", config)
-    await until(lambda: len(lines("alerts.jsonl")) == 20, "the kept events")
+    await until(lambda: len(numbers(lines("alerts.jsonl"))) == 20, "the kept events")
     assert await command.stop() == 0
     assert numbers(lines("alerts.jsonl")) == list(range(20))
 
@@ -105,7 +105,7 @@ async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
     assert await command.exit_code() == 128 + signal.SIGTERM
     (tmp_path / "out").unlink()
     command = await start("--config", config)
-    await until(lambda: len(lines("alerts.jsonl")) == 5, "the events of the killed run")
+    await until(lambda: len(numbers(lines("alerts.jsonl"))) == 5, "the events of the killed run")
     assert await command.stop() == 0
 
 

@@ -1,0 +1,106 @@
+"""Whenever events may have been missed, a record says since when, until when, and why."""
+
+import signal
+from datetime import datetime
+from typing import Any
+
+from tdbwatch.node import Cluster
+
+
+def gaps(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in records if record["kind"] == "gap"]
+
+
+async def test_the_first_start_knows_of_no_gap(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
+) -> None:
+    command = await start("--config", write_config())
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", 1)
+    await until(lambda: lines("alerts.jsonl"), "the event")
+    assert await command.stop() == 0
+    assert not gaps(lines("alerts.jsonl"))
+
+
+async def test_the_daemons_own_downtime_is_a_gap_in_every_room(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
+) -> None:
+    config = write_config()
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        command = await start("--config", config)
+        await command.ready()
+        command.signal(number)
+        await command.exit_code()
+    command = await start("--config", config)
+    await command.ready()
+    await until(
+        lambda: len(gaps(lines("alerts.jsonl"))) == 2 and len(gaps(lines("deploys.jsonl"))) == 2, "gaps"
+    )
+    assert await command.stop() == 0
+    for gap in gaps(lines("alerts.jsonl")):
+        assert gap["reason"] == "tdbwatch was not running"
+        assert gap["dropped"] is None
+        assert datetime.fromisoformat(gap["since"]) < datetime.fromisoformat(gap["until"])
+
+
+async def test_with_one_connection_a_crash_of_its_node_is_a_gap_that_encloses_what_was_lost(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
+) -> None:
+    nodes = [node.address for node in cluster.nodes]
+    auth = {"username": "admin", "password": "pass"}
+    config = write_config(thingsdb={"nodes": nodes, "auth": auth, "connections": 1})
+    command = await start("--config", config)
+    await command.ready()
+    (used,) = [node for node in cluster.nodes if node.connections]
+    (other,) = [node for node in cluster.nodes if not node.connections]
+    await other.stop()
+    await used.stop()
+    lost_at = datetime.now().astimezone()
+    await until(lambda: "lost the connection" in command.text, "the loss")
+    await other.start()
+    await until(lambda: gaps(lines("alerts.jsonl")), "the gap")
+    assert await command.stop() == 0
+    (gap,) = gaps(lines("alerts.jsonl"))
+    assert datetime.fromisoformat(gap["since"]) < lost_at < datetime.fromisoformat(gap["until"])
+
+
+async def test_with_one_connection_a_planned_shutdown_is_a_gap_until_the_next_join(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
+) -> None:
+    nodes = [node.address for node in cluster.nodes]
+    auth = {"username": "admin", "password": "pass"}
+    config = write_config(thingsdb={"nodes": nodes, "auth": auth, "connections": 1})
+    command = await start("--config", config)
+    await command.ready()
+    (used,) = [node for node in cluster.nodes if node.connections]
+    await used.shutdown()
+    await until(lambda: gaps(lines("alerts.jsonl")), "the gap")
+    assert await command.stop() == 0
+    (gap,) = gaps(lines("alerts.jsonl"))
+    assert gap["reason"] == f"{used.address} is shutting down"
+
+
+async def test_with_two_connections_the_loss_of_one_is_no_gap(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
+) -> None:
+    command = await start("--config", write_config())
+    await command.ready()
+    await until(lambda: all(node.connections for node in cluster.nodes), "a link to each node")
+    await cluster.nodes[0].stop()
+    await until(lambda: "lost the connection" in command.text, "the loss")
+    cluster.emit("//stuff", "alerts", "counted", 1, node=1)
+    await until(lambda: lines("alerts.jsonl"), "the event")
+    assert await command.stop() == 0
+    assert not gaps(lines("alerts.jsonl"))
+
+
+async def test_a_room_that_was_missing_is_a_gap_until_it_is_joined(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
+) -> None:
+    command = await start("--config", write_config(rooms=["later"]))
+    await command.ready()
+    cluster.add_room("//stuff", "later")
+    await until(lambda: gaps(lines("later.jsonl")), "the gap")
+    assert await command.stop() == 0
+    (gap,) = gaps(lines("later.jsonl"))
+    assert "has no room later" in gap["reason"]
