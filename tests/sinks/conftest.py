@@ -1,8 +1,11 @@
 """What the sinks' tests share: a context with a clock that stands still, and a real HTTP endpoint."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -32,13 +35,14 @@ class Endpoint:
     """A web server on loopback; `answer` says what it answers."""
 
     port: int = 0
+    scheme: str = "http"
     answer: Answer = _ok
     received: list[Received] = field(default_factory=list)
     connections: set[object] = field(default_factory=set)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"{self.scheme}://127.0.0.1:{self.port}/hook"
 
     def answers(self, status: int, text: str = "", **headers: str) -> None:
         async def answer(_: web.Request) -> web.StreamResponse:
@@ -69,15 +73,41 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
+def certificate() -> tuple[str, str]:
+    """The tests' own certificate for 127.0.0.1, and its key: its own authority."""
+    folder = Path(__file__).parents[1] / "node" / "tls"
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+@pytest.fixture
 async def endpoint() -> AsyncIterator[Endpoint]:
+    async with serving() as made:
+        yield made
+
+
+@pytest.fixture
+async def tls_endpoint(certificate: tuple[str, str]) -> AsyncIterator[Endpoint]:
+    """An endpoint that speaks TLS and asks its clients for a certificate too."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificate[0])
+    context.load_cert_chain(*certificate)
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with serving(context) as made:
+        made.scheme = "https"
+        yield made
+
+
+@asynccontextmanager
+async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Endpoint]:
     made = Endpoint()
     runner = web.ServerRunner(web.Server(made.handle), shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
     await site.start()
     made.port = runner.addresses[0][1]
-    yield made
-    await runner.cleanup()
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -506,6 +506,65 @@ def test_options_that_cannot_work_are_refused_without_showing_a_secret(
         WebhookOptions.model_validate_json(json.dumps({"url": "http://host/", **options}))
     assert said in str(refused.value)
     assert "sesame" not in str(refused.value)
+
+
+async def test_the_receivers_certificate_is_verified_and_ours_is_shown(
+    tls_endpoint: Any, opened: Opened, certificate: tuple[str, str]
+) -> None:
+    cert, key = certificate
+    tls = {"ca_file": cert, "cert_file": cert, "key_file": key}
+    async with opened(url=tls_endpoint.url, tls=tls) as sink:
+        assert await sink.deliver(events(2)) == [DELIVERED] * 2
+    async with opened(url=tls_endpoint.url, tls={**tls, "ca_file": None}) as sink:
+        (outcome,) = await sink.deliver(events(1))
+        assert isinstance(outcome, Retry)
+        assert "CERTIFICATE_VERIFY_FAILED" in outcome.reason
+    async with opened(url=tls_endpoint.url, tls={"ca_file": cert}) as sink:
+        (outcome,) = await sink.deliver(events(1))
+        assert isinstance(outcome, Retry)
+    async with opened(url=tls_endpoint.url, tls={**tls, "ca_file": None, "verify": False}) as sink:
+        assert await sink.deliver(events(1)) == [DELIVERED]
+    assert len(tls_endpoint.received) == 3
+
+
+async def test_a_proxy_is_asked_to_connect_with_its_credentials_only(
+    tls_endpoint: Any, opened: Opened, certificate: tuple[str, str]
+) -> None:
+    asked: list[bytes] = []
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        there, back = await asyncio.open_connection("127.0.0.1", tls_endpoint.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(_pump(reader, back), _pump(there, writer))
+
+    cert, key = certificate
+    proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    async with (
+        proxy,
+        opened(
+            url=tls_endpoint.url,
+            headers={"X-Key": "sesame"},
+            auth={"bearer": "sesame"},
+            proxy=f"http://proxy-user:proxy-pass@127.0.0.1:{proxy.sockets[0].getsockname()[1]}",
+            tls={"ca_file": cert, "cert_file": cert, "key_file": key},
+        ) as sink,
+    ):
+        assert await sink.deliver(events(1)) == [DELIVERED]
+    (request,) = asked
+    assert request.startswith(f"CONNECT 127.0.0.1:{tls_endpoint.port}".encode())
+    assert b"Basic cHJveHktdXNlcjpwcm94eS1wYXNz" in request
+    assert b"sesame" not in request
+    assert tls_endpoint.received[0].headers["authorization"] == "Bearer sesame"
+    assert "proxy-authorization" not in tls_endpoint.received[0].headers
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 async def test_a_certificate_that_cannot_be_read_is_said_at_opening(tmp_path: Any) -> None:

@@ -15,6 +15,7 @@ from tdbwatch.sinks.webhook.options import Tls, WebhookOptions
 
 EXCERPT_BYTES: Final = 4096
 _DRAIN_BYTES: Final = 65_536  # a longer answer costs its connection
+_BODY_SECONDS: Final = 2.0  # the status says it all; a body that trickles may not hold up the next event
 _MAX_CONNECTIONS: Final = 16
 _IDLE_SECONDS: Final = 15.0
 
@@ -49,12 +50,11 @@ class Transport:
         """
         await self.close()
         tls = await asyncio.to_thread(_tls_context, self._tls)
-        self._session = aiohttp.ClientSession(
+        self._session = aiohttp.ClientSession(  # no headers here: aiohttp would give them to a proxy too
             connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # `send` keeps the time, the body's excerpt included
             auto_decompress=False,
-            headers=self._headers,
         )
 
     async def close(self) -> None:
@@ -74,19 +74,16 @@ class Transport:
         """
         if self._session is None:
             raise RuntimeError("the sink is not open")
-        sent = {
-            **message.headers,
-            **headers,
-            "Content-Type": message.content_type,
-            "Accept-Encoding": "identity",
-        }
-        deadline = asyncio.get_running_loop().time() + seconds
+        sent = {**self._headers, **message.headers, **headers}
+        sent |= {"Content-Type": message.content_type, "Accept-Encoding": "identity"}
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
         async with asyncio.timeout_at(deadline):
             response = await self._session.request(
                 self._method, self._url, data=message.body, headers=sent, allow_redirects=False, **self._proxy
             )
         try:
-            excerpt = await _excerpt(response, deadline)
+            excerpt = await _excerpt(response, min(deadline, loop.time() + _BODY_SECONDS))
         finally:
             if response.content.at_eof():
                 response.release()
