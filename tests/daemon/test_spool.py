@@ -226,6 +226,35 @@ async def test_damage_while_running_keeps_the_numbers_the_cursors_and_what_memor
     assert [entry.event for entry in await everything(again, after=20)] == sent[20:] + more
 
 
+async def test_what_is_readable_of_a_file_that_is_damaged_in_the_middle_is_taken_over(
+    make: MakeSpool, tmp_path: Path
+) -> None:
+    spool = await make()
+    spool.cursor("a")
+    sent = events(3000, size=500)
+    spool.append(sent)
+    await spool.flush()
+    spool.advance("a", 100)
+    await spool.close()
+    size = (tmp_path / "spool.db").stat().st_size
+    with (tmp_path / "spool.db").open("r+b") as file:
+        file.seek(size // 2 // 4096 * 4096)
+        file.write(os.urandom(4096 * 5))
+    reports: list[Any] = []
+    spool = await make(on_damage=reports.append, check_interval=0.01)
+    assert spool.cursor("a") == 100
+    with pytest.raises(SpoolError, match="cannot be read"):
+        await everything(spool, after=100)
+    while not reports:
+        await asyncio.sleep(0.001)
+    found = await everything(spool, after=100)
+    assert reports[0].rescued == len(found) > 1500
+    assert all(entry.event == sent[entry.seq - 1] for entry in found)
+    spool.append(more := events(1))
+    await spool.flush()
+    assert [(e.seq, e.event) for e in await everything(spool, after=3000)] == [(3001, more[0])]
+
+
 async def test_entries_beyond_the_age_limit_go_and_undelivered_ones_are_reported(make: MakeSpool) -> None:
     reports: list[DropReport] = []
     clock = ManualClock()

@@ -76,7 +76,7 @@ class Courier:
         self._rng = rng if rng is not None else random.Random()
         self._breaker = Breaker(settings.retry, settings.breaker_threshold)
         logger = log if log is not None else structlog.get_logger("tdbwatch.courier")
-        self._faults = FaultLog(logger, settings.name, settings.plugin)
+        self._faults = FaultLog(logger, settings.name, settings.plugin, clock)
         self._ledger = Ledger(
             spool.cursor(settings.name),
             settings.batch,

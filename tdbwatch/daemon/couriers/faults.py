@@ -1,8 +1,13 @@
 """What is logged of a sink's failures: the first one at once, then ever more rarely, and the recovery."""
 
 import traceback
-from typing import Any
+from typing import Any, Final
 
+from tdbwatch.clock import Clock
+
+QUIET: Final = 10.0
+"""Seconds between messages about failures that come and go."""
+_PERSISTENT: Final = 4
 MAX_TEXT = 2_000
 """Characters of an error that are kept: plugins put whole answers into theirs."""
 
@@ -18,22 +23,47 @@ def shorten(text: str) -> str:
 
 
 class FaultLog:
-    """Logs failures number 1, 2, 4, 8, ... of a row, naming the sink and its plugin."""
+    """Logs a sink's failures at a sensible rate, naming the sink and its plugin.
 
-    def __init__(self, log: Any, sink: str, plugin: str) -> None:
+    Of failures in a row numbers 1, 2, 4, 8, ... are logged. A sink that fails and works in turn is logged
+    once in `QUIET` seconds, with the number of failures that were not.
+    """
+
+    def __init__(self, log: Any, sink: str, plugin: str, clock: Clock) -> None:
         self._log = log.bind(sink=sink, plugin=plugin)
-        self.row = 0
+        self._clock = clock
+        self._row = 0
+        self._loud = True
+        self._unlogged = 0
+        self._quiet_until = float("-inf")
+        self._buried = 0
+        self._buried_until = float("-inf")
 
     def failed(self, what: str, error: str, cause: BaseException | None = None, **more: Any) -> None:
         """One more failure in a row; `cause` adds the plugin's traceback."""
-        self.row += 1
-        if self.row & (self.row - 1) == 0:
-            self._log.warning(what, error=error, failures=self.row, exc_info=cause, **more)
+        self._row += 1
+        now = self._clock.monotonic()
+        if self._row == 1:
+            self._loud = now >= self._quiet_until
+        self._loud = self._loud or self._row >= _PERSISTENT
+        if not self._loud:
+            self._unlogged += 1
+        elif self._row & (self._row - 1) == 0:
+            self._log.warning(
+                what, error=error, failures=self._row, unlogged=self._unlogged, exc_info=cause, **more
+            )
+            self._unlogged, self._quiet_until = 0, now + QUIET
 
     def worked(self) -> None:
-        if self.row:
-            self._log.info("sink.recovered", failures=self.row)
-            self.row = 0
+        """A success: ends the row."""
+        if self._row and self._loud:
+            self._log.info("sink.recovered", failures=self._row)
+        self._row = 0
 
     def gave_up(self, events: int, reason: str, error: str) -> None:
-        self._log.error("sink.dead_letter", events=events, reason=reason, error=error)
+        """So many more events are dead letters."""
+        self._buried += events
+        now = self._clock.monotonic()
+        if now >= self._buried_until:
+            self._log.error("sink.dead_letter", events=self._buried, reason=reason, error=error)
+            self._buried, self._buried_until = 0, now + QUIET

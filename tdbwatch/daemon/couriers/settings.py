@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tdbwatch.daemon.config import SinkConfig
 from tdbwatch.daemon.retry import RetryPolicy
 
 
@@ -43,23 +42,3 @@ class CourierSettings:
     on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
     max_ahead: int = 2_000
     breaker_threshold: int = 5
-
-    @classmethod
-    def of(cls, sink: SinkConfig) -> "CourierSettings":
-        """What the configuration of `sink` says."""
-        retry, batch = sink.retry, sink.batch
-        return cls(
-            name=sink.name,
-            plugin=sink.type,
-            batch=BatchLimits(batch.count, batch.bytes, batch.wait),
-            retry=RetryPolicy(
-                initial=retry.initial,
-                factor=retry.factor,
-                maximum=retry.max,
-                jitter=retry.jitter,
-                max_attempts=retry.max_attempts,
-                max_age=retry.max_age,
-            ),
-            max_in_flight=sink.max_in_flight,
-            on_exhausted=sink.on_exhausted,
-        )

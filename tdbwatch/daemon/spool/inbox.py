@@ -100,6 +100,12 @@ class Inbox:
             self._closed = True
             self._changed.notify()
 
+    def abandon(self) -> list["asyncio.Future[None]"]:
+        """Nothing is written any more; those who waited for it."""
+        with self._changed:
+            waiters, self._group.waiters = self._group.waiters, []
+        return waiters
+
     def take(self, timeout: float) -> Group | None:
         """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""
         with self._changed:

@@ -113,6 +113,8 @@ class SqliteSpool:
         """
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
+        self.failed: asyncio.Future[None] = self._loop.create_future()
+        """Ends with an exception when the writer died of a mistake of ours; nothing is written any more."""
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         await asyncio.to_thread(self._open)
         self._writer.start()
@@ -139,6 +141,7 @@ class SqliteSpool:
             return
         self._closing = True
         self._report_drops()
+        await asyncio.sleep(0)  # what the drops' listener has to say is appended in the next turn
         self._inbox.close()
         await asyncio.shield(self._stopped)
         await self._reader.close()
@@ -158,6 +161,8 @@ class SqliteSpool:
     async def _commit(self, letters: Sequence[DeadLetter]) -> None:
         if self._closing:
             raise SpoolError("the spool is closed")
+        if self.failed.done():
+            raise SpoolError(self.trouble)
         waiter = asyncio.get_running_loop().create_future()
         self._inbox.put_letters(letters, waiter)
         await waiter
@@ -327,5 +332,10 @@ class SqliteSpool:
         if failed is not None:
             self._log.critical("spool.writer_died", exc_info=failed, path=str(self.path))
             self.trouble = f"the writer died: {failed!r}"
+            for waiter in self._inbox.abandon():
+                if not waiter.done():
+                    waiter.set_exception(SpoolError(self.trouble))
+            self.failed.set_exception(SpoolError(self.trouble))
+            self.failed.exception()  # no warning where nobody watches
         if not self._stopped.done():
             self._stopped.set_result(None)

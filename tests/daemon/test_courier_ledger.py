@@ -1,0 +1,120 @@
+"""The ledger and the verdicts: what may go next, whatever sinks answer."""
+
+import random
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdbwatch.daemon.couriers.ledger import Ledger, Parcel
+from tdbwatch.daemon.couriers.settings import BatchLimits
+from tdbwatch.daemon.couriers.verdict import VerdictError, judge
+from tdbwatch.daemon.spool import Entry
+from tdbwatch.plugin import DELIVERED, Delivered, Event, Rejected, Retry
+
+
+def entry(seq: int, room: str = "r", size: int = 0) -> Entry:
+    return Entry(seq, Event.create(room, "e", [seq, "x" * size]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(rooms=st.lists(st.sampled_from("abcd"), max_size=40), seed=st.integers())
+def test_every_entry_is_finished_once_and_rooms_keep_their_order(rooms: list[str], seed: int) -> None:
+    rng = random.Random(seed)
+    ledger = Ledger(
+        0,
+        BatchLimits(count=rng.randint(1, 6), max_bytes=rng.choice([1, 1500, 1 << 20])),
+        max_in_flight=rng.randint(1, 4),
+        max_ahead=100,
+    )
+    unread = [entry(seq, room) for seq, room in enumerate(rooms, 1)]
+    in_flight: list[Parcel] = []
+    finished: list[Entry] = []
+    for now in range(5000):
+        if len(finished) == len(rooms):
+            break
+        if unread and rng.random() < 0.5:
+            count = rng.randint(1, 9)
+            some, unread = unread[:count], unread[count:]
+            ledger.add(some, some[-1].seq, now)
+        while (parcel := ledger.next(now, probe=rng.random() < 0.5)) is not None:
+            held = {room for other in in_flight for room in other.rooms()}
+            assert not held & parcel.rooms(), "never two parcels with events of one room"
+            in_flight.append(parcel)
+        if in_flight:
+            finished += answer(ledger, in_flight.pop(rng.randrange(len(in_flight))), now, rng)
+        done = {one.seq for one in finished}
+        first_open = next(seq for seq in range(1, len(rooms) + 2) if seq not in done)
+        assert ledger.cursor == first_open - 1
+    by_room: dict[str, list[int]] = defaultdict(list)
+    for one in finished:
+        by_room[one.event.room].append(one.seq)
+    assert all(seqs == sorted(seqs) for seqs in by_room.values())
+    assert sorted(one.seq for one in finished) == list(range(1, len(rooms) + 1))
+    assert ledger.unfinished == 0
+
+
+def answer(ledger: Ledger, parcel: Parcel, now: float, rng: random.Random) -> list[Entry]:
+    """Settle the parcel in one of the ways that couriers do; what is finished by it."""
+    entries = list(parcel.entries)
+    way = rng.choice(["all", "none", "part", "some", "not tried"])
+    parcel.attempts += 1
+    if way == "not tried":
+        ledger.give_up(parcel)
+    elif way == "none":
+        ledger.settle(parcel, entries, (), now + rng.randint(0, 3))
+    elif way == "part" and len(entries) > 1:
+        ledger.part(parcel, now + rng.randint(0, 3))
+    elif way == "some":
+        cut = rng.randint(0, len(entries))
+        again, untried = entries[cut : cut + 1], entries[cut + 1 :]
+        ledger.settle(parcel, again, untried, now + 1)
+        return entries[:cut]
+    else:
+        ledger.settle(parcel, [], (), 0.0)
+        return entries
+    return []
+
+
+def test_a_batch_is_bounded_by_bytes_and_has_at_least_one_event() -> None:
+    ledger = Ledger(0, BatchLimits(count=10, max_bytes=3000), max_in_flight=9, max_ahead=100)
+    ledger.add([entry(n, str(n), size=1000) for n in range(1, 5)] + [entry(5, "5", size=9000)], 5, 0)
+    sizes = []
+    while (parcel := ledger.next(0)) is not None:
+        sizes.append(len(parcel.entries))
+    assert sizes == [2, 2, 1]
+
+
+def test_entries_that_failed_together_go_one_by_one_with_their_past() -> None:
+    ledger = Ledger(0, BatchLimits(count=10), max_in_flight=1, max_ahead=100)
+    ledger.add([entry(n) for n in range(1, 6)], 5, 0)
+    parcel = ledger.next(0)
+    assert parcel is not None
+    parcel.attempts = 2
+    ledger.part(parcel, due=1)
+    ledger.add([entry(6), entry(7)], 7, 0)
+    assert ledger.next(0.5) is None
+    seen = []
+    while (parcel := ledger.next(1)) is not None:
+        seen.append(([e.seq for e in parcel.entries], parcel.attempts))
+        ledger.settle(parcel, [], (), 0)
+    assert seen == [([1], 2), ([2], 2), ([3], 2), ([4], 2), ([5], 2), ([6, 7], 0)]
+
+
+@pytest.mark.parametrize("verdict", [None, DELIVERED, Delivered("ok"), [DELIVERED] * 3, (DELIVERED,) * 3])
+def test_all_delivered(verdict: Any) -> None:
+    assert judge(verdict, 3) is None
+
+
+def test_one_outcome_holds_for_the_batch_and_a_short_list_leaves_the_rest_untried() -> None:
+    retry, rejected = Retry("busy"), Rejected("bad")
+    assert judge(retry, 2) == [retry, retry]
+    assert judge([DELIVERED, rejected], 4) == [DELIVERED, rejected, None, None]
+
+
+@pytest.mark.parametrize("verdict", [False, 1, "ok", {}, [], [None], [DELIVERED] * 4, [DELIVERED, "no"]])
+def test_anything_else_is_the_plugins_mistake(verdict: Any) -> None:
+    with pytest.raises(VerdictError):
+        judge(verdict, 3)
