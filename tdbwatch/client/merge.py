@@ -2,71 +2,85 @@
 
 Every live link that joined a room hears every emit to it, in an order that holds per emitting node only, and
 equal emits are legal. So emits are matched by counting: what one link delivers first is *owed* by each other
-link, and a link that later delivers an equal emit pays what it owes, silently. What nobody owes is new.
+link, and a link that later delivers an equal emit pays what it owes, silently. What a link does not owe is
+new. While the same links live this is exact, whatever the interleaving and however late a link is.
 
-While links are settled this is exact, whatever the interleaving. It is not at the edges, and there
-duplicates are chosen over loss:
+A link that joins may repeat what others delivered before, or never deliver what others deliver after. It is
+assumed that no node is ever more than `settle` seconds behind another one while both are well. So at its join a
+link owes, for the time being, everything of the last `settle` seconds; and once it is `2 * settle` seconds old,
+what it then owes from before it was `settle` old is forgiven. For emits that are not repeated this is exact.
+For those that are, their order among the others tells most (`merge_trial`), and meanwhile a *witness*, a link
+that is trusted and not leaving, vouches for them: it delivers what the new link may hold back by mistake. When
+no witness is left, debts for repeated emits are struck out: duplicates over loss.
 
-- A link that has just joined may repeat what was heard shortly before. For `settle` seconds an emit
-  equal to one delivered in that time is taken as its repetition, as long as a settled link vouches for it.
-- A link may have joined too late for an emit that others delivered after that. What it owes is forgotten
-  after `patience` seconds, or, for an emit that is repeated so often that it never gets that old, when the
-  debt was not once paid in full during `settle` seconds in which the link did pay.
+The bound: at each join, and at each loss of a link within `2 * settle` seconds of a join, as many duplicates
+as there are equal emits under way at that moment, for each other link. `uncertain` counts every debt that was
+struck out: all the places where the merge had to guess.
 
-The bound, for k equal emits under way at the moment of a join: at most k of them are doubled. A loss needs a
-second link to die within `settle` seconds of that join, and equal emits at that moment. `uncertain` counts
-the debts that were forgiven or forgotten: the only places where the merge had to guess.
+Loss needs a join, and within `settle` seconds of it the loss of the last witness, and an emit equal to one of
+that time: it may be taken for the repetition. With a single connection the witness is lost with each move.
 """
 
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
-SETTLE: Final = 2.0
+from tdbwatch.client.merge_debts import Debts, Key
+from tdbwatch.client.merge_trial import Trial
+
+SETTLE: Final = 3.0
 """Seconds; longer than one node is ever behind another one while both are well (measured: milliseconds)."""
 PATIENCE: Final = 20.0
 """Seconds; longer than a frozen link is kept, so that one that thaws in time is still matched."""
-
-Key = Hashable
-
-
-@dataclass(slots=True)
-class _Debt:
-    """How often a link still has to deliver an emit that others delivered."""
-
-    owed: int
-    floor: int
-    """The least it owed since the last sweep."""
-    paid: bool = False
-    """Whether it paid since the last sweep."""
+SILENCE: Final = 0.25
+"""Seconds after which a link that delivers nothing cannot vouch for repeated emits."""
+HISTORY: Final = 50_000
+"""Emits remembered, `PATIENCE` seconds long at most: what a link that joins may repeat."""
 
 
-@dataclass(slots=True)
 class _Stream:
-    """What one link owes: young debts, and those that were young one `patience` ago."""
+    """One link."""
 
-    joined_at: float
-    young: dict[Key, _Debt] = field(default_factory=dict)
-    old: dict[Key, _Debt] = field(default_factory=dict)
-    settled: bool = False
+    __slots__ = ("debts", "heard", "joined_at", "leaving", "others", "settled", "trial", "trusted")
+
+    def __init__(self, now: float) -> None:
+        self.debts = Debts()
+        self.others: tuple[_Stream, ...] = ()
+        self.joined_at = now
+        self.heard = now
+        self.trusted = False
+        """Whether others may rely on it: what it delivers and does not owe is new."""
+        self.settled = False
+        """Whether it is past the time in which it may repeat what came before its join."""
+        self.leaving = False
+        self.trial: Trial | None = None
+
+    @property
+    def vouches(self) -> bool:
+        return self.trusted and not self.leaving
 
 
 class Merge:
     """The emits of one room, over all links that joined it.
 
     Args:
-        settle: see the module's text; seconds.
-        patience: likewise.
+        settle: seconds that a link that joined may be behind or ahead of the others.
+        patience: seconds after which a link is not expected to deliver an emit any more.
     """
 
     __slots__ = (
-        "_earlier",
+        "_history",
+        "_marks",
         "_next_ageing",
-        "_next_sweep",
+        "_next_tick",
         "_patience",
-        "_recent",
+        "_repeated",
+        "_seen",
         "_settle",
         "_streams",
+        "_tick",
         "delivered",
         "doubled",
         "uncertain",
@@ -74,32 +88,65 @@ class Merge:
 
     def __init__(self, settle: float = SETTLE, patience: float = PATIENCE) -> None:
         self.delivered = 0
-        """Emits that were new."""
+        """Emits that were new. The number of an emit is this count when it was passed on."""
         self.doubled = 0
         """Emits that another link had delivered before."""
         self.uncertain = 0
-        """Guesses that had to be made."""
+        """Debts that were struck out: guesses that had to be made."""
         self._settle = settle
         self._patience = patience
+        self._tick = settle / 32
         self._streams: dict[Hashable, _Stream] = {}
-        self._recent: dict[Key, int] = {}
-        self._earlier: dict[Key, int] = {}
-        self._next_sweep = 0.0
+        self._history: deque[Key] = deque(maxlen=HISTORY)
+        self._marks: deque[tuple[float, int]] = deque()
+        self._seen: set[Key] = set()
+        self._repeated: set[Key] = set()
+        self._next_tick = 0.0
         self._next_ageing = 0.0
 
     def __len__(self) -> int:
         return len(self._streams)
 
+    # -- links -------------------------------------------------------------------------------------------
+
     def add(self, link: Hashable, now: float) -> None:
         """A link joined the room: from here on it hears every emit."""
-        if link not in self._streams:
-            self._streams[link] = _Stream(now, settled=not self._recent and not self._earlier)
+        if link in self._streams:
+            return
+        self._turn(now)
+        stream = self._streams[link] = _Stream(now)
+        self._introduce()
+        self._find_repeated()
+        self._lend(stream, now)
+        if not any(other.vouches for other in stream.others):
+            self._trust_the_rest()
+        if stream.others or stream.debts:
+            for each in self._streams.values():
+                each.trial = Trial(each.debts, self._settle, self.delivered, now)
+
+    def leaving(self, link: Hashable, now: float) -> None:
+        """A link's node shuts down: it still delivers, but not everything any more."""
+        stream = self._streams.get(link)
+        if stream is not None and not stream.leaving:
+            self._turn(now)
+            stream.leaving = True
+            if not any(other.vouches for other in self._streams.values()):
+                self._trust_the_rest()
 
     def remove(self, link: Hashable, now: float) -> None:
-        """A link does not hear the room any more. What it alone could vouch for is not held against others."""
-        self._streams.pop(link, None)
-        if not any(stream.settled for stream in self._streams.values()):
-            self._trust_the_rest(now)
+        """A link does not hear the room any more. Call it when no event of it can come any more."""
+        if self._streams.pop(link, None) is None:
+            return
+        self._turn(now)
+        self._introduce()
+        if not any(stream.vouches for stream in self._streams.values()):
+            self._trust_the_rest()
+        elif self._seen:
+            for stream in self._streams.values():
+                if stream.trusted:
+                    self._forgive_repeated(stream)
+
+    # -- emits -------------------------------------------------------------------------------------------
 
     def receive(self, link: Hashable, key: Key, now: float) -> bool:
         """A link delivered an emit; whether it is new and should go on.
@@ -108,83 +155,125 @@ class Merge:
             key: equal for equal emits: the event's name and its arguments.
             now: monotonic seconds.
         """
-        if now >= self._next_sweep:
-            self._sweep(now)
+        if now >= self._next_tick:
+            self._turn(now)
         stream = self._streams.get(link)
-        if stream is None:  # it left already; whoever stayed delivers this too
+        if stream is None:  # it was removed; whoever stayed delivers this too
             return False
-        if self._pay(stream, key) or (not stream.settled and self._repeats(stream, key)):
+        stream.heard = now
+        if stream.trial is not None:
+            return self._receive_on_trial(stream, key, now)
+        debt = stream.debts.by_key.pop(key, None)
+        if debt is not None:
+            if type(debt) is not int:
+                stream.debts.keep_rest(key, debt)
             self.doubled += 1
             return False
-        self._deliver(link, key)
+        self._deliver(stream, key)
         return True
 
-    def _pay(self, stream: _Stream, key: Key) -> bool:
-        for debts in (stream.young, stream.old):
-            debt = debts.get(key)
-            if debt is None:
-                continue
-            debt.owed -= 1
-            debt.paid = True
-            debt.floor = min(debt.floor, debt.owed)
-            if debt.owed == 0:
-                del debts[key]
-            return True
-        return False
+    def _deliver(self, stream: _Stream, key: Key) -> None:
+        self.delivered = number = self.delivered + 1
+        self._history.append(key)
+        for other in stream.others:
+            if other.debts.by_key.setdefault(key, number) is not number:
+                other.debts.owe_another(key, number)
 
-    def _repeats(self, stream: _Stream, key: Key) -> bool:
-        """Whether a link that has just joined repeats what was delivered just before.
+    def _receive_on_trial(self, stream: _Stream, key: Key, now: float) -> bool:
+        repeated = key in self._repeated
+        paid = None
+        if repeated and not stream.trusted and not self._is_vouched_for(stream, now):
+            self.uncertain += stream.debts.forgive(key)
+        else:
+            paid = stream.debts.pay(key)
+        if paid is None:
+            self._deliver(stream, key)
+            if key in self._seen:
+                self._repeated.add(key)
+                repeated = True
+            self._seen.add(key)
+        else:
+            self.doubled += 1
+        if stream.trial is not None:
+            number = self.delivered if paid is None else paid
+            stream.trial.heard(number, self._repeated, now, marker=not repeated)
+        return paid is None
 
-        It does if it was delivered once. What is emitted again and again is only taken for a repetition while
-        another link is there to deliver it if it is none.
-        """
-        seen = self._recent.get(key, 0) + self._earlier.get(key, 0)
-        if seen == 0:
-            return False
-        return seen == 1 or any(s.settled for s in self._streams.values() if s is not stream)
+    def _is_vouched_for(self, stream: _Stream, now: float) -> bool:
+        return any(other.vouches and now - other.heard <= SILENCE for other in stream.others)
 
-    def _deliver(self, link: Hashable, key: Key) -> None:
-        self.delivered += 1
-        self._recent[key] = self._recent.get(key, 0) + 1
-        for other, stream in self._streams.items():
-            if other == link:
-                continue
-            debt = stream.young.get(key)
-            if debt is None:
-                stream.young[key] = _Debt(1, 1)
-            else:
-                debt.owed += 1
+    # -- joins and losses --------------------------------------------------------------------------------
 
-    def _trust_the_rest(self, now: float) -> None:
-        """Nobody settled is left: emits that came more than once are no repetitions any more."""
+    def _introduce(self) -> None:
         for stream in self._streams.values():
-            stream.settled = stream.settled or now - stream.joined_at >= self._settle
-            for debts in (stream.young, stream.old):
-                doubtful = [key for key in debts if self._recent.get(key, 0) + self._earlier.get(key, 0) > 1]
-                for key in doubtful:
-                    self.uncertain += debts.pop(key).owed
+            stream.others = tuple(s for s in self._streams.values() if s is not stream)
 
-    def _sweep(self, now: float) -> None:
-        """Forgive, forget, and let links settle. Every `settle` seconds, if anything is heard at all."""
-        self._next_sweep = now + self._settle
-        self._earlier, self._recent = self._recent, {}
-        ageing = now >= self._next_ageing
-        if ageing:
-            self._next_ageing = now + self._patience
+    def _find_repeated(self) -> None:
+        """What came more than once of late, as far back as is remembered."""
+        self._seen, self._repeated = set(), set()
+        for key in self._history:
+            (self._repeated if key in self._seen else self._seen).add(key)
+
+    def _lend(self, stream: _Stream, now: float) -> None:
+        """What others delivered shortly before a link joined, it may repeat."""
+        forgotten = self.delivered - len(self._history)
+        number = max(forgotten, self._number_at(now - self._settle))
+        for key in islice(self._history, number - forgotten, None):
+            number += 1
+            stream.debts.owe(key, number)
+
+    def _trust_the_rest(self) -> None:
+        """Nobody is left to vouch for repeated emits: pass them on rather than lose them."""
         for stream in self._streams.values():
-            stream.settled = stream.settled or now - stream.joined_at >= self._settle
-            self._forgive(stream.young)
-            self._forgive(stream.old)
-            if ageing:
-                self.uncertain += sum(debt.owed for debt in stream.old.values())
-                stream.old, stream.young = stream.young, {}
+            if self._seen:
+                self._forgive_repeated(stream)
+            stream.trusted = True
 
-    def _forgive(self, debts: dict[Key, _Debt]) -> None:
-        for key, debt in list(debts.items()):
-            if debt.paid and debt.floor > 0:
-                self.uncertain += debt.floor
-                debt.owed -= debt.floor
-            if debt.owed == 0:
-                del debts[key]
-            else:
-                debt.floor, debt.paid = debt.owed, False
+    def _forgive_repeated(self, stream: _Stream) -> None:
+        self.uncertain += sum(stream.debts.forgive(key) for key in self._repeated)
+
+    # -- time --------------------------------------------------------------------------------------------
+
+    def _number_at(self, time: float) -> int:
+        """The number of the last emit passed on before this time; too low by a tick at most."""
+        at = bisect_left(self._marks, (time - self._tick, -1))
+        return self._marks[at][1] if at < len(self._marks) else self.delivered
+
+    def _turn(self, now: float) -> None:
+        """Once a tick, if anything is heard at all: what is old enough goes."""
+        self._next_tick = now + self._tick
+        self._marks.append((now, self.delivered))
+        while self._marks[0][0] < now - self._patience - 2 * self._tick:
+            self._marks.popleft()
+        kept = self.delivered - self._number_at(now - self._patience)
+        while len(self._history) > kept:
+            self._history.popleft()
+        if self._seen:
+            self._turn_trials(now)
+        if now >= self._next_ageing:
+            self._age(now)
+
+    def _turn_trials(self, now: float) -> None:
+        for stream in self._streams.values():
+            if (trial := stream.trial) is None:
+                continue
+            self.uncertain += trial.close_round(self.delivered, now)
+            if not stream.settled and now - stream.joined_at >= 2 * self._settle:
+                self._try_to_settle(stream, trial.reached)
+            if stream.settled and trial.left <= 0:
+                stream.trial = None
+        if all(stream.trial is None for stream in self._streams.values()):
+            self._seen, self._repeated = set(), set()
+
+    def _try_to_settle(self, stream: _Stream, reached: int) -> None:
+        """What a link owes from the time around its join it will never deliver, once it is past that."""
+        number = self._number_at(stream.joined_at + self._settle)
+        if reached >= number:
+            stream.trusted = stream.settled = True
+            self.uncertain += stream.debts.forget_before(number)
+
+    def _age(self, now: float) -> None:
+        self._next_ageing = now + self._patience / 4
+        number = self._number_at(now - self._patience)
+        for stream in self._streams.values():
+            self.uncertain += stream.debts.forget_before(number) + stream.debts.trim()
