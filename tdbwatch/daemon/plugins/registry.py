@@ -13,6 +13,8 @@ from tdbwatch.plugin.hooks import PROJECT, HookSpecs
 
 HOOK_SECONDS: Final = 10.0
 """How long a plugin's hook may take."""
+NOTIFY_SECONDS: Final = 2.0
+"""How long those hooks may take that start and stop of the daemon wait for."""
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -116,8 +118,9 @@ class Registry:
         caller = self.caller_for(hook, plugin.name)
         if not caller.get_hookimpls():
             return
+        seconds = min(self.hook_seconds, NOTIFY_SECONDS)
         try:
-            await Call(lambda: caller(**arguments), f"{hook} {plugin.name}").wait_async(self.hook_seconds)
+            await Call(lambda: caller(**arguments), f"{hook} {plugin.name}").wait_async(seconds)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too

@@ -22,7 +22,7 @@ def key_of(secret: str) -> bytes:
         try:
             key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
         except binascii.Error:
-            raise ValueError("what follows whsec_ is not base64") from None
+            raise ValueError("what follows the prefix is not base64") from None
     if not key:
         raise ValueError("the secret is empty")
     return key
