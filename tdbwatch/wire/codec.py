@@ -11,16 +11,13 @@ import msgpack
 import msgspec
 
 from tdbwatch.exceptions import EncodeError, ProtocolError
+from tdbwatch.wire.frames import UNDECODABLE
 
 _decode: Final = msgspec.msgpack.Decoder().decode
 
 
 class BodyError(ProtocolError):
     """A body that is not what its frame's type says. The frame is skipped, the stream goes on."""
-
-
-BODY_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError, ValueError)
-"""All that decoding raises for a body that cannot be decoded."""
 
 
 def encode(value: Any) -> bytes:
@@ -44,7 +41,7 @@ def decode(body: bytes) -> Any:
     """
     try:
         return _decode(body)
-    except BODY_ERRORS as error:
+    except UNDECODABLE as error:
         raise BodyError(f"a body of {len(body)} bytes is not valid MessagePack: {error}") from error
 
 
@@ -52,7 +49,7 @@ def decode_leniently(body: bytes) -> Any:
     """As `decode`, but text that is not UTF-8 keeps its odd bytes as `\\xNN` escapes instead of failing."""
     try:
         return _decode(body)
-    except BODY_ERRORS:
+    except UNDECODABLE:
         pass
     try:
         return msgpack.unpackb(body, strict_map_key=False, unicode_errors="backslashreplace")

@@ -6,13 +6,23 @@ sets `error`, and the connection must be closed. Saying something that breaks th
 `LocalProtocolError` and changes nothing.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from tdbwatch.exceptions import LocalProtocolError, ProtocolError
-from tdbwatch.wire.codec import BODY_ERRORS, BodyError, decode, encode
-from tdbwatch.wire.frames import DEFAULT_MAX_BODY, Frame, FrameDecoder, encode_frame
+from tdbwatch.wire.codec import BodyError, decode, encode
+from tdbwatch.wire.frames import (
+    DEFAULT_MAX_BODY,
+    UNDECODABLE,
+    Frame,
+    FrameDecoder,
+    Lane,
+    Take,
+    encode_frame,
+    tail_of,
+)
 from tdbwatch.wire.kinds import ANSWERS, BODILESS, PUSH_ID, PUSHES, REQUESTS, RESPONSES, Kind
 from tdbwatch.wire.messages import (
     Emit,
@@ -42,22 +52,21 @@ _PUSH_DECODERS: Final = {
         Kind.ROOM_DELETE: RoomDelete,
     }.items()
 }
-_EMIT: Final = int(Kind.ROOM_EMIT)
+_EMIT_TAIL: Final = tail_of(PUSH_ID, Kind.ROOM_EMIT)
 
 
 class _Session:
     """What both roles share: the decoder, and the failure that ends the connection."""
 
-    def __init__(self, max_body: int) -> None:
-        self._frames = FrameDecoder(max_body)
+    def __init__(self, frames: FrameDecoder) -> None:
+        self._frames = frames
         self.error: ProtocolError | None = None
 
-    def _feed(self, data: bytes) -> list[Frame]:
-        return [] if self.error is not None else self._frames.feed(data)
-
-    def _fed(self) -> None:
-        """The frames are dealt with; what came behind them may have broken the stream."""
-        if self.error is None:
+    def _feed(self, data: bytes, take: Take, append: Callable[[Any], None]) -> None:
+        if self.error is not None:
+            return
+        self._frames.sort(data, take, append)
+        if self.error is None:  # what came behind the frames may have broken the stream
             self.error = self._frames.error
 
     def _say(self, frame_id: int, kind: Kind, body: Any) -> bytes:
@@ -73,8 +82,8 @@ class ClientSession(_Session):
     """
 
     def __init__(self, *, max_body: int = DEFAULT_MAX_BODY, raw_events: bool = False) -> None:
-        super().__init__(max_body)
         self._emit_decode = msgspec.msgpack.Decoder(RawEmit if raw_events else Emit).decode
+        super().__init__(FrameDecoder(max_body, Lane(_EMIT_TAIL, self._emit_decode)))
         self._outstanding: dict[int, Kind] = {}
         self._forgotten: set[int] = set()
         self._next_id = 0
@@ -107,21 +116,14 @@ class ClientSession(_Session):
     def receive(self, data: bytes) -> list[Heard]:
         """What the next bytes say, in order. Look at `error` afterwards."""
         heard: list[Heard] = []
-        append, emit_decode = heard.append, self._emit_decode
-        for frame in self._feed(data):
-            _, kind, body = frame
-            if kind == _EMIT:
-                try:
-                    append(emit_decode(body))
-                except BODY_ERRORS as error:
-                    append(_skipped(frame, error))
-            else:
-                other = self._other(frame)
-                if self.error is not None:
-                    break
-                if other is not None:
-                    append(other)
-        self._fed()
+
+        def take(frame: Frame) -> bool:
+            other = self._other(frame)
+            if other is not None:
+                heard.append(other)
+            return self.error is not None
+
+        self._feed(data, take, heard.append)
         return heard
 
     def _free_id(self) -> int:
@@ -142,11 +144,11 @@ class ClientSession(_Session):
             return None
         return Unknown(frame.id, frame.kind)
 
-    @staticmethod
-    def _push(frame: Frame) -> Push | Skipped:
+    def _push(self, frame: Frame) -> Push | Skipped:
+        decode_push = _PUSH_DECODERS.get(Kind(frame.kind), self._emit_decode)
         try:
-            push: Push = _PUSH_DECODERS[Kind(frame.kind)](frame.body)
-        except BODY_ERRORS as error:
+            push: Push = decode_push(frame.body)
+        except UNDECODABLE as error:
             return _skipped(frame, error)
         return push
 
@@ -173,12 +175,16 @@ class ServerSession(_Session):
     """The server's end: takes requests, frames the answers and the pushes."""
 
     def __init__(self, *, max_body: int = DEFAULT_MAX_BODY) -> None:
-        super().__init__(max_body)
+        super().__init__(FrameDecoder(max_body))
 
     def receive(self, data: bytes) -> list[Request | Skipped | Unknown]:
         """The requests of the next bytes, in order. Look at `error` afterwards."""
-        heard = [self._request(frame) for frame in self._feed(data)]
-        self._fed()
+        heard: list[Request | Skipped | Unknown] = []
+
+        def take(frame: Frame) -> None:
+            heard.append(self._request(frame))
+
+        self._feed(data, take, heard.append)
         return heard
 
     def answer(self, request: Request, kind: Kind, value: Any = None) -> bytes:
