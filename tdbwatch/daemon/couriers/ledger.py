@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from tdbwatch.daemon.couriers.settings import BatchLimits
 from tdbwatch.daemon.spool.api import Entry
-from tdbwatch.daemon.spool.window import weight
+from tdbwatch.daemon.spool.window import weigh, weight
 
 Room = tuple[str, str]
 _by_seq = attrgetter("first_seq")
@@ -105,7 +105,7 @@ class Ledger:
         if entries and not self._queue:
             self._queued_since = now
         self._queue.extend(entries)
-        self._queue_bytes += sum(weight(entry.event) for entry in entries)
+        self._queue_bytes += weigh(entries)
         self.position = position
 
     def next(self, now: float, *, probe: bool = False) -> Parcel | None:
@@ -160,7 +160,7 @@ class Ledger:
         returned = list(entries)
         if returned:
             self._queue = sorted([*returned, *self._queue])
-            self._queue_bytes += sum(weight(entry.event) for entry in returned)
+            self._queue_bytes += weigh(returned)
 
     def _ripe(self, now: float) -> bool:
         limits = self._limits
@@ -183,7 +183,13 @@ class Ledger:
         """The first entries of the queue whose rooms are free."""
         held: set[Room] = set().union(*(parcel.rooms() for parcel in (*self._waiting, *self._in_flight)))
         queue, room_in_bytes = self._queue, self._limits.max_bytes
-        taken: list[Entry] = []
+        if not held:  # the usual case costs one slice
+            taken = queue[:count]
+            if (size := weigh(taken)) <= room_in_bytes:
+                del queue[:count]
+                self._queue_bytes -= size
+                return taken
+        taken = []
         passed: list[Entry] = []
         index = 0
         for index, entry in enumerate(queue):  # noqa: B007 - where it stopped is needed
