@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Raw
@@ -76,6 +77,8 @@ class Subscription:
     """Whether a link hears all of it: one whose node shuts down hears no other node's emits any more."""
     merge: Merge | None = None
     """Makes one stream of what several links deliver; None while only one link does."""
+    each_link: "Callable[[Link, Any], None] | None" = None
+    """Gets the events of every link by itself, not merged, for those who want to know who hears."""
     ended: bool = False
     """Nobody wants it any more; an answer that still comes must not bring it back."""
 
@@ -183,6 +186,8 @@ class Members:
         return each
 
     def _way(self, subscription: Subscription) -> Callable[[Any], None]:
+        if subscription.each_link is not None:
+            return partial(subscription.each_link, self._link)
         if subscription.merge is None:
             return subscription.listener.deliver
         return Inlet(subscription, subscription.merge, self._link)

@@ -8,6 +8,7 @@ import structlog
 
 from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig, TlsConfig
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
@@ -30,6 +31,14 @@ def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: r
         observer=observer,
         raw_events=True,
     )
+
+
+def make_canary(config: ThingsDBConfig, client: Client, clock: Clock) -> Canary | None:
+    """The canary, if the configuration wants one."""
+    wanted = config.canary
+    if wanted is None:
+        return None
+    return Canary(client, wanted.room, wanted.scope or config.scope, wanted.interval, wanted.timeout, clock)
 
 
 def make_tls_context(config: TlsConfig) -> ssl.SSLContext:

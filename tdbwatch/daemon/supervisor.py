@@ -12,7 +12,7 @@ from tdbwatch.client import Client, Observer
 from tdbwatch.client.addresses import Address
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon import pulse
-from tdbwatch.daemon.assembly import login, make_client, make_couriers
+from tdbwatch.daemon.assembly import login, make_canary, make_client, make_couriers
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.plugins import Registry
@@ -69,6 +69,7 @@ class Daemon:
         self.source = Source(self.spool.append, clock)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
+        self.canary = make_canary(config.thingsdb, self.client, clock)
 
     @property
     def received(self) -> int:
@@ -100,6 +101,9 @@ class Daemon:
             await self.client.subscribe(
                 room.subscription
             )  # before connecting: joined on every link that comes
+        if self.canary is not None:
+            await self.client.subscribe(self.canary.subscription)
+            self._spawn(self.canary.run(), "tdbwatch-canary")
         settings = self.config.thingsdb
         self._log.info("connecting", nodes=[str(node) for node in settings.nodes])
         self._notifier.status("connecting to ThingsDB")

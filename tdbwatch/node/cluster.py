@@ -253,6 +253,8 @@ class Cluster:
         push = RoomPush(Kind.ROOM_EMIT, room, event=event, args=args)
         for listener in room.listeners:
             node = listener.node
+            if node.faults.deaf:
+                continue
             if listener is not without and (node is origin or node.ready_for_rooms):
                 listener.push(push)
 

@@ -40,6 +40,7 @@ class Faults:
     Attributes:
         delay: seconds to wait, on the cluster's clock, before each request is handled and answered.
         refuse_connections: new connections are closed as soon as they are accepted.
+        deaf: the node answers everything but delivers no emits: the socket lives, delivery does not.
         omit_scope: room pushes carry no `scope`, as from servers before 1.8.6.
     """
 
@@ -53,6 +54,7 @@ class Faults:
         self.delay = 0.0
         self.refuse_connections = False
         self.omit_scope = False
+        self.deaf = False
 
     @property
     def frozen(self) -> bool:
@@ -103,7 +105,8 @@ class Faults:
         """Behave again, from now on."""
         for countdown in (self._refuse, self._drop, self._close):
             countdown.clear()
-        self.delay, self.refuse_connections, self.omit_scope = 0.0, False, False
+        self.delay = 0.0
+        self.refuse_connections = self.omit_scope = self.deaf = False
         self.thaw()
 
     def refusal(self, kind: Kind) -> errors.ThingsDBError | None:

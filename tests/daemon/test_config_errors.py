@@ -135,7 +135,7 @@ def test_sections(text: str, expected: str):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (thingsdb("nodez: [a]"), "did you mean nodes? the keys here are: auth, connections,"),
+        (thingsdb("nodez: [a]"), "did you mean nodes? the keys here are: auth, canary,"),
         (with_(thingsdb="{nodes: [], auth: {token: t}}"), "thingsdb.nodes: must not be empty"),
         (with_(thingsdb="{nodes: node01, auth: {token: t}}"), "thingsdb.nodes: must be a list, not text"),
         (with_(thingsdb="{nodes: [a, 'b:0'], auth: {token: t}}"), "thingsdb.nodes[1]: "),

@@ -92,6 +92,27 @@ class HeartbeatConfig(Section):
         return self
 
 
+class CanaryConfig(Section):
+    """A small emit of our own that must come back on every connection: proof that delivery lives."""
+
+    room: Text
+    """The room to emit to, by name; best one that is used for nothing else."""
+    scope: Scope | None = None
+    """Its collection; default: `thingsdb.scope`."""
+    interval: PositiveDuration = 10.0
+    """Seconds between emits."""
+    timeout: PositiveDuration = 5.0
+    """Seconds within which every connection must deliver it; one that does not is replaced."""
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.timeout > self.interval:
+            raise RefusedError(
+                "the timeout must not be longer than the interval", "for instance interval: 10s, timeout: 5s"
+            )
+        return self
+
+
 class ThingsDBConfig(Section):
     """Where ThingsDB is and how to get in."""
 
@@ -107,6 +128,8 @@ class ThingsDBConfig(Section):
     """TLS of `wss://` nodes."""
     heartbeat: HeartbeatConfig = HeartbeatConfig()
     """How a silent connection is found out."""
+    canary: CanaryConfig | None = None
+    """A small emit that must come back on every connection; default: none."""
 
     @property
     def live_connections(self) -> int:

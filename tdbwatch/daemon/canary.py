@@ -1,0 +1,96 @@
+"""A small emit of our own that must come back on every link: proof that delivery lives, not just sockets."""
+
+import uuid
+from typing import Any, Final
+
+import structlog
+
+from tdbwatch.client import Client
+from tdbwatch.client.link import Link
+from tdbwatch.client.rooms import Subscription
+from tdbwatch.clock import Clock
+from tdbwatch.exceptions import ConnectionLostError, ThingsDBError
+from tdbwatch.wire import RawEmit
+from tdbwatch.wire.codec import decode_leniently
+
+EVENT: Final = "tdbwatch-canary"
+
+
+class Canary:
+    """Emits now and then, and gives up on links that do not deliver it in time.
+
+    Its room should be used for nothing else: whoever else joined it hears the canary too.
+    """
+
+    def __init__(
+        self, client: Client, room: str, scope: str, interval: float, timeout: float, clock: Clock
+    ) -> None:
+        self.subscription = Subscription(room, scope, self, each_link=self._heard)
+        self.failures = 0
+        """Links that were given up because the canary did not come back."""
+        self._client = client
+        self._interval = interval
+        self._timeout = timeout
+        self._clock = clock
+        self._name = str(uuid.uuid4())  # several daemons may use one room
+        self._song = 0
+        self._missing: set[Link] = set()
+        self._log = structlog.get_logger("tdbwatch.canary").bind(room=room, scope=scope)
+
+    async def run(self) -> None:
+        """Sing for ever."""
+        while True:
+            await self._clock.sleep(self._interval)
+            if self.subscription.links:
+                await self._sing()
+
+    async def _sing(self) -> None:
+        self._song += 1
+        self._missing = {link for link in self.subscription.links if not link.leaving}
+        song = (self._name, self._song)
+        try:
+            await self._client.emit(
+                str(self.subscription.key),
+                EVENT,
+                *song,
+                scope=self.subscription.scope,
+                timeout=self._timeout,
+            )
+        except (
+            ThingsDBError,
+            OSError,
+        ) as error:  # says nothing of the links: the emitting one may be at fault
+            self._log.warning("the canary could not be emitted", error=str(error))
+            return
+        await self._clock.sleep(self._timeout)
+        for link in self._missing:
+            if link.is_live:
+                self.failures += 1
+                link.abort(ConnectionLostError(f"the canary did not come back within {self._timeout:g} s"))
+
+    def _heard(self, link: Link, emit: RawEmit) -> None:
+        if emit.event == EVENT and decode_leniently(bytes(emit.args)) == [self._name, self._song]:
+            self._missing.discard(link)
+
+    # -- RoomListener ------------------------------------------------------------------------------------
+
+    def deliver(self, emit: Any) -> None:
+        """Nothing: every link is heard by itself."""
+
+    def room_joined(self, room_id: int) -> None:
+        self._log.debug("joined", room_id=room_id)
+
+    def room_left(self) -> None:
+        """Nothing to do."""
+
+    def room_deleted(self) -> None:
+        self._log.warning("the canary's room was deleted")
+
+    def room_unjoinable(self, error: Exception) -> None:
+        self._log.warning("the canary's room cannot be joined", error=str(error))
+
+    def room_unheard(self, reason: str, since: float) -> None:
+        """Nothing to do: it sings again when a link joins."""
+
+    def room_heard(self) -> None:
+        """Nothing to do."""
