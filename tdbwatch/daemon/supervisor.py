@@ -96,7 +96,7 @@ class Daemon:
             self._watch(courier.start())
         self._tell_of_downtime()
         self._spawn(self._keep_beating(), "tdbwatch-pulse")
-        await self._registry.notify_started(__version__)
+        self._spawn(self._registry.notify_started(__version__), "tdbwatch-notify-plugins")
         for room in self.rooms:
             await self.client.subscribe(
                 room.subscription

@@ -18,9 +18,9 @@ class AbsentError(Exception):
 
 
 class _AnyOptions(Options):
-    """Nobody knows which options the real sink has."""
+    """Nobody knows which options the real sink has, nor which of them are secret: none is kept."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="ignore")
 
 
 class _AbsentSink(Sink):
