@@ -235,21 +235,20 @@ class Link:
     async def _keep_alive(self) -> None:
         """Ping after silence, give up after more of it. Sleeps until the next moment that matters."""
         interval, timeout = self._heartbeat.interval, self._heartbeat.timeout
-        pinged = False
+        pinged_at = float("-inf")
         while True:
-            due = self.heard_at + (timeout if pinged else interval)
+            asked = self.heard_at < pinged_at  # and nothing was heard since
+            due = self.heard_at + (timeout if asked else interval)
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
             now = self._clock.monotonic()
             silent = now - self.heard_at
             if now - due > interval:  # this process slept, not the node: its bytes may be waiting to be read
-                self.heard_at, pinged = now - interval, False
+                self.heard_at = now - interval
             elif silent >= timeout:
                 self.abort(ConnectionLostError(f"nothing was heard from {self.address} for {silent:.1f} s"))
-            elif silent >= interval and not pinged:
-                pinged = True
+            elif silent >= interval and self.heard_at >= pinged_at:
+                pinged_at = now
                 self.call(Kind.PING, timeout=None)
-            else:
-                pinged = pinged and silent >= interval
 
     def _heart_stopped(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
