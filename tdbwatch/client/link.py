@@ -18,6 +18,10 @@ log = logging.getLogger("tdbwatch.client")
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes written that a node may leave unread before further requests to it fail."""
 
+PIECE: Final = 32 * 1024
+"""Bytes that are decoded before any of it is delivered: so few events live at the same time that they stay in
+the processor's cache, and the garbage collector is not called for them (docs/performance.md)."""
+
 Deliver = Callable[[Any], None]
 RoomKey = tuple[str | None, int]
 
@@ -163,6 +167,12 @@ class Link:
         if self.lost.done():
             return
         self.heard_at = self._clock.monotonic()
+        for start in range(0, len(data), PIECE):
+            self._hear(data[start : start + PIECE])
+            if self.lost.done():
+                return
+
+    def _hear(self, data: bytes) -> None:
         rooms, emit_type, session = self.rooms, self._emit_type, self._session
         for heard in session.receive(data):
             if type(heard) is emit_type:
