@@ -70,7 +70,7 @@ class RealNode:
         self.is_ending = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_leash(), str(self._binary), "--log-level", "info", *arguments],
+                [*leash(), str(self._binary), "--log-level", "info", *arguments],
                 env=self._environment(),
                 cwd=self.log.parent,
                 stdin=subprocess.DEVNULL,
@@ -284,7 +284,7 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _leash() -> list[str]:
+def leash() -> list[str]:
     """What makes a node end with the process that started it, however that ends. (util-linux)"""
     setpriv = shutil.which("setpriv")
     return [] if setpriv is None else [setpriv, "--pdeathsig", "KILL"]

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from tdbwatch.client import Client, Heartbeat
 
 from .cluster import RealCluster, ask, until
+from .daemon import DaemonProcess
 from .ears import Ears
 
 HOW_TO = (
@@ -203,3 +204,17 @@ async def hear() -> Callable[..., Awaitable[Ears]]:
         return ears
 
     return hear
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, target: Target) -> Iterator[Callable[..., DaemonProcess]]:
+    """Make a daemon that is ended after the test, whatever happens."""
+    made: list[DaemonProcess] = []
+
+    def daemon(thingsdb: Mapping[str, object], **rest: object) -> DaemonProcess:
+        made.append(DaemonProcess(tmp_path, target.nodes, target.auth, thingsdb, rest))
+        return made[-1]
+
+    yield daemon
+    for each in made:
+        each.kill()
