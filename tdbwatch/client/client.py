@@ -147,6 +147,10 @@ class Client(Admin):
         """Whether there is a live connection."""
         return any(keeper.is_live for keeper in self._keepers)
 
+    def links(self) -> "list[Link]":
+        """The connections in use, one for each node."""
+        return [keeper.link for keeper in self._keepers if keeper.link is not None]
+
     def is_websocket(self) -> bool:
         """Whether the connection in use is a WebSocket."""
         link = self._link()

@@ -25,11 +25,17 @@ IN_FLIGHT: Final = 1.0
 class Source:
     """Gathers what the watched rooms hear and appends it to the spool, once per turn of the event loop."""
 
-    def __init__(self, append: Callable[[Sequence[Event]], None], clock: Clock) -> None:
+    def __init__(
+        self,
+        append: Callable[[Sequence[Event]], None],
+        clock: Clock,
+        on_record: Callable[[Kind, str, str, str, Mapping[str, Any]], None] = lambda *_: None,
+    ) -> None:
         self.mint = IdMint(clock).mint
         self.received = 0
         """Events heard since the start."""
         self._append = append
+        self._on_record = on_record
         self._gathered: list[Event] = []
 
     def take(self, event: Event) -> None:
@@ -49,6 +55,7 @@ class Source:
     ) -> None:
         """A record of tdbwatch's own: a gap, a change of a room or of a node."""
         event_id, now_us = self.mint()
+        self._on_record(kind, event, scope, room, details)
         self.take(Event(event_id, kind, now_us, scope, room, room_id, event, encode(dict(details))))
 
 
@@ -58,6 +65,8 @@ class WatchedRoom:
     def __init__(self, config: RoomConfig, source: Source, clock: Clock) -> None:
         self.name = config.record_name
         self.required = config.required
+        self.received = 0
+        self.last_event_us: int | None = None
         self.scope = short(config.scope)
         key = next(k for k in (config.name, config.id, config.code) if k is not None)
         self.subscription = Subscription(key, config.scope, self)
@@ -77,6 +86,8 @@ class WatchedRoom:
         source = self._source
         event_id, now_us = source.mint()
         source.received += 1
+        self.received += 1
+        self.last_event_us = now_us
         source.take(
             Event(
                 event_id,

@@ -19,6 +19,7 @@ from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.source import Source, WatchedRoom
 from tdbwatch.daemon.spool.api import DamageReport, DropReport
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.status import Journal, StatusServer
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time
@@ -48,7 +49,9 @@ class Daemon:
         self.config = config
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with an exception when a part of the daemon died of a mistake of ours."""
-        self._registry = registry
+        self.registry = registry
+        self.phase = "starting"
+        """`starting`, `running` or `stopping`."""
         self._clock = clock
         self._rng = rng or random.Random()
         self._notifier = notifier or Notifier({})
@@ -66,10 +69,12 @@ class Daemon:
             on_damage=self._damaged,
         )
         self._pulse = pulse.Pulse(config.spool.path, clock)
-        self.source = Source(self.spool.append, clock)
+        self.journal = Journal(clock)
+        self.source = Source(self.spool.append, clock, self.journal.recorded)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
         self.canary = make_canary(config.thingsdb, self.client, clock)
+        self.status = None if config.http is None else StatusServer(self, config.http, clock)
 
     @property
     def received(self) -> int:
@@ -91,12 +96,14 @@ class Daemon:
         """
         await self.spool.open()
         self._spool_is_open = True
-        self._couriers = make_couriers(self.config, self._registry, self.spool, self._clock, self._rng)
+        self._couriers = make_couriers(self.config, self.registry, self.spool, self._clock, self._rng)
         for courier in self._couriers:
             self._watch(courier.start())
+        if self.status is not None:
+            self._spawn(self.status.run(), "tdbwatch-status")
         self._tell_of_downtime()
         self._spawn(self._keep_beating(), "tdbwatch-pulse")
-        self._spawn(self._registry.notify_started(__version__), "tdbwatch-notify-plugins")
+        self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
         for room in self.rooms:
             await self.client.subscribe(
                 room.subscription
@@ -109,6 +116,7 @@ class Daemon:
         self._notifier.status("connecting to ThingsDB")
         await self.client.connect_pool(settings.nodes, *login(settings))
         self._spawn(self._keep_reporting(), "tdbwatch-report")
+        self.phase = "running"
         self._notifier.ready(self.summary())
         self._log.info("ready", version=__version__, summary=self.summary())
 
@@ -116,13 +124,16 @@ class Daemon:
         """Leave the rooms, make what was heard durable, deliver what the grace allows, close everything."""
         grace = self.config.shutdown.grace
         until = self._clock.monotonic() + grace
+        self.phase = "stopping"
         self._notifier.stopping()
         self._log.info("stopping", grace=grace)
-        await self._registry.notify_stopping()
+        await self.registry.notify_stopping()
         await self._leave_rooms()
         await self.client.close_and_wait()
         if self._spool_is_open:
             await self._stop_delivering(until)
+        if self.status is not None:
+            await self.status.stop()
         for task in list(self._tasks):
             task.cancel()
         self._log.info("stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()})
@@ -247,6 +258,9 @@ class _Watcher(Observer):
 
     def disconnected(self, address: Address, reason: str) -> None:
         self._record("disconnected", address, reason=reason)
+
+    def unreachable(self, address: Address, reason: str, wait: float) -> None:  # noqa: ARG002
+        self._daemon.journal.unreachable(str(address), reason)
 
     def _record(self, event: str, address: Address, **details: Any) -> None:
         self._daemon.source.record(Kind.NODE, event, "", "", None, {"node": str(address), **details})

@@ -32,6 +32,7 @@ class CourierStatus:
         state: `opening`, `running`, `retrying`, `stuck`, `paused` or `stopped`.
         lag: entries in the log that are not finished for this sink.
         oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
+        probing: the sink fails as a whole, so it is only tried now and then.
     """
 
     sink: str
@@ -47,6 +48,7 @@ class CourierStatus:
     failures: int
     last_error: str | None
     oldest_us: int | None
+    probing: bool = False
 
 
 class Courier:
@@ -139,6 +141,7 @@ class Courier:
             failures=self._breaker.failures,
             last_error=self._paused or delivery.last_error,
             oldest_us=oldest.event.received_us if oldest is not None else None,
+            probing=self._breaker.open,
         )
 
     def _state(self) -> str:

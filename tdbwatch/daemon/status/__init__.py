@@ -1,0 +1,6 @@
+"""What the daemon shows of itself over HTTP: health, readiness, metrics, status page (docs/operations.md)."""
+
+from tdbwatch.daemon.status.journal import Journal
+from tdbwatch.daemon.status.server import StatusServer
+
+__all__ = ["Journal", "StatusServer"]

@@ -1,0 +1,82 @@
+"""What each address of the status server answers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from tdbwatch.daemon.status import page
+from tdbwatch.daemon.status.document import document
+from tdbwatch.daemon.status.health import is_alive, problems
+from tdbwatch.daemon.status.metrics import Metrics
+from tdbwatch.daemon.status.snapshot import Snapshot
+
+_HEADERS: Final = {
+    "Server": "tdbwatch",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": page.POLICY,
+}
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Answers:
+    """The status server's addresses. All are read only; none takes a body."""
+
+    def __init__(self, snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
+        self._snapshot = snapshot
+        self._metrics = Metrics()
+
+    def application(self) -> web.Application:
+        application = web.Application(middlewares=[_hardened], client_max_size=1)
+        application.router.add_get("/", self.page)
+        application.router.add_get("/healthz", self.healthz)
+        application.router.add_get("/readyz", self.readyz)
+        application.router.add_get("/metrics", self.metrics)
+        application.router.add_get("/status.json", self.status)
+        return application
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """Whether a restart would help: 200 while every part lives."""
+        snapshot = await self._snapshot()
+        alive = is_alive(snapshot)
+        body = {"alive": alive, "failure": snapshot.failure}
+        return web.json_response(body, status=200 if alive else 503)
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """Whether events come in, are kept, and go out; why not, if not."""
+        found = problems(await self._snapshot())
+        reasons = [asdict(problem) for problem in found if problem.blocking]
+        warnings = [asdict(problem) for problem in found if not problem.blocking]
+        body: dict[str, Any] = {"ready": not reasons, "reasons": reasons, "warnings": warnings}
+        return web.json_response(body, status=503 if reasons else 200)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        body = self._metrics.text(await self._snapshot())
+        return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
+
+    async def status(self, _: web.Request) -> web.Response:
+        return web.json_response(document(await self._snapshot()))
+
+    async def page(self, _: web.Request) -> web.Response:
+        return web.Response(text=page.render(await self._snapshot()), content_type="text/html")
+
+
+@web.middleware
+async def _hardened(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse bodies; tell browsers to trust nothing but the page itself."""
+    if request.body_exists:
+        response: web.StreamResponse = web.Response(status=413, text="no address here takes a body\n")
+        response.force_close()
+    else:
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = web.Response(status=error.status, text=f"{error.status} {error.reason}\n")
+            if allowed := error.headers.get("Allow"):
+                response.headers["Allow"] = allowed
+    response.headers.update(_HEADERS)
+    return response

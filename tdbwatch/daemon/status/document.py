@@ -1,0 +1,43 @@
+"""The snapshot as /status.json shows it. Pure."""
+
+from dataclasses import asdict
+from typing import Any
+
+from tdbwatch.daemon.status.health import is_ready, problems, state_of
+from tdbwatch.daemon.status.snapshot import SinkView, Snapshot
+from tdbwatch.plugin.event import format_time
+
+
+def document(snapshot: Snapshot) -> dict[str, Any]:
+    """A JSON object; times are RFC 3339 in UTC, durations seconds, sizes bytes."""
+    found = problems(snapshot)
+    return {
+        "state": state_of(snapshot, found),
+        "ready": is_ready(snapshot),
+        "problems": [asdict(problem) for problem in found],
+        "version": snapshot.version,
+        "time": format_time(snapshot.taken_us),
+        "started": format_time(snapshot.started_us),
+        "uptime": (snapshot.taken_us - snapshot.started_us) / 1e6,
+        "links": {"live": snapshot.links, "wanted": snapshot.links_wanted},
+        "nodes": [_readable(asdict(node)) for node in snapshot.nodes],
+        "rooms": [_readable(asdict(room)) for room in snapshot.rooms],
+        "sinks": [_sink(sink) for sink in snapshot.sinks],
+        "spool": asdict(snapshot.spool),
+        "gaps": [_readable(asdict(gap)) for gap in snapshot.gaps],
+        "gap_counts": [asdict(count) for count in snapshot.gap_counts if count.count],
+        "plugin_problems": list(snapshot.plugin_problems),
+    }
+
+
+def _sink(sink: SinkView) -> dict[str, Any]:
+    courier = asdict(sink.courier)
+    return _readable({"name": courier.pop("sink"), **courier, "dead_letters": sink.dead_letters})
+
+
+def _readable(view: dict[str, Any]) -> dict[str, Any]:
+    """Times as text: `last_event_us` becomes `last_event`."""
+    return {
+        name.removesuffix("_us"): format_time(value) if name.endswith("_us") and value is not None else value
+        for name, value in view.items()
+    }

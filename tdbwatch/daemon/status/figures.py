@@ -1,0 +1,90 @@
+"""What only the spool's file can tell: its size and its dead letters. Read off the event loop, at a pace."""
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from tdbwatch.clock import Clock
+
+FRESH_FOR: Final = 5.0
+"""Seconds for which what was read is good enough."""
+PATIENCE: Final = 1.0
+"""Seconds that a request waits for fresh figures before it takes the last ones: the disk may hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFigures:
+    """What was read from the file.
+
+    Attributes:
+        size: bytes on disk, side files included; None: not read yet.
+        letters: dead letters by sink; None: not read yet.
+    """
+
+    size: int | None = None
+    letters: Mapping[str, int] | None = None
+
+    def letters_of(self, sink: str) -> int | None:
+        return None if self.letters is None else self.letters.get(sink, 0)
+
+
+NO_FIGURES: Final = SpoolFigures()
+
+
+class Surveyor:
+    """Reads the figures when they are asked for and old; never twice at the same time."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.latest = NO_FIGURES
+        self._path = path
+        self._clock = clock
+        self._read_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    async def figures(self) -> SpoolFigures:
+        """The figures, a few seconds old at most unless the disk hangs or refuses."""
+        if self._reading is None and self._clock.monotonic() >= self._read_at + FRESH_FOR:
+            self._reading = asyncio.create_task(self._read(), name="tdbwatch-status-figures")
+        if self._reading is not None:
+            await asyncio.wait({self._reading}, timeout=PATIENCE)
+        return self.latest
+
+    async def close(self) -> None:
+        """Wait no more for what is being read."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+
+    async def _read(self) -> None:
+        try:
+            self.latest = await asyncio.to_thread(survey, self._path)
+        except (OSError, sqlite3.Error):  # the spool itself says what is wrong with its file
+            return
+        finally:
+            self._read_at, self._reading = self._clock.monotonic(), None
+
+
+def survey(path: Path) -> SpoolFigures:
+    """Read the figures; blocks.
+
+    Raises:
+        OSError, sqlite3.Error: the file is not there, or not what it should be.
+    """
+    size = path.stat().st_size
+    size += sum(_size(path.with_name(path.name + suffix)) for suffix in ("-wal", "-shm"))
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"  # reading must never make the file
+    with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+        rows = connection.execute("SELECT sink, count(*) FROM dead_letters GROUP BY sink")
+        return SpoolFigures(size, dict(rows.fetchall()))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

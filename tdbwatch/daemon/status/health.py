@@ -1,0 +1,149 @@
+"""What is wrong, in words, and whether it counts. Pure: a snapshot in, problems out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
+from tdbwatch.daemon.status.words import ago, counted
+
+RECENT_GAP: Final = 3600.0
+"""Seconds for which a gap makes people look."""
+BEHIND: Final = 300.0
+"""Seconds after which an event that a running sink has not got makes people look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong.
+
+    Attributes:
+        part: `daemon`, `links`, `node`, `room`, `sink`, `spool`, `gap` or `plugin`.
+        name: which one; empty where there is only one.
+        text: what is wrong, and what it means for the events.
+        blocking: whether tdbwatch is not ready because of it.
+    """
+
+    part: str
+    name: str
+    text: str
+    blocking: bool
+
+
+def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
+    """All that is wrong now, what blocks first."""
+    found = [
+        *_daemon(snapshot),
+        *_links(snapshot),
+        *(problem for room in snapshot.rooms for problem in _room(room)),
+        *(problem for sink in snapshot.sinks for problem in _sink(sink, snapshot.taken_us)),
+        *_spool(snapshot),
+        *_gaps(snapshot),
+        *(Problem("plugin", "", text, blocking=False) for text in snapshot.plugin_problems),
+    ]
+    return tuple(sorted(found, key=lambda problem: not problem.blocking))
+
+
+def is_alive(snapshot: Snapshot) -> bool:
+    """Whether every part of the daemon lives. If not, only a restart helps."""
+    return snapshot.phase != "failed"
+
+
+def is_ready(snapshot: Snapshot) -> bool:
+    """Whether events come in, are kept, and go out, as the configuration demands."""
+    return not any(problem.blocking for problem in problems(snapshot))
+
+
+def state_of(snapshot: Snapshot, found: tuple[Problem, ...]) -> str:
+    """`ok`, `warning` (ready, but have a look), `trouble` (not ready); or the phase, if not `running`."""
+    if snapshot.phase != "running":
+        return snapshot.phase
+    if any(problem.blocking for problem in found):
+        return "trouble"
+    return "warning" if found else "ok"
+
+
+def _daemon(snapshot: Snapshot) -> Iterator[Problem]:
+    if snapshot.phase == "failed":
+        text = f"A part of tdbwatch died ({snapshot.failure}): restart it, and report the log's traceback."
+        yield Problem("daemon", "", text, blocking=True)
+    elif snapshot.phase == "stopping":
+        yield Problem("daemon", "", "It was told to stop.", blocking=True)
+    elif snapshot.phase == "starting":
+        yield Problem("daemon", "", "It is starting: not every room was tried yet.", blocking=True)
+
+
+def _links(snapshot: Snapshot) -> Iterator[Problem]:
+    live, wanted = snapshot.links, snapshot.links_wanted
+    if not live:
+        text = "No connection to ThingsDB: no event can be heard, and what is emitted now is lost to us."
+        yield Problem("links", "", text, blocking=True)
+    elif live < wanted:
+        text = f"{live} of {counted(wanted, 'connection')}: if that node fails too, events are missed."
+        yield Problem("links", "", text, blocking=False)
+    for node in snapshot.nodes:
+        if node.state == "unreachable":
+            yield Problem("node", node.address, _unreachable(node, snapshot.taken_us), blocking=False)
+
+
+def _unreachable(node: NodeView, now_us: int) -> str:
+    since = "" if node.since_us is None else f" (since {ago(node.since_us, now_us)})"
+    return f"Not connected{since}: {node.trouble}"
+
+
+def _room(room: RoomView) -> Iterator[Problem]:
+    if room.state != "joined":
+        text = f"{ROOM_STATES[room.state]}: its events are missed. {room.reason}".strip()
+        yield Problem("room", f"{room.name} in {room.scope}", text, blocking=room.required)
+
+
+ROOM_STATES: Final = {
+    "joined": "Joined",
+    "waiting": "Not joined yet",
+    "missing": "There is no such room",
+    "refused": "ThingsDB refused it",
+    "deleted": "The room was deleted",
+}
+
+
+def _sink(sink: SinkView, now_us: int) -> Iterator[Problem]:
+    courier = sink.courier
+    if text := _failing(sink):
+        yield Problem("sink", courier.sink, text, blocking=True)
+    elif courier.oldest_us is not None and now_us - courier.oldest_us > BEHIND * 1e6:
+        text = f"Its oldest undelivered event was received {ago(courier.oldest_us, now_us)}."
+        yield Problem("sink", courier.sink, text, blocking=False)
+    if sink.dead_letters:
+        text = f"{counted(sink.dead_letters, 'dead letter')}: events that it did not take, kept in the spool."
+        yield Problem("sink", courier.sink, text, blocking=False)
+
+
+def _failing(sink: SinkView) -> str:
+    """What is wrong with the sink as a whole; empty when it delivers."""
+    courier = sink.courier
+    error = f" Last error: {courier.last_error}" if courier.last_error else ""
+    waiting = f"{counted(courier.lag, 'event')} in the spool."
+    if courier.state == "stuck":
+        return f"The plugin hangs and cannot be interrupted; {waiting}{error}"
+    if courier.state == "paused":
+        return f"Paused; {waiting}{error}"
+    if courier.probing:
+        return f"{counted(courier.failures, 'failure')} in a row, so it is only probed; {waiting}{error}"
+    return ""
+
+
+def _spool(snapshot: Snapshot) -> Iterator[Problem]:
+    spool = snapshot.spool
+    if spool.trouble is not None:
+        text = f"The disk does not take events; {spool.held:,} are held in memory. {spool.trouble}"
+        yield Problem("spool", "", text, blocking=True)
+    if spool.dropped:
+        text = f"{counted(spool.dropped, 'undelivered event')} given up since the start; see the gaps."
+        yield Problem("spool", "", text, blocking=False)
+
+
+def _gaps(snapshot: Snapshot) -> Iterator[Problem]:
+    recent = [gap for gap in snapshot.gaps if snapshot.taken_us - gap.at_us < RECENT_GAP * 1e6]
+    if recent:
+        text = f"{counted(len(recent), 'gap')} in the last hour: events may have been missed."
+        yield Problem("gap", "", text, blocking=False)

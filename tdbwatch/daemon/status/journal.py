@@ -1,0 +1,135 @@
+"""What happened to rooms and nodes since the start: counted, and the latest of it remembered."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tdbwatch.clock import Clock
+from tdbwatch.plugin import Kind
+
+GAPS_KEPT: Final = 50
+"""Gaps that the status page can show; the counters know of all."""
+CAUSES: Final = ("connection", "downtime", "room", "spool", "damage")
+"""Why events may have been missed; the values of the `cause` label."""
+_CAUSE_BY_REASON: Final = (
+    ("tdbwatch was not running", "downtime"),
+    ("the room ", "room"),
+    ("spool: ", "spool"),
+    ("the spool was damaged", "damage"),
+)
+"""How the reasons of gap records begin. Every other reason is what a lost connection said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which events of a room may have been missed, or were dropped.
+
+    Attributes:
+        at_us: when it was closed and reported, in microseconds since the Unix epoch.
+        since: RFC 3339; None: unknown.
+        until: RFC 3339.
+        cause: one of `CAUSES`.
+        dropped: how many events; None: unknown.
+    """
+
+    at_us: int
+    scope: str
+    room: str
+    since: str | None
+    until: str
+    reason: str
+    cause: str
+    dropped: int | None
+
+
+@dataclass(slots=True)
+class NodeStory:
+    """One node, since the start. Times in microseconds since the Unix epoch.
+
+    Attributes:
+        status: what the node said of itself last, such as `READY` or `SHUTTING_DOWN`; empty: nothing yet.
+        connects: connections made to it.
+        losses: connections to it that ended while in use.
+        trouble: why it was lost or could not be reached; empty when it was connected to since.
+        trouble_us: since when.
+    """
+
+    status: str = ""
+    connects: int = 0
+    losses: int = 0
+    trouble: str = ""
+    trouble_us: int | None = None
+
+
+class Journal:
+    """Told of every record that tdbwatch makes of itself. The configuration's rooms and nodes bound it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.started_us = self._now()
+        self.gaps: deque[Gap] = deque(maxlen=GAPS_KEPT)
+        """The latest gaps, the newest last."""
+        self.gap_counts: Counter[tuple[str, str, str]] = Counter()
+        """Gaps by (scope, room, cause)."""
+        self.nodes: dict[str, NodeStory] = {}
+        """By address."""
+
+    def recorded(self, kind: Kind, event: str, scope: str, room: str, details: Mapping[str, Any]) -> None:
+        """A record of a gap, a room or a node was made."""
+        if kind is Kind.GAP:
+            self._gap(scope, room, details)
+        elif kind is Kind.NODE:
+            self._node(event, details)
+
+    def unreachable(self, node: str, reason: str) -> None:
+        """An attempt to connect to a node failed."""
+        self._trouble(self._story(node), reason)
+
+    def _gap(self, scope: str, room: str, details: Mapping[str, Any]) -> None:
+        reason = str(details["reason"])
+        cause = cause_of(reason)
+        self.gap_counts[scope, room, cause] += 1
+        self.gaps.append(
+            Gap(
+                self._now(),
+                scope,
+                room,
+                details["since"],
+                details["until"],
+                reason,
+                cause,
+                details["dropped"],
+            )
+        )
+
+    def _node(self, event: str, details: Mapping[str, Any]) -> None:
+        story = self._story(str(details["node"]))
+        if event == "connected":
+            story.connects += 1
+            story.status, story.trouble, story.trouble_us = "", "", None
+        elif event == "disconnected":
+            story.losses += 1
+            story.trouble_us = None
+            self._trouble(story, str(details["reason"]))
+        elif "status" in details:
+            story.status = str(details["status"])
+
+    def _trouble(self, story: NodeStory, reason: str) -> None:
+        story.trouble = reason
+        if story.trouble_us is None:
+            story.trouble_us = self._now()
+
+    def _story(self, node: str) -> NodeStory:
+        return self.nodes.setdefault(node, NodeStory())
+
+    def _now(self) -> int:
+        return int(self._clock.time() * 1_000_000)
+
+
+def cause_of(reason: str) -> str:
+    """The cause, one of `CAUSES`, behind a gap record's reason."""
+    for beginning, cause in _CAUSE_BY_REASON:
+        if reason.startswith(beginning):
+            return cause
+    return "connection"

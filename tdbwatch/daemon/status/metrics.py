@@ -1,0 +1,185 @@
+"""The metrics, each with its meaning (docs/operations.md lists them), read from a snapshot at each scrape.
+
+Labels come from the configuration only (rooms, sinks, nodes) and from fixed lists: what is emitted can never
+make a new time series.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.status.health import is_ready
+from tdbwatch.daemon.status.snapshot import NodeView, RoomView, Snapshot
+
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """One metric. `read` gives (label values, value) for each of its time series."""
+
+    name: str
+    type: Literal["counter", "gauge"]
+    meaning: str
+    labels: tuple[str, ...]
+    read: Callable[[Snapshot], Samples]
+
+    def family(self, snapshot: Snapshot) -> Metric:
+        make = CounterMetricFamily if self.type == "counter" else GaugeMetricFamily
+        family = make(self.name, self.meaning, labels=self.labels)
+        for values, value in self.read(snapshot):
+            family.add_metric(values, value)
+        return family
+
+
+def _one(read: Callable[[Snapshot], float | None]) -> Callable[[Snapshot], Samples]:
+    def samples(snapshot: Snapshot) -> Samples:
+        value = read(snapshot)
+        return [] if value is None else [((), value)]
+
+    return samples
+
+
+def _per_node(read: Callable[[NodeView], float]) -> Callable[[Snapshot], Samples]:
+    return lambda snapshot: [((node.address,), read(node)) for node in snapshot.nodes]
+
+
+def _per_room(read: Callable[[RoomView], float | None]) -> Callable[[Snapshot], Samples]:
+    def samples(snapshot: Snapshot) -> Iterator[tuple[tuple[str, ...], float]]:
+        for room in snapshot.rooms:
+            if (value := read(room)) is not None:
+                yield (room.scope, room.name), value
+
+    return samples
+
+
+def _per_sink(read: Callable[[CourierStatus], float]) -> Callable[[Snapshot], Samples]:
+    return lambda snapshot: [((sink.courier.sink,), read(sink.courier)) for sink in snapshot.sinks]
+
+
+def _oldest(snapshot: Snapshot) -> Samples:
+    for sink in snapshot.sinks:
+        oldest_us = sink.courier.oldest_us
+        age = 0.0 if oldest_us is None else max(0.0, (snapshot.taken_us - oldest_us) / 1e6)
+        yield (sink.courier.sink,), age
+
+
+def _dead_letters(snapshot: Snapshot) -> Samples:
+    for sink in snapshot.sinks:
+        if sink.dead_letters is not None:
+            yield (sink.courier.sink,), sink.dead_letters
+
+
+def _gaps(snapshot: Snapshot) -> Samples:
+    return [((gap.scope, gap.room, gap.cause), gap.count) for gap in snapshot.gap_counts]
+
+
+def _seconds(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / 1e6
+
+
+_NODE: Final = ("node",)
+_ROOM: Final = ("scope", "room")
+_SINK: Final = ("sink",)
+
+DEFINITIONS: Final = (
+    Definition("tdbwatch_info", "gauge", "Always 1; the version is a label", ("version",),
+               lambda s: [((s.version,), 1.0)]),
+    Definition("tdbwatch_start_time_seconds", "gauge", "When the daemon started, as Unix time", (),
+               _one(lambda s: s.started_us / 1e6)),
+    Definition("tdbwatch_ready", "gauge", "1 when /readyz answers 200", (), _one(is_ready)),
+    Definition("tdbwatch_links", "gauge", "Live connections to ThingsDB", (), _one(lambda s: s.links)),
+    Definition("tdbwatch_links_wanted", "gauge", "Connections that are to be kept", (),
+               _one(lambda s: s.links_wanted)),
+    Definition("tdbwatch_node_connected", "gauge", "1 while there is a connection to the node", _NODE,
+               _per_node(lambda node: node.state in {"connected", "leaving"})),
+    Definition("tdbwatch_link_connects_total", "counter", "Connections made to the node", _NODE,
+               _per_node(lambda node: node.connects)),
+    Definition("tdbwatch_link_reconnects_total", "counter",
+               "Connections made to the node after the first one", _NODE,
+               _per_node(lambda node: max(0, node.connects - 1))),
+    Definition("tdbwatch_link_losses_total", "counter",
+               "Connections to the node that ended while in use", _NODE, _per_node(lambda node: node.losses)),
+    Definition("tdbwatch_room_joined", "gauge", "1 while the room is joined", _ROOM,
+               _per_room(lambda room: room.state == "joined")),
+    Definition("tdbwatch_room_links", "gauge", "Connections that hear the room", _ROOM,
+               _per_room(lambda room: room.links)),
+    Definition("tdbwatch_events_received_total", "counter", "Events heard in the room", _ROOM,
+               _per_room(lambda room: room.received)),
+    Definition("tdbwatch_last_event_time_seconds", "gauge",
+               "When the room's latest event was heard, as Unix time; absent before the first one", _ROOM,
+               _per_room(lambda room: _seconds(room.last_event_us))),
+    Definition("tdbwatch_gaps_total", "counter",
+               "Times in which events of the room may have been missed, or were dropped",
+               (*_ROOM, "cause"), _gaps),
+    Definition("tdbwatch_merge_doubled_total", "counter",
+               "Events that a second connection repeated and that were left out", _ROOM,
+               _per_room(lambda room: room.doubled)),
+    Definition("tdbwatch_merge_uncertain_total", "counter",
+               "Guesses made while leaving those out; each may have doubled one event", _ROOM,
+               _per_room(lambda room: room.uncertain)),
+    Definition("tdbwatch_events_delivered_total", "counter", "Events that the sink took", _SINK,
+               _per_sink(lambda sink: sink.delivered)),
+    Definition("tdbwatch_events_retried_total", "counter", "Events that were to be offered again", _SINK,
+               _per_sink(lambda sink: sink.retried)),
+    Definition("tdbwatch_events_rejected_total", "counter", "Events that the sink refused for good", _SINK,
+               _per_sink(lambda sink: sink.rejected)),
+    Definition("tdbwatch_events_dead_total", "counter",
+               "Events that became dead letters: refused, or out of attempts", _SINK,
+               _per_sink(lambda sink: sink.dead)),
+    Definition("tdbwatch_sink_up", "gauge", "1 unless the sink is stuck, paused, or only probed", _SINK,
+               _per_sink(lambda sink: not (sink.probing or sink.state in {"stuck", "paused"}))),
+    Definition("tdbwatch_sink_lag", "gauge", "Entries of the spool that are not finished for the sink", _SINK,
+               _per_sink(lambda sink: sink.lag)),
+    Definition("tdbwatch_sink_oldest_seconds", "gauge",
+               "Age of the sink's oldest undelivered event; 0 without one", _SINK, _oldest),
+    Definition("tdbwatch_sink_in_flight", "gauge", "Batches that the sink has now", _SINK,
+               _per_sink(lambda sink: sink.in_flight)),
+    Definition("tdbwatch_sink_failures", "gauge", "Failures of the sink as a whole, in a row", _SINK,
+               _per_sink(lambda sink: sink.failures)),
+    Definition("tdbwatch_dead_letters", "gauge", "Dead letters that the spool keeps for the sink", _SINK,
+               _dead_letters),
+    Definition("tdbwatch_spool_bytes", "gauge", "Bytes of the spool on disk", (),
+               _one(lambda s: s.spool.size)),
+    Definition("tdbwatch_spool_max_bytes", "gauge", "Bytes that it may take: spool.max_size", (),
+               _one(lambda s: s.spool.max_size)),
+    Definition("tdbwatch_spool_entries", "gauge", "Entries in the spool, delivered or not", (),
+               _one(lambda s: s.spool.entries)),
+    Definition("tdbwatch_spool_held", "gauge", "Events in memory that wait for the disk", (),
+               _one(lambda s: s.spool.held)),
+    Definition("tdbwatch_spool_dropped_total", "counter", "Undelivered events that were given up", (),
+               _one(lambda s: s.spool.dropped)),
+    Definition("tdbwatch_spool_trouble", "gauge", "1 while the disk does not take events", (),
+               _one(lambda s: s.spool.trouble is not None)),
+)  # fmt: skip
+
+
+class _SnapshotCollector(Collector):
+    """Gives the registry what one snapshot holds."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+
+    def collect(self) -> Iterable[Metric]:
+        snapshot = self.snapshot
+        return [] if snapshot is None else [each.family(snapshot) for each in DEFINITIONS]
+
+
+class Metrics:
+    """Writes snapshots in Prometheus' text format, with the process's own figures (CPU, memory, files)."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._collector = _SnapshotCollector()
+        self._registry.register(self._collector)
+        ProcessCollector(registry=self._registry)
+
+    def text(self, snapshot: Snapshot) -> bytes:
+        self._collector.snapshot = snapshot
+        return generate_latest(self._registry)

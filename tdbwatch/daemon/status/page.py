@@ -1,0 +1,117 @@
+"""The status page: one HTML document that needs nothing else. Pure: a snapshot in, text out.
+
+It works without JavaScript; with it, it shows itself again every few seconds without a flicker. The style and
+the script are allowed by their hashes, so whatever an event or an error says, it can never run.
+"""
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Final
+from urllib.parse import quote
+
+from tdbwatch.daemon.status.health import Problem, problems, state_of
+from tdbwatch.daemon.status.markup import Markup, element
+from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.tables import gaps, nodes, rooms, sinks, spool
+from tdbwatch.daemon.status.words import duration
+from tdbwatch.plugin.event import format_time
+
+
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text()
+
+
+def _hash(text: str) -> str:
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+_STYLE: Final = _resource("page.css")
+_SCRIPT: Final = _resource("page.js")
+POLICY: Final = (
+    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The Content-Security-Policy that the page is sent with."""
+
+_HEADLINES: Final = {
+    "ok": ("ok", "All is well", "Events come in, are kept, and go out."),
+    "warning": ("warning", "Working, but have a look", "Events flow; this needs attention:"),
+    "trouble": ("trouble", "Trouble", "Not ready:"),
+    "starting": ("idle", "Starting", "Connecting to ThingsDB."),
+    "stopping": ("idle", "Stopping", "It delivers what it can; the rest stays in the spool."),
+    "failed": ("trouble", "Broken", "A part of it died; it ends, to be started again."),
+}
+_COLOURS: Final = {"ok": "#1a9c50", "warning": "#e69500", "trouble": "#d92027", "idle": "#7a8594"}
+
+
+def render(snapshot: Snapshot) -> str:
+    """The whole document."""
+    found = problems(snapshot)
+    css, headline, _ = _HEADLINES[state_of(snapshot, found)]
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<noscript><meta http-equiv="refresh" content="10"></noscript>'
+        + element("title", f"{headline} - tdbwatch")
+        + f'<link rel="icon" href="{_icon(_COLOURS[css])}"><style>{_STYLE}</style></head><body>'
+        + element("p", id="stale", class_="trouble", role="alert", hidden=True)
+        + element("main", *_parts(snapshot, found))
+        + f"<script>{_SCRIPT}</script></body></html>\n"
+    )
+
+
+def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
+    return [
+        _header(snapshot),
+        _state(snapshot, found),
+        nodes(snapshot),
+        rooms(snapshot),
+        sinks(snapshot),
+        spool(snapshot),
+        gaps(snapshot),
+        element(
+            "footer", f"As of {format_time(snapshot.taken_us)[:19]}Z (UTC). All counters since the start."
+        ),
+    ]
+
+
+def _header(snapshot: Snapshot) -> Markup:
+    up = duration((snapshot.taken_us - snapshot.started_us) / 1e6)
+    links = [element("a", name, href=name) for name in ("/status.json", "/metrics", "/readyz")]
+    return element(
+        "header",
+        element("h1", "tdbwatch"),
+        element("p", f"{snapshot.version}, up {up}"),
+        element("nav", *links),
+    )
+
+
+def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
+    css, headline, explanation = _HEADLINES[state_of(snapshot, found)]
+    items = [
+        element(
+            "li", element("b", _subject(problem)), problem.text, class_="blocks" if problem.blocking else ""
+        )
+        for problem in found
+        if problem.part != "daemon"
+    ]
+    rest = [element("ul", *items)] if items else []
+    return element(
+        "section",
+        element("h2", headline),
+        element("p", explanation),
+        *rest,
+        class_=f"state {css}",
+        aria_live="polite",
+    )
+
+
+def _subject(problem: Problem) -> str:
+    return f"{problem.part.capitalize()} {problem.name}:".replace(" :", ":")
+
+
+def _icon(colour: str) -> str:
+    circle = f"<circle cx='8' cy='8' r='7' fill='{colour}'/>"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>{circle}</svg>"
+    return f"data:image/svg+xml,{quote(svg)}"
