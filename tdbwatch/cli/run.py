@@ -27,14 +27,13 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load the configuration and serve; returns the exit code."""
+    """Load the configuration and serve, which ends the process; returns 78 if it cannot be loaded."""
     from tdbwatch.cli.loading import load_or_explain
     from tdbwatch.daemon import logs
     from tdbwatch.daemon.service import serve
 
-    loaded = load_or_explain(options.config)
-    if loaded is None:
-        return exits.BAD_CONFIG
-    config, registry = loaded
-    logs.configure(config.logging.level, config.logging.format, sys.stderr)
-    return serve(config, registry, exit_when_unreachable=options.exit_when_unreachable)
+    if (loaded := load_or_explain(options.config)) is not None:
+        config, registry = loaded
+        logs.configure(config.logging.level, config.logging.format, sys.stderr)
+        serve(config, registry, exit_when_unreachable=options.exit_when_unreachable)
+    return exits.BAD_CONFIG

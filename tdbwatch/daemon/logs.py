@@ -12,6 +12,8 @@ Format = Literal["auto", "console", "journal", "json"]
 
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 """Syslog priorities, which journald reads from a `<N>` before each line."""
+_PLAIN: Final = structlog.dev.plain_traceback
+"""Prettier tracebacks show local variables, and those may be secrets."""
 
 
 def configure(level: str = "info", format: Format = "auto", stream: TextIO | None = None) -> None:
@@ -62,11 +64,11 @@ def _renderers(chosen: Format, out: TextIO) -> list[Processor]:
     if chosen == "journal":
         return [
             structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0),
+            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, exception_formatter=_PLAIN),
             _with_priority,
         ]
     colours = out.isatty() and "NO_COLOR" not in os.environ
-    return [structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=30)]
+    return [structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=30, exception_formatter=_PLAIN)]
 
 
 def _with_priority(_: Any, method: str, text: Any) -> str:

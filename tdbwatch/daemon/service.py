@@ -1,9 +1,11 @@
 """The daemon as a service: signals in, an exit code out."""
 
 import asyncio
+import logging
 import os
 import signal
-from typing import Final
+import sys
+from typing import Final, NoReturn
 
 import structlog
 
@@ -18,9 +20,18 @@ UNREACHABLE_AFTER: Final = 10.0
 """Seconds without any node, with `--exit-when-unreachable`."""
 
 
-def serve(config: Config, registry: Registry, *, exit_when_unreachable: bool = False) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code (sysexits)."""
-    return asyncio.run(_serve(config, registry, exit_when_unreachable))
+def serve(config: Config, registry: Registry, *, exit_when_unreachable: bool = False) -> NoReturn:
+    """Run until SIGTERM or SIGINT, then end the process with an exit code of sysexits.
+
+    The process ends here and on the spot, since a plugin's thread that never returns would keep an ordinary
+    exit waiting for ever; everything that should be saved is saved by then.
+    """
+    with asyncio.Runner() as runner:
+        code = runner.run(_serve(config, registry, exit_when_unreachable))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool) -> int:

@@ -56,7 +56,7 @@ class Daemon:
         self._rng = rng or random.Random()
         self._notifier = notifier or Notifier({})
         self._log = structlog.get_logger("tdbwatch")
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._couriers: list[Courier] = []
         self._spool_is_open = False
         self.spool = SqliteSpool(
@@ -96,6 +96,7 @@ class Daemon:
         """
         await self.spool.open()
         self._spool_is_open = True
+        self._watch(self.spool.failed)
         self._couriers = make_couriers(self.config, self.registry, self.spool, self._clock, self._rng)
         for courier in self._couriers:
             self._watch(courier.start())
@@ -105,9 +106,7 @@ class Daemon:
         self._spawn(self._keep_beating(), "tdbwatch-pulse")
         self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
         for room in self.rooms:
-            await self.client.subscribe(
-                room.subscription
-            )  # before connecting: joined on every link that comes
+            await self.client.subscribe(room.subscription)  # each link that comes joins it
         if self.canary is not None:
             await self.client.subscribe(self.canary.subscription)
             self._spawn(self.canary.run(), "tdbwatch-canary")
@@ -127,8 +126,8 @@ class Daemon:
         self.phase = "stopping"
         self._notifier.stopping()
         self._log.info("stopping", grace=grace)
-        await self.registry.notify_stopping()
-        await self._leave_rooms()
+        await self._within(grace / 4, self.registry.notify_stopping(), "plugins do not finish")
+        await self._within(min(LEAVE_TIMEOUT, grace / 4), self._leave_rooms(), "rooms could not be left")
         await self.client.close_and_wait()
         if self._spool_is_open:
             await self._stop_delivering(until)
@@ -139,13 +138,15 @@ class Daemon:
         self._log.info("stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()})
 
     async def _stop_delivering(self, until: float) -> None:
+        def left() -> float:
+            return max(0.1, until - self._clock.monotonic())
+
         self.source.flush()
         self._pulse.beat()
-        await self.spool.flush()
-        await self._drain(max(0.0, until - self._clock.monotonic()) * DRAIN_SHARE)
-        left = max(0.0, until - self._clock.monotonic())
-        await asyncio.gather(*(courier.stop(left) for courier in self._couriers))
-        await self.spool.close()
+        await self._within(left() * DRAIN_SHARE, self.spool.flush(), "the disk does not take what was heard")
+        await self._drain(left() * DRAIN_SHARE)
+        await asyncio.gather(*(courier.stop(left()) for courier in self._couriers))
+        await self._within(left(), self.spool.close(), "the spool could not be closed in order")
 
     async def drained(self) -> None:
         """Return when every sink has everything that was heard."""
@@ -163,12 +164,16 @@ class Daemon:
     # -- inside ------------------------------------------------------------------------------------------
 
     async def _leave_rooms(self) -> None:
+        for room in self.rooms:
+            await self.client.unsubscribe(room.subscription)
+
+    async def _within(self, seconds: float, work: Coroutine[Any, Any, Any], complaint: str) -> None:
+        """Do what should be done at the end, but let nothing keep the daemon from ending."""
         try:
-            async with asyncio.timeout(LEAVE_TIMEOUT):
-                for room in self.rooms:
-                    await self.client.unsubscribe(room.subscription)
-        except Exception as error:  # noqa: BLE001 - the connection is closed next, which leaves them all the same
-            self._log.warning("rooms could not be left in order", error=str(error))
+            async with asyncio.timeout(seconds):
+                await work
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be stopped
+            self._log.warning(complaint, error=str(error) or type(error).__name__)
 
     async def _drain(self, seconds: float) -> None:
         waits = [asyncio.ensure_future(courier.caught_up()) for courier in self._couriers]
@@ -205,16 +210,17 @@ class Daemon:
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._watch(asyncio.create_task(work, name=name))
 
-    def _watch(self, task: "asyncio.Task[Any]") -> None:
+    def _watch(self, task: "asyncio.Future[Any]") -> None:
         """Notice when a task of ours dies: the daemon then ends loudly rather than live on as a half."""
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
 
-    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
+    def _task_ended(self, task: "asyncio.Future[Any]") -> None:
         self._tasks.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        self._log.critical("a part of the daemon died", task=task.get_name(), exc_info=error)
+        name = task.get_name() if isinstance(task, asyncio.Task) else "spool"
+        self._log.critical("a part of the daemon died", part=name, exc_info=error)
         if not self.failed.done():
             self.failed.set_exception(error)
 

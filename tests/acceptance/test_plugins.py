@@ -146,3 +146,23 @@ async def test_events_for_a_plugin_that_does_not_import_wait_until_it_is_mended(
     await until((tmp_path / "noted.txt").exists, "the event that waited")
     assert await command.stop() == 0
     assert (tmp_path / "noted.txt").read_text().splitlines()[0] == "alerts counted [1]"
+
+
+async def test_a_plugin_whose_thread_never_returns_does_not_keep_the_process_from_ending(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugins: Any
+) -> None:
+    source = """
+import asyncio, time
+from tdbwatch.plugin import sink
+
+@sink("sleeper")
+async def sleep(event):
+    print("falling asleep", flush=True)
+    await asyncio.to_thread(time.sleep, 3600)
+"""
+    config = config_for(write_config, plugins(sleeper=source), mine={"type": "sleeper"})
+    command = await start("--config", config)
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", 1)
+    await until(lambda: "falling asleep" in command.text, "the plugin's call")
+    assert await command.stop() == 0
