@@ -24,9 +24,15 @@ _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Answers:
-    """The status server's addresses. All are read only; none takes a body."""
+    """The status server's addresses. All are read only; none takes a body.
 
-    def __init__(self, snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
+    Args:
+        glance: the daemon as it is now, from memory alone.
+        snapshot: the same, with fresh figures from the spool's file if the disk answers.
+    """
+
+    def __init__(self, glance: Callable[[], Snapshot], snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
+        self._glance = glance
         self._snapshot = snapshot
         self._metrics = Metrics()
 
@@ -41,7 +47,7 @@ class Answers:
 
     async def healthz(self, _: web.Request) -> web.Response:
         """Whether a restart would help: 200 while every part lives."""
-        snapshot = await self._snapshot()
+        snapshot = self._glance()
         alive = is_alive(snapshot)
         body = {"alive": alive, "failure": snapshot.failure}
         return web.json_response(body, status=200 if alive else 503)

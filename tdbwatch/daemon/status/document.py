@@ -19,6 +19,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "time": format_time(snapshot.taken_us),
         "started": format_time(snapshot.started_us),
         "uptime": (snapshot.taken_us - snapshot.started_us) / 1e6,
+        "canary_failures": snapshot.canary_failures,
         "links": {"live": snapshot.links, "wanted": snapshot.links_wanted},
         "nodes": [_readable(asdict(node)) for node in snapshot.nodes],
         "rooms": [_readable(asdict(room)) for room in snapshot.rooms],
@@ -32,7 +33,8 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
 
 def _sink(sink: SinkView) -> dict[str, Any]:
     courier = asdict(sink.courier)
-    return _readable({"name": courier.pop("sink"), **courier, "dead_letters": sink.dead_letters})
+    letters = None if sink.dead_letters is None else asdict(sink.dead_letters)
+    return _readable({"name": courier.pop("sink"), **courier, "dead_letters": letters})
 
 
 def _readable(view: dict[str, Any]) -> dict[str, Any]:

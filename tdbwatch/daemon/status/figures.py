@@ -12,9 +12,19 @@ from urllib.parse import quote
 from tdbwatch.clock import Clock
 
 FRESH_FOR: Final = 5.0
-"""Seconds for which what was read is good enough."""
+"""Seconds for which what was read is good enough; longer when reading takes long."""
+MAX_SHARE: Final = 0.05
+"""The share of the time that may go into reading: dead letters have no index."""
 PATIENCE: Final = 1.0
 """Seconds that a request waits for fresh figures before it takes the last ones: the disk may hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """One sink's dead letters: how many, and why the latest became one."""
+
+    count: int = 0
+    last_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +37,15 @@ class SpoolFigures:
     """
 
     size: int | None = None
-    letters: Mapping[str, int] | None = None
+    letters: Mapping[str, Letters] | None = None
 
-    def letters_of(self, sink: str) -> int | None:
-        return None if self.letters is None else self.letters.get(sink, 0)
+    def letters_of(self, sink: str) -> Letters | None:
+        return None if self.letters is None else self.letters.get(sink, Letters())
 
 
 NO_FIGURES: Final = SpoolFigures()
+_LETTERS: Final = "SELECT sink, count(*), reason, max(number) FROM dead_letters GROUP BY sink"
+"""With max(), SQLite takes the other columns from the row that has the maximum."""
 
 
 class Surveyor:
@@ -43,12 +55,12 @@ class Surveyor:
         self.latest = NO_FIGURES
         self._path = path
         self._clock = clock
-        self._read_at = float("-inf")
+        self._read_again_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
     async def figures(self) -> SpoolFigures:
         """The figures, a few seconds old at most unless the disk hangs or refuses."""
-        if self._reading is None and self._clock.monotonic() >= self._read_at + FRESH_FOR:
+        if self._reading is None and self._clock.monotonic() >= self._read_again_at:
             self._reading = asyncio.create_task(self._read(), name="tdbwatch-status-figures")
         if self._reading is not None:
             await asyncio.wait({self._reading}, timeout=PATIENCE)
@@ -61,12 +73,15 @@ class Surveyor:
             await asyncio.wait({self._reading})
 
     async def _read(self) -> None:
+        started = self._clock.monotonic()
         try:
             self.latest = await asyncio.to_thread(survey, self._path)
         except (OSError, sqlite3.Error):  # the spool itself says what is wrong with its file
             return
         finally:
-            self._read_at, self._reading = self._clock.monotonic(), None
+            now = self._clock.monotonic()
+            self._read_again_at = now + max(FRESH_FOR, (now - started) / MAX_SHARE)
+            self._reading = None
 
 
 def survey(path: Path) -> SpoolFigures:
@@ -79,8 +94,8 @@ def survey(path: Path) -> SpoolFigures:
     size += sum(_size(path.with_name(path.name + suffix)) for suffix in ("-wal", "-shm"))
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"  # reading must never make the file
     with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
-        rows = connection.execute("SELECT sink, count(*) FROM dead_letters GROUP BY sink")
-        return SpoolFigures(size, dict(rows.fetchall()))
+        rows = connection.execute(_LETTERS)
+        return SpoolFigures(size, {sink: Letters(count, reason) for sink, count, reason, _ in rows})
 
 
 def _size(path: Path) -> int:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
-from tdbwatch.daemon.status.words import ago, counted
+from tdbwatch.daemon.status.words import ago, counted, duration
 
 RECENT_GAP: Final = 3600.0
 """Seconds for which a gap makes people look."""
 BEHIND: Final = 300.0
 """Seconds after which an event that a running sink has not got makes people look."""
+SHOWN_ERROR: Final = 160
+"""Characters of an error in a problem's text; the sink's own row has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +89,18 @@ def _links(snapshot: Snapshot) -> Iterator[Problem]:
 
 
 def _unreachable(node: NodeView, now_us: int) -> str:
-    since = "" if node.since_us is None else f" (since {ago(node.since_us, now_us)})"
-    return f"Not connected{since}: {node.trouble}"
+    since = "" if node.since_us is None else f" for {duration((now_us - node.since_us) / 1e6)}"
+    return f"Not connected{since}. {_short(node.trouble)}"
 
 
 def _room(room: RoomView) -> Iterator[Problem]:
     if room.state != "joined":
-        text = f"{ROOM_STATES[room.state]}: its events are missed. {room.reason}".strip()
+        text = f"{ROOM_STATES[room.state]}: its events are missed. {_short(room.reason)}".strip()
         yield Problem("room", f"{room.name} in {room.scope}", text, blocking=room.required)
 
 
 ROOM_STATES: Final = {
-    "joined": "Joined",
+    "leaving": "Joined only on a node that shuts down",
     "waiting": "Not joined yet",
     "missing": "There is no such room",
     "refused": "ThingsDB refused it",
@@ -113,29 +115,31 @@ def _sink(sink: SinkView, now_us: int) -> Iterator[Problem]:
     elif courier.oldest_us is not None and now_us - courier.oldest_us > BEHIND * 1e6:
         text = f"Its oldest undelivered event was received {ago(courier.oldest_us, now_us)}."
         yield Problem("sink", courier.sink, text, blocking=False)
-    if sink.dead_letters:
-        text = f"{counted(sink.dead_letters, 'dead letter')}: events that it did not take, kept in the spool."
+    letters = sink.dead_letters
+    if letters is not None and letters.count:
+        text = f"{counted(letters.count, 'dead letter')}: events it never took, kept in the spool."
+        text += f" The latest: {_short(letters.last_reason)}"
         yield Problem("sink", courier.sink, text, blocking=False)
 
 
 def _failing(sink: SinkView) -> str:
     """What is wrong with the sink as a whole; empty when it delivers."""
     courier = sink.courier
-    error = f" Last error: {courier.last_error}" if courier.last_error else ""
-    waiting = f"{counted(courier.lag, 'event')} in the spool."
+    error = f" {_short(courier.last_error)}" if courier.last_error else ""
+    waiting = f"{counted(courier.lag, 'event')} wait in the spool."
     if courier.state == "stuck":
-        return f"The plugin hangs and cannot be interrupted; {waiting}{error}"
+        return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.state == "paused":
-        return f"Paused; {waiting}{error}"
+        return f"Paused. {waiting}{error}"
     if courier.probing:
-        return f"{counted(courier.failures, 'failure')} in a row, so it is only probed; {waiting}{error}"
+        return f"{counted(courier.failures, 'failure')} in a row, so it is only probed. {waiting}{error}"
     return ""
 
 
 def _spool(snapshot: Snapshot) -> Iterator[Problem]:
     spool = snapshot.spool
     if spool.trouble is not None:
-        text = f"The disk does not take events; {spool.held:,} are held in memory. {spool.trouble}"
+        text = f"The disk does not take events; {spool.held:,} are held in memory. {_short(spool.trouble)}"
         yield Problem("spool", "", text, blocking=True)
     if spool.dropped:
         text = f"{counted(spool.dropped, 'undelivered event')} given up since the start; see the gaps."
@@ -147,3 +151,8 @@ def _gaps(snapshot: Snapshot) -> Iterator[Problem]:
     if recent:
         text = f"{counted(len(recent), 'gap')} in the last hour: events may have been missed."
         yield Problem("gap", "", text, blocking=False)
+
+
+def _short(error: str) -> str:
+    line = " ".join(error.split())
+    return line if len(line) <= SHOWN_ERROR else line[: SHOWN_ERROR - 4] + " ..."

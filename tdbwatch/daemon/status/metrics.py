@@ -73,7 +73,7 @@ def _oldest(snapshot: Snapshot) -> Samples:
 def _dead_letters(snapshot: Snapshot) -> Samples:
     for sink in snapshot.sinks:
         if sink.dead_letters is not None:
-            yield (sink.courier.sink,), sink.dead_letters
+            yield (sink.courier.sink,), sink.dead_letters.count
 
 
 def _gaps(snapshot: Snapshot) -> Samples:
@@ -106,6 +106,9 @@ DEFINITIONS: Final = (
                _per_node(lambda node: max(0, node.connects - 1))),
     Definition("tdbwatch_link_losses_total", "counter",
                "Connections to the node that ended while in use", _NODE, _per_node(lambda node: node.losses)),
+    Definition("tdbwatch_canary_failures_total", "counter",
+               "Connections given up because the canary did not come back; absent without a canary", (),
+               _one(lambda s: s.canary_failures)),
     Definition("tdbwatch_room_joined", "gauge", "1 while the room is joined", _ROOM,
                _per_room(lambda room: room.state == "joined")),
     Definition("tdbwatch_room_links", "gauge", "Connections that hear the room", _ROOM,

@@ -36,8 +36,8 @@ POLICY: Final = (
 
 _HEADLINES: Final = {
     "ok": ("ok", "All is well", "Events come in, are kept, and go out."),
-    "warning": ("warning", "Working, but have a look", "Events flow; this needs attention:"),
-    "trouble": ("trouble", "Trouble", "Not ready:"),
+    "warning": ("warning", "Working, but have a look", "Events flow. This needs attention:"),
+    "trouble": ("trouble", "Trouble", "Not ready, because of this:"),
     "starting": ("idle", "Starting", "Connecting to ThingsDB."),
     "stopping": ("idle", "Stopping", "It delivers what it can; the rest stays in the spool."),
     "failed": ("trouble", "Broken", "A part of it died; it ends, to be started again."),
@@ -89,22 +89,25 @@ def _header(snapshot: Snapshot) -> Markup:
 
 def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
     css, headline, explanation = _HEADLINES[state_of(snapshot, found)]
-    items = [
-        element(
-            "li", element("b", _subject(problem)), problem.text, class_="blocks" if problem.blocking else ""
-        )
-        for problem in found
-        if problem.part != "daemon"
-    ]
-    rest = [element("ul", *items)] if items else []
+    shown = [problem for problem in found if problem.part != "daemon"]
+    blocking = [_item(problem) for problem in shown if problem.blocking]
+    others = [_item(problem) for problem in shown if not problem.blocking]
+    also = [element("p", "Also:")] if blocking and others else []
+    lists = [element("ul", *items) for items in (blocking, others) if items]
     return element(
         "section",
         element("h2", headline),
         element("p", explanation),
-        *rest,
+        *lists[:1],
+        *also,
+        *lists[1:],
         class_=f"state {css}",
         aria_live="polite",
     )
+
+
+def _item(problem: Problem) -> Markup:
+    return element("li", element("b", _subject(problem)), problem.text)
 
 
 def _subject(problem: Problem) -> str:

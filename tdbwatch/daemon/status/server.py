@@ -48,13 +48,17 @@ class StatusServer:
         self._surveyor = Surveyor(daemon.spool.path, clock)
         self._server: asyncio.Server | None = None
         self._runner = web.AppRunner(
-            Answers(self.snapshot).application(),
+            Answers(self.glance, self.snapshot).application(),
             access_log=None,
             handle_signals=False,
             keepalive_timeout=IDLE,
             lingering_time=0.0,
             shutdown_timeout=1.0,
         )
+
+    def glance(self) -> Snapshot:
+        """The daemon as it is now, with the figures that were read last."""
+        return take(self._daemon, self._clock, self._surveyor.latest)
 
     async def snapshot(self) -> Snapshot:
         """The daemon as it is now."""

@@ -8,7 +8,7 @@ from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.source import WatchedRoom
-from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
+from tdbwatch.daemon.status.figures import NO_FIGURES, Letters, SpoolFigures
 from tdbwatch.daemon.status.journal import CAUSES, Gap, NodeStory
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class RoomView:
     """A room of the configuration.
 
     Attributes:
-        state: `joined`, `waiting`, `missing`, `refused` or `deleted`.
+        state: `joined`, `leaving` (joined only on nodes that shut down, which hear no other node's events),
+            `waiting`, `missing`, `refused` or `deleted`.
         links: connections that hear it.
         received: events since the start.
         last_event_us: when the latest was heard, in microseconds since the Unix epoch; None: none yet.
@@ -74,7 +75,7 @@ class SinkView:
     """
 
     courier: CourierStatus
-    dead_letters: int | None
+    dead_letters: Letters | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ class Snapshot:
         phase: `starting`, `running`, `stopping` or `failed`.
         failure: what died, if something did.
         links_wanted: connections that are to be kept.
+        canary_failures: connections given up because the canary did not come back; None: there is no canary.
         gaps: the latest, the newest first.
         plugin_problems: plugins that did not load, and what else they did wrong.
     """
@@ -126,6 +128,7 @@ class Snapshot:
     phase: str
     failure: str
     links_wanted: int
+    canary_failures: int | None
     nodes: tuple[NodeView, ...]
     rooms: tuple[RoomView, ...]
     sinks: tuple[SinkView, ...]
@@ -154,6 +157,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         phase="failed" if (failure := _failure(daemon)) else daemon.phase,
         failure=failure,
         links_wanted=daemon.config.thingsdb.live_connections,
+        canary_failures=None if daemon.canary is None else daemon.canary.failures,
         nodes=_nodes(daemon, clock.monotonic()),
         rooms=tuple(_room(room) for room in daemon.rooms),
         sinks=tuple(SinkView(status, figures.letters_of(status.sink)) for status in daemon.couriers()),
@@ -208,7 +212,7 @@ def _room(room: WatchedRoom) -> RoomView:
         scope=room.scope,
         name=room.name,
         room_id=subscription.id,
-        state=subscription.status.value,
+        state="leaving" if joined and not subscription.heard else subscription.status.value,
         reason="" if joined else subscription.reason,
         required=room.required,
         links=len(subscription.links),

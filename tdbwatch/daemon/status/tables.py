@@ -69,7 +69,9 @@ def _sink(sink: SinkView, now_us: int) -> list[str]:
     state = "probing" if courier.probing and courier.state == "retrying" else courier.state
     colour = "trouble" if courier.probing else _SINK_COLOURS.get(courier.state, "idle")
     oldest = NONE if courier.oldest_us is None else _when(courier.oldest_us, now_us)
-    letters = NONE if sink.dead_letters is None else f"{sink.dead_letters:,}"
+    letters = sink.dead_letters
+    count = NONE if letters is None else f"{letters.count:,}"
+    buried = f"Dead letter: {letters.last_reason}" if letters is not None and letters.count else ""
     return [
         _span(courier.sink, element("small", f" {courier.plugin}")),
         _badge(state, colour),
@@ -77,8 +79,8 @@ def _sink(sink: SinkView, now_us: int) -> list[str]:
         f"{courier.lag:,}",
         oldest,
         f"{courier.failures:,}",
-        element("span", letters, class_="bad") if sink.dead_letters else letters,
-        courier.last_error or NONE,
+        element("span", count, class_="bad") if buried else count,
+        courier.last_error or buried or NONE,
     ]
 
 
@@ -152,7 +154,7 @@ def _table(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]])
     head = element("tr", *(element("th", name, scope="col", class_=kind) for name, kind in columns))
     body = [_row(columns, row) for row in rows]
     table = element("table", element("thead", head), element("tbody", *body), aria_label=title)
-    return element("div", table, class_="scroll")
+    return element("div", table, class_="scroll", tabindex="0")
 
 
 def _row(columns: Sequence[Column], cells: Sequence[str]) -> Markup:
