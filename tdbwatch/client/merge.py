@@ -45,11 +45,12 @@ class _Stream:
 
     __slots__ = ("debts", "heard", "joined_at", "leaving", "others", "settled", "trial", "trusted")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, number: int, now: float) -> None:
         self.debts = Debts()
         self.others: tuple[_Stream, ...] = ()
         self.joined_at = now
-        self.heard = now
+        self.heard = number
+        """The number of the last emit passed on when it last delivered anything."""
         self.trusted = False
         """Whether others may rely on it: what it delivers and does not owe is new."""
         self.settled = False
@@ -114,7 +115,7 @@ class Merge:
         if link in self._streams:
             return
         self._turn(now)
-        stream = self._streams[link] = _Stream(now)
+        stream = self._streams[link] = _Stream(self.delivered, now)
         self._introduce()
         self._find_repeated()
         self._lend(stream, now)
@@ -160,7 +161,7 @@ class Merge:
         stream = self._streams.get(link)
         if stream is None:  # it was removed; whoever stayed delivers this too
             return False
-        stream.heard = now
+        stream.heard = self.delivered
         if stream.trial is not None:
             return self._receive_on_trial(stream, key, now)
         debt = stream.debts.by_key.pop(key, None)
@@ -181,6 +182,8 @@ class Merge:
 
     def _receive_on_trial(self, stream: _Stream, key: Key, now: float) -> bool:
         repeated = key in self._repeated
+        if not stream.settled:
+            self._strike_expired(stream, key, now)
         paid = None
         if repeated and not stream.trusted and not self._is_vouched_for(stream, now):
             self.uncertain += stream.debts.forgive(key)
@@ -194,13 +197,32 @@ class Merge:
             self._seen.add(key)
         else:
             self.doubled += 1
-        if stream.trial is not None:
-            number = self.delivered if paid is None else paid
-            stream.trial.heard(number, self._repeated, now, marker=not repeated)
+        self._compare(stream, key, paid, now, repeated=repeated)
         return paid is None
 
+    def _compare(self, stream: _Stream, key: Key, paid: int | None, now: float, *, repeated: bool) -> None:
+        """Tell the trials how far the link is."""
+        trial = stream.trial
+        assert trial is not None
+        if repeated:
+            trial.repeated_heard(key, paid=paid is not None)
+            return
+        number = self.delivered if paid is None else paid
+        trial.marker_heard(key, number, self._repeated, now, paid=paid is not None)
+        if paid is not None:
+            for other in stream.others:
+                if other.trial is not None:
+                    other.trial.marker_paid(key, self._repeated)
+
+    def _strike_expired(self, stream: _Stream, key: Key, now: float) -> None:
+        """A link that is not settled and up to date will not deliver what is older than `settle` seconds."""
+        number = self._number_at(now - self._settle)
+        if stream.trial is not None and stream.trial.reached >= number:
+            self.uncertain += stream.debts.forgive(key, stream.debts.before(key, number + 1))
+
     def _is_vouched_for(self, stream: _Stream, now: float) -> bool:
-        return any(other.vouches and now - other.heard <= SILENCE for other in stream.others)
+        due = self._number_at(now - SILENCE)
+        return any(other.vouches and other.heard >= due for other in stream.others)
 
     # -- joins and losses --------------------------------------------------------------------------------
 
@@ -254,23 +276,37 @@ class Merge:
             self._age(now)
 
     def _turn_trials(self, now: float) -> None:
+        guessed = 0
         for stream in self._streams.values():
             if (trial := stream.trial) is None:
                 continue
-            self.uncertain += trial.close_round(self.delivered, now)
+            guessed += trial.close_round(self.delivered, now)
             if not stream.settled and now - stream.joined_at >= 2 * self._settle:
-                self._try_to_settle(stream, trial.reached)
+                self._try_to_settle(stream, trial)
             if stream.settled and trial.left <= 0:
                 stream.trial = None
+        if guessed:
+            self.uncertain += guessed
+            self._try_again()
         if all(stream.trial is None for stream in self._streams.values()):
             self._seen, self._repeated = set(), set()
 
-    def _try_to_settle(self, stream: _Stream, reached: int) -> None:
+    def _try_again(self) -> None:
+        """What was guessed wrong for one link shows in what the others owe then."""
+        for stream in self._streams.values():
+            if stream.trial is not None:
+                stream.trial.left = max(2, stream.trial.left)
+
+    def _try_to_settle(self, stream: _Stream, trial: Trial) -> None:
         """What a link owes from the time around its join it will never deliver, once it is past that."""
         number = self._number_at(stream.joined_at + self._settle)
-        if reached >= number:
-            stream.trusted = stream.settled = True
-            self.uncertain += stream.debts.forget_before(number)
+        if trial.marked and trial.reached < number:
+            return
+        stream.trusted = stream.settled = True
+        self.uncertain += stream.debts.forget_before(number)
+        if not trial.marked:
+            self._forgive_repeated(stream)
+            trial.left = 0
 
     def _age(self, now: float) -> None:
         self._next_ageing = now + self._patience / 4

@@ -57,7 +57,12 @@ class Debts:
             self.by_key[key] = debt
         return number
 
-    def overtaken(self, key: Key, number: int) -> int:
+    def count(self, key: Key) -> int:
+        """How many emits with this key it owes."""
+        debt = self.by_key.get(key, 0)
+        return min(debt, 1) if type(debt) is int else len(debt)  # type: ignore[arg-type]
+
+    def before(self, key: Key, number: int) -> int:
         """How many emits with this key it owes that were passed on before the emit with this number."""
         debt = self.by_key.get(key)
         if debt is None:
@@ -83,8 +88,8 @@ class Debts:
 
     def forget_before(self, number: int) -> int:
         """Strike out all debts for emits passed on before this one; returns how many there were."""
-        before = {key: self.overtaken(key, number) for key in self.by_key}
-        return sum(self.forgive(key, count) for key, count in before.items() if count)
+        counts = [(key, self.before(key, number)) for key in self.by_key]
+        return sum(self.forgive(key, count) for key, count in counts if count)
 
     def trim(self, limit: int = LIMIT) -> int:
         """Keep to the limit, with some room to grow; returns how many debts had to be struck out."""

@@ -1,90 +1,116 @@
 """Finding out, while links run side by side, which debts a link will never pay. Pure.
 
 Where a link that joins enters the stream cannot be seen. A debt it never pays (the emit passed its node
-before it joined) looks like one it pays late, if equal emits keep coming. But emits of one node come in order:
-once the link delivers an emit that is not repeated, a *marker*, whatever it still owes from before that marker
-was *overtaken*. A debt that is only late is overtaken for moments, one that is never paid for good. So the least
-number of overtaken debts during a round is the number to forgive, whatever the delay between the links.
+before it joined) looks like one it pays late, if equal emits keep coming: it is always the next one that pays.
+But emits of one node come in order. So wherever both streams show the same *marker*, an emit that is not
+repeated, they are at the same place, and what the link owes there it will never pay, however far it is behind
+or ahead. Emits of other nodes come in another order, which makes the count too high or too low at some
+markers: the median of a round is taken, and forgiven at its end.
 
 Rounds double in length: the first ends soon after the join, since until then another link has to vouch for
-repeated emits, and the later ones mend what came after. Without markers, the least number owed is taken: with
-a constant delay it is too high by the equal emits under way, which then come twice.
+repeated emits; the later ones are surer, and mend what came after.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Hashable
+from statistics import median_high
 from typing import Final
 
-from tdbwatch.client.merge_debts import Debts
+from tdbwatch.client.merge_debts import Debts, Key
 
 ROUNDS: Final = 6
 """Their lengths add up to twice the settling time, almost."""
+SAMPLES: Final = 5
+"""Markers, at least, before a round may end."""
 
 
 class Trial:
-    """One link's rounds, from a join (its own or another link's) until `2 * settle` seconds after it."""
+    """One link's rounds, from a join (its own or another link's) until `2 * settle` seconds after it.
+
+    Args:
+        number: that of the last emit passed on.
+    """
 
     __slots__ = (
-        "_floors",
+        "_ahead",
         "_length",
-        "_marked",
+        "_longest",
         "_next_sample",
+        "_paid_since",
         "_pause",
+        "_samples",
+        "_start",
         "_until",
         "debts",
         "left",
+        "marked",
         "reached",
-        "start",
     )
 
-    def __init__(self, debts: Debts, settle: float, start: int, now: float) -> None:
+    def __init__(self, debts: Debts, settle: float, number: int, now: float) -> None:
         self.debts = debts
         self.left = ROUNDS
-        self.start = start
-        """The number of the last emit passed on before the round began."""
+        """Rounds to come."""
         self.reached = 0
         """The highest number of an emit that the link delivered."""
+        self.marked = False
+        """Whether there was a marker at all."""
+        self._start = number
         self._length = settle / 2 ** (ROUNDS - 1)
+        self._longest = settle
         self._until = now + self._length
         self._pause = settle / 256
         self._next_sample = now
-        self._floors: dict[Hashable, int] | None = None
-        self._marked = False
+        self._samples: list[dict[Key, int]] = []
+        self._ahead: Key | None = None
+        self._paid_since: dict[Key, int] = defaultdict(int)
 
-    def heard(self, number: int, repeated: Collection[Hashable], now: float, *, marker: bool) -> None:
-        """The link delivered the emit with this number: look what it overtook.
+    def repeated_heard(self, key: Key, *, paid: bool) -> None:
+        """The link delivered an emit that came more than once of late."""
+        if paid and self._ahead is not None:
+            self._paid_since[key] += 1
 
-        Args:
-            repeated: the keys that came more than once of late.
-            marker: whether this emit's key did not.
-        """
+    def marker_heard(
+        self, key: Key, number: int, repeated: Collection[Key], now: float, *, paid: bool
+    ) -> None:
+        """The link delivered an emit that came only once, as the first link or not, now or earlier numbered."""
         self.reached = max(self.reached, number)
-        if now < self._next_sample or (number <= self.start if marker else self._marked):
+        if now < self._next_sample or number <= self._start:
             return
         self._next_sample = now + max(self._pause, 1e-5 * len(repeated))
-        if marker and not self._marked:
-            self._marked, self._floors = True, None
-        self._lower_floors(number if marker else None, repeated)
-
-    def _lower_floors(self, number: int | None, repeated: Collection[Hashable]) -> None:
-        overtaken = self.debts.overtaken
-        limit = 1 << 62 if number is None else number
-        if self._floors is None:
-            counts = ((key, overtaken(key, limit)) for key in repeated)
+        if paid:
+            self._sample({k: n for k in repeated if (n := self.debts.before(k, number))})
         else:
-            counts = ((key, min(floor, overtaken(key, limit))) for key, floor in self._floors.items())
-        self._floors = {key: count for key, count in counts if count}
+            self._ahead = key
+            self._paid_since.clear()
+
+    def marker_paid(self, key: Hashable, repeated: Collection[Key]) -> None:
+        """Another link delivered an emit that came only once, after this one or a third."""
+        if key == self._ahead:
+            self._ahead = None
+            owed, since = self.debts.count, self._paid_since
+            self._sample({k: n for k in repeated if (n := owed(k) + since.get(k, 0))})
+
+    def _sample(self, owed: dict[Key, int]) -> None:
+        self.marked = True
+        self._samples.append(owed)
 
     def close_round(self, number: int, now: float) -> int:
-        """Forgive what the round found, if it is over and the link was heard; returns how many debts.
+        """Forgive what the round found, if it is over and knows enough; returns how many debts.
 
         Args:
             number: that of the last emit passed on.
         """
-        if now < self._until or self._floors is None:
+        if now < self._until or len(self._samples) < SAMPLES:
             return 0
-        forgiven = sum(self.debts.forgive(key, count) for key, count in self._floors.items())
+        forgiven = sum(self.debts.forgive(key, count) for key, count in self._medians() if count)
         self.left -= 1
-        self.start, self._floors, self._marked = number, None, False
-        self._length *= 2
+        self._samples = []
+        self._start, self._ahead = number, None
+        self._length = min(self._longest, 2 * self._length)
         self._until = now + self._length
         return forgiven
+
+    def _medians(self) -> list[tuple[Key, int]]:
+        keys = set().union(*self._samples)
+        return [(key, median_high(sample.get(key, 0) for sample in self._samples)) for key in keys]
