@@ -21,6 +21,8 @@ from tdbwatch.wire.scopes import short
 IN_FLIGHT: Final = 1.0
 """Seconds by which a gap begins before the last thing heard: what was on its way then may be lost too."""
 
+_EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than all the rest
+
 
 class Source:
     """Gathers what the watched rooms hear and appends it to the spool, once per turn of the event loop."""
@@ -91,7 +93,7 @@ class WatchedRoom:
         source.take(
             Event(
                 event_id,
-                Kind.EVENT,
+                _EVENT,
                 now_us,
                 self.scope,
                 self.name,

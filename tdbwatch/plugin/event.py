@@ -7,13 +7,14 @@ An `Event` is immutable and shared by all sinks. What it carries is kept as Mess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from tdbwatch.plugin.ids import IdMint
-from tdbwatch.plugin.jsonable import is_plain, to_json, to_jsonable
+from tdbwatch.plugin.jsonable import is_jsonable, is_plain, to_json, to_jsonable
 from tdbwatch.wire.codec import BodyError, decode_leniently, encode
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,6 +28,9 @@ class Kind(StrEnum):
     GAP = "gap"
     ROOM = "room"
     NODE = "node"
+
+
+_EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -83,7 +87,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     @property
     def args(self) -> list[Any]:
         """The event's arguments: your own copy. Empty for other kinds."""
-        decoded = self._decoded() if self.kind == Kind.EVENT else []
+        decoded = self._decoded() if self.kind == _EVENT else []
         return decoded if isinstance(decoded, list) else [decoded]
 
     @property
@@ -96,7 +100,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     @property
     def details(self) -> dict[str, Any]:
         """What a record of another kind carries, such as a gap's `since`, `until`, `reason`, `dropped`."""
-        decoded = self._decoded() if self.kind != Kind.EVENT else {}
+        decoded = self._decoded() if self.kind != _EVENT else {}
         return decoded if isinstance(decoded, dict) else {}
 
     def record(self) -> dict[str, Any]:
@@ -110,9 +114,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             "room_id": self.room_id,
             "event": self.event,
         }
-        if self.kind == Kind.EVENT:
-            args = self.args
-            record["args"] = args if is_plain(self.payload) else to_jsonable(args)
+        if self.kind == _EVENT:
+            record["args"] = self._json_args()
             if self.arg_names:
                 record["data"] = dict(zip(self.arg_names, record["args"], strict=False))
         else:
@@ -126,11 +129,20 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self._json  # type: ignore[return-value]
 
     def _render(self) -> bytes:
-        record = self.record()
         try:
-            return to_json(record)
+            return to_json(self.record() if self.arg_names or self.kind != _EVENT else self._line())
         except (TypeError, ValueError):  # keys that JSON cannot have, or text that is not Unicode
-            return to_json(to_jsonable(record))
+            return to_json(to_jsonable(self.record()))
+
+    def _line(self) -> "_Line":
+        """The record of an event without named arguments: nearly all of them are so."""
+        time = format_time(self.received_us)
+        args = self._json_args()
+        return _Line(self.id, _EVENT, time, self.scope, self.room, self.room_id, self.event, args)
+
+    def _json_args(self) -> Any:
+        args = self.args
+        return args if is_plain(self.payload) or is_jsonable(args) else to_jsonable(args)
 
     def _decoded(self) -> Any:
         try:
@@ -158,6 +170,25 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         )
 
 
+class _Line(msgspec.Struct, gc=False):
+    """A record with its keys in their order: it renders in half the time that a dict takes."""
+
+    id: str
+    kind: str
+    time: str
+    scope: str
+    room: str
+    room_id: int | None
+    event: str
+    args: Any
+
+
 def format_time(microseconds: int) -> str:
     """RFC 3339 in UTC with microseconds, such as `2026-11-23T07:24:00.123456Z`."""
-    return (_EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_format_second(seconds)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=256)  # events come in bursts: most of them share their second
+def _format_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
