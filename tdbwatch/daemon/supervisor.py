@@ -159,7 +159,8 @@ class Daemon:
         joined = sum(room.is_joined for room in self.rooms)
         missing = [room.name for room in self.rooms if not room.is_joined]
         text = f"{self.client.connection_info()}; {joined} of {len(self.rooms)} rooms joined"
-        return text + (f" (not: {', '.join(missing[:5])})" if missing else "")
+        text += f" (not: {', '.join(missing[:5])})" if missing else ""
+        return text + (f"; {self.status.trouble}" if self.status is not None and self.status.trouble else "")
 
     # -- inside ------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Final
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
 from tdbwatch.daemon.status.words import ago, counted, duration
 
-RECENT_GAP: Final = 3600.0
+RECENT_GAP: Final = 900.0
 """Seconds for which a gap makes people look."""
 BEHIND: Final = 300.0
 """Seconds after which an event that a running sink has not got makes people look."""
@@ -126,7 +126,7 @@ def _failing(sink: SinkView) -> str:
     """What is wrong with the sink as a whole; empty when it delivers."""
     courier = sink.courier
     error = f" {_short(courier.last_error)}" if courier.last_error else ""
-    waiting = f"{counted(courier.lag, 'event')} wait in the spool."
+    waiting = f"Waiting in the spool: {counted(courier.lag, 'event')}."
     if courier.state == "stuck":
         return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.state == "paused":
@@ -149,7 +149,7 @@ def _spool(snapshot: Snapshot) -> Iterator[Problem]:
 def _gaps(snapshot: Snapshot) -> Iterator[Problem]:
     recent = [gap for gap in snapshot.gaps if snapshot.taken_us - gap.at_us < RECENT_GAP * 1e6]
     if recent:
-        text = f"{counted(len(recent), 'gap')} in the last hour: events may have been missed."
+        text = f"{counted(len(recent), 'gap')} in the last 15 minutes: events may have been missed."
         yield Problem("gap", "", text, blocking=False)
 
 
