@@ -1,1 +1,1 @@
-"""What is lost, doubled and late when nodes of a real cluster go away: `python -m bench.resilience --help`."""
+"""What is lost, doubled and late when nodes of a real cluster go away. Run `python -m bench.resilience`."""

@@ -36,8 +36,8 @@ TDBWATCH_TEST_NODES and TDBWATCH_TEST_AUTH."""
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m bench.resilience",
-        description="Emit at a steady rate from one node of a real cluster, watch from others, hurt a node in "
-        "use in the middle; count what was lost and doubled.",
+        description="Emit at a steady rate from one node of a real cluster, watch from others, hurt a node\n"
+        "in use in the middle; count what was lost and doubled.",
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -163,7 +163,9 @@ def show(result: dict[str, Any], *, as_json: bool) -> None:
     lists = ("gaps", "connected")
     print("  ".join(f"{key}={value}" for key, value in result.items() if key not in lists))
     for gap in result["gaps"]:
-        print(f"  gap: {(gap['until'] or 0) - (gap['since'] or 0):.3f} s: {gap['reason']}")
+        known = gap["since"] is not None and gap["until"] is not None
+        length = f"{gap['until'] - gap['since']:.3f} s" if known else "of unknown length"
+        print(f"  gap {length}: {gap['reason']}")
     for after, what, node in result["connected"]:
         print(f"  {after:+8.3f} s {what} {node}")
     sys.stdout.flush()

@@ -12,7 +12,7 @@ from tdbwatch.exceptions import NodeError
 TICK: Final = 0.01
 """Seconds between two bursts; a burst is what the rate demands for that time."""
 MAX_OUTSTANDING: Final = 5000
-"""Emits whose answers may be waited for; beyond it the rate is not kept, which the report shows."""
+"""Emits whose answers may be waited for; beyond it some are left out, which `sent` shows."""
 TIMEOUT: Final = 60.0
 """Seconds for one emit, waiting for a connection included."""
 IDENTICAL: Final = 5
@@ -39,10 +39,9 @@ class Emitting:
         while not self._stopped.is_set():
             due = int((time.monotonic() - start) * self._rate)
             for number in range(count, due):
-                self._emit(number)
+                if len(self._outstanding) < MAX_OUTSTANDING:
+                    self._emit(number)
             count = due
-            while len(self._outstanding) > MAX_OUTSTANDING:
-                await asyncio.sleep(TICK)
             await asyncio.sleep(TICK)
         if self._outstanding:
             await asyncio.wait(self._outstanding, timeout=TIMEOUT + 5)

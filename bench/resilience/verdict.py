@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The counts. `unsure` emits failed without saying whether they were executed; they are not counted."""
+    """The counts."""
 
     sent: int
     heard: int
@@ -44,7 +45,7 @@ class Verdict:
     untold: int
     """Lost events that no gap record encloses."""
     silence: float | None
-    """Seconds: the longest time without an event that was under way at or after the fault."""
+    """Seconds: the longest time between two events, of those that ended after the fault began."""
 
 
 def judge(
@@ -83,5 +84,5 @@ def _untold(sent: Sequence[Emitted], missing: Counter[Hashable], gaps: Sequence[
 
 
 def _longest_silence(arrivals: Sequence[float], since: float) -> float | None:
-    steps = [after - before for before, after in zip(arrivals, arrivals[1:], strict=False) if after >= since]
+    steps = [after - before for before, after in pairwise(arrivals) if after >= since]
     return max(steps, default=None)

@@ -1,7 +1,6 @@
 """Real nodes for the tests, and what the tests do with them again and again."""
 
 import asyncio
-import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -15,26 +14,12 @@ from tdbwatch.client import Client, Heartbeat
 from .cluster import RealCluster, ask, until
 from .daemon import DaemonProcess
 from .ears import Ears
+from .target import HOW_TO, Target, open_target
 
-HOW_TO = (
-    "real nodes are needed: set TDBWATCH_THINGSDB_BIN to a ThingsDB node's binary, which starts a cluster of "
-    "its own, or TDBWATCH_TEST_NODES to host:port,... of running nodes (and TDBWATCH_TEST_AUTH to "
-    "user:password or a token, if it is not admin:pass)"
-)
 PROMPT = Heartbeat(interval=0.5, timeout=1.5)
 """Finds a frozen node out soon, so that tests need not wait for it."""
 
 _figures = pytest.StashKey[list[str]]()
-
-
-@dataclass(frozen=True)
-class Target:
-    """The nodes to test against. `cluster` only if they were started here, and so may be hurt."""
-
-    nodes: tuple[str, ...]
-    websockets: tuple[str, ...]
-    auth: tuple[str, ...]
-    cluster: RealCluster | None = None
 
 
 @dataclass(frozen=True)
@@ -77,25 +62,10 @@ def figure(
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """Running nodes that the environment names, or a fresh cluster, or a visible skip."""
-    if named := os.environ.get("TDBWATCH_TEST_NODES"):
-        nodes = [node.strip() for node in named.split(",") if node.strip()]
-        auth = tuple(os.environ.get("TDBWATCH_TEST_AUTH", "admin:pass").split(":", 1))
-        websockets = [node for node in nodes if "://" in node]
-        yield Target(tuple(n for n in nodes if n not in websockets), tuple(websockets), auth)
-    elif binary := os.environ.get("TDBWATCH_THINGSDB_BIN"):
-        cluster = RealCluster(Path(binary).resolve(strict=True), tmp_path_factory.mktemp("thingsdb"))
-        asyncio.run(cluster.start())
-        try:
-            yield Target(
-                tuple(node.address for node in cluster.nodes),
-                tuple(node.websocket for node in cluster.nodes),
-                cluster.auth,
-                cluster,
-            )
-        finally:
-            cluster.stop()
-    else:
-        pytest.skip(HOW_TO)
+    with open_target(tmp_path_factory.mktemp("thingsdb")) as target:
+        if target is None:
+            pytest.skip(HOW_TO)
+        yield target
 
 
 @pytest.fixture(scope="session")

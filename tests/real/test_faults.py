@@ -13,7 +13,7 @@ CALM = 100
 """Events emitted before the fault, and after it is over."""
 
 
-@pytest.mark.parametrize("fault", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("fault", [signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP], ids=lambda s: s.name)
 async def test_events_flow_again_after_the_node_in_use_gets(
     fault, cluster, watcher, emitter, new_room, hear, figure
 ):
