@@ -15,12 +15,13 @@ import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.exceptions import LookupError as RoomLookupError
-from tdbwatch.exceptions import RequestTimeoutError
+from tdbwatch.exceptions import NodeError, RequestTimeoutError, ThingsDBError
+from tdbwatch.exceptions import TypeError as RoomTypeError
 
 if TYPE_CHECKING:
     from tdbwatch.client import Client
@@ -29,6 +30,8 @@ log = logging.getLogger("tdbwatch.room")
 
 _MARK: Final = "__tdbwatch_event__"
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
+_Work = tuple[str, Callable[..., Awaitable[Any]], tuple[Any, ...]]
+"""What waits in the backlog: its name, what to call and with what."""
 
 
 def event(name: str) -> Callable[[_Handler], _Handler]:
@@ -65,19 +68,25 @@ class Room:
         cls._handler_names = found
 
     def __init__(self, room: int | str, scope: str | None = None) -> None:
+        if isinstance(room, int) and not 0 <= room < 2**63:
+            raise ValueError(f"{room} is no room's id")
         self._key = room.strip() if isinstance(room, str) else room
         self._scope = scope
         self._id: int | None = room if isinstance(room, int) else None
         self._client: Client | None = None
         self._subscription: Subscription | None = None
-        self._handlers = {name: self._callable(getattr(self, m)) for name, m in self._handler_names.items()}
-        self._fallback = self._callable(self.on_emit)
+        self._handlers = {
+            name: self._callable(getattr(self, m), f"the handler of event {name!r}")
+            for name, m in self._handler_names.items()
+        }
+        self._fallback = self._callable(self.on_emit, "on_emit")
         self._initialised = False
-        self._backlog: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._just_joined = False
+        self._backlog: deque[_Work] = deque()
         self._dropped = 0
         self._worker: asyncio.Task[None] | None = None
         self._first_join: asyncio.Future[None] | None = None
-        self._joining: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._key!r} scope={self._scope!r} id={self._id}>"
@@ -91,8 +100,8 @@ class Room:
 
     @property
     def scope(self) -> str | None:
-        """The room's scope; None until it is joined, unless given."""
-        return self._scope
+        """The room's scope; None until it is joined, unless given. It follows a renamed collection."""
+        return self._scope if self._subscription is None else self._subscription.scope
 
     @property
     def client(self) -> "Client | None":
@@ -117,7 +126,7 @@ class Room:
     # -- to be overridden --------------------------------------------------------------------------------
 
     def on_init(self) -> None:
-        """Called once, before the first `on_join`."""
+        """Called once, before the first `on_join`. May be async."""
 
     async def on_join(self) -> None:
         """Called when the room is joined, and again after each reconnect."""
@@ -144,21 +153,30 @@ class Room:
         Raises:
             LookupError: there is no such room or collection.
             ForbiddenError: the user may not join.
+            ThingsDBError: what the code raised that should return the room's id.
             RequestTimeoutError: not joined within `wait` seconds; it goes on trying.
+            RuntimeError: it is joined already.
         """
         subscription = self._prepare(client)
         self._first_join = asyncio.get_running_loop().create_future()
         self._subscription = subscription
-        await client.subscribe(subscription)
-        if subscription.status in {RoomStatus.MISSING, RoomStatus.REFUSED} and self._first_join.done():
-            await client.unsubscribe(subscription)
+        try:
+            await client.subscribe(subscription)
+            if self._first_join.done() and not self._first_join.cancelled():
+                self._first_join.result()
+            if wait:
+                await self._joined_within(wait)
+        except RequestTimeoutError:
+            raise
+        except BaseException:  # refused for good, or the caller went away: as if it had not been asked for
             self._subscription = None
-            self._first_join.result()
-        if wait:
-            await self._joined_within(wait)
+            client.discard(subscription)
+            raise
 
     async def leave(self) -> None:
         """Hear the room no more.
+
+        Events that wait for async handlers are dropped; a handler that runs is not interrupted.
 
         Raises:
             LookupError: the room is not joined, or does not exist any more.
@@ -166,30 +184,33 @@ class Room:
         subscription, client = self._subscription, self._client
         if subscription is None or client is None:
             raise RoomLookupError(f"{self!r} is not joined")
-        was_heard = bool(subscription.links)
-        known = await client.unsubscribe(subscription)
         self._subscription = None
-        if self._worker is not None:
-            self._worker.cancel()
-        if not known or not was_heard:
+        self._scope = subscription.scope
+        self._backlog.clear()
+        is_gone = subscription.status in {RoomStatus.MISSING, RoomStatus.DELETED}
+        if not await client.unsubscribe(subscription) or is_gone:
             raise RoomLookupError(f"{self!r} was not found")
-        self._guarded(self.on_leave)
+        self._hook(self.on_leave)
 
     def emit(self, event: str, *args: Any, peers_only: bool = False) -> asyncio.Future[None]:
         """Emit an event to the room; `peers_only` leaves this connection out (since ThingsDB 1.8.0).
 
         Raises:
             RuntimeError: call `join` or `no_join` first.
+            LookupError: the room was deleted.
         """
-        if self._client is None or self._id is None:
+        if self._client is None:
             raise RuntimeError(f"{self!r} has no client yet; call join() or no_join() first")
-        return self._client.emit(self._id, event, *args, scope=self._scope, peers_only=peers_only)
+        if self._id is None:
+            raise RoomLookupError(f"{self!r} is not there (any more)")
+        return self._client.emit(self._id, event, *args, scope=self.scope, peers_only=peers_only)
 
     async def no_join(self, client: "Client") -> None:
         """Find out the room's id without joining, to emit only.
 
         Raises:
             LookupError: there is no such room.
+            TypeError: the code returned something that is no room's id.
         """
         subscription = self._prepare(client)
         if subscription.is_code:
@@ -198,8 +219,8 @@ class Room:
             room_id = await client.query("room(name).id();", scope=self._scope, name=self._key)
         else:
             room_id = await client.query("room(id).id();", scope=self._scope, id=self._key)
-        if not isinstance(room_id, int):
-            raise RoomLookupError(f"{self!r}: the code returned {room_id!r} and not a room's id")
+        if isinstance(room_id, bool) or not isinstance(room_id, int):
+            raise RoomTypeError(f"{self!r}: the code returned {room_id!r:.80} and not a room's id")
         self._id = room_id
 
     # -- RoomListener ------------------------------------------------------------------------------------
@@ -212,35 +233,40 @@ class Room:
                 handler(*emit.args)
             else:
                 self._fallback(emit.event, *emit.args)
-        except Exception:
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # a handler may have looked at a future that was cancelled
             log.exception("the handler of event %r of %r raised", emit.event, self)
 
     def room_joined(self, room_id: int) -> None:
         self._id = room_id
-        if not self._initialised:
-            self._initialised = True
-            self._guarded(self.on_init)
-        task = asyncio.create_task(self._run_on_join(), name=f"tdbwatch-on-join {self._key!r:.40}")
-        self._joining.add(task)
-        task.add_done_callback(self._joining.discard)
+        self._just_joined = True
+        first, self._initialised = not self._initialised, True
+        self._spawn(self._joined(self._call(self.on_init) if first else None), "on-join")
 
     def room_left(self) -> None:
         pass
 
     def room_deleted(self) -> None:
+        self._hook(self.on_delete)
         self._id = self._key if isinstance(self._key, int) else None
-        self._guarded(self.on_delete)
 
     def room_unjoinable(self, error: Exception) -> None:
-        if self._first_join is not None and not self._first_join.done():
+        passes = not isinstance(error, ThingsDBError) or isinstance(error, NodeError | RequestTimeoutError)
+        if self._first_join is not None and not self._first_join.done() and not passes:
             self._first_join.set_exception(error)
-            self._first_join.exception()
+            self._first_join.exception()  # marks it as read: nobody may wait for it
 
     def room_unheard(self, reason: str, since: float) -> None:  # noqa: ARG002
+        self._just_joined = False
         log.info("%r is not heard for now: %s", self, reason)
 
     def room_heard(self) -> None:
-        pass
+        if self._just_joined:  # then it runs already
+            self._just_joined = False
+        else:
+            self._spawn(self._joined(None), "on-join")
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -259,22 +285,24 @@ class Room:
         except TimeoutError:
             raise RequestTimeoutError(f"{self!r} was not joined within {wait:g} s") from None
 
-    async def _run_on_join(self) -> None:
+    async def _joined(self, initialising: Awaitable[Any] | None) -> None:
+        """Let `on_init` end, if it was the first join and `on_init` is async, then run `on_join`."""
         try:
-            await self.on_join()
-        except Exception:
-            log.exception("on_join of %r raised", self)
+            if initialising is not None:
+                await self._awaited("on_init", lambda: initialising)
+            if (joining := self._call(self.on_join)) is not None:
+                await self._awaited("on_join", lambda: joining)
         finally:
             if self._first_join is not None and not self._first_join.done():
                 self._first_join.set_result(None)
 
-    def _callable(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+    def _callable(self, handler: Callable[..., Any], name: str) -> Callable[..., Any]:
         """A plain handler as it is; an async one as a plain one that puts it in the backlog."""
         if not inspect.iscoroutinefunction(handler):
             return handler
-        return lambda *args: self._enqueue(handler, args)
+        return lambda *args: self._enqueue(name, handler, args)
 
-    def _enqueue(self, handler: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    def _enqueue(self, name: str, handler: Callable[..., Any], args: tuple[Any, ...]) -> None:
         if len(self._backlog) >= self.MAX_BACKLOG:
             self._dropped += 1
             if self._dropped & (self._dropped - 1) == 0:
@@ -282,25 +310,50 @@ class Room:
                     "%r: its async handlers are too slow, %d events dropped so far", self, self._dropped
                 )
             return
-        self._backlog.append((handler, args))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work(), name=f"tdbwatch-room {self._key!r:.40}")
+        self._backlog.append((name, handler, args))
+        self._work()
 
-    async def _work(self) -> None:
-        while self._backlog:
-            handler, args = self._backlog.popleft()
-            try:
-                await handler(*args)
-            except Exception:
-                log.exception("an async handler of %r raised", self)
+    def _hook(self, hook: Callable[[], Any]) -> None:
+        """Call a hook; if it is async, let it run when the handlers before it are done."""
+        if (running := self._call(hook)) is not None:
+            self._backlog.append((getattr(hook, "__name__", "a hook"), lambda: running, ()))
+            self._work()
 
-    def _guarded(self, hook: Callable[[], Any]) -> None:
+    def _call(self, hook: Callable[[], Any]) -> Awaitable[Any] | None:
+        """Call a hook; returns what must be awaited, if it is async."""
         try:
             result = hook()
-            if inspect.isawaitable(result):
-                self._enqueue(lambda: result, ())
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             log.exception("%s of %r raised", getattr(hook, "__name__", "a hook"), self)
+            return None
+        return result if inspect.isawaitable(result) else None
+
+    def _work(self) -> None:
+        if self._worker is None or self._worker.done():
+            self._worker = self._spawn(self._work_off(), "room")
+
+    async def _work_off(self) -> None:
+        while self._backlog:
+            name, handler, args = self._backlog.popleft()
+            await self._awaited(name, handler, *args)
+
+    async def _awaited(self, name: str, handler: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        """Await a handler or hook. What it raises ends here, but for a cancellation that is meant for us."""
+        task = asyncio.current_task()
+        try:
+            await handler(*args)
+        except asyncio.CancelledError:
+            if task is not None and task.cancelling():
+                raise
+            log.exception("%s of %r was cancelled", name, self)
+        except Exception:
+            log.exception("%s of %r raised", name, self)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"tdbwatch-{what} {self._key!r:.40}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
 __all__ = ["Room", "event"]

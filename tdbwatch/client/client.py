@@ -1,9 +1,7 @@
 """The connector's face: what a program calls."""
 
 import asyncio
-import logging
 import random
-from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -11,27 +9,23 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.admin import Admin
 from tdbwatch.client.calls import Call
-from tdbwatch.client.keeper import Auth, Keeper, Settings, authenticate
+from tdbwatch.client.fleet import Fleet, leave
+from tdbwatch.client.keeper import CONNECT_TIMEOUT, Auth, Settings, authenticate
 from tdbwatch.client.link import Heartbeat, Link
 from tdbwatch.client.observer import Observer
-from tdbwatch.client.pool import NodePool
+from tdbwatch.client.outbox import Outbox
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.transports import SslSetting
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.exceptions import NodeError, NotConnectedError
+from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.wire import Kind
 
 if TYPE_CHECKING:
     from tdbwatch.room import Room
 
-log = logging.getLogger("tdbwatch.client")
 
-MAX_WAITING: Final = 10_000
-"""Calls that may wait for a connection; further ones fail at once."""
-NODE_RETRIES: Final = 8
-"""How often a request that a node was not ready for (-51) is tried again."""
-NODE_RETRY_WAIT: Final = 0.25
-"""Seconds before the first of these; each later one waits longer."""
+LEAVE_TIMEOUT: Final = 10.0
+"""Seconds for a node to answer that a room was left."""
 
 
 class Client(Admin):
@@ -64,8 +58,6 @@ class Client(Admin):
         raw_events: bool = False,
     ) -> None:
         self._loop = loop
-        self._auto_reconnect = auto_reconnect
-        self._connections = connections
         self._settings = Settings(
             ssl=ssl,
             heartbeat=heartbeat or Heartbeat(),
@@ -75,10 +67,8 @@ class Client(Admin):
             observer=observer or Observer(),
         )
         self._scope = "@t"
-        self._keepers: list[Keeper] = []
-        self._subscriptions: dict[Subscription, None] = {}
-        self._waiting: deque[Call] = deque()
-        self._closed = False
+        self._fleet = Fleet(self._settings, connections, auto_reconnect, self._link_ready)
+        self._outbox = Outbox(self._fleet, patient=auto_reconnect)
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,9 +87,8 @@ class Client(Admin):
             OSError: the node cannot be reached within `timeout` seconds.
             ValueError: `host` or `port` is no address.
         """
-        self._settings.connect_timeout = timeout
-        self._settings.auth = None
-        await self._start([parse_address((host, port))], insist=False)
+        address = parse_address((host, port))
+        await self._start([address], None, timeout or None, insist=False)
 
     def connect_pool(
         self, pool: Iterable[str | tuple[str, int] | Address], *auth: str | tuple[str, str]
@@ -114,8 +103,8 @@ class Client(Admin):
             ValueError: a bad address, an empty pool, or auth that is neither.
             AuthError: from the future: the login is refused.
         """
-        self._settings.auth = parse_auth(auth)
-        return self._start([parse_address(node) for node in pool], insist=True)
+        login = parse_auth(auth)
+        return self._start([parse_address(node) for node in pool], login, CONNECT_TIMEOUT, insist=True)
 
     async def authenticate(self, *auth: str | tuple[str, str], timeout: float | None = 5) -> None:
         """Log in with a token, two strings, or one pair; later connections log in the same way.
@@ -126,54 +115,55 @@ class Client(Admin):
             RequestTimeoutError: no answer within `timeout` seconds.
         """
         login = parse_auth(auth)
-        links = [keeper.link for keeper in self._keepers if keeper.link is not None]
+        links = self._fleet.links()
         if not links:
             raise NotConnectedError("not connected; call connect() first")
-        for link in links:
-            await authenticate(link, login, timeout)
+        await asyncio.gather(*(authenticate(link, login, timeout or None) for link in links))
         self._settings.auth = login
+        self._fleet.retry_rooms()
 
-    def reconnect(self) -> asyncio.Future[None] | None:
+    async def reconnect(self) -> asyncio.Future[None] | None:
         """Make a new connection, to another node if there is one, then let go of the old one.
 
         Returns:
-            A future that ends when the new connection is ready, or None if one is being made already.
+            A future that ends when the new connection is ready; nobody needs to wait for it. None if one is
+            being made already.
+
+        Raises:
+            NotConnectedError: never connected, or closed.
         """
-        if not self._keepers:
-            raise NotConnectedError("never connected; call connect() or connect_pool() first")
-        return self._keepers[0].move()
+        return self._fleet.move()
 
     def is_connected(self) -> bool:
         """Whether there is a live connection."""
-        return any(keeper.is_live for keeper in self._keepers)
+        return any(link.is_live for link in self._fleet.links())
 
-    def links(self) -> "list[Link]":
+    def links(self) -> list[Link]:
         """The connections in use, one for each node."""
-        return [keeper.link for keeper in self._keepers if keeper.link is not None]
+        return self._fleet.links()
+
+    def in_use(self) -> Collection[Address]:
+        """The nodes that there are connections to, or that are tried."""
+        return self._fleet.addresses()
 
     def is_websocket(self) -> bool:
         """Whether the connection in use is a WebSocket."""
-        link = self._link()
+        link = self._fleet.link()
         return link is not None and link.address.is_websocket
 
     def connection_info(self) -> str:
         """The node in use, such as `node01:9200`; `disconnected` without one."""
-        link = self._link()
+        link = self._fleet.link()
         return "disconnected" if link is None else str(link.address)
 
     def close(self) -> None:
         """Close every connection; returns at once. Calls that wait for an answer fail."""
-        self._closed = True
-        for keeper in self._keepers:
-            keeper.close()
-        waiting, self._waiting = list(self._waiting), deque()
-        for call in waiting:
-            call.failed(NotConnectedError("the client was closed before the request was sent"))
+        self._fleet.close()
+        self._outbox.close()
 
     async def wait_closed(self) -> None:
         """Return when everything is closed."""
-        for keeper in self._keepers:
-            await keeper.wait_closed()
+        await self._fleet.wait_closed()
 
     async def close_and_wait(self) -> None:
         """`close`, then `wait_closed`."""
@@ -255,119 +245,49 @@ class Client(Admin):
 
     def get_rooms(self) -> "tuple[Room, ...]":
         """The rooms that this client hears or wants to hear."""
-        return tuple(dict.fromkeys(cast("Room", s.listener) for s in self._subscriptions))
+        return tuple(dict.fromkeys(cast("Room", s.listener) for s in self._fleet.subscriptions))
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Hear a room on every link, now and after each reconnect, until `unsubscribe`.
 
         Returns when every live link has tried once; what came of it is told to the listener.
         """
-        self._subscriptions[subscription] = None
-        joiners = [keeper.joiner for keeper in self._keepers if keeper.is_live]
-        await asyncio.gather(*(joiner.join_one(subscription) for joiner in joiners if joiner is not None))
+        await self._fleet.subscribe(subscription)
 
-    async def unsubscribe(self, subscription: Subscription, timeout: float | None = 10) -> bool:
+    def discard(self, subscription: Subscription) -> None:
+        """Hear the room no more, as `unsubscribe`, but wait for no answer."""
+        for link, room_id in self._fleet.discard(subscription):
+            link.call(Kind.LEAVE, [subscription.scope, room_id], timeout=LEAVE_TIMEOUT)
+
+    async def unsubscribe(self, subscription: Subscription, timeout: float | None = LEAVE_TIMEOUT) -> bool:
         """Hear the room no more; returns whether the server knew the room, or had no need to be asked."""
-        self._subscriptions.pop(subscription, None)
-        subscription.ended = True
-        known = True
-        for link, room_id in list(subscription.links.items()):
-            joiner = next((k.joiner for k in self._keepers if k.link is link), None)
-            if joiner is not None and joiner.discard(subscription) and link.is_live:
-                ids = await link.call(Kind.LEAVE, [subscription.scope, room_id], timeout=timeout)
-                known = ids != [None]
-        return known
-
-    # -- KeeperOwner -------------------------------------------------------------------------------------
-
-    def in_use(self) -> Collection[Address]:
-        return [address for keeper in self._keepers for address in keeper.addresses]
-
-    def subscriptions(self) -> Iterable[Subscription]:
-        return tuple(self._subscriptions)
-
-    def link_ready(self) -> None:
-        waiting, self._waiting = list(self._waiting), deque()
-        for call in waiting:
-            call.holder = None
-            self._send(call)
+        return await leave(self._fleet.discard(subscription), subscription.scope, timeout)
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    def _start(self, addresses: Sequence[Address], *, insist: bool) -> asyncio.Future[None]:
-        if any(keeper.is_live for keeper in self._keepers):
+    def _start(
+        self, addresses: Sequence[Address], auth: Auth | None, timeout: float | None, *, insist: bool
+    ) -> asyncio.Future[None]:
+        if self.is_connected():
             raise RuntimeError("the client is connected already; close it first")
-        self.close()
-        self._closed = False
-        pool = NodePool(addresses, self._settings.rng)
-        count = max(1, min(self._connections, len(pool)))
-        self._settings.merging = count > 1
-        self._keepers = [
-            Keeper(self, pool, self._settings, persistent=self._auto_reconnect) for _ in range(count)
-        ]
-        return first_of([keeper.start(insist=insist) for keeper in self._keepers])
+        self._settings.auth, self._settings.connect_timeout = auth, timeout
+        self._outbox.open()
+        ready = self._fleet.start(addresses, insist=insist)
+        ready.add_done_callback(self._started)
+        return ready
 
-    def _link(self) -> Link | None:
-        """The link that requests go to: preferably of a node that stays."""
-        live = [keeper.link for keeper in self._keepers if keeper.link is not None and keeper.link.is_live]
-        return next((link for link in live if not link.leaving), live[0] if live else None)
+    def _started(self, ready: asyncio.Future[None]) -> None:
+        """A first connection that failed, or that nobody waits for any more, is given up."""
+        if ready.cancelled() or ready.exception() is not None:
+            self.close()
+
+    def _link_ready(self) -> None:
+        self._outbox.flush()
 
     def _submit(self, kind: Kind, body: Any, timeout: float | None) -> asyncio.Future[Any]:
-        call = Call(kind, body, timeout or None, on_error=self._tried_again)
-        self._send(call)
+        call = Call(kind, body, timeout or None, on_error=self._outbox.try_again)
+        self._outbox.send(call)
         return call.future
-
-    def _send(self, call: Call) -> None:
-        if call.future.done():
-            return
-        link = self._link()
-        if link is not None:
-            try:
-                link.send(call)
-            except Exception as error:  # noqa: BLE001 - the caller's future is where errors go
-                call.on_error = None
-                call.failed(error)
-        elif self._closed or not self._keepers or not self._auto_reconnect:
-            call.failed(NotConnectedError("not connected; the request was not sent"))
-        elif len(self._waiting) >= MAX_WAITING:
-            call.failed(NotConnectedError(f"{MAX_WAITING} requests wait for a connection already"))
-        else:
-            self._waiting.append(call)
-            call.holder = self._waiting_ended
-
-    def _waiting_ended(self, call: Call) -> None:
-        if call in self._waiting:
-            self._waiting.remove(call)
-
-    def _tried_again(self, call: Call, error: Exception) -> bool:
-        """A node that is not ready (-51) did not execute the request: try again, elsewhere if possible."""
-        if not isinstance(error, NodeError) or not self._auto_reconnect or call.attempts > NODE_RETRIES:
-            return False
-        if call.attempts == 2 and not any(k.link is not None and k.link.leaving for k in self._keepers):
-            self.reconnect()
-        wait = NODE_RETRY_WAIT * call.attempts
-        asyncio.get_running_loop().call_later(wait, self._send, call)
-        return True
-
-
-def first_of(futures: Sequence[asyncio.Future[None]]) -> asyncio.Future[None]:
-    """Ends with whichever ends first, well or not: one link is enough, one refused login is too."""
-    if len(futures) == 1:
-        return futures[0]
-    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def ended(future: asyncio.Future[None]) -> None:
-        error = None if future.cancelled() else future.exception()
-        if first.done():
-            return
-        if error is None:
-            first.set_result(None)
-        else:
-            first.set_exception(error)
-
-    for future in futures:
-        future.add_done_callback(ended)
-    return first
 
 
 def parse_auth(auth: Sequence[Any]) -> Auth:

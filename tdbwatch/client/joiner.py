@@ -4,17 +4,19 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Final, Protocol
 
 from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.client.link import Link
-from tdbwatch.client.rooms import LinkRooms, RoomStatus, Subscription
+from tdbwatch.client.link_rooms import LinkRooms
+from tdbwatch.client.rooms import RoomStatus, Subscription
+from tdbwatch.client.strays import Stray, Strays
 from tdbwatch.clock import Clock
+from tdbwatch.exceptions import BadDataError, EncodeError, NodeError, ProtocolError, ThingsDBError
 from tdbwatch.exceptions import LookupError as RoomLookupError
-from tdbwatch.exceptions import NodeError, ThingsDBError
 from tdbwatch.exceptions import TypeError as CodeTypeError
-from tdbwatch.wire import Emit, Kind, Push, RawEmit
+from tdbwatch.wire import Emit, Kind, Push, RawEmit, RoomDelete, RoomJoin, RoomLeave
 
 log = logging.getLogger("tdbwatch.client")
 
@@ -26,72 +28,119 @@ RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.5)
 NODE_RETRY: Final = BackoffPolicy(initial=0.2, factor=2.0, maximum=5.0, jitter=0.5)
 """For a node that is not ready (-51), which passes in seconds."""
 
+Wish = tuple[Subscription, int | str]
+"""A subscription, and the id or name to ask for."""
+_FAILURES: Final = (ThingsDBError, OSError, ProtocolError, EncodeError)
+
+
+class JoinerOwner(Protocol):
+    """What a joiner asks of whoever made it."""
+
+    def wanted(self) -> Sequence[Subscription]:
+        """What this link should hear."""
+        ...
+
+    def pushes_no_scope(self, collection: str) -> None:
+        """The link is to an old server, and hears this collection: others must be heard elsewhere."""
+        ...
+
 
 class Joiner:
-    """One link's task of hearing every room that the client wants."""
+    """One link's task of hearing every room that it should."""
 
-    def __init__(self, link: Link, clock: Clock, rng: random.Random, *, merging: bool) -> None:
+    def __init__(
+        self, link: Link, owner: JoinerOwner, clock: Clock, rng: random.Random, *, merging: bool
+    ) -> None:
         self.link = link
         self.rooms = LinkRooms(link, merging=merging)
+        self.active = False
+        """Whether rooms may be joined on this link: it is authenticated and not on its way out."""
+        self._owner = owner
         self._clock = clock
         self._rng = rng
+        self._strays = Strays(link, self.rooms, clock, self._spawn, self._heard_again)
         self._due: dict[Subscription, float] = {}
         self._backoffs: dict[Subscription, Backoff] = {}
+        self._tried: set[Subscription] = set()
+        self._asked: set[str] = set()
+        self._joining: set[object] = set()
+        self._learning = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def join_all(self, subscriptions: Iterable[Subscription]) -> None:
-        """Try all of them once; from then on the rest is tried again in the background.
+    async def join_all(self) -> None:
+        """Try every wanted room once; what cannot be joined now is tried again in the background.
 
-        Raises:
-            OSError: the link was lost meanwhile.
+        Returns also when the link is lost meanwhile.
         """
-        await self._round(list(subscriptions))
-        if not self.link.is_live:
-            raise self.link.lost.result()
-        self._task = asyncio.create_task(self._run(), name=f"tdbwatch-joiner {self.link.address}")
-        self._task.add_done_callback(self._ended)
+        self.active = True
+        while self.active and (fresh := [s for s in self._owner.wanted() if s not in self._tried]):
+            await self._round(fresh)
+        if self.active:
+            self._spawn(self._run(), f"tdbwatch-joiner {self.link.address}")
 
     async def join_one(self, subscription: Subscription) -> None:
-        """Try one room now, and again later if it does not work."""
-        await self._round([subscription])
-        self._wake.set()
+        """Try one room now, and again later if it does not work.
+
+        A caller that goes away does not stop it: half a join is worse than a whole one.
+        """
+        await asyncio.wait({self._spawn(self._round([subscription]), f"tdbwatch-join {subscription!s:.60}")})
 
     def push_heard(self, push: Push) -> None:
         """A room was deleted or left: look for it again, since one of its name may be made anew."""
-        for subscription in self.rooms.push_heard(push):
-            if not (subscription.status is RoomStatus.DELETED and isinstance(subscription.key, int)):
-                self._later(subscription, RETRY)
+        if isinstance(push, RoomJoin):
+            self._room_join_heard(push)
+        elif isinstance(push, RoomDelete) and not self.rooms.has(push):
+            self._strays.hear(push)
+        elif isinstance(push, RoomDelete | RoomLeave):
+            for subscription in self.rooms.gone(push):
+                if not (subscription.status is RoomStatus.DELETED and isinstance(subscription.key, int)):
+                    self._later(subscription, RETRY if isinstance(push, RoomDelete) else NODE_RETRY)
 
     def stray_heard(self, emit: Emit | RawEmit) -> None:
         """An event that no room of this link seems to want."""
-        if not self.rooms.stray_heard(emit):
-            log.debug(
-                "%s: an event of a room that is not joined: %s %d", self.link.address, emit.scope, emit.id
-            )
+        if emit.scope is None and self.rooms.scoped is None:
+            self._learn(scoped=False)
+            if self.rooms.has(emit):
+                self._heard_again(emit)
+                return
+        self._strays.hear(emit)
 
-    def discard(self, subscription: Subscription) -> bool:
-        """Forget a subscription; returns whether the link should leave its room."""
+    def retry_now(self) -> None:
+        """Something changed for the better: do not wait with what could not be joined."""
+        self._backoffs.clear()
+        self._due = dict.fromkeys(self._due, self._clock.monotonic())
+        self._wake.set()
+
+    def discard(self, subscription: Subscription) -> int | None:
+        """Forget a subscription; returns the id of the room that the link should leave, if any."""
         self._due.pop(subscription, None)
         self._backoffs.pop(subscription, None)
         return self.rooms.discard(subscription)
 
-    def stop(self, reason: str) -> None:
-        """The link is gone, or another one took over."""
-        if self._task is not None:
-            self._task.cancel()
+    def rest(self) -> None:
+        """Join nothing any more, but go on hearing what was joined."""
+        self.active = False
         self._due.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    def stop(self, reason: str) -> None:
+        """Hear nothing any more."""
+        self.rest()
         self.rooms.clear(reason)
 
+    # -- tasks -------------------------------------------------------------------------------------------
+
     async def _run(self) -> None:
+        """Try again what is due."""
         while self.link.is_live:
             now = self._clock.monotonic()
             if due := [s for s, when in self._due.items() if when <= now]:
                 for subscription in due:
                     del self._due[subscription]
-                await self._round(due)
-            else:
-                await self._sleep(min(self._due.values(), default=None))
+                self._spawn(self._round(due), f"tdbwatch-rejoin {self.link.address}")
+            await self._sleep(min(self._due.values(), default=None))
 
     async def _sleep(self, until: float | None) -> None:
         self._wake.clear()
@@ -106,25 +155,62 @@ class Joiner:
             woken.cancel()
             timer.cancel()
 
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s: %s failed", self.link.address, task.get_name(), exc_info=error)
+            self.link.abort(ConnectionError(f"joining rooms failed: {error}"))
+
+    # -- joining -----------------------------------------------------------------------------------------
+
     async def _round(self, subscriptions: Sequence[Subscription]) -> None:
-        """Ask for all of them, by collection, many in one request; all requests are under way at once."""
-        by_scope: dict[str, list[tuple[Subscription, int | str]]] = defaultdict(list)
-        for subscription, key in await self._resolve(subscriptions):
-            by_scope[subscription.scope].append((subscription, key))
+        """Try each once. Code is run first, since it may return another id than before."""
+        self._tried.update(subscriptions)
+        await asyncio.gather(
+            self._join_each([(s, s.key) for s in subscriptions if not s.is_code]),
+            self._join_coded([s for s in subscriptions if s.is_code]),
+        )
+
+    async def _join_each(self, wishes: Iterable[Wish]) -> None:
+        """By collection, many in one request; all requests are under way at once."""
+        by_scope: dict[str, list[Wish]] = defaultdict(list)
+        for wish in wishes:
+            by_scope[wish[0].scope].append(wish)
         await asyncio.gather(
             *(
-                self._join(scope, wanted[start : start + ROOMS_PER_REQUEST])
-                for scope, wanted in by_scope.items()
-                for start in range(0, len(wanted), ROOMS_PER_REQUEST)
+                self._join_in_turn(scope, of_scope[start : start + ROOMS_PER_REQUEST])
+                for scope, of_scope in by_scope.items()
+                for start in range(0, len(of_scope), ROOMS_PER_REQUEST)
             )
         )
 
-    async def _resolve(self, subscriptions: Sequence[Subscription]) -> list[tuple[Subscription, int | str]]:
-        """Each subscription's id or name; code is run now, since it may return another id than before."""
-        plain = [(s, s.key) for s in subscriptions if not s.is_code]
-        coded = [s for s in subscriptions if s.is_code]
-        ids = await asyncio.gather(*(self._run_code(s) for s in coded))
-        return plain + [(s, i) for s, i in zip(coded, ids, strict=True) if i is not None]
+    async def _join_coded(self, subscriptions: Sequence[Subscription]) -> None:
+        """Join rooms as their codes return, many in one request: none waits for another one's code."""
+        resolved: list[Wish] = []
+        news = asyncio.Event()
+
+        async def resolve(subscription: Subscription) -> None:
+            room_id = await self._run_code(subscription)
+            if room_id is not None:
+                resolved.append((subscription, room_id))
+            news.set()
+
+        async with asyncio.TaskGroup() as group:
+            running = {group.create_task(resolve(s), name=f"tdbwatch-code {s!s:.60}") for s in subscriptions}
+            while any(not task.done() for task in running) or resolved:
+                if not resolved:
+                    await news.wait()
+                news.clear()
+                batch, resolved[:] = resolved[:], []
+                if batch:
+                    group.create_task(self._join_each(batch), name="tdbwatch-join-coded")
+                running = {task for task in running if not task.done()}
 
     async def _run_code(self, subscription: Subscription) -> int | None:
         body = [subscription.scope, subscription.key]
@@ -134,30 +220,77 @@ class Joiner:
                 raise CodeTypeError(
                     f"the code must return a room's id, not {type(room_id).__name__} {room_id!r:.80}"
                 )
-        except (ThingsDBError, OSError) as error:
+        except _FAILURES as error:
             self._refused(subscription, error)
             return None
         return room_id
 
-    async def _join(self, scope: str, wanted: Sequence[tuple[Subscription, int | str]]) -> None:
+    async def _join_in_turn(self, scope: str, wishes: Sequence[Wish]) -> None:
+        """As `_join`, but until it is known whether pushes carry scopes, one collection after the other."""
+        collection = wishes[0][0].collection
+        if self._knows_nothing():
+            async with self._learning:
+                if self._knows_nothing() and self._asked - {collection}:
+                    await self._hear_what_follows()
+                if self._knows_nothing():
+                    self._asked.add(collection)
+                    await self._join(scope, wishes)
+                    return
+        if self.rooms.scoped is False and collection not in self.rooms.collections():
+            wanted = set(self._owner.wanted())
+            wishes = [wish for wish in wishes if wish[0] in wanted]
+        if wishes:
+            await self._join(scope, wishes)
+
+    def _knows_nothing(self) -> bool:
+        return self.rooms.scoped is None
+
+    async def _hear_what_follows(self) -> None:
+        """After the answer to a PING, everything that the server pushed before has been heard."""
+        try:
+            await self.link.call(Kind.PING, timeout=REQUEST_TIMEOUT)
+        except _FAILURES as error:
+            log.debug("%s: %s", self.link.address, error)
+
+    async def _join(self, scope: str, wishes: Sequence[Wish]) -> None:
         def answered(ids: Any) -> None:  # in the moment of the answer: events may follow in the same breath
-            for (subscription, key), room_id in zip(wanted, ids, strict=True):
+            for (subscription, key), room_id in zip(wishes, room_ids(ids, len(wishes)), strict=True):
                 if room_id is None:
                     self._refused(subscription, RoomLookupError(f"{scope} has no room {key}"))
-                elif not subscription.ended:
-                    self._backoffs.pop(subscription, None)
-                    self.rooms.add(subscription, room_id)
+                else:
+                    self._joined(subscription, room_id)
 
-        body = [scope, *(key for _, key in wanted)]
+        body = [scope, *(key for _, key in wishes)]
+        self._joining.add(answered)
         try:
             await self.link.call(Kind.JOIN, body, timeout=REQUEST_TIMEOUT, on_answer=answered)
-        except (ThingsDBError, OSError, ValueError, TypeError) as error:
-            for subscription, _ in wanted:
+        except _FAILURES as error:
+            if isinstance(error, BadDataError | EncodeError) and len(wishes) > 1:
+                half = (
+                    len(wishes) // 2
+                )  # one of them is at fault: it must not keep the others from being heard
+                await asyncio.gather(self._join(scope, wishes[:half]), self._join(scope, wishes[half:]))
+                return
+            for subscription, _ in wishes:
                 self._refused(subscription, error)
+        finally:
+            self._joining.discard(answered)
+
+    def _joined(self, subscription: Subscription, room_id: int) -> None:
+        if not subscription.ended:
+            self._backoffs.pop(subscription, None)
+            self.rooms.add(subscription, room_id)
+        elif not self.rooms.hears(subscription.collection, room_id) and len(self._joining) == 1:
+            # Left while it was being joined. A LEAVE must not undo another JOIN of the same room; with one
+            # under way the server goes on sending, and what it sends is not delivered.
+            self.link.call(Kind.LEAVE, [subscription.scope, room_id], timeout=REQUEST_TIMEOUT)
 
     def _refused(self, subscription: Subscription, error: Exception) -> None:
-        if subscription.ended or not self.link.is_live:
+        if subscription.ended or not self.active:
             return  # nobody wants it any more, or the next link will try
+        if isinstance(error, RoomLookupError) and subscription.asked_for_again():
+            self._later(subscription, NODE_RETRY)
+            return
         self._later(subscription, NODE_RETRY if isinstance(error, NodeError) else RETRY)
         subscription.unjoinable(error)
 
@@ -168,7 +301,34 @@ class Joiner:
         self._due[subscription] = self._clock.monotonic() + backoff.next()
         self._wake.set()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s: joining rooms failed", self.link.address, exc_info=error)
-            self.link.abort(ConnectionError(f"joining rooms failed: {error}"))
+    # -- what pushes tell --------------------------------------------------------------------------------
+
+    def _room_join_heard(self, push: RoomJoin) -> None:
+        self._learn(scoped=push.scope is not None)
+        if push.scope is not None and not self.rooms.has(push):
+            self._strays.named(push.scope, push.id)
+
+    def _learn(self, *, scoped: bool) -> None:
+        if self.rooms.scoped is not None:
+            return
+        self.rooms.learn(scoped=scoped)
+        if not scoped and (collections := self.rooms.collections()):
+            log.info("%s pushes no scopes: one connection for each collection", self.link.address)
+            self._owner.pushes_no_scope(next(iter(collections)))
+
+    def _heard_again(self, stray: Stray) -> None:
+        if isinstance(stray, RoomDelete):
+            self.push_heard(stray)
+        elif (deliver := self.link.rooms.get((stray.scope, stray.id))) is not None:
+            deliver(stray)
+
+
+def room_ids(answer: Any, count: int) -> Sequence[int | None]:
+    """What a JOIN of `count` rooms was answered.
+
+    Raises:
+        ProtocolError: it is not one id or nil for each.
+    """
+    if isinstance(answer, list) and len(answer) == count and all(x is None or type(x) is int for x in answer):
+        return answer
+    raise ProtocolError(f"the server answered a JOIN of {count} rooms with {answer!r:.80}")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -12,7 +12,7 @@ from tdbwatch.client.joiner import Joiner
 from tdbwatch.client.link import Heartbeat, Link
 from tdbwatch.client.merge import SETTLE
 from tdbwatch.client.observer import Observer
-from tdbwatch.client.pool import NodePool
+from tdbwatch.client.pool import Choice, NodePool
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.transports import SslSetting
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
@@ -27,6 +27,11 @@ CONNECT_TIMEOUT: Final = 5.0
 AUTH_TIMEOUT: Final = 10.0
 AUTH_RETRY: Final = 30.0
 """Seconds between attempts once a login that used to work is refused."""
+POLL: Final = 1.0
+"""Seconds after which nodes that could not be tried are looked at again: another one may be free by then."""
+
+_EXPECTED: Final = (OSError, ProtocolError, ThingsDBError)
+"""What attempts fail with; anything else is a mistake of ours."""
 
 
 @dataclass(slots=True)
@@ -40,45 +45,61 @@ class Settings:
     clock: Clock = SYSTEM_CLOCK
     rng: random.Random = field(default_factory=random.Random)
     observer: Observer = field(default_factory=Observer)
-    auth: Auth | None = None
+    auth: Auth | None = field(default=None, repr=False)
     merging: bool = False
     """Several links hear the same rooms at all times, not only while one takes over from another."""
+    proven: bool = False
+    """There was a connection with these settings: from now on nothing is given up."""
 
 
 class KeeperOwner(Protocol):
     """What a keeper asks of, and tells, its client."""
 
-    def in_use(self) -> Collection[Address]: ...
+    def in_use(self, keeper: "Keeper") -> Collection[Address]:
+        """The nodes that this keeper and those beside it have links to."""
+        ...
 
-    def subscriptions(self) -> Iterable[Subscription]: ...
+    def wanted(self, keeper: "Keeper") -> Sequence[Subscription]:
+        """What this keeper's link should hear."""
+        ...
 
-    def link_ready(self) -> None: ...
+    def pushes_no_scope(self, keeper: "Keeper", collection: str) -> None:
+        """An old server: the keeper's link can hear this collection, and no other one beside it."""
+        ...
+
+    def link_ready(self) -> None:
+        """Requests can be sent."""
+        ...
 
 
 class Keeper:
     """One place for a link. While it runs there is a link, or one is being made.
 
     A node that announces its shutdown is replaced at once: the old link goes on hearing and answering until
-    the new one has joined every room.
+    the new one has joined every room, and a little longer, for what is still on its way.
     """
 
     def __init__(
         self, owner: KeeperOwner, pool: NodePool, settings: Settings, *, persistent: bool = True
     ) -> None:
         self.link: Link | None = None
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Ends when there is a link for the first time, or with the error that ended the attempt."""
+        """The link that requests go to."""
         self._owner = owner
         self._pool = pool
         self._settings = settings
         self._persistent = persistent
-        self._joiners: dict[Link, Joiner] = {}
-        self._trying: Address | None = None
-        self._moved: asyncio.Event = asyncio.Event()
-        self._was_ready = False
         self._insist = persistent
+        self._joiners: dict[Link, Joiner] = {}
+        self._closing: set[Link] = set()
+        self._candidate: Link | None = None
+        self._trying: Address | None = None
+        self._moving = False
+        self._wake = asyncio.Event()
+        self._waiters: list[asyncio.Future[None]] = []
         self._failures = 0
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
+        self._handovers: set[asyncio.Task[None]] = set()
 
     @property
     def is_live(self) -> bool:
@@ -86,43 +107,62 @@ class Keeper:
 
     @property
     def addresses(self) -> list[Address]:
-        """The nodes that this keeper has links to, or tries: one, or two while it moves."""
+        """The nodes that this keeper has links to, or tries."""
         held = [link.address for link in self._joiners if link.is_live]
         return held if self._trying is None or self._trying in held else [*held, self._trying]
 
     @property
-    def joiner(self) -> Joiner | None:
-        """Joins rooms on the current link."""
-        return self._joiners.get(self.link) if self.link is not None else None
+    def joiners(self) -> list[Joiner]:
+        """Those on which rooms are joined now: one, or two while a link takes over."""
+        return [joiner for joiner in self._joiners.values() if joiner.active]
 
-    def start(self, *, insist: bool = True) -> asyncio.Future[None]:
-        """Begin. With `insist` it tries until there is a link; else the first failure ends it."""
-        self._insist = insist and self._persistent
+    def joiner_of(self, link: Link) -> Joiner | None:
+        return self._joiners.get(link)
+
+    def start(self, *, insist: bool) -> asyncio.Future[None]:
+        """Begin. With `insist` it tries until there is a link; else the first failure ends it.
+
+        Returns:
+            A future that ends when there is a link, or with the error that ended the attempt.
+        """
+        self._insist = insist
         self._task = asyncio.create_task(self._run(), name="tdbwatch-keeper")
         self._task.add_done_callback(self._ended)
-        return self.ready
+        return self._waiter()
 
     def move(self) -> asyncio.Future[None] | None:
         """Make a new link, on another node if there is one, then let go of this one. None if under way."""
         if self._task is None or self._task.done():
-            self.ready = asyncio.get_running_loop().create_future()
-            return self.start()
-        if not self.is_live or self._moved.is_set():
+            return self.start(insist=self._persistent)
+        if self._moving or not self.is_live or self._candidate is not None:
             return None
-        self.ready = asyncio.get_running_loop().create_future()
-        self._moved.set()
-        return self.ready
+        self._moving = True
+        self._wake.set()
+        return self._waiter()
 
     def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._closed = True
+        for task in (self._task, *self._handovers):
+            if task is not None:
+                task.cancel()
         self.link = None
         for link in list(self._joiners):
             link.close()
 
     async def wait_closed(self) -> None:
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        """Return when every task has ended and every socket is closed."""
+        waits: list[asyncio.Future[Any]] = [link.closed for link in self._closing]
+        waits += [task for task in (self._task, *self._handovers) if task is not None]
+        if waits:
+            await asyncio.wait(waits)
+
+    # -- JoinerOwner -------------------------------------------------------------------------------------
+
+    def wanted(self) -> Sequence[Subscription]:
+        return self._owner.wanted(self)
+
+    def pushes_no_scope(self, collection: str) -> None:
+        self._owner.pushes_no_scope(self, collection)
 
     # -- LinkOwner ---------------------------------------------------------------------------------------
 
@@ -130,12 +170,16 @@ class Keeper:
         joiner = self._joiners.pop(link, None)
         if joiner is None:
             return
-        joiner.stop(str(reason))
+        if link is self._candidate:
+            self._candidate = None
         if link is self.link:
             self.link = None
             self._pool.lost(link.address, self._settings.clock.monotonic())
             self._settings.observer.disconnected(link.address, str(reason))
             log.warning("lost the connection to %s: %s", link.address, reason)
+        joiner.stop(str(reason))
+        if self.link is None and self._candidate is not None and not self._closed:
+            self._use(self._candidate)  # its rooms may not be joined yet, but it answers
 
     def link_leaving(self, link: Link) -> None:
         self._pool.leaving(link.address, self._settings.clock.monotonic())
@@ -143,7 +187,8 @@ class Keeper:
             joiner.rooms.leaving(f"{link.address} is shutting down")
         if link is self.link and self._persistent:
             log.info("%s is shutting down: moving to another node", link.address)
-            self.move()
+            self._moving = True
+            self._wake.set()
 
     def push_heard(self, link: Link, push: Push) -> None:
         if (joiner := self._joiners.get(link)) is not None:
@@ -156,81 +201,96 @@ class Keeper:
 
     # -- inside ------------------------------------------------------------------------------------------
 
+    def _waiter(self) -> asyncio.Future[None]:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
     async def _run(self) -> None:
         while True:
-            if await self._replace_link():
-                await self._until_needed()
-                if not self._persistent and not self._moved.is_set():
-                    self._was_ready = False
-                    return
+            while not await self._attempt():
+                pass
+            await self._until_needed()
+            if not self._persistent and not self._moving:
+                return
 
     async def _until_needed(self) -> None:
         """Return when the link is lost, or should be moved."""
-        link = self.link
-        if link is None or self._moved.is_set():
+        if self.link is None or self._moving:
             return
-        moved: asyncio.Future[Any] = asyncio.ensure_future(self._moved.wait())
+        woken: asyncio.Future[Any] = asyncio.ensure_future(self._wake.wait())
         try:
-            await asyncio.wait([moved, link.lost], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([woken, self.link.lost], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            moved.cancel()
+            woken.cancel()
 
-    async def _replace_link(self) -> bool:
-        """One attempt at a new link; whether there is one now."""
-        address = await self._next_address()
-        if address is None:
+    async def _attempt(self) -> bool:
+        """One attempt at a new link; whether there is one now.
+
+        Raises:
+            OSError, ProtocolError, ThingsDBError: why it failed, if it is not to be repeated.
+        """
+        clock = self._settings.clock
+        choice = self._choose()
+        if choice is None or choice.wait > 0:
+            await clock.sleep(POLL if choice is None else min(choice.wait, POLL))
             return False
-        self._moved.clear()
-        self._trying = address
+        self._trying = choice.address
+        failure: Exception | None = None
         try:
-            return await self._try(address)
+            await self._connect(choice)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt is made
+            failure = error
         finally:
-            self._trying = None
+            self._trying = self._candidate = None
+        if failure is not None:
+            await self._attempt_failed(choice.address, failure)
+        return failure is None
 
-    async def _try(self, address: Address) -> bool:
-        try:
-            link = await self._open(address)
-        except (OSError, ProtocolError, ThingsDBError) as error:
-            await self._attempt_failed(address, error)
-            return False
+    def _choose(self) -> Choice | None:
+        now = self._settings.clock.monotonic()
+        taken = self._owner.in_use(self)
+        choice = self._pool.choose(now, taken)
+        if choice is None:  # no node is free: a second link to the own one will do, if it stays
+            stays = [link.address for link in self._joiners if link.is_live and not link.leaving]
+            choice = self._pool.choose(now, [address for address in taken if address not in stays])
+        return choice
+
+    async def _connect(self, choice: Choice) -> None:
+        """Connect, log in, join every room; then this is the link.
+
+        Raises:
+            OSError, ProtocolError, ThingsDBError: why it failed.
+        """
+        link = await self._open(choice)
+        self._candidate = link
         if not self.is_live:
             self._use(link)  # calls need not wait for rooms
-        try:
-            await self._joiners[link].join_all(self._owner.subscriptions())
-        except OSError as error:
-            self._pool.failed(address, self._settings.clock.monotonic())
-            log.warning("lost the connection to %s while joining rooms: %s", address, error)
-            return False
+        else:
+            for joiner in self._joiners.values():
+                joiner.rooms.begin_merging()
+        await self._joiners[link].join_all()
+        if not link.is_live:
+            raise link.lost.result()
+        if link is not self.link and link.leaving:
+            link.retire()
+            raise ConnectionAbortedError(f"{link.address} is shutting down too")
         if link is not self.link:
             self._use(link)
         self._announce(link)
-        return True
 
-    async def _next_address(self) -> Address | None:
-        clock = self._settings.clock
-        taken = self._owner.in_use()
-        choice = self._pool.choose(clock.monotonic(), taken)
-        if choice is None:  # every node is in use, this one's leaving link included
-            choice = self._pool.choose(clock.monotonic(), [a for a in taken if a not in self.addresses])
-        if choice is None:
-            await clock.sleep(1.0)
-            return None
-        if choice.wait <= 0:
-            return choice.address
-        await clock.sleep(min(choice.wait, 1.0))  # not longer: another node may become free meanwhile
-        return None
-
-    async def _open(self, address: Address) -> Link:
+    async def _open(self, choice: Choice) -> Link:
         settings = self._settings
-        link = Link(address, self, settings.clock, settings.heartbeat, raw_events=settings.raw_events)
-        await link.open(settings.ssl, settings.connect_timeout)
-        merging = settings.merging or self.is_live
-        if merging and not settings.merging and (joiner := self.joiner) is not None:
-            joiner.rooms.begin_merging()
-        self._joiners[link] = Joiner(link, settings.clock, settings.rng, merging=merging)
+        link = Link(choice.address, self, settings.clock, settings.heartbeat, raw_events=settings.raw_events)
+        await link.open(settings.ssl, settings.connect_timeout, turn=choice.failures)
+        self._closing.add(link)
+        link.closed.add_done_callback(lambda _: self._closing.discard(link))
+        self._joiners[link] = Joiner(link, self, settings.clock, settings.rng, merging=settings.merging)
         try:
             if settings.auth is not None:
                 await authenticate(link, settings.auth, AUTH_TIMEOUT)
+            if not link.is_live:  # it was lost right behind the answer
+                raise link.lost.result()
         except BaseException as error:
             link.abort(ConnectionAbortedError(str(error)))
             raise
@@ -238,47 +298,85 @@ class Keeper:
 
     def _use(self, link: Link) -> None:
         old, self.link = self.link, link
+        joiner = self._joiners[link]
+        if old is not None and old in self._joiners:
+            self._joiners[old].rest()
+            if not old.leaving:
+                for subscription in joiner.rooms.subscriptions():
+                    subscription.taken_over()
+        if joiner.rooms.merging and not self._settings.merging:
+            task = asyncio.create_task(self._finish_handover(old), name=f"tdbwatch-handover {link.address}")
+            self._handovers.add(task)
+            task.add_done_callback(self._handover_ended)
+        self._owner.link_ready()
+
+    async def _finish_handover(self, old: Link | None) -> None:
+        """Hear on the old link what is still on its way, then let it finish its calls and go."""
+        await self._settings.clock.sleep(SETTLE)
         if old is not None and (joiner := self._joiners.get(old)) is not None:
             joiner.stop("another node took over")
             old.retire()
-            if not self._settings.merging:
-                asyncio.get_running_loop().call_later(2 * SETTLE, self._end_merging, link)
-        self._owner.link_ready()
+        await self._settings.clock.sleep(2 * SETTLE)
+        self._end_merging()
 
-    def _end_merging(self, link: Link) -> None:
-        if link is self.link and len(self._joiners) == 1:
-            self._joiners[link].rooms.end_merging()
+    def _handover_ended(self, task: asyncio.Task[None]) -> None:
+        self._handovers.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
+
+    def _end_merging(self) -> None:
+        """Back to the short way, once nothing else hears the same rooms."""
+        hearing = [joiner for link, joiner in self._joiners.items() if not link.retiring]
+        if not self._settings.merging and self._candidate is None and len(hearing) == 1:
+            hearing[0].rooms.end_merging()
 
     def _announce(self, link: Link) -> None:
         self._failures = 0
-        self._was_ready = True
+        self._insist = self._persistent
+        self._settings.proven = True
+        self._moving = link.leaving
+        if not self._moving:
+            self._wake.clear()
         self._pool.connected(link.address, self._settings.clock.monotonic())
         self._settings.observer.connected(link.address)
         log.info("connected to %s", link.address)
-        if not self.ready.done():
-            self.ready.set_result(None)
+        self._resolve(None)
+
+    def _resolve(self, error: BaseException | None) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+                waiter.exception()  # marks it as read: not every caller waits for it
 
     async def _attempt_failed(self, address: Address, error: Exception) -> None:
+        """Report it, and wait where trying again at once would do harm."""
         clock, refused = self._settings.clock, isinstance(error, AuthError)
         wait = self._pool.failed(address, clock.monotonic())
         self._failures += 1
-        if not self._was_ready and (refused or not self._insist):
+        if not self._handovers:
+            self._end_merging()
+        if not self.is_live and (not self._insist or (refused and not self._settings.proven)):
             raise error
         if refused:
             wait = max(wait, AUTH_RETRY)
         self._settings.observer.unreachable(address, str(error), wait)
-        if self._failures & (self._failures - 1) == 0:  # 1, 2, 4, 8, ...: said, but not said to death
+        if not isinstance(error, _EXPECTED):
+            log.error("connecting to %s failed by a mistake of ours", address, exc_info=error)
+        elif self._failures & (self._failures - 1) == 0:  # 1, 2, 4, 8, ...: said, but not said to death
             log.warning("cannot connect to %s (attempt %d): %s", address, self._failures, error)
         if refused:
             await clock.sleep(wait)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, OSError | ThingsDBError | ProtocolError):
+        if error is not None and not isinstance(error, _EXPECTED):
             log.error("keeping the connection failed", exc_info=error)
-        if not self.ready.done():
-            self.ready.set_exception(error or ConnectionAbortedError("the client was closed"))
-            self.ready.exception()  # marks it as read: not every caller waits for it
+        self._resolve(error or ConnectionAbortedError("the connection is not kept any more"))
 
 
 async def authenticate(link: Link, auth: Auth, timeout: float | None) -> None:

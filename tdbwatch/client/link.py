@@ -8,15 +8,19 @@ from typing import Any, Final, Protocol
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.calls import Call
+from tdbwatch.client.fail_file import dump_failed
 from tdbwatch.client.transports import SslSetting, Wire, open_wire
 from tdbwatch.clock import Clock
 from tdbwatch.exceptions import ConnectionLostError, LocalProtocolError, NotConnectedError, from_wire
 from tdbwatch.wire import ClientSession, Emit, Kind, NodeStatus, Push, RawEmit, Response, Skipped, Unknown
+from tdbwatch.wire.codec import BodyError
 
 log = logging.getLogger("tdbwatch.client")
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes written that a node may leave unread before further requests to it fail."""
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds that a node has to take the rest when a link is closed in order."""
 
 PIECE: Final = 32 * 1024
 """Bytes that are decoded before any of it is delivered: so few events live at the same time that they stay in
@@ -36,6 +40,13 @@ class Heartbeat:
 
     interval: float = 5.0
     timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval < self.timeout:
+            raise ValueError(
+                f"a heartbeat needs 0 < interval < timeout, not interval={self.interval:g}, "
+                f"timeout={self.timeout:g}"
+            )
 
 
 class LinkOwner(Protocol):
@@ -70,6 +81,9 @@ class Link:
         self.rooms: dict[RoomKey, Deliver] = {}
         self.leaving = False
         self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        """Ends when the link is of no more use, with the reason."""
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends when its socket is closed, which may be a little later."""
         self._owner = owner
         self._clock = clock
         self._heartbeat = heartbeat
@@ -95,17 +109,29 @@ class Link:
         """Calls that wait for an answer of this link."""
         return len(self._calls)
 
-    async def open(self, ssl: SslSetting, timeout: float | None) -> None:
-        """Connect.
+    @property
+    def retiring(self) -> bool:
+        """Whether it only lives for the calls that are outstanding."""
+        return self._retiring
+
+    async def open(self, ssl: SslSetting, timeout: float | None, turn: int = 0) -> None:
+        """Connect. Of a name with several addresses, begin with the one whose `turn` it is.
 
         Raises:
             OSError: it cannot be reached; `TimeoutError` is one.
+            ProtocolError: what it sent first was not ThingsDB's protocol.
         """
+        deadline = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout):
-                self._wire = await open_wire(self.address, self, ssl)
+            async with deadline:
+                self._wire = await open_wire(self.address, self, ssl, turn)
         except TimeoutError:
-            raise TimeoutError(f"{self.address} did not answer within {timeout:g} s") from None
+            if deadline.expired():
+                raise TimeoutError(f"{self.address} did not answer within {timeout:g} s") from None
+            raise
+        if self.lost.done():  # before we knew that it was open
+            self._wire.abort()
+            raise self.lost.result()
         self.heard_at = self._clock.monotonic()
         self._beat = asyncio.create_task(self._keep_alive(), name=f"tdbwatch-heartbeat {self.address}")
         self._beat.add_done_callback(self._heart_stopped)
@@ -157,8 +183,10 @@ class Link:
 
     def close(self) -> None:
         """Close in order: what was written is sent."""
-        if self._wire is not None:
+        if self._wire is not None and not self.lost.done():
             self._wire.close()
+            impatient = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._wire.abort)
+            self.closed.add_done_callback(lambda _: impatient.cancel())
         self._end(ConnectionAbortedError("closed by this client"))
 
     # -- Receiver ----------------------------------------------------------------------------------------
@@ -187,6 +215,8 @@ class Link:
             self.abort(session.error)
 
     def connection_lost(self, error: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
         self._end(error or ConnectionResetError("closed by the node"))
 
     # -- inside ------------------------------------------------------------------------------------------
@@ -199,18 +229,25 @@ class Link:
         elif isinstance(heard, Push):
             self._owner.push_heard(self, heard)
         elif isinstance(heard, Skipped | Unknown):
-            log.warning("%s: skipped a frame: %s", self.address, heard)
+            self._skipped(heard)
+
+    def _skipped(self, heard: Skipped | Unknown) -> None:
+        if isinstance(heard, Unknown):
+            log.warning("%s: skipped a frame of the unknown type %d", self.address, heard.kind)
+            return
+        log.warning("%s: skipped a frame of type %d: %s", self.address, heard.kind, heard.reason)
+        if heard.body:
+            dump_failed(heard.body)
 
     def _answer_heard(self, response: Response) -> None:
         call = self._calls.pop(response.id, None)
         if call is None:
             return
-        if response.kind == Kind.ERROR:
-            call.failed(
-                response.value if isinstance(response.value, Exception) else from_wire(response.value)
-            )
-        elif isinstance(response.value, Exception):
+        if isinstance(response.value, BodyError):
+            dump_failed(response.value.body)
             call.failed(response.value)
+        elif response.kind == Kind.ERROR:
+            call.failed(from_wire(response.value))
         else:
             call.answered(response.value)
         self._close_if_done()

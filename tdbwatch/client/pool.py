@@ -21,6 +21,8 @@ class Choice:
 
     address: Address
     wait: float
+    failures: int = 0
+    """How often it failed in a row."""
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class _Node:
     address: Address
     backoff: Backoff
     not_before: float = 0.0
+    leaving_until: float = 0.0
     connected_at: float = field(default=float("-inf"))
 
 
@@ -52,16 +55,17 @@ class NodePool:
     def choose(self, now: float, in_use: Collection[Address] = ()) -> Choice | None:
         """The node to try next: at random among those that may be tried now, else the one due first.
 
-        None if all nodes are in use.
+        Nodes that are leaving come last: only if no other may be tried now. None if all nodes are in use.
         """
         free = [node for node in self._nodes.values() if node.address not in in_use]
         if not free:
             return None
         due = [node for node in free if node.not_before <= now]
         if due:
-            return Choice(self._rng.choice(due).address, 0.0)
+            node = self._rng.choice([node for node in due if node.leaving_until <= now] or due)
+            return Choice(node.address, 0.0, node.backoff.attempts)
         first = min(free, key=lambda node: node.not_before)
-        return Choice(first.address, first.not_before - now)
+        return Choice(first.address, first.not_before - now, first.backoff.attempts)
 
     def failed(self, address: Address, now: float) -> float:
         """The node could not be reached or used; returns the seconds until it may be tried again."""
@@ -83,5 +87,4 @@ class NodePool:
 
     def leaving(self, address: Address, now: float) -> None:
         """The node announced its shutdown."""
-        node = self._nodes[address]
-        node.not_before = max(node.not_before, now + LEAVING_FOR * (1.0 - 0.5 * self._rng.random()))
+        self._nodes[address].leaving_until = now + LEAVING_FOR

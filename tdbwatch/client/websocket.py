@@ -12,7 +12,7 @@ from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.transports import Receiver, Wire, tune
+from tdbwatch.client.transports import Receiver, Wire, dial, tune
 from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE
 
 _MAX_MESSAGE: Final = DEFAULT_MAX_BODY + HEADER_SIZE
@@ -95,19 +95,20 @@ class WebSocketWire(asyncio.Protocol):
                 self._transport.write_eof()
 
 
-async def open_websocket(address: Address, receiver: Receiver, context: ssl_module.SSLContext | None) -> Wire:
+async def open_websocket(
+    address: Address, receiver: Receiver, context: ssl_module.SSLContext | None, turn: int = 0
+) -> Wire:
     """Connect and do the handshake; `wss` verifies certificates unless a context says otherwise.
 
     Raises:
         OSError: the node cannot be reached, or what listens there is no WebSocket.
     """
     tls = (context or ssl_module.create_default_context()) if address.scheme == "wss" else None
-    transport, wire = await asyncio.get_running_loop().create_connection(
-        lambda: WebSocketWire(address, receiver), address.host, address.port, ssl=tls
-    )
+    transport, wire = await dial(lambda: WebSocketWire(address, receiver), address, tls, turn)
     try:
         await wire.opened
     except BaseException:
+        wire.opened.cancel()
         transport.abort()
         raise
     return wire

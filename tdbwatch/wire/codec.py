@@ -19,6 +19,8 @@ _decode: Final = msgspec.msgpack.Decoder().decode
 class BodyError(ProtocolError):
     """A body that is not what its frame's type says. The frame is skipped, the stream goes on."""
 
+    body: bytes = b""
+
 
 def encode(value: Any) -> bytes:
     """One value as MessagePack.

@@ -86,6 +86,8 @@ class Skipped(msgspec.Struct, gc=False):
     id: int
     kind: int
     reason: str
+    body: bytes = b""
+    """What does not decode."""
 
 
 class Unknown(msgspec.Struct, gc=False):

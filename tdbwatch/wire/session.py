@@ -168,6 +168,7 @@ class ClientSession(_Session):
         try:
             return Response(frame.id, frame.kind, decode(frame.body))
         except BodyError as error:
+            error.body = frame.body
             return Response(frame.id, frame.kind, error)
 
 
@@ -221,4 +222,6 @@ def encode_push(kind: Kind, body: Any) -> bytes:
 
 
 def _skipped(frame: Frame, error: Exception) -> Skipped:
-    return Skipped(frame.id, frame.kind, f"its body of {len(frame.body)} bytes does not decode: {error}")
+    return Skipped(
+        frame.id, frame.kind, f"its body of {len(frame.body)} bytes does not decode: {error}", frame.body
+    )

@@ -1,0 +1,241 @@
+"""All links of a client: who keeps them, and which rooms each of them hears."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from tdbwatch.client.addresses import Address
+from tdbwatch.client.joiner import Joiner
+from tdbwatch.client.keeper import Keeper, Settings
+from tdbwatch.client.link import Link
+from tdbwatch.client.pool import NodePool
+from tdbwatch.client.rooms import Subscription
+from tdbwatch.exceptions import ConnectionLostError, NotConnectedError
+from tdbwatch.exceptions import LookupError as RoomLookupError
+from tdbwatch.wire import Kind
+
+log = logging.getLogger("tdbwatch.client")
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """Keepers whose links hear the same rooms, each on a node of its own."""
+
+    keepers: list[Keeper]
+    collection: str | None = None
+    """The only collection that they hear; None: every one."""
+
+    def hears(self, subscription: Subscription) -> bool:
+        return self.collection is None or subscription.collection == self.collection
+
+
+class Fleet:
+    """The keepers of one client.
+
+    There is one group of them, unless a server is older than 1.8.6: those push the events of two collections
+    without saying which is meant, so each further collection gets a group of its own, for good.
+
+    Args:
+        connections: how many nodes to be connected to at once.
+        persistent: keep the links alive.
+        link_ready: called when requests can be sent.
+    """
+
+    def __init__(
+        self, settings: Settings, connections: int, persistent: bool, link_ready: Callable[[], None]
+    ) -> None:
+        self.subscriptions: dict[Subscription, None] = {}
+        self._settings = settings
+        self._connections = connections
+        self._persistent = persistent
+        self._link_ready = link_ready
+        self._addresses: list[Address] = []
+        self._groups: list[Group] = []
+        self._former: list[Keeper] = []
+
+    @property
+    def started(self) -> bool:
+        return bool(self._groups)
+
+    def start(self, addresses: Sequence[Address], *, insist: bool) -> "asyncio.Future[None]":
+        """Begin to connect; the future ends with the first link, or when the login or all else is refused.
+
+        Raises:
+            ValueError: there is no address.
+        """
+        NodePool(addresses, self._settings.rng)  # refuses what is wrong before anything is given up
+        self.close()
+        self._addresses = list(addresses)
+        self._settings.merging = self._size > 1
+        self._settings.proven = False
+        return first_of(self._add_group(None, insist=insist))
+
+    def close(self) -> None:
+        """Close all links; returns at once."""
+        groups, self._groups = self._groups, []
+        for group in groups:
+            for keeper in group.keepers:
+                keeper.close()
+                self._former.append(keeper)
+
+    async def wait_closed(self) -> None:
+        """Return when everything that was closed is."""
+        while self._former:
+            await self._former[-1].wait_closed()
+            if self._former:
+                self._former.pop()
+
+    def move(self) -> "asyncio.Future[None] | None":
+        """Make a new link in place of the one that requests go to; None if one is being made already.
+
+        Raises:
+            NotConnectedError: never connected, or closed.
+        """
+        if not self._groups:
+            raise NotConnectedError("never connected; call connect() or connect_pool() first")
+        return self._main.keepers[0].move()
+
+    def link(self, other_than: Link | None = None) -> Link | None:
+        """The link that requests go to: preferably of a node that stays."""
+        live = [link for link in self.links(self._groups[:1]) if link.is_live]
+        good = [link for link in live if not link.leaving]
+        best = [link for link in good if link is not other_than]
+        return next(iter(best or good or live), None)
+
+    def links(self, groups: Sequence[Group] | None = None) -> list[Link]:
+        """Every link that is in use now."""
+        chosen = self._groups if groups is None else groups
+        return [k.link for group in chosen for k in group.keepers if k.link is not None]
+
+    def addresses(self) -> list[Address]:
+        """The nodes that there are links to, or that are tried."""
+        return [address for keeper in self._keepers() for address in keeper.addresses]
+
+    def is_alone(self) -> bool:
+        """Whether there is no other node to move to."""
+        return len(self._addresses) < 2
+
+    # -- rooms -------------------------------------------------------------------------------------------
+
+    async def subscribe(self, subscription: Subscription) -> None:
+        """Hear a room; returns when every live link has tried once."""
+        self.subscriptions[subscription] = None
+        group = self._group_for(subscription)
+        if group is not None:
+            joiners = [joiner for keeper in group.keepers for joiner in keeper.joiners]
+            await asyncio.gather(*(joiner.join_one(subscription) for joiner in joiners))
+
+    def discard(self, subscription: Subscription) -> list[tuple[Link, int]]:
+        """Hear a room no more, from this moment on; the links that should leave it, and its id there."""
+        self.subscriptions.pop(subscription, None)
+        subscription.ended = True
+        leave = []
+        for link in list(subscription.links):
+            joiner = self._joiner_of(link)
+            room_id = None if joiner is None else joiner.discard(subscription)
+            if room_id is not None and link.is_live:
+                leave.append((link, room_id))
+        return leave
+
+    def retry_rooms(self) -> None:
+        """Try every room now that could not be joined."""
+        for keeper in self._keepers():
+            for joiner in keeper.joiners:
+                joiner.retry_now()
+
+    # -- KeeperOwner -------------------------------------------------------------------------------------
+
+    def in_use(self, keeper: Keeper) -> Collection[Address]:
+        group = self._group_of(keeper)
+        return [] if group is None else [a for each in group.keepers for a in each.addresses]
+
+    def wanted(self, keeper: Keeper) -> Sequence[Subscription]:
+        group = self._group_of(keeper)
+        return [] if group is None else [s for s in self.subscriptions if group.hears(s)]
+
+    def pushes_no_scope(self, keeper: Keeper, collection: str) -> None:
+        group = self._group_of(keeper)
+        if group is None:
+            return
+        if group.collection is None:
+            group.collection = collection
+            for subscription in list(self.subscriptions):
+                self._group_for(subscription)
+        elif group.collection != collection:  # two links learned it at once, with two collections
+            self._start_again(keeper)
+
+    def link_ready(self) -> None:
+        self._link_ready()
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    @property
+    def _size(self) -> int:
+        return max(1, min(self._connections, len(set(self._addresses))))
+
+    @property
+    def _main(self) -> Group:
+        return self._groups[0]
+
+    def _keepers(self) -> Iterator[Keeper]:
+        for group in self._groups:
+            yield from group.keepers
+
+    def _group_of(self, keeper: Keeper) -> Group | None:
+        return next((group for group in self._groups if keeper in group.keepers), None)
+
+    def _joiner_of(self, link: Link) -> Joiner | None:
+        found = (keeper.joiner_of(link) for keeper in self._keepers())
+        return next((joiner for joiner in found if joiner is not None), None)
+
+    def _group_for(self, subscription: Subscription) -> Group | None:
+        """The group that hears it, made if there is none; None while not connected at all."""
+        if not self._groups:
+            return None
+        for group in self._groups:
+            if group.hears(subscription):
+                return group
+        self._add_group(subscription.collection, insist=True)
+        return self._groups[-1]
+
+    def _add_group(self, collection: str | None, *, insist: bool) -> "list[asyncio.Future[None]]":
+        pool = NodePool(self._addresses, self._settings.rng)
+        keepers = [Keeper(self, pool, self._settings, persistent=self._persistent) for _ in range(self._size)]
+        self._groups.append(Group(keepers, collection))
+        return [keeper.start(insist=insist) for keeper in keepers]
+
+    def _start_again(self, keeper: Keeper) -> None:
+        for joiner in keeper.joiners:
+            joiner.link.abort(ConnectionLostError("it hears a collection that another link is for"))
+
+
+async def leave(rooms: Sequence[tuple[Link, int]], scope: str, timeout: float | None) -> bool:
+    """Ask each link to leave a room, all at once; whether it was still there.
+
+    Nothing else matters: its events are not delivered any more, whatever the server answers.
+    """
+    calls = [link.call(Kind.LEAVE, [scope, room_id], timeout=timeout) for link, room_id in rooms]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    return not any(answer == [None] or isinstance(answer, RoomLookupError) for answer in answers)
+
+
+def first_of(futures: "Sequence[asyncio.Future[None]]") -> "asyncio.Future[None]":
+    """Ends with whichever ends first, well or not: one link is enough, one refused login is too."""
+    if len(futures) == 1:
+        return futures[0]
+    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(future: "asyncio.Future[None]") -> None:
+        error = None if future.cancelled() else future.exception()
+        if first.done():
+            return
+        if error is None:
+            first.set_result(None)
+        else:
+            first.set_exception(error)
+            first.exception()  # marks it as read: not every caller waits for it
+
+    for future in futures:
+        future.add_done_callback(ended)
+    return first
