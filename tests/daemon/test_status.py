@@ -1,0 +1,415 @@
+"""The status server of a real daemon, asked over real HTTP."""
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tdbwatch.daemon.config import load
+from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.daemon.status import server as status_server
+from tdbwatch.daemon.status.metrics import DEFINITIONS
+from tdbwatch.daemon.status.server import StatusServer
+from tdbwatch.daemon.supervisor import Daemon
+from tdbwatch.node import Cluster
+from tdbwatch.testing import ManualClock
+
+DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+ADDRESSES = ("/healthz", "/readyz", "/metrics", "/status.json", "/")
+PLUGIN = """
+from tdbwatch.plugin import Rejected, sink
+
+@sink("refuser")
+def refuser(event):
+    return Rejected("no such service <script>alert(1)</script>")
+"""
+
+
+class Asker:
+    """Asks a daemon's status server."""
+
+    def __init__(self, daemon: Daemon, session: aiohttp.ClientSession) -> None:
+        self.daemon = daemon
+        self._session = session
+
+    @property
+    def base(self) -> str:
+        assert self.daemon.status is not None
+        return f"http://127.0.0.1:{self.daemon.status.port}"
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with self._session.get(self.base + path) as answer:
+            return answer.status, await answer.text()
+
+    async def json(self, path: str = "/status.json") -> dict[str, Any]:
+        return dict(json.loads((await self.get(path))[1]))
+
+    async def metrics(self) -> dict[tuple[str, ...], float]:
+        """Values by (name, label value, ...), the labels in the order of their names."""
+        families = text_string_to_metric_families((await self.get("/metrics"))[1])
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    async def everything(self) -> str:
+        return "\n".join([(await self.get(path))[1] for path in ADDRESSES])
+
+    async def until(self, met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The status, as soon as it is as expected; the deadline is only reached when something is broken."""
+        async with asyncio.timeout(20):
+            while not met(status := await self.json()):
+                await asyncio.sleep(0.02)
+        return status
+
+
+Watch = Callable[..., Awaitable[Asker]]
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with Cluster(2, shutdown_period=0.1) as made:
+        made.add_room("//stuff", "alerts")
+        yield made
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as made:
+        yield made
+
+
+@pytest.fixture
+def make(tmp_path: Path, cluster: Cluster) -> Callable[..., Daemon]:
+    """A daemon with the given sections in place of the default ones."""
+
+    def _make(**sections: Any) -> Daemon:
+        config: dict[str, Any] = {
+            "thingsdb": {
+                "nodes": [node.address for node in cluster.nodes],
+                "auth": {"username": "admin", "password": "pass"},
+            },
+            "rooms": ["alerts"],
+            "sinks": {"audit": {"type": "file", "path": str(tmp_path / "out" / "{room}.jsonl")}},
+            "spool": {"path": str(tmp_path / "spool.db")},
+            "http": {"listen": "127.0.0.1:0"},
+            "shutdown": {"grace": "500ms"},
+        }
+        config.update(sections)
+        file = tmp_path / "watch.yaml"
+        file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+        folder = tmp_path / "plugins.d"
+        registry = load_plugins((folder,) if folder.exists() else (), ())
+        return Daemon(load(file, registry.sink_types), registry)
+
+    return _make
+
+
+@pytest.fixture
+async def watch(
+    make: Callable[..., Daemon], session: aiohttp.ClientSession
+) -> AsyncIterator[Callable[..., Awaitable[Asker]]]:
+    """Start a daemon; with `wait=False` it may still be connecting."""
+    daemons: list[Daemon] = []
+    starts: list[asyncio.Task[None]] = []
+
+    async def _watch(wait: bool = True, **sections: Any) -> Asker:
+        daemon = make(**sections)
+        daemons.append(daemon)
+        starting = asyncio.create_task(daemon.start())
+        starts.append(starting)
+        if wait:
+            await starting
+        assert daemon.status is not None
+        await daemon.status.listening.wait()
+        return Asker(daemon, session)
+
+    yield _watch
+    for starting in starts:
+        starting.cancel()
+    await asyncio.gather(*starts, return_exceptions=True)
+    for daemon in daemons:
+        await daemon.stop()
+
+
+async def test_without_an_http_key_nothing_listens(make: Callable[..., Daemon]) -> None:
+    assert make(http=None).status is None
+
+
+async def test_a_daemon_that_works_is_alive_and_ready(watch: Watch) -> None:
+    asker = await watch()
+    assert await asker.get("/healthz") == (200, '{"alive": true, "failure": ""}')
+    code, _ = await asker.get("/readyz")
+    assert code == 200
+    status = await asker.until(lambda status: status["links"]["live"] == 2)
+    assert (status["state"], status["problems"]) == ("ok", [])
+    assert "All is well" in (await asker.get("/"))[1]
+
+
+async def test_page_metrics_and_json_tell_the_same_of_the_events(watch: Watch, cluster: Cluster) -> None:
+    asker = await watch()
+    await asker.until(lambda status: status["rooms"][0]["links"] == 2)
+    for number in range(1_234):
+        cluster.emit("//stuff", "alerts", f"event-{number}", number)
+    status = await asker.until(lambda status: status["sinks"][0]["delivered"] == 1_234)
+    assert status["rooms"][0]["received"] == 1_234
+    assert status["rooms"][0]["last_event"] is not None
+    metrics = await asker.metrics()
+    assert metrics["tdbwatch_events_received_total", "alerts", "//stuff"] == 1_234
+    assert metrics["tdbwatch_merge_doubled_total", "alerts", "//stuff"] == 1_234
+    assert metrics["tdbwatch_events_delivered_total", "audit"] == 1_234
+    assert metrics["tdbwatch_sink_lag", "audit"] == 0
+    assert (await asker.get("/"))[1].count("1,234") == 2
+
+
+async def test_what_is_emitted_never_makes_a_new_time_series(watch: Watch, cluster: Cluster) -> None:
+    asker = await watch()
+    cluster.emit("//stuff", "alerts", "first")
+    await asker.until(lambda status: status["sinks"][0]["delivered"] >= 1)
+    before = (await asker.metrics()).keys()
+    for number in range(100):
+        cluster.emit("//stuff", "alerts", f"name-{number}", {"key": number})
+    await asker.until(lambda status: status["sinks"][0]["delivered"] >= 101)
+    assert (await asker.metrics()).keys() == before
+
+
+async def test_it_is_ready_once_its_required_room_is_there(watch: Watch, cluster: Cluster) -> None:
+    asker = await watch(rooms=["alerts", {"name": "oncall", "required": True}])
+    code, body = await asker.get("/readyz")
+    assert code == 503
+    (reason,) = json.loads(body)["reasons"]
+    assert (reason["part"], reason["name"]) == ("room", "oncall in //stuff")
+    assert (await asker.metrics())["tdbwatch_room_joined", "oncall", "//stuff"] == 0
+    cluster.add_room("//stuff", "oncall")
+    await asker.until(lambda status: status["rooms"][1]["state"] == "joined")
+    assert (await asker.get("/readyz"))[0] == 200
+
+
+async def test_a_missing_room_that_is_not_required_is_a_warning_only(watch: Watch) -> None:
+    asker = await watch(rooms=["alerts", "later"])
+    code, body = await asker.get("/readyz")
+    assert code == 200
+    assert [warning["name"] for warning in json.loads(body)["warnings"]] == ["later in //stuff"]
+    assert (await asker.json())["state"] == "warning"
+
+
+async def test_it_answers_before_it_is_connected(watch: Watch, cluster: Cluster) -> None:
+    for node in cluster.nodes:
+        await node.stop()
+    asker = await watch(wait=False)
+    status = await asker.until(lambda status: any(node["trouble"] for node in status["nodes"]))
+    assert status["state"] == "starting"
+    assert (await asker.get("/healthz"))[0] == 200
+    assert (await asker.get("/readyz"))[0] == 503
+
+
+async def test_without_a_connection_it_is_alive_but_not_ready_and_the_gap_is_shown_later(
+    watch: Watch, cluster: Cluster
+) -> None:
+    asker = await watch()
+    for node in cluster.nodes:
+        await node.stop()
+    status = await asker.until(lambda status: all(n["state"] == "unreachable" for n in status["nodes"]))
+    assert status["links"]["live"] == 0
+    assert status["problems"][0]["part"] == "links"
+    assert (await asker.get("/readyz"))[0] == 503
+    assert (await asker.get("/healthz"))[0] == 200
+    await cluster.nodes[0].start()
+    status = await asker.until(lambda status: bool(status["gaps"]))
+    assert status["gaps"][0]["room"] == "alerts"
+    metrics = await asker.metrics()
+    assert metrics["tdbwatch_gaps_total", "connection", "alerts", "//stuff"] == 1
+    assert metrics["tdbwatch_gaps_total", "downtime", "alerts", "//stuff"] == 0
+    assert metrics["tdbwatch_link_reconnects_total", cluster.nodes[0].address] >= 0
+    assert (await asker.get("/readyz"))[0] == 200
+
+
+async def test_the_daemons_own_downtime_and_a_deleted_room_are_gaps_of_their_causes(
+    watch: Watch, make: Callable[..., Daemon], cluster: Cluster
+) -> None:
+    before = make(http=None)
+    await before.start()
+    await before.stop()
+    asker = await watch()
+    await asker.until(lambda status: bool(status["gaps"]))
+    cluster.delete_room("//stuff", "alerts")
+    await asker.until(lambda status: status["rooms"][0]["state"] == "deleted")
+    cluster.add_room("//stuff", "alerts")
+    status = await asker.until(lambda status: len(status["gaps"]) == 2)
+    assert [gap["cause"] for gap in status["gaps"]] == ["room", "downtime"]
+
+
+async def test_a_sink_that_fails_makes_it_not_ready_and_shows_no_secret(
+    watch: Watch, cluster: Cluster
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets the port
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/hooks/hush-hush-token"
+        sinks = {"hook": {"type": "webhook", "url": url, "retry": {"initial": "10ms", "max": "20ms"}}}
+        asker = await watch(sinks=sinks)
+        cluster.emit("//stuff", "alerts", "disk-full")
+        status = await asker.until(lambda status: not status["ready"])
+        assert (status["problems"][0]["part"], status["problems"][0]["name"]) == ("sink", "hook")
+        assert status["sinks"][0]["probing"]
+        assert (await asker.get("/readyz"))[0] == 503
+        assert (await asker.metrics())["tdbwatch_sink_up", "hook"] == 0
+        assert "hush" not in await asker.everything()
+
+
+async def test_dead_letters_are_counted_with_the_reason_of_the_latest_and_markup_in_it_stays_text(
+    watch: Watch, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdbwatch.daemon.status.figures.FRESH_FOR", 0.0)
+    (tmp_path / "plugins.d").mkdir(mode=0o755)
+    (tmp_path / "plugins.d" / "refusers.py").write_text(PLUGIN)
+    (tmp_path / "plugins.d" / "refusers.py").chmod(0o644)
+    asker = await watch(sinks={"pager": {"type": "refuser"}})
+    for number in range(3):
+        cluster.emit("//stuff", "alerts", "disk-full", number)
+    status = await asker.until(lambda status: status["sinks"][0]["dead_letters"]["count"] == 3)
+    assert status["ready"]
+    assert status["sinks"][0]["dead_letters"]["last_reason"].startswith("no such service")
+    metrics = await asker.metrics()
+    assert metrics["tdbwatch_dead_letters", "pager"] == 3
+    assert metrics["tdbwatch_events_rejected_total", "pager"] == 3
+    _, page = await asker.get("/")
+    assert "no such service &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<script>alert" not in page
+
+
+async def test_when_a_part_died_it_is_not_alive(watch: Watch) -> None:
+    asker = await watch()
+
+    async def die() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    asker.daemon._spawn(die(), "dying")
+    with pytest.raises(RuntimeError):
+        await asker.daemon.failed
+    assert await asker.get("/healthz") == (503, '{"alive": false, "failure": "RuntimeError"}')
+    assert (await asker.get("/readyz"))[0] == 503
+    assert "Broken" in (await asker.get("/"))[1]
+
+
+async def test_after_the_stop_nobody_listens(watch: Watch) -> None:
+    asker = await watch()
+    base = asker.base
+    assert (await asker.get("/healthz"))[
+        0
+    ] == 200  # leaves an idle connection, which must not hold up the end
+    await asker.daemon.stop()
+    async with aiohttp.ClientSession() as fresh:
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await fresh.get(base + "/healthz")
+
+
+async def test_a_port_in_use_is_said_and_tried_again_while_the_daemon_works(
+    make: Callable[..., Daemon], session: aiohttp.ClientSession
+) -> None:
+    daemon, clock = make(http=None), ManualClock()
+    await daemon.start()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        daemon.status = StatusServer(daemon, HttpConfig(listen=f"127.0.0.1:{port}"), clock)
+        running = asyncio.create_task(daemon.status.run())
+        await clock.advance(0.0)
+        assert daemon.status.trouble is not None
+        assert "another program uses the port" in daemon.status.trouble
+        assert daemon.summary().endswith(daemon.status.trouble)
+    await clock.advance(120.0)
+    await running
+    assert daemon.status.trouble is None
+    assert (await Asker(daemon, session).get("/readyz"))[0] == 200
+    await daemon.stop()
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+async def test_browsers_are_told_to_trust_nothing_else(
+    watch: Watch, session: aiohttp.ClientSession, path: str
+) -> None:
+    asker = await watch()
+    async with session.get(asker.base + path) as answer:
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Server"] == "tdbwatch"
+
+
+async def test_only_reading_is_answered(watch: Watch, session: aiohttp.ClientSession) -> None:
+    asker = await watch()
+    async with session.post(asker.base + "/healthz") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")
+    async with session.get(asker.base + "/", data=b"x" * 100) as answer:
+        assert answer.status == 413
+    async with session.get(asker.base + "/etc/passwd") as answer:
+        assert (answer.status, await answer.text()) == (404, "404 Not Found\n")
+    async with session.head(asker.base + "/readyz") as answer:
+        assert answer.status == 200
+
+
+async def test_connections_beyond_the_limit_are_closed_and_the_others_answered(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_server, "MAX_CONNECTIONS", 3)
+    asker = await watch()
+    assert asker.daemon.status is not None
+    streams = [await asyncio.open_connection("127.0.0.1", asker.daemon.status.port) for _ in range(4)]
+    closed = []
+    for reader, writer in streams:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+        try:
+            closed.append(not await reader.read(12))
+        except ConnectionError:
+            closed.append(True)
+    assert closed == [False, False, False, True]
+    for _, writer in streams:
+        writer.close()
+
+
+async def test_a_connection_that_never_finishes_its_request_is_closed(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_server, "CONNECTION_LIFE", 0.05)
+    asker = await watch()
+    assert asker.daemon.status is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", asker.daemon.status.port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost:")
+    async with asyncio.timeout(20):
+        assert b"200 OK" not in await reader.read()
+    writer.close()
+
+
+async def test_every_metric_that_is_shown_is_documented_and_no_other(watch: Watch) -> None:
+    asker = await watch()
+    _, text = await asker.get("/metrics")
+    shown = set(re.findall(r"^# HELP (\S+)", text, re.MULTILINE))
+    documented = set(re.findall(r"^\| `((?:tdbwatch|process)_\w+)", DOCS.read_text(), re.MULTILINE))
+    absent_here = {"tdbwatch_canary_failures_total", "tdbwatch_last_event_time_seconds"}
+    assert {definition.name for definition in DEFINITIONS} <= shown | absent_here
+    assert shown | absent_here == documented
+
+
+def test_the_labels_of_every_metric_are_documented() -> None:
+    rows = dict(re.findall(r"^\| `(tdbwatch_\w+)(?:\{([\w,]+)\})?`", DOCS.read_text(), re.MULTILINE))
+    assert {name: tuple(filter(None, labels.split(","))) for name, labels in rows.items()} == {
+        definition.name: definition.labels for definition in DEFINITIONS
+    }
+
+
+def test_the_documentation_names_no_metric_that_there_is_not() -> None:
+    named = set(re.findall(r"\btdbwatch_[a-z_]+[a-z]\b", DOCS.read_text()))
+    assert named - {"tdbwatch_merge"} == {definition.name for definition in DEFINITIONS}
+
+
+def test_every_address_is_documented() -> None:
+    text = DOCS.read_text()
+    assert all(f"| `{path}` |" in text for path in ADDRESSES)

@@ -1,0 +1,339 @@
+"""What the status says, from made-up moments: problems, words, markup, the page and the JSON document."""
+
+import base64
+import hashlib
+import json
+import re
+import sqlite3
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.status import page, tables
+from tdbwatch.daemon.status.document import document
+from tdbwatch.daemon.status.figures import Letters, survey
+from tdbwatch.daemon.status.health import is_alive, is_ready, problems, state_of
+from tdbwatch.daemon.status.journal import CAUSES, GAPS_KEPT, Gap, Journal, cause_of
+from tdbwatch.daemon.status.markup import element
+from tdbwatch.daemon.status.metrics import Metrics
+from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot, SpoolView
+from tdbwatch.daemon.status.words import ago, counted, duration, size
+from tdbwatch.plugin import Kind
+from tdbwatch.testing import ManualClock
+
+NOW = 1_800_000_000_000_000
+SECOND = 1_000_000
+HOSTILE = "<img src=x onerror=alert(1)>&\"'"
+
+NODE = NodeView("node01:9200", "connected", "READY", 0.2, 1, 0, "", None)
+ROOM = RoomView("//stuff", "alerts", 3, "joined", "", True, 1, 10, NOW - SECOND, 0, 0)
+COURIER = CourierStatus("oncall", "webhook", "running", 10, 0, 0, 0, 0, 0, 0, 0, None, None)
+SINK = SinkView(COURIER, Letters())
+SPOOL = SpoolView("/var/lib/tdbwatch/spool.db", 4096, 1 << 30, 10, 0, 0, None)
+GAP = Gap(
+    NOW - SECOND, "//stuff", "alerts", None, "2027-01-15T08:00:00.000000Z", "spool: max_size", "spool", 7
+)
+FINE = Snapshot(
+    version="1.0",
+    taken_us=NOW,
+    started_us=NOW - 3_600 * SECOND,
+    phase="running",
+    failure="",
+    links_wanted=1,
+    canary_failures=None,
+    nodes=(NODE,),
+    rooms=(ROOM,),
+    sinks=(SINK,),
+    spool=SPOOL,
+    gaps=(),
+    gap_counts=(),
+    plugin_problems=(),
+)
+
+
+def sink(letters: Letters | None = None, **courier: Any) -> SinkView:
+    return SinkView(replace(COURIER, **courier), letters)
+
+
+def state(**changes: Any) -> str:
+    snapshot = replace(FINE, **changes)
+    return state_of(snapshot, problems(snapshot))
+
+
+def test_when_all_is_well_nothing_is_said() -> None:
+    assert problems(FINE) == ()
+    assert state() == "ok"
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"nodes": (replace(NODE, state="connecting"),)}, "links"),
+        ({"rooms": (replace(ROOM, state="missing", reason="gone"),)}, "room"),
+        ({"rooms": (replace(ROOM, state="leaving"),)}, "room"),
+        ({"sinks": (sink(state="stuck"),)}, "sink"),
+        ({"sinks": (sink(state="paused", last_error="410"),)}, "sink"),
+        ({"sinks": (sink(state="retrying", failures=5, probing=True),)}, "sink"),
+        ({"spool": replace(SPOOL, trouble="no space left")}, "spool"),
+    ],
+)
+def test_what_stops_events_makes_it_not_ready_and_is_said_first(changes: dict[str, Any], part: str) -> None:
+    snapshot = replace(FINE, plugin_problems=("plugin typo: it cannot be imported",), **changes)
+    first, *rest = problems(snapshot)
+    assert (first.part, first.blocking) == (part, True)
+    assert not any(problem.blocking for problem in rest)
+    assert not is_ready(snapshot)
+    assert state(**changes) == "trouble"
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"links_wanted": 2}, "links"),
+        (
+            {"nodes": (NODE, replace(NODE, address="node02:9200", state="unreachable", trouble="refused"))},
+            "node",
+        ),
+        ({"rooms": (replace(ROOM, state="missing", required=False),)}, "room"),
+        ({"sinks": (sink(oldest_us=NOW - 301 * SECOND),)}, "sink"),
+        ({"sinks": (sink(Letters(1, "HTTP 422")),)}, "sink"),
+        ({"spool": replace(SPOOL, dropped=7)}, "spool"),
+        ({"gaps": (GAP,)}, "gap"),
+        ({"plugin_problems": ("plugin typo: it cannot be imported",)}, "plugin"),
+    ],
+)
+def test_what_needs_a_look_leaves_it_ready(changes: dict[str, Any], part: str) -> None:
+    snapshot = replace(FINE, **changes)
+    assert [(problem.part, problem.blocking) for problem in problems(snapshot)] == [(part, False)]
+    assert is_ready(snapshot)
+    assert state(**changes) == "warning"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sinks": (sink(state="retrying", failures=1, oldest_us=NOW - SECOND),)},
+        {"nodes": (NODE, replace(NODE, address="node02:9200", state="spare"))},
+        {"gaps": (replace(GAP, at_us=NOW - 901 * SECOND),)},
+    ],
+)
+def test_what_is_normal_is_no_problem(changes: dict[str, Any]) -> None:
+    assert problems(replace(FINE, **changes)) == ()
+
+
+@pytest.mark.parametrize("phase", ["starting", "stopping", "failed"])
+def test_it_is_ready_only_while_it_runs(phase: str) -> None:
+    assert not is_ready(replace(FINE, phase=phase))
+    assert state(phase=phase) == phase
+    assert is_alive(replace(FINE, phase=phase)) == (phase != "failed")
+
+
+def test_a_long_error_is_shortened_in_the_headline_only() -> None:
+    error = "first line\n" + "x" * 2_000
+    snapshot = replace(FINE, sinks=(sink(state="stuck", last_error=error),))
+    assert len(problems(snapshot)[0].text) < 300
+    assert "\n" not in problems(snapshot)[0].text
+    assert "x" * 2_000 in tables.sinks(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("tdbwatch was not running", "downtime"),
+        ("the room was deleted", "room"),
+        ("the room could not be joined: //stuff has no room x", "room"),
+        ("spool: max_size", "spool"),
+        ("the spool was damaged and moved to spool.db.damaged-1", "damage"),
+        ("nothing was heard from node01:9200 for 15.0 s", "connection"),
+    ],
+)
+def test_each_gap_has_a_cause(reason: str, cause: str) -> None:
+    assert cause_of(reason) == cause
+    assert cause in CAUSES
+
+
+def test_the_journal_keeps_the_latest_gaps_and_counts_all() -> None:
+    journal = Journal(ManualClock())
+    for number in range(GAPS_KEPT + 10):
+        details = {"since": None, "until": "", "reason": "spool: max_size", "dropped": number}
+        journal.recorded(Kind.GAP, "gap", "//stuff", "alerts", details)
+    assert [gap.dropped for gap in journal.gaps] == list(range(10, GAPS_KEPT + 10))
+    assert journal.gap_counts["//stuff", "alerts", "spool"] == GAPS_KEPT + 10
+
+
+def test_a_node_that_is_connected_to_again_has_no_trouble_any_more() -> None:
+    journal = Journal(ManualClock())
+    journal.recorded(Kind.NODE, "connected", "", "", {"node": "node01:9200"})
+    journal.recorded(Kind.NODE, "READY", "", "", {"node": "node01:9200", "status": "READY"})
+    journal.recorded(Kind.NODE, "disconnected", "", "", {"node": "node01:9200", "reason": "reset"})
+    journal.unreachable("node01:9200", "refused")
+    story = journal.nodes["node01:9200"]
+    assert (story.connects, story.losses, story.trouble) == (1, 1, "refused")
+    journal.recorded(Kind.NODE, "connected", "", "", {"node": "node01:9200"})
+    assert (story.connects, story.trouble, story.trouble_us) == (2, "", None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 ms"), (0.25, "250 ms"), (12.9, "12 s"), (60, "1 min"), (200, "3 min 20 s"), (187_200, "2 d 4 h")],
+)
+def test_durations_have_the_two_units_that_matter(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536 * 1024, "1.5 MiB"), (1 << 50, "1024.0 TiB")],
+)
+def test_sizes_have_a_unit_that_fits(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_counts_agree_with_their_noun() -> None:
+    assert (counted(1, "event"), counted(2_000, "event")) == ("1 event", "2,000 events")
+
+
+@given(st.integers(0, 2**62), st.integers(0, 2**62))
+def test_any_two_times_and_any_size_can_be_said(then: int, now: int) -> None:
+    assert ago(then, now)
+    assert re.fullmatch(r"\d+(\.\d)? ([KMGT]i)?B", size(then))
+
+
+class Reader(HTMLParser):
+    """What a browser would make of it: text, tags, and addresses that it would load or link."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.addresses, self.open = "", [], [], []  # type: ignore[var-annotated]
+        self.raw: dict[str, str] = {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in {"src", "href", "action", "srcset"}]
+        if tag not in {"meta", "link"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in {"script", "style"}:
+            self.raw[self.open[-1]] = self.raw.get(self.open[-1], "") + data
+        self.text += data
+
+
+@given(st.text(), st.text())
+def test_text_in_an_element_stays_text_whatever_it_is(text: str, title: str) -> None:
+    reader = Reader(element("p", text, title=title))
+    assert reader.tags == ["p"]
+    assert reader.text.replace("\r\n", "\n").replace("\r", "\n") == text.replace("\r\n", "\n").replace(
+        "\r", "\n"
+    )
+
+
+def hostile() -> Snapshot:
+    """A moment in which everything that comes from outside tries to be markup."""
+    return replace(
+        FINE,
+        failure=HOSTILE,
+        nodes=(NodeView(HOSTILE, "unreachable", HOSTILE, None, 1, 1, HOSTILE, NOW),),
+        rooms=(RoomView(HOSTILE, HOSTILE, 1, "refused", HOSTILE, True, 0, 0, None, 0, 0),),
+        sinks=(sink(Letters(2, HOSTILE), sink=HOSTILE, plugin=HOSTILE, state="stuck", last_error=HOSTILE),
+               sink(Letters(2, HOSTILE), sink=HOSTILE)),
+        spool=replace(SPOOL, path=HOSTILE, trouble=HOSTILE),
+        gaps=(Gap(NOW, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE, None),),
+        plugin_problems=(HOSTILE,),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", ["starting", "running", "stopping", "failed"])
+def test_the_page_is_well_formed_and_nothing_from_outside_becomes_markup(phase: str) -> None:
+    reader = Reader(page.render(replace(hostile(), phase=phase)))
+    assert reader.open == []
+    assert "img" not in reader.tags
+    assert reader.tags.count("script") == 1
+    assert HOSTILE in reader.text
+
+
+def test_the_page_needs_nothing_from_elsewhere() -> None:
+    addresses = Reader(page.render(FINE)).addresses
+    assert addresses
+    assert all(address.startswith(("/", "data:")) and not address.startswith("//") for address in addresses)
+
+
+def test_the_policy_allows_the_pages_own_style_and_script_and_no_other() -> None:
+    raw = Reader(page.render(hostile())).raw
+    for tag, text in raw.items():
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in page.POLICY
+    assert "unsafe" not in page.POLICY
+
+
+def test_without_javascript_the_page_reloads_itself() -> None:
+    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in page.render(FINE)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast of two colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_every_text_can_be_read_on_its_ground(scheme: int) -> None:
+    style = Reader(page.render(FINE)).raw["style"]
+    colours = dict(
+        re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", style.split("prefers-color-scheme: dark")[scheme])
+    )
+    states = ("ok", "warning", "trouble", "idle")
+    pairs = [(name, f"{name}-ground") for name in states] + [("ink", f"{name}-ground") for name in states]
+    pairs += [("ink", "ground"), ("ink", "card"), ("soft", "ground"), ("soft", "card"), ("trouble", "card")]
+    for text, ground in pairs:
+        assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+
+
+@pytest.mark.parametrize("snapshot", [FINE, hostile()], ids=["fine", "hostile"])
+def test_the_json_document_is_json_and_agrees_with_the_health(snapshot: Snapshot) -> None:
+    read = json.loads(json.dumps(document(snapshot)))
+    assert read["ready"] == is_ready(snapshot)
+    assert read["uptime"] == 3_600
+    assert read["time"] == "2027-01-15T08:00:00.000000Z"
+    assert not [
+        key
+        for part in ("nodes", "rooms", "sinks", "gaps")
+        for each in read[part]
+        for key in each
+        if key.endswith("_us")
+    ]
+
+
+def test_metrics_of_hostile_names_are_still_one_line_each() -> None:
+    text = Metrics().text(hostile()).decode()
+    assert all(line.startswith(("#", "tdbwatch_", "process_")) for line in text.splitlines())
+
+
+def test_reading_the_figures_never_makes_a_spool(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"spool\.db"):
+        survey(tmp_path / "spool.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_spool_has_no_figures(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    path.write_bytes(b"garbage" * 1_000)
+    with pytest.raises(sqlite3.DatabaseError):
+        survey(path)
