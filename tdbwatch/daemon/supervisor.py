@@ -64,6 +64,7 @@ class Daemon:
             max_size=config.spool.max_size,
             max_age=config.spool.max_age,
             when_full=config.spool.when_full,
+            sinks=[sink.name for sink in config.sinks],
             clock=clock,
             on_drop=self._dropped,
             on_damage=self._damaged,

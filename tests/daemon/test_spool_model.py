@@ -19,7 +19,8 @@ from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
 from tdbwatch.daemon.spool.schema import connect
-from tdbwatch.daemon.spool.store import Limits, Store
+from tdbwatch.daemon.spool.pruning import Limits
+from tdbwatch.daemon.spool.store import Store
 from tdbwatch.plugin import Event
 
 

@@ -79,6 +79,7 @@ class Courier:
         self._breaker = Breaker(settings.retry, settings.breaker_threshold)
         logger = log if log is not None else structlog.get_logger("tdbwatch.courier")
         self._faults = FaultLog(logger, settings.name, settings.plugin, clock)
+        spool.filter(settings.name, wants)
         self._ledger = Ledger(
             spool.cursor(settings.name),
             settings.batch,
@@ -188,6 +189,7 @@ class Courier:
     async def _read(self) -> None:
         """Keep the ledger filled."""
         ledger, spool = self._ledger, self._spool
+        finished = self._remember()
         while True:
             await spool.wait_after(ledger.position)
             while ledger.room_left <= 0:
@@ -200,11 +202,20 @@ class Courier:
                 continue
             if entries:
                 wanted = [entry for entry in entries if self._for_us(entry)]
+                if finished:  # before the restart, beyond the cursor
+                    wanted = [entry for entry in wanted if entry.seq not in finished]
+                    finished = finished if entries[-1].seq < max(finished) else frozenset()
                 ledger.add(wanted, entries[-1].seq, self._clock.monotonic())
                 if wanted:
                     self._kick.set()
                 self._delivery.moved()
             await asyncio.sleep(0)  # from memory, nothing above had to wait
+
+    def _remember(self) -> frozenset[int]:
+        """Go on where the last run stopped; the entries beyond the cursor that are finished."""
+        history = self._spool.history(self.name)
+        self._ledger.remember(history.failed, self._clock.monotonic(), int(self._clock.time() * 1e6))
+        return history.finished
 
     def _for_us(self, entry: Entry) -> bool:
         if entry.target is not None:

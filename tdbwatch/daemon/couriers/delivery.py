@@ -134,14 +134,18 @@ class Delivery:
             self._breaker.failed(now, self._rng, after)
         due = now + policy.wait(parcel.attempts, self._rng, after)
         spent = policy.exhausted(parcel.attempts, now - parcel.first_at)
-        together = whole and len(entries) > 1  # nobody knows which of them is to blame
-        if together and (spent or (parcel.attempts >= _PART_AFTER and after is None)):
+        if whole and not spent and after is None and self._suspicious(parcel):
             self._ledger.part(parcel, due)
         elif spent and self._settings.on_exhausted == "dead_letter":
             await self._bury([self._letter(parcel, entry, spent) for entry in entries])
             self._ledger.settle(parcel, [], untried, 0.0)
         else:
             self._ledger.settle(parcel, entries, untried, due)
+
+    def _suspicious(self, parcel: Parcel) -> bool:
+        """Whether one entry may be to blame for all: each alone must have an attempt left."""
+        most = self._settings.retry.max_attempts or _PART_AFTER + 1
+        return len(parcel.entries) > 1 and parcel.attempts >= min(_PART_AFTER, most - 1)
 
     def _failed(self, parcel: Parcel, count: int, reason: str, cause: Exception | None) -> None:
         self.retried += count

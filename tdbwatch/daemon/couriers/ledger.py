@@ -5,12 +5,12 @@ the events of its rooms that come after it stay in the queue; other rooms go on.
 """
 
 from bisect import insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
 from tdbwatch.daemon.couriers.settings import BatchLimits
-from tdbwatch.daemon.spool.api import Entry
+from tdbwatch.daemon.spool.api import Entry, Past
 from tdbwatch.daemon.spool.window import weigh, weight
 
 Room = tuple[str, str]
@@ -64,6 +64,7 @@ class Ledger:
         self._queued_since = 0.0
         self._waiting: list[Parcel] = []
         self._in_flight: list[Parcel] = []
+        self._remembered: dict[int, Parcel] = {}  # failed before a restart; not read again yet
         self._suspects: dict[int, Parcel] = {}  # failed together as the parcel did, and go one by one now
 
     @property
@@ -100,6 +101,14 @@ class Ledger:
         heads = [parcel.entries[0] for parcel in (*self._waiting, *self._in_flight)] + self._queue[:1]
         return min(heads, key=lambda entry: entry.seq, default=None)
 
+    def remember(self, failed: Mapping[int, Past], now: float, now_us: int) -> None:
+        """Entries that failed before a restart go one by one, and go on counting their attempts."""
+        for seq, past in failed.items():
+            first_at = now - (now_us - past.first_us) / 1e6
+            self._remembered[seq] = Parcel(
+                [], past.attempts, first_at, past.first_us, past.first_error, past.last_error
+            )
+
     def add(self, entries: Sequence[Entry], position: int, now: float) -> None:
         """Queue entries that were read; `position` is the last one read, wanted or not."""
         if entries and not self._queue:
@@ -107,6 +116,15 @@ class Ledger:
         self._queue.extend(entries)
         self._queue_bytes += weigh(entries)
         self.position = position
+        if self._remembered:
+            self._suspect(entries)
+
+    def _suspect(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            if (past := self._remembered.pop(entry.seq, None)) is not None:
+                self._suspects[entry.seq] = past
+        if self._remembered and self.position >= max(self._remembered):
+            self._remembered.clear()  # dropped, or not for this sink any more
 
     def next(self, now: float, *, probe: bool = False) -> Parcel | None:
         """The parcel that goes now; it is in flight from then on. None: nothing may go now.

@@ -1,6 +1,6 @@
 """What the daemon asks of a spool, whatever engine is behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -64,6 +64,29 @@ class Attempt:
     detail: str
 
 
+@dataclass(slots=True)
+class Past:
+    """What became of one unfinished entry before a restart. Times in microseconds since the Unix epoch."""
+
+    attempts: int
+    first_us: int
+    first_error: str
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a sink's attempts say of the entries beyond its cursor.
+
+    Attributes:
+        failed: by seq, those that were tried in vain.
+        finished: those that the sink took, or that are dead letters of its.
+    """
+
+    failed: Mapping[int, Past]
+    finished: frozenset[int]
+
+
 @dataclass(frozen=True, slots=True)
 class DropReport:
     """Undelivered events that were given up, so that a gap record can tell of them.
@@ -91,12 +114,14 @@ class DamageReport:
         moved_to: where the damaged file is now.
         error: what SQLite said of it.
         rescued: entries that were in memory, or still readable, and are in the new file.
+        letters: dead letters that are.
     """
 
     path: Path
     moved_to: Path
     error: str
     rescued: int
+    letters: int = 0
 
 
 class Spool(Protocol):
@@ -138,6 +163,15 @@ class Spool(Protocol):
         A sink that is asked for the first time starts at the end of the log; at the beginning when the
         log is new. Asking also says that the sink exists: what it has not got counts as undelivered.
         """
+
+    def filter(self, sink: str, wants: Callable[[Event], bool]) -> None:
+        """What people ask to be replayed for `sink` is filtered by this; without, replays wait.
+
+        Called in other threads.
+        """
+
+    def history(self, sink: str) -> History:
+        """What was tried before the start with the entries beyond the cursor, as far as it is known."""
 
     def advance(self, sink: str, seq: int) -> None:
         """Move the cursor of `sink` to `seq`; durable with one of the next commits."""

@@ -2,12 +2,16 @@
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import Entry
-from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
+from tdbwatch.daemon.spool.api import DeadLetter, Entry
+from tdbwatch.daemon.spool.drops import Tally, unsettled
+from tdbwatch.daemon.spool.rows import SELECT_EVENTS, SELECT_LETTERS, Streams, entry_of, letter_of
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SIDE_FILES: Final = ("", "-wal", "-shm")
@@ -34,28 +38,70 @@ def move_aside(path: Path, now: float) -> Path:
     return target
 
 
-def rescue(damaged: Path, floor: int, limit: int) -> tuple[list[Entry], dict[str, int]]:
-    """The entries after `floor`, at most `limit`, and the cursors, as far as they can be read."""
-    entries: list[Entry] = []
-    cursors: dict[str, int] = {}
+@dataclass(slots=True)
+class Rescued:
+    """What could be read of a damaged file."""
+
+    entries: list[Entry] = field(default_factory=list)
+    cursors: dict[str, int] = field(default_factory=dict)
+    letters: list[DeadLetter] = field(default_factory=list)
+    drops: list[Tally] = field(default_factory=list)
+
+
+def rescue(damaged: Path, floor: int | None, limit: int) -> Rescued:
+    """As much as can be read: at most `limit` entries and as many dead letters.
+
+    Args:
+        floor: entries up to this one are not needed; None: those that no sink in the file needs.
+    """
+    found = Rescued()
     try:
-        with closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as connection:
-            cursors.update(connection.execute("SELECT sink, seq FROM cursors").fetchall())
-            _read_on(connection, max(floor, min(cursors.values(), default=0)), limit, entries)
-    except (sqlite3.Error, KeyError, ValueError, TypeError):
-        pass  # as far as it goes
-    return entries, cursors
+        with closing(
+            sqlite3.connect(f"file:{quote(str(damaged.absolute()))}?mode=ro", uri=True)
+        ) as connection:
+            streams = Streams(connection)
+            for read in (_cursors, _drops, _entries, _letters):
+                with suppress(sqlite3.Error, KeyError, ValueError, TypeError):  # as far as it goes
+                    read(connection, streams, found, floor, limit)
+    except (sqlite3.Error, ValueError, TypeError):
+        pass  # not even the streams: nothing can be understood
+    return found
 
 
-def _read_on(connection: sqlite3.Connection, after: int, limit: int, entries: list[Entry]) -> None:
-    """Read forward, and step over places that cannot be read."""
-    streams = Streams(connection)
-    last = connection.execute("SELECT max(seq) FROM events").fetchone()[0] or 0
-    while after < last and len(entries) < limit:
-        through = min(after + _STEP, last)
-        try:
-            rows = connection.execute(SELECT_EVENTS, (after, through, _STEP)).fetchall()
-            entries.extend(entry_of(row, streams) for row in rows)
-        except sqlite3.Error:
-            pass
-        after = through
+def _cursors(connection: sqlite3.Connection, _: Streams, found: Rescued, *__: object) -> None:
+    found.cursors.update(connection.execute("SELECT sink, seq FROM cursors").fetchall())
+
+
+def _drops(connection: sqlite3.Connection, _: Streams, found: Rescued, *__: object) -> None:
+    found.drops.extend(unsettled(connection))
+
+
+def _entries(
+    connection: sqlite3.Connection, streams: Streams, found: Rescued, floor: int | None, limit: int
+) -> None:
+    after = min(found.cursors.values(), default=0) if floor is None else floor
+    for first, last in _steps(connection, "events", "seq", after):
+        if len(found.entries) >= limit:
+            return
+        with suppress(sqlite3.Error, KeyError):
+            rows = connection.execute(SELECT_EVENTS, (first, last, _STEP)).fetchall()
+            found.entries.extend(entry_of(row, streams) for row in rows)
+
+
+def _letters(
+    connection: sqlite3.Connection, streams: Streams, found: Rescued, _: int | None, limit: int
+) -> None:
+    for first, last in _steps(connection, "dead_letters", "number", 0):
+        if len(found.letters) >= limit:
+            return
+        with suppress(sqlite3.Error, KeyError):
+            rows = connection.execute(SELECT_LETTERS, (first, last)).fetchall()
+            found.letters.extend(letter_of(row, streams) for row in rows)
+
+
+def _steps(connection: sqlite3.Connection, table: str, key: str, after: int) -> Iterator[tuple[int, int]]:
+    """(after, through) from the first to the last, so that places that cannot be read are stepped over."""
+    first = connection.execute(f"SELECT min({key}) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+    last = connection.execute(f"SELECT max({key}) FROM {table}").fetchone()[0] or 0  # noqa: S608
+    for start in range(max(after, (first or 1) - 1), last, _STEP):
+        yield start, min(start + _STEP, last)

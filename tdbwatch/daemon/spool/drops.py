@@ -1,10 +1,21 @@
-"""Counting what had to be given up, so that one gap record tells of many events."""
+"""Counting what had to be given up, so that one gap record tells of many events.
 
+The counts are in the file as well until their gap record is, so that a crash in between hides nothing.
+"""
+
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tdbwatch.daemon.spool.api import DropReport
 from tdbwatch.plugin.event import Event
+
+_ADD: Final = (
+    "INSERT INTO drops VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(reason, scope, room) DO UPDATE SET"
+    " count = count + excluded.count, since_us = min(since_us, excluded.since_us),"
+    " until_us = max(until_us, excluded.until_us)"
+)
 
 
 @dataclass(slots=True)
@@ -34,3 +45,33 @@ class Tally:
 
     def report(self) -> DropReport:
         return DropReport(self.reason, self.count, self.since_us, self.until_us, dict(self.rooms))
+
+
+def save(connection: sqlite3.Connection, tallies: Iterable[Tally]) -> None:
+    """Keep these counts until they are settled. Within a transaction."""
+    for tally in tallies:
+        rows = [
+            (tally.reason, scope, room, count, tally.since_us, tally.until_us)
+            for (scope, room), count in tally.rooms.items()
+        ]
+        connection.executemany(_ADD, rows)
+
+
+def settle(connection: sqlite3.Connection, reports: Iterable[DropReport]) -> None:
+    """The gap records of these reports are in the log. Within a transaction."""
+    for report in reports:
+        rows = [(count, report.reason, scope, room) for (scope, room), count in report.rooms.items()]
+        connection.executemany(
+            "UPDATE drops SET count = count - ? WHERE reason = ? AND scope = ? AND room = ?", rows
+        )
+    connection.execute("DELETE FROM drops WHERE count <= 0")
+
+
+def unsettled(connection: sqlite3.Connection) -> list[Tally]:
+    """What was counted and not yet told of."""
+    tallies: dict[str, Tally] = {}
+    for reason, *row in connection.execute(
+        "SELECT reason, scope, room, count, since_us, until_us FROM drops"
+    ):
+        tallies.setdefault(reason, Tally(reason)).add(*row)
+    return list(tallies.values())

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, WhenFull
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, DropReport, WhenFull
+from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.window import weight
 from tdbwatch.plugin.event import Event
 
@@ -24,7 +25,13 @@ class Group:
     cursors: dict[str, int] = field(default_factory=dict)
     letters: list[DeadLetter] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    drops: dict[str, Tally] = field(default_factory=dict)
+    settled: list[DropReport] = field(default_factory=list)
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+
+    def count(self, tally: Tally) -> None:
+        """Count what was given up, by reason: however much it is, it takes little memory."""
+        self.drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
 
     @property
     def urgent(self) -> bool:
@@ -32,7 +39,9 @@ class Group:
 
     @property
     def empty(self) -> bool:
-        return not (self.events or self.cursors or self.letters or self.attempts)
+        return not (
+            self.events or self.cursors or self.letters or self.attempts or self.drops or self.settled
+        )
 
 
 class Inbox:
@@ -87,6 +96,18 @@ class Inbox:
             if len(self._group.attempts) < _MAX_ATTEMPTS:  # history, not a promise: it may have holes
                 self._group.attempts.append(attempt)
                 self._changed.notify()
+
+    def put_drops(self, tally: Tally) -> None:
+        """Keep count of what was given up, with the first commit that works."""
+        with self._changed:
+            self._group.count(tally)
+            self._changed.notify()
+
+    def put_settled(self, report: DropReport) -> None:
+        """What was put before tells of this report; it need not be remembered any more."""
+        with self._changed:
+            self._group.settled.append(report)
+            self._changed.notify()
 
     def put_letters(self, letters: Sequence[DeadLetter], waiter: "asyncio.Future[None]") -> None:
         """Take these letters, or none for a flush; `waiter` is for the commit that has them."""
@@ -143,6 +164,7 @@ class Inbox:
             rest.events, group.events = group.events[MAX_GROUP:], group.events[:MAX_GROUP]
             rest.weights, group.weights = group.weights[MAX_GROUP:], group.weights[:MAX_GROUP]
             rest.waiters, group.waiters = group.waiters, []
+            rest.settled, group.settled = group.settled, []  # as does what counts on it
         self._bytes = sum(self._group.weights)
         return group
 

@@ -21,6 +21,10 @@ SELECT_EVENTS: Final = (
     "SELECT seq, id, stream, received_us, event, payload FROM events"
     " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 )
+SELECT_LETTERS: Final = (
+    "SELECT sink, seq, id, stream, received_us, event, payload, reason, attempts, first_error, last_error,"
+    " first_us, dead_us FROM dead_letters WHERE number > ? AND number <= ? ORDER BY number"
+)
 
 Key = tuple[str, str, str, int | None, tuple[str, ...], str | None]
 """kind, scope, room, room id, names of arguments, target: what events of one stream have in common."""
@@ -103,6 +107,13 @@ def _letter_row(letter: DeadLetter, stream: int) -> tuple[Any, ...]:
     what = (letter.sink, seq, event.id, stream, event.received_us, event.event, event.payload)
     why = (letter.reason, letter.attempts, letter.first_error, letter.last_error)
     return (*what, *why, letter.first_us, letter.dead_us)
+
+
+def letter_of(row: Sequence[Any], streams: Streams) -> DeadLetter:
+    """The dead letter of a row of `SELECT_LETTERS`."""
+    sink, *what, reason, attempts, first_error, last_error, first_us, dead_us = row
+    entry = entry_of(what, streams)
+    return DeadLetter(sink, entry, reason, attempts, first_error, last_error, first_us, dead_us)
 
 
 def attempt_rows(attempts: Iterable[Attempt]) -> list[tuple[Any, ...]]:

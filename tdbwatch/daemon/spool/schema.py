@@ -31,8 +31,11 @@ CREATE TABLE attempts(
     outcome TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE INDEX attempts_by_seq ON attempts(last_seq);
 CREATE TABLE requests(
-    number INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, id TEXT NOT NULL, stream INTEGER NOT NULL,
-    received_us INTEGER NOT NULL, event TEXT NOT NULL, payload BLOB NOT NULL);
+    number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, sink TEXT NOT NULL, selection TEXT NOT NULL,
+    position INTEGER NOT NULL, through INTEGER NOT NULL, made_us INTEGER NOT NULL);
+CREATE TABLE drops(
+    reason TEXT NOT NULL, scope TEXT NOT NULL, room TEXT NOT NULL, count INTEGER NOT NULL,
+    since_us INTEGER NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY(reason, scope, room)) WITHOUT ROWID;
 CREATE VIEW records AS
     SELECT seq, events.id AS id, kind, datetime(received_us / 1000000, 'unixepoch') AS received,
            scope, room, room_id, event, payload, target

@@ -2,35 +2,38 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
-
-import structlog
+from typing import Any, Final, TypeVar
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.daemon.spool.alarms import Alarms
 from tdbwatch.daemon.spool.api import (
     Attempt,
     DamageReport,
     DeadLetter,
     DropReport,
     Entry,
+    History,
     SpoolError,
     WhenFull,
 )
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.history import NO_HISTORY, attempts_at
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
+from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.reader import Reader
-from tdbwatch.daemon.spool.rows import attempt_of
+from tdbwatch.daemon.spool.readers import Readers
 from tdbwatch.daemon.spool.schema import connect as _connect
-from tdbwatch.daemon.spool.store import Connect, Limits
+from tdbwatch.daemon.spool.store import Connect, Store
 from tdbwatch.daemon.spool.window import Window
 from tdbwatch.daemon.spool.writer import News, Writer
 from tdbwatch.plugin.event import Event
 
 _MIB: Final = 1 << 20
+_T = TypeVar("_T")
 
 
 class SqliteSpool:
@@ -50,6 +53,8 @@ class SqliteSpool:
         retry_interval: seconds between attempts to write to a disk that refuses.
         check_interval: seconds between looks at the file and its limits while nothing is written.
         max_dead_letters: the oldest beyond this many are given up.
+        sinks: the names of all that will ask for a cursor: until they do, what they have not got counts as
+            undelivered all the same.
     """
 
     def __init__(
@@ -69,20 +74,16 @@ class SqliteSpool:
         retry_interval: float = 1.0,
         check_interval: float = 1.0,
         max_dead_letters: int = 100_000,
+        sinks: Collection[str] | None = None,
         connect: Connect = _connect,
         log: Any = None,
     ) -> None:
         self.path = Path(path)
-        self.trouble: str | None = None
-        """Why the disk does not take events now; None when all is well."""
-        self.dropped = 0
-        """Undelivered events given up since the start."""
-        self._on_drop, self._on_damage = on_drop, on_damage
-        self._drop_interval = drop_interval
-        self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
         self._lock = SpoolLock(self.path)
         self._window = Window(window)
         self._inbox = Inbox(max_held, when_full, linger, idle_linger=max(linger, 0.1))
+        self._alarms = Alarms(self.path, on_drop, on_damage, self._inbox.put_settled, drop_interval, log)
+        self._readers = Readers(sinks)
         self._writer = Writer(
             self.path,
             connect,
@@ -91,19 +92,26 @@ class SqliteSpool:
             Limits(max_size, max_age, when_full, max_dead_letters),
             clock,
             self._tell,
-            self._floor,
+            self._readers,
             retry_interval,
             check_interval,
         )
         self._reader = Reader(self.path)
-        self._cursors: dict[str, int] = {}
-        self._known: set[str] = set()  # the sinks that were asked for since the start
+        self._histories: dict[str, History] = {}
         self._fresh = False
         self._first_seq, self._last_seq = 1, 0
-        self._drops: dict[str, Tally] = {}
-        self._drop_timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the disk does not take events now; None when all is well."""
+        return self._alarms.trouble
+
+    @property
+    def dropped(self) -> int:
+        """Undelivered events given up since the start."""
+        return self._alarms.dropped
 
     async def open(self) -> None:
         """Open the file, or begin it; a damaged one is moved aside first.
@@ -116,32 +124,39 @@ class SqliteSpool:
         self.failed: asyncio.Future[None] = self._loop.create_future()
         """Ends with an exception when the writer died of a mistake of ours; nothing is written any more."""
         self._stopped: asyncio.Future[None] = self._loop.create_future()
-        await asyncio.to_thread(self._open)
+        store, damage = await asyncio.to_thread(self._open)
+        self._fresh = store.fresh
+        self._first_seq, self._last_seq = store.first_seq, store.last_seq
+        for sink, seq in self._readers.load(store.cursors, self._start).items():
+            self.advance(sink, seq)
+        for tally in store.unsettled():
+            self._alarms.drop(tally)
         self._writer.start()
+        if damage is not None:
+            self._damaged(damage)
 
-    def _open(self) -> None:
+    def _open(self) -> tuple[Store, DamageReport | None]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
             store, damage = self._writer.open()
+            self._histories = {sink: store.history(sink) for sink in store.cursors}
+            return store, damage
         except SpoolError:
             self._lock.release()
             raise
         except (OSError, sqlite3.Error) as error:
             self._lock.release()
             raise SpoolError(f"the spool {self.path} cannot be opened: {error}") from error
-        self._cursors, self._fresh = dict(store.cursors), store.fresh
-        self._first_seq, self._last_seq = store.first_seq, store.last_seq
-        if damage is not None:
-            self._tell(News(damage=damage))
 
     async def close(self) -> None:
         """Make everything durable and let go of the file. More than once does no harm."""
         if self._loop is None or self._closing:
             return
         self._closing = True
-        self._report_drops()
-        await asyncio.sleep(0)  # what the drops' listener has to say is appended in the next turn
+        self._alarms.report_drops()
+        for _ in range(2):  # what the drops' listener has to say is appended in the next turn
+            await asyncio.sleep(0)
         self._inbox.close()
         await asyncio.shield(self._stopped)
         await self._reader.close()
@@ -152,7 +167,9 @@ class SqliteSpool:
         if events:
             dropped = self._inbox.put(events)
             if dropped:
-                self._dropped(Tally("memory").add_events(dropped))
+                tally = Tally("memory").add_events(dropped)
+                self._alarms.drop(tally)
+                self._inbox.put_drops(tally)
 
     async def flush(self) -> None:
         """Return when all that was appended and advanced so far is durable."""
@@ -204,17 +221,29 @@ class SqliteSpool:
         while self._last_seq <= seq:
             await self._news.wait()
 
+    @property
+    def _start(self) -> int:
+        """Where a new sink begins."""
+        return 0 if self._fresh else self._last_seq
+
     def cursor(self, sink: str) -> int:
         """The entries up to this one are finished for `sink`; see `Spool.cursor`."""
-        self._known.add(sink)
-        if sink not in self._cursors:
-            self.advance(sink, 0 if self._fresh else self._last_seq)
-        return self._cursors[sink]
+        if sink not in self._readers:
+            self.advance(sink, self._start)
+        return self._readers.cursor(sink)
+
+    def filter(self, sink: str, wants: Callable[[Event], bool]) -> None:
+        """What people ask to be replayed for `sink` is filtered by this."""
+        self._readers.filter(sink, wants)
 
     def advance(self, sink: str, seq: int) -> None:
         """Move the cursor of `sink` to `seq`; durable with one of the next commits."""
-        self._cursors[sink] = seq
+        self._readers.advance(sink, seq)
         self._inbox.put_cursor(sink, seq)
+
+    def history(self, sink: str) -> History:
+        """What was tried before the start with the entries beyond the cursor, as far as the file tells."""
+        return self._histories.pop(sink, NO_HISTORY)
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
         """Keep these; durable on return."""
@@ -228,15 +257,11 @@ class SqliteSpool:
     async def attempts(self, seq: int) -> list[Attempt]:
         """What was tried with this entry, in order."""
         await self.flush()
-        return await asyncio.to_thread(self._attempts, seq)
+        return await asyncio.to_thread(self._ask, attempts_at, seq)
 
-    def _attempts(self, seq: int) -> list[Attempt]:
+    def _ask(self, question: Callable[..., _T], *args: Any) -> _T:
         with self.inspect() as connection:
-            rows = connection.execute(
-                "SELECT * FROM attempts WHERE last_seq >= ? AND first_seq <= ? ORDER BY started_us, rowid",
-                (seq, seq),
-            )
-            return [attempt for attempt in map(attempt_of, rows) if seq in attempt.seqs]
+            return question(connection, *args)
 
     @contextmanager
     def inspect(self) -> Iterator[sqlite3.Connection]:
@@ -244,15 +269,6 @@ class SqliteSpool:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only = ON")
             yield connection
-
-    def _floor(self) -> int:
-        """The newest entry that every sink has finished. Called in the writer's thread.
-
-        Sinks that are gone from the configuration do not count, once the others have asked for theirs.
-        """
-        cursors = self._cursors.copy()
-        known = self._known.copy() or cursors.keys()
-        return min((cursors[sink] for sink in known if sink in cursors), default=self._last_seq)
 
     def _tell(self, news: News) -> None:
         assert self._loop is not None
@@ -263,7 +279,7 @@ class SqliteSpool:
 
     def _heard(self, news: News) -> None:
         if news.trouble is not None:
-            self._trouble(news.trouble)
+            self._alarms.disk(news.trouble)
         if news.damage is not None:
             self._damaged(news.damage)
         self._given_up(news)
@@ -283,59 +299,23 @@ class SqliteSpool:
             self._first_seq = news.forgotten + 1
             self._window.forget(news.forgotten)
         for tally in news.drops:
-            self._dropped(tally)
+            self._alarms.drop(tally)
         if news.lost_letters:
-            self._log.error("spool.dead_letters_dropped", count=news.lost_letters, path=str(self.path))
-
-    def _trouble(self, error: str) -> None:
-        if error and self.trouble is None:
-            self._log.error(
-                "spool.disk_refuses",
-                error=error,
-                path=str(self.path),
-                remedy="make space or mend the disk; events are held in memory until then",
-            )
-        elif not error and self.trouble is not None:
-            self._log.warning("spool.disk_accepts_again", path=str(self.path))
-        self.trouble = error or None
+            self._alarms.letters_dropped(news.lost_letters)
 
     def _damaged(self, report: DamageReport) -> None:
-        self._log.error(
-            "spool.damaged",
-            error=report.error,
-            moved_to=str(report.moved_to),
-            rescued=report.rescued,
-            remedy="a new spool was begun; see `tdbwatch spool doctor` for what the old one still holds",
-        )
         self._reader.forget()
-        self._on_damage(report)
-
-    def _dropped(self, tally: Tally) -> None:
-        self.dropped += tally.count
-        self._drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
-        if self._drop_timer is None and self._loop is not None:
-            self._drop_timer = self._loop.call_later(self._drop_interval, self._report_drops)
-
-    def _report_drops(self) -> None:
-        if self._drop_timer is not None:
-            self._drop_timer.cancel()
-            self._drop_timer = None
-        drops, self._drops = self._drops, {}
-        for tally in drops.values():
-            report = tally.report()
-            self._log.error("spool.dropped", reason=report.reason, count=report.count, path=str(self.path))
-            self._on_drop(report)
+        self._alarms.damaged(report)
 
     def _end(self, failed: BaseException | None) -> None:
         """The writer's thread has ended."""
-        self._report_drops()
+        self._alarms.report_drops()
         if failed is not None:
-            self._log.critical("spool.writer_died", exc_info=failed, path=str(self.path))
-            self.trouble = f"the writer died: {failed!r}"
+            error = SpoolError(self._alarms.writer_died(failed))
             for waiter in self._inbox.abandon():
                 if not waiter.done():
-                    waiter.set_exception(SpoolError(self.trouble))
-            self.failed.set_exception(SpoolError(self.trouble))
+                    waiter.set_exception(error)
+            self.failed.set_exception(error)
             self.failed.exception()  # no warning where nobody watches
         if not self._stopped.done():
             self._stopped.set_result(None)

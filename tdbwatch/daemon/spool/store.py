@@ -4,14 +4,18 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, WhenFull
+from tdbwatch.daemon.spool import drops, requests
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, History
+from tdbwatch.daemon.spool.damage import Rescued
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
+from tdbwatch.daemon.spool.pruning import Limits, older_than, oldest, undelivered
+from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
     INSERT_ATTEMPT,
     INSERT_EVENT,
@@ -22,32 +26,12 @@ from tdbwatch.daemon.spool.rows import (
     letter_rows,
 )
 from tdbwatch.daemon.spool.schema import prepare, used_bytes
+from tdbwatch.daemon.spool.selection import teach_globs
+from tdbwatch.plugin.event import Event
 
 _MAGIC: Final = b"SQLite format 3\0"
 Connect = Callable[[Path], sqlite3.Connection]
-
-_PRUNE_STEP: Final = 2_000
-"""Entries deleted at once: few enough that no commit of new events waits long for it."""
-_ROW_BYTES: Final = 80
-"""What a row takes beside its payload, roughly."""
 _WAL_LIMIT: Final = 64 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much the spool keeps.
-
-    Attributes:
-        max_size: bytes of the file.
-        max_age: seconds since an event was received.
-        when_full: what is given up when even the undelivered is too much.
-        max_dead_letters: the oldest beyond this many are given up.
-    """
-
-    max_size: int = 1 << 30
-    max_age: float = 7 * 86_400.0
-    when_full: WhenFull = "drop_oldest"
-    max_dead_letters: int = 100_000
 
 
 class Store:
@@ -59,6 +43,7 @@ class Store:
         try:
             self.fresh = prepare(self._connection, path)
             self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+            teach_globs(self._connection)
             self._streams = Streams(self._connection)
             self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
             self.first_seq, self.last_seq = self._bounds()
@@ -106,18 +91,52 @@ class Store:
             self._save_cursors(group.cursors)
             self._save_letters(group.letters)
             self._save_attempts(group.attempts)
+            drops.save(self._connection, group.drops.values())
+            if group.settled:
+                drops.settle(self._connection, group.settled)
         self.last_seq += len(entries)
         self.cursors.update(group.cursors)
         return entries
 
-    def restore(self, entries: Sequence[Entry], cursors: dict[str, int], last_seq: int) -> None:
+    def requests(self) -> list[Request]:
+        """What people ask to be delivered again."""
+        return requests.waiting(self._connection)
+
+    def serve(self, request: Request, wants: Callable[[Event], bool]) -> tuple[list[Entry], Request | None]:
+        """One small step of a request: what it adds to the log, and what is left of it.
+
+        Raises:
+            sqlite3.Error: nothing of it was written.
+        """
+        with self._transaction():
+            events, rest = requests.step(self._connection, self._streams, request, wants)
+            entries = [Entry(seq, event, request.sink) for seq, event in enumerate(events, self.last_seq + 1)]
+            self._insert(entries)
+        self.last_seq += len(entries)
+        return entries, rest
+
+    def history(self, sink: str) -> History:
+        """What was tried with the entries beyond the sink's cursor, as far as it can be read."""
+        try:
+            return history_of(self._connection, sink, self.cursors[sink])
+        except (sqlite3.DatabaseError, ValueError):  # damage will show soon enough; it is history only
+            return NO_HISTORY
+
+    def unsettled(self) -> list[Tally]:
+        """What was dropped before the start, and not yet told of."""
+        return drops.unsettled(self._connection)
+
+    def restore(self, found: Rescued, last_seq: int) -> None:
         """Begin a new file with what is left of a damaged one, under the old numbers."""
         with self._transaction():
-            self._insert(entries)
-            self._save_cursors(cursors)
+            self._insert(found.entries)
+            self._save_cursors(found.cursors)
+            self._save_letters(found.letters)
+            drops.save(self._connection, found.drops)
             self._keep_last_seq(last_seq)
-        self.first_seq = entries[0].seq if entries else last_seq + 1
-        self.last_seq, self.cursors = last_seq, dict(cursors)
+        self.first_seq = found.entries[0].seq if found.entries else last_seq + 1
+        self.last_seq, self.cursors = last_seq, dict(found.cursors)
+        self.fresh = False
 
     def full(self, limits: Limits) -> bool:
         """Whether the file holds more than it may."""
@@ -132,14 +151,25 @@ class Store:
         """
         surplus = used_bytes(self._connection) - limits.max_size
         if surplus > 0:
-            reason, through = "max_size", self._oldest(surplus + limits.max_size // 64)
+            reason, through = (
+                "max_size",
+                oldest(self._connection, self.first_seq, surplus + limits.max_size // 64),
+            )
             if floor >= self.first_seq or limits.when_full == "drop_newest":
                 through = min(through, floor)  # what is delivered goes first
         else:
-            reason, through = "max_age", self._older_than(now_us - int(limits.max_age * 1e6))
+            limit_us = now_us - int(limits.max_age * 1e6)
+            reason, through = "max_age", older_than(self._connection, self.first_seq, limit_us)
         if through < self.first_seq:
             return None
-        return self._delete(Tally(reason), through, floor)
+        tally = undelivered(self._connection, reason, floor, through)
+        with self._transaction():
+            self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
+            self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
+            self._keep_last_seq(self.last_seq)
+            drops.save(self._connection, [tally])
+        self.first_seq = through + 1
+        return tally
 
     def trim_dead_letters(self, limits: Limits) -> int:
         """Give up the oldest dead letters beyond the limit; how many."""
@@ -149,47 +179,6 @@ class Store:
                 "DELETE FROM dead_letters WHERE number <= ?", ((row[0] or 0) - limits.max_dead_letters,)
             )
         return done.rowcount
-
-    def _oldest(self, size: int) -> int:
-        """The last of the oldest entries that take about `size` bytes, within one step."""
-        rows = self._connection.execute(
-            "SELECT seq, length(payload) FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
-            (self.first_seq, _PRUNE_STEP),
-        )
-        through = 0
-        for seq, length in rows:
-            through, size = seq, size - length - _ROW_BYTES
-            if size <= 0:
-                break
-        return through
-
-    def _older_than(self, limit_us: int) -> int:
-        """The last of the oldest entries that were all received before `limit_us`, within one step."""
-        rows = self._connection.execute(
-            "SELECT seq, received_us FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
-            (self.first_seq, _PRUNE_STEP),
-        )
-        through = 0
-        for seq, received_us in rows:
-            if received_us >= limit_us:
-                break
-            through = seq
-        return through
-
-    def _delete(self, tally: Tally, through: int, floor: int) -> Tally:
-        undelivered = self._connection.execute(
-            "SELECT scope, room, count(*), min(received_us), max(received_us) FROM events"
-            " JOIN streams ON streams.id = stream WHERE seq > ? AND seq <= ? GROUP BY scope, room",
-            (floor, through),
-        ).fetchall()
-        for row in undelivered:
-            tally.add(*row)
-        with self._transaction():
-            self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
-            self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
-            self._keep_last_seq(self.last_seq)
-        self.first_seq = through + 1
-        return tally
 
     def _insert(self, entries: Iterable[Entry]) -> None:
         self._connection.executemany(INSERT_EVENT, event_rows(entries, self._streams))

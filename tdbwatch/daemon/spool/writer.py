@@ -21,12 +21,17 @@ from tdbwatch.daemon.spool.api import DamageReport, Entry
 from tdbwatch.daemon.spool.damage import is_damage, move_aside, rescue
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.inbox import Group, Inbox
-from tdbwatch.daemon.spool.store import Connect, Limits, Store
-from tdbwatch.daemon.spool.window import Window
+from tdbwatch.daemon.spool.pruning import Limits
+from tdbwatch.daemon.spool.readers import Readers
+from tdbwatch.daemon.spool.requests import Request
+from tdbwatch.daemon.spool.store import Connect, Store
+from tdbwatch.daemon.spool.window import Window, weight
 
 _EVENTS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
 _MAX_RESCUED: Final = 100_000
+_MOST_BEHIND: Final = 5_000
+"""Entries that a sink may be behind and still get more of what people asked for."""
 
 
 @dataclass(slots=True)
@@ -50,7 +55,7 @@ class Writer:
 
     Args:
         tell: called in the writer's thread with `News`; hands them to the event loop.
-        floor: the newest entry that is finished for every sink, as far as sinks are known.
+        readers: how far the sinks are.
         retry_interval: seconds between attempts to write to a disk that refuses.
         check_interval: seconds between looks at the file and its limits while nothing is written.
     """
@@ -64,7 +69,7 @@ class Writer:
         limits: Limits,
         clock: Clock,
         tell: Callable[[News], None],
-        floor: Callable[[], int],
+        readers: Readers,
         retry_interval: float,
         check_interval: float,
     ) -> None:
@@ -75,10 +80,12 @@ class Writer:
         self._limits = limits
         self._clock = clock
         self._tell = tell
-        self._floor = floor
+        self._readers = readers
         self._retry_interval = retry_interval
         self._check_interval = check_interval
         self._checked = 0.0
+        self._requests: list[Request] = []
+        self._serving = False
         self._reported: sqlite3.Error | None = None
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
 
@@ -96,7 +103,7 @@ class Writer:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            damage = self._begin_anew(error, {}, 0)
+            damage = self._begin_anew(error, None)
         return self._store, damage
 
     def start(self) -> None:
@@ -114,7 +121,7 @@ class Writer:
     def _run(self) -> None:
         failed: BaseException | None = None
         try:
-            while (group := self._inbox.take(self._check_interval)) is not None:
+            while (group := self._inbox.take(0 if self._serving else self._check_interval)) is not None:
                 self._turn(group)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the event loop must hear of it
             failed = error
@@ -129,6 +136,7 @@ class Writer:
         if not group.empty:
             self._admit(group, news)
             self._write(group, news)
+        self._serve(news)
         self._prune(news, steps=1 + len(news.entries) // _EVENTS_PER_STEP)
         if news.waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
             self._tell(news)
@@ -140,8 +148,9 @@ class Writer:
             self._checked = time.monotonic()
             try:
                 self._store.check()
+                self._requests = self._store.requests()
             except sqlite3.DatabaseError as found:
-                error = found
+                error = found if is_damage(found) else None
             except OSError:  # the disk's trouble shows at the next commit
                 return
         if error is not None:
@@ -153,7 +162,9 @@ class Writer:
             return
         with suppress(sqlite3.Error):
             if self._store.full(self._limits) and self._floor() < self._store.first_seq:
-                news.drops.append(Tally("max_size").add_events(group.events))
+                tally = Tally("max_size").add_events(group.events)
+                news.drops.append(tally)
+                group.count(tally)
                 group.events, group.weights = [], []
 
     def _write(self, group: Group, news: News) -> None:
@@ -178,6 +189,38 @@ class Writer:
                     return
                 self._inbox.pause(self._retry_interval)
 
+    def _serve(self, news: News) -> None:
+        """One step of what people asked for, while its sink keeps up and nothing undelivered goes for it."""
+        self._serving = False
+        store, left = self._store, list[Request]()
+        try:
+            for request in self._requests:
+                wants = self._readers.wants(request.sink)
+                if self._serving or wants is None or not self._has_room(request.sink):
+                    left.append(request)
+                    continue
+                entries, rest = store.serve(request, wants)
+                news.entries, news.weights = (
+                    news.entries + entries,
+                    news.weights + [weight(e.event) for e in entries],
+                )
+                self._serving = True
+                left += [rest] if rest is not None else []
+            self._requests = left
+        except sqlite3.Error as error:  # tried again after the next look at the file
+            self._requests = []
+            if is_damage(error):
+                self._reported = error
+
+    def _has_room(self, sink: str) -> bool:
+        store = self._store
+        if self._inbox.closed or self._readers.behind(sink, store.last_seq) > _MOST_BEHIND:
+            return False
+        return self._floor() >= store.first_seq or not store.full(self._limits)
+
+    def _floor(self) -> int:
+        return self._readers.floor(self._store.last_seq)
+
     def _prune(self, news: News, steps: int) -> None:
         """Keep the limits, in so many small steps."""
         store, now_us = self._store, int(self._clock.time() * 1e6)
@@ -197,7 +240,7 @@ class Writer:
         with suppress(sqlite3.Error):
             self._store.close()
         try:
-            report = self._begin_anew(error, self._store.cursors, self._store.last_seq)
+            report = self._begin_anew(error, self._store)
         except (sqlite3.Error, OSError) as trouble:
             self._reported = error  # until there is space, or the folder can be written again
             self._tell(News(trouble=str(trouble)))
@@ -205,18 +248,19 @@ class Writer:
         else:
             self._tell(News(damage=report, trouble=""))
 
-    def _begin_anew(self, error: sqlite3.Error, cursors: dict[str, int], last_seq: int) -> DamageReport:
+    def _begin_anew(self, error: sqlite3.Error, before: Store | None) -> DamageReport:
+        """Move the file aside and take from it, and from memory, what is needed still."""
         moved_to = move_aside(self._path, self._clock.time())
-        floor = self._floor() if cursors else 0
-        readable, old_cursors = rescue(moved_to, floor, _MAX_RESCUED)
-        found = {entry.seq: entry for entry in readable}
-        found.update({entry.seq: entry for entry in self._window.snapshot() if entry.seq > floor})
-        cursors = cursors or old_cursors
-        entries = sorted(found.values())
-        last_seq = max(last_seq, entries[-1].seq if entries else 0, *cursors.values(), 0)
+        floor = None if before is None else self._floor()
+        found = rescue(moved_to, floor, _MAX_RESCUED)
+        entries = {entry.seq: entry for entry in found.entries}
+        entries.update((entry.seq, entry) for entry in self._window.snapshot() if entry.seq > (floor or 0))
+        found.entries = sorted(entries.values())
+        if before is not None:
+            found.cursors = before.cursors
+        known = [before.last_seq if before is not None else 0, *entries, *found.cursors.values()]
         self._make_private()
         self._store = Store(self._path, self._connect)
-        if last_seq:
-            self._store.restore(entries, cursors, last_seq)
-            self._store.fresh = False
-        return DamageReport(self._path, moved_to, str(error), len(entries))
+        if last_seq := max(known):
+            self._store.restore(found, last_seq)
+        return DamageReport(self._path, moved_to, str(error), len(found.entries), len(found.letters))

@@ -1,0 +1,100 @@
+"""What the spool has to say of itself, in the event loop: trouble with the disk, damage, drops."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tdbwatch.daemon.spool.api import DamageReport, DropReport
+from tdbwatch.daemon.spool.drops import Tally
+
+
+class Alarms:
+    """Logs, and tells those who listen.
+
+    Args:
+        on_drop: hears of undelivered events that were given up, gathered over `drop_interval` seconds.
+        on_damage: hears that a damaged file was replaced.
+        settled: called once what `on_drop` appends is appended.
+
+    Attributes:
+        trouble: why the disk does not take events now; None when all is well.
+        dropped: undelivered events given up since the start.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_drop: Callable[[DropReport], None],
+        on_damage: Callable[[DamageReport], None],
+        settled: Callable[[DropReport], None],
+        drop_interval: float,
+        log: Any = None,
+    ) -> None:
+        self.trouble: str | None = None
+        self.dropped = 0
+        self._path = str(path)
+        self._on_drop, self._on_damage, self._settled = on_drop, on_damage, settled
+        self._drop_interval = drop_interval
+        self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
+        self._drops: dict[str, Tally] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def disk(self, error: str) -> None:
+        """The disk refuses for this reason, or, if it is empty, accepts again."""
+        if error and self.trouble is None:
+            self._log.error(
+                "spool.disk_refuses",
+                error=error,
+                path=self._path,
+                remedy="make space or mend the disk; events are held in memory until then",
+            )
+        elif not error and self.trouble is not None:
+            self._log.warning("spool.disk_accepts_again", path=self._path)
+        self.trouble = error or None
+
+    def damaged(self, report: DamageReport) -> None:
+        self._log.error(
+            "spool.damaged",
+            error=report.error,
+            moved_to=str(report.moved_to),
+            rescued=report.rescued,
+            remedy="a new spool was begun; see `tdbwatch spool doctor` for what the old one still holds",
+        )
+        self._on_damage(report)
+
+    def letters_dropped(self, count: int) -> None:
+        self._log.error("spool.dead_letters_dropped", count=count, path=self._path)
+
+    def drop(self, tally: Tally) -> None:
+        """Undelivered events were given up."""
+        self.dropped += tally.count
+        self._drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._drop_interval, self.report_drops)
+
+    def report_drops(self) -> None:
+        """Tell of what was gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        drops, self._drops = self._drops, {}
+        for tally in drops.values():
+            report = tally.report()
+            self._log.error("spool.dropped", reason=report.reason, count=report.count, path=self._path)
+            self._on_drop(report)
+            # In the next turn, since listeners may append what they have to say only then.
+            asyncio.get_running_loop().call_soon(self._settled, report)
+
+    def writer_died(self, error: BaseException) -> str:
+        """Nothing is written any more; why."""
+        self._log.critical(
+            "spool.writer_died",
+            exc_info=error,
+            path=self._path,
+            remedy="restart; this is a mistake of tdbwatch",
+        )
+        self.trouble = f"the writer died: {error!r}"
+        return self.trouble

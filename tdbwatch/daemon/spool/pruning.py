@@ -1,0 +1,69 @@
+"""What a spool that is too large or too old gives up first. Reads only; `Store.prune` deletes."""
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Final
+
+from tdbwatch.daemon.spool.api import WhenFull
+from tdbwatch.daemon.spool.drops import Tally
+
+_STEP: Final = 2_000
+"""Entries deleted at once: few enough that no commit of new events waits long for it."""
+_ROW_BYTES: Final = 80
+"""What a row takes beside its payload, roughly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the spool keeps.
+
+    Attributes:
+        max_size: bytes of the file.
+        max_age: seconds since an event was received.
+        when_full: what is given up when even the undelivered is too much.
+        max_dead_letters: the oldest beyond this many are given up.
+    """
+
+    max_size: int = 1 << 30
+    max_age: float = 7 * 86_400.0
+    when_full: WhenFull = "drop_oldest"
+    max_dead_letters: int = 100_000
+
+
+def oldest(connection: sqlite3.Connection, first_seq: int, size: int) -> int:
+    """The last of the oldest entries that take about `size` bytes, within one step; 0: there are none."""
+    rows = connection.execute(
+        "SELECT seq, length(payload) FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, _STEP)
+    )
+    through = 0
+    for seq, length in rows:
+        through, size = seq, size - length - _ROW_BYTES
+        if size <= 0:
+            break
+    return through
+
+
+def older_than(connection: sqlite3.Connection, first_seq: int, limit_us: int) -> int:
+    """The last of the oldest entries that were all received before `limit_us`, within one step; 0: none."""
+    rows = connection.execute(
+        "SELECT seq, received_us FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, _STEP)
+    )
+    through = 0
+    for seq, received_us in rows:
+        if received_us >= limit_us:
+            break
+        through = seq
+    return through
+
+
+def undelivered(connection: sqlite3.Connection, reason: str, floor: int, through: int) -> Tally:
+    """Counts the entries beyond `floor` up to `through`."""
+    tally = Tally(reason)
+    rows = connection.execute(
+        "SELECT scope, room, count(*), min(received_us), max(received_us) FROM events"
+        " JOIN streams ON streams.id = stream WHERE seq > ? AND seq <= ? GROUP BY scope, room",
+        (floor, through),
+    )
+    for row in rows.fetchall():
+        tally.add(*row)
+    return tally

@@ -1,0 +1,142 @@
+"""What people ask of a spool that may be in use: deliver again, or delete dead letters.
+
+A request is a row that any process may leave in the file. The daemon's writer serves it in small steps: it
+copies events to the end of the log, for one sink only. Copies and progress are in one transaction, so a
+crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
+"""
+
+# ruff: noqa: S608 - the SQL is put together of words of our own; values are bound
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from tdbwatch.daemon.spool.rows import Streams, entry_of
+from tdbwatch.daemon.spool.selection import LETTERS, LOG, Selection, teach_globs
+from tdbwatch.plugin.event import Event
+
+Kind = Literal["replay", "requeue"]
+
+STEP: Final = 1_000
+"""Entries looked at in one step: no commit of new events waits long for it."""
+_SOURCES: Final[dict[Kind, str]] = {"replay": LOG, "requeue": LETTERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Deliver to one sink again.
+
+    Attributes:
+        kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end.
+        position: up to this seq (of the log, or number of a dead letter) it is done.
+        through: it goes up to this one.
+    """
+
+    number: int
+    kind: Kind
+    sink: str
+    selection: Selection
+    position: int
+    through: int
+
+
+def ask(connection: sqlite3.Connection, kind: Kind, sink: str, selection: Selection, now_us: int) -> int:
+    """Leave a request; how many events or dead letters it is about. Safe beside a running daemon.
+
+    Raises:
+        sqlite3.Error: the file cannot be written.
+    """
+    teach_globs(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        count, through = _extent(connection, kind, sink, selection)
+        if count:
+            row = (kind, sink, selection.to_json(), through, now_us)
+            connection.execute(
+                "INSERT INTO requests(kind, sink, selection, position, through, made_us)"
+                " VALUES (?, ?, ?, 0, ?, ?)",
+                row,
+            )
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    return count
+
+
+def _extent(connection: sqlite3.Connection, kind: Kind, sink: str, selection: Selection) -> tuple[int, int]:
+    terms, values = _conditions(kind, sink, selection)
+    count, through = connection.execute(
+        f"SELECT count(*), max(number) FROM {_SOURCES[kind]} WHERE {terms}", values
+    ).fetchone()
+    return count, through or 0
+
+
+def discard(connection: sqlite3.Connection, selection: Selection) -> int:
+    """Delete dead letters; how many. Safe beside a running daemon.
+
+    Raises:
+        sqlite3.Error: the file cannot be written.
+    """
+    teach_globs(connection)
+    terms, values = selection.conditions()
+    last = connection.execute("SELECT max(number) FROM dead_letters").fetchone()[0] or 0
+    deleted = 0
+    for first in range(0, last + 1, STEP):  # in steps: the daemon's commits go in between
+        deleted += connection.execute(
+            f"DELETE FROM dead_letters WHERE number IN (SELECT number FROM {LETTERS}"
+            f" WHERE number BETWEEN ? AND ? AND {terms})",
+            (first, min(first + STEP - 1, last), *values),
+        ).rowcount
+    return deleted
+
+
+def waiting(connection: sqlite3.Connection) -> list[Request]:
+    """The requests that are not done."""
+    rows = connection.execute(
+        "SELECT number, kind, sink, selection, position, through FROM requests ORDER BY number"
+    )
+    return [
+        Request(number, kind, sink, Selection.from_json(text), position, through)
+        for number, kind, sink, text, position, through in rows
+    ]
+
+
+def step(
+    connection: sqlite3.Connection, streams: Streams, request: Request, wants: Callable[[Event], bool]
+) -> tuple[list[Event], Request | None]:
+    """The next events to deliver, and what is left of the request. Within a transaction of the writer's."""
+    source = _SOURCES[request.kind]
+    first = connection.execute(
+        f"SELECT number FROM {source} WHERE number > ? ORDER BY number LIMIT 1", (request.position,)
+    ).fetchone()
+    if first is None or first[0] > request.through:
+        return [], _moved(connection, request, request.through)
+    end = min(first[0] + STEP - 1, request.through)
+    terms, values = _conditions(request.kind, request.sink, request.selection)
+    rows = connection.execute(
+        f"SELECT number, id, stream, received_us, event, payload FROM {source}"
+        f" WHERE number BETWEEN ? AND ? AND {terms} ORDER BY number",
+        (first[0], end, *values),
+    ).fetchall()
+    events = [entry_of(row, streams).event for row in rows]
+    if request.kind == "requeue":
+        connection.executemany("DELETE FROM dead_letters WHERE number = ?", [row[:1] for row in rows])
+    else:
+        events = [event for event in events if wants(event)]
+    return events, _moved(connection, request, end)
+
+
+def _conditions(kind: Kind, sink: str, selection: Selection) -> tuple[str, list[Any]]:
+    """Of dead letters those of the sink; of the log what was heard, and no copies that requests made."""
+    terms, values = replace(selection, sink=sink if kind == "requeue" else None).conditions()
+    return (f"target IS NULL AND {terms}" if kind == "replay" else terms), values
+
+
+def _moved(connection: sqlite3.Connection, request: Request, position: int) -> Request | None:
+    if position >= request.through:
+        connection.execute("DELETE FROM requests WHERE number = ?", (request.number,))
+        return None
+    connection.execute("UPDATE requests SET position = ? WHERE number = ?", (position, request.number))
+    return replace(request, position=position)
