@@ -6,12 +6,14 @@ import sys
 from typing import Any, Final, Literal, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 Format = Literal["auto", "console", "journal", "json"]
 
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 """Syslog priorities, which journald reads from a `<N>` before each line."""
+_TIMES: Final = {"json": "iso", "console": "%H:%M:%S"}
+_SAID_ALREADY: Final = ("event_id", "kind", "logger", "name", "room", "scope", "sink")
 _PLAIN: Final = structlog.dev.plain_traceback
 """Prettier tracebacks show local variables, and those may be secrets."""
 
@@ -25,8 +27,8 @@ def configure(level: str = "info", format: Format = "auto", stream: TextIO | Non
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
     ]
-    if chosen != "journal":
-        shared.append(structlog.processors.TimeStamper(fmt="iso", utc=chosen == "json"))
+    if chosen != "journal":  # which has its own times
+        shared.append(structlog.processors.TimeStamper(fmt=_TIMES[chosen], utc=chosen == "json"))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -68,7 +70,18 @@ def _renderers(chosen: Format, out: TextIO) -> list[Processor]:
             _with_priority,
         ]
     colours = out.isatty() and "NO_COLOR" not in os.environ
-    return [structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=30, exception_formatter=_PLAIN)]
+    return [
+        _terse,
+        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=30, exception_formatter=_PLAIN),
+    ]
+
+
+def _terse(_: Any, __: str, line: EventDict) -> EventDict:
+    """What the message says already, and nobody reads off a screen, is left to the other formats."""
+    if str(line.get("logger", "")).startswith("tdbwatch.sink."):
+        for key in _SAID_ALREADY:
+            line.pop(key, None)
+    return line
 
 
 def _with_priority(_: Any, method: str, text: Any) -> str:

@@ -1,5 +1,6 @@
 """The file sink on a real disk."""
 
+import contextlib
 import errno
 import fcntl
 import gzip
@@ -10,7 +11,7 @@ import resource
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,39 +161,40 @@ os.kill(os.getpid(), 9)
     assert len(ids(path)) == 2
 
 
-@pytest.fixture
-def file_size_limit() -> Any:
-    """Let writes beyond a size fail as on a full disk (EFBIG; SIGXFSZ is ignored by Python)."""
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let writes beyond a size fail as on a full disk (EFBIG; SIGXFSZ is ignored by Python).
+
+    It holds for pytest's own output too, so it ends before the test does.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(size: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 async def test_a_write_that_fails_half_way_leaves_whole_lines_and_is_tried_again(
-    tmp_path: Path, make: Make, file_size_limit: Callable[[int], None]
+    tmp_path: Path, make: Make
 ) -> None:
     sink, first, rest = make(), event(), [event(), event(), event()]
     await sink.deliver([first])
-    file_size_limit(len(first.json()) * 2 + 20)
-    outcomes = await sink.deliver(rest)
+    with file_size_limit(len(first.json()) * 2 + 20):
+        outcomes = await sink.deliver(rest)
     assert {type(outcome) for outcome in outcomes} == {Retry}
     assert lines(tmp_path / "alerts.jsonl") == [first.json()]
-    file_size_limit(1_000_000)
     assert await sink.deliver(rest) == [DELIVERED] * 3
     assert lines(tmp_path / "alerts.jsonl") == [one.json() for one in (first, *rest)]
 
 
 async def test_with_fsync_always_what_was_written_before_a_failure_is_delivered(
-    tmp_path: Path, make: Make, file_size_limit: Callable[[int], None]
+    tmp_path: Path, make: Make
 ) -> None:
     batch = [event(), event(), event()]
     sink = make(fsync="always")
-    file_size_limit(len(batch[0].json()) * 2 + 20)
-    outcomes = await sink.deliver(batch)
+    with file_size_limit(len(batch[0].json()) * 2 + 20):
+        outcomes = await sink.deliver(batch)
     assert [type(outcome).__name__ for outcome in outcomes] == ["Delivered", "Delivered", "Retry"]
     assert ids(tmp_path / "alerts.jsonl") == [one.id for one in batch[:2]]
 
