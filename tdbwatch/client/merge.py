@@ -184,11 +184,9 @@ class Merge:
         repeated = key in self._repeated
         if not stream.settled:
             self._strike_expired(stream, key, now)
-        paid = None
         if repeated and not stream.trusted and not self._is_vouched_for(stream, now):
-            self.uncertain += stream.debts.forgive(key)
-        else:
-            paid = stream.debts.pay(key)
+            self._trust_the_rest()
+        paid = stream.debts.pay(key)
         if paid is None:
             self._deliver(stream, key)
             if key in self._seen:
@@ -205,14 +203,16 @@ class Merge:
         trial = stream.trial
         assert trial is not None
         if repeated:
-            trial.repeated_heard(key, paid=paid is not None)
-            return
-        number = self.delivered if paid is None else paid
-        trial.marker_heard(key, number, self._repeated, now, paid=paid is not None)
-        if paid is not None:
+            trial.repeated_heard(key, paid)
+        elif paid is None:
+            trial.marker_first_heard(key, self.delivered, self._repeated, now)
+        else:
+            trial.marker_paid(paid, self._repeated, now)
             for other in stream.others:
                 if other.trial is not None:
-                    other.trial.marker_paid(key, self._repeated)
+                    other.trial.marker_caught_up(key, paid, self._repeated)
+        if not stream.others:
+            trial.reached = self.delivered
 
     def _strike_expired(self, stream: _Stream, key: Key, now: float) -> None:
         """A link that is not settled and up to date will not deliver what is older than `settle` seconds."""
@@ -247,9 +247,9 @@ class Merge:
     def _trust_the_rest(self) -> None:
         """Nobody is left to vouch for repeated emits: pass them on rather than lose them."""
         for stream in self._streams.values():
-            if self._seen:
+            if not stream.trusted:
                 self._forgive_repeated(stream)
-            stream.trusted = True
+                stream.trusted = True
 
     def _forgive_repeated(self, stream: _Stream) -> None:
         self.uncertain += sum(stream.debts.forgive(key) for key in self._repeated)
@@ -282,7 +282,7 @@ class Merge:
                 continue
             guessed += trial.close_round(self.delivered, now)
             if not stream.settled and now - stream.joined_at >= 2 * self._settle:
-                self._try_to_settle(stream, trial)
+                self._try_to_settle(stream, trial, now)
             if stream.settled and trial.left <= 0:
                 stream.trial = None
         if guessed:
@@ -297,16 +297,15 @@ class Merge:
             if stream.trial is not None:
                 stream.trial.left = max(2, stream.trial.left)
 
-    def _try_to_settle(self, stream: _Stream, trial: Trial) -> None:
+    def _try_to_settle(self, stream: _Stream, trial: Trial, now: float) -> None:
         """What a link owes from the time around its join it will never deliver, once it is past that."""
-        number = self._number_at(stream.joined_at + self._settle)
-        if trial.marked and trial.reached < number:
-            return
-        stream.trusted = stream.settled = True
-        self.uncertain += stream.debts.forget_before(number)
-        if not trial.marked:
+        if not trial.told and not stream.trusted:
             self._forgive_repeated(stream)
-            trial.left = 0
+            stream.trusted = True
+        number = self._number_at(stream.joined_at + self._settle)
+        if trial.reached >= number or now - stream.joined_at >= self._patience:
+            stream.trusted = stream.settled = True
+            self.uncertain += stream.debts.forget_before(number)
 
     def _age(self, now: float) -> None:
         self._next_ageing = now + self._patience / 4

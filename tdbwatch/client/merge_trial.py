@@ -41,9 +41,10 @@ class Trial:
         "_samples",
         "_start",
         "_until",
+        "_vain_after",
         "debts",
         "left",
-        "marked",
+        "told",
         "reached",
     )
 
@@ -53,47 +54,56 @@ class Trial:
         """Rounds to come."""
         self.reached = 0
         """The highest number of an emit that the link delivered."""
-        self.marked = False
-        """Whether there was a marker at all."""
+        self.told = False
+        """Whether a round found enough markers to end."""
         self._start = number
         self._length = settle / 2 ** (ROUNDS - 1)
         self._longest = settle
         self._until = now + self._length
+        self._vain_after = now + 2 * settle
         self._pause = settle / 256
         self._next_sample = now
         self._samples: list[dict[Key, int]] = []
         self._ahead: Key | None = None
         self._paid_since: dict[Key, int] = defaultdict(int)
 
-    def repeated_heard(self, key: Key, *, paid: bool) -> None:
-        """The link delivered an emit that came more than once of late."""
-        if paid and self._ahead is not None:
-            self._paid_since[key] += 1
+    def repeated_heard(self, key: Key, paid: int | None) -> None:
+        """The link delivered an emit that came more than once of late.
 
-    def marker_heard(
-        self, key: Key, number: int, repeated: Collection[Key], now: float, *, paid: bool
-    ) -> None:
-        """The link delivered an emit that came only once, as the first link or not, now or earlier numbered."""
-        self.reached = max(self.reached, number)
-        if now < self._next_sample or number <= self._start:
-            return
-        self._next_sample = now + max(self._pause, 1e-5 * len(repeated))
-        if paid:
-            self._sample({k: n for k in repeated if (n := self.debts.before(k, number))})
-        else:
+        Args:
+            paid: the number of the emit it paid for, None if it owed none.
+        """
+        if paid is not None:
+            self.reached = max(self.reached, paid)
+            if self._ahead is not None:
+                self._paid_since[key] += 1
+
+    def marker_first_heard(self, key: Key, number: int, repeated: Collection[Key], now: float) -> None:
+        """The link is the first that delivered this marker: see what it owes when another one does."""
+        if self._is_due(number, repeated, now):
             self._ahead = key
             self._paid_since.clear()
 
-    def marker_paid(self, key: Hashable, repeated: Collection[Key]) -> None:
-        """Another link delivered an emit that came only once, after this one or a third."""
+    def marker_paid(self, number: int, repeated: Collection[Key], now: float) -> None:
+        """The link delivered a marker, after another one did."""
+        self.reached = max(self.reached, number)
+        if self._is_due(number, repeated, now):
+            owed = self.debts.before
+            self._samples.append({key: count for key in repeated if (count := owed(key, number))})
+
+    def marker_caught_up(self, key: Key, number: int, repeated: Collection[Key]) -> None:
+        """Another link delivered a marker that it had not delivered first."""
         if key == self._ahead:
             self._ahead = None
+            self.reached = max(self.reached, number)
             owed, since = self.debts.count, self._paid_since
-            self._sample({k: n for k in repeated if (n := owed(k) + since.get(k, 0))})
+            self._samples.append({k: count for k in repeated if (count := owed(k) + since.get(k, 0))})
 
-    def _sample(self, owed: dict[Key, int]) -> None:
-        self.marked = True
-        self._samples.append(owed)
+    def _is_due(self, number: int, repeated: Collection[Key], now: float) -> bool:
+        if now < self._next_sample or number <= self._start:
+            return False
+        self._next_sample = now + max(self._pause, 1e-5 * len(repeated))
+        return True
 
     def close_round(self, number: int, now: float) -> int:
         """Forgive what the round found, if it is over and knows enough; returns how many debts.
@@ -101,10 +111,13 @@ class Trial:
         Args:
             number: that of the last emit passed on.
         """
+        if not self.told and now >= self._vain_after:
+            self.left = 0  # hardly anything but equal emits: there is nothing to go by
         if now < self._until or len(self._samples) < SAMPLES:
             return 0
         forgiven = sum(self.debts.forgive(key, count) for key, count in self._medians() if count)
         self.left -= 1
+        self.told = True
         self._samples = []
         self._start, self._ahead = number, None
         self._length = min(self._longest, 2 * self._length)

@@ -159,8 +159,8 @@ def judge(world, merge, hearings, passed_on, turns) -> Verdict:
     lost = {key: short for key, times in heard.items() if (short := unmatched(times, passed_on[key]))}
     doubled = {k: more for k, times in passed_on.items() if (more := len(times) - len(heard[k])) > 0}
     repeated = [sorted(under_way[key]) for key, times in heard.items() if len(times) > 1]
-    bound = sum(most(changes, turn - SETTLE, turn + 2 * SETTLE) for turn in turns for changes in repeated)
-    return Verdict(merge, lost, doubled, bound * (len(world.links) - 1))
+    bound = sum(most(changes, turn, turn + 2 * SETTLE) for turn in turns for changes in repeated)
+    return Verdict(merge, lost, doubled, bound)
 
 
 def most(changes: list[tuple[float, int]], start: float, end: float) -> int:
