@@ -78,7 +78,7 @@ def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
 
 def _header(snapshot: Snapshot) -> Markup:
     up = duration((snapshot.taken_us - snapshot.started_us) / 1e6)
-    links = [element("a", name, href=name) for name in ("/status.json", "/metrics", "/readyz")]
+    links = [element("a", name, href=name) for name in ("status.json", "metrics", "readyz")]
     return element(
         "header",
         element("h1", "tdbwatch"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS: Final = 64
 """Further ones are closed at once: nobody may take all of the daemon's files."""
 CONNECTION_LIFE: Final = 60.0
-"""Seconds after which a connection is closed, whatever it did or did not send; answers take milliseconds."""
+"""Seconds after which a connection is closed at the latest, used or not; answers take milliseconds."""
 IDLE: Final = 20.0
 """Seconds that a connection may wait for its next request."""
 _RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.2)
@@ -47,6 +47,9 @@ class StatusServer:
         self._log = structlog.get_logger("tdbwatch.status")
         self._surveyor = Surveyor(daemon.spool.path, clock)
         self._server: asyncio.Server | None = None
+        self._stopped = False
+        self._seen: set[Any] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
         self._runner = web.AppRunner(
             Answers(self.glance, self.snapshot).application(),
             access_log=None,
@@ -68,14 +71,17 @@ class StatusServer:
         """Listen; try again for as long as the address is taken. Returns when it listens."""
         await self._runner.setup()
         backoff = Backoff(_RETRY)
-        while not await self._listen():
+        while not self._stopped and not await self._listen():
             await self._clock.sleep(backoff.next())
 
     async def stop(self) -> None:
         """Listen no more, close every connection."""
+        self._stopped = True
         if self._server is not None:
             self._server.close()
             self._server, self.port = None, None
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await self._runner.cleanup()
         await self._surveyor.close()
 
@@ -83,10 +89,15 @@ class StatusServer:
         host, port = self._config.host, self._config.port
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self._accept, host or None, port, backlog=MAX_CONNECTIONS)
+            server = await loop.create_server(self._accept, host or None, port, backlog=MAX_CONNECTIONS)
         except OSError as error:
             self._cannot_listen(error)
             return False
+        if self._stopped:
+            server.close()
+            return False
+        self._server = server
+        self._sweep()
         self.port = self._server.sockets[0].getsockname()[1]
         self.trouble = None
         self._log.info("status page", url=f"http://{self._config.listen.rpartition(':')[0]}:{self.port}/")
@@ -105,12 +116,16 @@ class StatusServer:
 
     def _accept(self) -> asyncio.BaseProtocol:
         server: Any = self._runner.server
-        if len(server.connections) >= MAX_CONNECTIONS:
-            return _Refusal()
-        handler: Any = server()
-        # aiohttp has no limit for the time that a request's header may take
-        asyncio.get_running_loop().call_later(CONNECTION_LIFE, handler.force_close)
-        return handler  # type: ignore[no-any-return]
+        full = len(server.connections) >= MAX_CONNECTIONS
+        return _Refusal() if full else server()
+
+    def _sweep(self) -> None:
+        """Close what was there at the last sweep: aiohttp has no deadline for a request's header."""
+        server: Any = self._runner.server
+        for connection in self._seen.intersection(server.connections):
+            connection.force_close()
+        self._seen = set(server.connections)
+        self._sweeping = asyncio.get_running_loop().call_later(CONNECTION_LIFE / 2, self._sweep)
 
 
 class _Refusal(asyncio.Protocol):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node of the configuration.
+    """A node of the configuration, or one that there is a connection to.
 
     Attributes:
         state: `connected`, `leaving` (connected, but it shuts down), `connecting`, `unreachable`, or `spare`
@@ -139,7 +139,7 @@ class Snapshot:
 
     @property
     def links(self) -> int:
-        """Live connections."""
+        """Nodes with a live connection."""
         return sum(node.state in {"connected", "leaving"} for node in self.nodes)
 
 
@@ -182,7 +182,8 @@ def _nodes(daemon: "Daemon", now: float) -> tuple[NodeView, ...]:
     links = {str(link.address): link for link in daemon.client.links() if link.is_live}
     trying = {str(address) for address in daemon.client.in_use()} - links.keys()
     views = []
-    for address in map(str, daemon.config.thingsdb.nodes):
+    # a link may be to an address that the configuration names in another way
+    for address in dict.fromkeys([*map(str, daemon.config.thingsdb.nodes), *links]):
         story, link = daemon.journal.nodes.get(address, NodeStory()), links.get(address)
         if link is not None:
             state = "leaving" if link.leaving else "connected"
