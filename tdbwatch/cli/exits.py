@@ -4,6 +4,10 @@ from typing import Final
 
 OK: Final = 0
 USAGE: Final = 64
+DAMAGED: Final = 65
+"""The spool is damaged and was not repaired."""
+NO_INPUT: Final = 66
+"""There is no such spool, or no such event in it."""
 UNAVAILABLE: Final = 69
 """Nothing to connect to; only with `--exit-when-unreachable`."""
 CANNOT_WRITE: Final = 73

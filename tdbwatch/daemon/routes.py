@@ -37,6 +37,16 @@ class Router:
         """The names of the sinks that get `event`."""
         return self._sinks(event.kind, event.scope, event.room, event.event)
 
+    def matching(self, event: Event) -> list[int]:
+        """The numbers, from 1, of the routes that match `event`, up to the one that stops."""
+        found: list[int] = []
+        for number, rule in enumerate(self._rules, 1):
+            if rule.matches(event.kind, short(event.scope), event.room, event.event):
+                found.append(number)
+                if rule.stop:
+                    break
+        return found
+
     @property
     def remembered(self) -> int:
         """How many answers are kept."""

@@ -31,11 +31,22 @@ def move_aside(path: Path, now: float) -> Path:
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    for suffix in _SIDE_FILES:
+    move_files(path, target)
+    return target
+
+
+def move_files(path: Path, target: Path) -> None:
+    """Rename the spool's files."""
+    for suffix in reversed(_SIDE_FILES):  # the file itself last: it is what tells that all are there
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.rename(target.with_name(target.name + suffix))
-    return target
+
+
+def remove_files(path: Path) -> None:
+    """Remove the spool's files, if there are any."""
+    for suffix in _SIDE_FILES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 @dataclass(slots=True)

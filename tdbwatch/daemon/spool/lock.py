@@ -2,9 +2,15 @@
 
 import fcntl
 import os
+import time
 from pathlib import Path
+from typing import Final
 
 from tdbwatch.daemon.spool.api import SpoolError
+
+_TRIES: Final = 5
+_PAUSE: Final = 0.02
+"""Seconds. All in a thread of its own, while the daemon starts."""
 
 
 class SpoolLock:
@@ -24,20 +30,45 @@ class SpoolLock:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SpoolError(f"the spool's folder cannot be used: {error}") from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(file)
-            raise SpoolError(
-                f"another tdbwatch (process {owner}) holds {self._path}; stop it, or name another spool path"
-            ) from error
+        for left in range(_TRIES, -1, -1):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if left:  # a command may be looking just now whether anybody has it
+                    time.sleep(_PAUSE)
+                    continue
+                owner = _owner(file)
+                os.close(file)
+                raise SpoolError(
+                    f"another tdbwatch (process {owner}) holds {self._path}; stop it, or name another spool"
+                ) from error
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file = file
+
+    def holder(self) -> str | None:
+        """Who has it now: the number of a process, or `unknown`; None: nobody. Makes no file."""
+        try:
+            file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return "unknown"
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _owner(file)
+        finally:
+            os.close(file)
+        return None
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two processes lock two files of one name."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _owner(file: int) -> str:
+    return os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"

@@ -64,7 +64,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> bool:
     if application == 0 and tables == 0:
         _create(connection)
         return True
-    if application != APPLICATION_ID:
+    check_kind(connection, path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    return False
+
+
+def check_kind(connection: sqlite3.Connection, path: Path) -> None:
+    """See that this is a spool that we know how to read.
+
+    Raises:
+        SpoolError: it is not.
+        sqlite3.DatabaseError: damaged.
+    """
+    if _pragma(connection, "application_id") != APPLICATION_ID:
         raise SpoolError(f"{path} is an SQLite file but not a spool of tdbwatch; name another path")
     version = _pragma(connection, "user_version")
     if version > SCHEMA_VERSION:
@@ -72,8 +84,6 @@ def prepare(connection: sqlite3.Connection, path: Path) -> bool:
             f"{path} was written by a newer tdbwatch (spool format {version}, this one knows "
             f"{SCHEMA_VERSION}); use that version, or name another path"
         )
-    connection.execute("PRAGMA journal_mode = WAL")
-    return False
 
 
 def _create(connection: sqlite3.Connection) -> None:

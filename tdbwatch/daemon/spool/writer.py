@@ -6,7 +6,6 @@ take the group is tried again, a damaged file is moved aside and a new one begun
 """
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
@@ -18,18 +17,18 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import DamageReport, Entry
-from tdbwatch.daemon.spool.damage import is_damage, move_aside, rescue
+from tdbwatch.daemon.spool.damage import is_damage
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.readers import Readers
+from tdbwatch.daemon.spool.renewal import Known, finish, make_private, renew
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.store import Connect, Store
 from tdbwatch.daemon.spool.window import Window, weight
 
 _EVENTS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
-_MAX_RESCUED: Final = 100_000
 _MOST_BEHIND: Final = 5_000
 """Entries that a sink may be behind and still get more of what people asked for."""
 
@@ -96,14 +95,15 @@ class Writer:
             SpoolError: not a spool, or a newer version's.
             sqlite3.Error, OSError: it cannot be opened.
         """
-        self._make_private()
+        finish(self._path)
+        make_private(self._path)
         damage = None
         try:
             self._store = Store(self._path, self._connect)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            damage = self._begin_anew(error, None)
+            damage = self._renew(error, None)
         return self._store, damage
 
     def start(self) -> None:
@@ -112,11 +112,6 @@ class Writer:
     def report_damage(self, error: sqlite3.Error) -> None:
         """A reader found the file damaged; the writer deals with it in its next turn."""
         self._reported = error
-
-    def _make_private(self) -> None:
-        """Events may be confidential: the file is its owner's alone. SQLite's side files follow it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def _run(self) -> None:
         failed: BaseException | None = None
@@ -240,7 +235,8 @@ class Writer:
         with suppress(sqlite3.Error):
             self._store.close()
         try:
-            report = self._begin_anew(error, self._store)
+            store, newest = self._store, self._window.snapshot()
+            report = self._renew(error, Known(self._floor(), store.last_seq, store.cursors, newest))
         except (sqlite3.Error, OSError) as trouble:
             self._reported = error  # until there is space, or the folder can be written again
             self._tell(News(trouble=str(trouble)))
@@ -248,19 +244,6 @@ class Writer:
         else:
             self._tell(News(damage=report, trouble=""))
 
-    def _begin_anew(self, error: sqlite3.Error, before: Store | None) -> DamageReport:
-        """Move the file aside and take from it, and from memory, what is needed still."""
-        moved_to = move_aside(self._path, self._clock.time())
-        floor = None if before is None else self._floor()
-        found = rescue(moved_to, floor, _MAX_RESCUED)
-        entries = {entry.seq: entry for entry in found.entries}
-        entries.update((entry.seq, entry) for entry in self._window.snapshot() if entry.seq > (floor or 0))
-        found.entries = sorted(entries.values())
-        if before is not None:
-            found.cursors = before.cursors
-        known = [before.last_seq if before is not None else 0, *entries, *found.cursors.values()]
-        self._make_private()
-        self._store = Store(self._path, self._connect)
-        if last_seq := max(known):
-            self._store.restore(found, last_seq)
-        return DamageReport(self._path, moved_to, str(error), len(found.entries), len(found.letters))
+    def _renew(self, error: sqlite3.Error, known: Known | None) -> DamageReport:
+        self._store, report = renew(self._path, self._connect, error, self._clock.time(), known)
+        return report

@@ -1,0 +1,212 @@
+"""Looking into a spool from another process, whether a daemon uses it or not. Reads only.
+
+Each question is a statement of its own: a reader that stays in one transaction would keep SQLite from
+recycling its log while the daemon goes on writing.
+"""
+
+# ruff: noqa: S608 - the SQL is put together of words of our own; values are bound
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, SpoolError
+from tdbwatch.daemon.spool.drops import Tally, unsettled
+from tdbwatch.daemon.spool.history import attempts_at
+from tdbwatch.daemon.spool.requests import Request, waiting
+from tdbwatch.daemon.spool.rows import Streams, entry_of, letter_of
+from tdbwatch.daemon.spool.schema import check_kind
+from tdbwatch.daemon.spool.selection import LETTERS, LOG, Selection, teach_globs
+
+_PATIENCE: Final = 5.0
+"""Seconds to wait for another process that writes."""
+_PAGE: Final = 1_000
+_ENTRY: Final = "number, id, stream, received_us, event, payload"
+_LETTER: Final = (
+    "sink, seq, id, stream, received_us, event, payload, reason, attempts, first_error, last_error, first_us,"
+    " dead_us"
+)
+
+
+class NoSpoolError(SpoolError):
+    """There is no spool at this place."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """How far a sink is: `behind` counts the entries in the log that it has not finished."""
+
+    sink: str
+    cursor: int
+    behind: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A spool in numbers. Times in microseconds since the Unix epoch; None where the log is empty."""
+
+    size: int
+    count: int
+    first_seq: int
+    last_seq: int
+    oldest_us: int | None
+    newest_us: int | None
+    sinks: tuple[SinkState, ...]
+    requests: tuple[Request, ...]
+    drops: tuple[Tally, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that is known of one event: where it is in the log, and what its sinks said."""
+
+    entries: tuple[Entry, ...]
+    letters: tuple[DeadLetter, ...]
+    attempts: tuple[Attempt, ...]
+
+
+@contextmanager
+def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[sqlite3.Connection]:
+    """A connection to the spool at `path`, which is never made.
+
+    Raises:
+        NoSpoolError: there is none.
+        SpoolError: it is no spool, or one of a newer version.
+        sqlite3.Error: it is damaged, or cannot be read or written.
+    """
+    if not path.is_file():
+        raise NoSpoolError(f"there is no spool at {path}")
+    with closing(_connect(path, mode)) as connection:
+        check_kind(connection, path)
+        teach_globs(connection)
+        yield connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    place = f"file:{quote(str(path.absolute()))}"
+    connection = sqlite3.connect(f"{place}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None)
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+    except sqlite3.OperationalError:
+        connection.close()
+        if mode != "ro" or path.with_name(path.name + "-wal").exists():
+            raise
+        # Nobody has it open, and the folder cannot be written: SQLite wants to be told that it is safe.
+        return sqlite3.connect(f"{place}?immutable=1", uri=True, isolation_level=None)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def stats(connection: sqlite3.Connection, path: Path) -> Stats:
+    """The spool in numbers."""
+    count, first, last, oldest_us, newest_us = connection.execute(
+        "SELECT count(*), min(seq), max(seq), min(received_us), max(received_us) FROM events"
+    ).fetchone()
+    kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
+    cursors = dict(connection.execute("SELECT sink, seq FROM cursors").fetchall())
+    dead = dict(connection.execute("SELECT sink, count(*) FROM dead_letters GROUP BY sink").fetchall())
+    last = max(last or 0, kept[0] if kept else 0, *cursors.values(), 0)
+    first = first or last + 1
+    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+    return Stats(
+        size=sum(file.stat().st_size for file in files if file.exists()),
+        count=count,
+        first_seq=first,
+        last_seq=last,
+        oldest_us=oldest_us,
+        newest_us=newest_us,
+        sinks=tuple(
+            SinkState(
+                sink,
+                cursors.get(sink, last),
+                max(0, last - max(cursors.get(sink, last), first - 1)),
+                dead.get(sink, 0),
+            )
+            for sink in sorted({*cursors, *dead})
+        ),
+        requests=tuple(waiting(connection)),
+        drops=tuple(unsettled(connection)),
+    )
+
+
+def entries(
+    connection: sqlite3.Connection, selection: Selection, *, unfinished_by: str | None = None, last: int = -1
+) -> Iterator[Entry]:
+    """The events in the log, in order.
+
+    Args:
+        unfinished_by: only those that this sink has not finished.
+        last: only so many, the newest; -1: all.
+    """
+    terms, values = selection.conditions()
+    if unfinished_by is not None:
+        terms += " AND number > ifnull((SELECT seq FROM cursors WHERE sink = ?), 0) AND ifnull(target, ?) = ?"
+        values += [unfinished_by] * 3
+    return _paged(connection, LOG, _ENTRY, terms, values, last, entry_of)
+
+
+def letters(connection: sqlite3.Connection, selection: Selection, *, last: int = -1) -> Iterator[DeadLetter]:
+    """The dead letters, in the order in which they became so."""
+    terms, values = selection.conditions()
+    columns = f"number, {_LETTER}"
+    return _paged(
+        connection, LETTERS, columns, terms, values, last, lambda row, streams: letter_of(row[1:], streams)
+    )
+
+
+def _paged(
+    connection: sqlite3.Connection,
+    source: str,
+    columns: str,
+    terms: str,
+    values: list[Any],
+    last: int,
+    make: Any,
+) -> Iterator[Any]:
+    streams = Streams(connection)
+    after, through = 0, 1 << 62
+    if last >= 0:
+        newest = connection.execute(
+            f"SELECT number FROM {source} WHERE {terms} ORDER BY number DESC LIMIT ?", (*values, last)
+        ).fetchall()
+        after, through = (newest[-1][0] - 1, newest[0][0]) if newest else (through, 0)
+    while True:
+        rows = connection.execute(
+            f"SELECT {columns} FROM {source} WHERE number > ? AND number <= ? AND {terms}"
+            " ORDER BY number LIMIT ?",
+            (after, through, *values, _PAGE),
+        ).fetchall()
+        for row in rows:
+            yield make(row, streams)
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1][0]
+
+
+def ids_like(connection: sqlite3.Connection, prefix: str) -> list[str]:
+    """The ids of events that begin so, two at most."""
+    found = connection.execute(
+        "SELECT DISTINCT id FROM (SELECT id FROM events UNION ALL SELECT id FROM dead_letters)"
+        " WHERE id >= ? AND id < ? LIMIT 2",
+        (prefix, prefix + "~"),
+    )
+    return [event_id for (event_id,) in found]
+
+
+def story(connection: sqlite3.Connection, event_id: str) -> Story:
+    """All that is known of an event."""
+    selection = Selection(ids=(event_id,))
+    found = tuple(entries(connection, selection))
+    dead = tuple(letters(connection, selection))
+    seqs = {entry.seq for entry in found} | {letter.entry.seq for letter in dead}
+    attempts = [attempt for seq in sorted(seqs) for attempt in attempts_at(connection, seq)]
+    attempts.sort(key=lambda attempt: attempt.started_us)
+    return Story(found, dead, tuple(attempts))
