@@ -25,6 +25,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from tdbwatch.client.merge_debts import Debts, Key
@@ -183,7 +184,7 @@ class Merge:
     def _receive_on_trial(self, stream: _Stream, key: Key, now: float) -> bool:
         repeated = key in self._repeated
         if not stream.settled:
-            self._strike_expired(stream, key, now)
+            self._strike_overtaken(stream, key)
         if repeated and not stream.trusted and not self._is_vouched_for(stream, now):
             self._trust_the_rest()
         paid = stream.debts.pay(key)
@@ -203,7 +204,8 @@ class Merge:
         trial = stream.trial
         assert trial is not None
         if repeated:
-            trial.repeated_heard(key, paid)
+            if paid is not None:
+                trial.repeated_paid(key)
         elif paid is None:
             trial.marker_first_heard(key, self.delivered, self._repeated, now)
         else:
@@ -214,10 +216,10 @@ class Merge:
         if not stream.others:
             trial.reached = self.delivered
 
-    def _strike_expired(self, stream: _Stream, key: Key, now: float) -> None:
-        """A link that is not settled and up to date will not deliver what is older than `settle` seconds."""
-        number = self._number_at(now - self._settle)
-        if stream.trial is not None and stream.trial.reached >= number:
+    def _strike_overtaken(self, stream: _Stream, key: Key) -> None:
+        """What a link that is not settled overtook by `settle` seconds it will not deliver any more."""
+        if stream.trial is not None and key in stream.debts.by_key:
+            number = self._number_at(self._time_of(stream.trial.reached) - self._settle)
             self.uncertain += stream.debts.forgive(key, stream.debts.before(key, number + 1))
 
     def _is_vouched_for(self, stream: _Stream, now: float) -> bool:
@@ -261,6 +263,11 @@ class Merge:
         at = bisect_left(self._marks, (time - self._tick, -1))
         return self._marks[at][1] if at < len(self._marks) else self.delivered
 
+    def _time_of(self, number: int) -> float:
+        """When the emit with this number was passed on; too early by a tick at most."""
+        at = bisect_left(self._marks, number, key=itemgetter(1))
+        return self._marks[at - 1][0] if at > 0 else 0.0
+
     def _turn(self, now: float) -> None:
         """Once a tick, if anything is heard at all: what is old enough goes."""
         self._next_tick = now + self._tick
@@ -302,9 +309,10 @@ class Merge:
         if not trial.told and not stream.trusted:
             self._forgive_repeated(stream)
             stream.trusted = True
-        number = self._number_at(stream.joined_at + self._settle)
-        if trial.reached >= number or now - stream.joined_at >= self._patience:
+        settled_at = stream.joined_at + 2 * self._settle
+        if self._time_of(trial.reached) >= settled_at or now - stream.joined_at >= self._patience:
             stream.trusted = stream.settled = True
+            number = self._number_at(settled_at - self._settle)
             self.uncertain += stream.debts.forget_before(number)
 
     def _age(self, now: float) -> None:

@@ -53,7 +53,7 @@ class Trial:
         self.left = ROUNDS
         """Rounds to come."""
         self.reached = 0
-        """The highest number of an emit that the link delivered."""
+        """The highest number of a marker that the link and another one delivered."""
         self.told = False
         """Whether a round found enough markers to end."""
         self._start = number
@@ -67,16 +67,10 @@ class Trial:
         self._ahead: Key | None = None
         self._paid_since: dict[Key, int] = defaultdict(int)
 
-    def repeated_heard(self, key: Key, paid: int | None) -> None:
-        """The link delivered an emit that came more than once of late.
-
-        Args:
-            paid: the number of the emit it paid for, None if it owed none.
-        """
-        if paid is not None:
-            self.reached = max(self.reached, paid)
-            if self._ahead is not None:
-                self._paid_since[key] += 1
+    def repeated_paid(self, key: Key) -> None:
+        """The link delivered an emit that came more than once of late, and that it owed."""
+        if self._ahead is not None:
+            self._paid_since[key] += 1
 
     def marker_first_heard(self, key: Key, number: int, repeated: Collection[Key], now: float) -> None:
         """The link is the first that delivered this marker: see what it owes when another one does."""
