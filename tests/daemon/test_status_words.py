@@ -127,6 +127,21 @@ def test_what_is_normal_is_no_problem(changes: dict[str, Any]) -> None:
     assert problems(replace(FINE, **changes)) == ()
 
 
+def test_without_a_connection_the_rooms_that_wait_for_it_are_not_listed_too() -> None:
+    nodes, waiting = (replace(NODE, state="connecting"),), replace(ROOM, state="waiting", reason="reset")
+    assert [p.part for p in problems(replace(FINE, nodes=nodes, rooms=(waiting,)))] == ["links"]
+    assert [p.part for p in problems(replace(FINE, rooms=(waiting,)))] == ["room"]
+
+
+def test_a_hundred_problems_leave_the_top_of_the_page_readable() -> None:
+    rooms = tuple(replace(ROOM, name=f"room-{number}", state="missing") for number in range(100))
+    snapshot = replace(FINE, rooms=rooms)
+    assert len(problems(snapshot)) == 100
+    reader = Reader(page.render(snapshot))
+    assert reader.tags.count("li") == page.MAX_SHOWN + 1
+    assert f"and {100 - page.MAX_SHOWN} more" in reader.text
+
+
 @pytest.mark.parametrize("phase", ["starting", "stopping", "failed"])
 def test_it_is_ready_only_while_it_runs(phase: str) -> None:
     assert not is_ready(replace(FINE, phase=phase))

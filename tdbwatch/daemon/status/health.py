@@ -37,7 +37,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
     found = [
         *_daemon(snapshot),
         *_links(snapshot),
-        *(problem for room in snapshot.rooms for problem in _room(room)),
+        *_rooms(snapshot),
         *(problem for sink in snapshot.sinks for problem in _sink(sink, snapshot.taken_us)),
         *_spool(snapshot),
         *_gaps(snapshot),
@@ -93,6 +93,12 @@ def _unreachable(node: NodeView, now_us: int) -> str:
     return f"Not connected{since}. {_short(node.trouble)}"
 
 
+def _rooms(snapshot: Snapshot) -> Iterator[Problem]:
+    for room in snapshot.rooms:
+        if snapshot.links or room.state != "waiting":  # else they wait for a connection, as is said already
+            yield from _room(room)
+
+
 def _room(room: RoomView) -> Iterator[Problem]:
     if room.state != "joined":
         text = f"{ROOM_STATES[room.state]}: its events are missed. {_short(room.reason)}".strip()
@@ -101,7 +107,7 @@ def _room(room: RoomView) -> Iterator[Problem]:
 
 ROOM_STATES: Final = {
     "leaving": "Joined only on a node that shuts down",
-    "waiting": "Not joined yet",
+    "waiting": "Not joined",
     "missing": "There is no such room",
     "refused": "ThingsDB refused it",
     "deleted": "The room was deleted",

@@ -6,6 +6,7 @@ the script are allowed by their hashes, so whatever an event or an error says, i
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from importlib import resources
 from typing import Final
 from urllib.parse import quote
@@ -34,6 +35,8 @@ POLICY: Final = (
 )
 """The Content-Security-Policy that the page is sent with."""
 
+MAX_SHOWN: Final = 12
+"""Problems of a list at the top: whoever has a hundred needs to see where to begin."""
 _HEADLINES: Final = {
     "ok": ("ok", "All is well", "Events come in, are kept, and go out."),
     "warning": ("warning", "Working, but have a look", "Events flow. This needs attention:"),
@@ -90,8 +93,8 @@ def _header(snapshot: Snapshot) -> Markup:
 def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
     css, headline, explanation = _HEADLINES[state_of(snapshot, found)]
     shown = [problem for problem in found if problem.part != "daemon"]
-    blocking = [_item(problem) for problem in shown if problem.blocking]
-    others = [_item(problem) for problem in shown if not problem.blocking]
+    blocking = _items([problem for problem in shown if problem.blocking])
+    others = _items([problem for problem in shown if not problem.blocking])
     also = [element("p", "Also:")] if blocking and others else []
     lists = [element("ul", *items) for items in (blocking, others) if items]
     return element(
@@ -106,8 +109,10 @@ def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
     )
 
 
-def _item(problem: Problem) -> Markup:
-    return element("li", element("b", _subject(problem)), problem.text)
+def _items(found: Sequence[Problem]) -> list[Markup]:
+    items = [element("li", element("b", _subject(problem)), problem.text) for problem in found[:MAX_SHOWN]]
+    more = len(found) - MAX_SHOWN
+    return items + ([element("li", f"and {more:,} more, see below")] if more > 0 else [])
 
 
 def _subject(problem: Problem) -> str:

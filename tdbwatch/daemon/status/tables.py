@@ -33,7 +33,7 @@ def _node(node: NodeView, now_us: int) -> list[str]:
         state.append(element("small", f" {node.status}"))
     trouble = [node.trouble or NONE]
     if node.since_us is not None:
-        trouble.append(element("small", " since ", _when(node.since_us, now_us)))
+        trouble.append(element("small", f" for {duration((now_us - node.since_us) / 1e6)}"))
     return [node.address, _span(*state), heard, f"{node.connects:,}", f"{node.losses:,}", _span(*trouble)]
 
 
