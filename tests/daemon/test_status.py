@@ -29,7 +29,7 @@ from tdbwatch.plugin import Rejected, sink
 
 @sink("refuser")
 def refuser(event):
-    return Rejected("no such service <script>alert(1)</script>")
+    return Rejected(f"no service {event.args[0]} <script>alert(1)</script>")
 """
 
 
@@ -277,12 +277,12 @@ async def test_dead_letters_are_counted_with_the_reason_of_the_latest_and_markup
         cluster.emit("//stuff", "alerts", "disk-full", number)
     status = await asker.until(lambda status: status["sinks"][0]["dead_letters"]["count"] == 3)
     assert status["ready"]
-    assert status["sinks"][0]["dead_letters"]["last_reason"].startswith("no such service")
+    assert status["sinks"][0]["dead_letters"]["last_reason"].startswith("no service 2 ")
     metrics = await asker.metrics()
     assert metrics["tdbwatch_dead_letters", "pager"] == 3
     assert metrics["tdbwatch_events_rejected_total", "pager"] == 3
     _, page = await asker.get("/")
-    assert "no such service &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "no service 2 &lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<script>alert" not in page
 
 
