@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from bench.measure import Watch
-from bench.stream import EVENT, FIRST, LAST, ROOM
+from bench.stream import EVENT, FIRST, LAST, ROOM_ID
 
 NAMES: Final = ("python-thingsdb", "tdbwatch")
 
@@ -28,7 +28,7 @@ async def join(name: str, room: Any, port: int) -> Any:
     """Connect to a server of the bench and hear the room; returns the client."""
     client_module, _ = modules(name)
     client = client_module.Client()
-    await client.connect_pool([("127.0.0.1", port)], "token")
+    await client.connect_pool([("127.0.0.1", port)], "admin", "pass")
     client.set_default_scope("//stuff")
     await room.join(client)
     return client
@@ -40,7 +40,7 @@ def empty_room(name: str, watch: Watch) -> Any:
 
     class Empty(rooms.Room):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
-            super().__init__(ROOM)
+            super().__init__(ROOM_ID)
             self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         @rooms.event(FIRST)
@@ -65,11 +65,11 @@ def timing_room(name: str, latencies: list[float]) -> Any:
 
     class Timing(rooms.Room):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
-            super().__init__(ROOM)
+            super().__init__(ROOM_ID)
             self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         @rooms.event(EVENT)
-        def on_event(self, due_ns: int, *rest: Any) -> None:
+        def on_event(self, due_ns: int, *_: Any) -> None:
             latencies.append((time.monotonic_ns() - due_ns) / 1e9)
 
         @rooms.event(LAST)

@@ -3,13 +3,14 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-WORKER_TIMEOUT: Final = 120.0
-"""Seconds that a worker may take in all."""
+LIMIT: Final = 90.0
+"""Seconds after which any process is ended, whatever it waits for."""
 START_DELAY_NS: Final = 200_000_000
 """Between an order to several servers and the first event, so that they begin together."""
 
@@ -37,9 +38,9 @@ class ServerProcess:
 
 
 @contextmanager
-def server() -> Iterator[ServerProcess]:
+def server(module: str = "bench.server") -> Iterator[ServerProcess]:
     """A server that runs as long as the block does."""
-    with _process("bench.server") as process:
+    with _process(module) as process:
         yield ServerProcess(process)
 
 
@@ -58,7 +59,7 @@ def work(module: str, when_ready: Callable[[], None] = lambda: None, **options: 
         assert process.stdout is not None
         if process.stdout.readline().strip() == "ready":
             when_ready()
-            said, _ = process.communicate(timeout=WORKER_TIMEOUT)
+            said, _ = process.communicate()
             if process.returncode == 0:
                 results: dict[str, Any] = json.loads(said)
                 return results
@@ -70,8 +71,11 @@ def _process(module: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+    limit = threading.Timer(LIMIT, process.kill)
+    limit.start()
     try:
         yield process
     finally:
+        limit.cancel()
         process.kill()
         process.communicate()

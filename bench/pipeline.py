@@ -1,0 +1,160 @@
+"""The whole daemon: socket -> spool on disk -> file sinks."""
+
+import json
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.dispatch import Best, keep_least
+from bench.measure import percentile
+from bench.plan import Plan
+from bench.processes import ServerProcess, server, soon, work
+from bench.table import Row
+
+PACED_RATE = 1_000
+SINKS_RATE = 5_000
+
+
+def run(plan: Plan) -> list[Row]:
+    """Rates, latency, what ten sinks cost, what a large backlog takes."""
+    with server() as source:
+        return [
+            *_rates(source, plan),
+            *_latency(source, plan),
+            *_many_sinks(source, plan),
+            *_backlog(source, plan),
+        ]
+
+
+def daemon(folder: Path, ports: list[int], **options: Any) -> dict[str, Any]:
+    """Run the daemon in a folder."""
+    order = options.pop("order")
+    return work("bench.daemon_worker", order, folder=str(folder), ports=ports, **options)
+
+
+def _rates(source: ServerProcess, plan: Plan) -> list[Row]:
+    """Against python-thingsdb's empty handler, which keeps nothing."""
+    best: Best = {}
+    for _ in range(plan.rounds):
+        found = work(
+            "bench.blast_worker",
+            lambda: source.blast(plan.pipeline),
+            name="python-thingsdb",
+            port=source.port,
+        )
+        keep_least(best, "theirs", found["wall"] / plan.pipeline)
+        with tempfile.TemporaryDirectory() as folder:
+            found = daemon(
+                Path(folder),
+                [source.port],
+                sinks=1,
+                count=plan.pipeline,
+                order=lambda: source.blast(plan.pipeline),
+            )
+        keep_least(best, "ours", found["wall"] / plan.pipeline)
+        keep_least(best, "heard", found["heard"] / plan.pipeline)
+        keep_least(best, "cpu", found["cpu"] / plan.pipeline)
+    return [
+        Row("pipeline", "python-thingsdb, empty handler", 1 / best["theirs"], "events/s"),
+        Row("pipeline", "socket -> memory", 1 / best["heard"], "events/s"),
+        Row("pipeline", "socket -> spool -> file", 1 / best["ours"], "events/s"),
+        Row("pipeline", "ratio", best["theirs"] / best["ours"], "times", ">= 1"),
+        Row("pipeline", "CPU", best["cpu"] * 1e6, "us/event"),
+    ]
+
+
+def _latency(source: ServerProcess, plan: Plan) -> list[Row]:
+    """The file is watched from here, every half millisecond, which the result contains."""
+    count = int(PACED_RATE * plan.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        follower = Follower(Path(folder) / "out" / "0.jsonl", count)
+
+        def order() -> None:
+            follower.start()
+            source.pace(PACED_RATE, plan.seconds, soon())
+
+        daemon(Path(folder), [source.port], sinks=1, count=count, order=order)
+        follower.join()
+    latencies = follower.latencies
+    return [
+        Row("pipeline", f"socket -> file, p50 at {PACED_RATE:,}/s", percentile(latencies, 0.5) * 1e3, "ms"),
+        Row(
+            "pipeline",
+            f"socket -> file, p99 at {PACED_RATE:,}/s",
+            percentile(latencies, 0.99) * 1e3,
+            "ms",
+            "< 25",
+        ),
+    ]
+
+
+def _many_sinks(source: ServerProcess, plan: Plan) -> list[Row]:
+    """CPU time of ten file sinks and of one, at a rate that both sustain."""
+    best: Best = {}
+    seconds = plan.many_sinks / SINKS_RATE
+    for _ in range(2):
+        for sinks in (1, 10):
+            with tempfile.TemporaryDirectory() as folder:
+                found = daemon(
+                    Path(folder),
+                    [source.port],
+                    sinks=sinks,
+                    count=plan.many_sinks,
+                    order=lambda: source.pace(SINKS_RATE, seconds, soon()),
+                )
+            keep_least(best, str(sinks), found["cpu"] / plan.many_sinks)
+    return [
+        *(Row("pipeline", f"CPU, {n} sinks at {SINKS_RATE:,}/s", best[n] * 1e6, "us/event") for n in best),
+        Row("pipeline", "ten sinks against one", best["10"] / best["1"], "times", "< 4"),
+    ]
+
+
+def _backlog(source: ServerProcess, plan: Plan) -> list[Row]:
+    """Events that no sink takes, then a start with all of them in the spool."""
+    with tempfile.TemporaryDirectory() as folder:
+        filled = daemon(
+            Path(folder),
+            [source.port],
+            sinks=1,
+            blocked=True,
+            count=plan.backlog,
+            order=lambda: source.blast(plan.backlog),
+        )
+        started = daemon(
+            Path(folder), [source.port], sinks=1, blocked=True, count=0, order=lambda: time.sleep(0.5)
+        )
+    name = f"{plan.backlog:,} undelivered"
+    return [
+        Row("pipeline", f"{name}: peak memory", filled["peak_rss"] / 2**20, "MiB", "< 190"),
+        Row("pipeline", f"{name}: socket -> spool", plan.backlog / filled["wall"], "events/s"),
+        Row("pipeline", f"{name}: start-up", started["startup"], "s", "< 2"),
+        Row("pipeline", f"{name}: memory after start-up", started["peak_rss"] / 2**20, "MiB", "< 190"),
+    ]
+
+
+class Follower(threading.Thread):
+    """Reads a file as it grows, and notes how old each event is when its line is there."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        super().__init__(daemon=True)
+        self.latencies: list[float] = []
+        self._path, self._count = path, count
+
+    def run(self) -> None:
+        until = time.monotonic() + 60.0
+        while not self._path.exists() and time.monotonic() < until:
+            time.sleep(0.0005)
+        with self._path.open("rb") as file:
+            rest = b""
+            while len(self.latencies) < self._count and time.monotonic() < until:
+                now, data = time.monotonic_ns(), file.read()
+                *lines, rest = (rest + data).split(b"\n")
+                self.latencies += [(now - due) / 1e9 for due in filter(None, map(_due, lines))]
+                time.sleep(0.0005)
+
+
+def _due(line: bytes) -> int:
+    record = json.loads(line)
+    return int(record["args"][0]) if record["kind"] == "event" and record["args"] else 0
