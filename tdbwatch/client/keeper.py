@@ -134,7 +134,7 @@ class Keeper:
         """Make a new link, on another node if there is one, then let go of this one. None if under way."""
         if self._task is None or self._task.done():
             return self.start(insist=self._persistent)
-        if self._moving or not self.is_live or self._candidate is not None:
+        if self._moving or self._trying is not None or (self._persistent and not self.is_live):
             return None
         self._moving = True
         self._wake.set()

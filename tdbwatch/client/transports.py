@@ -9,11 +9,10 @@ import contextlib
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from tdbwatch.client.addresses import Address
-
-_Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+from tdbwatch.client.dialing import dial
 
 SslSetting = bool | ssl_module.SSLContext | None
 
@@ -134,7 +133,7 @@ async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None
     """Connect to a node.
 
     Args:
-        turn: how often it failed before; see `dial`.
+        turn: how often it failed before: of a name with several addresses, another one comes first.
 
     Raises:
         OSError: it cannot be reached, its certificate does not verify, or it is not a ThingsDB endpoint.
@@ -149,35 +148,7 @@ async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None
             from tdbwatch.client.websocket import open_websocket  # its library is only loaded when it is used
 
             return await open_websocket(address, receiver, context, turn)
-        _, wire = await dial(lambda: SocketWire(receiver), address, context, turn)
+        return await dial(lambda: SocketWire(receiver), address, context, turn)
     except ssl_module.SSLCertVerificationError as error:
         reason = f"{address}: its certificate was refused: {error.verify_message or error}"
         raise ssl_module.SSLCertVerificationError(error.errno, reason) from error
-    return wire
-
-
-async def dial(
-    make: Callable[[], _Protocol], address: Address, context: ssl_module.SSLContext | None, turn: int
-) -> tuple[asyncio.Transport, _Protocol]:
-    """Connect by TCP to a name or an address, with TLS if there is a context.
-
-    At first all addresses of a name race, each a quarter of a second behind the one before. But the first
-    that accepts may be a host that hangs: then the next attempt goes to the next address of the name alone.
-
-    Raises:
-        OSError: none of them can be reached.
-    """
-    loop = asyncio.get_running_loop()
-    host = address.host
-    if turn:
-        found = await loop.getaddrinfo(host, address.port, type=socket.SOCK_STREAM)
-        hosts = list(dict.fromkeys(str(info[4][0]) for info in found))
-        host = hosts[turn % len(hosts)] if hosts else host
-    return await loop.create_connection(
-        make,
-        host,
-        address.port,
-        ssl=context,
-        server_hostname=None if context is None else address.host,
-        happy_eyeballs_delay=0.25,
-    )

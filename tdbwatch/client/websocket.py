@@ -12,7 +12,8 @@ from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.transports import Receiver, Wire, dial, tune
+from tdbwatch.client.dialing import dial
+from tdbwatch.client.transports import Receiver, Wire, tune
 from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE
 
 _MAX_MESSAGE: Final = DEFAULT_MAX_BODY + HEADER_SIZE
@@ -104,11 +105,11 @@ async def open_websocket(
         OSError: the node cannot be reached, or what listens there is no WebSocket.
     """
     tls = (context or ssl_module.create_default_context()) if address.scheme == "wss" else None
-    transport, wire = await dial(lambda: WebSocketWire(address, receiver), address, tls, turn)
+    wire = await dial(lambda: WebSocketWire(address, receiver), address, tls, turn)
     try:
         await wire.opened
     except BaseException:
         wire.opened.cancel()
-        transport.abort()
+        wire.abort()
         raise
     return wire

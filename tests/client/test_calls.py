@@ -237,7 +237,11 @@ async def test_an_answer_that_does_not_decode_fails_its_own_call_only(client, mo
     encode = connection.Connection._encode
 
     def garbled(self, request, reply):
-        return encode_frame(request.id, Kind.DATA, b"\xc1") if reply.value == b"" else encode(self, request, reply)
+        return (
+            encode_frame(request.id, Kind.DATA, b"\xc1")
+            if reply.value == b""
+            else encode(self, request, reply)
+        )
 
     monkeypatch.setattr(connection.Connection, "_encode", garbled)
     with pytest.raises(errors.ProtocolError, match="not valid MessagePack"):

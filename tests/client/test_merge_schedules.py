@@ -206,7 +206,9 @@ def fault(world: World, link: SimLink, at: float) -> tuple[SimLink, float]:
     return world.link(node, replaced), max(replaced, link.dies)
 
 
-def schedule(seed: int, keys: dict[str, float], *, live: int, faults: int, pause: float, begin: float = 0.0) -> World:
+def schedule(
+    seed: int, keys: dict[str, float], *, live: int, faults: int, pause: float, begin: float = 0.0
+) -> World:
     """Faults one after the other, each to any link, `pause` seconds apart; emits come around each."""
     rng = random.Random(seed)
     world = World(rng, nodes=rng.choice([2, 3, 4]), span=25.0 * faults)

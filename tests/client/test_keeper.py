@@ -1,0 +1,472 @@
+"""While a client is open there is a connection, or one is being made; when it is closed nothing is left."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from tdbwatch.client import Client, Observer
+from tdbwatch.client.keeper import AUTH_RETRY
+from tdbwatch.exceptions import AuthError, ConnectionLostError, NotConnectedError
+from tdbwatch.wire import Kind, encode_frame
+
+
+class Diary(Observer):
+    def __init__(self):
+        self.entries = []
+
+    def connected(self, address):
+        self.entries.append(("connected", str(address)))
+
+    def disconnected(self, address, reason):
+        self.entries.append(("disconnected", str(address)))
+
+    def unreachable(self, address, reason, wait):
+        self.entries.append(("unreachable", reason))
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+async def talker():
+    """A server that says what it is told to as soon as somebody connects, or in answer to anything."""
+    servers = []
+
+    async def talker(greeting=b"", answer=None):
+        async def serve(reader, writer):
+            writer.write(greeting)
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    if answer is not None:
+                        writer.write(answer(data))
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        servers.append(server)
+        return server.sockets[0].getsockname()[:2]
+
+    yield talker
+    for server in servers:
+        server.close()
+        await server.wait_closed()
+
+
+# -- the first connection ------------------------------------------------------------------------------------
+
+
+async def test_a_first_connection_that_is_refused_is_an_error_at_once(new_client, free_port):
+    client = new_client()
+    with pytest.raises(ConnectionRefusedError):
+        await client.connect("127.0.0.1", free_port)
+    assert not client.is_connected()
+    assert client.connection_info() == "disconnected"
+    with pytest.raises(NotConnectedError):
+        await client.query("echo;")
+
+
+async def test_a_host_that_does_not_answer_is_an_error_after_the_timeout(new_client):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        client = new_client()
+        with pytest.raises(TimeoutError, match=r"did not answer within 0\.05 s"):
+            await client.connect("127.0.0.1", full.getsockname()[1], timeout=0.05)
+        for each in waiting:
+            each.close()
+
+
+async def test_connecting_without_a_login_needs_authenticate(new_client, cluster):
+    client = new_client()
+    node = cluster.nodes[0]
+    await client.connect(node.host, node.port)
+    with pytest.raises(AuthError):
+        await client.query("echo;", scope="//stuff")
+    await client.authenticate(("admin", "pass"))
+    assert await client.query("echo;", scope="//stuff") == {}
+
+
+@pytest.mark.parametrize(
+    "login", [("token-1",), ("admin", "pass"), (("admin", "pass"),), (["admin", "pass"],)]
+)
+async def test_a_login_is_a_token_two_strings_or_a_pair(new_client, cluster, login):
+    cluster.add_token("token-1")
+    client = new_client()
+    await client.connect_pool([cluster.nodes[0].address], *login)
+    assert await client.query("echo;", scope="//stuff") == {}
+
+
+@pytest.mark.parametrize("login", [(), (1,), ("a", "b", "c"), (("a",),), ("a", 1)])
+async def test_other_logins_are_refused_without_showing_them(new_client, login):
+    with pytest.raises(ValueError, match="token, or user and password"):
+        new_client().connect_pool(["localhost"], *login)
+
+
+async def test_a_refused_login_is_an_error_at_once_and_does_not_show_the_secret(new_client, pair, caplog):
+    client = new_client(connections=2)
+    with pytest.raises(AuthError) as caught:
+        await client.connect_pool([node.address for node in pair.nodes], "admin", "secret-word")
+    assert "secret-word" not in str(caught.value) + caplog.text + repr(client._settings)
+    with pytest.raises(NotConnectedError):
+        await client.query("echo;")
+
+
+async def test_a_pool_with_dead_nodes_ends_at_the_one_that_lives(
+    new_client, cluster, free_port, clock, until
+):
+    client = new_client()
+    ready = client.connect_pool([("127.0.0.1", free_port), cluster.nodes[0].address], "admin", "pass")
+    await until(ready.done, clock)
+    assert client.connection_info() == cluster.nodes[0].address
+
+
+async def test_one_live_node_is_enough_for_two_connections(new_client, cluster, free_port, clock, until):
+    client = new_client(connections=2)
+    ready = client.connect_pool([("127.0.0.1", free_port), cluster.nodes[0].address], "admin", "pass")
+    await until(ready.done, clock)
+    ready.result()
+    assert await client.query("echo;", scope="//stuff") == {}
+
+
+async def test_an_empty_pool_and_bad_addresses_are_refused(new_client):
+    with pytest.raises(ValueError, match="empty"):
+        new_client().connect_pool([], "token")
+    with pytest.raises(ValueError, match="not a port"):
+        await new_client().connect("localhost", 0)
+
+
+async def test_a_client_that_is_connected_refuses_to_connect_again(connect, cluster):
+    client = await connect(cluster)
+    with pytest.raises(RuntimeError, match="connected already"):
+        await client.connect("127.0.0.1", cluster.nodes[0].port)
+    with pytest.raises(RuntimeError, match="connected already"):
+        client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+
+
+async def test_a_closed_client_can_connect_again_and_its_rooms_are_joined(connect, cluster, Ears, until):
+    client = await connect(cluster)
+    ears = Ears("alerts")
+    await ears.join(client)
+    await client.close_and_wait()
+    assert not client.is_connected()
+    await client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+    cluster.emit("//stuff", "alerts", "again")
+    await until(lambda: ears.events == ["again"])
+
+
+async def test_rooms_wait_for_the_login_and_are_joined_right_after_it(new_client, cluster, Ears, until):
+    client = new_client()
+    await client.connect("127.0.0.1", cluster.nodes[0].port)
+    ears = Ears("alerts")
+    with pytest.raises(AuthError):
+        await ears.join(client)
+    await client.authenticate("admin", "pass")
+    await ears.join(client)
+    assert ears.hooks == ["init", "join"]
+
+
+# -- cancelling and closing ----------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_connect_leaves_nothing_behind(new_client, cluster, until):
+    cluster.nodes[0].faults.freeze()
+    client = new_client()
+
+    async def connect():
+        await client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+
+    connecting = asyncio.create_task(connect())
+    await until(lambda: cluster.nodes[0].connections)
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    cluster.nodes[0].faults.thaw()
+    await until(lambda: not cluster.nodes[0].connections)
+    with pytest.raises(NotConnectedError):
+        await client.query("echo;")
+
+
+async def test_a_cancelled_future_of_connect_pool_stops_it(new_client, free_port, until):
+    client = new_client()
+    ready = client.connect_pool([("127.0.0.1", free_port)], "token")
+    await asyncio.sleep(0)
+    ready.cancel()
+    await asyncio.sleep(0)
+    await client.wait_closed()
+    with pytest.raises(NotConnectedError):
+        await client.query("echo;")
+
+
+@pytest.mark.parametrize("turns", range(14))
+async def test_closing_at_any_moment_of_connecting_leaves_nothing_open(new_client, cluster, until, turns):
+    client = new_client()
+    ready = client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    client.close()
+    await client.close_and_wait()
+    assert ready.done()
+    await until(lambda: not cluster.nodes[0].connections)
+
+
+async def test_closing_twice_and_closing_what_never_connected_are_nothing(new_client, connect, cluster):
+    client = await connect(cluster)
+    await client.close_and_wait()
+    await client.close_and_wait()
+    await new_client().close_and_wait()
+
+
+async def test_a_client_closes_itself_at_the_end_of_its_block(cluster, until):
+    async with Client() as client:
+        await client.connect(cluster.nodes[0].host, cluster.nodes[0].port)
+        assert client.is_connected()
+    assert not client.is_connected()
+    await until(lambda: not cluster.nodes[0].connections)
+
+
+async def test_wait_closed_does_not_wait_for_a_node_that_reads_no_more(connect, cluster, monkeypatch):
+    from tdbwatch.client import link
+
+    monkeypatch.setattr(link, "CLOSE_TIMEOUT", 0.05)
+    client = await connect(cluster)
+    cluster.nodes[0].faults.freeze()
+    calls = [client.query("echo;", data=b"x" * 10_000_000) for _ in range(3)]
+    await client.close_and_wait()
+    assert {type(call.exception()) for call in calls} == {ConnectionLostError}
+
+
+# -- staying connected ---------------------------------------------------------------------------------------
+
+
+async def test_a_lost_connection_is_made_again(connect, cluster, clock, until):
+    diary = Diary()
+    client = await connect(cluster, observer=diary)
+    cluster.nodes[0].faults.close_connections()
+    await until(lambda: not client.is_connected())
+    await until(client.is_connected, clock)
+    assert await client.query("echo;") == {}
+    assert [what for what, _ in diary.entries] == ["connected", "disconnected", "connected"]
+
+
+async def test_waits_between_attempts_grow_and_are_told(connect, cluster, clock, until, pass_time):
+    diary = Diary()
+    client = await connect(cluster, observer=diary)
+    await cluster.nodes[0].stop()
+    await pass_time(clock, 120)
+    attempts = sum(what == "unreachable" for what, _ in diary.entries)
+    assert 5 <= attempts <= 15
+    await cluster.nodes[0].start()
+    await until(client.is_connected, clock)
+
+
+async def test_a_node_that_accepts_and_closes_at_once_is_tried_again(
+    connect, cluster, clock, until, pass_time
+):
+    client = await connect(cluster)
+    cluster.nodes[0].faults.refuse_connections = True
+    cluster.nodes[0].faults.close_connections()
+    await pass_time(clock, 10)
+    assert not client.is_connected()
+    cluster.nodes[0].faults.refuse_connections = False
+    await until(client.is_connected, clock)
+
+
+async def test_a_lost_node_is_replaced_by_another_one(connect, pair, where, until, clock):
+    client = await connect(pair)
+    lost, other = where(client, pair)
+    await lost.stop()
+    await until(lambda: client.connection_info() == other.address, clock)
+
+
+async def test_without_auto_reconnect_a_lost_connection_stays_lost_until_reconnect(
+    connect, cluster, pass_time, clock, until
+):
+    client = await connect(cluster, auto_reconnect=False)
+    cluster.nodes[0].faults.close_connections()
+    await pass_time(clock, 10)
+    assert not client.is_connected()
+    with pytest.raises(NotConnectedError):
+        await client.query("echo;")
+    await until((await client.reconnect()).done, clock)
+    assert await client.query("echo;") == {}
+
+
+async def test_without_auto_reconnect_a_reconnect_that_fails_says_why(connect, cluster, until, clock):
+    client = await connect(cluster, auto_reconnect=False)
+    await cluster.nodes[0].stop()
+    await until(lambda: not client.is_connected())
+    failing = await client.reconnect()
+    await until(failing.done, clock)
+    assert isinstance(failing.exception(), ConnectionRefusedError)
+    await cluster.nodes[0].start()
+    working = await client.reconnect()
+    await until(working.done, clock)
+    assert client.is_connected()
+
+
+async def test_reconnect_moves_to_another_node_and_loses_no_call(connect, pair, where, until):
+    client = await connect(pair)
+    _, other = where(client, pair)
+    running = client.query("slow;")
+    await (await client.reconnect())
+    assert client.connection_info() == other.address
+    assert not running.done()
+    running.cancel()
+
+
+async def test_reconnect_with_a_single_node_makes_a_new_connection_to_it(
+    connect, cluster, clock, until, pass_time
+):
+    client = await connect(cluster)
+    (before,) = cluster.nodes[0].clients
+    await (await client.reconnect())
+    assert client.is_connected()
+    await pass_time(clock, 5)
+    (after,) = cluster.nodes[0].clients
+    assert after is not before
+
+
+async def test_reconnect_while_reconnecting_is_none(connect, pair, until):
+    client = await connect(pair)
+    moving = await client.reconnect()
+    assert await client.reconnect() is None
+    await moving
+    pair.nodes[0].faults.refuse_connections = pair.nodes[1].faults.refuse_connections = True
+    for node in pair.nodes:
+        node.faults.close_connections()
+    await until(lambda: not client.is_connected())
+    assert await client.reconnect() is None
+
+
+async def test_reconnect_before_connect_is_an_error(new_client):
+    with pytest.raises(NotConnectedError, match="never connected"):
+        await new_client().reconnect()
+
+
+async def test_a_cancelled_reconnect_goes_on_in_the_background(connect, pair, where, until):
+    client = await connect(pair)
+    _, other = where(client, pair)
+    (await client.reconnect()).cancel()
+    await until(lambda: client.connection_info() == other.address)
+
+
+async def test_a_login_that_is_refused_later_is_reported_and_retried_slowly(
+    connect, cluster, clock, until, pass_time
+):
+    diary = Diary()
+    client = await connect(cluster, observer=diary)
+    cluster.add_user("admin", "changed")
+    cluster.nodes[0].faults.close_connections()
+    before = cluster.executed[Kind.AUTH]
+    await pass_time(clock, AUTH_RETRY * 3)
+    assert 2 <= cluster.executed[Kind.AUTH] - before <= 4
+    assert any(what == "unreachable" and "refused the login" in why for what, why in diary.entries)
+    cluster.add_user("admin", "pass")
+    await until(client.is_connected, clock)
+    assert await client.query("echo;") == {}
+
+
+async def test_a_login_that_is_not_answered_is_tried_again(new_client, cluster, monkeypatch, clock, until):
+    from tdbwatch.client import keeper
+
+    monkeypatch.setattr(keeper, "AUTH_TIMEOUT", 0.02)
+    cluster.nodes[0].faults.drop_answers(Kind.AUTH)
+    client = new_client()
+    ready = client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+    await until(lambda: cluster.nodes[0].connections == 0 and cluster.executed[Kind.AUTH])
+    await until(ready.done, clock)
+    assert client.is_connected()
+
+
+# -- servers that are none -----------------------------------------------------------------------------------
+
+
+def refuse_login(data):
+    return encode_frame(data[4] | data[5] << 8, Kind.ERROR, b"\x82\xaaerror_code\xd0\xc8\xa9error_msg\xa2no")
+
+
+async def test_bytes_that_come_before_the_first_request_do_no_harm(new_client, talker):
+    client = new_client()
+    with pytest.raises(AuthError):
+        await client.connect_pool([await talker(encode_frame(5, 16), refuse_login)], "t")
+
+
+async def test_what_greets_with_garbage_is_given_up_and_tried_again(
+    new_client, talker, clock, pass_time, until
+):
+    diary = Diary()
+    client = new_client(observer=diary)
+    ready = client.connect_pool([await talker(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)], "t")
+    await until(lambda: len(diary.entries) >= 3, clock)
+    assert not ready.done()
+    assert all("check byte" in reason for _, reason in diary.entries)
+
+
+async def test_garbage_right_behind_the_answer_to_the_login_is_survived(
+    new_client, talker, cluster, clock, until, pass_time
+):
+    def login_then_garbage(data):
+        return encode_frame(data[4] | data[5] << 8, 17) + b"\xff" * 64
+
+    diary = Diary()
+    client = new_client(observer=diary)
+    bad = await talker(b"", login_then_garbage)
+    ready = client.connect_pool([bad], "admin", "pass")
+    await pass_time(clock, 20)
+    assert not ready.done()
+    assert len(diary.entries) >= 3
+    assert all("check byte" in reason for _, reason in diary.entries)
+
+
+# -- names with several addresses ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """What names resolve to, by name."""
+    known = {}
+
+    async def getaddrinfo(self, host, port, **options):
+        hosts = known.get(host, [host])
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
+
+    monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    return known
+
+
+async def test_an_address_that_does_not_answer_does_not_use_up_the_time_for_the_others(
+    new_client, cluster, names
+):
+    names["db.test"] = ["127.0.0.2", "127.0.0.1"]
+    with socket.socket() as full:
+        full.bind(("127.0.0.2", cluster.nodes[0].port))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(3)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        client = new_client()
+        await client.connect("db.test", cluster.nodes[0].port)
+        assert client.is_connected()
+        for each in waiting:
+            each.close()
+
+
+async def test_an_address_that_accepts_and_hangs_is_not_tried_for_ever(
+    new_client, cluster, names, monkeypatch, clock, until
+):
+    from tdbwatch.client import keeper
+
+    monkeypatch.setattr(keeper, "AUTH_TIMEOUT", 0.02)
+    names["db.test"] = ["127.0.0.2", "127.0.0.1"]
+    with socket.create_server(("127.0.0.2", cluster.nodes[0].port)):  # the kernel accepts, nobody answers
+        client = new_client()
+        ready = client.connect_pool([("db.test", cluster.nodes[0].port)], "admin", "pass")
+        await until(ready.done, clock, 0.05)
+        assert await client.query("echo;", scope="//stuff") == {}
