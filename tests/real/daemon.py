@@ -90,6 +90,11 @@ class DaemonProcess:
 
     async def start(self, timeout: float = 60.0) -> None:
         """Start it and wait until it says that it is ready."""
+        self.launch()
+        await until(self._is_ready, lambda: f"the daemon to be ready:\n{self.text()}", timeout)
+
+    def launch(self) -> None:
+        """Start it."""
         with self.log.path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*leash(), sys.executable, "-m", "tdbwatch", "--config", str(self.config)],
@@ -99,12 +104,16 @@ class DaemonProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        await until(self._is_ready, lambda: f"the daemon to be ready:\n{self.text()}", timeout)
 
     async def stop(self, timeout: float = 30.0) -> int:
         """Ask it to end; its exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
+        return await self.ended(timeout)
+
+    async def ended(self, timeout: float = 30.0) -> int:
+        """Wait until it has ended; its exit code."""
+        assert self._process is not None
         await until(lambda: not self._runs(), lambda: f"the daemon to end:\n{self.text()}", timeout)
         return self._process.returncode
 

@@ -1,6 +1,7 @@
 """The whole daemon on real nodes: rooms in two collections, three sinks, and the node in use goes away."""
 
 import asyncio
+import os
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
@@ -136,14 +137,27 @@ async def test_events_of_queries_and_clients_reach_log_file_and_webhook(watch, r
     figure("log, file and webhook", f"{len(sent)} of {len(sent)} each, 0 doubled")
 
 
-@pytest.mark.parametrize("connections", [1, "auto"])
+async def test_a_refused_login_ends_the_daemon_and_names_the_node_and_not_the_secret(watch, target):
+    daemon = watch()
+    daemon.secret = "wr0ng-passw0rd"
+
+    daemon.launch()
+    assert await daemon.ended() == os.EX_CONFIG
+
+    assert any(node in daemon.text() for node in target.nodes)
+    assert daemon.secret not in daemon.text()
+    assert "Traceback" not in daemon.text()
+
+
+@pytest.mark.parametrize("thingsdb", [{"connections": 1}, {}], ids=["one-connection", "default"])
 async def test_events_flow_again_after_a_node_in_use_gets_sigterm(
-    connections, cluster, watch, rooms, connect, sinks, figure, tmp_path
+    thingsdb, cluster, watch, rooms, connect, sinks, figure, tmp_path
 ):
-    daemon = watch(connections=connections)
+    daemon = watch(**thingsdb)
+    wanted = thingsdb.get("connections", 2)
     await daemon.start()
     journal = JsonLines(tmp_path / "journal.jsonl")
-    await until(lambda: len(in_use(journal)) == (1 if connections == 1 else 2), "the connections")
+    await until(lambda: len(in_use(journal)) == wanted, "the connections")
     used, *_ = in_use(journal)
     emitter = await connect(next(n.address for n in cluster.nodes if n.address not in in_use(journal)))
     emitting = Emitting(emitter, list(rooms.items()))
