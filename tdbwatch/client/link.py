@@ -202,15 +202,23 @@ class Link:
 
     def _hear(self, data: bytes) -> None:
         rooms, emit_type, session = self.rooms, self._emit_type, self._session
+        scope = room_id = deliver = (
+            None  # of the event before: most have the same, and looking up takes longer
+        )
         for heard in session.receive(data):
-            if type(heard) is emit_type:
-                deliver = rooms.get((heard.scope, heard.id))  # type: ignore[union-attr]
-                if deliver is not None:
-                    deliver(heard)
-                elif not self._retiring:
-                    self._owner.stray_heard(self, heard)  # type: ignore[arg-type]
-            else:
+            if type(heard) is not emit_type:
                 self._other_heard(heard)
+                room_id = None  # that may have changed the rooms
+                continue
+            if heard.id != room_id or heard.scope != scope or not rooms:  # type: ignore[union-attr]
+                scope, room_id = heard.scope, heard.id  # type: ignore[union-attr]
+                deliver = rooms.get((scope, room_id))
+            if deliver is not None:
+                deliver(heard)
+            else:
+                room_id = None
+                if not self._retiring:
+                    self._owner.stray_heard(self, heard)  # type: ignore[arg-type]
         if session.error is not None:
             self.abort(session.error)
 
