@@ -17,7 +17,7 @@ def run(plan: Plan) -> list[Row]:
     for rate in RATES:
         best: Best = {}
         with server("bench.node_server") as node:
-            for _ in range(2):
+            for _ in range(3):
                 for name in NAMES:
                     found = work(
                         "bench.latency_worker", partial(_pace, node, rate, plan), name=name, port=node.port
@@ -31,4 +31,4 @@ def run(plan: Plan) -> list[Row]:
 
 
 def _pace(node: ServerProcess, rate: int, plan: Plan) -> None:
-    node.pace(rate, plan.seconds / 2, soon())
+    node.pace(rate, plan.seconds / 3, soon())
