@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.joiner import Joiner
 from tdbwatch.client.keeper import Keeper, Settings
 from tdbwatch.client.link import Link
 from tdbwatch.client.pool import NodePool
@@ -130,13 +129,9 @@ class Fleet:
         """Hear a room no more, from this moment on; the links that should leave it, and its id there."""
         self.subscriptions.pop(subscription, None)
         subscription.ended = True
-        leave = []
-        for link in list(subscription.links):
-            joiner = self._joiner_of(link)
-            room_id = None if joiner is None else joiner.discard(subscription)
-            if room_id is not None and link.is_live:
-                leave.append((link, room_id))
-        return leave
+        joiners = [joiner for keeper in self._keepers() for joiner in keeper.all_joiners]
+        ids = [(joiner.link, joiner.discard(subscription)) for joiner in joiners]
+        return [(link, room_id) for link, room_id in ids if room_id is not None and link.is_live]
 
     def retry_rooms(self) -> None:
         """Try every room now that could not be joined."""
@@ -184,10 +179,6 @@ class Fleet:
 
     def _group_of(self, keeper: Keeper) -> Group | None:
         return next((group for group in self._groups if keeper in group.keepers), None)
-
-    def _joiner_of(self, link: Link) -> Joiner | None:
-        found = (keeper.joiner_of(link) for keeper in self._keepers())
-        return next((joiner for joiner in found if joiner is not None), None)
 
     def _group_for(self, subscription: Subscription) -> Group | None:
         """The group that hears it, made if there is none; None while not connected at all."""

@@ -116,8 +116,10 @@ class Keeper:
         """Those on which rooms are joined now: one, or two while a link takes over."""
         return [joiner for joiner in self._joiners.values() if joiner.active]
 
-    def joiner_of(self, link: Link) -> Joiner | None:
-        return self._joiners.get(link)
+    @property
+    def all_joiners(self) -> list[Joiner]:
+        """These, and those of links that are made or let go of."""
+        return list(self._joiners.values())
 
     def start(self, *, insist: bool) -> asyncio.Future[None]:
         """Begin. With `insist` it tries until there is a link; else the first failure ends it.
