@@ -5,30 +5,31 @@ equal emits are legal. So emits are matched by counting: what one link delivers 
 link, and a link that later delivers an equal emit pays what it owes, silently. What a link does not owe is
 new. While the same links live this is exact, whatever the interleaving and however late a link is.
 
-A link that joins may repeat what others delivered before, or never deliver what others deliver after. It is
-assumed that no node is ever more than `settle` seconds behind another one while both are well. So at its join a
-link owes, for the time being, everything of the last `settle` seconds; and once it is `2 * settle` seconds old,
-what it then owes from before it was `settle` old is forgiven. For emits that are not repeated this is exact.
-For those that are, their order among the others tells most (`merge_trial`), and meanwhile a *witness*, a link
-that is trusted and not leaving, vouches for them: it delivers what the new link may hold back by mistake. When
-no witness is left, debts for repeated emits are struck out: duplicates over loss.
+A link that joins may repeat what others delivered before, and never deliver what others deliver after. It is
+assumed that no node is more than `settle` seconds behind another one while both are well. So at its join a
+link owes, for the time being, everything of the last `settle` seconds; and once it delivers what was passed
+on `2 * settle` seconds after its join, what it owes from the first half of that time is forgiven. For emits
+that are not repeated this is exact. For those that are, the order tells where the link is (`merge_trial`);
+until it does, a *witness*, a trusted link that is neither leaving nor silent, vouches for them: it delivers
+what the new link holds back by mistake. Without a witness, debts for repeated emits are struck out:
+duplicates over loss.
 
-The bound: at each join, and at each loss of a link within `2 * settle` seconds of a join, as many duplicates
-as there are equal emits under way at that moment, for each other link. `uncertain` counts every debt that was
-struck out: all the places where the merge had to guess.
+The bound: after each join and each loss of a link, at most as many emits are doubled as equal ones are under
+way at one moment of the next `2 * settle` seconds: delivered by one link and not yet by another. A duplicate
+may stand for an equal emit that comes up to `settle` seconds later. `uncertain` counts the debts that were
+struck out: the places where the merge had to judge.
 
-Loss needs a join, and within `settle` seconds of it the loss of the last witness, and an emit equal to one of
-that time: it may be taken for the repetition. With a single connection the witness is lost with each move.
+What can be lost are equal emits, when a link joins and no witness is there: at the very first joins, the
+first repetition of an emit; at a second fault before the new link is placed (some tenths of a second, where
+other emits come too), what came in `SILENCE` seconds; with a single link, an emit equal to one that came once
+in the `settle` seconds before the link was replaced.
 """
 
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Hashable
-from itertools import islice
-from operator import itemgetter
 from typing import Final
 
 from tdbwatch.client.merge_debts import Debts, Key
+from tdbwatch.client.merge_history import History
 from tdbwatch.client.merge_trial import Trial
 
 SETTLE: Final = 3.0
@@ -37,8 +38,6 @@ PATIENCE: Final = 20.0
 """Seconds; longer than a frozen link is kept, so that one that thaws in time is still matched."""
 SILENCE: Final = 0.25
 """Seconds after which a link that delivers nothing cannot vouch for repeated emits."""
-HISTORY: Final = 50_000
-"""Emits remembered, `PATIENCE` seconds long at most: what a link that joins may repeat."""
 
 
 class _Stream:
@@ -74,7 +73,6 @@ class Merge:
 
     __slots__ = (
         "_history",
-        "_marks",
         "_next_ageing",
         "_next_tick",
         "_patience",
@@ -99,8 +97,7 @@ class Merge:
         self._patience = patience
         self._tick = settle / 32
         self._streams: dict[Hashable, _Stream] = {}
-        self._history: deque[Key] = deque(maxlen=HISTORY)
-        self._marks: deque[tuple[float, int]] = deque()
+        self._history = History(patience, self._tick)
         self._seen: set[Key] = set()
         self._repeated: set[Key] = set()
         self._next_tick = 0.0
@@ -119,12 +116,12 @@ class Merge:
         stream = self._streams[link] = _Stream(self.delivered, now)
         self._introduce()
         self._find_repeated()
-        self._lend(stream, now)
+        for number, key in self._history.since(now - self._settle, self.delivered):
+            stream.debts.owe(key, number)
         if not any(other.vouches for other in stream.others):
             self._trust_the_rest()
         if stream.others or stream.debts:
-            for each in self._streams.values():
-                each.trial = Trial(each.debts, self._settle, self.delivered, now)
+            self._try_all(now)
 
     def leaving(self, link: Hashable, now: float) -> None:
         """A link's node shuts down: it still delivers, but not everything any more."""
@@ -143,10 +140,6 @@ class Merge:
         self._introduce()
         if not any(stream.vouches for stream in self._streams.values()):
             self._trust_the_rest()
-        elif self._seen:
-            for stream in self._streams.values():
-                if stream.trusted:
-                    self._forgive_repeated(stream)
 
     # -- emits -------------------------------------------------------------------------------------------
 
@@ -166,9 +159,7 @@ class Merge:
         if stream.trial is not None:
             return self._receive_on_trial(stream, key, now)
         debt = stream.debts.by_key.pop(key, None)
-        if debt is not None:
-            if type(debt) is not int:
-                stream.debts.keep_rest(key, debt)
+        if debt is not None and stream.debts.keep_rest(key, debt) is not None:
             self.doubled += 1
             return False
         self._deliver(stream, key)
@@ -176,7 +167,7 @@ class Merge:
 
     def _deliver(self, stream: _Stream, key: Key) -> None:
         self.delivered = number = self.delivered + 1
-        self._history.append(key)
+        self._history.keys.append(key)
         for other in stream.others:
             if other.debts.by_key.setdefault(key, number) is not number:
                 other.debts.owe_another(key, number)
@@ -219,11 +210,13 @@ class Merge:
     def _strike_overtaken(self, stream: _Stream, key: Key) -> None:
         """What a link that is not settled overtook by `settle` seconds it will not deliver any more."""
         if stream.trial is not None and key in stream.debts.by_key:
-            number = self._number_at(self._time_of(stream.trial.reached) - self._settle)
-            self.uncertain += stream.debts.forgive(key, stream.debts.before(key, number + 1))
+            number = self._history.number_at(self._history.time_of(stream.trial.reached) - self._settle)
+            if (count := stream.debts.before(key, number + 1)) > 0:
+                stream.debts.write_off(key, count)
+                self.uncertain += count
 
     def _is_vouched_for(self, stream: _Stream, now: float) -> bool:
-        due = self._number_at(now - SILENCE)
+        due = self._history.number_at(now - SILENCE)
         return any(other.vouches and other.heard >= due for other in stream.others)
 
     # -- joins and losses --------------------------------------------------------------------------------
@@ -235,16 +228,14 @@ class Merge:
     def _find_repeated(self) -> None:
         """What came more than once of late, as far back as is remembered."""
         self._seen, self._repeated = set(), set()
-        for key in self._history:
+        for key in self._history.keys:
             (self._repeated if key in self._seen else self._seen).add(key)
 
-    def _lend(self, stream: _Stream, now: float) -> None:
-        """What others delivered shortly before a link joined, it may repeat."""
-        forgotten = self.delivered - len(self._history)
-        number = max(forgotten, self._number_at(now - self._settle))
-        for key in islice(self._history, number - forgotten, None):
-            number += 1
-            stream.debts.owe(key, number)
+    def _try_all(self, now: float) -> None:
+        for stream in self._streams.values():
+            if stream.trial is None and now - stream.joined_at >= 2 * self._settle:
+                stream.settled = True  # it was alone
+            stream.trial = Trial(stream.debts, self._settle, self._patience, self.delivered, now)
 
     def _trust_the_rest(self) -> None:
         """Nobody is left to vouch for repeated emits: pass them on rather than lose them."""
@@ -258,25 +249,10 @@ class Merge:
 
     # -- time --------------------------------------------------------------------------------------------
 
-    def _number_at(self, time: float) -> int:
-        """The number of the last emit passed on before this time; too low by a tick at most."""
-        at = bisect_left(self._marks, (time - self._tick, -1))
-        return self._marks[at][1] if at < len(self._marks) else self.delivered
-
-    def _time_of(self, number: int) -> float:
-        """When the emit with this number was passed on; too early by a tick at most."""
-        at = bisect_left(self._marks, number, key=itemgetter(1))
-        return self._marks[at - 1][0] if at > 0 else 0.0
-
     def _turn(self, now: float) -> None:
         """Once a tick, if anything is heard at all: what is old enough goes."""
         self._next_tick = now + self._tick
-        self._marks.append((now, self.delivered))
-        while self._marks[0][0] < now - self._patience - 2 * self._tick:
-            self._marks.popleft()
-        kept = self.delivered - self._number_at(now - self._patience)
-        while len(self._history) > kept:
-            self._history.popleft()
+        self._history.mark(now, self.delivered)
         if self._seen:
             self._turn_trials(now)
         if now >= self._next_ageing:
@@ -290,7 +266,7 @@ class Merge:
             guessed += trial.close_round(self.delivered, now)
             if not stream.settled and now - stream.joined_at >= 2 * self._settle:
                 self._try_to_settle(stream, trial, now)
-            if stream.settled and trial.left <= 0:
+            if stream.settled and (not stream.others or trial.is_over(now)):
                 stream.trial = None
         if guessed:
             self.uncertain += guessed
@@ -310,13 +286,13 @@ class Merge:
             self._forgive_repeated(stream)
             stream.trusted = True
         settled_at = stream.joined_at + 2 * self._settle
-        if self._time_of(trial.reached) >= settled_at or now - stream.joined_at >= self._patience:
+        if self._history.time_of(trial.reached) >= settled_at or now - stream.joined_at >= self._patience:
             stream.trusted = stream.settled = True
-            number = self._number_at(settled_at - self._settle)
+            number = self._history.number_at(settled_at - self._settle)
             self.uncertain += stream.debts.forget_before(number)
 
     def _age(self, now: float) -> None:
         self._next_ageing = now + self._patience / 4
-        number = self._number_at(now - self._patience)
+        number = self._history.number_at(now - self._patience)
         for stream in self._streams.values():
             self.uncertain += stream.debts.forget_before(number) + stream.debts.trim()

@@ -1,13 +1,14 @@
-"""The merge against an oracle: random clusters, delays and faults in simulated time. A failure prints its seed.
+"""The merge against an oracle: random clusters, delays and faults in simulated time.
 
-What is simulated is what is known of real nodes. An emit travels from the node that runs it to every node, and
-from there to each link that joined there; both ways keep the order and have delays of their own, that jitter
-and stall. A link hears what passes its node after its join, nothing after its death, late what came while it
-was frozen, and after its node said SHUTTING_DOWN only what that node itself emits.
+What is simulated is what is known of real nodes. An emit travels from the node that runs it to every node,
+and from there to each link that joined there; both ways keep the order and have delays of their own, that
+jitter and stall. A link hears what passes its node after its join, nothing after its death, late what came
+while it was frozen, and after its node said SHUTTING_DOWN only what that node itself emits.
 
 What the oracle demands: every emit that was heard on any link is passed on. Equal emits cannot be told apart,
-so that means: they can be matched, each to a passing of its own, no earlier than it was first heard. Duplicates
-are what was passed on more often than that, and the module's text bounds them.
+so that means: they can be matched, each to a passing of its own, which is at most `SETTLE` seconds earlier
+than the emit was first heard (a duplicate may stand for the next equal emit, but not for one of the far
+future). Duplicates are what was passed on more often than heard, and the merge's text bounds them.
 """
 
 import os
@@ -77,7 +78,6 @@ class World:
     span: float = 0.0
     links: list[SimLink] = field(default_factory=list)
     emits: list[tuple[float, int, str]] = field(default_factory=list)
-    joins_and_losses: list[float] = field(default_factory=list)
 
     def way(self) -> Way:
         stalls = []
@@ -126,10 +126,14 @@ class World:
 class Verdict:
     """What became of a run."""
 
-    merge: Merge
     lost: dict[str, int]
+    """By key, how many emits were not passed on."""
     doubled: dict[str, int]
+    """By key, how many more were passed on than heard."""
     bound: int
+    """The most that may be doubled."""
+    keys: int
+    heard: int
 
 
 def run(world: World) -> Verdict:
@@ -145,11 +149,13 @@ def run(world: World) -> Verdict:
                 passed_on[key].append(now)
         else:
             turns.append(now)
-            getattr(merge, {"add": "add", "remove": "remove", "leaving": "leaving"}[what])(link.name, now)
-    return judge(world, merge, hearings, passed_on, turns)
+            getattr(merge, what)(link.name, now)
+    return judge(world, hearings, passed_on, turns)
 
 
-def judge(world, merge, hearings, passed_on, turns) -> Verdict:
+def judge(
+    world: World, hearings: dict[int, list[float]], passed_on: dict[str, list[float]], turns: list[float]
+) -> Verdict:
     heard: dict[str, list[float]] = defaultdict(list)
     under_way: dict[str, list[tuple[float, int]]] = defaultdict(list)
     for index, times in hearings.items():
@@ -160,7 +166,7 @@ def judge(world, merge, hearings, passed_on, turns) -> Verdict:
     doubled = {k: more for k, times in passed_on.items() if (more := len(times) - len(heard[k])) > 0}
     repeated = [sorted(under_way[key]) for key, times in heard.items() if len(times) > 1]
     bound = sum(most(changes, turn, turn + 2 * SETTLE) for turn in turns for changes in repeated)
-    return Verdict(merge, lost, doubled, bound)
+    return Verdict(lost, doubled, bound, len(heard), len(hearings))
 
 
 def most(changes: list[tuple[float, int]], start: float, end: float) -> int:
@@ -174,7 +180,7 @@ def most(changes: list[tuple[float, int]], start: float, end: float) -> int:
 
 
 def unmatched(heard: list[float], passed_on: list[float]) -> int:
-    """How many emits have no passing of their own, no earlier than they were first heard."""
+    """How many emits have no passing of their own, at most `SETTLE` seconds before they were first heard."""
     worst, at_or_after = 0, 0
     for count, at in enumerate(sorted(heard, reverse=True), start=1):
         while at_or_after < len(passed_on) and passed_on[-1 - at_or_after] >= at - SETTLE:
@@ -243,29 +249,72 @@ def merged(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return out
 
 
+def check(seed: int, world: World, *, doubled: bool) -> Verdict:
+    verdict = run(world)
+    assert verdict.lost == {}, f"seed {seed}"
+    assert sum(verdict.doubled.values()) <= (verdict.bound if doubled else 0), f"seed {seed}"
+    return verdict
+
+
 @pytest.mark.parametrize("batch", range(4))
-def test_distinct_emits_are_neither_lost_nor_doubled(batch: int) -> None:
-    for seed in range(batch * 100 * FACTOR, (batch + 1) * 100 * FACTOR):
+def test_distinct_emits_are_neither_lost_nor_doubled_whatever_faults_come_together(batch: int) -> None:
+    for seed in range(batch * 150 * FACTOR, (batch + 1) * 150 * FACTOR):
         rng = random.Random(seed)
-        world = schedule(
-            seed,
-            {"#": 100},
-            live=rng.choice([2, 3]),
-            faults=rng.choice([1, 2, 3]),
-            pause=rng.choice([0, 1, 7, 20]),
+        pause, live = rng.choice([0.0, 0.3, 1.0, 7.0]), rng.choice([2, 3])
+        verdict = check(
+            seed, schedule(seed, {"#": 80}, live=live, faults=rng.choice([1, 2]), pause=pause), doubled=False
         )
-        verdict = run(world)
-        assert (verdict.lost, verdict.doubled) == ({}, {}), f"seed {seed}"
+        assert verdict.keys == verdict.heard > 50
 
 
 @pytest.mark.parametrize("batch", range(4))
 def test_equal_emits_are_not_lost_and_doubled_within_the_bound(batch: int) -> None:
-    for seed in range(batch * 100 * FACTOR, (batch + 1) * 100 * FACTOR):
+    for seed in range(batch * 150 * FACTOR, (batch + 1) * 150 * FACTOR):
         rng = random.Random(seed)
         keys = {"#": 80.0, "same": rng.choice([5.0, 20.0, 100.0]), "rare": 0.5}
-        world = schedule(
-            seed, keys, live=rng.choice([2, 3]), faults=rng.choice([1, 2, 3]), pause=2 * SETTLE + 1
-        )
-        verdict = run(world)
-        assert verdict.lost == {}, f"seed {seed}"
-        assert sum(verdict.doubled.values()) <= verdict.bound, f"seed {seed}: {verdict.doubled}"
+        live, faults = rng.choice([2, 3]), rng.choice([1, 1, 2])
+        world = schedule(seed, keys, live=live, faults=faults, pause=2 * SETTLE + 1, begin=0.4)
+        verdict = check(seed, world, doubled=True)
+        assert verdict.keys < verdict.heard
+
+
+def test_duplicates_among_equal_emits_are_rare() -> None:
+    """The bound of a single run is wide where a link thaws or stalls; all runs together stay far below."""
+    heard = doubled = 0
+    for seed in range(100):
+        keys = {"#": 80.0, "same": 20.0}
+        verdict = run(schedule(seed, keys, live=2, faults=1, pause=2 * SETTLE + 1, begin=0.4))
+        heard += verdict.heard
+        doubled += sum(verdict.doubled.values())
+    assert doubled < heard / 1000
+
+
+@pytest.mark.parametrize("rate", [20.0, 100.0])
+def test_a_rolling_replacement_of_all_links_loses_nothing(rate: float) -> None:
+    for seed in range(20 * FACTOR):
+        rng = random.Random(seed)
+        world = World(rng, nodes=3, span=45.0)
+        links = [world.link(n, 0.01 * n) for n in range(2)]
+        at = 2.0
+        for turn in range(6):
+            old, node = links[turn % 2], (turn + 2) % 3
+            old.leaves = at
+            links[turn % 2] = world.link(node, at + rng.uniform(0.005, 0.5))
+            old.dies = links[turn % 2].joins + 1.0
+            world.emit("same", rate, at - 0.2, at + 1.0)
+            at += rng.uniform(1.5, 7.0)
+        world.emit("#", 80.0, 0.5, at)
+        check(seed, world, doubled=True)
+
+
+def test_the_oracle_sees_losses_and_duplicates() -> None:
+    assert unmatched([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]) == 0
+    assert unmatched([1.0, 2.0, 3.0], [1.0, 2.0]) == 1
+    assert unmatched([1.0, 20.0], [1.0, 1.1]) == 1, "a duplicate stands for nothing that comes much later"
+    world = schedule(1, {"#": 80, "same": 20.0}, live=2, faults=1, pause=7)
+    hearings = {index: [at, at + 0.01] for index, (at, _, _) in enumerate(sorted(world.emits))}
+    everything: dict[str, list[float]] = defaultdict(list)
+    for at, _, key in sorted(world.emits):
+        everything[key] += [at, at + 0.01]
+    assert len(judge(world, hearings, everything, []).doubled) == len(everything)
+    assert len(judge(world, hearings, defaultdict(list), []).lost) == len(everything)
