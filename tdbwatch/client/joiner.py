@@ -68,6 +68,11 @@ class Joiner:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def lacks_rooms_for_now(self) -> bool:
+        """Whether the node was not ready to let rooms be joined; it is starting, or shutting down."""
+        return any(backoff.policy is NODE_RETRY for backoff in self._backoffs.values())
+
     async def join_all(self) -> None:
         """Try every wanted room once; what cannot be joined now is tried again in the background.
 

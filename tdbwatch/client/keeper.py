@@ -274,9 +274,9 @@ class Keeper:
         await self._joiners[link].join_all()
         if not link.is_live:
             raise link.lost.result()
-        if link is not self.link and link.leaving:
-            link.retire()
-            raise ConnectionAbortedError(f"{link.address} is shutting down too")
+        if link is not self.link and (link.leaving or self._joiners[link].lacks_rooms_for_now):
+            link.retire()  # the link of before hears more
+            raise ConnectionAbortedError(f"{link.address} is not ready to take over")
         if link is not self.link:
             self._use(link)
         self._announce(link)
