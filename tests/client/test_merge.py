@@ -75,6 +75,22 @@ def test_any_interleaving_is_exact_and_stays_so_when_a_link_dies(
     assert merge.uncertain == 0
 
 
+@given(nodes=st.lists(st.sampled_from([0, 1]), max_size=12), rng=st.randoms(use_true_random=False))
+def test_the_order_of_each_emitting_node_is_kept(nodes: list[int], rng: random.Random) -> None:
+    merge = settled("a", "b")
+    emits = [(node, f"{node} {number:02}") for number, node in enumerate(nodes)]
+    streams = {"a": as_heard(emits, rng), "b": as_heard(emits, rng)}
+    passed_on = []
+    while any(streams.values()):
+        link = rng.choice([name for name, stream in streams.items() if stream])
+        key = streams[link].pop(0)
+        if merge.receive(link, key, START):
+            passed_on.append(key)
+    assert sorted(passed_on) == [key for key in passed_on if key[0] == "0"] + [
+        key for key in passed_on if key[0] == "1"
+    ]
+
+
 def test_a_link_that_thaws_delivers_its_backlog_for_nothing() -> None:
     merge = settled("a", "b")
     for number in range(1000):
