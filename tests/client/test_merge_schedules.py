@@ -269,13 +269,15 @@ def test_distinct_emits_are_neither_lost_nor_doubled_whatever_faults_come_togeth
 
 @pytest.mark.parametrize("batch", range(4))
 def test_equal_emits_are_not_lost_and_doubled_within_the_bound(batch: int) -> None:
+    repetitions = 0
     for seed in range(batch * 150 * FACTOR, (batch + 1) * 150 * FACTOR):
         rng = random.Random(seed)
         keys = {"#": 80.0, "same": rng.choice([5.0, 20.0, 100.0]), "rare": 0.5}
         live, faults = rng.choice([2, 3]), rng.choice([1, 1, 2])
         world = schedule(seed, keys, live=live, faults=faults, pause=2 * SETTLE + 1, begin=0.4)
         verdict = check(seed, world, doubled=True)
-        assert verdict.keys < verdict.heard
+        repetitions += verdict.heard - verdict.keys
+    assert repetitions > 1000
 
 
 def test_duplicates_among_equal_emits_are_rare() -> None:
