@@ -15,6 +15,8 @@ from bench.table import Row
 
 PACED_RATE = 1_000
 SINKS_RATE = 5_000
+BACKLOG_RATE = 50_000
+"""What any disk follows: a faster blast is only bounded by what the spool may hold in memory."""
 
 
 def run(plan: Plan) -> list[Row]:
@@ -31,7 +33,10 @@ def run(plan: Plan) -> list[Row]:
 def daemon(folder: Path, ports: list[int], **options: Any) -> dict[str, Any]:
     """Run the daemon in a folder."""
     order = options.pop("order")
-    return work("bench.daemon_worker", order, folder=str(folder), ports=ports, **options)
+    found = work("bench.daemon_worker", order, folder=str(folder), ports=ports, **options)
+    if found["dropped"]:
+        raise RuntimeError(f"{found['dropped']} events were dropped: the disk is too slow for this bench")
+    return found
 
 
 def _rates(source: ServerProcess, plan: Plan) -> list[Row]:
@@ -120,7 +125,7 @@ def _backlog(source: ServerProcess, plan: Plan) -> list[Row]:
             sinks=1,
             blocked=True,
             count=plan.backlog,
-            order=lambda: source.blast(plan.backlog),
+            order=lambda: source.pace(BACKLOG_RATE, plan.backlog / BACKLOG_RATE, soon()),
         )
         started = daemon(
             Path(folder), [source.port], sinks=1, blocked=True, count=0, order=lambda: time.sleep(0.5)
@@ -128,7 +133,6 @@ def _backlog(source: ServerProcess, plan: Plan) -> list[Row]:
     name = f"{plan.backlog:,} undelivered"
     return [
         Row("pipeline", f"{name}: peak memory", filled["peak_rss"] / 2**20, "MiB", "< 190"),
-        Row("pipeline", f"{name}: socket -> spool", plan.backlog / filled["wall"], "events/s"),
         Row("pipeline", f"{name}: start-up", started["startup"], "s", "< 2"),
         Row("pipeline", f"{name}: memory after start-up", started["peak_rss"] / 2**20, "MiB", "< 190"),
     ]

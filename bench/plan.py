@@ -26,8 +26,8 @@ FULL = Plan(
     seconds=6.0,
     idle_seconds=20.0,
     memory=1_000_000,
-    pipeline=200_000,
-    many_sinks=50_000,
+    pipeline=100_000,
+    many_sinks=25_000,
     backlog=1_000_000,
 )
 QUICK = Plan(
