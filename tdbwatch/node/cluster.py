@@ -251,12 +251,13 @@ class Cluster:
     ) -> None:
         """Push an event to the listeners on `origin`, and on the other nodes that get its emits."""
         push = RoomPush(Kind.ROOM_EMIT, room, event=event, args=args)
-        for listener in room.listeners:
-            node = listener.node
-            if node.faults.deaf:
-                continue
-            if listener is not without and (node is origin or node.ready_for_rooms):
-                listener.push(push)
+        for node in self.nodes:
+            if node is origin:
+                node.pass_on(room, push, without)
+            elif node.hears_others and node.arrivals.holds_up(origin):
+                node.arrivals.expect(origin, room, event, args)
+            elif node.hears_others:
+                node.pass_on(room, push)
 
     def record(self, node: Node, kind: Kind, body: Any) -> None:
         self.executed[kind] += 1

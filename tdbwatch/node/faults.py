@@ -1,5 +1,6 @@
 """Fault switches: how one embedded node can be made to misbehave, on purpose and exactly."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tdbwatch import exceptions as errors
@@ -41,6 +42,8 @@ class Faults:
         delay: seconds to wait, on the cluster's clock, before each request is handled and answered.
         refuse_connections: new connections are closed as soon as they are accepted.
         deaf: the node answers everything but delivers no emits: the socket lives, delivery does not.
+        lag: seconds, on the cluster's clock, that emits of other nodes take to this one, or a function that
+            returns them for each. The order of each emitting node is kept.
         omit_scope: room pushes carry no `scope`, as from servers before 1.8.6.
     """
 
@@ -52,6 +55,7 @@ class Faults:
         self._close = _Countdown()
         self._frozen = False
         self.delay = 0.0
+        self.lag: float | Callable[[], float] = 0.0
         self.refuse_connections = False
         self.omit_scope = False
         self.deaf = False
@@ -105,7 +109,7 @@ class Faults:
         """Behave again, from now on."""
         for countdown in (self._refuse, self._drop, self._close):
             countdown.clear()
-        self.delay = 0.0
+        self.delay = self.lag = 0.0
         self.refuse_connections = self.omit_scope = self.deaf = False
         self.thaw()
 

@@ -10,8 +10,10 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.node.arrivals import Arrivals
 from tdbwatch.node.connection import MAX_QUEUED, Connection
 from tdbwatch.node.faults import Faults
+from tdbwatch.node.rooms import Room, RoomPush
 from tdbwatch.node.streams import PlainStream, Stream, WebSocketStream
 from tdbwatch.wire import Kind, encode_push
 
@@ -23,8 +25,11 @@ _log: Final = logging.getLogger(__name__)
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds that a client has to read the rest before its connection is cut."""
 
-_HEARS_OTHERS: Final = frozenset({"READY", "AWAY_SOON", "AWAY"})
-"""Statuses in which a node gets the other nodes' emits and takes JOIN and EMIT."""
+_READY_FOR_ROOMS: Final = frozenset({"READY", "AWAY_SOON", "AWAY"})
+"""Statuses in which a node takes JOIN and EMIT."""
+
+_HEARS_OTHERS: Final = _READY_FOR_ROOMS | {"SYNCHRONIZING"}
+"""Statuses in which a node gets the other nodes' emits (ThingsDB 1.9.3, `ti_nodes_write_rpkg`)."""
 
 
 @dataclass(slots=True)
@@ -52,6 +57,7 @@ class Node:
         self.cluster = cluster
         self.id = node_id
         self.faults = Faults(self)
+        self.arrivals = Arrivals(self)
         self._listen = listen
         self._max_queued = max_queued
         self._status = "OFFLINE"
@@ -102,7 +108,12 @@ class Node:
 
     @property
     def ready_for_rooms(self) -> bool:
-        """Whether JOIN and EMIT are taken, and the emits of other nodes reach this one."""
+        """Whether JOIN and EMIT are taken."""
+        return self._status in _READY_FOR_ROOMS
+
+    @property
+    def hears_others(self) -> bool:
+        """Whether the emits of other nodes reach this one."""
         return self._status in _HEARS_OTHERS
 
     @property
@@ -179,6 +190,14 @@ class Node:
         """Push a WARN to all authenticated clients of this node."""
         self._push(encode_push(Kind.WARN, {"warn_code": code, "warn_msg": message}))
 
+    def pass_on(self, room: Room, push: RoomPush, without: Connection | None = None) -> None:
+        """Push an emit to this node's own listeners."""
+        if self.faults.deaf:
+            return
+        for listener in room.listeners:
+            if listener.node is self and listener is not without:
+                listener.push(push)
+
     def attach(self, connection: Connection) -> None:
         self._connections[connection] = None
 
@@ -225,6 +244,7 @@ class Node:
         servers, self._servers = self._servers, []
         for server in servers:
             server.close()
+        self.arrivals.forget()
         tasks = self._tasks - {asyncio.current_task()}  # a registered answer may stop its own node
         for task in tasks:
             task.cancel()
