@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,7 +78,7 @@ def test_any_bytes_in_any_pieces_end_in_answers_or_in_a_protocol_error(stream, c
             link.call(kind, None, timeout=None) for kind in (Kind.QUERY, Kind.JOIN, Kind.PING)[:asked] * 2
         ]
         edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             link.data_received(stream[start:end])
         if link.lost.done():
             assert isinstance(link.lost.result(), ProtocolError)

@@ -1,4 +1,4 @@
-"""Servers before 1.8.6 push no scope: with rooms of the same id in two collections only the connection tells."""
+"""Servers before 1.8.6 push no scope: of rooms with the same id only the connection tells which is meant."""
 
 import asyncio
 
@@ -47,7 +47,7 @@ async def test_rooms_of_the_same_id_in_several_collections_hear_their_own_events
 async def test_rooms_that_are_wanted_before_the_client_connects_are_told_apart(
     old, new_client, Ears, until, monkeypatch
 ):
-    """Also events that come between the answer to the JOIN and the ROOM_JOIN push that shows the server's age."""
+    """Also events between the answer to the JOIN and the ROOM_JOIN push that shows the server's age."""
     client = new_client()
     rooms = {scope: Ears(name, scope) for scope, name in SCOPES.items()}
     joining = [asyncio.create_task(room.join(client)) for room in rooms.values()]

@@ -89,15 +89,14 @@ async def test_a_websocket_handshake_that_is_refused_says_so(new_client):
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     with pytest.raises(ConnectionRefusedError, match="403"):
-        await new_client().connect("ws://127.0.0.1:{}".format(server.sockets[0].getsockname()[1]))
+        await new_client().connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     server.close()
     await server.wait_closed()
 
 
 async def test_a_websocket_handshake_that_is_never_answered_times_out(new_client):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        with pytest.raises(TimeoutError, match="did not answer"):
-            await new_client().connect(f"ws://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError, match="did not answer"):
+        await new_client().connect(f"ws://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
 
 
 async def test_a_missing_unix_socket_is_an_error(new_client, tmp_path):
