@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from bench.resilience.faults import FAULTS
 from bench.resilience.verdict import judge
 from bench.resilience.watches import ClientWatch, DaemonWatch, Watch, in_use
 from tdbwatch.client import Client, Heartbeat
-from tests.real.cluster import ClusterError, ask, until
+from tests.real.cluster import ClusterError, ask, knows_room, until
 from tests.real.target import HOW_TO, Target, open_target
 
 QUIET: Final = 30.0
@@ -110,19 +111,13 @@ async def measure(options: argparse.Namespace, target: Target, folder: Path) -> 
 async def make_room(target: Target) -> tuple[str, int]:
     """A new collection with the room `soak`, known to every node."""
     name = f"soak_{secrets.token_hex(4)}"
-    scope, known = f"//{name}", "room('soak').id();"
+    scope = f"//{name}"
     await ask(target.nodes[0], target.auth, "new_collection(name);", "@t", timeout=30, name=name)
     code = ".soak = room(); .soak.set_name('soak'); .soak.id();"
     room_id = await ask(target.nodes[0], target.auth, code, scope, timeout=30)
 
-    async def everywhere() -> bool:
-        try:
-            ids = [await ask(node, target.auth, known, scope) for node in target.nodes]
-        except LookupError:
-            return False
-        return ids == [room_id] * len(ids)
-
-    await until(everywhere, "the room to be known everywhere", 60)
+    for node in target.nodes:
+        await until(partial(knows_room, node, target.auth, scope, room_id), f"the room at {node}", 60)
     return scope, room_id
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tdbwatch.client import Client
+from tdbwatch.exceptions import NodeError
+from tdbwatch.room import Room
 
 HOST: Final = "127.0.0.1"
 USER: Final = "admin"
@@ -250,6 +252,23 @@ async def ask(
         await client.connect(host, int(port), timeout=timeout)
         await client.authenticate(*auth, timeout=timeout)
         return await client.query(code, scope=scope, timeout=timeout, **variables)
+
+
+async def knows_room(address: str, auth: Sequence[str], scope: str, room_id: int) -> bool:
+    """Whether a room can be joined at this very node, and so is heard and emitted to there.
+
+    A query would not tell: a node that is away lets another one answer it, while it joins and emits by itself
+    and is a little behind.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(15), Client() as client:
+            await client.connect(host, int(port))
+            await client.authenticate(*auth)
+            await Room(room_id, scope=scope).join(client, wait=5)
+    except (LookupError, OSError, NodeError):
+        return False
+    return True
 
 
 async def until(condition: Any, what: Any, timeout: float = 30.0) -> None:

@@ -5,13 +5,14 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tdbwatch.client import Client, Heartbeat
 
-from .cluster import RealCluster, ask, until
+from .cluster import RealCluster, ask, knows_room, until
 from .daemon import DaemonProcess
 from .ears import Ears
 from .target import HOW_TO, Target, open_target
@@ -122,30 +123,19 @@ async def emitter(target: Target, connect: Callable[..., Awaitable[Client]], wat
 
 
 @pytest.fixture
-def new_room(scopes: tuple[str, str]) -> Callable[..., Awaitable[NewRoom]]:
-    """Make a room with a name of its own, and wait until each of the given clients' nodes knows it."""
+def new_room(target: Target, scopes: tuple[str, str]) -> Callable[..., Awaitable[NewRoom]]:
+    """Make a room with a name of its own, and wait until every node knows it."""
 
-    async def new_room(*clients: Client, scope: str = scopes[0], name: str | None = None) -> NewRoom:
+    async def new_room(client: Client, *, scope: str = scopes[0], name: str | None = None) -> NewRoom:
         name = name or f"room_{secrets.token_hex(4)}"
         code = f".{name} = room(); .{name}.set_name('{name}'); .{name}.id();"
-        room_id = await clients[0].query(code, scope=scope, timeout=30)
-        for client in clients[1:]:
-            await known(client, scope, name, room_id)
+        room_id = await client.query(code, scope=scope, timeout=30)
+        for node in target.nodes:
+            known = partial(knows_room, node, target.auth, scope, room_id)
+            await until(known, f"room {name} to be known at {node}", 120)
         return NewRoom(name, room_id, scope)
 
     return new_room
-
-
-async def known(client: Client, scope: str, name: str, room_id: int) -> None:
-    """Wait until the client's node has heard of the room: changes reach other nodes a little later."""
-
-    async def answers() -> bool:
-        try:
-            return await client.query("room(name).id();", scope=scope, timeout=10, name=name) == room_id
-        except LookupError:
-            return False
-
-    await until(answers, f"room {name} at {client.connection_info()}")
 
 
 @pytest.fixture
@@ -154,11 +144,11 @@ def twins(
 ) -> Callable[..., Awaitable[tuple[NewRoom, NewRoom]]]:
     """Make two rooms with the same id in two collections. Ids count up, so the one behind catches up."""
 
-    async def twins(*clients: Client) -> tuple[NewRoom, NewRoom]:
-        rooms = [await new_room(*clients, scope=scope) for scope in scopes]
+    async def twins(client: Client) -> tuple[NewRoom, NewRoom]:
+        rooms = [await new_room(client, scope=scope) for scope in scopes]
         while rooms[0].id != rooms[1].id:
             behind = 0 if rooms[0].id < rooms[1].id else 1
-            rooms[behind] = await new_room(*clients, scope=scopes[behind])
+            rooms[behind] = await new_room(client, scope=scopes[behind])
         return rooms[0], rooms[1]
 
     return twins

@@ -17,7 +17,7 @@ CALM = 100
 async def test_events_flow_again_after_the_node_in_use_gets(
     fault, cluster, watcher, emitter, new_room, hear, figure
 ):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     ears = await hear(watcher, room.name, room.scope)
     used = cluster.by_address(watcher.connection_info())
     assert used.address != emitter.connection_info()
@@ -33,10 +33,15 @@ async def test_events_flow_again_after_the_node_in_use_gets(
     await until(lambda: ("tick", after[-1]) in ears.heard, "the last event")
 
     heard = [n for _, n in ears.heard]
-    assert heard == sorted(set(heard)), "events came twice, or in another order"
-    assert set(before) | set(after) <= set(heard)
-    arrived = len(set(meanwhile) & set(heard))
-    figure("during the switch-over", f"{arrived} of {len(meanwhile)} arrived, 0 doubled")
+    once = list(dict.fromkeys(heard))
+    assert once == sorted(once)
+    assert set(before) | set(after) <= set(once)
+    doubled = len(heard) - len(once)
+    if fault == signal.SIGTERM:
+        assert doubled == 0  # it moves from one live connection to the next, and compares them
+    arrived = len(set(meanwhile) & set(once))
+    # after a sudden end the next node may repeat what it had not yet passed on when it was joined
+    figure("during the switch-over", f"{arrived} of {len(meanwhile)} arrived, {doubled} doubled")
 
 
 async def emit(emitter, room, start, end):

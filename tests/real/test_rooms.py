@@ -36,7 +36,7 @@ class Chat(Room):
 
 
 async def test_a_chat_room_hears_messages_of_another_node(watcher, emitter, new_room):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     chat = Chat(room.name, scope=room.scope)
     await chat.join(watcher)
     assert (chat.id, chat.joins) == (room.id, 1)
@@ -52,7 +52,7 @@ async def test_a_chat_room_hears_messages_of_another_node(watcher, emitter, new_
 
 @pytest.mark.parametrize("way", ["name", "id", "code"])
 async def test_a_room_is_found_by(watcher, emitter, new_room, hear, way):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     key = {"name": room.name, "id": room.id, "code": f".{room.name}.id();"}[way]
     ears = await hear(watcher, key, room.scope)
 
@@ -63,7 +63,7 @@ async def test_a_room_is_found_by(watcher, emitter, new_room, hear, way):
 
 
 async def test_rooms_of_two_collections_with_one_id_are_kept_apart(watcher, emitter, twins, hear):
-    one, other = await twins(watcher, emitter)
+    one, other = await twins(watcher)
     assert one.id == other.id
     at_one, at_other = await hear(watcher, one.name, one.scope), await hear(watcher, other.id, other.scope)
 
@@ -79,7 +79,7 @@ async def test_rooms_of_two_collections_with_one_id_are_kept_apart(watcher, emit
 async def test_emits_of_queries_and_of_clients_arrive_in_the_order_of_their_node(
     watcher, emitter, new_room, hear
 ):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     ears = await hear(watcher, room.name, room.scope)
 
     for n in range(50):
@@ -92,7 +92,7 @@ async def test_emits_of_queries_and_of_clients_arrive_in_the_order_of_their_node
 
 
 async def test_arguments_of_an_emit_arrive_as_they_were_sent(watcher, emitter, new_room, hear):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     ears = await hear(watcher, room.name, room.scope)
     arguments = (None, True, -(2**63) + 1, 1.5, "☃", b"\x00\xff", [1, [2, [3]]], {"a": {"b": {"c": 1}}})
 
@@ -103,7 +103,7 @@ async def test_arguments_of_an_emit_arrive_as_they_were_sent(watcher, emitter, n
 
 
 async def test_an_emit_to_peers_only_leaves_its_own_connection_out(watcher, emitter, new_room, hear):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     here, there = await hear(watcher, room.name, room.scope), await hear(emitter, room.name, room.scope)
 
     await here.emit("to-peers", peers_only=True)
@@ -115,7 +115,7 @@ async def test_an_emit_to_peers_only_leaves_its_own_connection_out(watcher, emit
 
 
 async def test_a_room_that_was_left_is_not_heard_any_more(watcher, emitter, new_room, hear):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     left, kept = await hear(watcher, room.name, room.scope), await hear(emitter, room.name, room.scope)
 
     await left.leave()
@@ -137,13 +137,13 @@ async def test_joining_a_room_that_does_not_exist_is_a_lookup_error(watcher, sco
 
 @pytest.mark.parametrize("way", ["name", "code"])
 async def test_a_room_that_is_deleted_and_made_again_is_heard_again(watcher, emitter, new_room, hear, way):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     key = room.name if way == "name" else f".{room.name}.id();"
     ears = await hear(watcher, key, room.scope)
 
     await watcher.query(f".del('{room.name}'); nil;", scope=room.scope, timeout=30)
     await until(lambda: "deleted" in ears.life, "the deletion")
-    again = await new_room(watcher, emitter, scope=room.scope, name=room.name)
+    again = await new_room(watcher, scope=room.scope, name=room.name)
     assert again.id != room.id
     await until(lambda: ears.life == ["joined", "deleted", "joined"], "the second join", 60)
     await emitter.emit(again.id, "anew", scope=room.scope)
@@ -155,7 +155,7 @@ async def test_a_room_that_is_deleted_and_made_again_is_heard_again(watcher, emi
 async def test_a_room_is_heard_after_its_collection_is_renamed(watcher, emitter, new_room, hear):
     old, new = (f"tdbwatch_{secrets.token_hex(4)}" for _ in range(2))
     await watcher.query("new_collection(name);", scope="@t", timeout=30, name=old)
-    room = await new_room(watcher, emitter, scope=f"//{old}")
+    room = await new_room(watcher, scope=f"//{old}")
     ears = await hear(watcher, room.name, room.scope)
 
     await emitter.emit(room.id, "before", scope=f"//{old}")
@@ -173,7 +173,7 @@ async def test_a_room_is_heard_over_a_websocket(target, connect, emitter, new_ro
         pytest.skip("no WebSocket is known: add ws://host:port to TDBWATCH_TEST_NODES")
     client = await connect(target.websockets[0])
     assert client.is_websocket()
-    room = await new_room(emitter, client)
+    room = await new_room(emitter)
     ears = await hear(client, room.name, room.scope)
 
     assert await client.query("range(50000);", scope=room.scope, timeout=30) == list(range(50_000))
@@ -184,7 +184,7 @@ async def test_a_room_is_heard_over_a_websocket(target, connect, emitter, new_ro
 
 
 async def test_a_client_that_moves_by_itself_goes_on_hearing(watcher, emitter, new_room, hear):
-    room = await new_room(watcher, emitter)
+    room = await new_room(watcher)
     ears = await hear(watcher, room.name, room.scope)
 
     moved = await watcher.reconnect()
