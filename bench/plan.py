@@ -31,13 +31,13 @@ FULL = Plan(
     backlog=1_000_000,
 )
 QUICK = Plan(
-    rounds=2,
+    rounds=1,
     blast=200_000,
     decode=50_000,
-    seconds=2.0,
-    idle_seconds=6.0,
-    memory=300_000,
-    pipeline=60_000,
-    many_sinks=10_000,
+    seconds=1.0,
+    idle_seconds=4.0,
+    memory=200_000,
+    pipeline=50_000,
+    many_sinks=5_000,
     backlog=100_000,
 )
