@@ -85,6 +85,8 @@ class LinkRooms:
             members.subscriptions.append(subscription)
         if self.merging:
             self._merge(subscription)
+        else:
+            subscription.merge = None  # left over from links that are gone: it would take this one for a stranger
         self._route(key)
         subscription.joined(self.link, room_id)
 

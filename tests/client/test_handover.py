@@ -284,6 +284,20 @@ async def test_a_node_that_cannot_join_rooms_yet_is_not_moved_to_until_it_can(
     await until(lambda: ears.events == ["still here", "moved"])
 
 
+async def test_a_room_made_anew_after_a_move_is_heard(client, pair, Ears, until, clock, pass_time):
+    ears = Ears("alerts")
+    await ears.join(client)
+    await (await client.reconnect())
+    pair.emit("//stuff", "alerts", "before")
+    pair.delete_room("//stuff", "alerts")
+    await until(lambda: "delete" in ears.hooks)
+    await pass_time(clock, 20)  # both connections are not compared any more
+    pair.add_room("//stuff", "alerts")
+    await until(lambda: ears.status is RoomStatus.JOINED, clock)
+    pair.emit("//stuff", "alerts", "after")
+    await until(lambda: ears.events == ["before", "after"])
+
+
 async def test_a_node_that_is_away_is_not_left(client, pair, where, Ears, until, pass_time, clock):
     node, _ = where(client, pair)
     ears = Ears("alerts")
