@@ -429,3 +429,30 @@ async def test_dead_letters_are_bounded(make: MakeSpool) -> None:
     await spool.flush()
     with spool.inspect() as connection:
         assert connection.execute("SELECT seq FROM dead_letters").fetchall() == [(8,), (9,), (10,)]
+
+
+LOOK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM events").fetchone()[0])
+connection.close()
+"""
+
+
+async def test_another_process_that_looks_and_goes_takes_nothing_away(
+    make: MakeSpool, tmp_path: Path
+) -> None:
+    """Who closes any descriptor of an SQLite file drops the locks of its process, and is robbed of its log."""
+
+    def look() -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK, tmp_path / "spool.db"], capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    spool = await make(check_interval=0)
+    for turn in range(1, 4):
+        spool.append(events(10))
+        await spool.flush()
+        assert await asyncio.to_thread(look) == turn * 10
+        assert (tmp_path / "spool.db-wal").exists()

@@ -140,3 +140,10 @@ def _moved(connection: sqlite3.Connection, request: Request, position: int) -> R
         return None
     connection.execute("UPDATE requests SET position = ? WHERE number = ?", (position, request.number))
     return replace(request, position=position)
+
+
+def sinks_with_letters(connection: sqlite3.Connection, selection: Selection) -> list[str]:
+    """The sinks that have dead letters of this selection."""
+    terms, values = selection.conditions()
+    rows = connection.execute(f"SELECT DISTINCT sink FROM {LETTERS} WHERE {terms} ORDER BY sink", values)
+    return [sink for (sink,) in rows]

@@ -39,7 +39,14 @@ class Store:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
-        self._connection = connect(path)
+        # Open as long as the connection is: closing any descriptor of the file would drop SQLite's locks
+        # on it (fcntl(2)), and another process could take the log away under our feet.
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._connection = connect(path)
+        except BaseException:
+            os.close(self._file)
+            raise
         try:
             self.fresh = prepare(self._connection, path)
             self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
@@ -47,9 +54,8 @@ class Store:
             self._streams = Streams(self._connection)
             self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
             self.first_seq, self.last_seq = self._bounds()
-            self._inode = path.stat().st_ino
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
 
     def _bounds(self) -> tuple[int, int]:
@@ -61,7 +67,11 @@ class Store:
         return first or last + 1, last
 
     def close(self) -> None:
+        """Let go of the file. More than once does no harm."""
         self._connection.close()
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
 
     def check(self) -> None:
         """Look at the file itself: SQLite's cache would hide for long that it was removed or overwritten.
@@ -70,11 +80,10 @@ class Store:
             sqlite3.DatabaseError: it is not the file that was opened, or not a database any more.
         """
         try:
-            with self.path.open("rb") as file:
-                found, header = os.fstat(file.fileno()).st_ino, file.read(len(_MAGIC))
+            there = os.path.samestat(self.path.stat(), os.fstat(self._file))
         except FileNotFoundError:
-            found, header = None, b""
-        if found != self._inode or header != _MAGIC:
+            there = False
+        if not there or os.pread(self._file, len(_MAGIC), 0) != _MAGIC:
             error = sqlite3.DatabaseError("the file was removed, replaced or overwritten")
             error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
             raise error
