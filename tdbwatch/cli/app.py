@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tdbwatch import __version__
-from tdbwatch.cli import check, demo, exits, node, plugins, run
+from tdbwatch.cli import check, demo, exits, node, plugins, replay, run, spool
 
-COMMANDS = (run, check, plugins, node, demo)
+COMMANDS = (run, check, plugins, spool, replay, node, demo)
 
 _DESCRIPTION = "React to ThingsDB events: join rooms, keep what is heard in a spool, hand it to plugins."
 _EXAMPLE = (

@@ -1,0 +1,146 @@
+"""What the commands about a spool have in common: which one, what of it, and how they fail."""
+
+import argparse
+import sqlite3
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tdbwatch.cli import exits
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.config import Config
+    from tdbwatch.daemon.spool.selection import Selection
+
+Work = Callable[[argparse.Namespace], int]
+
+
+class CommandError(Exception):
+    """Ends the command.
+
+    Attributes:
+        code: the exit code.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A spool, and the configuration that names it, if one was given."""
+
+    path: Path
+    config: "Config | None"
+
+    @property
+    def user(self) -> str | None:
+        """The process that uses the spool now."""
+        from tdbwatch.daemon.spool.lock import SpoolLock
+
+        return SpoolLock(self.path).holder()
+
+    def sinks(self, known: set[str]) -> set[str]:
+        """The sinks that there are: those of the configuration, else those that the spool knows."""
+        return known if self.config is None else {sink.name for sink in self.config.sinks}
+
+    @property
+    def when_served(self) -> str:
+        """When a request is taken up."""
+        user = self.user
+        return "when the daemon runs" if user is None else f"within about a second, by process {user}"
+
+
+def add_place(parser: argparse.ArgumentParser) -> None:
+    """Options that say which spool."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--config", "-c", type=Path, metavar="FILE", help="the daemon's configuration")
+    group.add_argument("--spool", type=Path, metavar="PATH", help="the spool's file, without a configuration")
+
+
+def add_filters(parser: argparse.ArgumentParser, *, sink: str) -> None:
+    """Options that say which events or dead letters; `sink` is what that option means here."""
+    parser.add_argument("--sink", metavar="S", help=sink)
+    parser.add_argument("--room", metavar="R", help="of rooms that this glob matches")
+    parser.add_argument("--event", metavar="E", help="of events that this glob matches")
+    parser.add_argument("--since", metavar="T", help="received since: 2h, 7d, or 2026-11-23T07:24:00Z")
+
+
+def place_of(options: argparse.Namespace) -> Place:
+    """The spool that the options name.
+
+    Raises:
+        CommandError: the configuration is not one to work with.
+    """
+    from tdbwatch.cli.loading import load_or_explain
+
+    if options.config is None:
+        return Place(options.spool, None)
+    loaded = load_or_explain(options.config)
+    if loaded is None:
+        raise CommandError(exits.BAD_CONFIG, "")
+    return Place(loaded[0].spool.path, loaded[0])
+
+
+def selection_of(options: argparse.Namespace) -> "Selection":
+    """What the filters select.
+
+    Raises:
+        CommandError: the time is none.
+    """
+    from tdbwatch.daemon.spool.selection import Selection
+
+    since_us = None if options.since is None else _since(options.since)
+    ids = tuple(options.ids) if getattr(options, "ids", None) else None
+    return Selection(ids, options.sink, options.room, options.event, since_us=since_us)
+
+
+def _since(text: str) -> int:
+    from tdbwatch.plugin.options import parse_duration
+
+    try:
+        return int((datetime.now(UTC).timestamp() - parse_duration(text)) * 1_000_000)
+    except ValueError:
+        pass
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        message = (
+            f"--since: {text!r} is neither a duration such as 2h nor a time such as 2026-11-23T07:24:00Z"
+        )
+        raise CommandError(exits.USAGE, message) from error
+    return int((when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def guarded(name: str, work: Work, *, writes: bool = False) -> Work:
+    """The command's function, with every way of failing turned into a message and an exit code."""
+
+    def run(options: argparse.Namespace) -> int:
+        from tdbwatch.daemon.spool.api import SpoolError
+        from tdbwatch.daemon.spool.damage import is_damage
+
+        try:
+            return work(options)
+        except CommandError as error:
+            return _fail(name, error.code, str(error))
+        except SpoolError as error:
+            return _fail(name, exits.NO_INPUT, str(error))
+        except sqlite3.Error as error:
+            if is_damage(error):
+                return _fail(
+                    name, exits.DAMAGED, f"the spool is damaged: {error}; see `tdbwatch spool doctor`"
+                )
+            code = exits.CANNOT_WRITE if writes else exits.NO_INPUT
+            return _fail(name, code, f"the spool cannot be {'written' if writes else 'read'}: {error}")
+
+    return run
+
+
+def _fail(name: str, code: int, message: str) -> int:
+    if message:
+        print(f"{name}: {message}", file=sys.stderr)
+    return code

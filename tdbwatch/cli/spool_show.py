@@ -1,0 +1,157 @@
+"""`tdbwatch spool show ID`: the story of one event."""
+
+import argparse
+from typing import TYPE_CHECKING, Any, Final
+
+from tdbwatch.cli import exits
+from tdbwatch.cli.spool_place import CommandError, Place, add_place, guarded, place_of
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.spool.browse import Stats, Story
+    from tdbwatch.plugin import Event
+
+_EPILOG: Final = """\
+example:
+  tdbwatch spool show 0193a5c2-7d1e --config prod.yaml
+
+Routes are those of the configuration as it is now. An ID may be shortened as long as it stays unique."""
+
+_COLOURS: Final = {"dead": "red", "delivered": "green", "waits": "yellow"}
+
+
+def add_parser(actions: Any) -> None:
+    parser = actions.add_parser(
+        "show",
+        help="the story of one event",
+        description="Tell what became of one event: when it was received, which routes match, every attempt.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("id", metavar="ID", help="the event's id, or its beginning")
+    add_place(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.set_defaults(run=guarded("tdbwatch spool show", _show))
+
+
+def _show(options: argparse.Namespace) -> int:
+    from tdbwatch.cli.spool_text import print_json
+    from tdbwatch.daemon.spool.browse import ids_like, opened, stats, story
+
+    place = place_of(options)
+    with opened(place.path) as connection:
+        found = ids_like(connection, options.id)
+        if not found:
+            raise CommandError(exits.NO_INPUT, f"no event {options.id} is in {place.path}")
+        if len(found) > 1:
+            raise CommandError(exits.USAGE, f"more than one event begins with {options.id}; write more of it")
+        told, numbers = story(connection, found[0]), stats(connection, place.path)
+    event = (told.entries[0] if told.entries else told.letters[0].entry).event
+    matched = _matched(place, event)
+    outcomes = {sink: _outcome(sink, told, numbers, matched) for sink in _sinks(place, told, numbers)}
+    if options.json:
+        print_json(_as_json(event, told, matched, outcomes))
+    else:
+        _print(event, told, matched, outcomes)
+    return exits.OK
+
+
+class _Matched:
+    """What the routes of the configuration say of an event."""
+
+    def __init__(self, numbers: list[int], sinks: frozenset[str]) -> None:
+        self.numbers = numbers
+        self.sinks = sinks
+
+
+def _matched(place: Place, event: "Event") -> _Matched | None:
+    from tdbwatch.daemon.routes import Router
+
+    if place.config is None:
+        return None
+    router = Router(place.config.routes, [sink.name for sink in place.config.sinks])
+    return _Matched(router.matching(event), router.sinks_for(event))
+
+
+def _sinks(place: Place, told: "Story", numbers: "Stats") -> list[str]:
+    seen = {attempt.sink for attempt in told.attempts} | {letter.sink for letter in told.letters}
+    return sorted(place.sinks({sink.sink for sink in numbers.sinks}) | seen)
+
+
+def _outcome(sink: str, told: "Story", numbers: "Stats", matched: _Matched | None) -> str:
+    """How things stand between the event and a sink, in a few words."""
+    ours = [attempt for attempt in told.attempts if attempt.sink == sink]
+    letter = next((letter for letter in told.letters if letter.sink == sink), None)
+    if letter is not None:
+        return f"dead letter: {letter.reason}"
+    cursor = next((state.cursor for state in numbers.sinks if state.sink == sink), None)
+    seqs = [entry.seq for entry in told.entries if entry.target in {None, sink}]
+    if ours and ours[-1].outcome == "delivered":
+        return "delivered"
+    if matched is not None and sink not in matched.sinks and not ours:
+        return "no route leads there"
+    if cursor is None or not seqs:
+        return "not known"
+    if max(seqs) > cursor:
+        return f"waits, after {len(ours)} attempts" if ours else "waits"
+    return "finished; its attempts are not kept any more" if matched is not None else "finished"
+
+
+def _as_json(
+    event: "Event", told: "Story", matched: _Matched | None, outcomes: dict[str, str]
+) -> dict[str, Any]:
+    from tdbwatch.cli.spool_text import attempt_json, letter_json
+
+    return {
+        "record": event.record(),
+        "spool": [{"seq": entry.seq, "target": entry.target} for entry in told.entries],
+        "routes": None if matched is None else matched.numbers,
+        "sinks": outcomes,
+        "attempts": [attempt_json(attempt) for attempt in told.attempts],
+        "dead_letters": [letter_json(letter)["dead_letter"] for letter in told.letters],
+    }
+
+
+def _print(event: "Event", told: "Story", matched: _Matched | None, outcomes: dict[str, str]) -> None:
+    from tdbwatch.cli.spool_text import contents, fitted, paint
+    from tdbwatch.plugin.event import format_time
+
+    where = f"{event.room} (id {event.room_id})" if event.room_id is not None else event.room
+    print(paint(fitted(f"{event.kind} {event.event}"), "bold"))
+    print(f"  id        {event.id}")
+    print(f"  received  {format_time(event.received_us)}")
+    print(fitted(f"  room      {where or '-'} in {event.scope or '-'}"))
+    print(fitted(f"  contents  {contents(event)}"))
+    places = [f"{e.seq}" + (f" (again, for {e.target})" if e.target else "") for e in told.entries]
+    print(f"  spool     {', '.join(places) or 'no longer in the log'}")
+    print(f"  routes    {_routes(matched)}")
+    for sink, outcome in outcomes.items():
+        print()
+        _print_sink(sink, outcome, told)
+
+
+def _routes(matched: _Matched | None) -> str:
+    if matched is None:
+        return "not known without --config"
+    numbers = ", ".join(map(str, matched.numbers))
+    return f"{numbers or 'none match'}; to {', '.join(sorted(matched.sinks)) or 'no sink'}"
+
+
+def _print_sink(sink: str, outcome: str, told: "Story") -> None:
+    from tdbwatch.cli.spool_text import fitted, paint
+    from tdbwatch.plugin.event import format_time
+
+    colour = next((colour for word, colour in _COLOURS.items() if outcome.startswith(word)), None)
+    print(f"{paint(sink, 'bold')}: {paint(outcome, colour) if colour else outcome}")
+    for attempt in told.attempts:
+        if attempt.sink == sink:
+            batch = f", {len(attempt.seqs)} events together" if len(attempt.seqs) > 1 else ""
+            said = f": {attempt.detail}" if attempt.detail else ""
+            took = f"{attempt.duration_us / 1000:.1f} ms"
+            print(
+                fitted(
+                    f"  {format_time(attempt.started_us)}  attempt {attempt.number}: {attempt.outcome}"
+                    f" after {took}{batch}{said}"
+                )
+            )
+    for letter in told.letters:
+        if letter.sink == sink:
+            print(fitted(f"  {format_time(letter.dead_us)}  dead letter: {letter.reason}"))

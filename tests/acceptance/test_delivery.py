@@ -1,0 +1,185 @@
+"""Delivery through the real commands: poison, dead letters, requeue, replay, sinks that are down."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.node import Cluster
+
+Ask = Callable[..., Awaitable[tuple[int, str]]]
+
+PLUGINS = {
+    "picky": """
+from pathlib import Path
+from tdbwatch.plugin import Event, sink
+
+@sink("picky")
+def picky(event: Event) -> None:
+    if event.args == ["poison"] and not Path("mended").exists():
+        raise ValueError("cannot digest this")
+    with Path("picky.txt").open("a") as file:
+        file.write(f"{event.id} {event.args[0]}\\n")
+""",
+    "raiser": """
+from tdbwatch.plugin import sink
+
+@sink("raiser")
+def fail(event):
+    raise RuntimeError("always")
+""",
+    "blocker": """
+import time
+from tdbwatch.plugin import sink
+
+@sink("blocker")
+async def block(event):
+    time.sleep(3600)
+""",
+}
+
+
+@pytest.fixture
+def plugin_folder(tmp_path: Path) -> str:
+    folder = tmp_path / "plugins.d"
+    folder.mkdir(mode=0o755)
+    for name, source in PLUGINS.items():
+        (folder / f"{name}.py").write_text(source)
+    return str(folder)
+
+
+@pytest.fixture
+def ask(start: Any) -> Ask:
+    """Run a command to its end; its exit code and what it printed."""
+
+    async def run(*args: str | Path) -> tuple[int, str]:
+        command = await start(*args)
+        return await command.exit_code(), command.text
+
+    return run
+
+
+@pytest.fixture
+def picky(tmp_path: Path) -> Callable[[], list[list[str]]]:
+    """(id, argument) of everything that the picky sink has taken."""
+    path = tmp_path / "picky.txt"
+    return lambda: [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def picky_sink(**settings: Any) -> dict[str, Any]:
+    return {"type": "picky", "retry": {"initial": "10ms", "max": "20ms", "max_attempts": 3}, **settings}
+
+
+def dead(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def test_poison_is_set_aside_what_is_behind_it_flows_and_requeue_delivers_it_once_mended(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, picky: Any,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    config = write_config(plugins={"paths": [plugin_folder]}, sinks={"mine": picky_sink()})
+    command = await start("--config", config)
+    await command.ready()
+    for argument in (1, 2, "poison", 3, 4):
+        cluster.emit("//stuff", "alerts", "counted", argument)
+    await until(lambda: [arg for _, arg in picky()] == ["1", "2", "3", "4"], "what is behind")
+
+    code, text = await ask("spool", "list", "--dead", "--json", "--config", config)
+    [letter] = dead(text)
+    assert code == 0
+    assert letter["args"] == ["poison"]
+    assert letter["dead_letter"]["attempts"] == 3
+    assert letter["dead_letter"]["last_error"] == "ValueError: cannot digest this"
+
+    code, text = await ask("spool", "show", letter["id"], "--config", config)
+    assert code == 0
+    assert "mine: dead letter: gave up after 3 attempts" in text
+    assert text.count("ValueError: cannot digest this") == 3
+
+    (tmp_path / "mended").touch()
+    code, text = await ask("spool", "requeue", "--sink", "mine", "--config", config)
+    assert (code, text) == (
+        0,
+        "mine: 1 dead letter will be delivered again within about a second,"
+        f" by process {command.process.pid}\n",
+    )
+    await until(lambda: picky()[4:] == [[letter["id"], "poison"]], "the mended event, with its id")
+    for _ in range(20):  # history is written a moment after
+        code, text = await ask("spool", "show", letter["id"], "--config", config)
+        if "mine: delivered" in text:
+            break
+    assert "mine: delivered" in text
+    assert await ask("spool", "list", "--dead", "--config", config) == (0, "")
+    assert await command.stop() == 0
+
+
+async def test_what_is_asked_while_no_daemon_runs_is_done_when_one_does(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, picky: Any,
+    lines: Any, tmp_path: Path,
+) -> None:  # fmt: skip
+    sinks = {
+        "mine": picky_sink(),
+        "audit": {"type": "file", "path": str(tmp_path / "out" / "{room}.jsonl")},
+    }
+    routes = [{"match": {"event": "counted"}, "to": ["mine"]}, {"to": ["audit"]}]
+    config = write_config(plugins={"paths": [plugin_folder]}, sinks=sinks, routes=routes)
+    command = await start("--config", config)
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", "poison")
+    cluster.emit("//stuff", "alerts", "other", "5")
+    cluster.emit("//stuff", "alerts", "counted", "6")
+    await until(lambda: len(picky()) == 1 and len(lines("alerts.jsonl")) == 3, "delivery")
+    assert await command.stop() == 0
+    before = lines("alerts.jsonl")
+
+    (tmp_path / "mended").touch()
+    code, text = await ask("spool", "requeue", "--all", "--config", config)
+    assert (code, text) == (0, "mine: 1 dead letter will be delivered again when the daemon runs\n")
+    code, text = await ask("replay", "--sink", "mine", "--room", "al*", "--config", config)
+    assert code == 0
+    assert (
+        text
+        == "of 4 records, those that the routes send there will be delivered again when the daemon runs\n"
+    )
+
+    command = await start("--config", config)
+    await command.ready()
+    await until(lambda: len(picky()) == 4, "both")
+    assert [arg for _, arg in picky()] == ["6", "poison", "poison", "6"], "routes apply to a replay"
+    assert await command.stop() == 0
+    again = [record for record in lines("alerts.jsonl") if record["kind"] == "event"]
+    assert again == before, "the other sink sees nothing of it"
+
+
+async def test_three_sick_sinks_and_the_fourth_gets_everything(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, lines: Any,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    with_closed_port = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = with_closed_port.sockets[0].getsockname()[1]
+    with_closed_port.close()
+    retry = {"initial": "10ms", "max": "1s"}
+    sinks = {
+        "down": {"type": "webhook", "url": f"http://127.0.0.1:{port}/", "retry": retry},
+        "raises": {"type": "raiser", "retry": retry | {"max_attempts": 3}},
+        "hangs": {"type": "blocker", "retry": retry, "timeout": "200ms"},
+        "audit": {"type": "file", "path": str(tmp_path / "out" / "{room}.jsonl")},
+    }
+    config = write_config(plugins={"paths": [plugin_folder]}, sinks=sinks, shutdown={"grace": "500ms"})
+    command = await start("--config", config)
+    await command.ready()
+    for number in range(500):
+        cluster.emit("//stuff", "alerts", "counted", number)
+        if number % 50 == 0:
+            await asyncio.sleep(0.05)
+    await until(lambda: len(lines("alerts.jsonl")) == 500, "all events in the healthy sink")
+    code, text = await ask("spool", "stats", "--json", "--config", config)
+    state = {sink["sink"]: sink for sink in json.loads(text)["sinks"]}
+    assert code == 0
+    assert state["down"]["behind"] >= 500 <= state["hangs"]["behind"]
+    assert await command.stop() == 0
+    assert [record["args"][0] for record in lines("alerts.jsonl")] == list(range(500))
