@@ -1,0 +1,130 @@
+"""Examining a spool, repairing what can be repaired, telling what was lost. Blocks: for the command line."""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from tdbwatch.daemon.spool.api import DamageReport, SpoolError
+from tdbwatch.daemon.spool.browse import opened, stats
+from tdbwatch.daemon.spool.damage import rescue
+from tdbwatch.daemon.spool.lock import SpoolLock
+from tdbwatch.daemon.spool.renewal import renew
+from tdbwatch.daemon.spool.schema import connect
+
+_FAULTS_SHOWN: Final = 5
+_MOST: Final = 1_000_000
+"""Entries that a repair takes over; all of them are in memory for a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the doctor has to say.
+
+    Attributes:
+        level: `fine`; `note`: worth knowing; `damage`: the file cannot be trusted.
+        text: what was found.
+        remedy: what to do; empty where nothing is to be done.
+    """
+
+    level: Literal["fine", "note", "damage"]
+    text: str
+    remedy: str = ""
+
+
+def examine(path: Path) -> list[Finding]:
+    """What can be said of the spool and of damaged ones beside it. Changes nothing.
+
+    Raises:
+        SpoolError: there is no spool there.
+    """
+    return [*_file(path), *_set_aside(path)]
+
+
+def damaged(findings: list[Finding]) -> bool:
+    """Whether any of them is damage."""
+    return any(finding.level == "damage" for finding in findings)
+
+
+def repair(path: Path) -> DamageReport:
+    """Move the damaged file aside, and begin a new one with all that can be read of it.
+
+    Raises:
+        SpoolError: a daemon uses it, or the folder cannot be written.
+        sqlite3.Error, OSError: the disk does not take it; nothing has changed.
+    """
+    lock = SpoolLock(path)
+    lock.acquire()
+    try:
+        error = sqlite3.DatabaseError("found damaged by the doctor")
+        store, report = renew(path, connect, error, time.time(), limit=_MOST)
+        store.close()
+        return report
+    finally:
+        lock.release()
+
+
+def _file(path: Path) -> Iterator[Finding]:
+    try:
+        with opened(path) as connection:
+            faults = [row[0] for row in connection.execute(f"PRAGMA integrity_check({_FAULTS_SHOWN})")]
+            faults = [] if faults == ["ok"] else faults
+            if not faults:
+                yield Finding("fine", "the file is sound")
+                yield from _contents(connection, path)
+    except sqlite3.OperationalError as error:
+        raise SpoolError(f"{path} cannot be read: {error}") from error
+    except sqlite3.DatabaseError as error:
+        faults = [str(error)]
+    for fault in faults:
+        yield Finding("damage", fault)
+
+
+def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
+    found = stats(connection, path)
+    orphans = connection.execute(
+        "SELECT count(*) FROM events WHERE stream NOT IN (SELECT id FROM streams)"
+    ).fetchone()[0]
+    if orphans:
+        yield Finding("damage", f"{orphans} events belong to no stream, so that nobody knows their room")
+    for sink in found.sinks:
+        if sink.cursor < found.first_seq - 1:
+            missed = found.first_seq - 1 - sink.cursor
+            yield Finding(
+                "note",
+                f"{sink.sink}: {missed} entries beyond its cursor are gone: spool.max_size, spool.max_age",
+            )
+        if sink.dead_letters:
+            remedy = f"mend the sink, then: tdbwatch spool requeue --sink {sink.sink}"
+            yield Finding("note", f"{sink.sink}: {sink.dead_letters} dead letters", remedy)
+    for request in found.requests:
+        yield Finding("note", f"a {request.kind} for {request.sink} waits or is under way")
+    for tally in found.drops:
+        text = (
+            f"{tally.count} undelivered events were dropped ({tally.reason}), and no gap record tells so yet"
+        )
+        yield Finding("note", text, "the daemon writes it when it runs")
+
+
+def _set_aside(path: Path) -> Iterator[Finding]:
+    """Damaged files that were moved away, and what they still hold."""
+    names = sorted(path.parent.glob(f"{path.name}.damaged-*"))
+    for aside in (name for name in names if not name.name.endswith(("-wal", "-shm"))):
+        found = rescue(aside, 0, _MOST)
+        held = f"{len(found.entries)} events and {len(found.letters)} dead letters can be read in it"
+        some = found.entries or found.letters
+        remedy = f"look: tdbwatch spool list --spool {aside}; then delete it" if some else "delete it"
+        yield Finding("note", f"a damaged spool was set aside as {aside.name}; {held}", remedy)
+
+
+def lost(path: Path, report: DamageReport) -> str:
+    """What a repair could not save, in words."""
+    with suppress(sqlite3.Error, SpoolError), opened(path) as connection:
+        found = stats(connection, path)
+        if found.count:
+            holes = found.last_seq - found.first_seq + 1 - found.count
+            return f"{holes} events between the first and the last that were saved could not be read"
+    return "how many events were lost is not known" if not report.rescued else ""
