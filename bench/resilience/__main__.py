@@ -19,8 +19,9 @@ from bench.resilience.faults import FAULTS
 from bench.resilience.verdict import judge
 from bench.resilience.watches import ClientWatch, DaemonWatch, Watch, in_use
 from tdbwatch.client import Client, Heartbeat
-from tests.real.cluster import ClusterError, ask, knows_room, until
+from tests.real.cluster import ask, knows_room
 from tests.real.target import HOW_TO, Target, open_target
+from tests.real.waiting import ClusterError, until
 
 QUIET: Final = 30.0
 """Seconds that late events may take after the last emit."""

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tdbwatch.client import Client
-from tests.real.cluster import RealCluster, RealNode, until
+from tests.real.cluster import RealCluster
+from tests.real.node import RealNode
+from tests.real.waiting import until
 
 FROZEN: Final = 25.0
 """Seconds that a frozen node stays so: longer than anybody should need to notice."""

@@ -12,10 +12,11 @@ import pytest
 
 from tdbwatch.client import Client, Heartbeat
 
-from .cluster import RealCluster, ask, knows_room, until
+from .cluster import RealCluster, ask, knows_room
 from .daemon import DaemonProcess
 from .ears import Ears
 from .target import HOW_TO, Target, open_target
+from .waiting import until
 
 PROMPT = Heartbeat(interval=0.5, timeout=1.5)
 """Finds a frozen node out soon, so that tests need not wait for it."""

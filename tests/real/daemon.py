@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import yaml
 
-from .cluster import leash, until
+from .node import leash
+from .waiting import until
 
 SECRET: Final = "TDBWATCH_REAL_SECRET"
 """The environment variable that the configuration takes the secret from."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
-from .cluster import until
 from .daemon import JsonLines, in_use
+from .waiting import until
 
 pytestmark = pytest.mark.real
 

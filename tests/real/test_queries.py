@@ -9,7 +9,8 @@ import pytest
 from tdbwatch import exceptions
 from tdbwatch.client import Client
 
-from .cluster import ask, until
+from .cluster import ask
+from .waiting import until
 
 pytestmark = pytest.mark.real
 

@@ -7,7 +7,7 @@ import pytest
 
 from tdbwatch.room import Room, event
 
-from .cluster import until
+from .waiting import until
 
 pytestmark = pytest.mark.real
 
