@@ -10,7 +10,7 @@ PIP    := -m pip --disable-pip-version-check --quiet
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup wheel format lint types imports bench clean
+.PHONY: help demo test check setup wheel format lint types imports bench soak clean
 
 help: ## what there is to make
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ imports: $(VENV)/.dev
 
 bench: $(VENV)/.bench ## ratios against python-thingsdb, measured in the same run
 	$(VENV)/bin/python -m bench $(ARGS)
+
+soak: $(VENV)/.dev ## kill the daemon 200 times at random moments, and see that nothing is lost (KILLS=N)
+	TDBWATCH_KILLS=$(or $(KILLS),200) $(VENV)/bin/pytest tests/soak -s $(ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(WHEEL) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
