@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from tdbwatch.client import Client, Heartbeat
+from tdbwatch.client import Client, Heartbeat, joiner, keeper
 from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.exceptions import ConnectionLostError, NodeError, NotConnectedError, RequestTimeoutError
 from tdbwatch.node import Cluster
@@ -163,7 +163,11 @@ ACTIONS = [
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_whatever_fails_in_whatever_order_every_call_ends_and_all_is_well_afterwards(seed, Ears, until):
+async def test_whatever_fails_in_whatever_order_every_call_ends_and_all_is_well_afterwards(
+    seed, Ears, until, monkeypatch
+):
+    monkeypatch.setattr(joiner, "REQUEST_TIMEOUT", 0.2)  # answers come in real time, and these waits are real
+    monkeypatch.setattr(keeper, "AUTH_TIMEOUT", 0.2)
     clock = ManualClock()
     async with Cluster(3, clock=clock) as cluster:
         world = World(seed, Ears, cluster, clock)
