@@ -14,10 +14,10 @@ in the room's own task, from a backlog that is bounded.
 import asyncio
 import inspect
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
+from tdbwatch.client.backlog import Backlog
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.exceptions import NodeError, RequestTimeoutError, ThingsDBError
@@ -30,8 +30,6 @@ log = logging.getLogger("tdbwatch.room")
 
 _MARK: Final = "__tdbwatch_event__"
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
-_Work = tuple[str, Callable[..., Awaitable[Any]], tuple[Any, ...]]
-"""What waits in the backlog: its name, what to call and with what."""
 
 
 def event(name: str) -> Callable[[_Handler], _Handler]:
@@ -75,18 +73,15 @@ class Room:
         self._id: int | None = room if isinstance(room, int) else None
         self._client: Client | None = None
         self._subscription: Subscription | None = None
+        self._backlog = Backlog(self, self.MAX_BACKLOG)
         self._handlers = {
-            name: self._callable(getattr(self, m), f"the handler of event {name!r}")
-            for name, m in self._handler_names.items()
+            name: self._backlog.immediate(f"the handler of event {name!r}", getattr(self, method))
+            for name, method in self._handler_names.items()
         }
-        self._fallback = self._callable(self.on_emit, "on_emit")
+        self._fallback = self._backlog.immediate("on_emit", self.on_emit)
         self._initialised = False
         self._just_joined = False
-        self._backlog: deque[_Work] = deque()
-        self._dropped = 0
-        self._worker: asyncio.Task[None] | None = None
         self._first_join: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._key!r} scope={self._scope!r} id={self._id}>"
@@ -121,7 +116,7 @@ class Room:
     @property
     def dropped(self) -> int:
         """Events that were dropped because async handlers were too slow."""
-        return self._dropped
+        return self._backlog.dropped
 
     # -- to be overridden --------------------------------------------------------------------------------
 
@@ -190,7 +185,7 @@ class Room:
         is_gone = subscription.status in {RoomStatus.MISSING, RoomStatus.DELETED}
         if not await client.unsubscribe(subscription) or is_gone:
             raise RoomLookupError(f"{self!r} was not found")
-        self._hook(self.on_leave)
+        self._backlog.hook(self.on_leave)
 
     def emit(self, event: str, *args: Any, peers_only: bool = False) -> asyncio.Future[None]:
         """Emit an event to the room; `peers_only` leaves this connection out (since ThingsDB 1.8.0).
@@ -243,13 +238,13 @@ class Room:
         self._id = room_id
         self._just_joined = True
         first, self._initialised = not self._initialised, True
-        self._spawn(self._joined(self._call(self.on_init) if first else None), "on-join")
+        self._run_on_join(self._backlog.call(self.on_init) if first else None)
 
     def room_left(self) -> None:
         pass
 
     def room_deleted(self) -> None:
-        self._hook(self.on_delete)
+        self._backlog.hook(self.on_delete)
         self._id = self._key if isinstance(self._key, int) else None
 
     def room_unjoinable(self, error: Exception) -> None:
@@ -266,7 +261,7 @@ class Room:
         if self._just_joined:  # then it runs already
             self._just_joined = False
         else:
-            self._spawn(self._joined(None), "on-join")
+            self._run_on_join(None)
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -285,75 +280,19 @@ class Room:
         except TimeoutError:
             raise RequestTimeoutError(f"{self!r} was not joined within {wait:g} s") from None
 
+    def _run_on_join(self, initialising: Awaitable[Any] | None) -> None:
+        self._backlog.spawn(self._joined(initialising), f"tdbwatch-on-join {self._key!r:.40}")
+
     async def _joined(self, initialising: Awaitable[Any] | None) -> None:
         """Let `on_init` end, if it was the first join and `on_init` is async, then run `on_join`."""
         try:
             if initialising is not None:
-                await self._awaited("on_init", lambda: initialising)
-            if (joining := self._call(self.on_join)) is not None:
-                await self._awaited("on_join", lambda: joining)
+                await self._backlog.run("on_init", lambda: initialising)
+            if (joining := self._backlog.call(self.on_join)) is not None:
+                await self._backlog.run("on_join", lambda: joining)
         finally:
             if self._first_join is not None and not self._first_join.done():
                 self._first_join.set_result(None)
-
-    def _callable(self, handler: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """A plain handler as it is; an async one as a plain one that puts it in the backlog."""
-        if not inspect.iscoroutinefunction(handler):
-            return handler
-        return lambda *args: self._enqueue(name, handler, args)
-
-    def _enqueue(self, name: str, handler: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        if len(self._backlog) >= self.MAX_BACKLOG:
-            self._dropped += 1
-            if self._dropped & (self._dropped - 1) == 0:
-                log.error(
-                    "%r: its async handlers are too slow, %d events dropped so far", self, self._dropped
-                )
-            return
-        self._backlog.append((name, handler, args))
-        self._work()
-
-    def _hook(self, hook: Callable[[], Any]) -> None:
-        """Call a hook; if it is async, let it run when the handlers before it are done."""
-        if (running := self._call(hook)) is not None:
-            self._backlog.append((getattr(hook, "__name__", "a hook"), lambda: running, ()))
-            self._work()
-
-    def _call(self, hook: Callable[[], Any]) -> Awaitable[Any] | None:
-        """Call a hook; returns what must be awaited, if it is async."""
-        try:
-            result = hook()
-        except (Exception, asyncio.CancelledError):
-            log.exception("%s of %r raised", getattr(hook, "__name__", "a hook"), self)
-            return None
-        return result if inspect.isawaitable(result) else None
-
-    def _work(self) -> None:
-        if self._worker is None or self._worker.done():
-            self._worker = self._spawn(self._work_off(), "room")
-
-    async def _work_off(self) -> None:
-        while self._backlog:
-            name, handler, args = self._backlog.popleft()
-            await self._awaited(name, handler, *args)
-
-    async def _awaited(self, name: str, handler: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Await a handler or hook. What it raises ends here, but for a cancellation that is meant for us."""
-        task = asyncio.current_task()
-        try:
-            await handler(*args)
-        except asyncio.CancelledError:
-            if task is not None and task.cancelling():
-                raise
-            log.exception("%s of %r was cancelled", name, self)
-        except Exception:
-            log.exception("%s of %r raised", name, self)
-
-    def _spawn(self, work: Coroutine[Any, Any, None], what: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=f"tdbwatch-{what} {self._key!r:.40}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
 
 __all__ = ["Room", "event"]

@@ -10,11 +10,12 @@ from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.admin import Admin
 from tdbwatch.client.calls import Call
 from tdbwatch.client.fleet import Fleet, leave
-from tdbwatch.client.keeper import CONNECT_TIMEOUT, Auth, Settings, authenticate
 from tdbwatch.client.link import Heartbeat, Link
+from tdbwatch.client.login import Auth, authenticate, parse_auth
 from tdbwatch.client.observer import Observer
 from tdbwatch.client.outbox import Outbox
 from tdbwatch.client.rooms import Subscription
+from tdbwatch.client.settings import CONNECT_TIMEOUT, Settings
 from tdbwatch.client.transports import SslSetting
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.exceptions import NotConnectedError
@@ -288,18 +289,3 @@ class Client(Admin):
         call = Call(kind, body, timeout or None, on_error=self._outbox.try_again)
         self._outbox.send(call)
         return call.future
-
-
-def parse_auth(auth: Sequence[Any]) -> Auth:
-    """A login, from a token, two strings or one pair.
-
-    Raises:
-        ValueError: neither; the message does not show what was given.
-    """
-    if len(auth) == 1 and isinstance(auth[0], str):
-        return auth[0]
-    if len(auth) == 1 and isinstance(auth[0], tuple | list):
-        auth = auth[0]
-    if len(auth) == 2 and all(isinstance(part, str) for part in auth):
-        return (auth[0], auth[1])
-    raise ValueError("to log in, give a token, or user and password as two strings or one pair")

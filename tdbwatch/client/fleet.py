@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.keeper import Keeper, Settings
+from tdbwatch.client.keeper import Keeper
 from tdbwatch.client.link import Link
 from tdbwatch.client.pool import NodePool
 from tdbwatch.client.rooms import Subscription
+from tdbwatch.client.settings import Settings
 from tdbwatch.exceptions import ConnectionLostError, NotConnectedError
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.wire import Kind

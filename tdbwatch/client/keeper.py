@@ -2,28 +2,23 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.joiner import Joiner
-from tdbwatch.client.link import Heartbeat, Link
+from tdbwatch.client.link import Link
+from tdbwatch.client.login import authenticate
 from tdbwatch.client.merge import SETTLE
-from tdbwatch.client.observer import Observer
+from tdbwatch.client.observer import report_push
 from tdbwatch.client.pool import Choice, NodePool
 from tdbwatch.client.rooms import Subscription
-from tdbwatch.client.transports import SslSetting
-from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.client.settings import Settings
 from tdbwatch.exceptions import AuthError, ProtocolError, ThingsDBError
-from tdbwatch.wire import Emit, Kind, NodeStatus, Push, RawEmit, Warn
+from tdbwatch.wire import Emit, Push, RawEmit
 
 log = logging.getLogger("tdbwatch.client")
 
-Auth = str | tuple[str, str]
-
-CONNECT_TIMEOUT: Final = 5.0
 AUTH_TIMEOUT: Final = 10.0
 AUTH_RETRY: Final = 30.0
 """Seconds between attempts once a login that used to work is refused."""
@@ -32,24 +27,6 @@ POLL: Final = 1.0
 
 _EXPECTED: Final = (OSError, ProtocolError, ThingsDBError)
 """What attempts fail with; anything else is a mistake of ours."""
-
-
-@dataclass(slots=True)
-class Settings:
-    """What all links of a client have in common."""
-
-    ssl: SslSetting = None
-    heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    raw_events: bool = False
-    connect_timeout: float | None = CONNECT_TIMEOUT
-    clock: Clock = SYSTEM_CLOCK
-    rng: random.Random = field(default_factory=random.Random)
-    observer: Observer = field(default_factory=Observer)
-    auth: Auth | None = field(default=None, repr=False)
-    merging: bool = False
-    """Several links hear the same rooms at all times, not only while one takes over from another."""
-    proven: bool = False
-    """There was a connection with these settings: from now on nothing is given up."""
 
 
 class KeeperOwner(Protocol):
@@ -379,25 +356,3 @@ class Keeper:
         if error is not None and not isinstance(error, _EXPECTED):
             log.error("keeping the connection failed", exc_info=error)
         self._resolve(error or ConnectionAbortedError("the connection is not kept any more"))
-
-
-async def authenticate(link: Link, auth: Auth, timeout: float | None) -> None:
-    """Log in.
-
-    Raises:
-        AuthError: refused; the message names the node and never the secret.
-    """
-    body = auth if isinstance(auth, str) else list(auth)
-    try:
-        await link.call(Kind.AUTH, body, timeout=timeout)
-    except AuthError as error:
-        message = f"{link.address} refused the login: {error.error_msg}"
-        raise AuthError(errdata={"error_code": error.error_code, "error_msg": message}) from None
-
-
-def report_push(observer: Observer, address: Address, push: Push) -> None:
-    """Tell the observer of pushes that are about a node."""
-    if isinstance(push, NodeStatus):
-        observer.node_status(address, push.id, push.status)
-    elif isinstance(push, Warn):
-        observer.warning(address, push.warn_code, push.warn_msg)

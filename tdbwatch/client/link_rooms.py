@@ -86,7 +86,7 @@ class LinkRooms:
         if self.merging:
             self._merge(subscription)
         else:
-            subscription.merge = None  # left over from links that are gone: it would take this one for a stranger
+            subscription.merge = None  # of links that are gone: to it this one is a stranger
         self._route(key)
         subscription.joined(self.link, room_id)
 

@@ -1,6 +1,7 @@
 """What a program can watch of a client, beside its rooms."""
 
 from tdbwatch.client.addresses import Address
+from tdbwatch.wire import NodeStatus, Push, Warn
 
 
 class Observer:
@@ -20,3 +21,11 @@ class Observer:
 
     def warning(self, address: Address, code: int, message: str) -> None:
         """A node sent a warning."""
+
+
+def report_push(observer: Observer, address: Address, push: Push) -> None:
+    """Tell the observer of pushes that are about a node."""
+    if isinstance(push, NodeStatus):
+        observer.node_status(address, push.id, push.status)
+    elif isinstance(push, Warn):
+        observer.warning(address, push.warn_code, push.warn_msg)

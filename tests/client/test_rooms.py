@@ -553,7 +553,7 @@ async def test_a_slow_async_handler_stops_no_other_room_and_its_backlog_is_bound
     assert any("too slow" in record.getMessage() for record in caplog.records)
     await stuck.leave()
     assert stuck.backlog == 0
-    stuck._worker.cancel()
+    stuck._backlog._worker.cancel()
 
 
 async def test_a_handler_may_leave_its_own_room(client, emit, until):

@@ -95,7 +95,10 @@ async def test_a_websocket_handshake_that_is_refused_says_so(new_client):
 
 
 async def test_a_websocket_handshake_that_is_never_answered_times_out(new_client):
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError, match="did not answer"):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(TimeoutError, match="did not answer"),
+    ):
         await new_client().connect(f"ws://127.0.0.1:{silent.getsockname()[1]}", timeout=0.05)
 
 

@@ -1,0 +1,32 @@
+"""What all links of a client have in common."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Final
+
+from tdbwatch.client.link import Heartbeat
+from tdbwatch.client.login import Auth
+from tdbwatch.client.observer import Observer
+from tdbwatch.client.transports import SslSetting
+from tdbwatch.clock import SYSTEM_CLOCK, Clock
+
+CONNECT_TIMEOUT: Final = 5.0
+"""Seconds."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """How links are made; shared by all of them, and changed by the client only."""
+
+    ssl: SslSetting = None
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    raw_events: bool = False
+    connect_timeout: float | None = CONNECT_TIMEOUT
+    clock: Clock = SYSTEM_CLOCK
+    rng: random.Random = field(default_factory=random.Random)
+    observer: Observer = field(default_factory=Observer)
+    auth: Auth | None = field(default=None, repr=False)
+    merging: bool = False
+    """Several links hear the same rooms at all times, not only while one takes over from another."""
+    proven: bool = False
+    """There was a connection with these settings: from now on nothing is given up."""
