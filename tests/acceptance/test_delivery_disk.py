@@ -172,3 +172,23 @@ async def test_a_sink_whose_folder_is_read_only_gets_everything_once_it_can_writ
     await until(lambda: len(numbers(lines("alerts.jsonl"))) == 50, "all events")
     assert await command.stop() == 0
     assert numbers(lines("alerts.jsonl")) == list(range(50))
+
+
+@pytest.mark.usefixtures("powerless")
+async def test_a_spool_in_a_read_only_folder_can_be_read_but_not_changed(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines, state: Path
+) -> None:
+    config = write_config(spool={"path": str(state / "spool.db")})
+    command = await start("--config", config)
+    await command.ready()
+    emit(cluster, 0, 5)
+    await until(lambda: len(numbers(lines("alerts.jsonl"))) == 5, "the events")
+    assert await command.stop() == 0
+    state.chmod(0o500)
+    (state / "spool.db").chmod(0o400)
+    looking = await start("spool", "list", "--event", "counted", "--json", "--config", config)
+    assert await looking.exit_code() == 0, looking.text
+    assert numbers(looking.records()) == list(range(5))
+    replaying = await start("replay", "--sink", "audit", "--config", config)
+    assert await replaying.exit_code() == 73
+    assert "the spool cannot be written" in replaying.text

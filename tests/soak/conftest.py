@@ -102,6 +102,7 @@ class Rig:
     oracle: Oracle = field(default_factory=Oracle)
     emitted: int = 0
     process: asyncio.subprocess.Process | None = None
+    _log_start: int = 0
     _read: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
@@ -109,7 +110,8 @@ class Rig:
         return self.folder / "spool.db"
 
     async def start(self) -> None:
-        with (self.folder / "log.txt").open("ab") as log:
+        with self._log.open("ab") as log:
+            self._log_start = log.tell()
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tdbwatch", "--config", self.config,
                 cwd=self.folder, env=dict(os.environ), stdout=log, stderr=log,
@@ -132,8 +134,18 @@ class Rig:
         self.oracle.holds(self.spool)
         return code
 
+    @property
+    def _log(self) -> Path:
+        return self.folder / "log.txt"
+
     def log(self) -> str:
-        return (self.folder / "log.txt").read_text()[-4000:]
+        """The end of what the running daemon has logged."""
+        with self._log.open() as file:
+            file.seek(self._log_start)
+            return file.read()[-4000:]
+
+    async def ready(self) -> None:
+        await self.until(lambda: '"ready"' in self.log(), "ready")
 
     def emit(self, count: int) -> None:
         for _ in range(count):

@@ -27,6 +27,7 @@ async def test_sigkill_at_random_moments_loses_nothing_that_was_acknowledged(rig
                 await rig.emit_for(0.05)
         await rig.kill()
     await rig.start()
+    await rig.ready()
     rig.emit(10)
     await rig.until(rig.oracle.complete, "everything acknowledged has reached every sink")
     assert await rig.stop() == 0, rig.log()
@@ -41,7 +42,7 @@ async def test_sigkill_at_random_moments_loses_nothing_that_was_acknowledged(rig
 
 async def test_a_daemon_that_was_stopped_for_a_while_goes_on_and_loses_nothing(rig: Any) -> None:
     await rig.start()
-    await rig.until(lambda: '"ready"' in rig.log(), "ready")
+    await rig.ready()
     sent = 0
     for _ in range(3):
         rig.emit(300)

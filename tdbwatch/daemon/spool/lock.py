@@ -3,6 +3,7 @@
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ class SpoolLock:
     """An exclusive lock on `<spool>.lock`."""
 
     def __init__(self, spool: Path) -> None:
+        self._spool = spool
         self._path = spool.with_name(spool.name + ".lock")
         self._file: int | None = None
 
@@ -43,6 +45,7 @@ class SpoolLock:
                 raise SpoolError(
                     f"another tdbwatch (process {owner}) holds {self._path}; stop it, or name another spool"
                 ) from error
+        keep_owner(self._path, like=self._spool)
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         self._file = file
@@ -72,3 +75,11 @@ class SpoolLock:
 
 def _owner(file: int) -> str:
     return os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
+
+
+def keep_owner(path: Path, *, like: Path) -> None:
+    """What root makes beside a daemon's file belongs to the daemon, which could not use it otherwise."""
+    if os.geteuid() == 0:
+        with suppress(FileNotFoundError):
+            owner = like.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)

@@ -10,6 +10,7 @@ from typing import Final
 
 from tdbwatch.daemon.spool.api import DamageReport, Entry
 from tdbwatch.daemon.spool.damage import Rescued, move_aside, move_files, remove_files, rescue
+from tdbwatch.daemon.spool.lock import keep_owner
 from tdbwatch.daemon.spool.store import Connect, Store
 
 MOST_RESCUED: Final = 100_000
@@ -60,6 +61,7 @@ def renew(
     found.entries = sorted(entries.values())
     last_seq = max(known.last_seq if known is not None else 0, *entries, *found.cursors.values(), 0)
     _write(_unfinished(path), connect, found, last_seq)
+    keep_owner(_unfinished(path), like=path)
     moved_to = move_aside(path, now)
     move_files(_unfinished(path), path)
     store = Store(path, connect)

@@ -1,0 +1,279 @@
+"""`tdbwatch spool` and `replay`, on spools that no daemon uses: what they show, change, refuse and answer."""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.cli.app import build_parser, main
+from tdbwatch.daemon.spool import Attempt, DeadLetter, SqliteSpool
+from tdbwatch.plugin import Event
+
+HOUR_US = 3_600_000_000
+CONFIG = """
+thingsdb: {nodes: [node01], auth: {token: t}}
+rooms: [alerts, ops]
+sinks: {audit: {type: log}, oncall: {type: log}}
+routes:
+  - {match: {room: ops}, to: audit, stop: true}
+  - {match: {event: "disk-*"}, to: [audit, oncall]}
+spool: {path: spool.db}
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+def made(count: int) -> list[Event]:
+    names = ("disk-full", "cpu-high")
+    return [Event.create("alerts", names[n % 2], [n]) for n in range(count)]
+
+
+async def _fill(path: Path, events: list[Event], *, dead: int) -> None:
+    spool = SqliteSpool(path, linger=0)
+    await spool.open()
+    spool.cursor("audit"), spool.cursor("oncall")
+    spool.append(events)
+    await spool.flush()
+    entries = await spool.read(0, 1000, 1 << 24)
+    letters = [
+        DeadLetter(
+            "oncall", entry, "gave up", 3, "503", "504", entry.event.received_us, entry.event.received_us
+        )
+        for entry in entries[:dead]
+    ]
+    await spool.dead_letter(letters)
+    spool.note(Attempt("oncall", (1, 2), 1, entries[0].event.received_us, 1500, "retry", "503 busy"))
+    spool.advance("audit", 4)
+    spool.advance("oncall", dead)
+    await spool.close()
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    old = Event.create("ops", "deploy", [{"by": "ci"}], received_us=Event.create().received_us - 2 * HOUR_US)
+    return [old, *made(9)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, events: list[Event]) -> Path:
+    """A configuration, and a spool of ten events, of which audit has four and oncall gave up three."""
+    (tmp_path / "prod.yaml").write_text(CONFIG)
+    asyncio.run(_fill(tmp_path / "spool.db", events, dead=3))
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command with the configuration; its exit code, output and errors."""
+    monkeypatch.chdir(folder)
+
+    def run(*args: str, place: tuple[str, ...] = ("--config", "prod.yaml")) -> tuple[int, str, str]:
+        try:
+            code = main([*args, *place])
+        except SystemExit as error:
+            code = int(str(error.code))
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return run
+
+
+def objects(out: str) -> list[Any]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_stats_in_json_are_stable(run: Run, folder: Path) -> None:
+    code, out, _ = run("spool", "stats", "--json")
+    [found] = objects(out)
+    assert code == 0
+    assert found["path"] == str(folder / "spool.db")
+    assert found["used_by"] is None
+    assert found["events"]["count"] == 10
+    assert found["sinks"] == [
+        {"sink": "audit", "cursor": 4, "behind": 6, "dead_letters": 0},
+        {"sink": "oncall", "cursor": 3, "behind": 7, "dead_letters": 3},
+    ]
+    assert (found["requests"], found["dropped"]) == ([], [])
+
+
+def test_stats_for_people(run: Run) -> None:
+    code, out, _ = run("spool", "stats")
+    assert code == 0
+    assert "no daemon uses it\n10 events, received " in out
+    assert "\n".join(out.splitlines()[-3:]) == (
+        "sink    behind  dead letters\naudit        6             0\noncall       7             3"
+    )
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ((), range(10)),
+        (("--limit", "2"), (8, 9)),
+        (("--limit", "0"), range(10)),
+        (("--event", "disk-*"), (1, 3, 5, 7, 9)),
+        (("--room", "op?"), (0,)),
+        (("--since", "1h"), range(1, 10)),
+        (("--since", "2001-01-01"), range(10)),
+        (("--sink", "audit"), range(4, 10)),
+        (("--dead",), (0, 1, 2)),
+        (("--dead", "--sink", "oncall", "--event", "cpu-high"), (2,)),
+        (("--dead", "--sink", "audit"), ()),
+    ],
+)
+def test_list_shows_what_the_filters_select_oldest_first(
+    run: Run, events: list[Event], filters: tuple[str, ...], expected: Any
+) -> None:
+    code, out, _ = run("spool", "list", "--json", *filters)
+    assert code == 0
+    assert [found["id"] for found in objects(out)] == [events[n].id for n in expected]
+
+
+def test_export_writes_the_records_of_docs_and_never_over_a_file(
+    run: Run, folder: Path, events: list[Event]
+) -> None:
+    code, out, _ = run("spool", "export")
+    assert code == 0
+    assert objects(out) == [event.record() for event in events]
+    assert run("spool", "export", "--dead", "--output", "dead.jsonl")[0] == 0
+    letters = objects((folder / "dead.jsonl").read_text())
+    assert [letter["dead_letter"]["last_error"] for letter in letters] == ["504"] * 3
+    code, _, err = run("spool", "export", "--output", "dead.jsonl")
+    assert code == 73
+    assert "File exists" in err
+
+
+def test_show_tells_the_story_of_an_event(run: Run, events: list[Event]) -> None:
+    code, out, _ = run("spool", "show", events[1].id)
+    assert code == 0
+    assert "routes    2; to audit, oncall" in out
+    assert "oncall: dead letter: gave up" in out
+    assert "attempt 1: retry after 1.5 ms, 2 events together: 503 busy" in out
+    [found] = objects(run("spool", "show", events[0].id, "--json")[1])
+    assert found["record"] == events[0].record()
+    assert found["routes"] == [1]
+    assert found["sinks"]["audit"].startswith("finished")
+    [found] = objects(run("spool", "show", events[6].id, "--json")[1])
+    assert found["sinks"] == {"audit": "no route leads there", "oncall": "no route leads there"}
+    assert run("spool", "show", events[0].id[:-1])[0] == 0, "the beginning is enough"
+    assert run("spool", "show", events[1].id[:4])[0] == 64
+    code, _, err = run("spool", "show", "nonsense")
+    assert (code, err.startswith("tdbwatch spool show: no event nonsense")) == (66, True)
+
+
+def test_requeue_by_id_leaves_a_request_for_the_daemon(run: Run, events: list[Event]) -> None:
+    code, out, _ = run("spool", "requeue", events[1].id, events[2].id)
+    assert (code, out) == (0, "oncall: 2 dead letters will be delivered again when the daemon runs\n")
+    [found] = objects(run("spool", "stats", "--json")[1])
+    assert found["requests"] == [{"kind": "requeue", "sink": "oncall", "position": 0, "through": 3}]
+    assert run("spool", "requeue", "no-such-id")[0] == 66
+    assert run("spool", "requeue", "--sink", "audit")[:2] == (0, "no dead letter matches\n")
+    assert run("spool", "requeue")[0] == 64
+
+
+def test_drop_deletes_only_when_told_twice(run: Run) -> None:
+    code, _, err = run("spool", "drop", "--event", "disk-*")
+    assert (code, err) == (
+        64,
+        "tdbwatch spool drop: 1 dead letter would be deleted for good; say --yes to do it\n",
+    )
+    assert len(objects(run("spool", "list", "--dead", "--json")[1])) == 3
+    assert run("spool", "drop", "--event", "disk-*", "--yes")[:2] == (0, "1 dead letter deleted\n")
+    assert len(objects(run("spool", "list", "--dead", "--json")[1])) == 2
+
+
+def test_replay_wants_a_sink_that_there_is(run: Run) -> None:
+    assert run("replay")[0] == 64
+    code, _, err = run("replay", "--sink", "nobody")
+    assert (code, err) == (64, "tdbwatch replay: there is no sink 'nobody'; there are: audit, oncall\n")
+    code, out, _ = run("replay", "--sink", "audit", "--since", "1h")
+    assert code == 0
+    assert (
+        out == "of 9 records, those that the routes send there will be delivered again when the daemon runs\n"
+    )
+    assert run("replay", "--sink", "oncall", "--dead")[1].startswith("3 dead letters will be delivered again")
+
+
+@pytest.mark.parametrize("action", ["stats", "list", "export", "doctor", "requeue --all", "show x"])
+def test_no_spool_ends_with_66(run: Run, folder: Path, action: str) -> None:
+    code, _, err = run("spool", *action.split(), place=("--spool", "nowhere.db"))
+    assert (code, "there is no spool at nowhere.db" in err) == (66, True)
+    assert not (folder / "nowhere.db").exists()
+
+
+def test_another_database_ends_with_66_and_is_left_alone(run: Run, folder: Path) -> None:
+    with sqlite3.connect(folder / "other.db") as connection:
+        connection.execute("CREATE TABLE precious(data)")
+    connection.close()
+    code, _, err = run("spool", "doctor", place=("--spool", "other.db"))
+    assert (code, "not a spool of tdbwatch" in err) == (66, True)
+
+
+def test_a_bad_configuration_ends_with_78(run: Run, folder: Path) -> None:
+    (folder / "prod.yaml").write_text("thingsdb: 7")
+    code, _, err = run("spool", "stats")
+    assert (code, "prod.yaml:1:11" in err) == (78, True)
+
+
+@pytest.mark.parametrize("args", [["list", "--since", "soon"], ["list", "--limit", "-1"], ["nonsense"], []])
+def test_wrong_usage_ends_with_64(run: Run, args: list[str]) -> None:
+    assert run("spool", *args)[0] == 64
+
+
+def test_doctor_says_when_all_is_fine(run: Run) -> None:
+    code, out, _ = run("spool", "doctor")
+    assert code == 0
+    assert out.startswith("fine    the file is sound\nnote    oncall: 3 dead letters\n")
+    assert "tdbwatch spool requeue --sink oncall" in out
+
+
+def test_doctor_repairs_what_can_be_read_and_keeps_the_damaged_file(
+    run: Run, folder: Path, events: list[Event]
+) -> None:
+    path = folder / "spool.db"
+    with sqlite3.connect(path) as connection:
+        page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'attempts'").fetchone()[0]
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(os.urandom(4096))
+    code, out, _ = run("spool", "doctor", "--dry-run")
+    assert code == 65
+    assert out.startswith("damage  ")
+    code, out, _ = run("spool", "doctor")
+    assert code == 0
+    assert "7 undelivered events and 3 dead letters were saved" in out
+    assert run("spool", "doctor")[1].startswith("fine    the file is sound")
+    assert len(list(folder.glob("spool.db.damaged-*Z"))) == 1
+    found = objects(run("spool", "list", "--json")[1])
+    assert [record["id"] for record in found] == [event.id for event in events[3:]]
+    assert len(objects(run("spool", "list", "--dead", "--json")[1])) == 3
+
+
+@pytest.mark.parametrize("action", ["stats", "list", "show", "requeue", "drop", "export", "doctor"])
+def test_every_help_fits_a_screen_and_shows_an_example(
+    action: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["spool", action, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "example:" in lines
+    assert len(lines) <= 32
+    assert max(map(len, lines)) <= 120
+
+
+def test_what_rooms_and_events_are_called_cannot_drive_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asyncio.run(_fill(tmp_path / "s.db", [Event.create("a\x1b[2J", "b\nc", ["\x07"])], dead=1))
+    for args in (["list"], ["list", "--dead"]):
+        assert main(["spool", *args, "--spool", str(tmp_path / "s.db")]) == 0
+        out = capsys.readouterr().out
+        assert "\x1b" not in out
+        assert out.count("\n") == 1
