@@ -292,7 +292,7 @@ class SqliteSpool:
             if not waiter.done():
                 waiter.set_result(None)
         if news.ended:
-            self._end(news.failed)
+            self._end(news)
 
     def _given_up(self, news: News) -> None:
         if news.forgotten:
@@ -307,12 +307,12 @@ class SqliteSpool:
         self._reader.forget()
         self._alarms.damaged(report)
 
-    def _end(self, failed: BaseException | None) -> None:
+    def _end(self, news: News) -> None:
         """The writer's thread has ended."""
         self._alarms.report_drops()
-        if failed is not None:
-            error = SpoolError(self._alarms.writer_died(failed))
-            for waiter in self._inbox.abandon():
+        if news.failed is not None:
+            error = SpoolError(self._alarms.writer_died(news.failed))
+            for waiter in (*news.abandoned, *self._inbox.abandon()):
                 if not waiter.done():
                     waiter.set_exception(error)
             self.failed.set_exception(error)

@@ -46,6 +46,7 @@ class News:
     damage: DamageReport | None = None
     lost_letters: int = 0
     failed: BaseException | None = None
+    abandoned: list["asyncio.Future[None]"] = field(default_factory=list)
     ended: bool = False
 
 
@@ -84,6 +85,7 @@ class Writer:
         self._check_interval = check_interval
         self._checked = 0.0
         self._requests: list[Request] = []
+        self._waiters: list[asyncio.Future[None]] = []
         self._serving = False
         self._reported: sqlite3.Error | None = None
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
@@ -123,9 +125,10 @@ class Writer:
         finally:
             with suppress(sqlite3.Error):
                 self._store.close()
-            self._tell(News(failed=failed, ended=True))
+            self._tell(News(failed=failed, abandoned=self._waiters if failed else [], ended=True))
 
     def _turn(self, group: Group) -> None:
+        self._waiters = group.waiters
         self._check()
         news = News(waiters=group.waiters)
         if not group.empty:
