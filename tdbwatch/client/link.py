@@ -105,6 +105,15 @@ class Link:
         return self._wire is not None and not self.lost.done()
 
     @property
+    def heard_until(self) -> float:
+        """Until when it surely delivered what its node did: now, unless it was lost."""
+        return self.heard_at if self.lost.done() else self.now()
+
+    def now(self) -> float:
+        """The time of its clock, in monotonic seconds."""
+        return self._clock.monotonic()
+
+    @property
     def outstanding(self) -> int:
         """Calls that wait for an answer of this link."""
         return len(self._calls)

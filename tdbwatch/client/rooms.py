@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from tdbwatch.client.hearing import Hearing
 from tdbwatch.client.merge import Merge
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.wire.scopes import canonical, short
@@ -49,7 +50,10 @@ class RoomListener(Protocol):
     def room_unjoinable(self, error: Exception) -> None: ...
 
     def room_unheard(self, reason: str, since: float) -> None:
-        """No link hears it any more, or none that hears all; `since` is in monotonic seconds."""
+        """No link hears it any more, or none that hears all; `since` is in monotonic seconds.
+
+        It may also be found out late that none did for a while: `room_heard` follows at once then.
+        """
         ...
 
     def room_heard(self) -> None:
@@ -71,6 +75,8 @@ class Subscription:
     """The links that hear it, and its id there."""
     heard: bool = False
     """Whether a link hears all of it: one whose node shuts down hears no other node's emits any more."""
+    hearing: Hearing = field(default_factory=Hearing)
+    """Which links heard all of it, and when."""
     merge: Merge | None = None
     """Makes one stream of what several links deliver; None while only one link does."""
     each_link: "Callable[[Link, Any], None] | None" = None
@@ -109,9 +115,9 @@ class Subscription:
         self.links[link] = room_id
         if anew:
             self._tell(self.listener.room_joined, room_id)
-        if not self.heard and not link.leaving:
-            self.heard = True
-            self._tell(self.listener.room_heard)
+        if not link.leaving:
+            self.hearing.begins(link, link.heard_at)
+            self._hear_again(link.heard_at)
 
     def taken_over(self) -> None:
         """The link of before was let go of, for one that hears it too."""
@@ -151,9 +157,18 @@ class Subscription:
 
     def deafened(self, link: "Link", reason: str) -> None:
         """A link hears it no more, or not all of it; what came last from that link is the last we know of."""
-        if self.heard and all(other.leaving for other in self.links):
+        since = self.hearing.ends(link, link.heard_until)
+        if since is not None and self.heard:
             self.heard = False
-            self._tell(self.listener.room_unheard, reason, link.heard_at)
+            self._tell(self.listener.room_unheard, reason, since)
+            if self.hearing:  # it was missed before, by links that seemed to live; now it is heard
+                self._hear_again(link.now())
+
+    def _hear_again(self, now: float) -> None:
+        if not self.heard:
+            self.heard = True
+            self.hearing.resumes(now)
+            self._tell(self.listener.room_heard)
 
     def renamed(self, scope: str) -> None:
         """Its collection is called otherwise now."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import structlog
 
+from tdbwatch.client.hearing import IN_FLIGHT
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import RoomConfig
@@ -17,9 +18,6 @@ from tdbwatch.plugin.ids import IdMint
 from tdbwatch.wire import RawEmit
 from tdbwatch.wire.codec import encode
 from tdbwatch.wire.scopes import short
-
-IN_FLIGHT: Final = 1.0
-"""Seconds by which a gap begins before the last thing heard: what was on its way then may be lost too."""
 
 _EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than all the rest
 
