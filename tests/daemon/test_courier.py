@@ -192,6 +192,62 @@ async def test_a_poison_event_is_isolated_and_what_is_behind_it_flows(bench: Ben
     assert sink.offered[-1] == [5, 6], "batches again"
 
 
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+async def test_no_event_has_more_attempts_than_configured(bench: Bench, most: int) -> None:
+    retry = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=most)
+    courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
+    await bench.emit(1, 2, 3)
+    await bench.clock.advance(600)
+    await courier.caught_up()
+    offered = [number for batch in sink.offered for number in batch]
+    assert [offered.count(number) for number in (1, 2, 3)] == [most] * 3
+    assert [letter[3] for letter in await bench.letters()] == [most] * 3
+
+
+async def test_attempts_and_age_go_on_counting_over_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    attempts = 0
+    for life in range(3):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        retry = RetryPolicy(initial=5, factor=1, jitter=0, max_attempts=4, max_age=None)
+        courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
+        if life == 0:
+            await bench.emit(1, 2)
+        await settle()
+        await clock.advance(6)
+        attempts += sum(1 in batch for batch in sink.offered)
+        letters = await bench.letters()
+        await courier.stop(0)
+        await spool.close()
+    assert attempts == 4
+    assert [(letter[1], letter[3]) for letter in letters] == [(1, 4), (2, 4)]
+
+
+async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    got: list[Any] = []
+
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        got.extend(event.args[0] for event in batch if event.room == "well")
+        return [DELIVERED if event.room == "well" else Retry("no") for event in batch]
+
+    for life in range(2):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        courier, _ = bench.courier(answer)
+        if life == 0:
+            await bench.emit("stays", room="sick")
+            await bench.emit(1, 2, 3, room="well")
+        await settle()
+        assert spool.cursor("sink0") == 0
+        await courier.stop(0)
+        await spool.close()
+    assert got == [1, 2, 3]
+
+
 async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
     def answer(batch: Sequence[Event]) -> list[Any]:
         return [Retry("no") if event.args[0] == "poison" else DELIVERED for event in batch]

@@ -43,7 +43,28 @@ async def test_a_plugin_that_blocks_leaves_its_neighbour_alone(
     await spool.close()
 
 
-def courier(spool: SqliteSpool, name: str, act: Any) -> Courier:
+async def test_poison_in_a_thread_is_set_aside_and_what_is_behind_it_flows(tmp_path: Path) -> None:
+    got: list[int] = []
+
+    def digest(event: Event) -> None:
+        if event.args[0] == 13:
+            raise ValueError("cannot digest")
+        got.append(event.args[0])
+
+    spool = SqliteSpool(tmp_path / "spool.db")
+    await spool.open()
+    picky = courier(spool, "picky", digest, max_attempts=3)
+    picky.start()
+    spool.append([Event.create("r", "e", [number]) for number in range(30)])
+    await spool.flush()
+    await picky.caught_up()
+    assert got == [number for number in range(30) if number != 13]
+    assert (picky.status().dead, picky.status().delivered) == (1, 29)
+    await picky.stop(5)
+    await spool.close()
+
+
+def courier(spool: SqliteSpool, name: str, act: Any, max_attempts: int | None = None) -> Courier:
     host = ThreadHost(lambda: FunctionSink(act, None, SinkContext(name)), name=name, timeout=20)
-    retry = RetryPolicy(initial=0.01, maximum=0.01)
+    retry = RetryPolicy(initial=0.01, maximum=0.01, max_attempts=max_attempts)
     return Courier(CourierSettings(name, "test", retry=retry), host, spool, lambda event: True)
