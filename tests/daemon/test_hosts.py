@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tdbwatch.daemon.deadline import DeadlineError
-from tdbwatch.daemon.hosts import InlineHost, SinkExitError, SinkStuckError, ThreadHost
+from tdbwatch.daemon.hosts import InlineHost, SinkStuckError, ThreadHost
+from tdbwatch.daemon.sink_thread import SinkExitError
 from tdbwatch.plugin import Event, Sink, SinkContext
 from tdbwatch.testing import ManualClock, settle
 
