@@ -64,7 +64,7 @@ class SinkSettings(Section):
     max_in_flight: int = Field(default=1, ge=1, le=1000)
     """Batches under way at once; order is kept within a room."""
     on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
-    """What becomes of an event when `retry` gives up on it: set it aside, or hold everything behind it."""
+    """What becomes of an event when `retry` gives up on it: set it aside, or hold its room."""
 
 
 @dataclass(frozen=True, slots=True)
