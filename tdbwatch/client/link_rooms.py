@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from tdbwatch.client.link import Link
 
 log = logging.getLogger("tdbwatch.client")
+
+_DIGEST_ABOVE: Final = 256
+"""Bytes of arguments; a digest of 128 bits is shorter, and does not collide by chance."""
 
 
 class Inlet:
@@ -28,9 +32,10 @@ class Inlet:
         self._link = link
 
     def __call__(self, emit: Any) -> None:
-        args = emit.args
-        key = (emit.event, bytes(args) if type(args) is Raw else encode(args))
-        if self._merge.receive(self._link, key, self._link.heard_at):
+        packed = bytes(emit.args) if type(emit.args) is Raw else encode(emit.args)
+        if len(packed) > _DIGEST_ABOVE:  # the merge remembers many: what is large is remembered by its digest
+            packed = blake2b(packed, digest_size=16).digest()
+        if self._merge.receive(self._link, (emit.event, packed), self._link.heard_at):
             self._subscription.listener.deliver(emit)
 
 
