@@ -69,6 +69,7 @@ class Keeper:
         self._joiners: dict[Link, Joiner] = {}
         self._closing: set[Link] = set()
         self._candidate: Link | None = None
+        self._announced: set[Link] = set()
         self._trying: Address | None = None
         self._moving = False
         self._wake = asyncio.Event()
@@ -151,10 +152,12 @@ class Keeper:
             return
         if link is self._candidate:
             self._candidate = None
+        if link in self._announced:
+            self._announced.discard(link)
+            self._settings.observer.disconnected(link.address, str(reason))
         if link is self.link:
             self.link = None
             self._pool.lost(link.address, self._settings.clock.monotonic())
-            self._settings.observer.disconnected(link.address, str(reason))
             log.warning("lost the connection to %s: %s", link.address, reason)
         joiner.stop(str(reason))
         if self.link is None and self._candidate is not None and not self._closed:
@@ -283,7 +286,7 @@ class Keeper:
             if not old.leaving:
                 for subscription in joiner.rooms.subscriptions():
                     subscription.taken_over()
-        if joiner.rooms.merging and not self._settings.merging:
+        if joiner.rooms.merging and (old is not None or not self._settings.merging):
             task = asyncio.create_task(self._finish_handover(old), name=f"tdbwatch-handover {link.address}")
             self._handovers.add(task)
             task.add_done_callback(self._handover_ended)
@@ -317,6 +320,7 @@ class Keeper:
         if not self._moving:
             self._wake.clear()
         self._pool.connected(link.address, self._settings.clock.monotonic())
+        self._announced.add(link)
         self._settings.observer.connected(link.address)
         log.info("connected to %s", link.address)
         self._resolve(None)

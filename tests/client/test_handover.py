@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tdbwatch.client import Observer
 from tdbwatch.client.merge import SETTLE
 from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.exceptions import NodeError
@@ -342,3 +343,20 @@ async def test_without_auto_reconnect_a_leaving_node_is_not_left(connect, pair, 
     assert client.connection_info() == leaving.address
     with pytest.raises(NodeError):
         await client.emit("alerts", "e")
+
+
+async def test_of_two_connections_the_replaced_one_is_let_go_of_and_told_of(connect, clock, until, pass_time):
+    told = []
+
+    class Watcher(Observer):
+        def disconnected(self, address, reason):
+            told.append(str(address))
+
+    async with Cluster(3, clock=clock) as cluster:
+        client = await connect(cluster, connections=2, observer=Watcher())
+        await until(lambda: sum(node.connections for node in cluster.nodes) == 2, clock)
+        replaced = client.connection_info()
+        await (await client.reconnect())
+        await pass_time(clock, 10)
+        await until(lambda: sum(node.connections for node in cluster.nodes) == 2, clock)
+        assert told == [replaced]
