@@ -17,9 +17,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.daemon.spool.inbox import Group
+from tdbwatch.daemon.spool.pruning import Limits
+from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
 from tdbwatch.daemon.spool.schema import connect
-from tdbwatch.daemon.spool.pruning import Limits
+from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.daemon.spool.store import Store
 from tdbwatch.plugin import Event
 
@@ -68,6 +70,7 @@ class SpoolModel(RuleBasedStateMachine):
         self.last_seq = 0
         self.cursors: dict[str, int] = {}
         self.letters: list[tuple[str, int]] = []
+        self.buried: dict[int, Event] = {}
         self.open()
 
     def open(self) -> None:
@@ -80,6 +83,7 @@ class SpoolModel(RuleBasedStateMachine):
             group.cursors[sink] = self.last_seq
         if bury and self.entries:
             group.letters.append(DeadLetter(sink or "x", self.entries[0], "r", 1, "", "", 0, 0))
+            self.buried[self.entries[0].seq] = self.entries[0].event
         return group
 
     def applied(self, group: Group) -> tuple[Any, ...]:
@@ -141,6 +145,24 @@ class SpoolModel(RuleBasedStateMachine):
         after = ([], *before[1:])
         assert self.found() in (before, after)
         self.entries = self.found()[0]
+
+    @rule(sink=st.sampled_from(["s", "t", "x"]), statement=st.integers(0, 20))
+    def crash_in_requeue(self, sink: str, statement: int) -> None:
+        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            ask(connection, "requeue", sink, Selection(), 0)
+            rows = connection.execute("SELECT number, sink, seq FROM dead_letters ORDER BY number").fetchall()
+        if not (requests := self.store.requests()):
+            return
+        request = requests[0]  # perhaps one that an earlier crash has left
+        moved = [number for number, name, _ in rows if name == request.sink and number <= request.through]
+        events = [self.buried[seq] for number, _, seq in rows if number in moved]
+        copies = [Entry(self.last_seq + n, event, request.sink) for n, event in enumerate(events, 1)]
+        left = [(name, seq) for number, name, seq in rows if number not in moved]
+        before = self.state()
+        after = (self.entries + copies, self.last_seq + len(copies), self.cursors, left)
+        self.crash_in(lambda: self.store.serve(request, lambda event: True), statement)
+        assert self.found() in (before, after), "each letter is dead or in the log: never both, never neither"
+        self.entries, self.last_seq, self.cursors, self.letters = self.found()
 
     @rule()
     def reopen(self) -> None:
