@@ -43,7 +43,17 @@ SILENCE: Final = 0.25
 class _Stream:
     """One link."""
 
-    __slots__ = ("debts", "heard", "joined_at", "leaving", "others", "settled", "trial", "trusted")
+    __slots__ = (
+        "debts",
+        "heard",
+        "joined_at",
+        "leaving",
+        "others",
+        "settled",
+        "thaws_until",
+        "trial",
+        "trusted",
+    )
 
     def __init__(self, number: int, now: float) -> None:
         self.debts = Debts()
@@ -53,6 +63,8 @@ class _Stream:
         """The number of the last emit passed on when it last delivered anything."""
         self.trusted = False
         """Whether others may rely on it: what it delivers and does not owe is new."""
+        self.thaws_until = now
+        """Until when it may deliver a backlog, after it was silent while others were not."""
         self.settled = False
         """Whether it is past the time in which it may repeat what came before its join."""
         self.leaving = False
@@ -155,9 +167,9 @@ class Merge:
         stream = self._streams.get(link)
         if stream is None:  # it was removed; whoever stayed delivers this too
             return False
-        stream.heard = self.delivered
         if stream.trial is not None:
             return self._receive_on_trial(stream, key, now)
+        stream.heard = self.delivered
         debt = stream.debts.by_key.pop(key, None)
         if debt is not None and stream.debts.keep_rest(key, debt) is not None:
             self.doubled += 1
@@ -174,6 +186,9 @@ class Merge:
 
     def _receive_on_trial(self, stream: _Stream, key: Key, now: float) -> bool:
         repeated = key in self._repeated
+        if stream.heard < self._history.number_at(now - SILENCE):
+            stream.thaws_until = now + self._settle
+        stream.heard = self.delivered
         if not stream.settled:
             self._strike_overtaken(stream, key)
         if repeated and not stream.trusted and not self._is_vouched_for(stream, now):
@@ -204,7 +219,7 @@ class Merge:
             for other in stream.others:
                 if other.trial is not None:
                     other.trial.marker_caught_up(key, paid, self._repeated)
-        if not stream.others:
+        if not stream.others and now >= stream.thaws_until:
             trial.reached = self.delivered
 
     def _strike_overtaken(self, stream: _Stream, key: Key) -> None:

@@ -99,6 +99,19 @@ def test_a_link_that_thaws_delivers_its_backlog_for_nothing() -> None:
     assert merge.receive("b", 3, START + 15.2)
 
 
+def test_a_link_that_freezes_soon_after_its_join_and_thaws_alone_repeats_nothing() -> None:
+    merge = Merge()
+    for link in ("a", "b"):
+        merge.add(link, START)
+        merge.receive(link, "first", START + 0.1)
+    for number in range(1000):
+        assert merge.receive("a", number, START + 1.0 + number * 0.008)
+    merge.remove("a", START + 9.5)
+    assert merge.receive("b", "only on its node", START + 12.0)
+    assert not any(merge.receive("b", number, START + 12.0) for number in range(1000))
+    assert merge.receive("b", "next", START + 12.0)
+
+
 def test_a_link_that_dies_late_leaves_what_it_alone_delivered_passed_on_once() -> None:
     merge = settled("a", "b")
     assert merge.receive("a", "x", START)
