@@ -14,10 +14,11 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from tdbwatch.plugin.ids import IdMint
-from tdbwatch.plugin.jsonable import is_jsonable, is_plain, to_json, to_jsonable
+from tdbwatch.plugin.jsonable import args_as_json, is_jsonable, to_json, to_jsonable
 from tdbwatch.wire.codec import BodyError, decode_leniently, encode
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_DIGITS: Final = tuple(f"{number:03d}Z" for number in range(1_000))
 _mint: Final = IdMint()
 
 
@@ -129,20 +130,22 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self._json  # type: ignore[return-value]
 
     def _render(self) -> bytes:
+        plain = self.kind == _EVENT and not self.arg_names  # nearly all are
         try:
-            return to_json(self.record() if self.arg_names or self.kind != _EVENT else self._line())
+            args = args_as_json(self.payload) if plain else None
+            return to_json(self.record()) if args is None else self._line(args)
         except (TypeError, ValueError):  # keys that JSON cannot have, or text that is not Unicode
             return to_json(to_jsonable(self.record()))
 
-    def _line(self) -> "_Line":
-        """The record of an event without named arguments: nearly all of them are so."""
-        time = format_time(self.received_us)
-        args = self._json_args()
-        return _Line(self.id, _EVENT, time, self.scope, self.room, self.room_id, self.event, args)
+    def _line(self, args: bytes) -> bytes:
+        """As `record`, put together from pieces that most events share: half the work of encoding it."""
+        shared = _shared_keys(self.scope, self.room, self.room_id, self.event)
+        head = f'{{"id":"{self.id}","kind":"event","time":"{format_time(self.received_us)}",{shared},"args":'
+        return b"%b%b}" % (head.encode(), args)
 
     def _json_args(self) -> Any:
         args = self.args
-        return args if is_plain(self.payload) or is_jsonable(args) else to_jsonable(args)
+        return args if is_jsonable(args) else to_jsonable(args)
 
     def _decoded(self) -> Any:
         try:
@@ -170,25 +173,26 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         )
 
 
-class _Line(msgspec.Struct, gc=False):
-    """A record with its keys in their order: it renders in half the time that a dict takes."""
-
-    id: str
-    kind: str
-    time: str
-    scope: str
-    room: str
-    room_id: int | None
-    event: str
-    args: Any
+@lru_cache(maxsize=1024)
+def _shared_keys(scope: str, room: str, room_id: int | None, event: str) -> str:
+    """The keys of a record between its time and its arguments, as JSON without braces."""
+    return to_json({"scope": scope, "room": room, "room_id": room_id, "event": event}).decode()[1:-1]
 
 
 def format_time(microseconds: int) -> str:
     """RFC 3339 in UTC with microseconds, such as `2026-11-23T07:24:00.123456Z`."""
-    seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{_format_second(seconds)}.{rest:06d}Z"
+    milliseconds, rest = divmod(microseconds, 1_000)
+    return _format_millisecond(milliseconds) + _LAST_DIGITS[rest]
 
 
-@lru_cache(maxsize=256)  # events come in bursts: most of them share their second
+@lru_cache(
+    maxsize=256
+)  # events come in bursts: most of them share their millisecond, or at least their second
+def _format_millisecond(milliseconds: int) -> str:
+    seconds, rest = divmod(milliseconds, 1_000)
+    return f"{_format_second(seconds)}.{rest:03d}"
+
+
+@lru_cache(maxsize=256)
 def _format_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")

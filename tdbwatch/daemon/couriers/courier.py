@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -201,7 +201,7 @@ class Courier:
                 await self._clock.sleep(_READ_RETRY)
                 continue
             if entries:
-                wanted = [entry for entry in entries if self._for_us(entry)]
+                wanted = self._for_us(entries)
                 if finished:  # before the restart, beyond the cursor
                     wanted = [entry for entry in wanted if entry.seq not in finished]
                     finished = finished if entries[-1].seq < max(finished) else frozenset()
@@ -217,10 +217,9 @@ class Courier:
         self._ledger.remember(history.failed, self._clock.monotonic(), int(self._clock.time() * 1e6))
         return history.finished
 
-    def _for_us(self, entry: Entry) -> bool:
-        if entry.target is not None:
-            return entry.target == self.name
-        return self._wants(entry.event)
+    def _for_us(self, entries: Sequence[Entry]) -> list[Entry]:
+        name, wants = self.name, self._wants
+        return [e for e in entries if (wants(e.event) if e.target is None else e.target == name)]
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
         """Send what may go, wait until more may."""

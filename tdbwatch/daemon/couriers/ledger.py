@@ -15,6 +15,7 @@ from tdbwatch.daemon.spool.window import weigh, weight
 
 Room = tuple[str, str]
 _by_seq = attrgetter("first_seq")
+_entry_seq = attrgetter("seq")
 _by_attempts = attrgetter("attempts")
 
 
@@ -177,7 +178,7 @@ class Ledger:
     def _give_back(self, entries: Iterable[Entry]) -> None:
         returned = list(entries)
         if returned:
-            self._queue = sorted([*returned, *self._queue])
+            self._queue = sorted([*returned, *self._queue], key=_entry_seq)
             self._queue_bytes += weigh(returned)
 
     def _ripe(self, now: float) -> bool:

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
+
+import msgspec
 
 from tdbwatch.plugin.event import Event
 
@@ -15,8 +17,8 @@ class SpoolError(Exception):
     """The spool cannot be used; the text says why and what to do."""
 
 
-class Entry(NamedTuple):
-    """One event in the log.
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One event in the log. Hundreds of thousands are in memory, so the garbage collector leaves them alone.
 
     Attributes:
         seq: its place: growing, never used twice, not necessarily without gaps.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, DropReport, WhenFull
 from tdbwatch.daemon.spool.drops import Tally
-from tdbwatch.daemon.spool.window import weight
+from tdbwatch.daemon.spool.window import weights_of
 from tdbwatch.plugin.event import Event
 
 MAX_GROUP = 50_000
@@ -74,7 +74,7 @@ class Inbox:
 
     def put(self, events: Sequence[Event]) -> list[Event]:
         """Take events; return those that were given up because too many wait."""
-        weights = [weight(event) for event in events]
+        weights = weights_of(events)
         with self._changed:
             group = self._group
             first = not group.events

@@ -58,7 +58,7 @@ def renew(
     if known is not None:
         entries.update((entry.seq, entry) for entry in known.newest if entry.seq > known.floor)
         found.cursors = dict(known.cursors)
-    found.entries = sorted(entries.values())
+    found.entries = [entries[seq] for seq in sorted(entries)]
     last_seq = max(known.last_seq if known is not None else 0, *entries, *found.cursors.values(), 0)
     _write(_unfinished(path), connect, found, last_seq)
     keep_owner(_unfinished(path), like=path)

@@ -3,15 +3,19 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
 from tdbwatch.plugin.event import Event
 from tdbwatch.wire.codec import decode, encode
 
-INSERT_EVENT: Final = (
+_INSERT_EVENT: Final = (
     "INSERT INTO events(seq, id, stream, received_us, event, payload) VALUES (?, ?, ?, ?, ?, ?)"
 )
+_ROWS: Final = 100
+_INSERT_EVENTS: Final = _INSERT_EVENT + ", (?, ?, ?, ?, ?, ?)" * (_ROWS - 1)
+"""Between statements Python's lock is taken and let go of: with one for each event, threads mostly wait."""
 INSERT_LETTER: Final = (
     "INSERT INTO dead_letters(sink, seq, id, stream, received_us, event, payload, reason, attempts,"
     " first_error, last_error, first_us, dead_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -80,12 +84,22 @@ class Streams:
             self._numbers[key], self._keys[number] = number, key
 
 
-def event_rows(entries: Iterable[Entry], streams: Streams) -> list[tuple[Any, ...]]:
-    """The rows of table `events`."""
+def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry], streams: Streams) -> None:
+    """Write the rows of table `events`. Only within a transaction."""
+    for start in range(0, len(entries), _ROWS):
+        rows = _event_rows(entries[start : start + _ROWS], streams)
+        if len(rows) == _ROWS:
+            connection.execute(_INSERT_EVENTS, list(chain.from_iterable(rows)))
+        else:
+            connection.executemany(_INSERT_EVENT, rows)
+
+
+def _event_rows(entries: Iterable[Entry], streams: Streams) -> list[tuple[Any, ...]]:
     number = streams.number
     return [
-        (seq, event.id, number(event, target), event.received_us, event.event, event.payload)
-        for seq, event, target in entries
+        (entry.seq, event.id, number(event, entry.target), event.received_us, event.event, event.payload)
+        for entry in entries
+        for event in (entry.event,)
     ]
 
 
@@ -103,7 +117,7 @@ def letter_rows(letters: Iterable[DeadLetter], streams: Streams) -> list[tuple[A
 
 
 def _letter_row(letter: DeadLetter, stream: int) -> tuple[Any, ...]:
-    seq, event, _ = letter.entry
+    seq, event = letter.entry.seq, letter.entry.event
     what = (letter.sink, seq, event.id, stream, event.received_us, event.event, event.payload)
     why = (letter.reason, letter.attempts, letter.first_error, letter.last_error)
     return (*what, *why, letter.first_us, letter.dead_us)

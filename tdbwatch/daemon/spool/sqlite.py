@@ -69,7 +69,7 @@ class SqliteSpool:
         on_damage: Callable[[DamageReport], None] = lambda _: None,
         linger: float = 0.002,
         max_held: int = 64 * _MIB,
-        window: int = 16 * _MIB,
+        window: int = 48 * _MIB,
         drop_interval: float = 1.0,
         retry_interval: float = 1.0,
         check_interval: float = 1.0,

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -18,11 +18,10 @@ from tdbwatch.daemon.spool.pruning import Limits, older_than, oldest, undelivere
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
     INSERT_ATTEMPT,
-    INSERT_EVENT,
     INSERT_LETTER,
     Streams,
     attempt_rows,
-    event_rows,
+    insert_events,
     letter_rows,
 )
 from tdbwatch.daemon.spool.schema import prepare, used_bytes
@@ -189,8 +188,8 @@ class Store:
             )
         return done.rowcount
 
-    def _insert(self, entries: Iterable[Entry]) -> None:
-        self._connection.executemany(INSERT_EVENT, event_rows(entries, self._streams))
+    def _insert(self, entries: Sequence[Entry]) -> None:
+        insert_events(self._connection, entries, self._streams)
 
     def _save_cursors(self, cursors: dict[str, int]) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", list(cursors.items()))

@@ -1,8 +1,8 @@
 """The newest entries, in memory: couriers that are caught up share them and never touch the disk."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, islice
 
 from tdbwatch.daemon.spool.api import Entry
 from tdbwatch.plugin.event import Event
@@ -16,9 +16,14 @@ def weight(event: Event) -> int:
     return len(event.payload) + OVERHEAD
 
 
+def weights_of(events: Iterable[Event]) -> list[int]:
+    """`weight` of each, without a call for each."""
+    return [len(event.payload) + OVERHEAD for event in events]
+
+
 def weigh(entries: Sequence[Entry]) -> int:
     """The bytes that these entries count for together: `weight`, without a call for each."""
-    return sum([len(entry[1].payload) for entry in entries]) + OVERHEAD * len(entries)
+    return sum([len(entry.event.payload) for entry in entries]) + OVERHEAD * len(entries)
 
 
 class Window:
@@ -47,7 +52,7 @@ class Window:
             self.clear()
         total = self._ends[-1] if self._ends else self._base
         self._entries.extend(entries)
-        self._ends.extend(end + total for end in accumulate(weights))
+        self._ends.extend(islice(accumulate(weights, initial=total), 1, None))
         surplus = self._ends[-1] - self._base - self._max_bytes
         if surplus > self._max_bytes // 8:  # a slice now and then costs less than a few entries each time
             self._cut(bisect_right(self._ends, self._base + surplus) + 1)

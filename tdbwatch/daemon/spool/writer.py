@@ -25,7 +25,7 @@ from tdbwatch.daemon.spool.readers import Readers
 from tdbwatch.daemon.spool.renewal import Known, finish, make_private, renew
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.store import Connect, Store
-from tdbwatch.daemon.spool.window import Window, weight
+from tdbwatch.daemon.spool.window import Window, weights_of
 
 _EVENTS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
@@ -198,10 +198,8 @@ class Writer:
                     left.append(request)
                     continue
                 entries, rest = store.serve(request, wants)
-                news.entries, news.weights = (
-                    news.entries + entries,
-                    news.weights + [weight(e.event) for e in entries],
-                )
+                news.entries = news.entries + entries
+                news.weights = news.weights + weights_of(entry.event for entry in entries)
                 self._serving = True
                 left += [rest] if rest is not None else []
             self._requests = left

@@ -2,7 +2,7 @@
 
 import errno
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
@@ -44,16 +44,22 @@ class FileSink(Sink):
         self._tidier = Tidier(context.name, options.rotate, context.log) if options.rotate else None
 
     async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
-        by_path: dict[str, list[int]] = {}
-        for index, event in enumerate(batch):
-            by_path.setdefault(self._template.render(event), []).append(index)
         outcomes: list[Outcome] = [DELIVERED] * len(batch)
-        for path, indexes in by_path.items():
-            written, failure = self._write(path, [batch[index].json() + b"\n" for index in indexes])
+        for path, indexes in self._by_path(batch).items():
+            written, failure = self._write(path, [batch[index].json() for index in indexes])
             if failure is not None:
                 for index in indexes[written:]:
                     outcomes[index] = failure
         return outcomes
+
+    def _by_path(self, batch: Sequence[Event]) -> Mapping[str, Sequence[int]]:
+        """Where in the batch each file's events are."""
+        if batch and not self._template.fields:
+            return {self._template.render(batch[0]): range(len(batch))}
+        by_path: dict[str, list[int]] = {}
+        for index, event in enumerate(batch):
+            by_path.setdefault(self._template.render(event), []).append(index)
+        return by_path
 
     async def close(self) -> None:
         while self._open_files:
@@ -63,7 +69,7 @@ class FileSink(Sink):
 
     def _write(self, path: str, lines: list[bytes]) -> tuple[int, Retry | None]:
         """How many of `lines` are in the file now, and why not all of them."""
-        pieces = lines if self._one_by_one else [b"".join(lines)]
+        pieces = [line + b"\n" for line in lines] if self._one_by_one else [b"\n".join([*lines, b""])]
         done = 0
         try:
             for piece in pieces:
