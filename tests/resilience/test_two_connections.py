@@ -80,7 +80,7 @@ def test_a_node_that_shuts_down_is_replaced_before_it_goes() -> None:
             world.nodes[leaving].spawn(world.nodes[leaving].shutdown(), "shutdown")
             began = world.clock.monotonic()
             await world.until(lambda: leaving not in world.in_use(), "the word to come")
-            await world.recovered()
+            await world.until(lambda: len(world.in_use()) == 2, "another connection")
             assert world.nodes[leaving].running
             return world.clock.monotonic() - began
 

@@ -23,6 +23,8 @@ from .virtual_time import LoopClock
 SAME: Final = "same"
 IDENTICAL: Final = 5
 """With identical payloads, one emit in so many has the same one."""
+RATE: Final = 25.0
+"""Emits per second of a steady stream."""
 PATIENCE: Final = 120.0
 """Seconds after which what is waited for will not happen any more."""
 
@@ -68,6 +70,8 @@ class World:
         )
         self.sent: list[Sent] = []
         self.heard_by_links: list[tuple[Link, Hashable]] = []
+        self.busy_until = 0.0
+        """Until when the stream of a schedule is dense."""
         self._ears = Subscription("alerts", "//stuff", _Deaf(), each_link=self._link_heard) if ears else None
         self._identical = identical
         self._lag = lag
@@ -102,10 +106,18 @@ class World:
         return [i for i, proxy in enumerate(self.proxies) if proxy.address in addresses]
 
     async def recovered(self) -> None:
-        """Return when the room is heard from as many nodes as it should be."""
-        await self.until(
-            lambda: len(self.in_use()) >= self._connections, f"{self._connections} live connections"
-        )
+        """Return when the room is heard from as many nodes as it should be, and each of them is well."""
+        for _ in range(2):
+            await self.until(self._is_heard_well, f"{self._connections} live connections")
+            await self.clock.sleep(1.5)  # a link of before may live on for a moment
+
+    def _is_heard_well(self) -> bool:
+        used = self.in_use()
+        return len(used) >= self._connections and all(self._is_well(number) for number in used)
+
+    def _is_well(self, number: int) -> bool:
+        node, proxy = self.nodes[number], self.proxies[number]
+        return node.ready_for_rooms and not (node.faults.frozen or proxy.is_cut("up") or proxy.is_cut("down"))
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = self.clock.monotonic() + PATIENCE
@@ -130,13 +142,13 @@ class World:
             self.sent.append(Sent(payload, self.clock.time()))
             self.cluster.emit("//stuff", "alerts", "tick", payload, node=self.rng.choice(emitters))
 
-    async def stream(self, seconds: float, rate: float = 25.0) -> None:
+    async def stream(self, seconds: float, rate: float = RATE) -> None:
         """Emit steadily."""
         for _ in range(round(seconds * rate)):
             self.emit()
             await self.clock.sleep(1 / rate)
 
-    def streaming(self, rate: float = 25.0) -> "Streaming":
+    def streaming(self, rate: float = RATE) -> "Streaming":
         """Emit steadily within a block, and a little longer."""
         return Streaming(self, rate)
 
