@@ -27,9 +27,7 @@ _POLL: Final = 0.002
 def config_text(folder: Path, ports: list[int], sinks: int, *, blocked: bool) -> str:
     """One file sink after the other; a blocked one's folder is a file, so it never gets anything."""
     target = folder / ("blocked" if blocked else "out")
-    lines = [
-        f'  file{n}: {{type: file, path: "{target}/{n}.jsonl", batch: {{count: 1000}}}}' for n in range(sinks)
-    ]
+    lines = [f'  file{n}: {{type: file, path: "{target}/{n}.jsonl"}}' for n in range(sinks)]
     return _CONFIG.format(
         nodes=", ".join(f'"127.0.0.1:{port}"' for port in ports),
         connections=len(ports),

@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import structlog
 
@@ -20,6 +20,8 @@ from tdbwatch.plugin.outcome import DELIVERED, Outcome, Retry
 
 _MARK = "__tdbwatch_sink__"
 _FUNCTION_SECONDS = 1.0
+DEFAULT_BATCH: Final = 100
+"""Events that a sink gets at once at most, unless its type or the configuration says otherwise."""
 Verdict = Outcome | Sequence[Outcome] | None
 """None: all delivered. One outcome: it holds for the whole batch. A sequence: one for each event, in order;
 where it is shorter than the batch, the rest was not tried and is offered again."""
@@ -69,6 +71,8 @@ class SinkType:
     options: type[Options] = Options
     threaded: bool = True
     """Run in a thread of its own. Only for code known never to block the event loop is False right."""
+    batch_count: int = DEFAULT_BATCH
+    """At most so many events at once, unless the configuration says otherwise."""
 
     @property
     def summary(self) -> str:
@@ -79,12 +83,19 @@ class SinkType:
 _T = TypeVar("_T", bound=Callable[..., Any])
 
 
-def sink(name: str, *, threaded: bool = True, options: type[Options] | None = None) -> Callable[[_T], _T]:
+def sink(
+    name: str,
+    *,
+    threaded: bool = True,
+    options: type[Options] | None = None,
+    batch_count: int = DEFAULT_BATCH,
+) -> Callable[[_T], _T]:
     """Offer the decorated function, or `Sink` class, as sink type `name`.
 
     A function gets one event at a time; it may be plain or async, and returns an `Outcome`, or nothing for
     `DELIVERED`. With `options`, their model, it gets the configured ones as a second argument. A class with
-    options of its own names their model as its attribute `Options`.
+    options of its own names their model as its attribute `Options`. A sink that takes many events about as
+    fast as one may offer a larger `batch_count`; users can still set `batch: {count: ...}`.
 
     Raises:
         TypeError: `options` for a class.
@@ -94,10 +105,10 @@ def sink(name: str, *, threaded: bool = True, options: type[Options] | None = No
         if inspect.isclass(target) and issubclass(target, Sink):
             if options is not None:
                 raise TypeError(f"{target.__name__}: a class names its options as its attribute Options")
-            made = SinkType(name, target, target.Options, threaded)
+            made = SinkType(name, target, target.Options, threaded, batch_count)
         else:
             factory = _function_factory(target, with_options=options is not None)
-            made = SinkType(name, factory, options or Options, threaded)
+            made = SinkType(name, factory, options or Options, threaded, batch_count)
         setattr(target, _MARK, made)
         return target
 

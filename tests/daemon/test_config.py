@@ -27,6 +27,7 @@ class HookOptions(Options):
 TYPES = {
     "log": SinkType("log", Sink),
     "hook": SinkType("hook", Sink, HookOptions),
+    "many": SinkType("many", Sink, batch_count=1000),
 }
 
 
@@ -73,6 +74,21 @@ def test_a_sink_has_the_documented_defaults():
     assert (made.retry.max_attempts, made.retry.max_age) == (20, 86400.0)
     assert (made.batch.count, made.batch.bytes, made.batch.wait) == (100, 1_000_000, 0.0)
     assert (made.timeout, made.max_in_flight, made.on_exhausted) == (30.0, 1, "dead_letter")
+
+
+@pytest.mark.parametrize(
+    ("options", "count", "wait"),
+    [
+        ("type: many", 1000, 0.0),
+        ("type: many, batch: {wait: 1s}", 1000, 1.0),
+        ("type: many, batch: {count: 100}", 100, 0.0),
+    ],
+)
+def test_a_type_of_sink_says_how_many_events_come_at_once_unless_the_configuration_does(
+    options: str, count: int, wait: float
+):
+    batch = sink(options).batch
+    assert (batch.count, batch.wait) == (count, wait)
 
 
 def test_rooms_are_given_by_name_id_or_code():

@@ -120,6 +120,17 @@ def test_a_class_names_its_options_itself() -> None:
         sink("mine", options=Shout)(Mine)
 
 
+def test_a_sink_type_may_have_larger_batches() -> None:
+    @sink("many", batch_count=7)
+    def many(event: Event) -> None:
+        """Takes them all."""
+
+    made = marked(many)
+    assert made is not None
+    assert made.batch_count == 7
+    assert SinkType("usual", Sink).batch_count == 100
+
+
 def test_a_class_without_a_docstring_has_no_summary() -> None:
     class Quiet(Sink):
         pass

@@ -9,6 +9,7 @@ from tdbwatch.backoff import BackoffPolicy
 from tdbwatch.daemon.config.fields import PositiveDuration, Section, Text, UnlimitedCount, UnlimitedDuration
 from tdbwatch.daemon.config.problems import RefusedError
 from tdbwatch.plugin import Duration, Options, Size
+from tdbwatch.plugin.sink import DEFAULT_BATCH
 
 
 class RetryConfig(Section):
@@ -42,8 +43,8 @@ class RetryConfig(Section):
 class BatchConfig(Section):
     """How many events a sink gets at once."""
 
-    count: int = Field(default=100, ge=1, le=100_000)
-    """At most this many events."""
+    count: int = Field(default=DEFAULT_BATCH, ge=1, le=100_000)
+    """At most this many events; the type of the sink may have another default."""
     bytes: Size = Field(default=1_000_000, ge=1)
     """At most this many bytes of payload; one event always fits."""
     wait: Duration = 0.0

@@ -56,7 +56,11 @@ class SinksCheck:
         options = validate(
             self.tree, path, own, sink_type.options, self.folder, tuple(known_keys(SinkSettings))
         )
-        return None if settings is None or options is None else SinkConfig(name, settings, options)
+        return (
+            None
+            if settings is None or options is None
+            else SinkConfig(name, _of_type(settings, sink_type), options)
+        )
 
     def _type(self, path: Path, data: dict[str, Any]) -> SinkType | None:
         wanted = data.get("type")
@@ -69,6 +73,14 @@ class SinksCheck:
                 hint = f"the types are: {', '.join(sorted(self.types))}"
             self.tree.complain(where, "no plugin offers this type of sink", hint)
         return self.types.get(wanted)
+
+
+def _of_type(settings: SinkSettings, sink_type: SinkType) -> SinkSettings:
+    """What the configuration leaves open is as the sink's type has it."""
+    if "count" in settings.batch.model_fields_set:
+        return settings
+    batch = settings.batch.model_copy(update={"count": sink_type.batch_count})
+    return settings.model_copy(update={"batch": batch})
 
 
 def _is_option(key: str, sink_type: SinkType) -> bool:
