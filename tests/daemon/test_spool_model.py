@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -200,3 +201,14 @@ class SpoolModel(RuleBasedStateMachine):
 
 SpoolModel.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
 TestSpoolModel = SpoolModel.TestCase
+
+
+@pytest.mark.parametrize("statement", range(16))
+def test_a_requeue_that_is_cut_at_any_statement_moves_all_or_nothing(statement: int) -> None:
+    model: Any = SpoolModel()
+    model.commit(events=[Event.create("a", "e", [1])], sink=None, bury=False)
+    for _ in range(2):
+        model.commit(events=[], sink="s", bury=True)
+    model.crash_in_requeue(sink="s", statement=statement)
+    model.the_file_is_the_model()
+    model.teardown()
