@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tdbwatch.daemon.spool import Attempt
+from tdbwatch.daemon.spool.browse import opened, story
 from tdbwatch.node import Cluster
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]
@@ -77,6 +79,11 @@ def dead(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def attempts(spool: Path, event_id: str) -> Sequence[Attempt]:
+    with opened(spool) as connection:
+        return story(connection, event_id).attempts
+
+
 async def test_poison_is_set_aside_what_is_behind_it_flows_and_requeue_delivers_it_once_mended(
     start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, picky: Any,
     tmp_path: Path,
@@ -108,10 +115,9 @@ async def test_poison_is_set_aside_what_is_behind_it_flows_and_requeue_delivers_
         f" by process {command.process.pid}\n",
     )
     await until(lambda: picky()[4:] == [[letter["id"], "poison"]], "the mended event, with its id")
-    for _ in range(20):  # history is written a moment after
-        code, text = await ask("spool", "show", letter["id"], "--config", config)
-        if "mine: delivered" in text:
-            break
+    spool = tmp_path / "spool.db"
+    await until(lambda: attempts(spool, letter["id"])[-1].outcome == "delivered", "the attempt, written down")
+    code, text = await ask("spool", "show", letter["id"], "--config", config)
     assert "mine: delivered" in text
     assert await ask("spool", "list", "--dead", "--config", config) == (0, "")
     assert await command.stop() == 0
