@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.backoff import Backoff, BackoffPolicy
@@ -13,6 +13,8 @@ LEAVING_FOR: Final = 30.0
 """Seconds for which a node that announced its shutdown is asked last: it takes a while to come back."""
 STABLE_AFTER: Final = 10.0
 """Seconds that a link must have lived before its node's failures are forgotten."""
+
+NEVER: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class _Node:
     backoff: Backoff
     not_before: float = 0.0
     leaving_until: float = 0.0
-    connected_at: float = field(default=float("-inf"))
+    connected_at: float = NEVER
 
 
 class NodePool:
@@ -83,6 +85,7 @@ class NodePool:
         node = self._nodes[address]
         if now - node.connected_at >= STABLE_AFTER:
             node.backoff.reset()
+        node.connected_at = NEVER  # a next link may be lost before it is of use, and must not count as stable
         self.failed(address, now)
 
     def leaving(self, address: Address, now: float) -> None:
