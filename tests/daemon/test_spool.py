@@ -442,7 +442,7 @@ connection.close()
 async def test_another_process_that_looks_and_goes_takes_nothing_away(
     make: MakeSpool, tmp_path: Path
 ) -> None:
-    """Who closes any descriptor of an SQLite file drops the locks of its process, and is robbed of its log."""
+    """Who closes any descriptor of an SQLite file drops its process's locks, and is robbed of its log."""
 
     def look() -> int:
         done = subprocess.run(

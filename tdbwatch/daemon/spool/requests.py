@@ -48,20 +48,12 @@ def ask(connection: sqlite3.Connection, kind: Kind, sink: str, selection: Select
         sqlite3.Error: the file cannot be written.
     """
     teach_globs(connection)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        count, through = _extent(connection, kind, sink, selection)
-        if count:
-            row = (kind, sink, selection.to_json(), through, now_us)
-            connection.execute(
-                "INSERT INTO requests(kind, sink, selection, position, through, made_us)"
-                " VALUES (?, ?, ?, 0, ?, ?)",
-                row,
-            )
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+    count, through = _extent(connection, kind, sink, selection)  # may take a while, so under no lock
+    if count:
+        connection.execute(
+            "INSERT INTO requests(kind, sink, selection, position, through, made_us) VALUES (?, ?, ?, 0, ?, ?)",
+            (kind, sink, selection.to_json(), through, now_us),
+        )
     return count
 
 
