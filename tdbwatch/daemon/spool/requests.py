@@ -51,7 +51,8 @@ def ask(connection: sqlite3.Connection, kind: Kind, sink: str, selection: Select
     count, through = _extent(connection, kind, sink, selection)  # may take a while, so under no lock
     if count:
         connection.execute(
-            "INSERT INTO requests(kind, sink, selection, position, through, made_us) VALUES (?, ?, ?, 0, ?, ?)",
+            "INSERT INTO requests(kind, sink, selection, position, through, made_us)"
+            " VALUES (?, ?, ?, 0, ?, ?)",
             (kind, sink, selection.to_json(), through, now_us),
         )
     return count
