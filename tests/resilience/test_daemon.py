@@ -1,0 +1,107 @@
+"""The whole daemon, down to the sink's file: what a fault of a node costs."""
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tdbwatch.node import Cluster, Node
+
+from .verdict import Gap, Sent, Verdict, judge
+
+Start = Callable[..., Awaitable[Any]]
+
+
+async def crash(node: Node) -> None:
+    await node.stop()
+    await asyncio.sleep(0.3)
+    await node.start()
+
+
+async def shutdown(node: Node) -> None:
+    await node.shutdown()
+    await node.start()
+
+
+async def freeze(node: Node) -> None:
+    node.faults.freeze()
+    await asyncio.sleep(1.0)
+    node.faults.thaw()
+
+
+class Emitter:
+    """Emits numbers, steadily, from one node."""
+
+    def __init__(self, cluster: Cluster, node: Node, *, identical: bool = False) -> None:
+        self.sent: list[Sent] = []
+        self._cluster, self._node, self._identical = cluster, node, identical
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run(), name="emitter")
+        await asyncio.sleep(0.2)
+        yield
+        await asyncio.sleep(0.2)
+        task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            number = len(self.sent)
+            payload = "same" if self._identical and number % 5 == 0 else number
+            self.sent.append(Sent(payload, time.time()))
+            self._cluster.emit("//stuff", "alerts", "tick", payload, node=self._node.id)
+            await asyncio.sleep(0.005)
+
+
+def used(cluster: Cluster) -> list[Node]:
+    return [node for node in cluster.nodes if node.connections]
+
+
+async def verdict_of(watch: Any, emitter: Emitter) -> Verdict:
+    await watch.daemon.drained()
+    heard = [record["args"][0] for record in watch.records("alerts")]
+    gaps = [
+        Gap(
+            *(datetime.fromisoformat(record[key]).timestamp() for key in ("since", "until")), record["reason"]
+        )
+        for record in watch.records("alerts", "gap")
+    ]
+    return judge(emitter.sent, heard, gaps)
+
+
+@pytest.mark.parametrize("fault", [crash, shutdown, freeze])
+@pytest.mark.parametrize("identical", [False, True])
+async def test_with_two_connections_nothing_is_lost_when_a_node_in_use_goes(
+    start: Start, cluster: Cluster, fault: Callable[[Node], Awaitable[None]], identical: bool
+) -> None:
+    watch = await start(["alerts"])
+    await watch.until(lambda: len(used(cluster)) == 2)
+    (spare,) = set(cluster.nodes) - set(used(cluster))
+    emitter = Emitter(cluster, spare, identical=identical)
+    async with emitter.running():
+        await asyncio.sleep(1.1)  # then each connection has been there for long enough to vouch for the rest
+        await fault(used(cluster)[0])
+    verdict = await verdict_of(watch, emitter)
+    assert verdict.sent > 100
+    assert (verdict.lost, verdict.gaps) == ({}, [])
+    assert verdict.doubled.total() <= (2 if identical else 0)
+
+
+async def test_with_one_connection_the_gap_of_a_frozen_node_encloses_every_lost_event(
+    start: Start, cluster: Cluster
+) -> None:
+    watch = await start(["alerts"], connections=1)
+    (node,) = used(cluster)
+    emitter = Emitter(cluster, next(n for n in cluster.nodes if n is not node))
+    async with emitter.running():
+        await freeze(node)
+    verdict = await verdict_of(watch, emitter)
+    assert verdict.lost.total() > 20
+    assert (verdict.untold, verdict.doubled) == (Counter(), Counter())
+    (gap,) = verdict.gaps
+    assert "nothing was heard" in gap.reason
