@@ -12,6 +12,7 @@ from tests.real.waiting import until
 
 FROZEN: Final = 25.0
 """Seconds that a frozen node stays so: longer than anybody should need to notice."""
+_TABLE: Final = "tdbwatch_bench"
 
 Fault = Callable[[RealCluster, Sequence[RealNode], Client], Awaitable[None]]
 """Hurts nodes of a cluster: the ones in use come first. The emitter must not be hurt unless it may move."""
@@ -44,9 +45,28 @@ async def rolling(cluster: RealCluster, nodes: Sequence[RealNode], emitter: Clie
         await cluster.settled()
 
 
+async def cut(cluster: RealCluster, nodes: Sequence[RealNode], emitter: Client) -> None:  # noqa: ARG001
+    """Drop every packet between the watch and a node, with nftables (needs root); the node itself is well."""
+    port = nodes[0].address.rpartition(":")[2]
+    chain = ["type filter hook input priority 0", f"tcp dport {port} drop", f"tcp sport {port} drop"]
+    await _nft("\n".join([f"table inet {_TABLE} {{", "chain incoming {", *chain, "}", "}", ""]))
+    try:
+        await asyncio.sleep(FROZEN)
+    finally:
+        await _nft(f"delete table inet {_TABLE}")
+
+
+async def _nft(rules: str) -> None:
+    process = await asyncio.create_subprocess_exec("nft", "-f", "-", stdin=asyncio.subprocess.PIPE)
+    await process.communicate(rules.encode())
+    if process.returncode != 0:
+        raise OSError("nft refused the rule; run this as root, with nftables installed")
+
+
 FAULTS: Final[dict[str, Fault]] = {
     "sigterm": sigterm,
     "sigkill": sigkill,
     "sigstop": sigstop,
     "rolling": rolling,
+    "cut": cut,
 }
