@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,9 @@ import pytest
 from tdbwatch.node import Cluster, Node
 
 from .verdict import Gap, Sent, Verdict, judge
+
+LAST = "last"
+"""Ends the stream: in the order of one emitting node, everything else came before it."""
 
 Start = Callable[..., Awaitable[Any]]
 
@@ -48,14 +51,17 @@ class Emitter:
         yield
         await asyncio.sleep(0.2)
         task.cancel()
+        self._emit(LAST)
 
     async def _run(self) -> None:
         while True:
             number = len(self.sent)
-            payload = "same" if self._identical and number % 5 == 0 else number
-            self.sent.append(Sent(payload, time.time()))
-            self._cluster.emit("//stuff", "alerts", "tick", payload, node=self._node.id)
+            self._emit("same" if self._identical and number % 5 == 0 else number)
             await asyncio.sleep(0.005)
+
+    def _emit(self, payload: Hashable) -> None:
+        self.sent.append(Sent(payload, time.time()))
+        self._cluster.emit("//stuff", "alerts", "tick", payload, node=self._node.id)
 
 
 def used(cluster: Cluster) -> list[Node]:
@@ -63,7 +69,7 @@ def used(cluster: Cluster) -> list[Node]:
 
 
 async def verdict_of(watch: Any, emitter: Emitter) -> Verdict:
-    await watch.daemon.drained()
+    await watch.until(lambda: LAST in (record["args"][0] for record in watch.records("alerts")))
     heard = [record["args"][0] for record in watch.records("alerts")]
     gaps = [
         Gap(
