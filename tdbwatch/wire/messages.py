@@ -14,11 +14,14 @@ class Push(msgspec.Struct, gc=False):
 
 
 class Emit(Push, gc=False):
-    """An event was emitted to a joined room. `scope` is None from servers before 1.8.6."""
+    """An event was emitted to a joined room. `scope` is None from servers before 1.8.6.
+
+    `args` is a tuple since that is what a handler is called with: a list would be copied at each call.
+    """
 
     id: int
     event: str
-    args: list[Any] = msgspec.field(default_factory=list)
+    args: tuple[Any, ...] = ()
     scope: str | None = None
 
 

@@ -126,8 +126,8 @@ async def test_an_old_server_pushes_no_scope(cluster, peer, faults, join):
     newer = await join(cluster.nodes[1])
     faults.omit_scope = True
     cluster.emit("//stuff", "alerts", "e", 1)
-    assert await peer.pending() == [Emit(1, "e", [1], None)]
-    assert await newer.pending() == [Emit(1, "e", [1], "@collection:stuff")]
+    assert await peer.pending() == [Emit(1, "e", (1,), None)]
+    assert await newer.pending() == [Emit(1, "e", (1,), "@collection:stuff")]
 
 
 async def test_hostile_bytes_reach_every_client_as_they_are(peer, faults):

@@ -24,7 +24,7 @@ PUSH_TYPES = {
     Kind.ROOM_JOIN: RoomJoin,
     Kind.ROOM_LEAVE: RoomLeave,
     Kind.ROOM_DELETE: RoomDelete,
-    Kind.ROOM_EMIT: Emit,
+    Kind.ROOM_EMIT: lambda args, **rest: Emit(args=tuple(args), **rest),
 }
 
 
@@ -87,7 +87,7 @@ def replays(recording, request):
 def decoded(heard):
     """Raw events with their arguments decoded; all else as it is."""
     return [
-        Emit(each.id, each.event, msgpack.unpackb(bytes(each.args)), each.scope)
+        Emit(each.id, each.event, tuple(msgpack.unpackb(bytes(each.args))), each.scope)
         if isinstance(each, RawEmit)
         else each
         for each in heard

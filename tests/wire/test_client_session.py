@@ -156,13 +156,13 @@ def test_an_answer_whose_body_does_not_decode_still_reaches_who_asked():
 
 def test_an_emit_of_a_server_before_1_8_6_has_no_scope():
     (emit,) = ClientSession().receive(encode_push(Kind.ROOM_EMIT, {"id": 1, "event": "e", "args": [1]}))
-    assert emit == Emit(1, "e", [1], None)
+    assert emit == Emit(1, "e", (1,), None)
 
 
 def test_unknown_keys_in_a_push_are_ignored():
     body = {"id": 1, "event": "e", "args": [], "scope": "@collection:stuff", "newer": {"a": 1}}
     assert ClientSession().receive(encode_push(Kind.ROOM_EMIT, body)) == [
-        Emit(1, "e", [], "@collection:stuff")
+        Emit(1, "e", (), "@collection:stuff")
     ]
 
 
