@@ -1,6 +1,11 @@
 """With two connections nothing is lost and nothing doubled when any one node goes, however it goes."""
 
+from typing import Any
+
 import pytest
+
+from tdbwatch.client import Client
+from tdbwatch.room import Room
 
 from . import faults
 from .faults import Fault
@@ -71,6 +76,34 @@ def test_a_rolling_restart_of_the_whole_cluster_loses_nothing(identical: bool) -
     assert verdict.lost == {}
     assert verdict.doubled.total() <= (2 * 3 if identical else 0)
     assert verdict.gaps == []
+
+
+class Ears(Room):
+    """A room of the connector's public face, whose events are decoded."""
+
+    def __init__(self) -> None:
+        super().__init__("alerts", "//stuff")
+        self.heard: list[Any] = []
+
+    def on_emit(self, event: str, *args: Any) -> None:
+        self.heard += args
+
+
+@pytest.mark.parametrize("fault", [faults.shutdown, faults.crash, faults.freeze, faults.cut])
+def test_a_program_with_rooms_hears_every_event_once_too(fault: Fault) -> None:
+    async def hear() -> tuple[list[Any], list[Any]]:
+        async with World() as world, Client(connections=2, clock=world.clock) as client:
+            await client.connect_pool([proxy.address for proxy in world.proxies], "admin", "pass")
+            ears = Ears()
+            await ears.join(client)
+            await world.until(lambda: len(client.links()) == 2, "both connections")
+            async with world.streaming():
+                number = next(i for i, p in enumerate(world.proxies) if p.address == client.connection_info())
+                await fault(world, number, LONG)
+            return [each.payload for each in world.sent], ears.heard
+
+    sent, heard = run(hear())
+    assert sorted(heard) == sent
 
 
 def test_a_node_that_shuts_down_is_replaced_before_it_goes() -> None:
