@@ -46,6 +46,7 @@ class Schedule:
     """One run."""
 
     seed: int
+    nodes: int
     lag: float
     identical: bool
     ears: bool
@@ -54,8 +55,8 @@ class Schedule:
 
     def __str__(self) -> str:
         head = (
-            f"TDBWATCH_SEED={self.seed}  lag {self.lag:.4f} s, identical={self.identical}, "
-            f"ears={self.ears}, connections={self.connections}"
+            f"TDBWATCH_SEED={self.seed}  {self.nodes} nodes, lag {self.lag:.4f} s, "
+            f"identical={self.identical}, ears={self.ears}, connections={self.connections}"
         )
         return "\n  ".join([head, *map(str, self.steps)])
 
@@ -69,6 +70,7 @@ def make(seed: int, kinds: tuple[Fault, ...], *, steps: int, hurry: bool) -> Sch
     rng = random.Random(seed)
     return Schedule(
         seed=seed,
+        nodes=rng.choice([2, 3, 3]),
         lag=10 ** rng.uniform(-4, -0.7),
         identical=False,
         ears=rng.random() < 0.5,
@@ -127,6 +129,7 @@ async def _hurt(world: World, step: Step, number: int) -> None:
 def _world(schedule: Schedule) -> World:
     return World(
         schedule.seed,
+        nodes=schedule.nodes,
         lag=schedule.lag,
         connections=schedule.connections,
         identical=schedule.identical,

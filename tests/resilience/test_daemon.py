@@ -80,8 +80,9 @@ async def verdict_of(watch: Any, emitter: Emitter) -> Verdict:
     return judge(emitter.sent, heard, gaps)
 
 
-@pytest.mark.parametrize("fault", [crash, shutdown, freeze])
-@pytest.mark.parametrize("identical", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "identical"), [(crash, False), (shutdown, True), (freeze, False), (freeze, True)]
+)
 async def test_with_two_connections_nothing_is_lost_when_a_node_in_use_goes(
     start: Start, cluster: Cluster, fault: Callable[[Node], Awaitable[None]], identical: bool
 ) -> None:
