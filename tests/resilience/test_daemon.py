@@ -16,6 +16,8 @@ from .verdict import Gap, Sent, Verdict, judge
 
 LAST = "last"
 """Ends the stream: in the order of one emitting node, everything else came before it."""
+STRAGGLERS = 2.0
+"""Seconds; reached only when something was lost."""
 
 Start = Callable[..., Awaitable[Any]]
 
@@ -69,7 +71,19 @@ def used(cluster: Cluster) -> list[Node]:
 
 
 async def verdict_of(watch: Any, emitter: Emitter) -> Verdict:
-    await watch.until(lambda: LAST in (record["args"][0] for record in watch.records("alerts")))
+    """What arrived, once the stream has ended.
+
+    A link that has just joined may deliver the end before another one delivers what came before it, so what is
+    missing then is waited for; what is lost is waited for in vain, and told by the verdict.
+    """
+
+    def heard_payloads() -> set[Hashable]:
+        return {record["args"][0] for record in watch.records("alerts")}
+
+    await watch.until(lambda: LAST in heard_payloads())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STRAGGLERS):
+            await watch.until(lambda: {sent.payload for sent in emitter.sent} <= heard_payloads())
     heard = [record["args"][0] for record in watch.records("alerts")]
     gaps = [
         Gap(
