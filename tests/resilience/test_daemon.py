@@ -73,8 +73,8 @@ def used(cluster: Cluster) -> list[Node]:
 async def verdict_of(watch: Any, emitter: Emitter) -> Verdict:
     """What arrived, once the stream has ended.
 
-    A link that has just joined may deliver the end before another one delivers what came before it, so what is
-    missing then is waited for; what is lost is waited for in vain, and told by the verdict.
+    A link that has just joined may deliver the end before another one delivers what came before it, so what
+    is missing then is waited for; what is lost is waited for in vain, and told by the verdict.
     """
 
     def heard_payloads() -> set[Hashable]:
