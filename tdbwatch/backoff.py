@@ -19,9 +19,10 @@ class BackoffPolicy:
 
     def ceiling(self, attempt: int) -> float:
         """The longest wait, in seconds, before attempt number `attempt` (from 0) is repeated."""
-        if self.factor > 1.0 and attempt > 1024:  # factor ** attempt would overflow; far past any maximum
+        try:
+            return min(self.maximum, self.initial * self.factor**attempt)
+        except OverflowError:  # after some hundreds of failures no float holds it; the maximum does
             return self.maximum
-        return min(self.maximum, self.initial * self.factor**attempt)
 
     def wait(self, attempt: int, rng: random.Random) -> float:
         """The wait in seconds: between `(1 - jitter)` and one time the ceiling."""

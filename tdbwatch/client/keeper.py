@@ -22,6 +22,8 @@ log = logging.getLogger("tdbwatch.client")
 AUTH_TIMEOUT: Final = 10.0
 AUTH_RETRY: Final = 30.0
 """Seconds between attempts once a login that used to work is refused."""
+RESTART: Final = 5.0
+"""Seconds until a keeper that died of a mistake of ours begins anew."""
 POLL: Final = 1.0
 """Seconds after which nodes that could not be tried are looked at again: another one may be free by then."""
 
@@ -358,5 +360,11 @@ class Keeper:
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, _EXPECTED):
-            log.error("keeping the connection failed", exc_info=error)
+            log.error("keeping the connection failed by a mistake of ours", exc_info=error)
+            if self._persistent and not self._closed:  # a mistake must not end in silence
+                asyncio.get_running_loop().call_later(RESTART, self._restart)
         self._resolve(error or ConnectionAbortedError("the connection is not kept any more"))
+
+    def _restart(self) -> None:
+        if not self._closed and (self._task is None or self._task.done()):
+            self.start(insist=True)
