@@ -3,6 +3,9 @@
 import sys
 from pathlib import Path
 
+import structlog
+
+from tdbwatch.daemon import logs
 from tdbwatch.daemon.config import Config, ConfigError, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
 from tdbwatch.daemon.plugins.absent import stand_in
@@ -12,6 +15,8 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
     """The configuration and the plugins; None after the problems were written to standard error."""
     try:
         document = read(path)
+        if not structlog.is_configured():  # plugins' problems are for people, not for who reads our output
+            logs.configure(stream=sys.stderr)
         section = document.plugins()
         registry = load_plugins(section.paths, section.disable)
         stand_in(registry, document.wanted_types())

@@ -26,6 +26,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the list; returns 78 if a plugin does not load."""
+    from tdbwatch.daemon import logs
     from tdbwatch.daemon.config import ConfigError, read
     from tdbwatch.daemon.plugins import load_plugins
 
@@ -34,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return exits.BAD_CONFIG
+    logs.configure("critical", stream=sys.stderr)  # the problems are printed below
     registry = load_plugins(section.paths, section.disable) if section else load_plugins((), ())
     for plugin in registry.plugins:
         print(f"{plugin.name:<20} {plugin.origin}")

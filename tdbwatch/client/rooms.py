@@ -61,6 +61,11 @@ class RoomListener(Protocol):
         ...
 
 
+def is_room_name(text: str) -> bool:
+    """Whether a room could be called so: letters, digits and underscores, no digit first."""
+    return _NAME.fullmatch(text) is not None
+
+
 @dataclass(eq=False, slots=True)
 class Subscription:
     """A room that the client wants to hear: by id, by name, or by code that returns an id."""
@@ -94,7 +99,7 @@ class Subscription:
     @property
     def is_code(self) -> bool:
         """Whether the key is code: whatever is no id and could not be a room's name."""
-        return isinstance(self.key, str) and _NAME.fullmatch(self.key) is None
+        return isinstance(self.key, str) and not is_room_name(self.key)
 
     @property
     def collection(self) -> str:
@@ -102,7 +107,7 @@ class Subscription:
         return canonical(self.scope)
 
     def __str__(self) -> str:
-        key = "by code" if self.is_code else self.key
+        key = f"by code {str(self.key).strip()[:40]!r}" if self.is_code else self.key
         return f"room {key} in {short(self.scope)}"
 
     def joined(self, link: "Link", room_id: int) -> None:

@@ -13,6 +13,7 @@ from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig, TlsConfig
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.redaction import redact, secrets_in
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.api import Spool
@@ -66,6 +67,7 @@ def make_couriers(
     config: Config, registry: Registry, spool: Spool, clock: Clock, rng: random.Random
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
+    redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
     router = Router(config.routes, [sink.name for sink in config.sinks])
     return [
         Courier(

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
+from tdbwatch.daemon.redaction import redact
+
 Format = Literal["auto", "console", "journal", "json"]
 
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
@@ -44,7 +46,11 @@ def configure(level: str = "info", format: Format = "auto", stream: TextIO | Non
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(chosen, out)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(chosen, out),
+                _without_secrets,
+            ],
         )
     )
     root = logging.getLogger()
@@ -82,6 +88,10 @@ def _terse(_: Any, __: str, line: EventDict) -> EventDict:
         for key in _SAID_ALREADY:
             line.pop(key, None)
     return line
+
+
+def _without_secrets(_: Any, __: str, text: Any) -> str:
+    return redact(str(text))
 
 
 def _with_priority(_: Any, method: str, text: Any) -> str:

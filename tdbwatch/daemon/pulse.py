@@ -1,7 +1,6 @@
 """A sign of life on disk, so that the next start knows since when nobody listened."""
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
@@ -27,9 +26,6 @@ class Pulse:
 
     def beat(self) -> None:
         """Say that the daemon lives. A disk that does not take it must not harm anything."""
-        with contextlib.suppress(OSError), self._path.open("w", opener=_private) as file:
-            file.write(f"{self._clock.time():.3f}")
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        with contextlib.suppress(OSError):
+            self._path.touch(mode=0o600)
+            self._path.write_text(f"{self._clock.time():.3f}")

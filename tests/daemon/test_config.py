@@ -173,13 +173,14 @@ def test_the_types_that_sinks_want_are_known_before_anybody_offers_them():
 
 
 def test_yaml_is_read_by_the_core_schema_of_version_1_2():
-    made = config(with_(rooms="[no, on, 12:30, 1_000, 2026-01-01]"))
-    assert [room.name for room in made.rooms] == ["no", "on", "12:30", "1_000", "2026-01-01"]
+    made = config(with_(rooms="[{name: on, args: [no, on, 12:30, 1_000, 2026-01-01]}]"))
+    assert made.rooms[0].name == "on"
+    assert made.rooms[0].args == ("no", "on", "12:30", "1_000", "2026-01-01")
 
 
 def test_variables_are_put_into_parsed_strings_only():
-    made = config(with_(rooms="['${A}']"), {"A": "x, {id: 1}]\nsinks: {}"})
-    assert [room.name for room in made.rooms] == ["x, {id: 1}]\nsinks: {}"]
+    made = config(with_(rooms="[{code: '${A}', as: odd}]"), {"A": "x, {id: 1}]\nsinks: {}"})
+    assert [room.code for room in made.rooms] == ["x, {id: 1}]\nsinks: {}"]
 
 
 @pytest.mark.parametrize(

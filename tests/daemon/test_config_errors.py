@@ -506,3 +506,10 @@ def test_the_problems_of_plugins_come_first_and_alone():
 def test_names_in_messages_cannot_drive_a_terminal():
     shown = "\n".join(map(str, problems(with_(sinks='{"a\\u009b2J": {type: log}}'))))
     assert "\x9b" not in shown
+
+
+@pytest.mark.parametrize("name", ["my-alerts", "../../etc/x", "1st", ".alerts.id();"])
+def test_a_name_that_no_room_can_have_is_refused(name):
+    assert "letters, digits and _ only" in problem(
+        f"thingsdb: {{nodes: [a], auth: {{token: t}}}}\nrooms: ['{name}']\nsinks: {{console: {{type: log}}}}"
+    )

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
+from tdbwatch.client.rooms import is_room_name
 from tdbwatch.daemon.config.fields import (
     FileName,
     Globs,
@@ -151,7 +152,7 @@ class RoomConfig(Section):
 
     name: Text | None = None
     """The room's name in its collection."""
-    id: int | None = Field(default=None, ge=0)
+    id: int | None = Field(default=None, ge=0, lt=2**63)
     """The room's id in its collection."""
     code: Text | None = None
     """ThingsDB code that returns the room's id; run again at every join."""
@@ -175,6 +176,11 @@ class RoomConfig(Section):
         if len(given) != 1:
             found = f"this one has {' and '.join(given)}" if given else "this one has none"
             raise RefusedError(f"a room needs exactly one of name, id and code; {found}")
+        if self.name is not None and not is_room_name(self.name):
+            raise RefusedError(
+                "a room's name has letters, digits and _ only, and no digit first",
+                "for a room found by ThingsDB code write {code: ..., as: NAME}",
+            )
         if self.code is not None and self.alias is None:
             raise RefusedError(
                 "a room found by code needs a name for its records", "add for instance `as: monitor`"

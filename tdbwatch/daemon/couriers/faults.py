@@ -4,6 +4,7 @@ import traceback
 from typing import Any, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.redaction import redact
 
 QUIET: Final = 10.0
 """Seconds between messages about failures that come and go."""
@@ -19,6 +20,8 @@ def describe(error: BaseException) -> str:
 
 
 def shorten(text: str) -> str:
+    """What others wrote, without our secrets, and not too long."""
+    text = redact(text)
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
 
 

@@ -1,0 +1,48 @@
+"""Keeps configured secrets out of what is said, also where others put them: in a plugin's exception, say."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from pydantic import BaseModel, SecretStr
+
+STARS: Final = "**********"
+SHORTEST: Final = 4
+"""Characters; what is shorter would be found in ordinary words, and is no secret worth the name."""
+
+
+class Redactor:
+    """Replaces every secret that it knows in a text."""
+
+    def __init__(self) -> None:
+        self._secrets: tuple[str, ...] = ()
+
+    def remember(self, secrets: Iterable[str]) -> None:
+        """Never show these, nor any line of them."""
+        lines = {line.strip() for secret in secrets for line in secret.splitlines()}
+        known = {line for line in lines if len(line) >= SHORTEST} | set(self._secrets)
+        self._secrets = tuple(sorted(known, key=len, reverse=True))
+
+    def __call__(self, text: str) -> str:
+        for secret in self._secrets:
+            if secret in text:
+                text = text.replace(secret, STARS)
+        return text
+
+
+redact: Final = Redactor()
+"""The process's own: it has one configuration."""
+
+
+def secrets_in(value: Any) -> Iterator[str]:
+    """Every secret within a part of the configuration."""
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from secrets_in(getattr(value, name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from secrets_in(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from secrets_in(item)

@@ -1,0 +1,69 @@
+"""Configured secrets are not shown, whoever puts them into a text."""
+
+import json
+from io import StringIO
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdbwatch.daemon.redaction import SHORTEST, Redactor, redact, secrets_in
+from tdbwatch.plugin import Options, Secret
+
+
+class Inner(Options):
+    keys: tuple[Secret, ...] = ()
+
+
+class Outer(Options):
+    token: Secret
+    public: str = "shown"
+    inner: Inner = Inner()
+
+
+def test_every_secret_of_a_part_of_the_configuration_is_found() -> None:
+    options = Outer(token=Secret("token-1"), inner=Inner(keys=(Secret("key-1"), Secret("key-2"))))
+    assert sorted(secrets_in([options, {"more": Secret("token-2")}])) == [
+        "key-1",
+        "key-2",
+        "token-1",
+        "token-2",
+    ]
+
+
+@given(
+    st.text(min_size=SHORTEST).filter(lambda s: len(s.splitlines()) == 1 and s.strip() == s),
+    st.text(),
+    st.text(),
+)
+def test_a_secret_is_gone_from_any_text(secret: str, before: str, after: str) -> None:
+    redactor = Redactor()
+    redactor.remember([secret])
+    assert secret not in redactor(before + secret + after) or secret in "*" * 10
+
+
+def test_of_two_secrets_the_longer_one_goes_first() -> None:
+    redactor = Redactor()
+    redactor.remember(["hush", "hush-hush"])
+    assert "hush" not in redactor("it is hush-hush and hush")
+
+
+def test_what_is_too_short_to_be_a_secret_stays() -> None:
+    redactor = Redactor()
+    redactor.remember(["a", ""])
+    assert redactor("a cat") == "a cat"
+
+
+def test_log_lines_and_tracebacks_show_no_secret() -> None:
+    import structlog
+
+    from tdbwatch.daemon import logs
+
+    redact.remember(["SUPERSECRET-1"])
+    out = StringIO()
+    logs.configure("info", "json", out)
+    try:
+        raise RuntimeError("https://example.org/?t=SUPERSECRET-1")
+    except RuntimeError as error:
+        structlog.get_logger("x").error("failed", error=str(error), exc_info=error)
+    assert "SUPERSECRET-1" not in out.getvalue()
+    assert "RuntimeError" in json.loads(out.getvalue())["exception"]
