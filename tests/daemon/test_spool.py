@@ -6,44 +6,28 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.spool import DeadLetter, DropReport, Entry, SpoolError, SqliteSpool
+from tdbwatch.daemon.spool import DeadLetter, DropReport, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
-MakeSpool = Callable[..., Awaitable[SqliteSpool]]
+from .spool_bench import MakeSpool, everything, making
 
 
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[MakeSpool]:
-    made: list[SqliteSpool] = []
-
-    async def make(name: str = "spool.db", **options: Any) -> SqliteSpool:
-        spool = SqliteSpool(tmp_path / name, **({"linger": 0, "retry_interval": 0.01} | options))
-        await spool.open()
-        made.append(spool)
-        return spool
-
-    yield make
-    for spool in made:
-        await spool.close()
+    async with making(tmp_path) as make:
+        yield make
 
 
 def events(count: int, *, room: str = "alerts", size: int = 0) -> list[Event]:
     return [Event.create(room, "e", [number, "x" * size]) for number in range(count)]
-
-
-async def everything(spool: SqliteSpool, after: int = 0) -> list[Entry]:
-    found: list[Entry] = []
-    while more := await spool.read(found[-1].seq if found else after, 100, 1 << 20):
-        found += more
-    return found
 
 
 async def test_what_was_flushed_is_there_after_a_restart_with_the_same_ids(make: MakeSpool) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,23 +18,13 @@ from tdbwatch.daemon.spool.store import Store
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
-MakeSpool = Callable[..., Awaitable[SqliteSpool]]
+from .spool_bench import MakeSpool, everything, making
 
 
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[MakeSpool]:
-    made: list[SqliteSpool] = []
-
-    async def make(**options: Any) -> SqliteSpool:
-        defaults = {"linger": 0, "retry_interval": 0.01, "check_interval": 0.01}
-        spool = SqliteSpool(tmp_path / "spool.db", **(defaults | options))
-        await spool.open()
-        made.append(spool)
-        return spool
-
-    yield make
-    for spool in made:
-        await spool.close()
+    async with making(tmp_path, check_interval=0.01) as make:
+        yield make
 
 
 @pytest.fixture
@@ -46,17 +36,10 @@ def events(count: int, room: str = "alerts") -> list[Event]:
     return [Event.create(room, "e", [number]) for number in range(count)]
 
 
-async def everything(spool: SqliteSpool, after: int = 0) -> list[Entry]:
-    found: list[Entry] = []
-    while more := await spool.read(found[-1].seq if found else after, 1000, 1 << 22):
-        found += more
-    return found
-
-
 async def filled(make: MakeSpool, count: int, **options: Any) -> SqliteSpool:
     """A spool with this many events, all finished by the sink `s`."""
     spool = await make(sinks=["s"], **options)
-    spool.filter("s", lambda event: True)
+    spool.reads("s", lambda event: True, lambda last_seq: last_seq - spool.cursor("s"))
     spool.append(events(count))
     await spool.flush()
     spool.advance("s", count)
@@ -95,7 +78,7 @@ async def test_a_replay_beside_a_running_daemon_copies_what_was_heard_for_one_si
 
 async def test_a_replay_asks_the_filter_of_its_sink(make: MakeSpool, path: Path) -> None:
     spool = await filled(make, 10)
-    spool.filter("s", lambda event: event.args[0] % 2 == 0)
+    spool.reads("s", lambda event: event.args[0] % 2 == 0, lambda last_seq: last_seq - spool.cursor("s"))
     await asyncio.to_thread(asked, path, "replay")
     await consume(spool, 15)
     assert numbers(await everything(spool, after=10)) == [0, 2, 4, 6, 8]
@@ -103,7 +86,7 @@ async def test_a_replay_asks_the_filter_of_its_sink(make: MakeSpool, path: Path)
 
 async def test_a_replay_waits_for_a_sink_that_is_far_behind(make: MakeSpool, path: Path) -> None:
     spool = await make(sinks=["s"])
-    spool.filter("s", lambda event: True)
+    spool.reads("s", lambda event: True, lambda last_seq: last_seq - spool.cursor("s"))
     spool.append(events(6000))
     await spool.flush()
     await asyncio.to_thread(asked, path, "replay")
@@ -125,7 +108,7 @@ async def test_a_request_for_a_sink_that_nobody_has_waits_for_it(make: MakeSpool
     await spool.flush()
     await spool.close()
     again = await make(sinks=["s"])
-    again.filter("s", lambda event: True)
+    again.reads("s", lambda event: True, lambda last_seq: last_seq - again.cursor("s"))
     again.advance("s", 4)
     await consume(again, 7)
     assert numbers(await everything(again, after=4)) == [0, 1, 2]
@@ -291,7 +274,7 @@ async def test_a_renewal_cut_short_before_its_last_step_is_finished_at_the_next_
 ) -> None:
     spool = await filled(make, 5)
     await spool.close()
-    path.rename(path.with_name("spool.db.renewing"))  # the old file has moved aside, the new one not in
+    path.rename(path.with_name("spool.db.renewed"))  # the old file has moved aside, the new one not in
     again = await make(sinks=["s"])
     assert again.last_seq == 5
     assert again.cursor("s") == 5

@@ -14,10 +14,13 @@ from tdbwatch.daemon.spool.drops import Tally
 class Alarms:
     """Logs, and tells those who listen.
 
+    Drops are told of when the spool takes events again: until then their gap records would be dropped, too.
+
     Args:
         on_drop: hears of undelivered events that were given up, gathered over `drop_interval` seconds.
         on_damage: hears that a damaged file was replaced.
         settled: called once what `on_drop` appends is appended.
+        damage_told: the same for `on_damage`.
 
     Attributes:
         trouble: why the disk does not take events now; None when all is well.
@@ -30,17 +33,20 @@ class Alarms:
         on_drop: Callable[[DropReport], None],
         on_damage: Callable[[DamageReport], None],
         settled: Callable[[DropReport], None],
+        damage_told: Callable[[], None],
         drop_interval: float,
         log: Any = None,
     ) -> None:
         self.trouble: str | None = None
         self.dropped = 0
         self._path = str(path)
-        self._on_drop, self._on_damage, self._settled = on_drop, on_damage, settled
+        self._on_drop, self._on_damage = on_drop, on_damage
+        self._settled, self._damage_told = settled, damage_told
         self._drop_interval = drop_interval
         self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
         self._drops: dict[str, Tally] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._refusing = False
 
     def disk(self, error: str) -> None:
         """The disk refuses for this reason, or, if it is empty, accepts again."""
@@ -54,6 +60,20 @@ class Alarms:
         elif not error and self.trouble is not None:
             self._log.warning("spool.disk_accepts_again", path=self._path)
         self.trouble = error or None
+        self._tell_later()
+
+    def refuses(self, refusing: bool) -> None:
+        """Under `drop_newest`: the spool is full of what is undelivered, or not any more."""
+        if refusing and not self._refusing:
+            self._log.error(
+                "spool.full",
+                path=self._path,
+                remedy="mend the sinks that are behind, or raise spool.max_size; what comes in is dropped",
+            )
+        elif self._refusing and not refusing:
+            self._log.warning("spool.takes_events_again", path=self._path)
+        self._refusing = refusing
+        self._tell_later()
 
     def damaged(self, report: DamageReport) -> None:
         self._log.error(
@@ -64,22 +84,42 @@ class Alarms:
             remedy="a new spool was begun; see `tdbwatch spool doctor` for what the old one still holds",
         )
         self._on_damage(report)
+        # In the next turn, since listeners may append what they have to say only then.
+        asyncio.get_running_loop().call_soon(self._damage_told)
+
+    def log_grows(self, size: int) -> None:
+        """Someone who reads on and on keeps SQLite from emptying its log."""
+        self._log.error(
+            "spool.log_grows",
+            bytes=size,
+            path=self._path,
+            remedy="another process reads the spool and does not let go of it: end that process",
+        )
 
     def letters_dropped(self, count: int) -> None:
         self._log.error("spool.dead_letters_dropped", count=count, path=self._path)
 
     def drop(self, tally: Tally) -> None:
         """Undelivered events were given up."""
-        self.dropped += tally.count
+        self.dropped += tally.count - tally.again
         self._drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
-        if self._timer is None:
+        self._tell_later()
+
+    def _tell_later(self) -> None:
+        if self._drops and self._timer is None and not self._holding:
             self._timer = asyncio.get_running_loop().call_later(self._drop_interval, self.report_drops)
 
+    @property
+    def _holding(self) -> bool:
+        return self._refusing or self.trouble is not None
+
     def report_drops(self) -> None:
-        """Tell of what was gathered."""
+        """Tell of what was gathered, if it can be told now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._holding:
+            return
         drops, self._drops = self._drops, {}
         for tally in drops.values():
             report = tally.report()
@@ -87,6 +127,21 @@ class Alarms:
             self._on_drop(report)
             # In the next turn, since listeners may append what they have to say only then.
             asyncio.get_running_loop().call_soon(self._settled, report)
+
+    def ended(self, *, counted: bool) -> None:
+        """Nothing is written any more; say what was dropped and not told of.
+
+        Args:
+            counted: whether the counts are in the file, so that the next start can tell of them.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        then = "the next start tells of it in gap records" if counted else "no gap record will tell of it"
+        for tally in self._drops.values():
+            self._log.error(
+                "spool.dropped", reason=tally.reason, count=tally.count, path=self._path, then=then
+            )
+        self._drops = {}
 
     def writer_died(self, error: BaseException) -> str:
         """Nothing is written any more; why."""

@@ -53,7 +53,7 @@ class Attempt:
         seqs: the entries that this outcome holds for.
         number: 1 for the first attempt.
         started_us: in microseconds since the Unix epoch.
-        outcome: `delivered`, `retry`, `rejected` or `error`.
+        outcome: `delivered`, `retry`, `paused`, `rejected` or `error`.
         detail: the sink's answer or the error, shortened.
     """
 
@@ -166,10 +166,13 @@ class Spool(Protocol):
         log is new. Asking also says that the sink exists: what it has not got counts as undelivered.
         """
 
-    def filter(self, sink: str, wants: Callable[[Event], bool]) -> None:
-        """What people ask to be replayed for `sink` is filtered by this; without, replays wait.
+    def reads(self, sink: str, wants: Callable[[Event], bool], backlog: Callable[[int], int]) -> None:
+        """`sink` is read for from now on; until then what people ask to be delivered to it again waits.
 
-        Called in other threads.
+        Args:
+            wants: what of a replay is for it. Called in other threads.
+            backlog: given the newest entry, how many there are that it could get now and has not; a long one
+                puts such requests off. Called in other threads.
         """
 
     def history(self, sink: str) -> History:

@@ -6,6 +6,8 @@ recycling its log while the daemon goes on writing.
 
 # ruff: noqa: S608 - the SQL is put together of words of our own; values are bound
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -77,10 +79,13 @@ def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[sqlite3.Con
     Raises:
         NoSpoolError: there is none.
         SpoolError: it is no spool, or one of a newer version.
+        PermissionError: it, or its folder, may not be read.
         sqlite3.Error: it is damaged, or cannot be read or written.
     """
     if not path.is_file():
         raise NoSpoolError(f"there is no spool at {path}")
+    if not os.access(path, os.R_OK, effective_ids=True):  # SQLite would say that it cannot open it
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     with closing(_connect(path, mode)) as connection:
         check_kind(connection, path)
         teach_globs(connection)
@@ -107,9 +112,11 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def stats(connection: sqlite3.Connection, path: Path) -> Stats:
     """The spool in numbers."""
-    count, first, last, oldest_us, newest_us = connection.execute(
-        "SELECT count(*), min(seq), max(seq), min(received_us), max(received_us) FROM events"
+    first, last = connection.execute(
+        "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
     ).fetchone()
+    count = 0 if first is None else _count(connection, first, last)
+    oldest_us, newest_us = (_received(connection, seq) for seq in (first, last))
     kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
     cursors = dict(connection.execute("SELECT sink, seq FROM cursors").fetchall())
     dead = dict(connection.execute("SELECT sink, count(*) FROM dead_letters GROUP BY sink").fetchall())
@@ -135,6 +142,21 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
         requests=tuple(waiting(connection)),
         drops=tuple(unsettled(connection)),
     )
+
+
+def _count(connection: sqlite3.Connection, first: int, last: int) -> int:
+    """How many events there are. Only what was taken over from a damaged file can have holes."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'holes'").fetchone()
+    holed = row[0] if row is not None else 0
+    if first > holed:
+        return last - first + 1
+    counted: int = connection.execute("SELECT count(*) FROM events WHERE seq <= ?", (holed,)).fetchone()[0]
+    return counted + max(0, last - holed)
+
+
+def _received(connection: sqlite3.Connection, seq: int | None) -> int | None:
+    row = connection.execute("SELECT received_us FROM events WHERE seq = ?", (seq,)).fetchone()
+    return None if row is None else row[0]
 
 
 def entries(

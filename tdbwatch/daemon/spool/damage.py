@@ -1,118 +1,121 @@
-"""What to do with a file that SQLite cannot read any more: move it aside, take from it what can be read."""
+"""What a damaged file is, and moving one aside."""
 
+import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import DeadLetter, Entry
-from tdbwatch.daemon.spool.drops import Tally, unsettled
-from tdbwatch.daemon.spool.rows import SELECT_EVENTS, SELECT_LETTERS, Streams, entry_of, letter_of
+from tdbwatch.daemon.spool.api import DamageReport
+from tdbwatch.wire.codec import BodyError
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_SIDE_FILES: Final = ("", "-wal", "-shm")
-_STEP: Final = 500
+_OTHERS_ROWS: Final = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
+"""A number that must be free is taken: this is not the file that we wrote."""
+NONSENSE: Final = (KeyError, ValueError, TypeError, OverflowError, BodyError)
+"""What rows raise that no spool has written: bits of a file flip without SQLite seeing it."""
+_SIDE_FILES: Final = ("-shm", "-wal")
 
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself is broken, so that waiting and trying again cannot help."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _DAMAGED
+    return code is not None and (code & 0xFF in _DAMAGED or code in _OTHERS_ROWS)
 
 
-def move_aside(path: Path, now: float) -> Path:
-    """Rename the spool's files to `<name>.damaged-<time>`; the new name."""
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk has no space left."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_FULL
+
+
+def damaged(reason: str) -> sqlite3.DatabaseError:
+    """Damage that SQLite does not see itself."""
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+@contextmanager
+def trusting_nothing() -> Iterator[None]:
+    """Rows that make no sense are damage too.
+
+    Raises:
+        sqlite3.DatabaseError: they make none.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if hasattr(error, "sqlite_errorcode"):
+            raise
+        raise damaged(f"a row makes no sense: {error}") from error  # text that is not UTF-8
+    except NONSENSE as error:
+        raise damaged(f"a row makes no sense: {error!r}") from error
+
+
+def damage_text(report: DamageReport) -> str:
+    """The report as it is kept in the new file."""
+    return json.dumps([report.moved_to.name, report.error, report.rescued, report.letters])
+
+
+def damage_of(text: str, path: Path) -> DamageReport:
+    """The report of `damage_text`.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    name, error, rescued, letters = json.loads(text)
+    return DamageReport(path, path.with_name(name), error, rescued, letters)
+
+
+def place_aside(path: Path, now: float) -> Path:
+    """A free name for a damaged file: `<name>.damaged-<time>`."""
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
     target, number = path.with_name(f"{path.name}.damaged-{stamp}"), 1
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    move_files(path, target)
     return target
 
 
-def move_files(path: Path, target: Path) -> None:
-    """Rename the spool's files."""
-    for suffix in reversed(_SIDE_FILES):  # the file itself last: it is what tells that all are there
-        source = path.with_name(path.name + suffix)
-        if source.exists():
-            source.rename(target.with_name(target.name + suffix))
+def set_aside(path: Path) -> list[Path]:
+    """The damaged files beside this spool, the oldest first."""
+    found = path.parent.glob(f"{path.name}.damaged-*")
+    return sorted(name for name in found if not name.name.endswith(_SIDE_FILES))
+
+
+def move_aside(path: Path, target: Path) -> None:
+    """Rename the spool's files. From the first step on the file is gone from its place."""
+    with suppress(FileNotFoundError):
+        path.rename(target)
+    move_side_files(path, target)
+
+
+def move_side_files(path: Path, target: Path) -> None:
+    """What belongs to a file that has moved must follow it, or SQLite would apply it to the next one."""
+    for suffix in _SIDE_FILES:
+        with suppress(FileNotFoundError):
+            side(path, suffix).rename(side(target, suffix))
 
 
 def remove_files(path: Path) -> None:
     """Remove the spool's files, if there are any."""
-    for suffix in _SIDE_FILES:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    for suffix in (*_SIDE_FILES, ""):
+        side(path, suffix).unlink(missing_ok=True)
 
 
-@dataclass(slots=True)
-class Rescued:
-    """What could be read of a damaged file."""
-
-    entries: list[Entry] = field(default_factory=list)
-    cursors: dict[str, int] = field(default_factory=dict)
-    letters: list[DeadLetter] = field(default_factory=list)
-    drops: list[Tally] = field(default_factory=list)
+def side(path: Path, suffix: str) -> Path:
+    """The file beside it whose name is longer by `suffix`."""
+    return path.with_name(path.name + suffix)
 
 
-def rescue(damaged: Path, floor: int | None, limit: int) -> Rescued:
-    """As much as can be read: at most `limit` entries and as many dead letters.
-
-    Args:
-        floor: entries up to this one are not needed; None: those that no sink in the file needs.
-    """
-    found = Rescued()
+def sync_folder(path: Path) -> None:
+    """Make what was renamed in the folder of `path` durable."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(damaged.absolute()))}?mode=ro", uri=True)
-        ) as connection:
-            streams = Streams(connection)
-            for read in (_cursors, _drops, _entries, _letters):
-                with suppress(sqlite3.Error, KeyError, ValueError, TypeError):  # as far as it goes
-                    read(connection, streams, found, floor, limit)
-    except (sqlite3.Error, ValueError, TypeError):
-        pass  # not even the streams: nothing can be understood
-    return found
-
-
-def _cursors(connection: sqlite3.Connection, _: Streams, found: Rescued, *__: object) -> None:
-    found.cursors.update(connection.execute("SELECT sink, seq FROM cursors").fetchall())
-
-
-def _drops(connection: sqlite3.Connection, _: Streams, found: Rescued, *__: object) -> None:
-    found.drops.extend(unsettled(connection))
-
-
-def _entries(
-    connection: sqlite3.Connection, streams: Streams, found: Rescued, floor: int | None, limit: int
-) -> None:
-    after = min(found.cursors.values(), default=0) if floor is None else floor
-    for first, last in _steps(connection, "events", "seq", after):
-        if len(found.entries) >= limit:
-            return
-        with suppress(sqlite3.Error, KeyError):
-            rows = connection.execute(SELECT_EVENTS, (first, last, _STEP)).fetchall()
-            found.entries.extend(entry_of(row, streams) for row in rows)
-
-
-def _letters(
-    connection: sqlite3.Connection, streams: Streams, found: Rescued, _: int | None, limit: int
-) -> None:
-    for first, last in _steps(connection, "dead_letters", "number", 0):
-        if len(found.letters) >= limit:
-            return
-        with suppress(sqlite3.Error, KeyError):
-            rows = connection.execute(SELECT_LETTERS, (first, last)).fetchall()
-            found.letters.extend(letter_of(row, streams) for row in rows)
-
-
-def _steps(connection: sqlite3.Connection, table: str, key: str, after: int) -> Iterator[tuple[int, int]]:
-    """(after, through) from the first to the last, so that places that cannot be read are stepped over."""
-    first = connection.execute(f"SELECT min({key}) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
-    last = connection.execute(f"SELECT max({key}) FROM {table}").fetchone()[0] or 0  # noqa: S608
-    for start in range(max(after, (first or 1) - 1), last, _STEP):
-        yield start, min(start + _STEP, last)
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -10,14 +10,14 @@ from typing import Final, Literal
 
 from tdbwatch.daemon.spool.api import DamageReport, SpoolError
 from tdbwatch.daemon.spool.browse import opened, stats
-from tdbwatch.daemon.spool.damage import rescue
+from tdbwatch.daemon.spool.damage import set_aside
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.renewal import renew
+from tdbwatch.daemon.spool.requests import unknown
+from tdbwatch.daemon.spool.rescue import rescuing
 from tdbwatch.daemon.spool.schema import connect
 
 _FAULTS_SHOWN: Final = 5
-_MOST: Final = 1_000_000
-"""Entries that a repair takes over; all of them are in memory for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def repair(path: Path) -> DamageReport:
     lock.acquire()
     try:
         error = sqlite3.DatabaseError("found damaged by the doctor")
-        store, report = renew(path, connect, error, time.time(), limit=_MOST)
+        store, report = renew(path, connect, error, time.time())
         store.close()
         return report
     finally:
@@ -102,6 +102,9 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
             yield Finding("note", f"{sink.sink}: {sink.dead_letters} dead letters", remedy)
     for request in found.requests:
         yield Finding("note", f"a {request.kind} for {request.sink} waits or is under way")
+    if strange := unknown(connection):
+        text = f"{strange} requests that this version does not understand; a newer one left them"
+        yield Finding("note", text, "run that version")
     for tally in found.drops:
         text = (
             f"{tally.count} undelivered events were dropped ({tally.reason}), and no gap record tells so yet"
@@ -111,11 +114,11 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
 
 def _set_aside(path: Path) -> Iterator[Finding]:
     """Damaged files that were moved away, and what they still hold."""
-    names = sorted(path.parent.glob(f"{path.name}.damaged-*"))
-    for aside in (name for name in names if not name.name.endswith(("-wal", "-shm"))):
-        found = rescue(aside, 0, _MOST)
-        held = f"{len(found.entries)} events and {len(found.letters)} dead letters can be read in it"
-        some = found.entries or found.letters
+    for aside in set_aside(path):
+        with rescuing(aside) as found:
+            entries, letters = sum(map(len, found.entries(0))), sum(map(len, found.letters()))
+        held = f"{entries} events and {letters} dead letters can be read in it"
+        some = entries or letters
         remedy = f"look: tdbwatch spool list --spool {aside}; then delete it" if some else "delete it"
         yield Finding("note", f"a damaged spool was set aside as {aside.name}; {held}", remedy)
 

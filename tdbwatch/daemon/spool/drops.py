@@ -5,25 +5,33 @@ The counts are in the file as well until their gap record is, so that a crash in
 
 import sqlite3
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from tdbwatch.daemon.spool.api import DropReport
-from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.event import Event, Kind
 
 _ADD: Final = (
     "INSERT INTO drops VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(reason, scope, room) DO UPDATE SET"
     " count = count + excluded.count, since_us = min(since_us, excluded.since_us),"
     " until_us = max(until_us, excluded.until_us)"
 )
+_GAP: Final = str(Kind.GAP.value)
 
 
 @dataclass(slots=True)
 class Tally:
-    """A drop report in the making."""
+    """A drop report in the making.
+
+    Attributes:
+        again: how many of `count` were in a report before, whose gap record was given up, too.
+    """
 
     reason: str
     count: int = 0
+    again: int = 0
     since_us: int = 0
     until_us: int = 0
     rooms: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -36,10 +44,25 @@ class Tally:
 
     def add_events(self, events: Iterable[Event]) -> "Tally":
         for event in events:
-            self.add(event.scope, event.room, 1, event.received_us, event.received_us)
+            if event.kind == _GAP:
+                self.add_gap(event)
+            else:
+                self.add(event.scope, event.room, 1, event.received_us, event.received_us)
         return self
 
+    def add_gap(self, gap: Event) -> None:
+        """A gap record that is given up leaves what it tells of to the next one."""
+        details = gap.details
+        told = details.get("dropped")
+        since_us = gap.received_us
+        with suppress(TypeError, ValueError):
+            since_us = int(datetime.fromisoformat(details["since"]).timestamp() * 1e6)
+        if isinstance(told, int):
+            self.again += told
+        self.add(gap.scope, gap.room, told if isinstance(told, int) else 1, since_us, gap.received_us)
+
     def merge(self, other: "Tally") -> None:
+        self.again += other.again
         for (scope, room), count in other.rooms.items():
             self.add(scope, room, count, other.since_us, other.until_us)
 

@@ -3,8 +3,10 @@
 import asyncio
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, DropReport, WhenFull
 from tdbwatch.daemon.spool.drops import Tally
@@ -13,6 +15,8 @@ from tdbwatch.plugin.event import Event
 
 MAX_GROUP = 50_000
 """Events in one commit: bounds the memory of a commit and the time until couriers see its first event."""
+_MAX_BYTES = 8 << 20
+"""The same in bytes: a disk with little space takes small groups only."""
 _MAX_ATTEMPTS = 20_000
 
 
@@ -27,6 +31,7 @@ class Group:
     attempts: list[Attempt] = field(default_factory=list)
     drops: dict[str, Tally] = field(default_factory=dict)
     settled: list[DropReport] = field(default_factory=list)
+    damage_told: bool = False
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
 
     def count(self, tally: Tally) -> None:
@@ -40,7 +45,13 @@ class Group:
     @property
     def empty(self) -> bool:
         return not (
-            self.events or self.cursors or self.letters or self.attempts or self.drops or self.settled
+            self.events
+            or self.cursors
+            or self.letters
+            or self.attempts
+            or self.drops
+            or self.settled
+            or self.damage_told
         )
 
 
@@ -61,12 +72,15 @@ class Inbox:
         self._changed = threading.Condition()
         self._group = Group()
         self._bytes = 0
+        self._taken = 0
         self._closed = False
+        self.max_group_bytes = _MAX_BYTES
+        """Bytes of events in one commit, roughly; set before the first is taken."""
 
     @property
     def held(self) -> int:
-        """Events that wait for a commit."""
-        return len(self._group.events)
+        """Events that wait for a commit, or for one under way."""
+        return self._taken + len(self._group.events)
 
     @property
     def closed(self) -> bool:
@@ -109,6 +123,12 @@ class Inbox:
             self._group.settled.append(report)
             self._changed.notify()
 
+    def put_damage_told(self) -> None:
+        """What was put before tells of the damaged file."""
+        with self._changed:
+            self._group.damage_told = True
+            self._changed.notify()
+
     def put_letters(self, letters: Sequence[DeadLetter], waiter: "asyncio.Future[None]") -> None:
         """Take these letters, or none for a flush; `waiter` is for the commit that has them."""
         with self._changed:
@@ -136,6 +156,10 @@ class Inbox:
             self._wait_for_company()
             return self._cut()
 
+    def done(self) -> None:
+        """The group that was taken last is written, or given up."""
+        self._taken = 0
+
     def pause(self, seconds: float) -> None:
         """Wait, but not when closed."""
         with self._changed:
@@ -158,15 +182,23 @@ class Inbox:
 
     def _cut(self) -> Group:
         group, self._group = self._group, Group()
-        surplus = len(group.events) - MAX_GROUP
-        if surplus > 0:  # what waits for all of it to be durable goes with the rest
+        most = self._most(group.weights)
+        if most < len(group.events):  # what waits for all of it to be durable goes with the rest
             rest = self._group
-            rest.events, group.events = group.events[MAX_GROUP:], group.events[:MAX_GROUP]
-            rest.weights, group.weights = group.weights[MAX_GROUP:], group.weights[:MAX_GROUP]
+            rest.events, group.events = group.events[most:], group.events[:most]
+            rest.weights, group.weights = group.weights[most:], group.weights[:most]
             rest.waiters, group.waiters = group.waiters, []
             rest.settled, group.settled = group.settled, []  # as does what counts on it
+            rest.damage_told, group.damage_told = group.damage_told, False
         self._bytes = sum(self._group.weights)
+        self._taken = len(group.events)
         return group
+
+    def _most(self, weights: list[int]) -> int:
+        """How many of these events fit into one commit: at least one."""
+        if self._bytes <= self.max_group_bytes:
+            return MAX_GROUP
+        return min(MAX_GROUP, max(1, bisect_right(list(accumulate(weights)), self.max_group_bytes)))
 
     def _shrink(self) -> list[Event]:
         group = self._group

@@ -14,6 +14,10 @@ _PAUSE: Final = 0.02
 """Seconds. All in a thread of its own, while the daemon starts."""
 
 
+class InUseError(SpoolError):
+    """Another process owns the spool."""
+
+
 class SpoolLock:
     """An exclusive lock on `<spool>.lock`."""
 
@@ -32,23 +36,51 @@ class SpoolLock:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SpoolError(f"the spool's folder cannot be used: {error}") from error
+        self._take(file)
+        keep_owner(self._path, like=self._spool)
+        with suppress(OSError):  # the disk may be full: the number is for people only
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        self._file = file
+
+    def hold(self) -> None:
+        """See that it is still ours: someone may have removed its file, and locked a new one.
+
+        A folder that cannot be written now is looked at again the next time.
+
+        Raises:
+            InUseError: another process has it.
+        """
+        assert self._file is not None
+        try:
+            if os.path.samestat(self._path.stat(), os.fstat(self._file)):
+                return
+        except OSError:
+            pass
+        lost = self._file
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.acquire()
+        except InUseError:
+            raise
+        except (OSError, SpoolError):
+            return
+        os.close(lost)
+
+    def _take(self, file: int) -> None:
         for left in range(_TRIES, -1, -1):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                return
             except OSError as error:
                 if left:  # a command may be looking just now whether anybody has it
                     time.sleep(_PAUSE)
                     continue
                 owner = _owner(file)
                 os.close(file)
-                raise SpoolError(
+                raise InUseError(
                     f"another tdbwatch (process {owner}) holds {self._path}; stop it, or name another spool"
                 ) from error
-        keep_owner(self._path, like=self._spool)
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-        self._file = file
 
     def holder(self) -> str | None:
         """Who has it now: the number of a process, or `unknown`; None: nobody. Makes no file."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from tdbwatch.daemon.spool.api import WhenFull
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.plugin.event import Event
 
 _STEP: Final = 2_000
 """Entries deleted at once: few enough that no commit of new events waits long for it."""
@@ -61,9 +62,15 @@ def undelivered(connection: sqlite3.Connection, reason: str, floor: int, through
     tally = Tally(reason)
     rows = connection.execute(
         "SELECT scope, room, count(*), min(received_us), max(received_us) FROM events"
-        " JOIN streams ON streams.id = stream WHERE seq > ? AND seq <= ? GROUP BY scope, room",
+        " JOIN streams ON streams.id = stream WHERE seq > ? AND seq <= ? AND kind != 'gap'"
+        " GROUP BY scope, room",
         (floor, through),
     )
     for row in rows.fetchall():
         tally.add(*row)
-    return tally
+    gaps = connection.execute(
+        "SELECT events.id, kind, received_us, scope, room, room_id, event, payload FROM events"
+        " JOIN streams ON streams.id = stream WHERE seq > ? AND seq <= ? AND kind = 'gap'",
+        (floor, through),
+    )
+    return tally.add_events(Event(*row) for row in gaps.fetchall())

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tdbwatch.daemon.spool.api import Entry
+from tdbwatch.daemon.spool.damage import trusting_nothing
 from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
 from tdbwatch.daemon.spool.window import weight
 
@@ -41,10 +42,17 @@ class Reader:
         if self._connection is None or self._streams is None:
             self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA query_only = ON")
-            self._streams = Streams(self._connection)
+            with trusting_nothing():
+                self._streams = Streams(self._connection)
+        with trusting_nothing():
+            return self._rows(self._connection, self._streams, (after, through, limit), max_bytes)
+
+    def _rows(
+        self, connection: sqlite3.Connection, streams: Streams, values: tuple[int, int, int], max_bytes: int
+    ) -> list[Entry]:
         entries: list[Entry] = []
-        for row in self._connection.execute(SELECT_EVENTS, (after, through, limit)):
-            entry = entry_of(row, self._streams)
+        for row in connection.execute(SELECT_EVENTS, values):
+            entry = entry_of(row, streams)
             max_bytes -= weight(entry.event)
             if entries and max_bytes < 0:
                 break

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from tdbwatch.plugin.event import Event
 
 Wants = Callable[[Event], bool]
+Backlog = Callable[[int], int]
 
 
 class Readers:
@@ -21,7 +22,7 @@ class Readers:
     def __init__(self, names: Collection[str] | None = None) -> None:
         self._known: set[str] = set(names or ())
         self._cursors: dict[str, int] = {}
-        self._wants: dict[str, Wants] = {}
+        self._reading: dict[str, tuple[Wants, Backlog]] = {}
 
     def load(self, cursors: Mapping[str, int], start: int) -> dict[str, int]:
         """Go on from these; the cursors of sinks that are new, which begin at `start`."""
@@ -39,13 +40,18 @@ class Readers:
     def advance(self, sink: str, seq: int) -> None:
         self._cursors[sink] = seq
 
-    def filter(self, sink: str, wants: Wants) -> None:
-        """Of what is replayed for this sink only what `wants` allows is for it."""
-        self._wants[sink] = wants
+    def begin(self, sink: str, wants: Wants, backlog: Backlog) -> None:
+        """The sink reads from now on. Of what is replayed for it only what `wants` allows is for it."""
+        self._reading[sink] = (wants, backlog)
 
     def wants(self, sink: str) -> Wants | None:
         """The filter of a sink that reads now; None: it does not."""
-        return self._wants.get(sink)
+        reading = self._reading.get(sink)
+        return None if reading is None else reading[0]
+
+    def backlog(self, sink: str, last_seq: int) -> int:
+        """How many entries up to this one a sink that reads now could get and has not."""
+        return self._reading[sink][1](last_seq)
 
     def floor(self, last_seq: int) -> int:
         """The newest entry that every sink has finished.
@@ -55,7 +61,3 @@ class Readers:
         cursors = self._cursors.copy()
         known = self._known.copy() or cursors.keys()
         return min((cursors[sink] for sink in known if sink in cursors), default=last_seq)
-
-    def behind(self, sink: str, last_seq: int) -> int:
-        """How many entries the sink has not finished."""
-        return last_seq - self._cursors.get(sink, last_seq)

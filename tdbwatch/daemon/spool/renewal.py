@@ -1,20 +1,36 @@
-"""A new file in place of a damaged one, under the same numbers and with what is left of it."""
+"""A new file in place of a damaged one, under the same numbers and with what is left of it.
+
+The new file is made under another name, step by step. Once it is whole it says of itself that it replaces a
+damaged one, and only then the two change places: whatever ends us in between, the next start either finds
+the damaged one as it was or finishes the change, and tells of it.
+"""
 
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import DamageReport, Entry
-from tdbwatch.daemon.spool.damage import Rescued, move_aside, move_files, remove_files, rescue
+from tdbwatch.daemon.spool.damage import (
+    damaged,
+    move_aside,
+    move_side_files,
+    place_aside,
+    remove_files,
+    set_aside,
+    side,
+    sync_folder,
+)
+from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.lock import keep_owner
-from tdbwatch.daemon.spool.store import Connect, Store
+from tdbwatch.daemon.spool.rescue import Rescue, rescuing
+from tdbwatch.daemon.spool.store import Store
 
-MOST_RESCUED: Final = 100_000
-"""Entries that the daemon takes over; all of them are in memory for a moment."""
+_MAKING: Final = ".renewing"
+_WHOLE: Final = ".renewed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,64 +40,95 @@ class Known:
     Attributes:
         floor: entries up to this one are finished for every sink.
         newest: the newest entries.
+        connection: still open to the file, where that is not in its place any more.
     """
 
     floor: int
     last_seq: int
     cursors: Mapping[str, int] = field(default_factory=dict)
     newest: Sequence[Entry] = ()
+    connection: sqlite3.Connection | None = None
 
 
-def make_private(path: Path) -> None:
-    """Events may be confidential: the file is its owner's alone. SQLite's side files follow it."""
+def place(path: Path, connect: Connect) -> None:
+    """See that there is a file at `path`: finish what was cut short, or begin a new spool.
+
+    Raises:
+        sqlite3.DatabaseError: there is one, but it is empty, which no spool ever was.
+        OSError, sqlite3.Error: it cannot be made.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    making, whole = side(path, _MAKING), side(path, _WHOLE)
+    if not path.exists():
+        if not whole.exists():
+            with closing(_new(making, connect)):
+                pass
+            making.rename(whole)
+        elif old := set_aside(path):
+            move_side_files(path, old[-1])
+        whole.rename(path)
+        sync_folder(path)
+    remove_files(making)
+    remove_files(whole)
+    if not path.stat().st_size:
+        raise damaged("the file is empty")
 
 
 def renew(
-    path: Path,
-    connect: Connect,
-    error: sqlite3.Error,
-    now: float,
-    known: Known | None = None,
-    limit: int = MOST_RESCUED,
+    path: Path, connect: Connect, error: sqlite3.Error, now: float, known: Known | None = None
 ) -> tuple[Store, DamageReport]:
     """Make a new file with what is still needed, and put it in the damaged one's place.
-
-    The new one is whole before the old one moves, so whatever fails or ends us can be tried again.
 
     Raises:
         sqlite3.Error, OSError: the folder or the disk cannot be written; nothing has changed.
     """
-    found = rescue(path, None if known is None else known.floor, limit)
-    entries = {entry.seq: entry for entry in found.entries}
-    if known is not None:
-        entries.update((entry.seq, entry) for entry in known.newest if entry.seq > known.floor)
-        found.cursors = dict(known.cursors)
-    found.entries = [entries[seq] for seq in sorted(entries)]
-    last_seq = max(known.last_seq if known is not None else 0, *entries, *found.cursors.values(), 0)
-    _write(_unfinished(path), connect, found, last_seq)
-    keep_owner(_unfinished(path), like=path)
-    moved_to = move_aside(path, now)
-    move_files(_unfinished(path), path)
-    store = Store(path, connect)
-    store.fresh = not last_seq
-    return store, DamageReport(path, moved_to, str(error), len(found.entries), len(found.letters))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making, whole, aside = side(path, _MAKING), side(path, _WHOLE), place_aside(path, now)
+    with _opened(path, known) as old, closing(_new(making, connect)) as store:
+        report = _fill(store, old, known, DamageReport(path, aside, str(error), 0))
+    keep_owner(making, like=path)
+    making.rename(whole)
+    move_aside(path, aside)
+    whole.rename(path)
+    sync_folder(path)
+    return Store(path, connect), report
 
 
-def finish(path: Path) -> None:
-    """Finish a renewal that was cut short between its last two steps."""
-    if not path.exists() and _unfinished(path).exists():
-        move_files(_unfinished(path), path)
+@contextmanager
+def _opened(path: Path, known: Known | None) -> Iterator[Rescue]:
+    if known is not None and known.connection is not None:
+        yield Rescue(known.connection, known.last_seq)
+    else:
+        with rescuing(path, None if known is None else known.last_seq) as found:
+            yield found
 
 
-def _write(path: Path, connect: Connect, found: Rescued, last_seq: int) -> None:
+def _new(path: Path, connect: Connect) -> Store:
+    """An empty spool. Events may be confidential: it is its owner's alone, and the side files follow it."""
     remove_files(path)
-    make_private(path)
-    with closing(Store(path, connect)) as store:
-        if last_seq:
-            store.restore(found, last_seq)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return Store(path, connect)
 
 
-def _unfinished(path: Path) -> Path:
-    return path.with_name(path.name + ".renewing")
+def _fill(store: Store, old: Rescue, known: Known | None, report: DamageReport) -> DamageReport:
+    cursors = dict(known.cursors) if known is not None else old.cursors()
+    floor = known.floor if known is not None else min(cursors.values(), default=0)
+    newest = [entry for entry in known.newest if entry.seq > floor] if known is not None else []
+    last_seq = max(known.last_seq if known is not None else old.last_seq(), *cursors.values(), 0)
+    entries = letters = 0
+    for piece in _without(old.entries(floor), {entry.seq for entry in newest}):
+        store.take_over(piece, ())
+        entries, last_seq = entries + len(piece), max(last_seq, piece[-1].seq)
+    store.take_over(newest, ())
+    for dead in old.letters():
+        store.take_over((), dead)
+        letters += len(dead)
+    report = replace(report, rescued=entries + len(newest), letters=letters)
+    store.begin(cursors, old.drops(), old.requests(), last_seq, report)
+    return report
+
+
+def _without(pieces: Iterator[list[Entry]], seqs: set[int]) -> Iterator[list[Entry]]:
+    for piece in pieces:
+        if kept := [entry for entry in piece if entry.seq not in seqs]:
+            yield kept

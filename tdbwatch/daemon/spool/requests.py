@@ -8,7 +8,7 @@ crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
 # ruff: noqa: S608 - the SQL is put together of words of our own; values are bound
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -20,6 +20,9 @@ Kind = Literal["replay", "requeue"]
 
 STEP: Final = 1_000
 """Entries looked at in one step: no commit of new events waits long for it."""
+_INSERT: Final = (
+    "INSERT INTO requests(kind, sink, selection, position, through, made_us) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _SOURCES: Final[dict[Kind, str]] = {"replay": LOG, "requeue": LETTERS}
 
 
@@ -50,11 +53,7 @@ def ask(connection: sqlite3.Connection, kind: Kind, sink: str, selection: Select
     teach_globs(connection)
     count, through = _extent(connection, kind, sink, selection)  # may take a while, so under no lock
     if count:
-        connection.execute(
-            "INSERT INTO requests(kind, sink, selection, position, through, made_us)"
-            " VALUES (?, ?, ?, 0, ?, ?)",
-            (kind, sink, selection.to_json(), through, now_us),
-        )
+        connection.execute(_INSERT, (kind, sink, selection.to_json(), 0, through, now_us))
     return count
 
 
@@ -86,14 +85,37 @@ def discard(connection: sqlite3.Connection, selection: Selection) -> int:
 
 
 def waiting(connection: sqlite3.Connection) -> list[Request]:
-    """The requests that are not done."""
+    """The requests that are not done. Those that only a newer version understands are left to it."""
     rows = connection.execute(
         "SELECT number, kind, sink, selection, position, through FROM requests ORDER BY number"
     )
-    return [
-        Request(number, kind, sink, Selection.from_json(text), position, through)
-        for number, kind, sink, text, position, through in rows
-    ]
+    return [request for request in map(_request, rows.fetchall()) if request is not None]
+
+
+def unknown(connection: sqlite3.Connection) -> int:
+    """How many requests this version does not understand, and so leaves alone."""
+    count: int = connection.execute("SELECT count(*) FROM requests").fetchone()[0]
+    return count - len(waiting(connection))
+
+
+def _request(row: tuple[Any, ...]) -> Request | None:
+    number, kind, sink, text, position, through = row
+    try:
+        selection = Selection.from_json(text)
+    except (TypeError, ValueError):
+        return None
+    numbers = all(isinstance(value, int) for value in (position, through))
+    return Request(number, kind, sink, selection, position, through) if kind in _SOURCES and numbers else None
+
+
+def restore(connection: sqlite3.Connection, requests: Iterable[Request]) -> None:
+    """Take over the requests of a damaged file, whose dead letters have new numbers. In a transaction."""
+    last = connection.execute("SELECT max(number) FROM dead_letters").fetchone()[0] or 0
+    for request in requests:
+        replay = request.kind == "replay"
+        position, through = (request.position, request.through) if replay else (0, last)
+        values = (request.kind, request.sink, request.selection.to_json(), position, through, 0)
+        connection.execute(_INSERT, values)
 
 
 def step(

@@ -104,8 +104,14 @@ def _event_rows(entries: Iterable[Entry], streams: Streams) -> list[tuple[Any, .
 
 
 def entry_of(row: Sequence[Any], streams: Streams) -> Entry:
-    """The entry of a row of `SELECT_EVENTS`."""
+    """The entry of a row of `SELECT_EVENTS`.
+
+    Raises:
+        KeyError, TypeError: the row makes no sense.
+    """
     seq, event_id, stream, received_us, name, payload = row
+    if not (type(payload) is bytes and type(name) is type(event_id) is str and type(received_us) is int):
+        raise TypeError(f"entry {seq} has fields of wrong types")
     kind, scope, room, room_id, names, target = streams.key(stream)
     event = Event(event_id, kind, received_us, scope, room, room_id, name, payload, names)
     return Entry(seq, event, target)

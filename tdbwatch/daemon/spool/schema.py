@@ -1,10 +1,12 @@
 """The spool's tables, and what is checked before a file is trusted."""
 
+import re
 import sqlite3
 from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.damage import damaged
 
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x7464_6277  # "tdbw": tells a spool from any other SQLite file
@@ -43,6 +45,9 @@ CREATE VIEW records AS
 """
 
 
+_NAMES: Final = frozenset(re.findall(r"CREATE TABLE (\w+)", _TABLES))
+
+
 def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
     """A connection that commits when told to, and durably."""
     connection = sqlite3.connect(
@@ -52,8 +57,8 @@ def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) 
     return connection
 
 
-def prepare(connection: sqlite3.Connection, path: Path) -> bool:
-    """Make the tables where there are none; whether there were none.
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables where there are none.
 
     Raises:
         SpoolError: not a spool, or one of a newer version.
@@ -63,10 +68,12 @@ def prepare(connection: sqlite3.Connection, path: Path) -> bool:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     if application == 0 and tables == 0:
         _create(connection)
-        return True
+        return
     check_kind(connection, path)
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if missing := _NAMES - names:
+        raise damaged(f"there is no table {min(missing)}")
     connection.execute("PRAGMA journal_mode = WAL")
-    return False
 
 
 def check_kind(connection: sqlite3.Connection, path: Path) -> None:
@@ -103,3 +110,8 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     """Bytes of the file that hold something; pages that pruning has freed are used again."""
     pages = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
     return pages * _pragma(connection, "page_size")
+
+
+def free_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes within the file that hold nothing."""
+    return _pragma(connection, "freelist_count") * _pragma(connection, "page_size")

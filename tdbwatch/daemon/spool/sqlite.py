@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,17 +19,20 @@ from tdbwatch.daemon.spool.api import (
     SpoolError,
     WhenFull,
 )
+from tdbwatch.daemon.spool.damage import is_damage
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.history import NO_HISTORY, attempts_at
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
+from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.readers import Readers
 from tdbwatch.daemon.spool.schema import connect as _connect
-from tdbwatch.daemon.spool.store import Connect, Store
+from tdbwatch.daemon.spool.store import Store
 from tdbwatch.daemon.spool.window import Window
-from tdbwatch.daemon.spool.writer import News, Writer
+from tdbwatch.daemon.spool.writer import Writer
 from tdbwatch.plugin.event import Event
 
 _MIB: Final = 1 << 20
@@ -82,10 +85,19 @@ class SqliteSpool:
         self._lock = SpoolLock(self.path)
         self._window = Window(window)
         self._inbox = Inbox(max_held, when_full, linger, idle_linger=max(linger, 0.1))
-        self._alarms = Alarms(self.path, on_drop, on_damage, self._inbox.put_settled, drop_interval, log)
+        self._alarms = Alarms(
+            self.path,
+            on_drop,
+            on_damage,
+            self._inbox.put_settled,
+            self._inbox.put_damage_told,
+            drop_interval,
+            log,
+        )
         self._readers = Readers(sinks)
         self._writer = Writer(
             self.path,
+            self._lock,
             connect,
             self._inbox,
             self._window,
@@ -212,8 +224,9 @@ class SqliteSpool:
             return found
         try:
             return await self._reader.read(after, self._last_seq, limit, max_bytes)
-        except sqlite3.DatabaseError as error:
-            self._writer.report_damage(error)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self._writer.report_damage(error)
             raise SpoolError(f"the spool {self.path} cannot be read: {error}") from error
 
     async def wait_after(self, seq: int) -> None:
@@ -232,9 +245,9 @@ class SqliteSpool:
             self.advance(sink, self._start)
         return self._readers.cursor(sink)
 
-    def filter(self, sink: str, wants: Callable[[Event], bool]) -> None:
-        """What people ask to be replayed for `sink` is filtered by this."""
-        self._readers.filter(sink, wants)
+    def reads(self, sink: str, wants: Callable[[Event], bool], backlog: Callable[[int], int]) -> None:
+        """What people ask to be delivered to `sink` again is served from now on."""
+        self._readers.begin(sink, wants, backlog)
 
     def advance(self, sink: str, seq: int) -> None:
         """Move the cursor of `sink` to `seq`; durable with one of the next commits."""
@@ -280,6 +293,10 @@ class SqliteSpool:
     def _heard(self, news: News) -> None:
         if news.trouble is not None:
             self._alarms.disk(news.trouble)
+        if news.refuses is not None:
+            self._alarms.refuses(news.refuses)
+        if news.log_bytes is not None:
+            self._alarms.log_grows(news.log_bytes)
         if news.damage is not None:
             self._damaged(news.damage)
         self._given_up(news)
@@ -293,6 +310,8 @@ class SqliteSpool:
                 waiter.set_result(None)
         if news.ended:
             self._end(news)
+        else:
+            _fail(news.abandoned, SpoolError(f"the disk did not take it: {self.trouble}"))
 
     def _given_up(self, news: News) -> None:
         if news.forgotten:
@@ -309,13 +328,17 @@ class SqliteSpool:
 
     def _end(self, news: News) -> None:
         """The writer's thread has ended."""
-        self._alarms.report_drops()
+        self._alarms.ended(counted=not news.uncounted)
         if news.failed is not None:
             error = SpoolError(self._alarms.writer_died(news.failed))
-            for waiter in (*news.abandoned, *self._inbox.abandon()):
-                if not waiter.done():
-                    waiter.set_exception(error)
+            _fail((*news.abandoned, *self._inbox.abandon()), error)
             self.failed.set_exception(error)
             self.failed.exception()  # no warning where nobody watches
         if not self._stopped.done():
             self._stopped.set_result(None)
+
+
+def _fail(waiters: Iterable["asyncio.Future[None]"], error: SpoolError) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)

@@ -1,6 +1,5 @@
 """The spool's file, as the writer's thread sees it: plain blocking calls on the one writing connection."""
 
-import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,12 +7,14 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool import drops, requests
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, History
-from tdbwatch.daemon.spool.damage import Rescued
+from tdbwatch.daemon.spool import drops, requests, wal
+from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry, History
+from tdbwatch.daemon.spool.damage import NONSENSE, damage_of, damage_text, trusting_nothing
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.handle import Connect, Handle
 from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
+from tdbwatch.daemon.spool.letters import LetterCount
 from tdbwatch.daemon.spool.pruning import Limits, older_than, oldest, undelivered
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
@@ -24,13 +25,13 @@ from tdbwatch.daemon.spool.rows import (
     insert_events,
     letter_rows,
 )
-from tdbwatch.daemon.spool.schema import prepare, used_bytes
+from tdbwatch.daemon.spool.schema import free_bytes, prepare, used_bytes
 from tdbwatch.daemon.spool.selection import teach_globs
+from tdbwatch.daemon.spool.space import Space
 from tdbwatch.plugin.event import Event
 
-_MAGIC: Final = b"SQLite format 3\0"
-Connect = Callable[[Path], sqlite3.Connection]
-_WAL_LIMIT: Final = 64 * 1024 * 1024
+_EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+_MOST_STEPS: Final = 20
 
 
 class Store:
@@ -38,24 +39,28 @@ class Store:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
-        # Open as long as the connection is: closing any descriptor of the file would drop SQLite's locks
-        # on it (fcntl(2)), and another process could take the log away under our feet.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.handle = Handle(path, connect)
+        self._connection = self.handle.connection
         try:
-            self._connection = connect(path)
-        except BaseException:
-            os.close(self._file)
-            raise
-        try:
-            self.fresh = prepare(self._connection, path)
-            self._connection.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
-            teach_globs(self._connection)
-            self._streams = Streams(self._connection)
-            self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
-            self.first_seq, self.last_seq = self._bounds()
+            with trusting_nothing():
+                self._prepare()
         except BaseException:
             self.close()
             raise
+
+    def _prepare(self) -> None:
+        self.space = Space(self.path)
+        prepare(self._connection, self.path)
+        self._connection.execute(f"PRAGMA journal_size_limit = {wal.USUAL_BYTES}")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {self.space.checkpoint_pages}")
+        # Some builds of SQLite overwrite all that is deleted: that would write it once more, to the log.
+        self._connection.execute("PRAGMA secure_delete = FAST").fetchall()
+        teach_globs(self._connection)
+        self._streams = Streams(self._connection)
+        self._letters = LetterCount(self._connection)
+        self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
+        self.first_seq, self.last_seq = self._bounds()
+        self.fresh = not self.last_seq
 
     def _bounds(self) -> tuple[int, int]:
         first, last = self._connection.execute(
@@ -67,25 +72,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of the file. More than once does no harm."""
-        self._connection.close()
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
-
-    def check(self) -> None:
-        """Look at the file itself: SQLite's cache would hide for long that it was removed or overwritten.
-
-        Raises:
-            sqlite3.DatabaseError: it is not the file that was opened, or not a database any more.
-        """
-        try:
-            there = os.path.samestat(self.path.stat(), os.fstat(self._file))
-        except FileNotFoundError:
-            there = False
-        if not there or os.pread(self._file, len(_MAGIC), 0) != _MAGIC:
-            error = sqlite3.DatabaseError("the file was removed, replaced or overwritten")
-            error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
-            raise error
+        self.handle.close()
 
     def commit(self, group: Group) -> list[Entry]:
         """Make the group durable, all or nothing; its events as entries.
@@ -93,8 +80,10 @@ class Store:
         Raises:
             sqlite3.Error: nothing of it was written.
         """
+        if group.events:
+            self.space.check(sum(group.weights), free_bytes(self._connection))
         entries = list(map(Entry, count(self.last_seq + 1), group.events))
-        with self._transaction():
+        with self.transaction():
             self._insert(entries)
             self._save_cursors(group.cursors)
             self._save_letters(group.letters)
@@ -102,6 +91,9 @@ class Store:
             drops.save(self._connection, group.drops.values())
             if group.settled:
                 drops.settle(self._connection, group.settled)
+            if group.damage_told:
+                self._connection.execute("DELETE FROM meta WHERE key = 'damage'")
+        self._letters.added(group.letters)
         self.last_seq += len(entries)
         self.cursors.update(group.cursors)
         return entries
@@ -116,7 +108,7 @@ class Store:
         Raises:
             sqlite3.Error: nothing of it was written.
         """
-        with self._transaction():
+        with trusting_nothing(), self.transaction():
             events, rest = requests.step(self._connection, self._streams, request, wants)
             entries = [Entry(seq, event, request.sink) for seq, event in enumerate(events, self.last_seq + 1)]
             self._insert(entries)
@@ -127,28 +119,63 @@ class Store:
         """What was tried with the entries beyond the sink's cursor, as far as it can be read."""
         try:
             return history_of(self._connection, sink, self.cursors[sink])
-        except (sqlite3.DatabaseError, ValueError):  # damage will show soon enough; it is history only
+        except (sqlite3.DatabaseError, *NONSENSE):  # damage will show soon enough; it is history only
             return NO_HISTORY
 
     def unsettled(self) -> list[Tally]:
         """What was dropped before the start, and not yet told of."""
         return drops.unsettled(self._connection)
 
-    def restore(self, found: Rescued, last_seq: int) -> None:
-        """Begin a new file with what is left of a damaged one, under the old numbers."""
-        with self._transaction():
-            self._insert(found.entries)
-            self._save_cursors(found.cursors)
-            self._save_letters(found.letters)
-            drops.save(self._connection, found.drops)
-            self._keep_last_seq(last_seq)
-        self.first_seq = found.entries[0].seq if found.entries else last_seq + 1
-        self.last_seq, self.cursors = last_seq, dict(found.cursors)
-        self.fresh = False
+    @property
+    def damage(self) -> DamageReport | None:
+        """What happened to the file before this one, as long as no gap record tells of it."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
+        try:
+            return None if row is None else damage_of(row[0], self.path)
+        except NONSENSE:
+            return None
+
+    def take_over(self, entries: Sequence[Entry], letters: Sequence[DeadLetter]) -> None:
+        """Keep what was in a damaged file, under the old numbers."""
+        with self.transaction():
+            self._insert(entries)
+            self._save_letters(letters)
+
+    def begin(
+        self,
+        cursors: dict[str, int],
+        tallies: Sequence[Tally],
+        asked: Sequence[Request],
+        last_seq: int,
+        damage: DamageReport,
+    ) -> None:
+        """The last step of taking over: with it the file is whole, and says itself that it replaces one."""
+        with self.transaction():
+            self._save_cursors(cursors)
+            drops.save(self._connection, tallies)
+            requests.restore(self._connection, asked)
+            self._keep("last_seq", last_seq)
+            self._keep("holes", last_seq)
+            self._keep("damage", damage_text(damage))
 
     def full(self, limits: Limits) -> bool:
         """Whether the file holds more than it may."""
         return used_bytes(self._connection) > limits.max_size
+
+    def relieve(self, floor: int) -> None:
+        """Find room within the file, and on the disk, for what it does not take. Only the delivered goes.
+
+        Raises:
+            sqlite3.Error: not even that can be written.
+        """
+        self._connection.execute(_EMPTY_LOG).fetchall()
+        for _ in range(_MOST_STEPS):
+            missing = self.space.reserve - free_bytes(self._connection)
+            through = min(floor, oldest(self._connection, self.first_seq, missing))
+            if missing <= 0 or through < self.first_seq:
+                return
+            self._forget(through, Tally("max_size"))
+            self._connection.execute(_EMPTY_LOG).fetchall()
 
     def prune(self, limits: Limits, floor: int, now_us: int) -> Tally | None:
         """One small step towards the limits; what it gave up undelivered, or None when it did nothing.
@@ -157,6 +184,10 @@ class Store:
             floor: entries up to this one are finished for every sink.
             now_us: microseconds since the Unix epoch.
         """
+        with trusting_nothing():
+            return self._prune(limits, floor, now_us)
+
+    def _prune(self, limits: Limits, floor: int, now_us: int) -> Tally | None:
         surplus = used_bytes(self._connection) - limits.max_size
         if surplus > 0:
             reason, through = (
@@ -171,22 +202,27 @@ class Store:
         if through < self.first_seq:
             return None
         tally = undelivered(self._connection, reason, floor, through)
-        with self._transaction():
-            self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
-            self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
-            self._keep_last_seq(self.last_seq)
-            drops.save(self._connection, [tally])
-        self.first_seq = through + 1
+        self._forget(through, tally)
         return tally
 
+    def _forget(self, through: int, tally: Tally) -> None:
+        with self.transaction():
+            self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
+            self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
+            # Numbers are never used twice, also when no entry is left that shows the last one.
+            self._keep("last_seq", self.last_seq)
+            drops.save(self._connection, [tally])
+        self.first_seq = through + 1
+
     def trim_dead_letters(self, limits: Limits) -> int:
-        """Give up the oldest dead letters beyond the limit; how many."""
-        row = self._connection.execute("SELECT max(number) FROM dead_letters").fetchone()
-        with self._transaction():
-            done = self._connection.execute(
-                "DELETE FROM dead_letters WHERE number <= ?", ((row[0] or 0) - limits.max_dead_letters,)
-            )
-        return done.rowcount
+        """Give up the oldest dead letters beyond the limits; how many."""
+        with trusting_nothing():
+            through = self._letters.beyond(limits)
+        if through is None:
+            return 0
+        with self.transaction():
+            query = "DELETE FROM dead_letters WHERE number <= ?"
+            return self._connection.execute(query, (through,)).rowcount
 
     def _insert(self, entries: Sequence[Entry]) -> None:
         insert_events(self._connection, entries, self._streams)
@@ -200,12 +236,12 @@ class Store:
     def _save_attempts(self, attempts: Sequence[Attempt]) -> None:
         self._connection.executemany(INSERT_ATTEMPT, attempt_rows(attempts))
 
-    def _keep_last_seq(self, last_seq: int) -> None:
-        """Numbers are never used twice, also when pruning leaves no entry that shows the last one."""
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('last_seq', ?)", (last_seq,))
+    def _keep(self, key: str, value: int | str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
+        """All that is written within is, or nothing."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield

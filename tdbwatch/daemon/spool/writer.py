@@ -11,43 +11,29 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.api import DamageReport, Entry
-from tdbwatch.daemon.spool.damage import is_damage
+from tdbwatch.daemon.spool import wal
+from tdbwatch.daemon.spool.api import DamageReport
+from tdbwatch.daemon.spool.damage import is_damage, is_full
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.inbox import Group, Inbox
+from tdbwatch.daemon.spool.lock import SpoolLock
+from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.readers import Readers
-from tdbwatch.daemon.spool.renewal import Known, finish, make_private, renew
+from tdbwatch.daemon.spool.renewal import Known, place, renew
 from tdbwatch.daemon.spool.requests import Request
-from tdbwatch.daemon.spool.store import Connect, Store
+from tdbwatch.daemon.spool.store import Store
 from tdbwatch.daemon.spool.window import Window, weights_of
 
 _EVENTS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
 _MOST_BEHIND: Final = 5_000
 """Entries that a sink may be behind and still get more of what people asked for."""
-
-
-@dataclass(slots=True)
-class News:
-    """What the event loop hears after a turn of the writer."""
-
-    entries: list[Entry] = field(default_factory=list)
-    weights: list[int] = field(default_factory=list)
-    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
-    forgotten: int = 0
-    drops: list[Tally] = field(default_factory=list)
-    trouble: str | None = None
-    damage: DamageReport | None = None
-    lost_letters: int = 0
-    failed: BaseException | None = None
-    abandoned: list["asyncio.Future[None]"] = field(default_factory=list)
-    ended: bool = False
 
 
 class Writer:
@@ -63,6 +49,7 @@ class Writer:
     def __init__(
         self,
         path: Path,
+        lock: SpoolLock,
         connect: Connect,
         inbox: Inbox,
         window: Window,
@@ -74,6 +61,7 @@ class Writer:
         check_interval: float,
     ) -> None:
         self._path = path
+        self._lock = lock
         self._connect = connect
         self._inbox = inbox
         self._window = window
@@ -87,6 +75,11 @@ class Writer:
         self._requests: list[Request] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._serving = False
+        self._refusing = False
+        self._log_alarm = 2 * wal.USUAL_BYTES
+        self._gave_up = False
+        self._uncounted = False
+        self._replaced = float("-inf")
         self._reported: sqlite3.Error | None = None
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
 
@@ -97,16 +90,16 @@ class Writer:
             SpoolError: not a spool, or a newer version's.
             sqlite3.Error, OSError: it cannot be opened.
         """
-        finish(self._path)
-        make_private(self._path)
-        damage = None
         try:
+            place(self._path, self._connect)
+            wal.check(self._path)
             self._store = Store(self._path, self._connect)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            damage = self._renew(error, None)
-        return self._store, damage
+            self._renew(error, None)
+        self._inbox.max_group_bytes = min(self._inbox.max_group_bytes, self._store.space.group_bytes)
+        return self._store, self._store.damage
 
     def start(self) -> None:
         self._thread.start()
@@ -125,18 +118,29 @@ class Writer:
         finally:
             with suppress(sqlite3.Error):
                 self._store.close()
-            self._tell(News(failed=failed, abandoned=self._waiters if failed else [], ended=True))
+            self._tell(
+                News(
+                    failed=failed,
+                    abandoned=self._waiters if failed else [],
+                    uncounted=self._uncounted,
+                    ended=True,
+                )
+            )
 
     def _turn(self, group: Group) -> None:
         self._waiters = group.waiters
         self._check()
         news = News(waiters=group.waiters)
+        self._admit(group, news)
         if not group.empty:
-            self._admit(group, news)
             self._write(group, news)
+        self._inbox.done()
+        if self._gave_up:  # those who wait for all to be durable must not think that it is
+            news.abandoned, news.waiters = news.waiters, []
         self._serve(news)
         self._prune(news, steps=1 + len(news.entries) // _EVENTS_PER_STEP)
-        if news.waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
+        waiters = news.waiters or news.abandoned
+        if waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
             self._tell(news)
 
     def _check(self) -> None:
@@ -144,8 +148,10 @@ class Writer:
         error, self._reported = self._reported, None
         if error is None and time.monotonic() >= self._checked + self._check_interval:
             self._checked = time.monotonic()
+            self._lock.hold()
             try:
-                self._store.check()
+                self._store.handle.check()
+                self._look_at_the_log()
                 self._requests = self._store.requests()
             except sqlite3.DatabaseError as found:
                 error = found if is_damage(found) else None
@@ -154,25 +160,36 @@ class Writer:
         if error is not None:
             self._replace(error)
 
+    def _look_at_the_log(self) -> None:
+        size = wal.size(self._path)
+        if size > self._log_alarm:
+            self._log_alarm = 2 * size
+            self._tell(News(log_bytes=size))
+        elif size <= wal.USUAL_BYTES:
+            self._log_alarm = 2 * wal.USUAL_BYTES
+
     def _admit(self, group: Group, news: News) -> None:
         """Under `drop_newest` a full spool takes no more events while the old ones are undelivered."""
-        if self._limits.when_full != "drop_newest" or not group.events:
+        if self._limits.when_full != "drop_newest":
             return
         with suppress(sqlite3.Error):
-            if self._store.full(self._limits) and self._floor() < self._store.first_seq:
-                tally = Tally("max_size").add_events(group.events)
-                news.drops.append(tally)
-                group.count(tally)
-                group.events, group.weights = [], []
+            refuses = self._floor() < self._store.first_seq <= self._store.last_seq and self._store.full(
+                self._limits
+            )
+            if refuses != self._refusing:
+                self._refusing = refuses
+                self._tell(News(refuses=refuses))
+            if refuses and group.events:
+                news.drops.append(self._give_up(group, "max_size"))
 
     def _write(self, group: Group, news: News) -> None:
         """Commit the group, however long the disk makes us wait."""
         tries = 0
         while True:
-            if self._reported is not None:
-                self._check()
+            if tries:
+                self._check()  # the file may be another by now
             try:
-                news.entries, news.weights = self._store.commit(group), group.weights
+                self._commit(group, news)
                 if tries:
                     self._tell(News(trouble=""))
                 return
@@ -181,11 +198,42 @@ class Writer:
                 if is_damage(error):
                     self._reported = error
                     continue
-                self._tell(News(trouble=str(error)))
-                if self._inbox.closed and tries > _RETRIES_AT_CLOSE:
-                    news.drops.append(Tally("memory").add_events(group.events))
+                if self._reported is None:  # else there is no file, and it was said why
+                    self._tell(News(trouble=str(error)))
+                if self._inbox.closed and (tries > _RETRIES_AT_CLOSE or self._gave_up):
+                    self._write_the_rest(group, news)
                     return
                 self._inbox.pause(self._retry_interval)
+
+    def _commit(self, group: Group, news: News) -> None:
+        """What is delivered need not stand in the way of what comes in, when it is the disk that is full."""
+        store, first_seq = self._store, self._store.first_seq
+        try:
+            entries = store.commit(group)
+        except sqlite3.OperationalError as error:
+            if not is_full(error):
+                raise
+            store.relieve(self._floor())
+            entries = store.commit(group)
+        finally:
+            if store.first_seq != first_seq:
+                news.forgotten = store.first_seq - 1
+        news.entries, news.weights = entries, group.weights
+
+    def _write_the_rest(self, group: Group, news: News) -> None:
+        """Give the events up, since we end now, but not their count and all else, if that still fits."""
+        news.drops.append(self._give_up(group, "memory"))
+        self._gave_up = True
+        try:
+            self._store.commit(group)
+        except sqlite3.Error:
+            self._uncounted = True
+
+    def _give_up(self, group: Group, reason: str) -> Tally:
+        tally = Tally(reason).add_events(group.events)
+        group.count(tally)
+        group.events, group.weights = [], []
+        return tally
 
     def _serve(self, news: News) -> None:
         """One step of what people asked for, while its sink keeps up and nothing undelivered goes for it."""
@@ -210,7 +258,7 @@ class Writer:
 
     def _has_room(self, sink: str) -> bool:
         store = self._store
-        if self._inbox.closed or self._readers.behind(sink, store.last_seq) > _MOST_BEHIND:
+        if self._inbox.closed or self._readers.backlog(sink, store.last_seq) > _MOST_BEHIND:
             return False
         return self._floor() >= store.first_seq or not store.full(self._limits)
 
@@ -233,16 +281,26 @@ class Writer:
 
     def _replace(self, error: sqlite3.Error) -> None:
         """Go on with a new file, under the same numbers and with what memory still holds."""
-        with suppress(sqlite3.Error):
-            self._store.close()
+        if time.monotonic() < self._replaced + self._retry_interval:
+            self._inbox.pause(self._retry_interval)  # a disk that spoils one file after the other
+        self._replaced = time.monotonic()
+        store, newest = self._store, self._window.snapshot()
+        moved = store.handle.moved
+        if not moved:
+            with suppress(sqlite3.Error):
+                store.close()
+        known = Known(
+            self._floor(), store.last_seq, store.cursors, newest, store.handle.connection if moved else None
+        )
         try:
-            store, newest = self._store, self._window.snapshot()
-            report = self._renew(error, Known(self._floor(), store.last_seq, store.cursors, newest))
+            report = self._renew(error, known)
         except (sqlite3.Error, OSError) as trouble:
             self._reported = error  # until there is space, or the folder can be written again
             self._tell(News(trouble=str(trouble)))
             self._inbox.pause(self._retry_interval)
         else:
+            with suppress(sqlite3.Error):
+                store.close()
             self._tell(News(damage=report, trouble=""))
 
     def _renew(self, error: sqlite3.Error, known: Known | None) -> DamageReport:

@@ -1,0 +1,57 @@
+"""The spool's file itself: opened once, watched, and let go of."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from tdbwatch.daemon.spool.damage import damaged
+
+_MAGIC: Final = b"SQLite format 3\0"
+Connect = Callable[[Path], sqlite3.Connection]
+
+
+class Handle:
+    """The one writing connection, and a descriptor of the same file.
+
+    Raises:
+        OSError, sqlite3.Error: it cannot be opened.
+    """
+
+    def __init__(self, path: Path, connect: Connect) -> None:
+        self.path = path
+        # Open as long as the connection is: closing any descriptor of the file would drop SQLite's locks
+        # on it (fcntl(2)), and another process could take the log away under our feet.
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self.connection = connect(path)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def close(self) -> None:
+        """Let go of the file. More than once does no harm."""
+        self.connection.close()
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def check(self) -> None:
+        """Look at the file itself: SQLite's cache would hide for long that it was removed or overwritten.
+
+        Raises:
+            sqlite3.DatabaseError: it is not the file that was opened, or not a database any more.
+        """
+        if self.moved or os.pread(self._file, len(_MAGIC), 0) != _MAGIC:
+            raise damaged("the file was removed, replaced or overwritten")
+
+    @property
+    def moved(self) -> bool:
+        """Whether another file, or none, is in its place now; the connection can read it all the same."""
+        if self._file < 0:
+            return False
+        try:
+            return not os.path.samestat(self.path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return True

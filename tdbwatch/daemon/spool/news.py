@@ -1,0 +1,40 @@
+"""What passes from the writer's thread to the event loop."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from tdbwatch.daemon.spool.api import DamageReport, Entry
+from tdbwatch.daemon.spool.drops import Tally
+
+
+@dataclass(slots=True)
+class News:
+    """What the event loop hears after a turn of the writer.
+
+    Attributes:
+        entries: new ones in the log, with their `weights` in memory.
+        waiters: those whose wait is over.
+        abandoned: those who waited in vain.
+        forgotten: entries up to this one are gone.
+        trouble: why the disk refuses; empty: it accepts again.
+        refuses: under `drop_newest`, whether the spool is full of what is undelivered.
+        log_bytes: the size of SQLite's log, where that has grown too large.
+        failed: what the writer died of.
+        uncounted: what was dropped is not even counted in the file.
+        ended: the writer's thread has ended.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    weights: list[int] = field(default_factory=list)
+    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+    forgotten: int = 0
+    drops: list[Tally] = field(default_factory=list)
+    trouble: str | None = None
+    refuses: bool | None = None
+    log_bytes: int | None = None
+    damage: DamageReport | None = None
+    lost_letters: int = 0
+    failed: BaseException | None = None
+    abandoned: list["asyncio.Future[None]"] = field(default_factory=list)
+    uncounted: bool = False
+    ended: bool = False

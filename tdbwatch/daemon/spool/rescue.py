@@ -1,0 +1,131 @@
+"""Taking from a damaged file whatever can still be read, piece by piece: it may be larger than memory."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
+
+from tdbwatch.daemon.spool.api import DeadLetter, Entry
+from tdbwatch.daemon.spool.damage import NONSENSE
+from tdbwatch.daemon.spool.drops import Tally, unsettled
+from tdbwatch.daemon.spool.requests import Request, waiting
+from tdbwatch.daemon.spool.rows import SELECT_EVENTS, SELECT_LETTERS, Streams, entry_of, letter_of
+
+_STEP: Final = 512
+_MOST_IN_VAIN: Final = 2_000
+"""Steps in vain after which nothing more is expected."""
+_MOST_BLIND: Final = 20
+"""The same where nobody knows how far the numbers go."""
+_UNREADABLE: Final = (sqlite3.Error, *NONSENSE)
+_T = TypeVar("_T")
+
+
+class Rescue:
+    """Reads as far as it goes, and never raises for what it cannot read.
+
+    Args:
+        connection: to the damaged file; None: nothing of it can be understood.
+        last_seq: the last number in the log, where memory knows it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection | None, last_seq: int | None = None) -> None:
+        self._connection = connection
+        self._last_seq = last_seq
+        self._streams: Streams | None = None
+        if connection is not None:
+            with suppress(*_UNREADABLE):
+                self._streams = Streams(connection)
+
+    def cursors(self) -> dict[str, int]:
+        rows: list[Any] = self._ask(lambda c: c.execute("SELECT sink, seq FROM cursors").fetchall(), [])
+        return {sink: seq for sink, seq in rows if isinstance(sink, str) and isinstance(seq, int)}
+
+    def drops(self) -> list[Tally]:
+        return self._ask(unsettled, [])
+
+    def requests(self) -> list[Request]:
+        return self._ask(waiting, [])
+
+    def last_seq(self) -> int:
+        """The last number that was ever used, as far as the file tells."""
+        query = "SELECT value FROM meta WHERE key = 'last_seq'"
+        kept = self._ask(lambda c: c.execute(query).fetchone(), None)
+        return kept[0] if kept and isinstance(kept[0], int) else 0
+
+    def entries(self, after: int) -> Iterator[list[Entry]]:
+        """The entries beyond `after`, in order."""
+        yield from self._pieces("events", "seq", after, self._last_seq, self._entries)
+
+    def letters(self) -> Iterator[list[DeadLetter]]:
+        """The dead letters, in order."""
+        yield from self._pieces("dead_letters", "number", 0, None, self._letters)
+
+    def _entries(self, after: int, through: int) -> list[Entry]:
+        return self._rows(SELECT_EVENTS, (after, through, _STEP), entry_of)
+
+    def _letters(self, after: int, through: int) -> list[DeadLetter]:
+        return self._rows(SELECT_LETTERS, (after, through), letter_of)
+
+    def _rows(self, query: str, values: tuple[int, ...], make: Callable[[Any, Streams], _T]) -> list[_T]:
+        assert self._connection is not None
+        assert self._streams is not None
+        return [make(row, self._streams) for row in self._connection.execute(query, values).fetchall()]
+
+    def _pieces(
+        self, table: str, key: str, after: int, last: int | None, read: Callable[[int, int], list[_T]]
+    ) -> Iterator[list[_T]]:
+        if self._streams is None:
+            return
+        first = self._bound("min", table, key)
+        after = max(after, (first or 1) - 1)
+        end = self._bound("max", table, key) or last
+        vain, most = 0, _MOST_BLIND if end is None else _MOST_IN_VAIN
+        while vain < most and (end is None or after < end):
+            piece = _halving(read, after, after + _STEP)
+            after += _STEP
+            if piece:
+                vain = 0
+                yield piece
+            else:
+                vain += 1
+                following = self._bound("min", table, key, after)
+                after = max(after, (following or 0) - 1)  # numbers may have wide gaps
+
+    def _bound(self, which: str, table: str, key: str, after: int = -1) -> int | None:
+        """None: the file does not tell. An empty table has no bound either, and costs a few steps in vain."""
+        query = f"SELECT {which}({key}) FROM {table} WHERE {key} > {after}"  # noqa: S608 - our own names
+        row = self._ask(lambda c: c.execute(query).fetchone(), None)
+        return row[0] if row and isinstance(row[0], int) else None
+
+    def _ask(self, question: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:
+        if self._connection is not None:
+            with suppress(*_UNREADABLE):
+                return question(self._connection)
+        return otherwise
+
+
+def _halving(read: Callable[[int, int], list[_T]], after: int, through: int) -> list[_T]:
+    """What can be read of these numbers: what is around the bad ones, too."""
+    try:
+        return read(after, through)
+    except _UNREADABLE:
+        if through - after <= 1:
+            return []
+        middle = (after + through) // 2
+        return [*_halving(read, after, middle), *_halving(read, middle, through)]
+
+
+@contextmanager
+def rescuing(damaged: Path, last_seq: int | None = None) -> Iterator[Rescue]:
+    """Whatever can be read of this file."""
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(damaged.absolute()))}?mode=ro", uri=True)
+    except sqlite3.Error:
+        yield Rescue(None)
+        return
+    with closing(connection):
+        with suppress(sqlite3.Error):
+            connection.execute("PRAGMA writable_schema = ON")  # else a file cut short is refused as a whole
+        yield Rescue(connection, last_seq)

@@ -1,0 +1,65 @@
+"""How much the disk has left. A little is kept back, so that no spool is wedged on a disk that it filled.
+
+With the last bytes gone SQLite could not even delete: that, too, goes through its log.
+"""
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+_MOST_RESERVED: Final = 16 << 20
+_SHARE: Final = 16
+_PAGE: Final = 4096
+_USUAL_CHECKPOINT: Final = 1_000
+"""Pages of log after which SQLite moves them into the file, unless told otherwise."""
+
+
+class Space:
+    """The disk that a file is on."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path.parent
+        size, _ = self._size_and_free()
+        self.reserve = min(_MOST_RESERVED, size // _SHARE)
+        """Bytes that events leave free."""
+
+    @property
+    def checkpoint_pages(self) -> int:
+        """Pages of log that may wait to be moved into the file: no more than the reserve has room for."""
+        return (
+            max(8, min(_USUAL_CHECKPOINT, self.reserve // 4 // _PAGE)) if self.reserve else _USUAL_CHECKPOINT
+        )
+
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of events in one commit that leave such a disk room to breathe."""
+        return max(_PAGE * 16, self.reserve // 2) if self.reserve else _MOST_RESERVED
+
+    def check(self, wanted: int, reusable: int) -> None:
+        """See whether events of `wanted` bytes may be written, first to the log, then to the file.
+
+        Args:
+            reusable: bytes within the file that are free.
+
+        Raises:
+            sqlite3.OperationalError: they would take what is kept back.
+        """
+        size, free = self._size_and_free()
+        growth = max(0, wanted - reusable)
+        if size and free - wanted - growth < (self.reserve if growth else self.reserve // 2):
+            text = (
+                f"database or disk is full: {free:,} bytes are left, of which {self.reserve:,} are kept back"
+            )
+            error = sqlite3.OperationalError(text)
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+
+    def _size_and_free(self) -> tuple[int, int]:
+        """Bytes; (0, 0) where the file system does not say."""
+        with suppress(OSError):
+            found = os.statvfs(self._folder)
+            free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+            return found.f_blocks * found.f_frsize, free * found.f_frsize
+        return 0, 0

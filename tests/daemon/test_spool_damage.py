@@ -1,0 +1,403 @@
+"""The spool's file under attack: cut short, emptied, removed, replaced, spoilt; renewals killed midway."""
+
+import asyncio
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError, SqliteSpool
+from tdbwatch.daemon.spool.browse import opened, stats
+from tdbwatch.daemon.spool.damage import set_aside
+from tdbwatch.daemon.spool.doctor import damaged, examine
+from tdbwatch.daemon.spool.requests import ask
+from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.plugin import Event
+
+from .spool_bench import MakeSpool, everything, making
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "spool.db"
+
+
+@pytest.fixture
+def reports() -> list[DamageReport]:
+    return []
+
+
+@pytest.fixture
+async def make(path: Path, reports: list[DamageReport]) -> AsyncIterator[MakeSpool]:
+    options = {"check_interval": 0.01, "sinks": ["s"], "on_damage": reports.append}
+    async with making(path.parent, **options) as make:
+        yield make
+
+
+def events(count: int, size: int = 0) -> list[Event]:
+    return [Event.create("alerts", "e", [number, "x" * size]) for number in range(count)]
+
+
+async def filled(
+    make: MakeSpool, count: int, size: int = 0, **options: Any
+) -> tuple[SqliteSpool, list[Event]]:
+    spool = await make(**options)
+    spool.append(sent := events(count, size))
+    await spool.flush()
+    return spool, sent
+
+
+async def arrives(reports: list[DamageReport]) -> DamageReport:
+    async with asyncio.timeout(20):
+        while not reports:
+            await asyncio.sleep(0.005)
+    return reports[0]
+
+
+def change(path: Path, sql: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(sql)
+
+
+async def test_trouble_with_reading_is_no_damage_and_moves_nothing_aside(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool, _ = await filled(make, 10, window=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (len([*Path("/proc/self/fd").iterdir()]) - 1, hard)
+    )  # none is left
+    try:
+        with pytest.raises(SpoolError, match="unable to open"):
+            await spool.read(0, 10, 1 << 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    spool.append(events(1))
+    await spool.flush()
+    assert len(await everything(spool)) == 11
+    assert reports == []
+    assert set_aside(path) == []
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "UPDATE events SET stream = 99 WHERE seq = 50",
+        "UPDATE events SET payload = 5 WHERE seq = 50",
+        "UPDATE events SET event = CAST(x'ff' AS TEXT) WHERE seq = 50",
+    ],
+)
+async def test_a_row_that_makes_no_sense_is_damage_and_costs_itself_only(
+    make: MakeSpool, path: Path, reports: list[DamageReport], nonsense: str
+) -> None:
+    spool, sent = await filled(make, 100, window=1)
+    await spool.close()
+    change(path, nonsense)
+    spool = await make(window=1)
+    with pytest.raises(SpoolError, match="makes no sense"):
+        await everything(spool)
+    assert (await arrives(reports)).rescued == 99
+    assert [entry.event for entry in await everything(spool)] == sent[:49] + sent[50:]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    ["UPDATE streams SET arg_names = 'no JSON'", "UPDATE cursors SET seq = 'x'", "DROP TABLE attempts"],
+)
+async def test_nonsense_that_shows_at_the_start_is_moved_aside_like_other_damage(
+    make: MakeSpool, path: Path, reports: list[DamageReport], nonsense: str
+) -> None:
+    spool, _ = await filled(make, 5)
+    await spool.close()
+    change(path, nonsense)
+    again, sent = await filled(make, 3)
+    assert len(reports) == 1
+    assert [entry.event for entry in await everything(again)][-3:] == sent
+
+
+@pytest.mark.parametrize(
+    "row", ["'replay', 's', '{\"of\": \"tomorrow\"}'", "'replay', 's', 'no JSON'", "'rewind', 's', '{}'"]
+)
+async def test_a_request_that_this_version_does_not_understand_is_left_alone(
+    make: MakeSpool, path: Path, row: str
+) -> None:
+    spool, _ = await filled(make, 5)
+    spool.reads("s", lambda event: True, lambda last_seq: last_seq - spool.cursor("s"))
+    spool.advance("s", 5)
+    await spool.flush()
+    change(path, f"INSERT INTO requests VALUES (1, {row}, 0, 5, 0)")
+    with opened(path, "rw") as connection:
+        ask(connection, "replay", "s", Selection(), 0)
+    async with asyncio.timeout(20):
+        await spool.wait_after(5)  # the one behind it is served
+    assert not spool.failed.done()
+    texts = [finding.text for finding in examine(path)]
+    assert "1 requests that this version does not understand; a newer one left them" in texts
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.5, 1200), (0.9, 2500)])
+async def test_a_file_that_was_cut_short_keeps_what_is_before_the_cut(
+    make: MakeSpool, path: Path, reports: list[DamageReport], share: float, least: int
+) -> None:
+    spool, sent = await filled(make, 3000, 500)
+    await spool.close()
+    os.truncate(path, int(path.stat().st_size * share) // 4096 * 4096)
+    spool = await make()
+    assert (await arrives(reports)).rescued >= least
+    found = await everything(spool)
+    assert len(found) == reports[0].rescued
+    assert all(entry.event == sent[entry.seq - 1] for entry in found)
+
+
+async def test_an_empty_file_is_damage_since_no_spool_ever_was_empty(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool, _ = await filled(make, 5)
+    await spool.close()
+    os.truncate(path, 0)
+    spool, sent = await filled(make, 2)
+    assert [report.error for report in reports] == ["the file is empty"]
+    assert [entry.event for entry in await everything(spool)] == sent
+
+
+async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool = await make(check_interval=60)
+    for _ in range(20):
+        spool.append(events(5))
+        await spool.flush()
+    crashed = path.with_name("crashed.db")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    with Path(f"{crashed}-wal").open("r+b") as log:
+        log.seek(log.seek(0, os.SEEK_END) // 2)
+        log.write(b"\xff" * 100)
+    again = SqliteSpool(crashed, linger=0, sinks=["s"], on_damage=reports.append)
+    await again.open()
+    assert "the log beside the file is damaged" in reports[0].error
+    found = await everything(again)
+    assert 0 < len(found) < 100
+    assert [entry.seq for entry in found] == list(range(1, len(found) + 1))
+    await again.close()
+
+
+async def test_a_log_that_ends_in_a_torn_commit_is_no_damage(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool = await make(check_interval=60)
+    for _ in range(20):
+        spool.append(events(5))
+        await spool.flush()
+    crashed = path.with_name("crashed.db")
+    for suffix in ("", "-wal"):
+        shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    os.truncate(f"{crashed}-wal", Path(f"{crashed}-wal").stat().st_size - 100)
+    again = SqliteSpool(crashed, linger=0, sinks=["s"], on_damage=reports.append)
+    await again.open()
+    assert again.last_seq == 95
+    assert reports == []
+    await again.close()
+
+
+def remove_file(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink()
+
+
+def remove_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def restore_backup(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(f"{path}.new")) as backup:
+        source.backup(backup)
+        backup.execute("DELETE FROM events WHERE seq > 100")  # an old one
+        backup.commit()
+    Path(f"{path}.new").rename(path)
+
+
+@pytest.mark.parametrize("attack", [remove_file, remove_folder, restore_backup])
+async def test_a_file_removed_or_replaced_while_running_loses_nothing_since_it_is_still_open(
+    make: MakeSpool, path: Path, reports: list[DamageReport], attack: Callable[[Path], None]
+) -> None:
+    spool, sent = await filled(make, 2500, 500, window=50_000)
+    attack(path)
+    await arrives(reports)
+    spool.append(more := events(3))
+    await spool.flush()
+    assert [entry.event for entry in await everything(spool)] == sent + more
+    with pytest.raises(SpoolError, match="another tdbwatch"):
+        await make()
+    await spool.close()
+    again = await make()
+    assert [entry.event for entry in await everything(again)] == sent + more
+
+
+async def test_a_lock_whose_file_was_removed_is_taken_again(make: MakeSpool, path: Path) -> None:
+    await make()
+    path.with_name("spool.db.lock").unlink()
+    async with asyncio.timeout(20):
+        while not path.with_name("spool.db.lock").exists():
+            await asyncio.sleep(0.005)
+    with pytest.raises(SpoolError, match="another tdbwatch"):
+        await make()
+
+
+async def test_a_lock_that_another_took_meanwhile_ends_the_writer(make: MakeSpool, path: Path) -> None:
+    first = await make(check_interval=60)
+    path.with_name("spool.db.lock").unlink()
+    second = await make()
+    first._writer._checked = 0.0  # its next look is due
+    first._writer._check_interval = 0.0
+    first.append(events(1))
+    with pytest.raises(SpoolError, match="another tdbwatch"):
+        await first.failed
+    assert not second.failed.done()
+
+
+async def test_numbers_that_someone_else_used_are_damage(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool, sent = await filled(make, 5, check_interval=60)
+    change(path, "INSERT INTO events SELECT 6, 'x', stream, 0, 'e', x'90' FROM events WHERE seq = 5")
+    spool.append(more := events(1))
+    await spool.flush()
+    await arrives(reports)
+    assert sent == [entry.event for entry in await everything(spool)][:5]
+    assert more[0] in [entry.event for entry in await everything(spool)]
+
+
+async def test_requests_outlive_damage(make: MakeSpool, path: Path, reports: list[DamageReport]) -> None:
+    spool, _ = await filled(make, 3000)
+    entries = await everything(spool)
+    await spool.dead_letter([DeadLetter("s", entry, "r", 1, "", "", 1, 2) for entry in entries])
+    change(path, "DELETE FROM dead_letters WHERE number <= 1000")  # so that the new file numbers them anew
+    with opened(path, "rw") as connection:
+        ask(connection, "requeue", "s", Selection(), 0)
+    path.unlink()
+    await arrives(reports)
+    spool.advance("s", 3000)
+    spool.reads("s", lambda event: True, lambda last_seq: last_seq - spool.cursor("s"))
+    async with asyncio.timeout(20):
+        while spool.last_seq < 5000:
+            await spool.wait_after(spool.cursor("s"))
+            spool.advance("s", spool.last_seq)
+    copies = [entry.event.args[0] for entry in await everything(spool, after=3000)]
+    assert copies == list(range(1000, 3000))
+
+
+async def test_more_than_memory_should_hold_is_taken_over_in_pieces(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool, _ = await filled(make, 120_000)
+    await spool.close()
+    with opened(path) as connection:
+        assert stats(connection, path).count == 120_000
+    with path.open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+    await make()
+    assert 119_000 < (await arrives(reports)).rescued < 120_000
+    with opened(path) as connection:
+        assert stats(connection, path).count == reports[0].rescued, "holes are not counted"
+    assert not damaged(examine(path))
+
+
+RENEW = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tdbwatch.daemon.spool import SqliteSpool
+
+left, folder = int(sys.argv[2]), str(Path(sys.argv[1]).parent)
+
+def trap(event, args):
+    global left
+    if event in {"os.rename", "os.remove", "sqlite3.connect", "open"} and folder in str(args[0]):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    told = []
+    spool = SqliteSpool(sys.argv[1], linger=0, sinks=["s"], on_damage=told.append)
+    sys.addaudithook(trap)
+    await spool.open()
+    await spool.close()
+    print(len(told))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_renewal_killed_before_any_of_its_steps_is_finished_and_told_of(
+    make: MakeSpool, path: Path, tmp_path: Path, reports: list[DamageReport]
+) -> None:
+    spool, sent = await filled(make, 50)
+    spool.append(late := events(20))  # only in the log beside the file
+    await spool.flush()
+    crashed = tmp_path / "crashed"
+    shutil.copytree(path.parent, crashed)
+    change(crashed / "spool.db", "UPDATE events SET stream = stream")  # the log is whole
+    kills = 0
+    for step in range(1, 60):
+        folder = tmp_path / f"step{step}"
+        shutil.copytree(crashed, folder)
+        break_rootpage(folder / "spool.db")
+        command = [sys.executable, "-c", RENEW, folder / "spool.db", str(step)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            assert done.stdout.endswith("\n1\n")
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        kills += 1
+        told = list[DamageReport]()
+        again = SqliteSpool(folder / "spool.db", linger=0, sinks=["s"], on_damage=told.append)
+        await again.open()
+        assert [entry.event for entry in await everything(again)] == sent + late, f"killed at step {step}"
+        assert len(told) == 1, f"killed at step {step}"
+        await again.close()
+        left = {name.name for name in folder.iterdir() if "damaged" not in name.name}
+        assert left == {"spool.db", "spool.db.lock"}, f"killed at step {step}"
+    assert kills >= 10
+
+
+def break_rootpage(path: Path) -> None:
+    """Spoil the table that is read at the start and not needed after."""
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'dead_letters'"
+        page = connection.execute(query).fetchone()[0]
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(b"\xff" * 4096)
+
+
+async def test_damage_is_told_again_until_its_gap_record_is_durable(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool, _ = await filled(make, 5)
+    await spool.close()
+    break_rootpage(path)
+    spool = await make(check_interval=60)
+    crashed = path.with_name("crashed.db")
+    for suffix in ("", "-wal"):  # killed before anything was written of it
+        if Path(f"{path}{suffix}").exists():
+            shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    await spool.flush()
+    await spool.close()
+    await (await make()).close()
+    assert len(reports) == 1, "not again once it is told"
+    again = SqliteSpool(crashed, linger=0, sinks=["s"], on_damage=reports.append)
+    await again.open()
+    await again.close()
+    assert len(reports) == 2
+    assert reports[1].error == reports[0].error

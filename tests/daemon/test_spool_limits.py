@@ -1,0 +1,322 @@
+"""What is given up when there is too much: counted to the last event, whatever becomes of the gap records."""
+
+import asyncio
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.daemon.spool import DeadLetter, DropReport, Entry, SpoolError, SqliteSpool
+from tdbwatch.daemon.spool.browse import opened, stats
+from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.schema import connect
+from tdbwatch.plugin import Event
+
+MakeSpool = Callable[..., Awaitable[SqliteSpool]]
+
+
+class Teller:
+    """Makes gap records of what was dropped, as the daemon does."""
+
+    def __init__(self) -> None:
+        self.spool: SqliteSpool | None = None
+        self.reports: list[DropReport] = []
+
+    def __call__(self, report: DropReport) -> None:
+        self.reports.append(report)
+        assert self.spool is not None
+        self.spool.append(
+            [gap(count, room=room, scope=scope) for (scope, room), count in report.rooms.items()]
+        )
+
+
+def gap(dropped: int | None, room: str = "alerts", scope: str = "//stuff") -> Event:
+    details = {"since": "2026-11-23T07:24:00.000000Z", "until": "", "reason": "r", "dropped": dropped}
+    return Event.create(room, "gap", kind="gap", scope=scope, details=details)
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[MakeSpool]:
+    made: list[SqliteSpool] = []
+
+    async def make(name: str = "spool.db", **options: Any) -> SqliteSpool:
+        defaults = {"linger": 0, "retry_interval": 0.01, "check_interval": 0.01, "sinks": ["s"]}
+        teller = Teller()
+        spool = SqliteSpool(tmp_path / name, **(defaults | {"on_drop": teller, "drop_interval": 0} | options))
+        teller.spool = spool
+        await spool.open()
+        made.append(spool)
+        return spool
+
+    yield make
+    for spool in made:
+        await spool.close()
+
+
+def events(count: int, size: int = 1000) -> list[Event]:
+    return [Event.create("alerts", "e", [number, "x" * size]) for number in range(count)]
+
+
+async def fill(spool: SqliteSpool, groups: int) -> int:
+    """Append groups of 100 events, and let the gap records come in between; how many events."""
+    for _ in range(groups):
+        spool.append(events(100))
+        await spool.flush()
+        await asyncio.sleep(0)
+    return groups * 100
+
+
+async def drain(spool: SqliteSpool, total: int) -> tuple[int, int]:
+    """Be a sink that works again until all is accounted for: events, and what gap records count."""
+    taken = told = 0
+    async with asyncio.timeout(20):
+        while taken + told < total:
+            for entry in await spool.read(spool.cursor("s"), 1000, 1 << 22):
+                if entry.event.kind == "gap":
+                    told += entry.event.details["dropped"]
+                else:
+                    taken += 1
+                spool.advance("s", entry.seq)
+            await asyncio.sleep(0.001)
+    return taken, told
+
+
+@pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
+async def test_gap_records_count_every_event_that_was_dropped_though_many_are_dropped_themselves(
+    make: MakeSpool, when_full: str
+) -> None:
+    spool = await make(max_size=1 << 20, when_full=when_full)
+    sent = await fill(spool, 40)
+    taken, told = await drain(spool, sent)
+    assert taken + told == sent
+    assert told > 2000
+    assert spool.dropped == told, "nothing counts twice in the metrics"
+
+
+@pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
+async def test_the_counts_are_right_over_kill_9_too(make: MakeSpool, tmp_path: Path, when_full: str) -> None:
+    options: dict[str, Any] = {"max_size": 1 << 20, "when_full": when_full}
+    spool = await make(**options)
+    sent = await fill(spool, 30)
+    for suffix in ("", "-wal"):  # what kill -9 leaves, in the midst of dropping
+        shutil.copy(f"{spool.path}{suffix}", tmp_path / f"killed.db{suffix}")
+    killed = await make("killed.db", **options)
+    taken, told = await drain(killed, sent)
+    assert taken + told == sent
+
+
+async def test_a_full_spool_that_nobody_appends_to_is_quiet(make: MakeSpool) -> None:
+    spool = await make(max_size=1 << 20, when_full="drop_newest")
+    await fill(spool, 20)
+    before = spool.dropped
+    for _ in range(50):
+        await spool.flush()
+        await asyncio.sleep(0.001)
+    assert spool.dropped == before > 0
+
+
+async def test_a_stop_of_a_full_spool_leaves_the_count_to_the_next_start(make: MakeSpool) -> None:
+    spool = await make(max_size=1 << 20, when_full="drop_newest")
+    sent = await fill(spool, 20)
+    await spool.close()
+    again = await make(max_size=1 << 20, when_full="drop_newest")
+    taken, told = await drain(again, sent)
+    assert taken + told == sent
+
+
+def test_a_gap_record_that_is_dropped_hands_on_its_count_and_its_beginning() -> None:
+    tally = Tally("memory").add_events([*events(2), gap(40)])
+    assert (tally.count, tally.again) == (42, 40)
+    assert tally.since_us == 1795418640000000
+    assert Tally("memory").add_events([gap(None)]).count == 1
+
+
+class Disk:
+    """Real connections whose file may not grow while the disk is full."""
+
+    def __init__(self) -> None:
+        self.connections: list[sqlite3.Connection] = []
+
+    def connect(self, path: Path) -> sqlite3.Connection:
+        self.connections.append(connect(path))
+        return self.connections[-1]
+
+    def limit(self, pages: int) -> None:
+        self.connections[-1].execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+
+async def trouble(spool: SqliteSpool) -> None:
+    async with asyncio.timeout(20):
+        while spool.trouble is None:
+            await asyncio.sleep(0.001)
+
+
+async def test_what_a_full_disk_drops_from_memory_is_counted_right(make: MakeSpool) -> None:
+    disk = Disk()
+    spool = await make(connect=disk.connect, max_held=1 << 18)
+    disk.limit(1)
+    for number in range(1000):
+        spool.append(events(1))
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    await trouble(spool)
+    assert 100 < spool.held < 400
+    disk.limit(1 << 30)
+    taken, told = await drain(spool, 1000)
+    assert (taken + told, told) == (1000, spool.dropped)
+
+
+async def test_all_that_waits_for_the_disk_shows_as_held(make: MakeSpool) -> None:
+    disk = Disk()
+    spool = await make(connect=disk.connect)
+    disk.limit(1)
+    spool.append(events(300))
+    await trouble(spool)
+    spool.append(events(20))
+    assert spool.held == 320
+    disk.limit(1 << 30)
+    await spool.flush()
+    assert spool.held == 0
+
+
+async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_what_is_lost(
+    make: MakeSpool,
+) -> None:
+    disk = Disk()
+    spool = await make(connect=disk.connect)
+    spool.append(events(3))
+    await spool.flush()
+    [first, *_] = await spool.read(0, 1, 1 << 20)
+    disk.limit(1)
+    spool.append(events(500))
+    await trouble(spool)
+    spool.advance("s", 2)
+    flushing = asyncio.create_task(spool.flush())
+    burying = asyncio.create_task(spool.dead_letter([DeadLetter("s", first, "r", 1, "", "", 1, 2)]))
+    await asyncio.sleep(0)
+    await spool.close()
+    for waiting in (flushing, burying):
+        with pytest.raises(SpoolError, match="the disk did not take it"):
+            await waiting
+    again = await make()
+    assert again.cursor("s") == 2
+    taken, told = await drain(again, 501)
+    assert (taken, told) == (1, 500)
+
+
+async def bury(spool: SqliteSpool, entries: list[Entry]) -> None:
+    await spool.dead_letter([DeadLetter("bad", entry, "r", 1, "", "", 1, 2) for entry in entries])
+
+
+async def test_large_dead_letters_of_one_sink_do_not_drop_the_events_of_another(make: MakeSpool) -> None:
+    spool = await make(max_size=1 << 20, sinks=["good", "bad"])
+    for _ in range(40):
+        spool.append(events(10, 5000))
+        await spool.flush()
+        await bury(spool, await spool.read(spool.cursor("bad"), 100, 1 << 22))
+        spool.advance("bad", spool.last_seq)
+        spool.advance("good", spool.last_seq)
+    spool.append(sent := events(50, 100))
+    await spool.flush()
+    await spool.flush()
+    found = await spool.read(spool.cursor("good"), 1000, 1 << 22)
+    assert [entry.event for entry in found] == sent
+    assert spool.dropped == 0
+    with opened(spool.path) as connection:
+        kept = connection.execute("SELECT max(seq), count(*) FROM dead_letters").fetchone()
+    assert kept[0] == 400, "the newest are kept"
+    assert 60 < kept[1] < 105
+
+
+async def test_dead_letters_that_come_and_go_push_out_no_older_ones(make: MakeSpool) -> None:
+    spool = await make(max_dead_letters=10, sinks=["bad"])
+    spool.append(events(2))
+    await spool.flush()
+    first, second = await spool.read(0, 2, 1 << 20)
+    await bury(spool, [first])
+    for _ in range(15):
+        await bury(spool, [second])
+        with closing(sqlite3.connect(spool.path)) as connection:  # as `spool drop` does
+            connection.execute("DELETE FROM dead_letters WHERE seq = 2")
+            connection.commit()
+    with opened(spool.path) as connection:
+        assert connection.execute("SELECT seq FROM dead_letters").fetchall() == [(1,)]
+
+
+async def test_the_numbers_of_a_long_log_are_had_without_reading_it(make: MakeSpool) -> None:
+    spool = await make()
+    spool.append(events(20_000, 10))
+    await spool.flush()
+    instructions = 0
+
+    def count() -> int:
+        nonlocal instructions
+        instructions += 100
+        return 0
+
+    with opened(spool.path) as connection:
+        connection.set_progress_handler(count, 100)
+        found = stats(connection, spool.path)
+    assert (found.count, found.first_seq, found.last_seq) == (20_000, 1, 20_000)
+    assert found.oldest_us is not None
+    assert found.newest_us is not None
+    assert found.oldest_us <= found.newest_us
+    assert instructions < 2_000
+
+
+class Log:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def error(self, event: str, **_: Any) -> None:
+        self.said.append(event)
+
+
+async def test_a_reader_that_keeps_the_log_from_being_emptied_is_an_alarm(make: MakeSpool) -> None:
+    log = Log()
+    spool = await make(log=log)
+    spool.append(events(1))
+    await spool.flush()
+    with closing(sqlite3.connect(spool.path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT * FROM events").fetchall()
+        for _ in range(9):
+            spool.append(events(16, 1 << 20))
+            await spool.flush()
+        async with asyncio.timeout(20):
+            while not log.said:
+                await asyncio.sleep(0.01)
+    assert log.said == ["spool.log_grows"]
+
+
+async def test_a_clock_that_goes_back_and_forth_drops_nothing_that_is_young_by_either(
+    make: MakeSpool,
+) -> None:
+    spool = await make(max_age=3600)
+    now_us = events(1)[0].received_us
+    for shift in (0, -1800, 900, -900, 1800):
+        spool.append([Event.create("alerts", received_us=now_us + int(shift * 1e6))])
+        await spool.flush()
+    found = await spool.read(0, 10, 1 << 20)
+    assert [entry.seq for entry in found] == [1, 2, 3, 4, 5], "in the order in which they were heard"
+    assert spool.dropped == 0
+
+
+async def test_an_event_larger_than_the_spool_is_dropped_and_told_of_and_the_next_one_flows(
+    make: MakeSpool,
+) -> None:
+    spool = await make(max_size=1 << 20)
+    spool.append(events(1, 3 << 20))
+    await spool.flush()
+    taken, told = await drain(spool, 1)
+    assert taken + told == 1
+    spool.append(sent := events(1))
+    await spool.flush()
+    found = [entry.event for entry in await spool.read(spool.cursor("s"), 10, 1 << 22)]
+    assert sent[0] in found
