@@ -15,6 +15,8 @@ from tdbwatch.plugin.sink import Sink, Verdict
 MakeSink = Callable[[], Sink]
 _CANCEL_GRACE = 1.0
 """Seconds that a cancelled call of a sink has to come back before its thread counts as stuck."""
+_LEAST_CLOSE = 0.25
+"""Seconds that closing may always take, even when deliveries have used up the grace."""
 
 
 class SinkStuckError(Exception):
@@ -37,7 +39,7 @@ class Host(Protocol):
         """
 
     async def close(self, grace: float) -> None:
-        """Close the sink; return within `grace` seconds, whatever it does. Raises nothing."""
+        """Close the sink; return within `grace` seconds, a quarter of one at least. Raises nothing."""
 
 
 class InlineHost:
@@ -59,9 +61,7 @@ class InlineHost:
         self._sink: Sink | None = None
 
     async def open(self) -> None:
-        if self._sink is None:
-            self._sink = self._make()
-        await within(self._clock, self._timeout, _contained(self._sink.open))
+        await within(self._clock, self._timeout, _contained(self._open))
 
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
         assert self._sink is not None, "deliver before open"
@@ -73,9 +73,14 @@ class InlineHost:
         if sink is None:
             return
         try:
-            await within(self._clock, min(grace, self._timeout), _contained(sink.close))
+            await within(self._clock, min(max(grace, _LEAST_CLOSE), self._timeout), _contained(sink.close))
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
-            self._log.warning("sink.close_failed", sink=self.name, error=str(error), exc_info=error)
+            _close_failed(self._log, self.name, error)
+
+    async def _open(self) -> None:
+        if self._sink is None:
+            self._sink = self._make()
+        await self._sink.open()
 
 
 class ThreadHost:
@@ -115,13 +120,14 @@ class ThreadHost:
         return verdict
 
     async def close(self, grace: float) -> None:
+        grace = max(grace, _LEAST_CLOSE)
         until = self._clock.monotonic() + grace
         sink, self._sink = self._sink, None
         if sink is not None and await self._back(grace / 2):
             try:
-                await self._call(sink.close, min(grace, self._timeout))
+                await self._begin(sink.close, min(until - self._clock.monotonic(), self._timeout))
             except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
-                self._log.warning("sink.close_failed", sink=self.name, error=str(error), exc_info=error)
+                _close_failed(self._log, self.name, error)
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -140,18 +146,21 @@ class ThreadHost:
         if self._overdue:
             seconds = self._clock.monotonic() - min(self._overdue.values())
             raise SinkStuckError(f"sink {self.name!r} has not come back from a call for {seconds:.0f} s")
+        try:
+            return await self._begin(function, timeout)
+        except DeadlineError:
+            if not await self._back(_CANCEL_GRACE):
+                self._log.error("sink.stuck", sink=self.name, remedy="it blocks; see its plugin")
+            raise
+
+    async def _begin(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         if self._thread is None:
             self._thread = LoopThread(f"tdbwatch-sink-{self.name}")
         call = Call(function, self._thread)
         try:
             return await within(self._clock, timeout, asyncio.shield(call.result))
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, DeadlineError):
             self._cancel(call)
-            raise
-        except DeadlineError:
-            self._cancel(call)
-            if not await self._back(_CANCEL_GRACE):
-                self._log.error("sink.stuck", sink=self.name, remedy="it blocks; see its plugin")
             raise
 
     def _cancel(self, call: "Call") -> None:
@@ -174,10 +183,20 @@ async def _contained(function: Callable[[], Awaitable[Any]]) -> Any:
     """Call a sink in this event loop; what would end the process, or cancel us, becomes an `Exception`."""
     try:
         return await function()
-    except SystemExit as error:
-        raise SinkExitError(f"it raised SystemExit({error.code})") from error
+    except Exception:
+        raise
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         raise SinkExitError("it raised CancelledError") from error
+    except BaseException as error:
+        raise SinkExitError(f"it raised {type(error).__name__}") from error
+
+
+def _close_failed(log: Any, name: str, error: Exception) -> None:
+    """A sink's own exception is said with its traceback; that it was too slow needs none."""
+    if isinstance(error, DeadlineError):
+        log.warning("sink.close_failed", sink=name, error=f"not closed after {error.seconds:.3g} s")
+    else:
+        log.warning("sink.close_failed", sink=name, error=type(error).__name__, exc_info=error)

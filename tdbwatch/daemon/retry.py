@@ -44,6 +44,10 @@ class RetryPolicy:
             return own
         return max(own, min(after, self.max_after))
 
+    def pause(self, failures: int, rng: random.Random, after: float | None = None) -> float:
+        """As `wait`, for a sink that wants a pause: `max_after` if it names no seconds."""
+        return self.wait(failures, rng, after if after is not None and after > 0 else self.max_after)
+
     def exhausted(self, attempts: int, age: float) -> str | None:
         """Why there is no further attempt; None when there is.
 

@@ -106,6 +106,9 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     def record(self) -> dict[str, Any]:
         """The record: what sinks and files show, made of what JSON has (docs/records.md)."""
+        return self._record(self._json_args() if self.kind == _EVENT else [])
+
+    def _record(self, args: list[Any]) -> dict[str, Any]:
         record: dict[str, Any] = {
             "id": self.id,
             "kind": self.kind,
@@ -116,9 +119,9 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             "event": self.event,
         }
         if self.kind == _EVENT:
-            record["args"] = self._json_args()
+            record["args"] = args
             if self.arg_names:
-                record["data"] = dict(zip(self.arg_names, record["args"], strict=False))
+                record["data"] = dict(zip(self.arg_names, args, strict=False))
         else:
             record.update(to_jsonable(self.details))
         return record
@@ -126,7 +129,11 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     def json(self) -> bytes:
         """The record as one line of JSON, without a newline. Rendered once for all sinks."""
         if self._json is None:
-            force_setattr(self, "_json", self._render())
+            try:
+                text = self._render()
+            except RecursionError:  # nested deeper than JSON can be made: show what came
+                text = to_json(self._record(to_jsonable([self.payload])))
+            force_setattr(self, "_json", text)
         return self._json  # type: ignore[return-value]
 
     def _render(self) -> bytes:
@@ -145,7 +152,10 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     def _json_args(self) -> Any:
         args = self.args
-        return args if is_jsonable(args) else to_jsonable(args)
+        try:
+            return args if is_jsonable(args) else to_jsonable(args)
+        except RecursionError:
+            return to_jsonable([self.payload])
 
     def _decoded(self) -> Any:
         try:

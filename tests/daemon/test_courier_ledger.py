@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdbwatch.daemon.couriers.ledger import Ledger, Parcel
+from tdbwatch.daemon.couriers.ledger import Ledger
+from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.settings import BatchLimits
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
 from tdbwatch.daemon.spool import Entry
@@ -29,7 +30,8 @@ def test_every_entry_is_finished_once_and_rooms_keep_their_order(rooms: list[str
         max_in_flight=rng.randint(1, 4),
         max_ahead=100,
     )
-    unread = [entry(seq, room) for seq, room in enumerate(rooms, 1)]
+    log = [entry(seq, room) for seq, room in enumerate(rooms, 1)]
+    unread, again = log, log[:0]
     in_flight: list[Parcel] = []
     finished: list[Entry] = []
     for now in range(5000):
@@ -39,6 +41,10 @@ def test_every_entry_is_finished_once_and_rooms_keep_their_order(rooms: list[str
             count = rng.randint(1, 9)
             some, unread = unread[:count], unread[count:]
             ledger.add(some, some[-1].seq, now)
+        if rng.random() < 0.3:
+            ledger.let_go()
+        again = read_again(ledger, log, again, now, rng)
+        assert ledger.behind == len(log) - len(unread) - len(finished)
         while (parcel := ledger.next(now, probe=rng.random() < 0.5)) is not None:
             held = {room for other in in_flight for room in other.rooms()}
             assert not held & parcel.rooms(), "never two parcels with events of one room"
@@ -47,13 +53,25 @@ def test_every_entry_is_finished_once_and_rooms_keep_their_order(rooms: list[str
             finished += answer(ledger, in_flight.pop(rng.randrange(len(in_flight))), now, rng)
         done = {one.seq for one in finished}
         first_open = next(seq for seq in range(1, len(rooms) + 2) if seq not in done)
-        assert ledger.cursor == first_open - 1
+        assert ledger.cursor <= first_open - 1
+        assert ledger.cursor == first_open - 1 or ledger.read_again_from == ledger.cursor + 1
     by_room: dict[str, list[int]] = defaultdict(list)
     for one in finished:
         by_room[one.event.room].append(one.seq)
     assert all(seqs == sorted(seqs) for seqs in by_room.values())
     assert sorted(one.seq for one in finished) == list(range(1, len(rooms) + 1))
-    assert ledger.unfinished == 0
+    assert (ledger.unfinished, ledger.behind, ledger.cursor) == (0, 0, len(rooms))
+
+
+def read_again(
+    ledger: Ledger, log: list[Entry], again: list[Entry], now: float, rng: random.Random
+) -> list[Entry]:
+    """As a courier's intake does; what is being read arrives later."""
+    if again and rng.random() < 0.5:
+        ledger.add_again(again, again[0].seq, again[-1].seq, now)
+        return []
+    first = ledger.read_again_from
+    return again if again or first is None else log[first - 1 :][: rng.randint(1, 9)]
 
 
 def answer(ledger: Ledger, parcel: Parcel, now: float, rng: random.Random) -> list[Entry]:
@@ -114,7 +132,48 @@ def test_one_outcome_holds_for_the_batch_and_a_short_list_leaves_the_rest_untrie
     assert judge([DELIVERED, rejected], 4) == [DELIVERED, rejected, None, None]
 
 
+def test_a_pause_is_the_answer_for_all_that_is_to_come_again() -> None:
+    pause, rejected = Retry("gone", pause=True), Rejected("bad")
+    verdict = [DELIVERED, Retry("busy"), rejected, pause, Retry("busy")]
+    assert judge(verdict, 6) == [DELIVERED, pause, rejected, pause, pause, None]
+
+
 @pytest.mark.parametrize("verdict", [False, 1, "ok", {}, [], [None], [DELIVERED] * 4, [DELIVERED, "no"]])
 def test_anything_else_is_the_plugins_mistake(verdict: Any) -> None:
     with pytest.raises(VerdictError):
         judge(verdict, 3)
+
+
+def test_only_suspects_go_alone() -> None:
+    ledger = Ledger(0, BatchLimits(count=10), max_in_flight=1, max_ahead=100)
+    ledger.add([entry(1, "sick"), entry(2, "sick"), entry(3, "sick")], 3, 0)
+    parcel = ledger.next(0)
+    assert parcel is not None
+    parcel.attempts = 2
+    ledger.part(parcel, due=1000)
+    ledger.add([entry(seq, "well") for seq in range(4, 9)], 8, 0)
+    parcel = ledger.next(1)
+    assert parcel is not None
+    assert [one.seq for one in parcel.entries] == [4, 5, 6, 7, 8]
+
+
+def test_what_stands_behind_a_held_room_does_not_make_a_batch_full() -> None:
+    ledger = Ledger(0, BatchLimits(count=3, wait=5), max_in_flight=1, max_ahead=100)
+    ledger.add([entry(1, "sick")], 1, 0)
+    parcel = ledger.next(5)
+    assert parcel is not None
+    ledger.settle(parcel, parcel.entries, (), due=1000)
+    ledger.add([entry(2, "sick"), entry(3, "sick"), entry(4, "sick"), entry(5, "well")], 5, 10)
+    assert ledger.next(11) is None
+    assert ledger.next_due(11) == 15
+    assert ledger.next(15) is not None
+
+
+def test_the_longest_due_goes_first_so_that_none_starves() -> None:
+    ledger = Ledger(0, BatchLimits(count=1), max_in_flight=9, max_ahead=100)
+    ledger.add([entry(seq, str(seq)) for seq in range(1, 4)], 3, 0)
+    parcels = [parcel for _ in range(3) if (parcel := ledger.next(0)) is not None]
+    for parcel, due in zip(parcels, (30, 10, 20), strict=True):
+        ledger.settle(parcel, parcel.entries, (), due)
+    order = [parcel.first_seq for _ in range(3) if (parcel := ledger.next(99)) is not None]
+    assert order == [2, 3, 1]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+import structlog
 
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.hosts import InlineHost, SinkStuckError, ThreadHost
@@ -156,6 +157,147 @@ async def test_a_blocked_thread_fails_fast_until_it_returns(make: MakeHost, cloc
     release.set()
     while host.stuck:
         await asyncio.sleep(0)
+    sink.act = lambda: None
+    assert await host.deliver(BATCH) is None
+
+
+async def test_calls_that_never_began_come_back_with_the_thread(make: MakeHost, clock: ManualClock) -> None:
+    release, blocked = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        release.wait(30)
+
+    host, _ = await make(ThreadHost, block)
+    first = asyncio.create_task(host.deliver(BATCH))
+    while not blocked.is_set():
+        await asyncio.sleep(0)
+    second = asyncio.create_task(host.deliver(BATCH))
+    await settle()
+    await clock.advance(5)
+    await clock.advance(1)
+    for task in (first, second):
+        with pytest.raises(DeadlineError):
+            await task
+    assert host.stuck
+    release.set()
+    for _ in range(1000):
+        if not host.stuck:
+            break
+        await asyncio.to_thread(lambda: None)
+    assert not host.stuck
+
+
+class Plain(Acting):
+    """`deliver` is no coroutine function."""
+
+    def deliver(self, batch: Any) -> Any:  # type: ignore[override]
+        return self.act()
+
+
+@both
+async def test_a_sink_that_runs_out_of_something_fails_like_any_other(kind: type, clock: ManualClock) -> None:
+    host = kind(lambda: Plain(lambda: next(iter(()))), name="x", timeout=5, clock=clock)
+    await host.open()
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await host.deliver(BATCH)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await host.deliver(BATCH)
+    await host.close(1)
+
+
+@both
+@pytest.mark.parametrize(
+    "raised", [KeyboardInterrupt(), GeneratorExit(), BaseExceptionGroup("g", [SystemExit(1)])]
+)
+async def test_nothing_that_a_sink_raises_is_more_than_an_exception(
+    make: MakeHost, kind: type, raised: BaseException
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    host, _ = await make(kind, fail)
+    with pytest.raises(SinkExitError, match=type(raised).__name__):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_making_a_sink_cannot_end_the_process(kind: type, clock: ManualClock) -> None:
+    host = kind(lambda: sys.exit(3), name="x", timeout=5, clock=clock)
+    with pytest.raises(SinkExitError, match="SystemExit"):
+        await host.open()
+    await host.close(1)
+
+
+@both
+async def test_a_sink_that_closes_slowly_costs_one_line_and_no_traceback(
+    kind: type, clock: ManualClock
+) -> None:
+    class Slow(Acting):
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    with structlog.testing.capture_logs() as logs:
+        host = kind(lambda: Slow(lambda: None), name="x", timeout=5, clock=clock)
+        await host.open()
+        closing = asyncio.create_task(host.close(0))
+        while not closing.done():
+            await clock.advance(0.05)
+            await asyncio.sleep(0.001)
+    failed = [line for line in logs if line["event"] == "sink.close_failed"]
+    assert [line["error"] for line in failed] == ["not closed after 0.25 s"]
+    assert "exc_info" not in failed[0]
+
+
+@both
+async def test_a_sink_is_closed_even_when_deliveries_used_up_the_grace(make: MakeHost, kind: type) -> None:
+    host, sink = await make(kind, lambda: asyncio.Event().wait())
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
+    with structlog.testing.capture_logs() as logs:
+        await host.close(0)
+    assert sink.closed
+    assert logs == []
+
+
+async def test_a_thread_ends_in_order_whatever_the_sink_left_in_it(make: MakeHost) -> None:
+    async def refuse() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise SystemExit(3)
+
+    left: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        left.append(asyncio.create_task(refuse()))
+        await asyncio.sleep(0)
+        asyncio.set_event_loop(None)
+
+    host, sink = await make(ThreadHost, leave)
+    await host.deliver(BATCH)
+    with structlog.testing.capture_logs() as logs:
+        await host.close(5)
+    assert sink.closed
+    assert [line["event"] for line in logs] == ["sink.thread_raised"]
+
+
+@both
+async def test_what_a_sink_does_to_its_event_loop_is_its_own_affair(make: MakeHost, kind: type) -> None:
+    def meddle() -> None:
+        asyncio.get_running_loop().close()  # a running one refuses
+
+    host, sink = await make(kind, meddle)
+    with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
+        await host.deliver(BATCH)
+    opening = sink.open()
+    sink.act = lambda: asyncio.run(opening)
+    with pytest.raises(RuntimeError, match="cannot be called from a running event loop"):
+        await host.deliver(BATCH)
+    opening.close()
     sink.act = lambda: None
     assert await host.deliver(BATCH) is None
 

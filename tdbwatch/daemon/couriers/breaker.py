@@ -1,4 +1,4 @@
-"""The circuit breaker: a sink that fails as a whole is only probed, at growing intervals. Pure."""
+"""The circuit breaker: a sink that fails as a whole, or asks for a pause, is only probed. Pure."""
 
 import random
 from dataclasses import dataclass
@@ -12,29 +12,92 @@ class Breaker:
 
     Attributes:
         failures: in a row.
+        culprits: of these, failures of what was never tried before: one poison event has one, however often
+            it fails, a sink that is down soon has many.
         hold_until: by the monotonic clock: no attempt before then.
+        paused: why the sink asked to be left alone; None: it did not.
+        pauses: how often it asked. A call that began before says nothing about it, so `failed` and `worked`
+            take the number of when it began.
     """
 
     policy: RetryPolicy
     threshold: int
     failures: int = 0
+    culprits: int = 0
     hold_until: float = 0.0
+    paused: str | None = None
+    pauses: int = 0
+    _wished_until: float = 0.0
+    _paused_at: float = 0.0
+    _paused_for: float = 0.0
 
     @property
     def open(self) -> bool:
         """Whether the sink is only probed: one batch at a time, and none before `hold_until`."""
-        return self.failures >= self.threshold
+        return self.failures >= self.threshold or self.paused is not None
 
-    def failed(self, now: float, rng: random.Random, after: float | None = None) -> None:
+    def holds(self, now: float) -> bool:
+        """Whether what failed before has to wait."""
+        return now < self.hold_until
+
+    def holds_untried(self, now: float) -> bool:
+        """Whether even what was never tried has to wait: there are culprits enough, or the sink said so."""
+        if now >= self.hold_until:
+            return False
+        return self.culprits >= self.threshold or self.paused is not None or now < self._wished_until
+
+    def failed(
+        self,
+        now: float,
+        rng: random.Random,
+        after: float | None = None,
+        *,
+        pauses: int | None = None,
+        culprit: bool = True,
+    ) -> None:
         """Nothing of a batch was delivered.
 
         Args:
             after: seconds for which the sink wants to be left alone.
+            culprit: nothing of it was ever tried before.
         """
+        if self._outdated(pauses):
+            return
+        if self.paused is not None:  # it does not answer as it did, but is no better: go on probing
+            self.failures, self.culprits = max(self.failures, self.threshold), self.threshold
+            self._resume(now)
         self.failures += 1
+        self.culprits += culprit
         if self.open or after is not None:
             self.hold_until = max(self.hold_until, now + self.policy.wait(self.failures, rng, after))
+        if after is not None:
+            self._wished_until = self.hold_until
 
-    def worked(self) -> None:
-        """Something was delivered, or refused for a reason: the sink is there."""
-        self.failures, self.hold_until = 0, 0.0
+    def pause(self, now: float, rng: random.Random, reason: str, after: float | None = None) -> float:
+        """The sink asked to be left alone, for `after` seconds if it said so; returns for how many."""
+        self._resume(now)
+        self.failures, self.pauses = self.failures + 1, self.pauses + 1
+        self.paused, self._paused_at = reason, now
+        seconds = self.policy.pause(self.failures, rng, after)
+        self.hold_until = max(self.hold_until, now + seconds)
+        return seconds
+
+    def worked(self, now: float, *, pauses: int | None = None) -> bool:
+        """Something was delivered, or refused for a reason: the sink is there. False: it asked to rest."""
+        if self._outdated(pauses):
+            return False
+        self._resume(now)
+        self.failures, self.culprits, self.hold_until, self._wished_until = 0, 0, 0.0, 0.0
+        return True
+
+    def active(self, now: float) -> float:
+        """The monotonic clock without the pauses: what waits does not grow older in them."""
+        return now - self._paused_for - (now - self._paused_at if self.paused is not None else 0.0)
+
+    def _outdated(self, pauses: int | None) -> bool:
+        return pauses is not None and pauses != self.pauses
+
+    def _resume(self, now: float) -> None:
+        if self.paused is not None:
+            self._paused_for += now - self._paused_at
+            self.paused = None

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,15 +13,17 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
-from tdbwatch.daemon.couriers.ledger import Ledger, Parcel
+from tdbwatch.daemon.couriers.intake import Intake
+from tdbwatch.daemon.couriers.ledger import Ledger
+from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
-from tdbwatch.daemon.spool.api import Entry, Spool, SpoolError
+from tdbwatch.daemon.spool.api import Spool
 from tdbwatch.plugin.event import Event
 
-_READ_BYTES: Final = 4 << 20
-_READ_RETRY: Final = 1.0
+_DELIVERING: Final = 0.75
+"""The share of the grace in which what is in flight may finish; the rest is for closing the sink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,11 @@ class CourierStatus:
 
     Attributes:
         state: `opening`, `running`, `retrying`, `stuck`, `paused` or `stopped`.
-        lag: entries in the log that are not finished for this sink.
+        lag: events that the sink is to get and has not finished. Of those that were not read yet (it is far
+            behind) nobody has asked the routes, so all of them count.
         oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
         probing: the sink fails as a whole, so it is only tried now and then.
+        held_until_us: no attempt before then, in microseconds since the epoch; None: at any time.
     """
 
     sink: str
@@ -49,6 +53,7 @@ class CourierStatus:
     last_error: str | None
     oldest_us: int | None
     probing: bool = False
+    held_until_us: int | None = None
 
 
 class Courier:
@@ -73,26 +78,36 @@ class Courier:
         self._settings = settings
         self._host = host
         self._spool = spool
-        self._wants = wants
         self._clock = clock
+        self._kick = asyncio.Event()
         self._rng = rng if rng is not None else random.Random()
         self._breaker = Breaker(settings.retry, settings.breaker_threshold)
         logger = log if log is not None else structlog.get_logger("tdbwatch.courier")
         self._faults = FaultLog(logger, settings.name, settings.plugin, clock)
-        spool.filter(settings.name, wants)
         self._ledger = Ledger(
             spool.cursor(settings.name),
             settings.batch,
             max_in_flight=settings.max_in_flight,
-            max_ahead=max(settings.max_ahead, settings.batch.count * settings.max_in_flight),
+            max_ahead=settings.max_ahead,
         )
+        spool.reads(settings.name, wants, self._backlog)
         self._delivery = Delivery(
             settings, host, spool, self._ledger, self._breaker, self._faults, clock, self._rng
         )
+        self._intake = Intake(
+            settings.name,
+            spool,
+            self._ledger,
+            self._breaker,
+            wants,
+            self._faults,
+            clock,
+            self._delivery.progress,
+            self._kick.set,
+            self._delivery.moved,
+        )
         self._opened = False
         self._stopping = False
-        self._paused: str | None = None
-        self._kick = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
 
@@ -108,17 +123,14 @@ class Courier:
         self._stopping = True
         self._kick.set()
         if self._task is not None:
-            await self._wind_up(self._task, grace)
+            await self._wind_up(self._task, grace * _DELIVERING)
         await self._host.close(max(0.0, until - self._clock.monotonic()))
 
-    def pause(self, reason: str) -> None:
-        """Deliver nothing until `resume`; the cursor stays."""
-        self._paused = reason
-
-    def resume(self) -> None:
-        self._paused = None
-        self._breaker.worked()
-        self._kick.set()
+    async def drained(self, seconds: float) -> None:
+        """Return when everything is finished, or when nothing more can be within so many seconds."""
+        until = self._clock.monotonic() + seconds
+        while self._ledger.cursor < self._spool.last_seq and self._may_deliver(until):
+            await self._delivery.progress.wait()
 
     async def caught_up(self) -> None:
         """Return when everything in the spool is finished for this sink."""
@@ -136,25 +148,48 @@ class Courier:
             retried=delivery.retried,
             rejected=delivery.rejected,
             dead=delivery.dead,
-            lag=max(0, self._spool.last_seq - max(ledger.cursor, self._spool.first_seq - 1)),
+            lag=ledger.behind + self._unread(self._spool.last_seq),
             in_flight=ledger.in_flight,
             waiting=ledger.waiting,
             failures=self._breaker.failures,
-            last_error=self._paused or delivery.last_error,
+            last_error=delivery.last_error,
             oldest_us=oldest.event.received_us if oldest is not None else None,
             probing=self._breaker.open,
+            held_until_us=self._held_until_us(),
         )
 
     def _state(self) -> str:
         if self._stopping:
             return "stopped"
-        if self._paused is not None:
-            return "paused"
         if self._delivery.stuck:
             return "stuck"
+        if self._breaker.paused is not None:
+            return "paused"
         if not self._opened:
             return "retrying" if self._breaker.failures else "opening"
         return "retrying" if self._breaker.failures or self._ledger.waiting else "running"
+
+    def _may_deliver(self, until: float) -> bool:
+        """Whether the sink may get anything before then, as far as one can know."""
+        ledger, breaker = self._ledger, self._breaker
+        if self._delivery.stuck or breaker.hold_until > until or (breaker.failures and not self._opened):
+            return False
+        if ledger.in_flight or self._kick.is_set() or ledger.read_again_from is not None:
+            return True
+        due = ledger.next_due(self._clock.monotonic())
+        unread = self._unread(self._spool.last_seq) > 0 and ledger.room_left > 0
+        return unread or (due is not None and due <= until)
+
+    def _unread(self, last_seq: int) -> int:
+        return max(0, last_seq - max(self._ledger.position, self._spool.first_seq - 1))
+
+    def _backlog(self, last_seq: int) -> int:
+        """What the sink could get now: not what is behind a room that waits, however much that is."""
+        return self._unread(last_seq) + self._ledger.unfinished
+
+    def _held_until_us(self) -> int | None:
+        seconds = self._breaker.hold_until - self._clock.monotonic()
+        return int((self._clock.time() + seconds) * 1e6) if seconds > 0 else None
 
     async def _wind_up(self, task: "asyncio.Task[None]", grace: float) -> None:
         with suppress(DeadlineError):
@@ -168,7 +203,9 @@ class Courier:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._read(), name=f"courier-{self.name}-reader")
+            self._intake.remember()
+            group.create_task(self._intake.read(), name=f"courier-{self.name}-reader")
+            group.create_task(self._intake.read_again(), name=f"courier-{self.name}-rereader")
             await self._open()
             await self._dispatch(group)
 
@@ -183,43 +220,8 @@ class Courier:
                 self._faults.failed("sink.open_failed", describe(error), error)
                 self._breaker.failed(self._clock.monotonic(), self._rng)
                 await self._clock.sleep(self._settings.retry.wait(self._breaker.failures, self._rng))
-        self._breaker.worked()
+        self._breaker.worked(self._clock.monotonic())
         self._faults.worked()
-
-    async def _read(self) -> None:
-        """Keep the ledger filled."""
-        ledger, spool = self._ledger, self._spool
-        finished = self._remember()
-        while True:
-            await spool.wait_after(ledger.position)
-            while ledger.room_left <= 0:
-                await self._delivery.progress.wait()
-            try:
-                entries = await spool.read(ledger.position, ledger.room_left, _READ_BYTES)
-            except SpoolError as error:
-                self._faults.failed("spool.read_failed", describe(error))
-                await self._clock.sleep(_READ_RETRY)
-                continue
-            if entries:
-                wanted = self._for_us(entries)
-                if finished:  # before the restart, beyond the cursor
-                    wanted = [entry for entry in wanted if entry.seq not in finished]
-                    finished = finished if entries[-1].seq < max(finished) else frozenset()
-                ledger.add(wanted, entries[-1].seq, self._clock.monotonic())
-                if wanted:
-                    self._kick.set()
-                self._delivery.moved()
-            await asyncio.sleep(0)  # from memory, nothing above had to wait
-
-    def _remember(self) -> frozenset[int]:
-        """Go on where the last run stopped; the entries beyond the cursor that are finished."""
-        history = self._spool.history(self.name)
-        self._ledger.remember(history.failed, self._clock.monotonic(), int(self._clock.time() * 1e6))
-        return history.finished
-
-    def _for_us(self, entries: Sequence[Entry]) -> list[Entry]:
-        name, wants = self.name, self._wants
-        return [e for e in entries if (wants(e.event) if e.target is None else e.target == name)]
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
         """Send what may go, wait until more may."""
@@ -232,17 +234,19 @@ class Courier:
             await self._wait(self._due())
 
     def _next(self) -> Parcel | None:
-        if self._stopping or self._paused is not None:
+        if self._stopping:
             return None
         now, breaker = self._clock.monotonic(), self._breaker
-        if now < breaker.hold_until or (breaker.open and self._ledger.in_flight):
+        if breaker.open and self._ledger.in_flight:
             return None
+        if breaker.holds(now):
+            return None if breaker.holds_untried(now) else self._ledger.next_untried(now)
         return self._ledger.next(now, probe=breaker.open)
 
     def _due(self) -> float | None:
         """When to look again, if nothing happens before."""
         now, hold_until = self._clock.monotonic(), self._breaker.hold_until
-        if self._stopping or self._paused is not None:
+        if self._stopping:
             return None
         if now < hold_until:
             return hold_until

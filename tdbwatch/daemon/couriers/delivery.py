@@ -3,12 +3,14 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe, shorten
-from tdbwatch.daemon.couriers.ledger import Ledger, Parcel
+from tdbwatch.daemon.couriers.ledger import Ledger
+from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
 from tdbwatch.daemon.deadline import DeadlineError
@@ -18,6 +20,23 @@ from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
 
 _PART_AFTER: Final = 2
 """Failures of a whole parcel after which its entries go one by one: one of them may be to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of one call of the sink.
+
+    Attributes:
+        outcomes: as `judge` returns them.
+        pauses: the breaker's when the call began.
+        about_sink: one `Retry` for the whole batch: the wait that it asks for holds for the sink.
+        cause: what was raised.
+    """
+
+    outcomes: Sequence[Outcome | None] | None
+    pauses: int
+    about_sink: bool = False
+    cause: Exception | None = None
 
 
 class Delivery:
@@ -54,25 +73,36 @@ class Delivery:
     async def attempt(self, parcel: Parcel) -> None:
         """Offer the parcel to the sink once."""
         started, started_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
-        cause: Exception | None = None
         try:
-            verdict = await self._host.deliver([entry.event for entry in parcel.entries])
-            outcomes = judge(verdict, len(parcel.entries))
+            answer = await self._ask(parcel)
         except SinkStuckError as error:
             self._not_tried(parcel, error)
             return
-        except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
-            cause, outcomes = error, [Retry(describe(error))] * len(parcel.entries)
         self.stuck = False
         if not parcel.attempts:
-            parcel.first_at, parcel.first_us = started, started_us
+            parcel.first_at, parcel.first_us = self._breaker.active(started), started_us
         parcel.attempts += 1
-        self._note(parcel, outcomes, cause, started_us, int((self._clock.monotonic() - started) * 1e6))
-        if outcomes is None:
-            self._all_delivered(parcel)
+        self._note(parcel, answer, started_us, int((self._clock.monotonic() - started) * 1e6))
+        if answer.outcomes is None:
+            self._all_delivered(parcel, answer)
         else:
-            await self._sort(parcel, outcomes, cause)
+            await self._sort(parcel, answer.outcomes, answer)
         self.moved()
+
+    async def _ask(self, parcel: Parcel) -> _Answer:
+        """Call the sink.
+
+        Raises:
+            SinkStuckError: it was not called.
+        """
+        pauses, count = self._breaker.pauses, len(parcel.entries)
+        try:
+            verdict = await self._host.deliver([entry.event for entry in parcel.entries])
+            return _Answer(judge(verdict, count), pauses, about_sink=isinstance(verdict, Retry))
+        except SinkStuckError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
+            return _Answer([Retry(describe(error))] * count, pauses, cause=error)
 
     def moved(self) -> None:
         """The ledger's cursor may have moved: tell the spool, and those who wait for progress."""
@@ -82,25 +112,24 @@ class Delivery:
         self.progress.set()
         self.progress.clear()
 
-    def _all_delivered(self, parcel: Parcel) -> None:
+    def _all_delivered(self, parcel: Parcel, answer: _Answer) -> None:
         self.delivered += len(parcel.entries)
         self._ledger.settle(parcel, [], (), 0.0)
-        self._worked()
+        self._worked(answer)
 
-    def _worked(self) -> None:
-        self._breaker.worked()
-        self._faults.worked()
-        self.last_error = None
+    def _worked(self, answer: _Answer) -> None:
+        if self._breaker.worked(self._clock.monotonic(), pauses=answer.pauses):
+            self._faults.worked()
+            self.last_error = None
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
         self.stuck, self.last_error = True, str(error)
         self._ledger.give_up(parcel)
         self._breaker.failed(self._clock.monotonic(), self._rng, after=self._settings.retry.initial)
         self._faults.failed("sink.stuck", str(error))
+        self.moved()
 
-    async def _sort(
-        self, parcel: Parcel, outcomes: Sequence[Outcome | None], cause: Exception | None
-    ) -> None:
+    async def _sort(self, parcel: Parcel, outcomes: Sequence[Outcome | None], answer: _Answer) -> None:
         """Not all was delivered: finish what is, bury what is refused, and offer the rest again."""
         pairs = list(zip(parcel.entries, outcomes, strict=True))
         again = [(entry, outcome) for entry, outcome in pairs if isinstance(outcome, Retry)]
@@ -111,29 +140,42 @@ class Delivery:
         self.rejected += len(refused)
         self.delivered += delivered
         if delivered or refused:
-            self._worked()
-        if again:
-            await self._again(parcel, again, untried, cause)
+            self._worked(answer)
+        if (pause := next((outcome for _, outcome in again if outcome.pause), None)) is not None:
+            self._pause(parcel, [entry for entry, _ in again], untried, pause)
+        elif again:
+            await self._again(parcel, again, untried, answer)
         else:
             self._ledger.settle(parcel, [], untried, 0.0)
+
+    def _pause(self, parcel: Parcel, entries: list[Entry], untried: list[Entry], asked: Retry) -> None:
+        """The sink wants to be left alone. That says nothing of these entries, so it counts as no attempt."""
+        self.retried += len(entries)
+        self.last_error = shorten(asked.reason)
+        now = self._clock.monotonic()
+        seconds = self._breaker.pause(now, self._rng, self.last_error, asked.after)
+        self._faults.paused(self.last_error, seconds)
+        self._ledger.settle(parcel, entries, untried, now)
+        parcel.attempts -= 1
 
     async def _again(
         self,
         parcel: Parcel,
         pairs: list[tuple[Entry, Retry]],
         untried: list[Entry],
-        cause: Exception | None,
+        answer: _Answer,
     ) -> None:
         entries = [entry for entry, _ in pairs]
-        afters = [retry.after for _, retry in pairs if retry.after is not None]
-        after = max(afters) if afters else None
+        after = max((retry.after for _, retry in pairs if retry.after and retry.after > 0), default=None)
         whole = len(entries) == len(parcel.entries)
-        self._failed(parcel, len(entries), pairs[0][1].reason, cause)
+        self._failed(parcel, len(entries), pairs[0][1].reason, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
-        if whole:
-            self._breaker.failed(now, self._rng, after)
+        if len(entries) + len(untried) == len(parcel.entries):
+            wish = after if answer.about_sink else None
+            first = parcel.attempts == 1
+            self._breaker.failed(now, self._rng, wish, pauses=answer.pauses, culprit=first)
         due = now + policy.wait(parcel.attempts, self._rng, after)
-        spent = policy.exhausted(parcel.attempts, now - parcel.first_at)
+        spent = policy.exhausted(parcel.attempts, self._breaker.active(now) - parcel.first_at)
         if whole and not spent and after is None and self._suspicious(parcel):
             self._ledger.part(parcel, due)
         elif spent and self._settings.on_exhausted == "dead_letter":
@@ -175,17 +217,10 @@ class Delivery:
             self.dead += len(letters)
             self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
 
-    def _note(
-        self,
-        parcel: Parcel,
-        outcomes: Sequence[Outcome | None] | None,
-        cause: Exception | None,
-        started_us: int,
-        duration_us: int,
-    ) -> None:
+    def _note(self, parcel: Parcel, answer: _Answer, started_us: int, duration_us: int) -> None:
         """Keep the history, one attempt for each kind of outcome."""
-        for outcome, seqs, detail in _grouped(parcel.entries, outcomes):
-            name = "error" if cause is not None else outcome
+        for outcome, seqs, detail in _grouped(parcel.entries, answer.outcomes):
+            name = "error" if answer.cause is not None else outcome
             self._spool.note(
                 Attempt(
                     self._settings.name, seqs, parcel.attempts, started_us, duration_us, name, shorten(detail)
@@ -203,5 +238,12 @@ def _grouped(
     for entry, outcome in zip(entries, outcomes, strict=True):
         if outcome is not None:
             detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
-            groups.setdefault(type(outcome).__name__.lower(), ([], detail))[0].append(entry.seq)
+            groups.setdefault(_name(outcome), ([], detail))[0].append(entry.seq)
     return [(name, tuple(seqs), detail) for name, (seqs, detail) in groups.items()]
+
+
+def _name(outcome: Outcome) -> str:
+    """As `Attempt.outcome`."""
+    if isinstance(outcome, Retry):
+        return "paused" if outcome.pause else "retry"
+    return "delivered" if isinstance(outcome, Delivered) else "rejected"

@@ -8,20 +8,27 @@ from tdbwatch.daemon.redaction import redact
 
 QUIET: Final = 10.0
 """Seconds between messages about failures that come and go."""
+RARELY: Final = 60.0
+"""Seconds between messages about what lasts."""
+_LOWER_LIMITS: Final = "mend the sink, or give up sooner: retry.max_attempts, retry.max_age"
 _PERSISTENT: Final = 4
 MAX_TEXT = 2_000
 """Characters of an error that are kept: plugins put whole answers into theirs."""
+_MOST_READ: Final = 32 * MAX_TEXT
 
 
 def describe(error: BaseException) -> str:
     """The error in one line or a few, shortened."""
-    text = "".join(traceback.format_exception_only(error)).strip()
+    try:
+        text = "".join(traceback.format_exception_only(error)).strip()
+    except Exception:  # noqa: BLE001 - an exception's own attributes can be anything, too
+        text = type(error).__name__
     return shorten(text)
 
 
 def shorten(text: str) -> str:
-    """What others wrote, without our secrets, and not too long."""
-    text = redact(text)
+    """What others wrote, without our secrets, not too long, and such that UTF-8 can hold it."""
+    text = redact(text[:_MOST_READ]).encode(errors="backslashreplace").decode()
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
 
 
@@ -39,6 +46,8 @@ class FaultLog:
         self._loud = True
         self._unlogged = 0
         self._quiet_until = float("-inf")
+        self._pause_said_until = float("-inf")
+        self._held_up_until = float("-inf")
         self._buried = 0
         self._buried_until = float("-inf")
 
@@ -52,10 +61,32 @@ class FaultLog:
         if not self._loud:
             self._unlogged += 1
         elif self._row & (self._row - 1) == 0:
-            self._log.warning(
-                what, error=error, failures=self._row, unlogged=self._unlogged, exc_info=cause, **more
-            )
+            self._warn(what, cause, error=error, failures=self._row, unlogged=self._unlogged, **more)
             self._unlogged, self._quiet_until = 0, now + QUIET
+
+    def _warn(self, what: str, cause: BaseException | None, **more: Any) -> None:
+        try:
+            self._log.warning(what, exc_info=cause, **more)
+        except Exception:  # noqa: BLE001 - the traceback of a plugin's exception cannot always be written
+            self._log.warning(what, **more)
+
+    def paused(self, reason: str, seconds: float) -> None:
+        """The sink asked to be left alone: somebody has to act, so it is said each time that it is rare."""
+        self._row += 1
+        self._loud = True
+        now = self._clock.monotonic()
+        if now < self._pause_said_until:
+            self._unlogged += 1
+            return
+        self._pause_said_until = now + QUIET
+        self._log.error("sink.paused", error=reason, seconds=round(seconds), remedy="mend it and restart")
+
+    def held_up(self, rooms: int, events: int) -> None:
+        """Events of so many rooms, which the sink does not take, keep those of all other rooms from it."""
+        now = self._clock.monotonic()
+        if now >= self._held_up_until:
+            self._log.error("sink.held_up", waiting=rooms, events=events, remedy=_LOWER_LIMITS)
+            self._held_up_until = now + RARELY
 
     def worked(self) -> None:
         """A success: ends the row."""

@@ -1,90 +1,106 @@
 """What is under way to one sink, and what may go next. Pure: it sends nothing and reads no clock.
 
 The rule it keeps: events of one room go in order. While a parcel is in flight, or waits for another attempt,
-the events of its rooms that come after it stay in the queue; other rooms go on.
+it holds its rooms: their events that come after it are parked; other rooms go on. When what is parked fills
+the memory that a sink may have, it is let go of and read again when its room is free.
 """
 
-from bisect import insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 
+from tdbwatch.daemon.couriers.parcel import Parcel, Room, Waiting, room_of
 from tdbwatch.daemon.couriers.settings import BatchLimits
+from tdbwatch.daemon.couriers.suspects import Suspects
+from tdbwatch.daemon.couriers.tails import Tails
 from tdbwatch.daemon.spool.api import Entry, Past
 from tdbwatch.daemon.spool.window import weigh, weight
 
-Room = tuple[str, str]
-_by_seq = attrgetter("first_seq")
 _entry_seq = attrgetter("seq")
-_by_attempts = attrgetter("attempts")
-
-
-@dataclass(slots=True, eq=False)
-class Parcel:
-    """Entries that go to the sink together, and what became of them so far.
-
-    Attributes:
-        attempts: made with these entries.
-        first_at: when the first attempt was made, by the monotonic clock.
-        due: no attempt before this time, by the monotonic clock.
-    """
-
-    entries: list[Entry]
-    attempts: int = 0
-    first_at: float = 0.0
-    first_us: int = 0
-    first_error: str = ""
-    last_error: str = ""
-    due: float = 0.0
-
-    @property
-    def first_seq(self) -> int:
-        return self.entries[0].seq
-
-    def rooms(self) -> set[Room]:
-        return {(entry.event.scope, entry.event.room) for entry in self.entries}
-
-    def split_off(self, entries: list[Entry]) -> "Parcel":
-        """A parcel of some of the entries, with the same past."""
-        return Parcel(
-            entries, self.attempts, self.first_at, self.first_us, self.first_error, self.last_error, self.due
-        )
 
 
 class Ledger:
-    """The unfinished entries of one sink: queued, waiting for another attempt, or in flight."""
+    """The unfinished entries of one sink: queued, parked, waiting for another attempt, or in flight.
 
-    def __init__(self, position: int, limits: BatchLimits, *, max_in_flight: int, max_ahead: int) -> None:
+    Args:
+        max_ahead: unfinished entries beyond which no more are read.
+        max_ahead_bytes: the same in bytes.
+    """
+
+    def __init__(
+        self,
+        position: int,
+        limits: BatchLimits,
+        *,
+        max_in_flight: int,
+        max_ahead: int,
+        max_ahead_bytes: int = 16 << 20,
+    ) -> None:
         self.position = position
         """The last entry that was read from the spool."""
+        self.unfinished = 0
+        """Entries that are in memory and not finished."""
         self._limits = limits
         self._max_in_flight = max_in_flight
-        self._max_ahead = max_ahead
+        self._max_ahead = max(max_ahead, limits.count * max_in_flight)
+        self._max_ahead_bytes = max(max_ahead_bytes, limits.max_bytes * max_in_flight)
+        self._bytes = 0
         self._queue: list[Entry] = []
         self._queue_bytes = 0
         self._queued_since = 0.0
-        self._waiting: list[Parcel] = []
+        self._parked: dict[Room, list[Entry]] = {}
+        self._held: set[Room] = set()
+        self._newly_held: set[Room] = set()  # the queue may still have entries of these
+        self._tails = Tails()
+        self._waiting = Waiting()
         self._in_flight: list[Parcel] = []
-        self._remembered: dict[int, Parcel] = {}  # failed before a restart; not read again yet
-        self._suspects: dict[int, Parcel] = {}  # failed together as the parcel did, and go one by one now
+        self._retried_last = False
+        self._suspects = Suspects()
 
     @property
     def cursor(self) -> int:
         """All entries up to this one are finished."""
-        firsts = [parcel.first_seq for parcel in (*self._waiting, *self._in_flight)]
-        if self._queue:
-            firsts.append(self._queue[0].seq)
-        return min(firsts) - 1 if firsts else self.position
+        oldest, tail = self.oldest, self._tails.first
+        seq = self.position + 1 if oldest is None else oldest.seq
+        return (seq if tail is None else min(seq, tail)) - 1
+
+    @property
+    def oldest(self) -> Entry | None:
+        """The oldest unfinished entry in memory. What is parked is younger than what holds its room."""
+        heads = [parcel.entries[0] for parcel in self._in_flight] + self._queue[:1]
+        if (waiting := self._waiting.oldest) is not None:
+            heads.append(waiting.entries[0])
+        return min(heads, key=_entry_seq, default=None)
 
     @property
     def room_left(self) -> int:
         """How many more entries may be read."""
-        return self._max_ahead - self.unfinished
+        return self._max_ahead - self.unfinished if self.bytes_left > 0 else 0
 
     @property
-    def unfinished(self) -> int:
-        parcels = (*self._waiting, *self._in_flight)
-        return len(self._queue) + sum(len(parcel.entries) for parcel in parcels)
+    def bytes_left(self) -> int:
+        """How many more bytes of entries may be read."""
+        return self._max_ahead_bytes - self._bytes
+
+    @property
+    def behind(self) -> int:
+        """Entries that were read and are not finished, in memory or not."""
+        return self.unfinished + self._tails.count
+
+    @property
+    def has_let_go(self) -> bool:
+        """Whether some of these are not in memory."""
+        return bool(self._tails)
+
+    @property
+    def read_again_from(self) -> int | None:
+        """The first entry to `add_again`; None: there is nothing to be read again now."""
+        return self._tails.first
+
+    @property
+    def blocked(self) -> bool:
+        """Whether all that was read is of rooms that wait for another attempt."""
+        return bool(self._waiting) and not self._in_flight and not self._queue
 
     @property
     def in_flight(self) -> int:
@@ -96,39 +112,65 @@ class Ledger:
         """Parcels that wait for another attempt."""
         return len(self._waiting)
 
-    @property
-    def oldest(self) -> Entry | None:
-        """The oldest unfinished entry."""
-        heads = [parcel.entries[0] for parcel in (*self._waiting, *self._in_flight)] + self._queue[:1]
-        return min(heads, key=lambda entry: entry.seq, default=None)
-
     def remember(self, failed: Mapping[int, Past], now: float, now_us: int) -> None:
         """Entries that failed before a restart go one by one, and go on counting their attempts."""
-        for seq, past in failed.items():
-            first_at = now - (now_us - past.first_us) / 1e6
-            self._remembered[seq] = Parcel(
-                [], past.attempts, first_at, past.first_us, past.first_error, past.last_error
-            )
+        self._suspects.remember(failed, now, now_us)
 
     def add(self, entries: Sequence[Entry], position: int, now: float) -> None:
         """Queue entries that were read; `position` is the last one read, wanted or not."""
+        self._suspects.read(entries, position)
+        if self._tails:
+            entries = self._tails.without(entries)
+        self._count(entries, now)
+        self._enqueue(entries)
+        self.position = position
+
+    def add_again(self, entries: Sequence[Entry], since: int, through: int, now: float) -> None:
+        """Queue what is due of entries that were let go of, and that were read from `since` on.
+
+        Args:
+            through: the last one that was read, wanted or not.
+        """
+        taken = self._tails.take(entries, since, min(through, self.position))
+        self._tails.end(self.position)
+        self._count(taken, now)
+        self._requeue(taken)
+
+    def let_go(self) -> bool:
+        """Forget what is parked behind failures, if nothing else may go; whether there was anything.
+
+        What is parked behind a first attempt stays: it may go in a moment.
+        """
+        self._sift()
+        first_attempts = [parcel.rooms() for parcel in self._in_flight if not parcel.attempts]
+        stuck = [] if self._queue else list(self._parked.keys() - set().union(*first_attempts))
+        for room in stuck:
+            entries = self._parked.pop(room)
+            self._tails.grow(room, entries)
+            self.unfinished -= len(entries)
+            self._bytes -= weigh(entries)
+        return bool(stuck)
+
+    def _count(self, entries: Sequence[Entry], now: float) -> None:
         if entries and not self._queue:
             self._queued_since = now
+        self.unfinished += len(entries)
+        self._bytes += weigh(entries)
+
+    def _enqueue(self, entries: Sequence[Entry]) -> None:
+        if self._held:
+            free: list[Entry] = []
+            for entry in entries:
+                room = room_of(entry)
+                (self._parked.setdefault(room, []) if room in self._held else free).append(entry)
+            entries = free
         self._queue.extend(entries)
         self._queue_bytes += weigh(entries)
-        self.position = position
-        if self._remembered:
-            self._suspect(entries)
-
-    def _suspect(self, entries: Sequence[Entry]) -> None:
-        for entry in entries:
-            if (past := self._remembered.pop(entry.seq, None)) is not None:
-                self._suspects[entry.seq] = past
-        if self._remembered and self.position >= max(self._remembered):
-            self._remembered.clear()  # dropped, or not for this sink any more
 
     def next(self, now: float, *, probe: bool = False) -> Parcel | None:
         """The parcel that goes now; it is in flight from then on. None: nothing may go now.
+
+        What waits for another attempt and what was never tried take turns: neither keeps the sink to itself.
 
         Args:
             probe: the sink fails as a whole, as it seems: what was tried least goes first, so that an entry
@@ -136,13 +178,23 @@ class Ledger:
         """
         if len(self._in_flight) >= self._max_in_flight:
             return None
-        if probe and (fresh := self._cut(now)) is not None:
-            return fresh
-        ready = [parcel for parcel in self._waiting if parcel.due <= now]
-        if not ready:
-            return self._cut(now)
-        parcel = min(ready, key=_by_attempts) if probe else ready[0]
-        self._waiting.remove(parcel)
+        fresh_first = probe or self._retried_last
+        parcel = self._cut(now) if fresh_first else None
+        if parcel is None and (parcel := self._waiting.take(now, least_tried=probe)) is not None:
+            self._retried_last = True
+        elif parcel is not None or (parcel := self._cut(now)) is not None:
+            self._retried_last = False
+        if parcel is not None:
+            self._in_flight.append(parcel)
+        return parcel
+
+    def next_untried(self, now: float) -> Parcel | None:
+        """As `next`, but only what was never tried, as far as it comes first."""
+        self._sift()
+        if len(self._in_flight) >= self._max_in_flight or not self._queue:
+            return None
+        if self._queue[0].seq in self._suspects or (parcel := self._cut(now)) is None:
+            return None
         self._in_flight.append(parcel)
         return parcel
 
@@ -150,36 +202,63 @@ class Ledger:
         """When `next` may have something, if nothing else happens; None: not by time alone."""
         if len(self._in_flight) >= self._max_in_flight:
             return None
-        dues = [parcel.due for parcel in self._waiting]
+        dues = [] if self._waiting.next_due is None else [self._waiting.next_due]
         if self._queue and not self._ripe(now):
             dues.append(self._queued_since + self._limits.wait)
         return min(dues, default=None)
 
     def settle(self, parcel: Parcel, again: list[Entry], untried: Iterable[Entry], due: float) -> None:
         """Of this parcel, `again` waits until `due`, `untried` is queued again, the rest is finished."""
+        rooms, returned = parcel.rooms(), list(untried)
         self._in_flight.remove(parcel)
-        self._give_back(untried)
+        self.unfinished -= len(parcel.entries) - len(again) - len(returned)
+        self._bytes -= weigh(parcel.entries) - weigh(again) - weigh(returned)
+        if returned and parcel.attempts > 1:  # earlier attempts were made with these, too
+            self._suspects.keep(parcel, returned, parcel.attempts - 1)
         if again:
             parcel.entries, parcel.due = again, due
-            insort(self._waiting, parcel, key=_by_seq)
+            self._waiting.add(parcel)
+            rooms -= parcel.rooms()
+            self._newly_held |= parcel.rooms()
+        self._release(rooms, returned)
 
     def part(self, parcel: Parcel, due: float) -> None:
         """This parcel failed as a whole, and one entry may be to blame: from now on they go one by one."""
         first, *rest = parcel.entries
-        past = parcel.split_off(parcel.entries)
-        self._suspects.update((entry.seq, past) for entry in rest)
+        attempts = parcel.attempts
         self.settle(parcel, [first], rest, due)
+        self._suspects.keep(parcel, rest, attempts)
 
     def give_up(self, parcel: Parcel) -> None:
-        """This parcel was not tried: it waits in the queue again."""
+        """This parcel was not tried: it waits as before."""
         self._in_flight.remove(parcel)
-        insort(self._waiting, parcel, key=_by_seq)
+        self._waiting.add(parcel)
 
-    def _give_back(self, entries: Iterable[Entry]) -> None:
-        returned = list(entries)
+    def _release(self, rooms: set[Room], returned: list[Entry]) -> None:
+        """These rooms may go on, with what was parked, and these entries are to be cut again."""
+        self._held -= rooms
+        self._newly_held -= rooms
+        self._tails.release(rooms)
+        if self._parked:
+            returned = [*returned, *chain.from_iterable(self._parked.pop(room, ()) for room in rooms)]
+        self._requeue(returned)
+
+    def _requeue(self, returned: list[Entry]) -> None:
         if returned:
             self._queue = sorted([*returned, *self._queue], key=_entry_seq)
             self._queue_bytes += weigh(returned)
+
+    def _sift(self) -> None:
+        """Park what is queued of rooms that are held since."""
+        held, self._newly_held = self._newly_held, set()
+        if not held or not self._queue:
+            return
+        free: list[Entry] = []
+        for entry in self._queue:
+            room = room_of(entry)
+            (self._parked.setdefault(room, []) if room in held else free).append(entry)
+        if len(free) < len(self._queue):
+            self._queue, self._queue_bytes = free, weigh(free)
 
     def _ripe(self, now: float) -> bool:
         limits = self._limits
@@ -187,41 +266,31 @@ class Ledger:
         return full or now >= self._queued_since + limits.wait
 
     def _cut(self, now: float) -> Parcel | None:
+        """The first entries of the queue, whose rooms are held from now on."""
+        self._sift()
         if not self._queue or not self._ripe(now):
             return None
-        taken = self._take(1 if self._suspects else self._limits.count)
-        if not taken:
-            return None
+        taken = self._queue[: self._fitting()]
+        del self._queue[: len(taken)]
+        self._queue_bytes -= weigh(taken)
         self._queued_since = now
-        past = self._suspects.pop(taken[0].seq, None)
-        parcel = past.split_off(taken) if past is not None else Parcel(taken)
-        self._in_flight.append(parcel)
+        parcel = self._suspects.parcel(taken)
+        rooms = parcel.rooms()
+        self._held |= rooms
+        self._newly_held |= rooms
+        self._tails.hold(rooms)
         return parcel
 
-    def _take(self, count: int) -> list[Entry]:
-        """The first entries of the queue whose rooms are free."""
-        held: set[Room] = set().union(*(parcel.rooms() for parcel in (*self._waiting, *self._in_flight)))
-        queue, room_in_bytes = self._queue, self._limits.max_bytes
-        if not held:  # the usual case costs one slice
-            taken = queue[:count]
-            if (size := weigh(taken)) <= room_in_bytes:
-                del queue[:count]
-                self._queue_bytes -= size
-                return taken
-        taken = []
-        passed: list[Entry] = []
-        index = 0
-        for index, entry in enumerate(queue):  # noqa: B007 - where it stopped is needed
-            if held and (entry.event.scope, entry.event.room) in held:
-                passed.append(entry)
-                continue
-            size = weight(entry.event)
-            if taken and (len(taken) >= count or size > room_in_bytes):
-                break
-            room_in_bytes -= size
-            self._queue_bytes -= size
-            taken.append(entry)
-        else:
-            index = len(queue)
-        self._queue = [*passed, *queue[index:]]
-        return taken
+    def _fitting(self) -> int:
+        """How many of the queue go together; a suspect goes alone."""
+        first = self._queue[: self._limits.count]
+        if self._suspects:
+            first = first[: self._suspects.fitting(first)]
+        if weigh(first) <= self._limits.max_bytes:
+            return len(first)
+        size = 0
+        for index, entry in enumerate(first):
+            size += weight(entry.event)
+            if size > self._limits.max_bytes:
+                return max(1, index)
+        return len(first)

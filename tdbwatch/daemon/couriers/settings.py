@@ -30,7 +30,7 @@ class CourierSettings:
         plugin: the sink's type, for messages that say whose fault it is.
         max_in_flight: batches under way at the same time; never two with events of one room.
         on_exhausted: what becomes of an event that is out of attempts; `block` goes on trying.
-        max_ahead: entries read beyond the oldest unfinished one; what a restart repeats at most.
+        max_ahead: unfinished entries beyond which no more are read.
         breaker_threshold: failures in a row, of the sink as a whole, after which it is only probed.
     """
 

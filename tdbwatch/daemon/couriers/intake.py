@@ -1,0 +1,122 @@
+"""Keeps a courier's ledger filled with what the routes send to its sink."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.couriers.breaker import Breaker
+from tdbwatch.daemon.couriers.faults import FaultLog, describe
+from tdbwatch.daemon.couriers.ledger import Ledger
+from tdbwatch.daemon.spool.api import Entry, Spool, SpoolError
+from tdbwatch.plugin.event import Event
+
+_READ_BYTES: Final = 4 << 20
+_READ_RETRY: Final = 1.0
+_PACE: Final = 0.05
+"""Seconds between readings while all that was read waits, and more of it than fits into memory."""
+
+
+class Intake:
+    """Reads the spool from the ledger's position, and again what the ledger had to let go of.
+
+    Args:
+        sink: its name.
+        wants: whether the routes send this event to this sink.
+        progress: set and cleared whenever entries are finished.
+        added: called when the ledger has new entries.
+        moved: called when the ledger's cursor may have moved.
+    """
+
+    def __init__(
+        self,
+        sink: str,
+        spool: Spool,
+        ledger: Ledger,
+        breaker: Breaker,
+        wants: Callable[[Event], bool],
+        faults: FaultLog,
+        clock: Clock,
+        progress: asyncio.Event,
+        added: Callable[[], None],
+        moved: Callable[[], None],
+    ) -> None:
+        self._sink = sink
+        self._spool = spool
+        self._ledger = ledger
+        self._breaker = breaker
+        self._wants = wants
+        self._faults = faults
+        self._clock = clock
+        self._progress = progress
+        self._added = added
+        self._moved = moved
+        self._finished: frozenset[int] = frozenset()  # before the restart, beyond the cursor
+        self._finished_through = 0
+
+    def remember(self) -> None:
+        """Go on where the last run stopped."""
+        history = self._spool.history(self._sink)
+        self._finished, self._finished_through = history.finished, max(history.finished, default=0)
+        self._ledger.remember(history.failed, self._clock.monotonic(), int(self._clock.time() * 1e6))
+
+    async def read(self) -> None:
+        """Read what comes, until cancelled."""
+        ledger = self._ledger
+        while True:
+            await self._spool.wait_after(ledger.position)
+            if ledger.blocked and ledger.has_let_go:  # for long: each event need not be seen at once
+                await self._clock.sleep(_PACE)
+            await self._room()
+            if entries := await self._entries(ledger.position):
+                wanted = self._wanted(entries)
+                ledger.add(wanted, entries[-1].seq, self._clock.monotonic())
+                self._filled(wanted)
+            await asyncio.sleep(0)  # from memory, nothing above had to wait
+
+    async def read_again(self) -> None:
+        """Read what the ledger let go of, whenever its turn has come, until cancelled."""
+        ledger = self._ledger
+        while True:
+            while (first := ledger.read_again_from) is None or ledger.room_left <= 0:
+                await self._progress.wait()
+            if (entries := await self._entries(first - 1)) is not None:
+                wanted = self._wanted(entries)
+                through = entries[-1].seq if entries else ledger.position  # none: the rest was dropped
+                ledger.add_again(wanted, first, through, self._clock.monotonic())
+                self._filled(wanted)
+            await asyncio.sleep(0)
+
+    def _filled(self, wanted: Sequence[Entry]) -> None:
+        if self._finished and self._ledger.cursor >= self._finished_through:
+            self._finished = frozenset()
+        if wanted:
+            self._added()
+        self._moved()
+
+    async def _room(self) -> None:
+        """Wait until the ledger has room for more."""
+        ledger = self._ledger
+        while ledger.room_left <= 0 and not ledger.let_go():
+            if ledger.blocked and not self._breaker.open:
+                self._faults.held_up(ledger.waiting, ledger.unfinished)
+            await self._progress.wait()
+
+    async def _entries(self, after: int) -> list[Entry] | None:
+        """What comes next, as far as there is room for it; None: it cannot be read at the moment."""
+        ledger = self._ledger
+        try:
+            most = min(_READ_BYTES, ledger.bytes_left)
+            return await self._spool.read(after, ledger.room_left, most)
+        except SpoolError as error:
+            self._faults.failed("spool.read_failed", describe(error))
+            await self._clock.sleep(_READ_RETRY)
+            return None
+
+    def _wanted(self, entries: Sequence[Entry]) -> list[Entry]:
+        finished = self._finished
+        wanted = [entry for entry in entries if self._is_for_us(entry)]
+        return [entry for entry in wanted if entry.seq not in finished] if finished else wanted
+
+    def _is_for_us(self, entry: Entry) -> bool:
+        return self._wants(entry.event) if entry.target is None else entry.target == self._sink

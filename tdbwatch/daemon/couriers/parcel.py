@@ -1,0 +1,87 @@
+"""Entries that go to a sink together, and those that wait for another attempt. Pure."""
+
+import heapq
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from tdbwatch.daemon.spool.api import Entry
+
+Room = tuple[str, str]
+_by_seq = attrgetter("first_seq")
+
+
+def room_of(entry: Entry) -> Room:
+    """What keeps its order: events, gaps and other records of one room together."""
+    return entry.event.scope, entry.event.room
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """Entries that go to the sink together, and what became of them so far.
+
+    Attributes:
+        attempts: made with these entries.
+        first_at: when the first attempt was made, by the monotonic clock without pauses.
+        due: no attempt before this time, by the monotonic clock.
+    """
+
+    entries: list[Entry]
+    attempts: int = 0
+    first_at: float = 0.0
+    first_us: int = 0
+    first_error: str = ""
+    last_error: str = ""
+    due: float = 0.0
+
+    @property
+    def first_seq(self) -> int:
+        return self.entries[0].seq
+
+    def rooms(self) -> set[Room]:
+        return {room_of(entry) for entry in self.entries}
+
+    def split_off(self, entries: list[Entry]) -> "Parcel":
+        """A parcel of some of the entries, with the same past."""
+        return Parcel(
+            entries, self.attempts, self.first_at, self.first_us, self.first_error, self.last_error, self.due
+        )
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Parcels that wait for another attempt: thousands, when each room has an event that the sink refuses."""
+
+    _by_seq: list[Parcel] = field(default_factory=list)
+    _by_due: list[tuple[float, int, Parcel]] = field(default_factory=list)  # a heap
+
+    def __len__(self) -> int:
+        return len(self._by_seq)
+
+    @property
+    def oldest(self) -> Parcel | None:
+        """The one with the oldest entry."""
+        return self._by_seq[0] if self._by_seq else None
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first of them is due."""
+        return self._by_due[0][0] if self._by_due else None
+
+    def add(self, parcel: Parcel) -> None:
+        insort(self._by_seq, parcel, key=_by_seq)
+        heapq.heappush(self._by_due, (parcel.due, parcel.first_seq, parcel))
+
+    def take(self, now: float, *, least_tried: bool = False) -> Parcel | None:
+        """The one that is due for the longest, or, of all that are due, the one that was tried least."""
+        if not self._by_due or self._by_due[0][0] > now:
+            return None
+        if least_tried:
+            due = [item for item in self._by_due if item[0] <= now]
+            item = min(due, key=lambda item: (item[2].attempts, item))
+            self._by_due.remove(item)
+            heapq.heapify(self._by_due)
+        else:
+            item = heapq.heappop(self._by_due)
+        del self._by_seq[bisect_left(self._by_seq, item[1], key=_by_seq)]
+        return item[2]

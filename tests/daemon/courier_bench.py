@@ -1,0 +1,114 @@
+"""A spool, a clock, sinks that do as told, and couriers between them."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from tdbwatch.daemon.couriers import Courier, CourierSettings
+from tdbwatch.daemon.hosts import InlineHost
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
+from tdbwatch.plugin.sink import Verdict
+from tdbwatch.testing import ManualClock, settle
+
+NO_JITTER = RetryPolicy(initial=1, factor=2, maximum=60, jitter=0)
+
+
+class Scripted(Sink):
+    """Calls a function for each batch, and keeps what it was given."""
+
+    def __init__(self, answer: Callable[[Sequence[Event]], Any]) -> None:
+        super().__init__(None, SinkContext("scripted"))
+        self.answer = answer
+        self.batches: list[list[Event]] = []
+        self.taken: list[Event] = []
+
+    async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        self.batches.append(list(batch))
+        answer: Any = self.answer(batch)
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        outcomes = answer if isinstance(answer, list) else [answer] * len(batch)
+        self.taken += [
+            event for event, o in zip(batch, outcomes, strict=False) if o is None or o == DELIVERED
+        ]
+        return cast("Verdict", answer)
+
+    @property
+    def got(self) -> list[Any]:
+        return [event.args[0] for event in self.taken]
+
+    @property
+    def offered(self) -> list[list[Any]]:
+        return [[event.args[0] for event in batch] for batch in self.batches]
+
+
+def failing(argument: Any) -> Callable[[Event], Any]:
+    """Fails for one event, and works for all others."""
+    return lambda event: Retry("no") if event.args[0] == argument else DELIVERED
+
+
+def in_order(batch: Sequence[Event], outcomes: list[Any]) -> list[Any]:
+    """As a sink answers that keeps the order: what comes behind a refused event of its room is not taken."""
+    refused: set[str] = set()
+    for index, (event, outcome) in enumerate(zip(batch, outcomes, strict=False)):
+        if event.room in refused:
+            outcomes[index] = Retry("behind another")
+        elif outcome != DELIVERED:
+            refused.add(event.room)
+    return outcomes
+
+
+class Bench:
+    """A spool, a clock, and couriers over them."""
+
+    def __init__(self, spool: SqliteSpool, clock: ManualClock) -> None:
+        self.spool = spool
+        self.clock = clock
+        self.couriers: list[Courier] = []
+
+    def courier(
+        self,
+        answer: Callable[[Sequence[Event]], Any] = lambda batch: None,
+        *,
+        wants: Callable[[Event], bool] = lambda event: True,
+        timeout: float = 10,
+        host: Any = None,
+        **settings: Any,
+    ) -> tuple[Courier, Scripted]:
+        settings.setdefault("name", f"sink{len(self.couriers)}")
+        settings.setdefault("retry", NO_JITTER)
+        sink = Scripted(answer)
+        host = host or InlineHost(lambda: sink, name=settings["name"], timeout=timeout, clock=self.clock)
+        courier = Courier(
+            CourierSettings(plugin="scripted", **settings),
+            host,
+            self.spool,
+            wants,
+            self.clock,
+            random.Random(1),
+        )
+        self.couriers.append(courier)
+        courier.start()
+        return courier, sink
+
+    async def emit(self, *numbers: Any, room: str = "alerts") -> None:
+        self.spool.append([Event.create(room, "e", [number]) for number in numbers])
+        await self.spool.flush()
+        await settle()
+
+    async def pass_time(self, seconds: float, steps: int = 40) -> None:
+        """Turn the clock, and let the spool's thread keep up: dead letters wait for it."""
+        for _ in range(steps):
+            await self.clock.advance(seconds / steps)
+            await self.spool.flush()
+            await settle()
+
+    async def letters(self) -> list[tuple[Any, ...]]:
+        await self.spool.flush()
+        with self.spool.inspect() as connection:
+            return connection.execute(
+                "SELECT sink, seq, reason, attempts, first_error, last_error FROM dead_letters"
+            ).fetchall()

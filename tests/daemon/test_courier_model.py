@@ -1,0 +1,300 @@
+"""A courier over a real spool against the promises, whatever the sink does and whenever either dies.
+
+The sink does random things for a while, with random stops and crashes; then it works. A crash is made real by
+going on with a copy of the spool's files, as they were at that moment.
+"""
+
+import asyncio
+import random
+import shutil
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
+from tdbwatch.daemon.couriers.verdict import VerdictError, judge
+from tdbwatch.daemon.hosts import InlineHost
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.api import DeadLetter
+from tdbwatch.plugin import DELIVERED, Event, Kind, Rejected, Retry, Sink, SinkContext
+from tdbwatch.plugin.sink import Verdict
+from tdbwatch.testing import ManualClock, settle
+
+KINDS = [Kind.EVENT, Kind.EVENT, Kind.EVENT, Kind.GAP, Kind.ROOM, Kind.NODE]
+TIMEOUT = 5.0
+
+
+@dataclass
+class Story:
+    """What happened, over all lives: the oracle."""
+
+    emitted: list[Event] = field(default_factory=list)
+    log: list[tuple[str, str]] = field(default_factory=list)
+    """(`taken`, `refused` or `dead`, the event's id), in order."""
+    failed: Counter[str] = field(default_factory=Counter)
+    """Attempts that count, by the event's id."""
+    letters: dict[str, DeadLetter] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> set[str]:
+        return {event_id for what, event_id in self.log if what != "refused"}
+
+
+class Chaotic(Sink):
+    """Does something at random with each batch, until it is mended."""
+
+    def __init__(self, story: Story, rng: random.Random, clock: ManualClock) -> None:
+        super().__init__(None, SinkContext("sink"))
+        self.story = story
+        self.rng = rng
+        self.clock = clock
+        self.works = False
+
+    async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        if self.works or self.rng.random() < 0.3:
+            return self.take(batch, [DELIVERED] * len(batch))
+        await self.clock.sleep(self.rng.choice([0, 0, 1, TIMEOUT - 1, TIMEOUT + 1]))
+        way = self.rng.choice(["list", "list", "list", "one", "raise", "nonsense", "took and raised"])
+        if way == "raise":
+            raise OSError("down")
+        if way == "took and raised":
+            self.take(batch, [DELIVERED] * len(batch))
+            raise OSError("the answer was lost")
+        if way == "nonsense":
+            return cast("Verdict", self.rng.choice([7, "ok", [], {}, Retry(cast("Any", None))]))
+        if way == "one":
+            return self.take(batch, [self.outcome()] * len(batch))[0]
+        return self.take(batch, self.outcomes(batch[: self.rng.randint(1, len(batch))]))
+
+    def outcomes(self, batch: Sequence[Event]) -> list[Any]:
+        """Once it refuses an event for now, it takes none of that room that comes after it."""
+        refused: set[str] = set()
+        outcomes: list[Any] = []
+        for event in batch:
+            outcome = self.outcome()
+            if event.room in refused and outcome is DELIVERED:
+                outcome = Retry("behind another")
+            if isinstance(outcome, Retry):
+                refused.add(event.room)
+            outcomes.append(outcome)
+        return outcomes
+
+    def outcome(self) -> Any:
+        pause = Retry("gone", after=self.rng.choice([None, 1e-9, 100]), pause=True)
+        return self.rng.choice(
+            [DELIVERED, DELIVERED, Retry("busy"), Retry("later", after=7), Rejected("bad"), pause]
+        )
+
+    def take(self, batch: Sequence[Event], outcomes: list[Any]) -> list[Any]:
+        for event, outcome in zip(batch, outcomes, strict=False):
+            if not isinstance(outcome, Retry):
+                self.story.log.append(("taken" if outcome is DELIVERED else "refused", event.id))
+        return outcomes
+
+
+class Watched(InlineHost):
+    """Counts what the courier got to hear."""
+
+    story: Story
+
+    async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        ids = [event.id for event in batch]
+        try:
+            verdict = await super().deliver(batch)
+            outcomes = judge(verdict, len(ids)) or [DELIVERED] * len(ids)
+        except VerdictError:
+            self.story.failed.update(ids)
+            return verdict
+        except Exception:
+            self.story.failed.update(ids)
+            raise
+        if not any(isinstance(outcome, Retry) and outcome.pause for outcome in outcomes):
+            tried = [one for one, o in zip(ids, outcomes, strict=True) if isinstance(o, Retry)]
+            self.story.failed.update(tried)
+        return verdict
+
+
+class Recording(SqliteSpool):
+    """Tells the story of dead letters once they are durable."""
+
+    story: Story
+
+    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
+        await super().dead_letter(letters)
+        for letter in letters:
+            self.story.log.append(("dead", letter.entry.event.id))
+            self.story.letters[letter.entry.event.id] = letter
+
+
+class World:
+    """One spool and one courier over it, several times."""
+
+    def __init__(self, rng: random.Random, folder: Path) -> None:
+        self.rng = rng
+        self.folder = folder
+        self.lives = 0
+        self.clock = ManualClock()
+        self.story = Story()
+        self.sink = Chaotic(self.story, rng, self.clock)
+        self.policy = RetryPolicy(
+            initial=1,
+            factor=rng.choice([1, 2]),
+            maximum=20,
+            jitter=rng.choice([0, 0.5]),
+            max_attempts=rng.choice([None, 1, 2, 3, 5]),
+            max_age=None,
+        )
+        self.settings = CourierSettings(
+            "sink",
+            batch=BatchLimits(rng.randint(1, 6), rng.choice([1, 1500, 1 << 20]), rng.choice([0, 0, 3])),
+            retry=self.policy,
+            max_in_flight=rng.randint(1, 4),
+            on_exhausted=rng.choice(["dead_letter", "dead_letter", "block"]),
+            max_ahead=rng.choice([4, 20, 2000]),
+            breaker_threshold=rng.choice([1, 5]),
+        )
+        self.rooms = "abcd"[: rng.randint(1, 4)]
+        self.crashes = rng.random() < 0.6
+        self.crashed = False
+
+    @property
+    def path(self) -> Path:
+        return self.folder / str(self.lives) / "spool.db"
+
+    async def begin(self) -> None:
+        """A life."""
+        self.spool = Recording(self.path, clock=self.clock, linger=0, sinks=["sink"])
+        self.spool.story = self.story
+        await self.spool.open()
+        self.read_letters()
+        host = Watched(lambda: self.sink, name="sink", timeout=TIMEOUT, clock=self.clock)
+        host.story = self.story
+        self.courier = Courier(
+            self.settings, host, self.spool, lambda event: True, self.clock, random.Random(self.rng.random())
+        )
+        self.task = self.courier.start()
+
+    def read_letters(self) -> None:
+        """Some may have become durable when nobody waited for them any more."""
+        with self.spool.inspect() as connection:
+            rows = connection.execute("SELECT seq FROM dead_letters ORDER BY number").fetchall()
+        for (seq,) in rows:
+            event_id = self.story.emitted[seq - 1].id
+            if ("dead", event_id) not in self.story.log:
+                self.story.log.append(("dead", event_id))
+
+    async def stop(self) -> None:
+        stopping = asyncio.create_task(self.courier.stop(self.rng.choice([0, 0, 3])))
+        while not stopping.done():
+            await self.clock.advance(0.5)
+        await stopping
+        await self.spool.close()
+
+    async def crash(self) -> None:
+        """Everything is gone but the files; what the old objects still do is not seen any more."""
+        self.crashed = True
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+        old, old_path = self.spool, self.path
+        self.lives += 1
+        self.path.parent.mkdir(parents=True)
+        for name in (old_path.name, f"{old_path.name}-wal"):
+            shutil.copy(old_path.with_name(name), self.path.with_name(name))
+        old.story = Story()
+        await old.close()
+
+    async def emit(self) -> None:
+        room = self.rng.choice(self.rooms)
+        events = [
+            Event.create(room, str(len(self.story.emitted) + n), kind=self.rng.choice(KINDS))
+            for n in range(self.rng.randint(1, 6))
+        ]
+        self.story.emitted += events
+        self.spool.append(events)
+        await self.spool.flush()
+
+    async def pass_time(self, seconds: float) -> None:
+        await self.clock.advance(seconds)
+        await self.spool.flush()
+        await settle()
+        self.check_cursor()
+
+    def check_cursor(self) -> None:
+        assert not self.task.done(), self.task.exception()
+        finished = self.story.finished
+        done = self.story.emitted[: self.spool.cursor("sink")]
+        assert {event.id for event in done} <= finished, "the cursor passed what is unfinished"
+
+    async def live(self) -> None:
+        await self.begin()
+        for _ in range(self.rng.randint(5, 25)):
+            match self.rng.choice(["emit", "emit", "pass", "pass", "pass", "stop", "crash"]):
+                case "emit":
+                    await self.emit()
+                case "pass":
+                    await self.pass_time(self.rng.choice([0.5, 2, 10, 100]))
+                case "stop":
+                    await self.stop()
+                    await self.begin()
+                case "crash" if self.crashes:
+                    await self.crash()
+                    await self.begin()
+        await self.heal()
+        await self.stop()
+
+    async def heal(self) -> None:
+        self.sink.works = True
+        for _ in range(200):
+            await self.pass_time(60)
+            if self.courier.status().lag == 0:
+                return
+        raise AssertionError(f"it never ends: {self.courier.status()}")
+
+
+def check(world: World) -> None:
+    story, most = world.story, world.policy.max_attempts
+    assert story.finished == {event.id for event in story.emitted}
+    check_order(story, world.crashed)
+    for event_id, letter in story.letters.items():
+        if letter.reason.startswith("gave up"):
+            assert most is not None
+            assert world.settings.on_exhausted == "dead_letter"
+            assert story.failed[event_id] >= most, "no attempt is lost"
+    if most is not None and world.settings.on_exhausted == "dead_letter" and not world.crashed:
+        assert max(story.failed.values(), default=0) <= most, "no attempt too many"
+
+
+def check_order(story: Story, crashed: bool) -> None:
+    numbers = {event.id: (event.room, number) for number, event in enumerate(story.emitted)}
+    newest: dict[str, int] = defaultdict(lambda: -1)
+    seen: dict[str, set[str]] = defaultdict(set)
+    for what, event_id in story.log:
+        room, number = numbers[event_id]
+        if what == "taken":
+            assert event_id not in seen["dead"], "delivered after it was a dead letter"
+            assert crashed or event_id not in seen["refused"], "only a crash undoes a refusal"
+            first = event_id not in seen["taken"] | seen["refused"]
+            assert not first or number > newest[room], "first deliveries are in order"
+            newest[room] = max(newest[room], number)
+        seen[what].add(event_id)
+
+
+@pytest.mark.timeout(180)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 1 << 32))
+def test_every_event_ends_once_and_in_order_whatever_the_sink_does(seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
+        world = World(random.Random(seed), Path(folder))
+        asyncio.run(world.live())
+        check(world)

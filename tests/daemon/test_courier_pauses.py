@@ -1,0 +1,182 @@
+"""Couriers: how long a sink, or one of its events, is left alone because it asked for that."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from tdbwatch.daemon.couriers import BatchLimits
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
+from tdbwatch.testing import ManualClock
+
+from .courier_bench import NO_JITTER, Bench
+
+
+async def test_the_wait_that_a_sink_asks_for_is_obeyed_up_to_a_cap(bench: Bench) -> None:
+    answers = iter([Retry("later", after=100.0), Retry("much later", after=1e9), None])
+    _, sink = bench.courier(lambda batch: next(answers))
+    await bench.emit(1)
+    await bench.clock.advance(99)
+    assert len(sink.batches) == 1
+    await bench.clock.advance(1)
+    assert len(sink.batches) == 2
+    await bench.clock.advance(NO_JITTER.max_after - 1)
+    assert len(sink.batches) == 2
+    await bench.clock.advance(1)
+    assert sink.got == [1]
+
+
+async def test_a_sink_that_asks_for_a_pause_is_left_alone_and_then_gets_one_batch(bench: Bench) -> None:
+    answers = iter([Retry("410 Gone", after=600, pause=True), Retry("410 Gone", pause=True)])
+    courier, sink = bench.courier(lambda batch: next(answers, None))
+    began = bench.clock.time()
+    await bench.emit(1, 2)
+    await bench.emit(3, room="other")
+    status = courier.status()
+    assert (status.state, status.last_error, status.lag) == ("paused", "410 Gone", 3)
+    assert status.held_until_us == int((began + 600) * 1e6)
+    await bench.pass_time(599)
+    assert sink.offered == [[1, 2]]
+    await bench.pass_time(2)
+    assert len(sink.batches) == 2
+    await bench.pass_time(3590)
+    assert (len(sink.batches), courier.status().state) == (2, "paused")
+    await bench.pass_time(10)
+    await courier.caught_up()
+    assert sorted(sink.got) == [1, 2, 3]
+    status = courier.status()
+    assert (status.state, status.last_error, status.held_until_us) == ("running", None, None)
+
+
+async def test_a_pause_costs_no_attempt_and_nothing_grows_too_old_in_it(bench: Bench) -> None:
+    days = iter([Retry("410 Gone", pause=True)] * 48)
+    policy = RetryPolicy(initial=1, jitter=0, max_attempts=3, max_age=86_400)
+    courier, sink = bench.courier(lambda batch: next(days, None), retry=policy)
+    await bench.emit(1)
+    await bench.pass_time(47 * 3600, 47)
+    assert len(sink.batches) == 48
+    await bench.pass_time(3600)
+    await courier.caught_up()
+    assert sink.got == [1]
+    assert await bench.letters() == []
+
+
+async def test_what_failed_before_a_pause_goes_on_counting_after_it(bench: Bench) -> None:
+    answers = iter([Retry("busy"), Retry("410 Gone", pause=True), Retry("busy again")])
+    policy = RetryPolicy(initial=1, jitter=0, max_attempts=2, max_age=None)
+    bench.courier(lambda batch: next(answers), retry=policy)
+    await bench.emit(1)
+    await bench.pass_time(10)
+    assert await bench.letters() == []
+    await bench.pass_time(3600)
+    assert await bench.letters() == [
+        ("sink0", 1, "gave up after 2 attempts", 2, "busy", "busy again"),
+    ]
+
+
+async def test_of_a_batch_in_which_the_sink_asks_for_a_pause_the_rest_is_finished(bench: Bench) -> None:
+    answers = iter([[DELIVERED, Rejected("bad"), Retry("410 Gone", pause=True)]])
+    courier, sink = bench.courier(lambda batch: next(answers, None))
+    await bench.emit(1, 2, 3, 4)
+    await bench.pass_time(1)
+    assert (courier.status().state, courier.status().lag) == ("paused", 2)
+    assert [letter[2] for letter in await bench.letters()] == ["bad"]
+    await bench.pass_time(3601)
+    await courier.caught_up()
+    assert sink.got == [1, 3, 4]
+
+
+async def test_time_in_a_pause_does_not_age_what_failed_before_it(bench: Bench) -> None:
+    answers = iter([Retry("busy"), Retry("410 Gone", pause=True), Retry("busy"), Retry("busy")])
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_age=600)
+    courier, sink = bench.courier(lambda batch: next(answers, None), retry=policy)
+    await bench.emit(1)
+    await bench.pass_time(3700)
+    await courier.caught_up()
+    assert len(sink.batches) == 5
+    assert sink.got == [1]
+    assert await bench.letters() == []
+
+
+async def test_what_was_under_way_when_a_pause_was_asked_for_does_not_end_it(bench: Bench) -> None:
+    slow = {"slow-works": (None, 1), "slow-fails": (Retry("busy"), 2), "pauses": (Retry("no", pause=True), 0)}
+
+    async def answer(batch: Sequence[Event]) -> Any:
+        verdict, seconds = slow[batch[0].args[0]]
+        await bench.clock.sleep(seconds)
+        return verdict
+
+    courier, sink = bench.courier(answer, batch=BatchLimits(count=1), max_in_flight=3)
+    for name in slow:
+        await bench.emit(name, room=name)
+    await bench.emit("slow-works", room="behind")
+    await bench.pass_time(5)
+    status = courier.status()
+    assert (status.state, status.delivered, status.last_error) == ("paused", 1, "busy")
+    assert len(sink.batches) == 3
+
+
+async def test_a_tiny_pause_is_no_busy_loop(bench: Bench) -> None:
+    with structlog.testing.capture_logs() as logs:
+        _, sink = bench.courier(lambda batch: Retry("no", after=1e-6, pause=True))
+        await bench.emit(1)
+        await bench.pass_time(600, 600)
+    assert len(sink.batches) <= 20
+    assert len([line for line in logs if line["event"] == "sink.paused"]) <= 20
+
+
+async def test_a_sink_that_fails_otherwise_after_a_pause_is_probed_and_not_called_paused(
+    bench: Bench,
+) -> None:
+    answers = iter([Retry("410 Gone", after=60, pause=True)])
+    courier, sink = bench.courier(lambda batch: next(answers, Retry("refused")), batch=BatchLimits(count=1))
+    for room in "abcdef":
+        await bench.emit(1, room=room)
+    await bench.pass_time(61)
+    status = courier.status()
+    assert (status.state, status.probing, status.last_error) == ("retrying", True, "refused")
+    assert len(sink.batches) == 2
+
+
+async def test_the_wait_for_one_event_of_a_list_does_not_hold_up_other_rooms(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        return [Retry("locked", after=1800) if batch[0].room == "sick" else DELIVERED]
+
+    courier, sink = bench.courier(answer)
+    await bench.emit(1, room="sick")
+    await bench.emit(2, room="well")
+    assert sink.got == [2]
+    assert courier.status().held_until_us is None
+    await bench.pass_time(1799)
+    assert len(sink.batches) == 2
+
+
+async def test_one_wait_for_the_whole_batch_holds_for_the_sink(bench: Bench) -> None:
+    _, sink = bench.courier(lambda batch: Retry("429", after=1800))
+    await bench.emit(1, room="first")
+    await bench.emit(2, room="second")
+    await bench.pass_time(1799)
+    assert len(sink.batches) == 1
+
+
+async def test_a_restart_in_a_pause_tries_at_once_and_counts_from_the_start(tmp_path: Path) -> None:
+    clock = ManualClock()
+    lives = [Retry("410 Gone", pause=True), Retry("busy")]
+    for life, answer in enumerate(lives):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        policy = RetryPolicy(initial=1, jitter=0, max_attempts=2, max_age=3_600)
+        courier, sink = bench.courier(lambda batch, answer=answer: answer, retry=policy)
+        if life == 0:
+            await bench.emit(1)
+        await bench.pass_time(5)
+        assert len(sink.batches) == life + 1
+        letters = await bench.letters()
+        await courier.stop(0)
+        await spool.close()
+        await clock.advance(86_400)
+    assert [(letter[2], letter[3]) for letter in letters] == [("gave up after 2 attempts", 2)]

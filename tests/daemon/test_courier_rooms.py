@@ -1,0 +1,204 @@
+"""Couriers: a sick room is its own trouble, however much is behind it."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import structlog
+
+from tdbwatch.daemon.couriers import BatchLimits
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool.browse import opened
+from tdbwatch.daemon.spool.requests import ask
+from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.plugin import DELIVERED, Event, Retry
+
+from .courier_bench import Bench, failing, in_order
+
+
+async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        return [Retry("no") if event.args[0] == "poison" else DELIVERED for event in batch]
+
+    courier, sink = bench.courier(answer, batch=BatchLimits(count=1))
+    await bench.emit("poison", room="sick")
+    await bench.emit("behind", room="sick")
+    for number in range(5):
+        await bench.emit(number, room="well")
+    await bench.clock.advance(3)
+    assert sink.got == [0, 1, 2, 3, 4]
+    assert bench.spool.cursor("sink0") == 0
+    assert courier.status().oldest_us is not None
+
+
+async def test_exhausted_events_block_their_room_where_configured(bench: Bench) -> None:
+    retry = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=2)
+    _courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry, on_exhausted="block")
+    await bench.emit(1)
+    await bench.clock.advance(20)
+    assert len(sink.batches) > 10
+    assert await bench.letters() == []
+    assert bench.spool.cursor("sink0") == 0
+
+
+async def test_rooms_whose_events_hang_leave_every_other_turn_to_healthy_ones(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> Any:
+        return bench.clock.sleep(100) if batch[0].room.startswith("sick") else None
+
+    policy = RetryPolicy(initial=1, factor=1, jitter=0)
+    limits = BatchLimits(count=1)
+    _, sink = bench.courier(answer, retry=policy, batch=limits, timeout=10, breaker_threshold=1000)
+    for room in range(20):
+        await bench.emit(1, room=f"sick{room}")
+    await bench.pass_time(400, 80)
+    for number in range(10):
+        await bench.emit(number, room="well")
+    await bench.pass_time(110, 22)
+    assert sink.got == list(range(10))
+
+
+async def test_a_sick_room_holds_up_no_other_however_much_is_behind_it(bench: Bench) -> None:
+    mended = False
+
+    def answer(batch: Sequence[Event]) -> Any:
+        return [DELIVERED if mended or event.room != "sick" else Retry("no") for event in batch]
+
+    policy = RetryPolicy(initial=100, factor=1, jitter=0)
+    courier, sink = bench.courier(answer, retry=policy, batch=BatchLimits(count=5), max_ahead=10)
+    for number in range(30):
+        await bench.emit(*range(number * 10, number * 10 + 10), room="sick")
+        await bench.emit(f"well {number}", room="well")
+    await bench.pass_time(1)
+    assert sink.got == [f"well {number}" for number in range(30)]
+    assert (courier.status().lag, bench.spool.cursor("sink0")) == (300, 0)
+    assert courier._ledger.unfinished <= 10, "memory is bounded"
+    mended = True
+    await bench.emit("late", room="sick")
+    await bench.pass_time(100)
+    await courier.caught_up()
+    assert sink.got[30:] == [*range(300), "late"], "each once, in order"
+    assert courier.status().lag == 0
+
+
+async def test_a_poison_event_on_a_quiet_sink_delays_no_other_room(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: [failing("poison")(event) for event in batch])
+    await bench.emit("poison", room="sick")
+    await bench.pass_time(100)
+    assert courier.status().probing
+    offered = len(sink.batches)
+    await bench.emit("well", room="well")
+    assert (sink.got, len(sink.batches)) == (["well"], offered + 1)
+
+
+async def test_what_people_ask_for_is_served_though_a_sick_room_keeps_the_cursor_far_behind(
+    bench: Bench,
+) -> None:
+    def answer(batch: Sequence[Event]) -> Any:
+        return [DELIVERED if event.room != "sick" else Retry("no") for event in batch]
+
+    policy = RetryPolicy(initial=1e6, factor=1, jitter=0)
+    _, sink = bench.courier(answer, retry=policy)
+    await bench.emit(*range(6000), room="sick")
+    await bench.emit("well", room="well")
+    await bench.pass_time(1)
+    assert (sink.got, bench.spool.cursor("sink0")) == (["well"], 0)
+    with opened(bench.spool.path, "rw") as connection:
+        ask(connection, "replay", "sink0", Selection(room="well"), 0)
+    while sink.got != ["well", "well"]:
+        await bench.emit("more", room="elsewhere")
+        await bench.clock.advance(0.1)
+        await asyncio.sleep(0.01)  # the writer looks for requests by a clock of its own
+        sink.taken = [event for event in sink.taken if event.room == "well"]
+
+
+async def test_rooms_that_fall_behind_again_and_again_lose_and_double_nothing(bench: Bench) -> None:
+    rng = random.Random(7)
+
+    def answer(batch: Sequence[Event]) -> Any:
+        return [Retry("no") if rng.random() < 0.2 else DELIVERED for _ in batch][: rng.randint(1, len(batch))]
+
+    policy = RetryPolicy(initial=1, factor=1, jitter=0)
+    _, sink = bench.courier(
+        lambda batch: in_order(batch, answer(batch)), retry=policy, batch=BatchLimits(count=4), max_ahead=8,
+        max_in_flight=2, breaker_threshold=10**9,
+    )  # fmt: skip
+    for number in range(400):
+        await bench.emit(f"{number}", room="abcdef"[rng.randrange(6)])
+    await bench.pass_time(2000, 2000)
+    assert sorted(sink.got, key=int) == [f"{number}" for number in range(400)]
+    for room in "abcdef":
+        got = [int(event.args[0]) for event in sink.taken if event.room == room]
+        assert got == sorted(got)
+
+
+async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(bench: Bench) -> None:
+    mended = False
+
+    def answer(batch: Sequence[Event]) -> Any:
+        return [DELIVERED if mended or event.room != "sick" else Retry("no") for event in batch]
+
+    policy = RetryPolicy(initial=100, factor=1, jitter=0)
+    courier, sink = bench.courier(answer, retry=policy, batch=BatchLimits(count=5), max_ahead=10)
+    await bench.emit(*range(100), room="sick")
+    await bench.emit("well", room="well")
+    await bench.pass_time(1)
+    with closing(sqlite3.connect(bench.spool.path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM events WHERE seq BETWEEN 2 AND 101")
+    bench.spool._window.forget(101)
+    mended = True
+    await bench.pass_time(100)
+    await courier.caught_up()
+    assert sink.got == ["well", *range(5)]
+    assert courier.status().lag == 0
+
+
+async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_reason(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> Any:
+        return [Retry("no") if event.room != "well" else DELIVERED for event in batch]
+
+    policy = RetryPolicy(initial=100, jitter=0, max_attempts=2)
+    limits = BatchLimits(count=1)
+    with structlog.testing.capture_logs() as logs:
+        courier, sink = bench.courier(
+            answer, retry=policy, batch=limits, max_ahead=10, breaker_threshold=10**9
+        )
+        for room in range(10):
+            await bench.emit(1, room=f"sick{room}")
+        await bench.emit("waits", room="well")
+        assert sink.got == []
+        assert [line["waiting"] for line in logs if line["event"] == "sink.held_up"] == [10]
+        await bench.pass_time(1000)
+    assert sink.got == ["waits"]
+    assert courier.status().dead == 10
+
+
+async def test_what_a_sink_that_is_down_keeps_in_memory_is_bounded_in_bytes(bench: Bench) -> None:
+    courier, _ = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(max_bytes=1 << 20))
+    big = "x" * (1 << 20)
+    for _ in range(24):
+        await bench.emit(big)
+    status = courier.status()
+    assert status.lag == 24
+    assert courier._ledger.unfinished <= 16
+
+
+async def test_several_batches_in_flight_keep_the_order_of_each_room(bench: Bench) -> None:
+    rng = random.Random(5)
+
+    async def answer(batch: Sequence[Event]) -> None:
+        await bench.clock.sleep(rng.random())
+
+    got: dict[str, list[int]] = {"a": [], "b": [], "c": []}
+    courier, sink = bench.courier(answer, batch=BatchLimits(count=2), max_in_flight=3)
+    for number in range(20):
+        for room in got:
+            await bench.emit(number, room=room)
+    await bench.clock.advance(60)
+    await courier.caught_up()
+    for batch in sink.batches:
+        for event in batch:
+            got[event.room].append(event.args[0])
+    assert all(numbers == list(range(20)) for numbers in got.values())

@@ -1,0 +1,130 @@
+"""Couriers: what a stop waits for, and how a restart goes on."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.plugin import DELIVERED, Event, Retry
+from tdbwatch.testing import ManualClock, settle
+
+from .courier_bench import Bench
+
+
+async def test_attempts_and_age_go_on_counting_over_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    attempts = 0
+    for life in range(6):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        retry = RetryPolicy(initial=5, factor=1, jitter=0, max_attempts=4, max_age=None)
+        courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
+        if life == 0:
+            await bench.emit(1, 2)
+        await bench.pass_time(6, steps=2)
+        attempts += sum(1 in batch for batch in sink.offered)
+        letters = await bench.letters()
+        await courier.stop(0)
+        await spool.close()
+    assert attempts == 4
+    assert [(letter[1], letter[3]) for letter in letters] == [(1, 4), (2, 4)]
+
+
+async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    got: list[Any] = []
+
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        got.extend(event.args[0] for event in batch if event.room == "well")
+        return [DELIVERED if event.room == "well" else Retry("no") for event in batch]
+
+    for life in range(2):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        courier, _ = bench.courier(answer)
+        if life == 0:
+            await bench.emit("stays", room="sick")
+            await bench.emit(1, 2, 3, room="well")
+        await settle()
+        assert spool.cursor("sink0") == 0
+        await courier.stop(0)
+        await spool.close()
+    assert got == [1, 2, 3]
+
+
+async def test_a_restart_goes_on_from_the_cursor(bench: Bench) -> None:
+    first, sink = bench.courier(name="same")
+    await bench.emit(1, 2)
+    await first.caught_up()
+    await first.stop(1)
+    await bench.emit(3, 4)
+    _, again = bench.courier(name="same")
+    await bench.couriers[-1].caught_up()
+    assert (sink.got, again.got) == ([1, 2], [3, 4])
+
+
+async def test_stop_lets_what_is_in_flight_finish(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: bench.clock.sleep(2))
+    await bench.emit(1)
+    stopping = asyncio.create_task(courier.stop(10))
+    await bench.clock.advance(2)
+    await stopping
+    assert sink.got == [1]
+    assert bench.spool.cursor("sink0") == 1
+
+
+async def test_stop_abandons_what_outlives_the_grace_and_keeps_it(bench: Bench) -> None:
+    courier, _sink = bench.courier(lambda batch: asyncio.Event().wait(), timeout=60)
+    await bench.emit(1)
+    stopping = asyncio.create_task(courier.stop(3))
+    await bench.clock.advance(3)
+    await stopping
+    assert bench.spool.cursor("sink0") == 0
+
+
+async def test_a_drain_waits_for_no_sink_that_cannot_deliver_in_time(bench: Bench) -> None:
+    paused, _ = bench.courier(lambda batch: Retry("410", pause=True))
+    down, _ = bench.courier(lambda batch: Retry("later", after=60))
+    slow, sink = bench.courier(lambda batch: bench.clock.sleep(2))
+    await bench.emit(1)
+    await asyncio.wait_for(asyncio.gather(paused.drained(8), down.drained(8)), 5)
+    draining = asyncio.create_task(slow.drained(8))
+    await settle()
+    assert not draining.done()
+    await bench.clock.advance(2)
+    await draining
+    assert sink.got == [1]
+
+
+async def test_a_drain_waits_for_another_attempt_that_comes_in_time(bench: Bench) -> None:
+    answers = iter([Retry("busy")])
+    courier, sink = bench.courier(lambda batch: next(answers, None))
+    await bench.emit(1)
+    draining = asyncio.create_task(courier.drained(8))
+    await bench.pass_time(2)
+    await draining
+    assert sink.got == [1]
+
+
+async def test_a_clock_that_was_set_back_makes_nothing_immortal(tmp_path: Path) -> None:
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_age=60)
+    for clock in (ManualClock(1_700_000_000), ManualClock(1_600_000_000)):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"], max_age=1e12)
+        await spool.open()
+        bench = Bench(spool, clock)
+        courier, _ = bench.courier(lambda batch: Retry("no"), retry=policy)
+        if clock.time() == 1_700_000_000:
+            await bench.emit(1)
+            await bench.pass_time(2)
+        else:
+            await bench.pass_time(59)
+            assert await bench.letters() == []
+            await bench.pass_time(3)
+        letters = await bench.letters()
+        await courier.stop(0)
+        await spool.close()
+    assert [letter[1] for letter in letters] == [1]
