@@ -1,6 +1,5 @@
 """The log sink: one readable line for each event, through the daemon's own logging."""
 
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
@@ -9,12 +8,14 @@ from pydantic import Field
 
 from tdbwatch.plugin import Event, Kind, Options, Sink, SinkContext, sink
 from tdbwatch.plugin.jsonable import to_jsonable
+from tdbwatch.sinks.text import printable
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _MAX_PAYLOAD: Final = 8192
 """Bytes of MessagePack; what is larger is named by its size, since a log line is for reading."""
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MAX_NAME: Final = 200
+"""Characters of a name: emitters choose it, and its length."""
 
 
 class LogOptions(Options):
@@ -54,34 +55,40 @@ class LogSink(Sink):
 def message_of(event: Event) -> str:
     """The line's text: where, what, and why: `alerts: disk-full`, `alerts: gap (lost the connection)`."""
     if event.kind == Kind.EVENT:
-        return printable(f"{event.room}: {event.event}")
+        return f"{_name(event.room)}: {_name(event.event)}"
     details = event.details
-    where = event.room or details.get("node") or event.kind
-    what = event.event if event.event in ("", event.kind) else f"{event.kind} {event.event}"
+    where = _name(str(event.room or details.get("node") or event.kind))
+    what = _name(event.event if event.event in ("", event.kind) else f"{event.kind} {event.event}")
     why = details.get("reason")
-    return printable(f"{where}: {what}" + (f" ({why})" if why else ""))
+    return f"{where}: {what}" + (f" ({_name(str(why))})" if why else "")
 
 
 def fields_of(event: Event) -> dict[str, Any]:
     """The line's fields. `event` is what structlog calls the text, so the event's name is `name`."""
     fields: dict[str, Any] = {
         "kind": event.kind,
-        "scope": printable(event.scope),
-        "room": printable(event.room),
-        "name": printable(event.event),
+        "scope": _name(event.scope),
+        "room": _name(event.room),
+        "name": _name(event.event),
         "event_id": event.id,
     }
+    try:
+        return fields | _content(event)
+    except RecursionError:  # nested deeper than Python, or whoever renders the line, can follow
+        return fields | {"args": f"({len(event.payload)} bytes)"}
+
+
+def _content(event: Event) -> dict[str, Any]:
+    """What the event carries, by the name that suits it."""
     if len(event.payload) > _MAX_PAYLOAD:
-        fields["args"] = f"({len(event.payload)} bytes)"
-    elif event.kind != Kind.EVENT:
-        fields["details"] = to_jsonable(event.details)
-    elif event.arg_names:
-        fields["data"] = to_jsonable(event.data)
-    else:
-        fields["args"] = to_jsonable(event.args)
-    return fields
+        return {"args": f"({len(event.payload)} bytes)"}
+    if event.kind != Kind.EVENT:
+        return {"details": to_jsonable(event.details)}
+    if event.arg_names:
+        return {"data": to_jsonable(event.data)}
+    return {"args": to_jsonable(event.args)}
 
 
-def printable(text: str) -> str:
-    """`text` with what could break a line or steer a terminal shown as `\\xNN`: names are the emitters'."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+def _name(text: str) -> str:
+    """A name as a line can hold it."""
+    return printable(text if len(text) <= _MAX_NAME else text[: _MAX_NAME - 4] + " ...")

@@ -1,15 +1,20 @@
 """What the sinks' tests share: a context with a clock that stands still, and a real HTTP endpoint."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from tdbwatch.plugin import SinkContext
+from tdbwatch.sinks.file import FileOptions, FileSink
+from tdbwatch.sinks.webhook import WebhookOptions, WebhookSink
 from tdbwatch.testing import ManualClock
 
 
@@ -96,6 +101,33 @@ async def tls_endpoint(certificate: tuple[str, str]) -> AsyncIterator[Endpoint]:
         yield made
 
 
+@pytest.fixture
+def opened(endpoint: Endpoint, clock: ManualClock) -> Callable[..., AbstractAsyncContextManager[WebhookSink]]:
+    @asynccontextmanager
+    async def opened(system_clock: bool = False, **options: Any) -> AsyncIterator[WebhookSink]:
+        options.setdefault("url", endpoint.url)
+        options.setdefault("timeout", "20s")
+        checked = WebhookOptions.model_validate_json(json.dumps(options))
+        context = SinkContext("hook") if system_clock else SinkContext("hook", clock=clock)
+        sink = WebhookSink(checked, context)
+        await sink.open()
+        try:
+            yield sink
+        finally:
+            await sink.close()
+
+    return opened
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: ManualClock) -> Callable[..., FileSink]:
+    def make(path: str = "{room}.jsonl", **options: Any) -> FileSink:
+        checked = FileOptions.model_validate_json(json.dumps({"path": str(tmp_path / path), **options}))
+        return FileSink(checked, SinkContext("audit", clock=clock))
+
+    return make
+
+
 @asynccontextmanager
 async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Endpoint]:
     made = Endpoint()
@@ -108,6 +140,12 @@ async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Endpoi
         yield made
     finally:
         await runner.cleanup()
+
+
+@pytest.fixture
+def serving_with() -> Callable[[ssl.SSLContext], AbstractAsyncContextManager[Endpoint]]:
+    """An endpoint for any TLS context."""
+    return serving
 
 
 @pytest.fixture

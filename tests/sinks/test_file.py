@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, SinkContext
+from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry
 from tdbwatch.plugin.sink import marked
 from tdbwatch.sinks.file import FileOptions, FileSink, appender, compression
 from tdbwatch.sinks.file.appender import Appender
@@ -29,15 +29,6 @@ from tdbwatch.sinks.file.sink import MAX_OPEN
 from tdbwatch.testing import ManualClock, deliver
 
 Make = Callable[..., FileSink]
-
-
-@pytest.fixture
-def make(tmp_path: Path, clock: ManualClock) -> Make:
-    def make(path: str = "{room}.jsonl", **options: Any) -> FileSink:
-        checked = FileOptions.model_validate_json(json.dumps({"path": str(tmp_path / path), **options}))
-        return FileSink(checked, SinkContext("audit", clock=clock))
-
-    return make
 
 
 def event(room: str = "alerts", name: str = "disk-full", **more: Any) -> Event:
@@ -298,6 +289,39 @@ async def test_files_change_with_the_hour_even_over_a_restart(
     assert ids(tmp_path / "alerts.jsonl") == [batch[2].id]
 
 
+async def test_a_restart_within_the_hour_begins_no_new_file(
+    tmp_path: Path, make: Make, clock: ManualClock
+) -> None:
+    batch = [event() for _ in range(2)]
+    for one in batch:
+        sink = make(rotate={"every": "1h"})
+        await sink.deliver([one])
+        await sink.close()
+        os.utime(tmp_path / "alerts.jsonl", (clock.time(), clock.time()))
+        await clock.advance(1799)
+    assert [path.name for path in tmp_path.iterdir()] == ["alerts.jsonl"]
+    assert ids(tmp_path / "alerts.jsonl") == [one.id for one in batch]
+
+
+async def test_the_size_of_a_file_that_logrotate_truncated_begins_at_nothing(
+    tmp_path: Path, make: Make
+) -> None:
+    batch = [event() for _ in range(4)]
+    sink = make(rotate={"size": f"{2 * len(batch[0].json()) + 2}B"})
+    await sink.deliver(batch[:2])
+    os.truncate(tmp_path / "alerts.jsonl", 0)
+    await sink.deliver(batch[2:])
+    assert [path.name for path in tmp_path.iterdir()] == ["alerts.jsonl"]
+    assert ids(tmp_path / "alerts.jsonl") == [one.id for one in batch[2:]]
+
+
+async def test_two_names_of_one_file_keep_each_other_out(tmp_path: Path, make: Make) -> None:
+    (tmp_path / "alerts.jsonl").touch()
+    os.link(tmp_path / "alerts.jsonl", tmp_path / "Alerts.jsonl")
+    outcomes = await make().deliver([event("alerts"), event("Alerts")])
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Delivered", "Retry"]
+
+
 @pytest.mark.parametrize(
     ("compress", "suffix", "unpack"),
     [
@@ -325,6 +349,40 @@ async def test_old_files_are_compressed_and_the_oldest_deleted(
     assert [path.name for path in kept] == [f"alerts.jsonl.20270115T08000{n}Z{suffix}" for n in (3, 4)]
     assert [unpack(path.read_bytes()) for path in kept] == [one.json() + b"\n" for one in batch[2:4]]
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o640}
+
+
+@pytest.mark.parametrize("tidy_each_time", [True, False])
+async def test_of_many_files_of_one_second_the_newest_are_kept(
+    tmp_path: Path, make: Make, tidy_each_time: bool
+) -> None:
+    batch = [event() for _ in range(15)]
+    sink = make(rotate={"size": "10B", "keep": 3})
+    for one in batch:
+        await sink.deliver([one])
+        if tidy_each_time:
+            tidy(sink)
+    tidy(sink)
+    kept = [tmp_path / f"alerts.jsonl.20270115T080000Z.{n}" for n in (11, 12, 13)]
+    assert sorted(tmp_path.glob("*Z*")) == kept
+    assert [ids(path) for path in kept] == [[one.id] for one in batch[11:14]]
+
+
+def test_a_file_goes_only_when_its_compressed_form_and_its_name_are_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "old"
+    path.write_bytes(b"x")
+    seen: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def spy(fd: int) -> None:
+        seen.append((os.path.realpath(f"/proc/self/fd/{fd}"), path.exists()))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    compression.compress(str(path), "gzip", lambda: False)
+    assert seen == [(f"{path}.gz.part", True), (str(tmp_path), True)]
+    assert not path.exists()
 
 
 async def test_without_keep_nothing_is_deleted(tmp_path: Path, make: Make) -> None:

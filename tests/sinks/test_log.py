@@ -2,15 +2,32 @@
 
 import io
 import json
+import logging
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from pydantic import ValidationError
 
+from tdbwatch.daemon import logs
 from tdbwatch.plugin import Event, SinkContext
 from tdbwatch.plugin.sink import marked
-from tdbwatch.sinks.log import LogOptions, LogSink, printable
+from tdbwatch.sinks.log import LogOptions, LogSink
+from tdbwatch.sinks.text import printable
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Configures the daemon's logging at will; puts back what was there."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
 async def logged(event: Event, **options: Any) -> dict[str, Any]:
@@ -72,6 +89,69 @@ async def test_names_cannot_break_the_line_or_steer_the_terminal() -> None:
 
 async def test_a_huge_event_is_named_by_its_size() -> None:
     assert (await logged(Event.create("alerts", "big", ["x" * 10_000])))["args"] == "(10004 bytes)"
+
+
+@pytest.mark.parametrize("kind", ["event", "gap"])
+async def test_a_huge_name_does_not_make_a_huge_line(kind: str) -> None:
+    long = "\x1b" * 100_000
+    entry = await logged(
+        Event.create(long, long, [1], scope=long, kind=kind, details={"reason": "w" * 5_000})
+    )
+    assert all(len(entry[key]) < 1_000 for key in ("scope", "room", "name"))
+    assert len(entry["event"]) < 2_000
+    assert entry["name"].startswith("\\x1b")
+    assert entry["name"].endswith(" ...")
+
+
+def nested(depth: int) -> Event:
+    """Lists in lists, as a client can emit them."""
+    made = Event.create("alerts", "deep", [1], arg_names=["a"])
+    return msgspec.structs.replace(made, payload=b"\x91" * depth + b"\x01")
+
+
+@pytest.mark.parametrize("renderer", ["console", "journal", "json"])
+async def test_arguments_nested_deeper_than_python_can_follow_still_make_a_line(
+    renderer: Any, restored_logging: None
+) -> None:
+    out = io.StringIO()
+    logs.configure("info", renderer, out)
+    sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
+    for count, depth in enumerate([10, *range(400, 1100, 12), 8000], 1):
+        assert await sink.deliver([nested(depth)]) is None
+        assert out.getvalue().count("\n") == count
+    assert "(701 bytes)" in out.getvalue()
+
+
+async def test_json_lines_steer_no_terminal_and_say_all_the_same(restored_logging: None) -> None:
+    out = io.StringIO()
+    logs.configure("info", "json", out)
+    sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
+    text = "übel \x9b31m \u202e \u2028 \x1b[2J"
+    await sink.deliver([Event.create("alerts", "x", [text])])
+    line = out.getvalue()
+    assert json.loads(line)["args"] == [text]
+    assert "übel" in line
+    assert line.rstrip("\n").isprintable()
+
+
+async def test_fields_cannot_clash_with_those_of_the_log(restored_logging: None) -> None:
+    out = io.StringIO()
+    logs.configure("info", "json", out)
+    sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
+    names = ["event", "level", "timestamp", "exc_info", "stack_info", "_record", "logger", "message", "name"]
+    clashing = dict.fromkeys(names, "theirs")
+    await sink.deliver(
+        [
+            Event.create("alerts", "x %s %d", [clashing]),
+            Event.create("alerts", "x", ["theirs"] * len(names), arg_names=names),
+            Event.create("alerts", "gap", kind="gap", details=clashing),
+        ]
+    )
+    first, second, third = (json.loads(line) for line in out.getvalue().splitlines())
+    assert (first["event"], first["args"]) == ("alerts: x %s %d", [clashing])
+    assert (second["event"], second["data"]) == ("alerts: x", clashing)
+    assert (third["event"], third["details"]) == ("alerts: gap", clashing)
+    assert {line["level"] for line in (first, second, third)} == {"info"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import stat
 from pathlib import Path
@@ -12,6 +13,7 @@ _FILE_MODE: Final = 0o640
 _FOLDER_MODE: Final = 0o750
 _RECORD_START: Final = b'{"id":"'
 _BLOCK: Final = 1 << 16
+_MAX_RECORD: Final = 1 << 26  # bytes; no record is longer
 _sync: Final = getattr(os, "fdatasync", os.fsync)
 
 
@@ -30,7 +32,7 @@ class Appender:
     def __init__(self, path: str, *, durable: bool = True) -> None:
         self.path = path
         self.repaired = 0
-        self._fd, created = _open(path)
+        self._fd = _open(path, durable)
         try:
             self._claim()
             info = os.fstat(self._fd)
@@ -38,8 +40,8 @@ class Appender:
             self.size = info.st_size
             self.last_write = info.st_mtime
             self._repair()
-            if created and durable:
-                _sync_folder(path)
+            if durable and self.size == 0:  # perhaps new: by us, or by one who died before this
+                sync_folder(Path(path).parent)
         except BaseException:
             self.close()
             raise
@@ -85,47 +87,69 @@ class Appender:
     def _repair(self) -> None:
         """Cut off a line that a crash left torn: its event was never acknowledged, so it comes again.
 
-        A last line that is not a record of ours, in a file that somebody else began, gets a newline.
+        A last line that is whole, or not a record of ours, gets the newline that it lacks.
         """
-        tail = self._tail()
-        if not tail:
+        start = self._last_line()
+        if start == self.size:
             return
-        record = tail.rstrip(b"\0")  # a power cut may leave zeros where data was to be
-        if record.startswith(_RECORD_START) or _RECORD_START.startswith(record):
-            self.size -= len(tail)
+        head = os.pread(self._fd, len(_RECORD_START), start).rstrip(b"\0")  # a power cut may leave zeros
+        if _RECORD_START.startswith(head) and not self._is_whole(start):
+            self.repaired = self.size - start
+            self.size = start
             os.ftruncate(self._fd, self.size)
-            self.repaired = len(tail)
         else:
             os.write(self._fd, b"\n")
             self.size += 1
 
-    def _tail(self) -> bytes:
-        """What follows the last newline."""
-        tail, end = b"", self.size
+    def _last_line(self) -> int:
+        """Where what follows the last newline begins."""
+        end = self.size
         while end > 0:
             start = max(0, end - _BLOCK)
-            block = os.pread(self._fd, end - start, start)
-            newline = block.rfind(b"\n")
-            tail = block[newline + 1 :] + tail
+            newline = os.pread(self._fd, end - start, start).rfind(b"\n")
             if newline >= 0:
-                break
+                return start + newline + 1
             end = start
-        return tail
+        return 0
+
+    def _is_whole(self, start: int) -> bool:
+        """Whether a record that begins there only lacks its newline, as some editors leave it."""
+        if self.size - start > _MAX_RECORD or os.pread(self._fd, 1, self.size - 1) != b"}":
+            return False
+        with open(self._fd, "rb", closefd=False) as file:
+            file.seek(start)
+            try:
+                return isinstance(json.load(file), dict)
+            except (ValueError, RecursionError):
+                return False
 
 
-def _open(path: str) -> tuple[int, bool]:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make opening wait
-    try:
-        return os.open(path, flags), False
-    except FileNotFoundError:
-        Path(path).parent.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
-        return os.open(path, flags | os.O_CREAT, _FILE_MODE), True
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, not only the content behind them.
 
-
-def _sync_folder(path: str) -> None:
-    """Make a new file's name durable, not only its content."""
-    fd = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    Raises:
+        OSError: the disk refuses.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _open(path: str, durable: bool) -> int:
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make opening wait
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        _make_folder(Path(path).parent, durable)
+        return os.open(path, flags | os.O_CREAT, _FILE_MODE)
+
+
+def _make_folder(folder: Path, durable: bool) -> None:
+    """Make a folder and those above it, all with our mode; `parents=True` gives it to the last one only."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(_FOLDER_MODE, exist_ok=True)
+        if durable:
+            sync_folder(one.parent)

@@ -1,5 +1,6 @@
 """Compressing a file that was set aside: in pieces, so that it can be given up at any time."""
 
+import contextlib
 import gzip
 import importlib
 import os
@@ -7,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
+from tdbwatch.sinks.file.appender import sync_folder
+
 SUFFIXES: Final = {"gzip": ".gz", "zstd": ".zst"}
 PART: Final = ".part"
 _CHUNK: Final = 1 << 20
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class GivenUpError(Exception):
@@ -37,8 +40,10 @@ def compress(path: str, kind: Literal["gzip", "zstd"], stop: Callable[[], bool])
             os.fsync(raw.fileno())
         Path(part).replace(target)
     except BaseException:
-        Path(part).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            Path(part).unlink(missing_ok=True)
         raise
+    sync_folder(Path(target).parent)
     Path(path).unlink()
     return target
 

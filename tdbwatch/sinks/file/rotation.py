@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tdbwatch.sinks.file.appender import Appender
+from tdbwatch.sinks.file.compression import PART
 from tdbwatch.sinks.file.names import ROTATED_STAMP
 from tdbwatch.sinks.file.options import Rotate
 
@@ -30,13 +31,14 @@ def is_due(rule: Rotate, file: Appender, incoming: int, now: float) -> bool:
 
 
 def set_aside(path: str, now: float) -> str:
-    """Rename the file at `path` and return its new path.
+    """Rename the file at `path`, or that which a link there points to, and return its new path.
 
     Raises:
         OSError: it cannot be renamed.
     """
+    path = os.path.realpath(path)
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    taken = [aside.number for aside in files_aside(path) if aside.stamp == stamp]
+    taken = [int(match[1] or 0) for _, match in _named(path, rf"{stamp}(?:\.(\d+))?(?:\.gz|\.zst)?")]
     target = f"{path}.{stamp}" + (f".{max(taken) + 1}" if taken else "")
     Path(path).rename(target)
     return target
@@ -44,13 +46,26 @@ def set_aside(path: str, now: float) -> str:
 
 def files_aside(path: str) -> list[Aside]:
     """The files that rotation set aside from `path`, from the oldest to the newest."""
-    folder, name = os.path.split(path)
-    pattern = re.compile(rf"{re.escape(name)}\.({ROTATED_STAMP})(?:\.(\d+))?(\.gz|\.zst)?")
-    with os.scandir(folder or ".") as entries:
-        matches = [(entry.path, match) for entry in entries if (match := pattern.fullmatch(entry.name))]
+    found = _named(path, rf"({ROTATED_STAMP})(?:\.(\d+))?(\.gz|\.zst)?")
     return sorted(
-        Aside(match[1], int(match[2] or 0), found, match[3] is not None) for found, match in matches
+        Aside(match[1], int(match[2] or 0), entry.path, match[3] is not None)
+        for entry, match in found
+        if entry.is_file(follow_symlinks=False)  # whatever else has such a name is somebody else's
     )
+
+
+def leftovers(path: str) -> list[str]:
+    """What compressing files set aside from `path` began and a crash cut short."""
+    found = _named(path, rf"{ROTATED_STAMP}(?:\.\d+)?(?:\.gz|\.zst){re.escape(PART)}")
+    return [entry.path for entry, _ in found]
+
+
+def _named(path: str, end: str) -> list[tuple[os.DirEntry[str], re.Match[str]]]:
+    """What is beside the file at `path` and has its name, a dot and `end`, a pattern, for a name."""
+    folder, name = os.path.split(os.path.realpath(path))
+    pattern = re.compile(rf"{re.escape(name)}\.{end}")
+    with os.scandir(folder) as entries:
+        return [(entry, match) for entry in entries if (match := pattern.fullmatch(entry.name))]
 
 
 def surplus(files: list[Aside], keep: int | None) -> list[Aside]:

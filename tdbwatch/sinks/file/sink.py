@@ -69,17 +69,41 @@ class FileSink(Sink):
 
     def _write(self, path: str, lines: list[bytes]) -> tuple[int, Retry | None]:
         """How many of `lines` are in the file now, and why not all of them."""
-        pieces = [line + b"\n" for line in lines] if self._one_by_one else [b"\n".join([*lines, b""])]
         done = 0
         try:
-            for piece in pieces:
+            while done < len(lines):
                 now = self.context.clock.time()
-                self._ready(path, len(piece), now).append(piece, now, sync=self._sync)
-                done += 1
+                file = self._ready(path, len(lines[done]) + 1, now)
+                end = done + self._fitting(file, lines, done)
+                self._append(file, b"\n".join([*lines[done:end], b""]), now)
+                done = end
         except OSError as error:
             self._forget(path)
-            return (done if self._one_by_one else 0), Retry(_reason(path, error))
-        return len(lines), None
+            return done, Retry(_reason(path, error))
+        return done, None
+
+    def _fitting(self, file: Appender, lines: list[bytes], begin: int) -> int:
+        """How many of `lines`, from `begin` on, are to be written and synced together: at least one."""
+        if self._one_by_one:
+            return 1
+        limit = self._rotate.size if self._rotate is not None else None
+        if limit is None:
+            return len(lines) - begin
+        room = limit - file.size
+        for end in range(begin, len(lines)):
+            room -= len(lines[end]) + 1
+            if room < 0:
+                return max(1, end - begin)
+        return len(lines) - begin
+
+    def _append(self, file: Appender, data: bytes, now: float) -> None:
+        """Write `data`; into the new file too if this one was moved away meanwhile.
+
+        Whoever moved it may have read it already, to compress it. Twice is better than never.
+        """
+        file.append(data, now, sync=self._sync)
+        if not file.is_current():
+            self._reopen(file.path).append(data, now, sync=self._sync)
 
     def _ready(self, path: str, incoming: int, now: float) -> Appender:
         """The open file of `path`, with room for `incoming` bytes."""

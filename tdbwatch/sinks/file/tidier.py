@@ -1,15 +1,18 @@
 """Compressing and deleting what rotation set aside, in a thread of its own: it must not hold up delivery."""
 
+import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tdbwatch.sinks.file.compression import GivenUpError, compress
 from tdbwatch.sinks.file.options import Rotate
-from tdbwatch.sinks.file.rotation import files_aside, surplus
+from tdbwatch.sinks.file.rotation import files_aside, leftovers, surplus
 
 _MAX_WAITING: Final = 1024
 _CLOSE_SECONDS: Final = 5.0
+_T = TypeVar("_T")
 
 
 class Tidier:
@@ -52,16 +55,8 @@ class Tidier:
 
     def _run(self) -> None:
         while (path := self._next()) is not None:
-            try:
+            with contextlib.suppress(GivenUpError):
                 self._tidy(path)
-            except GivenUpError:
-                pass
-            except Exception as error:  # noqa: BLE001 - delivery goes on whatever befalls old files
-                self._log.error(
-                    "old files could not be tidied up; tried again at the next rotation",
-                    path=path,
-                    error=f"{type(error).__name__}: {error}",
-                )
 
     def _next(self) -> str | None:
         with self._lock:
@@ -73,10 +68,29 @@ class Tidier:
             return path
 
     def _tidy(self, path: str) -> None:
-        for file in surplus(files_aside(path), self._rule.keep):
-            Path(file.path).unlink(missing_ok=True)
+        for part in self._listed(path, leftovers):
+            self._do(part, lambda part: Path(part).unlink(missing_ok=True))
+        for file in self._listed(path, lambda path: surplus(files_aside(path), self._rule.keep)):
+            self._do(file.path, lambda old: Path(old).unlink(missing_ok=True))
         kind = self._rule.compression
         if kind is not None:
-            for file in files_aside(path):
+            for file in self._listed(path, files_aside):
                 if not file.compressed:
-                    compress(file.path, kind, self._stop.is_set)
+                    self._do(file.path, lambda old: compress(old, kind, self._stop.is_set))
+
+    def _listed(self, path: str, function: Callable[[str], list[_T]]) -> list[_T]:
+        return self._do(path, function) or []
+
+    def _do(self, path: str, function: Callable[[str], _T]) -> _T | None:
+        """Call `function`; one file that fails is said, and keeps no other from being tidied up."""
+        try:
+            return function(path)
+        except GivenUpError:
+            raise
+        except Exception as error:  # noqa: BLE001 - delivery goes on whatever befalls old files
+            self._log.error(
+                "an old file could not be tidied up; tried again at the next rotation",
+                path=path,
+                error=f"{type(error).__name__}: {error}",
+            )
+            return None

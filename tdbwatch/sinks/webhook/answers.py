@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -32,7 +33,7 @@ def outcome_of(
         return DELIVERED
     reason = f"HTTP {status}" + (f": {excerpt}" if excerpt else "")
     if status == GONE and status not in retry_status:
-        return Retry(f"{reason} (the receiver wants no more events; paused for an hour)", MAX_RETRY_AFTER)
+        return Retry(f"{reason} (the receiver wants no more events)", MAX_RETRY_AFTER, pause=True)
     if _is_temporary(status) or status in retry_status:
         return Retry(reason, retry_after(headers.get("Retry-After"), now))
     if 300 <= status < 400:
@@ -41,7 +42,10 @@ def outcome_of(
 
 
 def retry_after(value: str | None, now: float) -> float | None:
-    """Seconds that `Retry-After` asks for, between 0 and the cap (RFC 9110, 10.2.3: a number or a date)."""
+    """Seconds that `Retry-After` asks for, between 0 and the cap (RFC 9110, 10.2.3: a number or a date).
+
+    A date without a zone is UTC: one of the three forms that HTTP has names none.
+    """
     if value is None:
         return None
     text = value.strip()
@@ -49,11 +53,13 @@ def retry_after(value: str | None, now: float) -> float | None:
         seconds = float(text)
     else:
         try:
-            seconds = parsedate_to_datetime(text).timestamp() - now
+            date = parsedate_to_datetime(text)
+            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
         except (ValueError, TypeError, OverflowError, IndexError):
             return None
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 def _is_temporary(status: int) -> bool:
-    return status in _TRY_AGAIN or (500 <= status < 600 and status != _NOT_IMPLEMENTED)
+    """Also what is no status at all, which counts as a failure of the server (RFC 9110, 15)."""
+    return status in _TRY_AGAIN or (not 200 <= status < 500 and status != _NOT_IMPLEMENTED)

@@ -4,12 +4,13 @@ import base64
 
 from yarl import URL
 
+from tdbwatch.sinks.webhook.addresses import parse_url
 from tdbwatch.sinks.webhook.options import WebhookOptions
 
 
 def split_url(text: str, header: str) -> tuple[URL, dict[str, str]]:
     """The URL without its user and password, and the header `header` that carries them, if there are any."""
-    url = URL(text)
+    url = parse_url(text)
     if url.user is None and url.password is None:
         return url, {}
     return url.with_user(None), {header: _basic(url.user or "", url.password or "")}

@@ -1,5 +1,6 @@
 """What is sent: one event, or a batch, in each of the formats."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,9 @@ from tdbwatch.plugin.event import format_time
 _encode: Final = msgspec.json.Encoder().encode
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 """What CloudEvents leaves as it is in a header (HTTP protocol binding 1.0, 3.1.3.2)."""
+
+_NO_ATTRIBUTE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""What CloudEvents allows in no attribute (1.0.2, 3.1: control characters, surrogates, noncharacters)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,5 +107,5 @@ def _array(items: list[bytes]) -> bytes:
 
 
 def _clean(text: str) -> str:
-    """`text` in what UTF-8 can say."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    """`text` in what an attribute may hold; the rest as `\\xNN`. The data has it as it is."""
+    return _NO_ATTRIBUTE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

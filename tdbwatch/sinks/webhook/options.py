@@ -4,9 +4,9 @@ import re
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
-from yarl import URL
 
 from tdbwatch.plugin import Duration, FilePath, Options, Secret
+from tdbwatch.sinks.webhook.addresses import check_url, is_uri_reference, parse_url
 from tdbwatch.sinks.webhook.signing import key_of
 
 Format = Literal["record", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
@@ -14,7 +14,7 @@ Status = Annotated[int, Field(ge=300, le=599)]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _OURS: Final = frozenset(
-    {"content-length", "content-type", "host", "transfer-encoding", "connection"}
+    {"content-length", "content-type", "host", "transfer-encoding", "connection", "accept-encoding"}
     | {"webhook-id", "webhook-timestamp", "webhook-signature"}
 )
 
@@ -91,12 +91,21 @@ class WebhookOptions(Options):
     @classmethod
     def _is_http(cls, value: Secret | None) -> Secret | None:
         if value is not None:
-            _check_url(value.get_secret_value())
+            check_url(value.get_secret_value())
+        return value
+
+    @field_validator("source")
+    @classmethod
+    def _is_a_uri(cls, value: str | None) -> str | None:
+        if value is not None and not is_uri_reference(value):
+            raise ValueError("this is no URI; write for instance urn:example:ops or https://example.org/ops")
         return value
 
     @field_validator("headers")
     @classmethod
     def _headers_can_be_sent(cls, value: dict[str, Secret]) -> dict[str, Secret]:
+        if len({name.lower() for name in value}) < len(value):
+            raise ValueError("a header is given twice; upper and lower case are the same in their names")
         for name, content in value.items():
             if not _TOKEN.fullmatch(name):
                 raise ValueError(f"{name!r} cannot be the name of a header")
@@ -119,7 +128,7 @@ class WebhookOptions(Options):
     def _proves_itself_once(self) -> "WebhookOptions":
         ways = [
             self.auth is not None,
-            URL(self.url.get_secret_value()).raw_user is not None,
+            parse_url(self.url.get_secret_value()).raw_user is not None,
             any(name.lower() == "authorization" for name in self.headers),
         ]
         if sum(ways) > 1:
@@ -127,13 +136,3 @@ class WebhookOptions(Options):
                 "give auth, or user and password in the url, or an Authorization header: one of them"
             )
         return self
-
-
-def _check_url(text: str) -> None:
-    """Refuse what is not an HTTP URL, without repeating it: it may hold a token."""
-    try:
-        url = URL(text)
-    except ValueError:
-        raise ValueError("this is not a URL; write for instance https://example.org/hook") from None
-    if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError("this is not an HTTP URL; write for instance https://example.org/hook")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote
 
-from yarl import URL
-
+from tdbwatch.sinks.text import dressed
+from tdbwatch.sinks.webhook.addresses import parse_url
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.options import WebhookOptions
 
@@ -18,22 +18,26 @@ class Redactor:
     """Replaces what the options keep secret."""
 
     def __init__(self, options: WebhookOptions) -> None:
-        found = {secret for secret in _secrets(options) if len(secret) >= _MIN_LENGTH}
+        found = {
+            dress for secret in _secrets(options) if len(secret) >= _MIN_LENGTH for dress in dressed(secret)
+        }
         self._secrets = sorted(found, key=len, reverse=True)  # so that none shields a longer one
 
-    def __call__(self, text: str) -> str:
+    def __call__(self, text: str, *, cut: bool = False) -> str:
+        """`text` without the secrets; of one that was `cut` also without the beginning of one at its end."""
         for secret in self._secrets:
             text = text.replace(secret, _MASK)
-        return text
+        return text[: len(text) - self._torn(text)] if cut else text
+
+    def _torn(self, text: str) -> int:
+        """How many characters at the end of `text` are the beginning of a secret."""
+        sizes = (
+            size for secret in self._secrets for size in range(1, len(secret)) if text.endswith(secret[:size])
+        )
+        return max(sizes, default=0)
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._secrets)} secrets)"
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port: all that may be shown, since many services put a token into the path."""
-    parsed = URL(url)
-    return str(parsed.origin()) + ("/..." if parsed.raw_path_qs not in ("", "/") else "")
 
 
 def _secrets(options: WebhookOptions) -> Iterator[str]:
@@ -54,9 +58,13 @@ def _of_header(value: str) -> Iterator[str]:
 
 
 def _of_url(text: str, header: str) -> Iterator[str]:
-    url = URL(text)
+    url = parse_url(text)
+    if url.raw_path_qs not in ("", "/"):
+        yield str(url.with_user(None))  # as errors of aiohttp show it
+        yield str(url.with_user(None).with_fragment(None))
     segments = [part for part in url.raw_path.split("/") if len(part) >= _MIN_TOKEN]
-    for part in (text, url.raw_user, url.raw_password, url.raw_query_string, *segments):
+    values = [pair.partition("=")[2] for pair in url.raw_query_string.split("&")]
+    for part in (text, url.raw_user, url.raw_password, url.raw_query_string, *values, *segments):
         if part:
             yield part
             yield unquote(part)

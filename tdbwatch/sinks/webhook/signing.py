@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 _PREFIX: Final = "whsec_"
+_ASYMMETRIC: Final = ("whsk_", "whpk_")
 
 
 def key_of(secret: str) -> bytes:
@@ -15,6 +16,8 @@ def key_of(secret: str) -> bytes:
     Raises:
         ValueError: no key is in it. The message does not repeat it.
     """
+    if secret.startswith(_ASYMMETRIC):
+        raise ValueError("this is an asymmetric key; give a symmetric one, whsec_...")
     if not secret.startswith(_PREFIX):
         key = secret.encode()
     else:

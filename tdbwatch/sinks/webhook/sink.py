@@ -7,10 +7,12 @@ import aiohttp
 
 from tdbwatch.clock import Clock
 from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, sink
+from tdbwatch.sinks.text import printable
+from tdbwatch.sinks.webhook.addresses import origin_of
 from tdbwatch.sinks.webhook.answers import outcome_of
 from tdbwatch.sinks.webhook.messages import BATCH, SINGLE, Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
-from tdbwatch.sinks.webhook.redaction import Redactor, origin_of
+from tdbwatch.sinks.webhook.redaction import Redactor
 from tdbwatch.sinks.webhook.signing import key_of, sign
 from tdbwatch.sinks.webhook.transport import Answer, Transport
 
@@ -43,12 +45,16 @@ class WebhookSink(Sink):
     async def close(self) -> None:
         await self._transport.close()
 
-    async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
+    async def deliver(self, batch: Sequence[Event]) -> Outcome | Sequence[Outcome]:
         """Begins no request when half of the sink's time is over; the rest is left for the next call."""
         call = _Call(self.context.clock, self.options.timeout)
-        if self.options.format in BATCH:
-            return await self._deliver_together(batch, call)
-        return await self._deliver_each(batch, call)
+        together = self.options.format in BATCH
+        outcomes = await (
+            self._deliver_together(batch, call) if together else self._deliver_each(batch, call)
+        )
+        first = outcomes[0]
+        about_us = isinstance(first, Retry) and first.after is not None  # not about that event
+        return first if about_us else outcomes
 
     async def _deliver_each(self, batch: Sequence[Event], call: "_Call") -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -81,9 +87,9 @@ class WebhookSink(Sink):
         except TimeoutError:
             return Retry(f"{self._target}: no answer within {seconds:.3g} s"), None
         except (aiohttp.ClientError, OSError) as error:
-            return Retry(self._redact(f"{self._target}: {type(error).__name__}: {error}")), None
+            return Retry(printable(self._redact(f"{self._target}: {type(error).__name__}: {error}"))), None
         outcome = self._judge(answer)
-        self._pause_as_told(outcome)
+        self._wait_as_told(outcome)
         return outcome, answer.status
 
     def _identify(self, message: Message) -> dict[str, str]:
@@ -94,13 +100,14 @@ class WebhookSink(Sink):
         return headers
 
     def _judge(self, answer: Answer) -> Outcome:
-        excerpt = self._redact(answer.excerpt.decode("utf-8", "replace")).strip()[:_SHOWN]
+        text = answer.excerpt.decode("utf-8", "replace")
+        excerpt = printable(self._redact(text, cut=not answer.whole).strip())[:_SHOWN]
         now = self.context.clock.time()
         return outcome_of(answer.status, answer.headers, excerpt, now, self.options.retry_status)
 
-    def _pause_as_told(self, outcome: Outcome) -> None:
+    def _wait_as_told(self, outcome: Outcome) -> None:
         """A wait that the receiver asks for holds for all events, not only for the one it answered."""
-        if isinstance(outcome, Retry) and outcome.after:
+        if isinstance(outcome, Retry) and outcome.after and not outcome.pause:  # a pause is the courier's
             self._not_before = self.context.clock.monotonic() + outcome.after
             self._why_not = outcome.reason
 

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
@@ -16,8 +17,8 @@ from tdbwatch.sinks.webhook.options import Tls, WebhookOptions
 EXCERPT_BYTES: Final = 4096
 _DRAIN_BYTES: Final = 65_536  # a longer answer costs its connection
 _BODY_SECONDS: Final = 2.0  # the status says it all; a body that trickles may not hold up the next event
-_MAX_CONNECTIONS: Final = 16
 _IDLE_SECONDS: Final = 15.0
+_PROXY_REFUSES: Final = 407
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     excerpt: bytes
+    whole: bool
+    """Whether `excerpt` is all of the body."""
 
 
 class Transport:
@@ -51,10 +54,12 @@ class Transport:
         await self.close()
         tls = await asyncio.to_thread(_tls_context, self._tls)
         self._session = aiohttp.ClientSession(  # no headers here: aiohttp would give them to a proxy too
-            connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
+            # as many connections as `max_in_flight` lets requests be: one that waited would lose its time
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # `send` keeps the time, the body's excerpt included
             auto_decompress=False,
+            trace_configs=[_tracing_reuse()],
         )
 
     async def close(self) -> None:
@@ -72,24 +77,45 @@ class Transport:
             TimeoutError: no answer in time.
             aiohttp.ClientError, OSError: the way there failed.
         """
-        if self._session is None:
-            raise RuntimeError("the sink is not open")
         sent = {**self._headers, **message.headers, **headers}
         sent |= {"Content-Type": message.content_type, "Accept-Encoding": "identity"}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         async with asyncio.timeout_at(deadline):
-            response = await self._session.request(
-                self._method, self._url, data=message.body, headers=sent, allow_redirects=False, **self._proxy
-            )
+            response = await self._request(message.body, sent)
         try:
-            excerpt = await _excerpt(response, min(deadline, loop.time() + _BODY_SECONDS))
+            if response.status == _PROXY_REFUSES and self._proxy and self._url.scheme == "http":
+                raise OSError("the proxy refuses our credentials (407)")
+            excerpt, whole = await _excerpt(response, min(deadline, loop.time() + _BODY_SECONDS))
         finally:
             if response.content.at_eof():
                 response.release()
             else:
                 response.close()
-        return Answer(response.status, response.headers, excerpt)
+        return Answer(response.status, response.headers, excerpt, whole)
+
+    async def _request(self, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+        """One request, over a new connection if the receiver had closed the ones it kept.
+
+        It may do so at any time, also just as we send: that tells nothing of the request.
+        """
+        if self._session is None:
+            raise RuntimeError("the sink is not open")
+        while True:
+            connection = SimpleNamespace(used_before=False)
+            try:
+                return await self._session.request(
+                    self._method,
+                    self._url,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    trace_request_ctx=connection,
+                    **self._proxy,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not connection.used_before:  # every round ends one of the connections that were kept
+                    raise
 
     def _proxy_arguments(self, options: WebhookOptions) -> dict[str, Any]:
         if options.proxy is None:
@@ -100,8 +126,11 @@ class Transport:
         return {"proxy": url, "proxy_headers": headers}
 
 
-async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> bytes:
-    """The body's beginning, and its end where that is near, so that the connection can be used again."""
+async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, bool]:
+    """The body's beginning, and whether that is all of it.
+
+    Reads on to its end where that is near, so that the connection can be used again.
+    """
     kept, seen = b"", 0
     try:
         async with asyncio.timeout_at(deadline):
@@ -112,7 +141,18 @@ async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> bytes:
                     break
     except (TimeoutError, aiohttp.ClientError, OSError):
         pass  # the status has been said
-    return kept
+    return kept, response.content.at_eof() and seen == len(kept)
+
+
+def _tracing_reuse() -> aiohttp.TraceConfig:
+    """Tells each request whether its connection was used before."""
+
+    async def reused(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+        context.trace_request_ctx.used_before = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(reused)
+    return tracing
 
 
 def _tls_context(tls: Tls) -> ssl.SSLContext:

@@ -1,0 +1,49 @@
+"""URLs as users write them: checked, sent as they are, and shown without what may be secret."""
+
+import re
+from typing import Final
+
+from yarl import URL
+
+_SAYABLE: Final = re.compile(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)  # RFC 3986, 2
+_EXAMPLE: Final = "write for instance https://example.org/hook"
+
+
+def parse_url(text: str) -> URL:
+    """The URL exactly as written, since some receivers sign it; what URLs cannot hold is encoded.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return URL(text, encoded=is_uri_reference(text))
+
+
+def is_uri_reference(text: str) -> bool:
+    """Whether `text` has only characters that a URI may have."""
+    return _SAYABLE.fullmatch(text) is not None
+
+
+def check_url(text: str) -> None:
+    """Refuse what is not an HTTP URL, without repeating it: it may hold a token.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    try:
+        url = parse_url(text)
+    except ValueError:
+        raise ValueError(f"this is not a URL; {_EXAMPLE}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"this is not an HTTP URL; {_EXAMPLE}")
+    try:
+        url.host.encode("idna")
+    except UnicodeError:
+        raise ValueError("its host is no name: a part of it is empty or too long") from None
+    if re.search(r"\s", url.host):
+        raise ValueError("its host is no name: there is a space in it")
+
+
+def origin_of(text: str) -> str:
+    """Scheme, host and port: all that may be shown, since many services put a token into the path."""
+    url = parse_url(text)
+    return str(url.origin()) + ("/..." if url.raw_path_qs not in ("", "/") else "")

@@ -1,0 +1,351 @@
+"""The file sink among others who move, cut, link and remove its files, and on disks that give out."""
+
+import errno
+import gzip
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.plugin import DELIVERED, Event, Retry
+from tdbwatch.sinks.file import FileSink, compression, tidier
+from tdbwatch.sinks.file.appender import Appender
+from tdbwatch.sinks.file.sink import MAX_OPEN
+from tdbwatch.testing import ManualClock
+
+Make = Callable[..., FileSink]
+
+
+def event(room: str = "alerts", name: str = "disk-full", *args: Any) -> Event:
+    return Event.create(room, name, ["db1", 91, *args])
+
+
+def ids(path: Path) -> list[str]:
+    return [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
+
+
+def tidy(sink: FileSink) -> None:
+    assert sink._tidier is not None
+    assert sink._tidier.wait(10)
+
+
+async def test_every_new_folder_is_for_the_user_and_its_group_only(tmp_path: Path, make: Make) -> None:
+    await make("a/b/c/{room}.jsonl").deliver([event()])
+    assert {stat.S_IMODE((tmp_path / folder).stat().st_mode) for folder in ("a", "a/b", "a/b/c")} == {0o750}
+
+
+@pytest.mark.parametrize(("fsync", "synced"), [("batch", ["", "a", "a/b"]), ("never", [])])
+async def test_the_names_of_new_files_and_folders_are_durable_too(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch, fsync: str, synced: list[str]
+) -> None:
+    seen: list[str] = []
+    real = os.fsync
+
+    def spy(fd: int) -> None:
+        seen.append(os.path.realpath(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    await make("a/b/{room}.jsonl", fsync=fsync).deliver([event()])
+    assert seen == [os.path.normpath(tmp_path / folder) for folder in synced]
+
+
+async def test_a_file_whose_maker_died_before_its_name_was_durable_is_made_durable(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "alerts.jsonl").touch()
+    seen: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: seen.append(os.path.realpath(f"/proc/self/fd/{fd}")))
+    await make().deliver([event()])
+    assert seen == [str(tmp_path)]
+
+
+async def test_a_batch_larger_than_a_file_may_be_is_spread_over_several(
+    tmp_path: Path, make: Make, clock: ManualClock
+) -> None:
+    batch = [event() for _ in range(10)]
+    size = len(batch[0].json()) + 1
+    sink = make(rotate={"size": f"{3 * size}B"})
+    assert await sink.deliver(batch[:1]) == [DELIVERED]
+    assert await sink.deliver(batch[1:]) == [DELIVERED] * 9
+    aside = [tmp_path / f"alerts.jsonl.20270115T080000Z{end}" for end in ("", ".1", ".2")]
+    files = [ids(path) for path in (*aside, tmp_path / "alerts.jsonl")]
+    assert files == [[one.id for one in batch[n : n + 3]] for n in (0, 3, 6, 9)]
+
+
+async def test_what_went_into_a_full_file_before_the_disk_was_full_is_delivered(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [event() for _ in range(5)]
+    size = len(batch[0].json()) + 1
+    sink, real = make(rotate={"size": f"{2 * size}B"}), os.write
+    left = [2 * size + 10]
+
+    def write(fd: int, data: memoryview) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = real(fd, data[: left[0]])
+        left[0] -= written
+        return written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        outcomes = await sink.deliver(batch)
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Delivered"] * 2 + ["Retry"] * 3
+    assert await sink.deliver(batch[2:]) == [DELIVERED] * 3
+    lines = [one for path in sorted(tmp_path.iterdir()) for one in ids(path)]
+    assert sorted(lines) == [one.id for one in batch]
+
+
+async def test_what_is_written_while_the_file_is_moved_away_is_in_the_new_one_too(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, first, second = tmp_path / "alerts.jsonl", event(), event()
+    sink, real = make(), os.write
+    await sink.deliver([first])
+
+    def write(fd: int, data: memoryview) -> int:
+        if not (tmp_path / "alerts.jsonl.1").exists():
+            path.rename(tmp_path / "alerts.jsonl.1")  # whoever compresses it may have read it already
+        return real(fd, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        assert await sink.deliver([second]) == [DELIVERED]
+    assert second.id in ids(path)
+
+
+async def test_a_folder_that_is_removed_is_made_anew(tmp_path: Path, make: Make) -> None:
+    sink, batch = make("sub/{room}.jsonl"), [event(), event()]
+    await sink.deliver(batch[:1])
+    (tmp_path / "sub/alerts.jsonl").unlink()
+    (tmp_path / "sub").rmdir()
+    assert await sink.deliver(batch[1:]) == [DELIVERED]
+    assert ids(tmp_path / "sub/alerts.jsonl") == [batch[1].id]
+
+
+@pytest.mark.parametrize("victim", ["sub/alerts.jsonl", "sub"])
+async def test_what_is_replaced_by_something_else_is_tried_again_until_it_is_back(
+    tmp_path: Path, make: Make, victim: str
+) -> None:
+    sink, batch = make("sub/{room}.jsonl"), [event(), event()]
+    await sink.deliver(batch[:1])
+    (tmp_path / victim).rename(tmp_path / "moved")
+    other = tmp_path / victim
+    other.mkdir() if victim.endswith("jsonl") else other.touch()
+    (outcome,) = await sink.deliver(batch[1:])
+    assert isinstance(outcome, Retry)
+    assert re.search("Is a directory|Not a directory", outcome.reason)
+    other.rmdir() if victim.endswith("jsonl") else other.unlink()
+    assert await sink.deliver(batch[1:]) == [DELIVERED]
+    assert ids(tmp_path / "sub/alerts.jsonl") == [batch[1].id]
+
+
+async def test_a_whole_last_line_without_its_newline_is_kept(tmp_path: Path, make: Make) -> None:
+    """Some editors take the newline away, and then its event was acknowledged."""
+    first, second = event(), event()
+    (tmp_path / "alerts.jsonl").write_bytes(first.json())
+    await make().deliver([second])
+    assert ids(tmp_path / "alerts.jsonl") == [first.id, second.id]
+
+
+@pytest.mark.parametrize("cut", range(1, 12))
+async def test_a_line_torn_within_a_character_is_cut_off(tmp_path: Path, make: Make, cut: int) -> None:
+    first, torn, again = event(), event("alerts", "x", "日本ü").json(), event()
+    end = torn.index("日本ü".encode()) + 11
+    (tmp_path / "alerts.jsonl").write_bytes(first.json() + b"\n" + torn[: end - cut])
+    await make().deliver([again])
+    assert ids(tmp_path / "alerts.jsonl") == [first.id, again.id]
+
+
+def test_a_large_file_without_any_newline_is_looked_through_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "image.iso"
+    with path.open("wb") as file:
+        file.write(b"not ours")
+        file.truncate(300_000_000)
+    read: list[int] = []
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, size, offset: (read.append(size), real(fd, size, offset))[1])
+    Appender(str(path), durable=False).close()
+    assert max(read) <= 1 << 20
+    assert sum(read) < 310_000_000
+    assert path.stat().st_size == 300_000_001
+
+
+async def test_old_files_that_cannot_be_tidied_up_do_not_keep_the_others_from_it(
+    tmp_path: Path, make: Make, clock: ManualClock
+) -> None:
+    (tmp_path / "alerts.jsonl.20200101T000000Z/x").mkdir(parents=True)
+    (tmp_path / "alerts.jsonl.20200101T000001Z").symlink_to("/dev/zero")
+    sink = make(rotate={"size": "10B", "keep": 2, "compress": True})
+    for _ in range(5):
+        await sink.deliver([event()])
+        tidy(sink)
+        await clock.advance(1)
+    names = {path.name for path in tmp_path.glob("alerts.jsonl.2027*")}
+    assert names == {"alerts.jsonl.20270115T080003Z.gz", "alerts.jsonl.20270115T080004Z.gz"}
+
+
+async def test_one_file_that_cannot_be_compressed_does_not_keep_the_others_from_it(
+    tmp_path: Path, make: Make
+) -> None:
+    (tmp_path / "alerts.jsonl.20200101T000000Z").write_bytes(b"{}\n")
+    (tmp_path / "alerts.jsonl.20200101T000000Z.gz.part").mkdir()
+    sink = make(rotate={"size": "10B", "compress": True})
+    for _ in range(2):
+        await sink.deliver([event()])
+    tidy(sink)
+    assert (tmp_path / "alerts.jsonl.20270115T080000Z.gz").is_file()
+    assert (tmp_path / "alerts.jsonl.20200101T000000Z").is_file()
+
+
+async def test_what_a_crash_left_half_compressed_goes_even_if_its_file_is_gone(
+    tmp_path: Path, make: Make
+) -> None:
+    for name in ("alerts.jsonl.20200101T000000Z.gz.part", "alerts.jsonl.20200101T000000Z.3.zst.part"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "alerts.jsonl.gz.part").write_bytes(b"not ours")
+    sink = make(rotate={"size": "10B", "keep": 1})
+    for _ in range(2):
+        await sink.deliver([event()])
+    tidy(sink)
+    assert [path.name for path in tmp_path.glob("*.part")] == ["alerts.jsonl.gz.part"]
+
+
+async def test_a_path_that_is_a_link_is_rotated_where_it_points(
+    tmp_path: Path, make: Make, clock: ManualClock
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "alerts.jsonl").symlink_to("data/real.jsonl")
+    sink, batch = make(rotate={"size": "10B", "keep": 1, "compress": True}), [event() for _ in range(3)]
+    for one in batch:
+        await sink.deliver([one])
+        tidy(sink)
+        await clock.advance(1)
+    assert (tmp_path / "alerts.jsonl").is_symlink()
+    assert ids(tmp_path / "data/real.jsonl") == [batch[2].id]
+    (aside,) = (tmp_path / "data").glob("*.gz")
+    assert aside.name == "real.jsonl.20270115T080002Z.gz"
+    assert gzip.decompress(aside.read_bytes()) == batch[1].json() + b"\n"
+
+
+async def test_a_half_compressed_file_is_never_written_through_a_link(tmp_path: Path, make: Make) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "alerts.jsonl.20270115T080000Z.gz.part").symlink_to(victim)
+    sink = make(rotate={"size": "10B", "compress": True})
+    for _ in range(2):
+        await sink.deliver([event()])
+    tidy(sink)
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "alerts.jsonl.20270115T080000Z.gz").is_file()
+
+
+@pytest.mark.parametrize("every", ["1h", "1d", "1w"])
+async def test_summer_time_does_not_move_a_rotation(
+    tmp_path: Path, make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, every: str
+) -> None:
+    """2027-03-28 01:00 UTC, when the clocks of Berlin go from two to three."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    await clock.advance(1_806_192_000 - 60 - clock.time())  # a minute before midnight UTC, Sunday
+    sink, counts = make(rotate={"every": every}), []
+    for _ in range(8):
+        await sink.deliver([event()])
+        counts.append(len(list(tmp_path.glob("*Z"))))
+        await clock.advance(900)
+    hours = [0, 1, 1, 1, 1, 2, 2, 2]
+    assert counts == {"1h": hours, "1d": [0, *[1] * 7], "1w": [0] * 8}[every]
+
+
+def test_a_second_process_cannot_write_to_the_file(tmp_path: Path) -> None:
+    code = f"""
+import sys
+import threading
+from tdbwatch.sinks.file.appender import Appender
+file = Appender({str(tmp_path / "x")!r})
+print("mine", flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(BlockingIOError, match="another sink or process"):
+            Appender(str(tmp_path / "x"))
+        other.communicate()
+    Appender(str(tmp_path / "x")).close()
+
+
+async def test_names_that_only_look_alike_have_files_of_their_own(tmp_path: Path, make: Make) -> None:
+    rooms = [
+        "alerts",
+        "Alerts",
+        "caf\u00e9",
+        "cafe\u0301",
+        "..",
+        ".",
+        "",
+        "a/b",
+        "a_b",
+        "COM1",
+        "\uac00",
+        "\u1100\u1161",
+    ]
+    batch = [event(room) for room in rooms]
+    assert await make("sub/{room}").deliver(batch) == [DELIVERED] * len(rooms)
+    assert sorted(ids(path)[0] for path in (tmp_path / "sub").iterdir()) == [one.id for one in batch]
+    assert [path.name for path in tmp_path.iterdir()] == ["sub"]
+
+
+async def test_a_room_called_as_an_old_file_is_not_taken_for_one(tmp_path: Path, make: Make) -> None:
+    like, mine = event("alerts.20200101T000000Z"), [event() for _ in range(4)]
+    sink = make("{room}", rotate={"size": "10B", "keep": 1, "compress": True})
+    await sink.deliver([like])
+    for one in mine:
+        await sink.deliver([one])
+        tidy(sink)
+    (path,) = (path for path in tmp_path.iterdir() if "~" in path.name)
+    assert ids(path) == [like.id]
+
+
+async def test_closing_gives_up_a_compression_that_is_under_way(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, given_up = threading.Event(), threading.Event()
+
+    def endless(path: str, kind: str, stop: Callable[[], bool]) -> str:
+        begun.set()
+        while not stop():
+            pass
+        given_up.set()
+        raise compression.GivenUpError(path)
+
+    monkeypatch.setattr(tidier, "compress", endless)
+    sink = make(rotate={"size": "10B", "compress": True})
+    for _ in range(2):
+        await sink.deliver([event()])
+    assert begun.wait(10)
+    await sink.close()
+    assert given_up.is_set()
+
+
+async def test_the_file_that_was_not_used_for_longest_is_closed_for_the_next(
+    tmp_path: Path, make: Make
+) -> None:
+    sink = make("{event}")
+    for name in [*(f"e{n}" for n in range(MAX_OPEN)), "e0", "one more"]:
+        await sink.deliver([event("alerts", name)])
+    Appender(str(tmp_path / "e1")).close()
+    with pytest.raises(BlockingIOError):
+        Appender(str(tmp_path / "e0"))
