@@ -38,6 +38,8 @@ class Address:
 def parse_address(value: str | tuple[str, int] | Address) -> Address:
     """The address of `host`, `host:port`, `[v6]:port`, `ws://...`, `wss://...`, `unix:///path` or a pair.
 
+    The host of a pair may be any of these as well.
+
     Raises:
         ValueError: with a message that says what is wrong and what to write instead.
     """
@@ -56,7 +58,19 @@ def parse_address(value: str | tuple[str, int] | Address) -> Address:
         return _parse_text(host)  # a URI names its own port
     if not host:
         raise ValueError(f"{value!r} names no host; write for instance ('node01', 9200)")
-    return Address("tcp", host.strip("[]"), _port(port, host))
+    return _of_pair(host, _port(port, host))
+
+
+def _of_pair(host: str, port: int) -> Address:
+    """`host` may name its own port, if `port` is the same or was left at the default."""
+    if re.fullmatch(rf"(?:{_HOST.pattern}):[^:]*", host) is None:
+        return Address("tcp", host.strip("[]"), port)
+    address = _parse_text(host)
+    if port not in {DEFAULT_PORT, address.port}:
+        raise ValueError(
+            f"{host!r} names port {address.port}, but port {port} is given too; leave one of them out"
+        )
+    return address
 
 
 def _parse_text(text: str) -> Address:

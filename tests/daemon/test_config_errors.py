@@ -45,7 +45,23 @@ class HookOptions(Options):
         return self
 
 
-TYPES = {"log": SinkType("log", Sink), "hook": SinkType("hook", Sink, HookOptions)}
+class FixedOptions(Options):
+    url: Secret
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, value: Secret) -> Secret:
+        text = value.get_secret_value()
+        if text.startswith("no-"):
+            raise ValueError(f"{text} has no host")
+        raise ValueError("this is no URL; write for instance https://example.org/hook")
+
+
+TYPES = {
+    "log": SinkType("log", Sink),
+    "hook": SinkType("hook", Sink, HookOptions),
+    "fixed": SinkType("fixed", Sink, FixedOptions),
+}
 
 
 def problems(text: str | bytes, environ: dict[str, str] | None = None) -> tuple[Problem, ...]:
@@ -120,7 +136,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
         (with_(http="{listen: 'x:99999'}"), "http.listen: this is not host:port"),
         (with_(spool="{max_size: 10}"), "spool.max_size: 10 has no unit; write for instance 10MB"),
         (with_(spool="{max_size: 10Q}"), "'10Q' has no known unit; use one of"),
-        (with_(spool="{max_size: 1kB}"), "spool.max_size: must be at least"),
+        (with_(spool="{max_size: 1kB}"), "spool.max_size: must be at least 1MiB"),
         (with_(spool="{max_age: soon}"), "spool.max_age: 'soon' is not a duration such as"),
         (with_(spool="{when_full: stop}"), "must be one of drop_oldest, drop_newest"),
         (with_(shutdown="{grace: -1s}"), "shutdown.grace: '-1s' is not a duration"),
@@ -150,7 +166,7 @@ def test_sections(text: str, expected: str):
         (thingsdb("connections: true"), "connections: must be auto or a whole number, not true or false"),
         (thingsdb("tls: {}"), "tls is set but no node is a wss:// one"),
         (thingsdb("heartbeat: {interval: 20s}"), "the timeout must be longer than the interval"),
-        (thingsdb("heartbeat: {interval: 0s}"), "heartbeat.interval: must be greater than 0"),
+        (thingsdb("heartbeat: {interval: 0s}"), "heartbeat.interval: must be greater than 0s"),
         (with_(thingsdb="{nodes: [a]}"), "thingsdb.auth: is missing"),
         (
             with_(thingsdb="{nodes: [a], auth: {}}"),
@@ -186,7 +202,16 @@ def test_thingsdb(text: str, expected: str):
         ("{name: a, args: user}", "rooms[0].args: must be a list, not text"),
         ("{name: a, args: [x, x]}", "items 1 and 2 are the same"),
         ("{name: a, required: yes}", "rooms[0].required: must be true or false, not text\n    write true"),
-        ("5", "rooms[0]: must be a mapping (key: value), not a number"),
+        (
+            "5",
+            "rooms[0]: must be a room's name or a mapping, not a number\n    write {id: 5} for the room with",
+        ),
+        ("-5", "rooms[0]: must be a room's name or a mapping, not a number\n    write for instance alerts"),
+        ("true", "rooms[0]: must be a room's name or a mapping, not true or false\n    write for instance"),
+        ("[a]", "rooms[0]: must be a room's name or a mapping, not a list"),
+        ("null", "rooms[0]: must be a room's name or a mapping, not empty"),
+        ("'5'", "and no digit first\n    write {id: ID} for the room with this id"),
+        ("1st", "and no digit first\n    for a room found by ThingsDB code write {code: ..., as: NAME}"),
         (
             "a, a",
             "rooms[1]: another room of this scope has the same name or id (line 2)\n    remove one, or give",
@@ -234,7 +259,20 @@ def test_rooms(room: str, expected: str):
         (sink("type: log, retry: {jitter: 2}"), "sinks.s.retry.jitter: must be at most 1"),
         (sink("type: log, retry: {factor: .nan}"), "sinks.s.retry.factor: must be a finite number"),
         (sink("type: log, batch: {count: 0}"), "sinks.s.batch.count: must be at least 1"),
-        (sink("type: log, timeout: 0s"), "sinks.s.timeout: must be greater than 0"),
+        (sink("type: log, batch: {bytes: 0B}"), "sinks.s.batch.bytes: must be at least 1B"),
+        (
+            sink("type: log, max_in_flight: 1.5"),
+            "sinks.s.max_in_flight: must be a whole number, not a number with a fraction",
+        ),
+        (
+            sink("type: fixed, url: example.org"),
+            "sinks.s.url: this is no URL; write for instance https://example.org/hook",
+        ),
+        (
+            sink("type: fixed, url: no-host"),
+            "sinks.s.url: this secret is not accepted here\n    the reason is not shown, since it may repeat",
+        ),
+        (sink("type: log, timeout: 0s"), "sinks.s.timeout: must be greater than 0s"),
         (sink("type: log, on_exhausted: drop"), "on_exhausted: must be one of dead_letter, block"),
         (
             with_(sinks="{s: log}"),

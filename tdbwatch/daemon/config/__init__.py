@@ -24,6 +24,7 @@ from tdbwatch.daemon.config.models import (
     ThingsDBConfig,
     TlsConfig,
 )
+from tdbwatch.daemon.config.outline import Outline
 from tdbwatch.daemon.config.problems import ConfigError, Problem
 from tdbwatch.daemon.config.sink_models import BatchConfig, RetryConfig, SinkConfig, SinkSettings
 
@@ -37,6 +38,7 @@ __all__ = [
     "HttpConfig",
     "LoggingConfig",
     "MatchConfig",
+    "Outline",
     "PluginsConfig",
     "Problem",
     "RetryConfig",

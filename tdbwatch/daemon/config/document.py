@@ -2,7 +2,6 @@
 understand the rest."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -13,6 +12,8 @@ from tdbwatch.daemon.config.models import (
     Config,
     PluginsConfig,
 )
+from tdbwatch.daemon.config.outline import Outline, outline_of
+from tdbwatch.daemon.config.places import check_files, check_spool_place
 from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError
 from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes
 from tdbwatch.daemon.config.sections import SectionsCheck, check_targets
@@ -92,7 +93,7 @@ class Document:
             ConfigError: with the problems of this section only.
         """
         tree = self._tree.copy()
-        tree.problems = [problem for problem in tree.problems if re.match(r"plugins\b", problem.path)]
+        tree.keep_problems_of(("plugins",))
         data = tree.data.get("plugins", {})
         found: PluginsConfig | None = None
         if isinstance(data, dict):
@@ -104,6 +105,14 @@ class Document:
         if found is None or tree.problems:
             raise ConfigError(tree.problems)
         return found
+
+    def outline(self) -> Outline:
+        """Where the spool is, and the sinks and routes: all that can be known without plugins and secrets.
+
+        Raises:
+            ConfigError: with the problems of these sections only.
+        """
+        return outline_of(self._tree.copy(), self.folder, self.environ)
 
     def wanted_types(self) -> frozenset[str]:
         """The types of sinks that the file asks for, whether anybody offers them or not."""
@@ -129,6 +138,9 @@ class Document:
         sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
         sinks = tuple(SinksCheck(tree, self.folder, reader, sink_types).check())
         check_targets(tree)
+        if sections is not None:
+            check_spool_place(tree, sections.spool)
+            check_files(tree, sinks, sections.routes)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
         return Config.combine(sections, sinks)

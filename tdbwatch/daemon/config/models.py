@@ -177,10 +177,10 @@ class RoomConfig(Section):
             found = f"this one has {' and '.join(given)}" if given else "this one has none"
             raise RefusedError(f"a room needs exactly one of name, id and code; {found}")
         if self.name is not None and not is_room_name(self.name):
-            raise RefusedError(
-                "a room's name has letters, digits and _ only, and no digit first",
-                "for a room found by ThingsDB code write {code: ..., as: NAME}",
-            )
+            by_id = "write {id: ID} for the room with this id"
+            by_code = "for a room found by ThingsDB code write {code: ..., as: NAME}"
+            message = "a room's name has letters, digits and _ only, and no digit first"
+            raise RefusedError(message, by_id if self.name.isdecimal() else by_code)
         if self.code is not None and self.alias is None:
             raise RefusedError(
                 "a room found by code needs a name for its records", "add for instance `as: monitor`"

@@ -10,6 +10,7 @@ from tdbwatch.daemon.config.problems import Path, suggestion
 from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
+from tdbwatch.daemon.config.wording import kind_of
 from tdbwatch.wire.scopes import collection_of
 
 REQUIRED: Final = {
@@ -39,7 +40,9 @@ class SectionsCheck:
         parts = {key: value for key, value in data.items() if key != "sinks"}
         sections = validate(self.tree, (), parts, Sections, self.folder, ("sinks",))
         self._check_names()
-        return None if sections is None else self._with_spool(sections)
+        if sections is None:
+            return None
+        return sections.model_copy(update={"spool": placed_spool(self.tree, self.environ, sections.spool)})
 
     def _prepare_rooms(self) -> None:
         """`- alerts` is short for `- {name: alerts}`; rooms without a scope have the default one."""
@@ -52,8 +55,19 @@ class SectionsCheck:
             path: Path = ("rooms", index)
             if isinstance(room, str):
                 self._name_room(path, room)
+            elif not isinstance(room, dict):
+                self._no_room(path, room)
             if isinstance(rooms[index], dict):
                 rooms[index].setdefault("scope", scope if valid else DEFAULT_SCOPE)
+
+    def _no_room(self, path: Path, room: Any) -> None:
+        is_id = isinstance(room, int) and not isinstance(room, bool) and room >= 0
+        hint = (
+            f"write {{id: {room}}} for the room with this id"
+            if is_id
+            else "write for instance alerts, or {id: 5}"
+        )
+        self.tree.complain(path, f"must be a room's name or a mapping, not {kind_of(room)}", hint)
 
     def _name_room(self, path: Path, name: str) -> None:
         target = (*path, "name")
@@ -80,13 +94,14 @@ class SectionsCheck:
             "remove one, or give each a name of its own with `as: NAME`",
         )
 
-    def _with_spool(self, sections: Sections) -> Sections:
-        """Under systemd the spool's default place is the unit's state directory."""
-        state = self.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        if not state or sections.spool.path != DEFAULT_SPOOL or self.tree.get(("spool", "path")) is not None:
-            return sections
-        spool: SpoolConfig = sections.spool.model_copy(update={"path": FilePath(state) / DEFAULT_SPOOL.name})
-        return sections.model_copy(update={"spool": spool})
+
+def placed_spool(tree: Tree, environ: Mapping[str, str], spool: SpoolConfig) -> SpoolConfig:
+    """Under systemd the spool's default place is the unit's state directory."""
+    state = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not state or spool.path != DEFAULT_SPOOL or tree.get(("spool", "path")) is not None:
+        return spool
+    placed: SpoolConfig = spool.model_copy(update={"path": FilePath(state) / DEFAULT_SPOOL.name})
+    return placed
 
 
 def _room_keys(room: Any) -> Iterator[tuple[str, str]]:

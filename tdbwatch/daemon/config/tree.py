@@ -1,7 +1,8 @@
 """A parsed configuration: plain data, and where each value stands in the file."""
 
 import copy
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,6 +54,12 @@ class Tree:
             message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
         message = "".join(char if char.isprintable() else " " for char in message)
         self.problems.append(Problem(self.file, line, column, show_path(path), message, hint))
+
+    def keep_problems_of(self, sections: Collection[str]) -> None:
+        """Forget the problems of all other sections."""
+        self.problems = [
+            problem for problem in self.problems if re.split(r"[.\[]", problem.path)[0] in sections
+        ]
 
     def place(self, path: Path, *, at_key: bool = False) -> Place:
         """Where to point for `path`; for what is not in the file, the nearest thing around it."""

@@ -1,14 +1,16 @@
 """pydantic's errors in the words of people who write YAML."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
+from tdbwatch.daemon.config.disguise import reveals
 from tdbwatch.daemon.config.problems import Path, RefusedError, show_key, suggestion
 from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
 from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.units import in_unit_of
 
 _WANTED: Final = {
     "string_type": "text",
@@ -28,10 +30,10 @@ _WANTED: Final = {
     "none_required": "empty",
 }
 _LIMITS: Final = {
-    "greater_than": ("greater than {gt}", "gt"),
-    "greater_than_equal": ("at least {ge}", "ge"),
-    "less_than": ("less than {lt}", "lt"),
-    "less_than_equal": ("at most {le}", "le"),
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("at least", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("at most", "le"),
     "finite_number": ("a finite number", ""),
 }
 SCALARS: Final = frozenset({"int_type", "float_type", "bool_type"})
@@ -56,7 +58,10 @@ def existing(data: Any, loc: tuple[int | str, ...]) -> Path:
 
 
 class Translator:
-    """Puts the errors of one model, made of `data` at the path `base`, into the tree as complaints."""
+    """Puts the errors of one model, made of `data` at the path `base`, into the tree as complaints.
+
+    `judged` gives the errors of other data.
+    """
 
     def __init__(
         self,
@@ -65,12 +70,14 @@ class Translator:
         data: dict[str, Any],
         model: type[BaseModel],
         other_keys: tuple[str, ...],
+        judged: Callable[[Any], list[Any]],
     ) -> None:
         self._tree = tree
         self._base = base
         self._data = data
         self._model = model
         self._other_keys = other_keys
+        self._judged = judged
 
     def translate(self, error: ValidationError) -> None:
         """Complain of every error; several of one value, as alternatives give, become one."""
@@ -129,7 +136,7 @@ class Translator:
         listed = [f"one of {', '.join(choices)}"] if len(choices) > 1 else choices
         message = f"must be {' or '.join(dict.fromkeys(listed + wanted))}"
         if wanted:
-            message += f", not {_kind(value)}"
+            message += f", not {kind_of(value)}"
         self._tree.complain(path, message, self._remedy(path, value, choices, details))
 
     def _remedy(self, path: Path, value: Any, choices: list[str], details: list[Any]) -> str:
@@ -152,26 +159,28 @@ class Translator:
         if isinstance(cause := context.get("error"), RefusedError):
             return cause.message, cause.hint
         if detail["type"] in _LIMITS:
-            return f"must be {_LIMITS[detail['type']][0].format(**context)}", ""
+            words, key = _LIMITS[detail["type"]]
+            limit = f" {in_unit_of(self._tree.get(path), context[key])}" if key else ""
+            return f"must be {words}{limit}", ""
         if detail["type"] in {"too_short", "string_too_short"} and context.get("min_length") == 1:
             return "must not be empty", ""
-        message = (
-            str(cause) if cause is not None else re.sub(r"^Input should (be )?", r"must be ", detail["msg"])
-        )
-        if self._reveals(path, message):
+        message = _said(detail)
+        if self._reveals(path, detail, message):
             return (
                 f"{self._tree.origins.get(path, 'a value')} is not accepted here",
-                "it is not shown: it may be a secret",
+                "the reason is not shown, since it may repeat a part of it, and that may be a secret",
             )
         return message, ""
 
-    def _reveals(self, path: Path, message: str) -> bool:
+    def _reveals(self, path: Path, detail: Any, message: str) -> bool:
         """Whether a message that others wrote may repeat a part of a value that may be a secret."""
-        values = [
-            text for origin in self._tree.related_origins(path) for text in _texts(self._tree.get(origin))
-        ]
-        said = message.lower()
-        return any(part in said for value in values for part in _parts(value.lower()))
+        base = len(self._base)
+        hidden = [origin[base:] for origin in self._tree.related_origins(path) if len(origin) > base]
+
+        def say_of(data: Any) -> str | None:
+            return next((_said(other) for other in self._judged(data) if _is_same(other, detail)), None)
+
+        return reveals(message, self._data, hidden, say_of)
 
 
 def _without_alternatives(by_path: dict[Path, list[Any]]) -> dict[Path, list[Any]]:
@@ -184,18 +193,14 @@ def _without_alternatives(by_path: dict[Path, list[Any]]) -> dict[Path, list[Any
     }
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text within a value."""
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _texts(item)
-    elif value is not None:
-        yield str(value)
+def _said(detail: Any) -> str:
+    """What whoever wrote the check says, as far as pydantic's own words suit people who write YAML."""
+    cause = detail.get("ctx", {}).get("error")
+    return str(cause) if cause is not None else re.sub(r"^Input should (be )?", r"must be ", detail["msg"])
 
 
-def _parts(value: str) -> Iterator[str]:
-    """Every piece of four characters of a text; all of a shorter one."""
-    return (value[start : start + 4] for start in range(max(1, len(value) - 3)) if value)
+def _is_same(one: Any, other: Any) -> bool:
+    return (one["loc"], one["type"]) == (other["loc"], other["type"])
 
 
 _CHOICES: Final = frozenset({"literal_error", "enum"})
@@ -209,11 +214,19 @@ def _choices(detail: Any) -> list[str]:
     )
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "empty"
-    kinds = ((bool, "true or false"), (int, "a number"), (float, "a number"), (str, "text"), (list, "a list"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), "a mapping")
+_KINDS: Final = (
+    (type(None), "empty"),
+    (bool, "true or false"),
+    (int, "a number"),
+    (float, "a number with a fraction"),
+    (str, "text"),
+    (list, "a list"),
+)
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in the words of people who write YAML."""
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "a mapping")
 
 
 def known_keys(model: type[BaseModel]) -> Iterator[str]:

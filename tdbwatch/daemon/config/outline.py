@@ -1,0 +1,54 @@
+"""The part of a configuration that the commands about a spool need: neither plugins nor secrets.
+
+What is wrong elsewhere keeps nobody from the spool: it is then that people want to look into it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Final
+
+from tdbwatch.daemon.config.models import RouteConfig, Sections, SpoolConfig
+from tdbwatch.daemon.config.problems import ConfigError
+from tdbwatch.daemon.config.sections import REQUIRED, check_targets, placed_spool
+from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.validate import validate
+from tdbwatch.plugin import Options
+
+
+class _Parts(Options):
+    routes: tuple[RouteConfig, ...] = ()
+    spool: SpoolConfig = SpoolConfig()
+
+
+_OURS: Final = tuple(_Parts.model_fields)
+_OTHERS: Final = frozenset({*Sections.model_fields, "sinks"} - set(_OURS))
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Where the spool is, what the sinks are called, and what is routed to them."""
+
+    spool: SpoolConfig
+    routes: tuple[RouteConfig, ...]
+    sinks: tuple[str, ...]
+
+
+def outline_of(tree: Tree, folder: FilePath, environ: Mapping[str, str]) -> Outline:
+    """The outline of a parsed file; changes `tree`.
+
+    Raises:
+        ConfigError: with the problems of these sections only, and the top level's keys that nobody knows.
+    """
+    tree.keep_problems_of(_OURS)
+    data = {key: value for key, value in tree.data.items() if key not in _OTHERS}
+    parts = validate(tree, (), data, _Parts, folder, tuple(_OTHERS))
+    sinks = tree.data.get("sinks")
+    if sinks is None:
+        tree.complain(("sinks",), "is missing", REQUIRED["sinks"], at_key=True)
+    elif not isinstance(sinks, dict) or not sinks:
+        tree.complain(("sinks",), "must be a mapping of names to sinks", REQUIRED["sinks"])
+    check_targets(tree)
+    if parts is None or tree.problems:
+        raise ConfigError(tree.problems)
+    return Outline(placed_spool(tree, environ, parts.spool), parts.routes, tuple(sinks))
