@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 from typing import Any, Final, Literal, TextIO
 
@@ -14,6 +15,7 @@ Format = Literal["auto", "console", "journal", "json"]
 
 _PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 """Syslog priorities, which journald reads from a `<N>` before each line."""
+_STEERING: Final = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TIMES: Final = {"json": "iso", "console": "%H:%M:%S"}
 _SAID_ALREADY: Final = ("event_id", "kind", "logger", "name", "room", "scope", "sink")
 _PLAIN: Final = structlog.dev.plain_traceback
@@ -68,7 +70,8 @@ def _suited(out: TextIO) -> Format:
 
 def _renderers(chosen: Format, out: TextIO) -> list[Processor]:
     if chosen == "json":
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        render = structlog.processors.JSONRenderer(ensure_ascii=False)
+        return [structlog.processors.format_exc_info, render, _harmless]
     if chosen == "journal":
         return [
             structlog.processors.format_exc_info,
@@ -92,6 +95,12 @@ def _terse(_: Any, __: str, line: EventDict) -> EventDict:
 
 def _without_secrets(_: Any, __: str, text: Any) -> str:
     return redact(str(text))
+
+
+def _harmless(_: Any, __: str, text: Any) -> str:
+    """JSON without the characters that steer a terminal, should somebody look at it on one."""
+    line = str(text)
+    return line if line.isascii() else _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
 
 
 def _with_priority(_: Any, method: str, text: Any) -> str:

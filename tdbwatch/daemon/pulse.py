@@ -1,6 +1,10 @@
-"""A sign of life on disk, so that the next start knows since when nobody listened."""
+"""A sign of life on disk, so that the next start knows since when nobody listened to which room."""
 
 import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -9,23 +13,58 @@ from tdbwatch.clock import Clock
 INTERVAL: Final = 2.0
 """Seconds between beats: by so much a gap may seem longer than it was."""
 
+Room = tuple[str, str]
+"""Scope and name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """When the daemon was last known to live. Times in seconds since the Unix epoch.
+
+    Attributes:
+        silent: the rooms that were not heard then, and since when.
+    """
+
+    time: float
+    silent: Mapping[Room, float] = field(default_factory=dict)
+
+    def heard(self, room: Room) -> float:
+        """Until when the room was heard."""
+        return self.silent.get(room, self.time)
+
 
 class Pulse:
-    """A file beside the spool; the time of its last change is when the daemon was last known to live."""
+    """A file beside the spool that holds the last beat."""
 
     def __init__(self, spool: Path, clock: Clock) -> None:
         self._path = spool.with_name(spool.name + ".alive")
         self._clock = clock
 
-    def last(self) -> float | None:
-        """Seconds since the Unix epoch, of the daemon that ran before; None if there was none."""
+    def last(self) -> Beat | None:
+        """What the daemon said that ran before; None if there was none."""
         try:
-            return float(self._path.read_text())
-        except (OSError, ValueError):
+            value = json.loads(self._path.read_text())
+            if isinstance(value, int | float):  # as the first versions wrote it
+                return Beat(float(value))
+            silent = {(scope, name): float(since) for scope, name, since in value["silent"]}
+            return Beat(float(value["time"]), silent)
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def beat(self) -> None:
+    def beat(self, silent: Mapping[Room, float]) -> None:
         """Say that the daemon lives. A disk that does not take it must not harm anything."""
+        rooms = [[scope, name, round(since, 3)] for (scope, name), since in silent.items()]
+        text = json.dumps({"time": round(self._clock.time(), 3), "silent": rooms})
         with contextlib.suppress(OSError):
-            self._path.touch(mode=0o600)
-            self._path.write_text(f"{self._clock.time():.3f}")
+            self._replace(text.encode())
+
+    def _replace(self, text: bytes) -> None:
+        """As a whole or not at all: on a full disk the beat before must stay, or the gap has no beginning."""
+        new = self._path.with_name(self._path.name + ".new")
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            complete = os.write(file, text) == len(text)
+        finally:
+            os.close(file)
+        if complete:
+            new.replace(self._path)

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
+from tdbwatch.sinks.text import dressed
+
 STARS: Final = "**********"
 SHORTEST: Final = 4
 """Characters; what is shorter would be found in ordinary words, and is no secret worth the name."""
@@ -17,9 +19,10 @@ class Redactor:
         self._secrets: tuple[str, ...] = ()
 
     def remember(self, secrets: Iterable[str]) -> None:
-        """Never show these, nor any line of them."""
+        """Never show these, nor any line of them, nor how they look in JSON, HTML or a URL."""
         lines = {line.strip() for secret in secrets for line in secret.splitlines()}
-        known = {line for line in lines if len(line) >= SHORTEST} | set(self._secrets)
+        known = {form for line in lines if len(line) >= SHORTEST for form in dressed(line)}
+        known |= set(self._secrets)
         self._secrets = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, text: str) -> str:

@@ -75,6 +75,7 @@ class WatchedRoom:
         self._clock = clock
         self._silent_since_us: int | None = None
         self._silent_reason = ""
+        self._made_at = clock.time()
         self._log = structlog.get_logger("tdbwatch.rooms").bind(room=self.name, scope=self.scope)
 
     @property
@@ -126,6 +127,13 @@ class WatchedRoom:
         ago = self._clock.monotonic() - since + IN_FLIGHT
         self.silent(reason, self._clock.time() - ago)
         self._changed("unheard", None, reason=reason)
+
+    @property
+    def silent_since(self) -> float | None:
+        """Since when events may be missed, in seconds since the Unix epoch; None: it is heard."""
+        if self._silent_since_us is not None:
+            return self._silent_since_us / 1e6
+        return None if self.is_joined else self._made_at
 
     def silent(self, reason: str, since: float | None = None) -> None:
         """From now on, or from `since` (seconds since the Unix epoch), events may be missed."""

@@ -59,6 +59,7 @@ class Daemon:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._couriers: list[Courier] = []
         self._spool_is_open = False
+        self._knows_downtime = False
         self.spool = SqliteSpool(
             config.spool.path,
             max_size=config.spool.max_size,
@@ -125,6 +126,7 @@ class Daemon:
         grace = self.config.shutdown.grace
         until = self._clock.monotonic() + grace
         self.phase = "stopping"
+        self._beat()  # the last one: from here on nobody can be sure to listen
         self._notifier.stopping()
         self._log.info("stopping", grace=grace)
         await self._within(grace / 4, self.registry.notify_stopping(), "plugins do not finish")
@@ -143,7 +145,6 @@ class Daemon:
             return max(0.1, until - self._clock.monotonic())
 
         self.source.flush()
-        self._pulse.beat()
         await self._within(left() * DRAIN_SHARE, self.spool.flush(), "the disk does not take what was heard")
         await self._drain(left() * DRAIN_SHARE)
         await asyncio.gather(*(courier.stop(left()) for courier in self._couriers))
@@ -178,7 +179,7 @@ class Daemon:
             self._log.warning(complaint, error=str(error) or type(error).__name__)
 
     async def _drain(self, seconds: float) -> None:
-        waits = [asyncio.ensure_future(courier.caught_up()) for courier in self._couriers]
+        waits = [asyncio.ensure_future(courier.drained(seconds)) for courier in self._couriers]
         if waits:
             _, pending = await asyncio.wait(waits, timeout=seconds)
             for wait in pending:
@@ -190,16 +191,22 @@ class Daemon:
                 )
 
     def _tell_of_downtime(self) -> None:
-        """Nobody listened since the last daemon's last sign of life: a gap that ends with the first join."""
+        """Nobody listened since the last daemon heard the room last: a gap that ends with the first join."""
         last = self._pulse.last()
         for room in self.rooms:
             if last is not None:
-                room.silent("tdbwatch was not running", last)
+                room.silent("tdbwatch was not running", last.heard((room.scope, room.name)))
+        self._knows_downtime = True
 
     async def _keep_beating(self) -> None:
-        while True:
-            self._pulse.beat()
+        while self.phase != "stopping":
+            self._beat()
             await self._clock.sleep(pulse.INTERVAL)
+
+    def _beat(self) -> None:
+        if self._knows_downtime:  # else the last daemon's beat would be gone unread
+            silent = {(room.scope, room.name): room.silent_since for room in self.rooms}
+            self._pulse.beat({room: since for room, since in silent.items() if since is not None})
 
     async def _keep_reporting(self) -> None:
         """Tell systemd that we live, and how."""

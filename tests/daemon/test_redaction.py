@@ -3,10 +3,11 @@
 import json
 from io import StringIO
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbwatch.daemon.redaction import SHORTEST, Redactor, redact, secrets_in
+from tdbwatch.daemon.redaction import SHORTEST, STARS, Redactor, redact, secrets_in
 from tdbwatch.plugin import Options, Secret
 
 
@@ -39,6 +40,15 @@ def test_a_secret_is_gone_from_any_text(secret: str, before: str, after: str) ->
     redactor = Redactor()
     redactor.remember([secret])
     assert secret not in redactor(before + secret + after) or secret in "*" * 10
+
+
+@pytest.mark.parametrize(
+    "form", ['p\\"ss/w\\u00f6rd', 'p\\"ss\\/wörd', "p&quot;ss/wörd", "p%22ss%2Fw%C3%B6rd"]
+)
+def test_a_secret_is_found_as_json_html_and_urls_write_it(form: str) -> None:
+    redactor = Redactor()
+    redactor.remember(['p"ss/wörd'])
+    assert redactor(f"the answer: {form}!") == f"the answer: {STARS}!"
 
 
 def test_of_two_secrets_the_longer_one_goes_first() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import aiohttp.web
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -70,6 +71,33 @@ class Asker:
             while not met(status := await self.json()):
                 await asyncio.sleep(0.02)
         return status
+
+
+class Receiver:
+    """An HTTP server that gives the same answer to all."""
+
+    def __init__(self, status: int) -> None:
+        self.bodies: list[bytes] = []
+        self._status = status
+        application = aiohttp.web.Application()
+        application.router.add_post("/", self._answer)
+        self._runner = aiohttp.web.AppRunner(application)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
+
+    async def __aenter__(self) -> "Receiver":
+        await self._runner.setup()
+        await aiohttp.web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
+        self.bodies.append(await request.read())
+        return aiohttp.web.Response(status=self._status)
 
 
 Watch = Callable[..., Awaitable[Asker]]
@@ -263,6 +291,29 @@ async def test_a_sink_that_fails_makes_it_not_ready_and_shows_no_secret(
         assert (await asker.get("/readyz"))[0] == 503
         assert (await asker.metrics())["tdbwatch_sink_up", "hook"] == 0
         assert "hush" not in await asker.everything()
+
+
+async def test_a_receiver_that_is_gone_pauses_the_sink_and_says_until_when(
+    watch: Watch, cluster: Cluster, tmp_path: Path
+) -> None:
+    async with Receiver(410) as receiver:
+        asker = await watch(sinks={"hook": {"type": "webhook", "url": receiver.url}})
+        cluster.emit("//stuff", "alerts", "disk-full", 1)
+        status = await asker.until(lambda status: status["sinks"][0]["state"] == "paused")
+        cluster.emit("//stuff", "alerts", "disk-full", 2)
+        status = await asker.until(lambda status: status["sinks"][0]["lag"] == 2)
+        until = status["sinks"][0]["held_until"]
+        [problem] = status["problems"]
+        assert problem["text"].startswith(
+            "Paused, as it asked for. Waiting in the spool: 2 events. Not tried"
+        )
+        assert f"{until[11:19]} UTC" in problem["text"]
+        assert "HTTP 410" in problem["text"]
+        assert (await asker.get("/readyz"))[0] == 503
+        metrics = await asker.metrics()
+        assert (metrics["tdbwatch_sink_up", "hook"], metrics["tdbwatch_ready",]) == (0, 0)
+        assert '<span class="badge trouble">paused</span>' in (await asker.get("/"))[1]
+        assert len(receiver.bodies) == 1
 
 
 async def test_dead_letters_are_counted_with_the_reason_of_the_latest_and_markup_in_it_stays_text(

@@ -6,6 +6,7 @@ from typing import Final
 
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
 from tdbwatch.daemon.status.words import ago, counted, duration
+from tdbwatch.plugin.event import format_time
 
 RECENT_GAP: Final = 900.0
 """Seconds for which a gap makes people look."""
@@ -133,10 +134,12 @@ def _failing(sink: SinkView) -> str:
     courier = sink.courier
     error = f" {_short(courier.last_error)}" if courier.last_error else ""
     waiting = f"Waiting in the spool: {counted(courier.lag, 'event')}."
+    if courier.held_until_us is not None:
+        waiting += f" Not tried before {format_time(courier.held_until_us)[11:19]} UTC."
     if courier.state == "stuck":
         return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.state == "paused":
-        return f"Paused. {waiting}{error}"
+        return f"Paused, as it asked for. {waiting}{error}"
     if courier.probing:
         return f"{counted(courier.failures, 'failure')} in a row, so it is only probed. {waiting}{error}"
     return ""

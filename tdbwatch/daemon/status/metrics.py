@@ -138,7 +138,7 @@ DEFINITIONS: Final = (
                _per_sink(lambda sink: sink.dead)),
     Definition("tdbwatch_sink_up", "gauge", "1 unless the sink is stuck, paused, or only probed", _SINK,
                _per_sink(lambda sink: not (sink.probing or sink.state in {"stuck", "paused"}))),
-    Definition("tdbwatch_sink_lag", "gauge", "Entries of the spool that are not finished for the sink", _SINK,
+    Definition("tdbwatch_sink_lag", "gauge", "Events that the sink has yet to finish", _SINK,
                _per_sink(lambda sink: sink.lag)),
     Definition("tdbwatch_sink_oldest_seconds", "gauge",
                "Age of the sink's oldest undelivered event; 0 without one", _SINK, _oldest),
