@@ -7,20 +7,25 @@ from typing import NoReturn
 
 from tdbwatch import __version__
 from tdbwatch.cli import check, demo, exits, node, plugins, replay, run, spool
+from tdbwatch.cli.formatting import HelpFormatter
 
 COMMANDS = (run, check, plugins, spool, replay, node, demo)
 
-_DESCRIPTION = "React to ThingsDB events: join rooms, keep what is heard in a spool, hand it to plugins."
-_EXAMPLE = (
-    "example:\n  tdbwatch --config /etc/tdbwatch/prod.yaml     (the same as: tdbwatch run --config ...)"
-)
+_DESCRIPTION = """\
+React to ThingsDB events: join rooms, keep what is heard in a spool, and bring
+it to plugins."""
+_EXAMPLE = """\
+example:
+  tdbwatch --config /etc/tdbwatch/prod.yaml     (the same as tdbwatch run ...)
+
+tdbwatch COMMAND --help tells more."""
 
 
 class Parser(argparse.ArgumentParser):
     """Ends with sysexits' 64 where argparse would say 2, and shows examples as they are written."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
 

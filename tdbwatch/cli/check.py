@@ -3,12 +3,15 @@
 import argparse
 import os
 import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from structlog.testing import capture_logs
 
+from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.daemon.config import Config, ConfigError, read
-from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.daemon.plugins import Registry, load_plugins
 
 _HELP: Final = "check a configuration file without starting anything"
 _EPILOG: Final = """\
@@ -19,8 +22,12 @@ exit codes:
   0   the file is fine
   78  it is not; every problem is shown with file, line, column and remedy
 
-Plugins are loaded, since sinks may be of their types. Nothing is connected to.
+Plugins are imported. One that does not load is a problem here; the daemon would
+start without it, and keep its sinks' events. Nothing is connected to.
 """
+_WITHOUT: Final = """\
+not every plugin loads; the daemon would start without them
+    mend them; one that nobody needs is left out with plugins: {disable: [NAME]}"""
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -30,7 +37,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         help=_HELP,
         description=f"{_HELP[0].upper()}{_HELP[1:]}.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration file")
     parser.set_defaults(run=run)
@@ -40,9 +47,15 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Check `args.config`; the exit code is 0 or EX_CONFIG (78)."""
     try:
-        config = _read(args.config)
+        document = read(args.config)
+        plugins = document.plugins()
+        registry = _load(args.config, plugins.paths, plugins.disable)
+        config = document.config(registry.sink_types)
     except ConfigError as error:
         print(error, file=sys.stderr)
+        return os.EX_CONFIG
+    if registry.problems:
+        print(f"{args.config}: {_WITHOUT}", file=sys.stderr)
         return os.EX_CONFIG
     print(f"{args.config}: fine: {summary(config)}")
     return os.EX_OK
@@ -59,13 +72,12 @@ def summary(config: Config) -> str:
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
 
 
-def _read(path: str) -> Config:
-    """The configuration. Stricter than the daemon, which starts without a sink whose plugin is broken."""
-    document = read(path)
-    plugins = document.plugins()
+def _load(path: str, folders: Sequence[Path], disable: Collection[str]) -> Registry:
+    """The plugins, with what is wrong with them told."""
     with capture_logs() as said:
-        registry = load_plugins(plugins.paths, plugins.disable)
-    for line in said:  # what is wrong with a plugin that no sink needs stops nothing
+        registry = load_plugins(folders, disable)
+    for line in said:
         if line["log_level"] in {"warning", "error", "critical"}:
-            print(f"{path}: {line['log_level']}: {line['event']}", file=sys.stderr)
-    return document.config(registry.sink_types)
+            where = f" ({line['where']})" if line.get("where") else ""
+            print(f"{path}: {line['log_level']}: {line['event']}{where}", file=sys.stderr)
+    return registry

@@ -42,9 +42,9 @@ SHUTDOWN_PERIOD: Final = 3.0
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "demo",
-        help="see it work: two embedded nodes, the daemon, and a node that goes away",
-        description="Start two embedded nodes and the daemon, emit an event every second, show them here\n"
-        "and write them to files. After a while the node in use shuts down, and comes back later.",
+        help="see it work, with two embedded nodes of which one goes away",
+        description="Start two embedded nodes and the daemon, emit an event every second, show them\n"
+        "here and write them to files. After a while the node in use shuts down, and\ncomes back later.",
         epilog=_EXAMPLE,
     )
     parser.add_argument("--seconds", type=float, metavar="N", help="end after N seconds (default: at Ctrl-C)")

@@ -14,5 +14,7 @@ CANNOT_WRITE: Final = 73
 """The spool's place cannot be written, or another process uses it."""
 SOFTWARE: Final = 70
 """A mistake of ours."""
+NO_PERMISSION: Final = 77
+"""This user may not read the spool."""
 BAD_CONFIG: Final = 78
 """The configuration, the login included, is not one to run with."""

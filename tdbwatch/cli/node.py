@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import random
 import signal
+import sys
 from typing import Any
 
 from tdbwatch.cli import exits
@@ -12,8 +13,9 @@ from tdbwatch.cli import exits
 _EXAMPLE = """example:
   tdbwatch node --room alerts --room //ops/deploys --emit-every 1s
 
-Then point a configuration at 127.0.0.1:9200, user admin, password pass; or emit from another terminal with
-any ThingsDB client. It keeps nothing and runs no queries: it is no database."""
+Point a configuration or any ThingsDB client at 127.0.0.1:9200, user admin,
+password pass. It is no database: it keeps nothing, and answers to queries have
+to be registered in a program of your own (docs/connector.md)."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -24,36 +26,75 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLE,
     )
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=9200, help="port of the first node (9200); 0: any")
-    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="how many nodes, one port each (1)")
+    parser.add_argument("--port", type=_port, default=9200, help="port of the first node (9200); 0: any")
     parser.add_argument(
-        "--room", action="append", default=[], metavar="ROOM", help="alerts, or //ops/deploys; repeatable"
+        "--nodes", type=_count, default=1, metavar="N", help="how many nodes, one port each (1)"
+    )
+    parser.add_argument(
+        "--room",
+        type=_room,
+        action="append",
+        default=[],
+        help="alerts, or //ops/deploys; repeatable (alerts)",
     )
     parser.add_argument("--user", default="admin", help="a user who may log in (admin)")
-    parser.add_argument("--password", default="pass", help="that user's password (pass)")
+    parser.add_argument("--password", default="pass", metavar="PASS", help="that user's password (pass)")
     parser.add_argument("--token", help="a token that may log in")
-    parser.add_argument("--emit-every", metavar="DURATION", help="emit made-up events, such as every 1s")
+    parser.add_argument(
+        "--emit-every", type=_pause, metavar="TIME", help="emit made-up events, for instance every 1s"
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; returns the exit code."""
-    from tdbwatch.plugin.options import parse_duration
-
     try:
-        every = parse_duration(options.emit_every) if options.emit_every else None
-    except ValueError as error:
-        print(f"tdbwatch node: --emit-every: {error}")
-        return exits.USAGE
-    try:
-        asyncio.run(_serve(options, every))
-    except OSError as error:
-        print(f"tdbwatch node: cannot listen: {error}")
+        asyncio.run(_serve(options))
+    except (OSError, OverflowError) as error:  # OverflowError: the last node's port is beyond the last one
+        print(f"tdbwatch node: cannot listen: {error}", file=sys.stderr)
         return exits.UNAVAILABLE
     return exits.OK
 
 
-async def _serve(options: argparse.Namespace, every: float | None) -> None:
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; ports are numbers from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
+    return int(text)
+
+
+def _room(text: str) -> tuple[str, str]:
+    """Scope and name."""
+    from tdbwatch.client.rooms import is_room_name
+    from tdbwatch.wire.scopes import collection_of
+
+    scope, _, name = text.rpartition("/")
+    scope = scope or "//stuff"
+    if collection_of(scope) is None or not is_room_name(name):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a room; write for instance alerts, or //ops/deploys"
+        )
+    return scope, name
+
+
+def _pause(text: str) -> float:
+    from tdbwatch.plugin.options import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not seconds:
+        raise argparse.ArgumentTypeError("the time between events must be longer than none")
+    return seconds
+
+
+async def _serve(options: argparse.Namespace) -> None:
     from tdbwatch.node import Cluster
 
     ports = [options.port + i if options.port else 0 for i in range(options.nodes)]
@@ -64,24 +105,19 @@ async def _serve(options: argparse.Namespace, every: float | None) -> None:
         cluster.add_user(options.user, options.password)
         if options.token:
             cluster.add_token(options.token)
-        rooms = [_add_room(cluster, room) for room in options.room or ["alerts"]]
+        rooms = options.room or [_room("alerts")]
+        for scope, name in rooms:
+            cluster.add_room(scope, name)
         addresses = ", ".join(node.address for node in cluster.nodes)
         print(
             f"listening on {addresses}; rooms: {', '.join('/'.join(r) for r in rooms)}; Ctrl-C ends it",
             flush=True,
         )
-        emitter = asyncio.create_task(_emit(cluster, rooms, every), name="tdbwatch-node-emitter")
+        emitter = asyncio.create_task(_emit(cluster, rooms, options.emit_every), name="tdbwatch-node-emitter")
         await stop.wait()
         emitter.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await emitter
-
-
-def _add_room(cluster: Any, room: str) -> tuple[str, str]:
-    scope, _, name = room.rpartition("/")
-    scope = scope or "//stuff"
-    cluster.add_room(scope, name)
-    return scope, name
 
 
 async def _emit(cluster: Any, rooms: list[tuple[str, str]], every: float | None) -> None:

@@ -7,7 +7,11 @@ from typing import Any
 
 from tdbwatch.cli import exits
 
-_EXAMPLE = "example:\n  tdbwatch plugins --config /etc/tdbwatch/prod.yaml"
+_EXAMPLE = """\
+example:
+  tdbwatch plugins --config /etc/tdbwatch/prod.yaml
+
+exit codes: 0 all of them load, 64 wrong usage, 78 one does not"""
 
 
 def add_parser(subparsers: Any) -> None:

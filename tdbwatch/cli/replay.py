@@ -7,23 +7,23 @@ from typing import Any, Final
 from tdbwatch.cli import exits
 from tdbwatch.cli.spool_place import (
     CommandError,
-    Place,
     add_filters,
     add_place,
     guarded,
-    place_of,
+    place_for_sink,
+    require_sink,
     selection_of,
 )
 
 _EPILOG: Final = """\
 example:
-  tdbwatch replay --sink audit --since 2h --room alerts --config /etc/tdbwatch/prod.yaml
+  tdbwatch replay --sink audit --since 2h --room alerts --config prod.yaml
 
-Events that are still in the spool and that the routes send to the sink are delivered to it again, with the
-ids that they have, behind what it has not finished. Other sinks see nothing of it. Works while the daemon
-runs and while it does not: then it is done at its next start.
+Events that are still in the spool and that the routes send to the sink come to
+it again, behind what it has not finished, with the same ids. Other sinks see
+nothing of it. If no daemon runs, it is done when the next one starts.
 
-exit codes: 0 fine, 64 wrong usage, 66 no such spool, 73 cannot write, 78 bad configuration"""
+exit codes: 0 fine, 64 usage, 66 no spool, 73 cannot write, 77 no permission"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -41,27 +41,22 @@ def add_parser(subparsers: Any) -> None:
 
 def _replay(options: argparse.Namespace) -> int:
     from tdbwatch.cli.spool_text import counted
-    from tdbwatch.daemon.spool.browse import opened, stats
+    from tdbwatch.daemon.spool.browse import opened
     from tdbwatch.daemon.spool.requests import ask
 
     if options.sink is None:
         raise CommandError(exits.USAGE, "say which sink: --sink S")
-    place, selection = place_of(options), selection_of(options)
+    place, selection = place_for_sink(options), selection_of(options)
+    if not options.dead:  # no route leads to a sink that is gone
+        require_sink(options.sink, place.sinks({options.sink}))
     with opened(place.path, "rw") as connection:
-        _require(place, options.sink, {state.sink for state in stats(connection, place.path).sinks})
         kind: Any = "requeue" if options.dead else "replay"
         count = ask(connection, kind, options.sink, selection, time.time_ns() // 1000)
     if not count:
         print("nothing matches")
     elif options.dead:
-        print(f"{counted(count, 'dead letter')} will be delivered again {place.when_served}")
+        print(f"{counted(count, 'dead letter')} will be delivered again {place.when_served(options.sink)}")
     else:
         what = f"of {counted(count, 'record')}, those that the routes send there"
-        print(f"{what} will be delivered again {place.when_served}")
+        print(f"{what} will be delivered again {place.when_served(options.sink)}")
     return exits.OK
-
-
-def _require(place: Place, sink: str, known: set[str]) -> None:
-    there = place.sinks(known)
-    if sink not in there:
-        raise CommandError(exits.USAGE, f"there is no sink {sink!r}; there are: {', '.join(sorted(there))}")

@@ -7,14 +7,22 @@ from typing import Any
 
 from tdbwatch.cli import exits
 
-_EXAMPLE = "example:\n  tdbwatch run --config /etc/tdbwatch/prod.yaml"
+_DESCRIPTION = """\
+Run the daemon until SIGTERM or Ctrl-C tells it to stop. A second one ends it at
+once; nothing that is in the spool is lost by that."""
+_EXAMPLE = """\
+example:
+  tdbwatch run --config /etc/tdbwatch/prod.yaml
+
+exit codes: 0 it was told to stop, 64 wrong usage, 69 nothing to connect to,
+70 a mistake of ours, 73 the spool cannot be used, 78 bad configuration or login"""
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "run",
         help="run the daemon",
-        description="Run the daemon until it is told to stop. A second SIGTERM or Ctrl-C ends it at once.",
+        description=_DESCRIPTION,
         epilog=_EXAMPLE,
     )
     parser.add_argument("--config", "-c", type=Path, required=True, metavar="FILE", help="the configuration")

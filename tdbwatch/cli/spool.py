@@ -4,7 +4,7 @@ import argparse
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits, spool_doctor, spool_show
 from tdbwatch.cli.spool_place import (
@@ -14,20 +14,28 @@ from tdbwatch.cli.spool_place import (
     add_filters,
     add_place,
     guarded,
+    place_for_sink,
     place_of,
     selection_of,
 )
 
+if TYPE_CHECKING:
+    from tdbwatch.daemon.spool.selection import Selection
+
 _CODES: Final = """
-exit codes: 0 fine, 64 wrong usage, 65 damaged, 66 no such spool or event, 73 cannot write,
-78 bad configuration"""
+exit codes: 0 fine, 64 wrong usage, 65 damaged, 66 no such spool or event,
+73 cannot write, 77 no permission, 78 bad configuration"""
+_STATS: Final = """
+
+events        all that the log holds, delivered or not: gap records and what was
+              put there to be delivered again count, too
+behind        of these, the ones after the sink's cursor: what it has not
+              finished, what it finished out of turn, what is not for it
+dead letters  what the sink will not get any more, unless they are requeued"""
+_LIST_SINK: Final = "events after this sink's cursor (spool stats --help); its dead letters with --dead"
 _EXAMPLE: Final = """\
 example:
-  tdbwatch spool stats --config /etc/tdbwatch/prod.yaml
   tdbwatch spool list --dead --sink oncall --config /etc/tdbwatch/prod.yaml
-  tdbwatch spool requeue --sink oncall --config /etc/tdbwatch/prod.yaml
-
-All of them work while the daemon runs, and while it does not.
 """
 
 
@@ -35,7 +43,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "spool",
         help="see and repair what is in the spool",
-        description="See what is in the spool, deliver dead letters again, export, repair.",
+        description="See what is in the spool, deliver dead letters again, export, repair; beside a\n"
+        "running daemon or without one.",
         epilog=_EXAMPLE + _CODES,
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
@@ -63,7 +72,8 @@ def _command(
 
 
 def _add_stats(actions: Any) -> None:
-    parser = _command(actions, "stats", _stats, "the spool and its sinks in numbers", "--config prod.yaml")
+    example = "--config prod.yaml" + _STATS
+    parser = _command(actions, "stats", _stats, "the spool and its sinks in numbers", example)
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -71,7 +81,7 @@ def _add_list(actions: Any) -> None:
     example = "--dead --sink oncall --since 2h --config prod.yaml"
     parser = _command(actions, "list", _list, "list events, or dead letters", example)
     parser.add_argument("--dead", action="store_true", help="dead letters instead of events")
-    add_filters(parser, sink="events that this sink has not finished; its dead letters with --dead")
+    add_filters(parser, sink=_LIST_SINK)
     parser.add_argument("--limit", type=_count, default=50, metavar="N", help="the newest N (50); 0: all")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -94,14 +104,14 @@ def _add_export(actions: Any) -> None:
     example = "--since 1d --output events.jsonl --config prod.yaml"
     parser = _command(actions, "export", _export, "write records, one JSON object a line", example)
     parser.add_argument("--dead", action="store_true", help="dead letters instead of events")
-    add_filters(parser, sink="events that this sink has not finished; its dead letters with --dead")
+    add_filters(parser, sink=_LIST_SINK)
     parser.add_argument("--output", type=Path, metavar="FILE", help="a new file; default: standard output")
 
 
 def _add_letters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ids", nargs="*", metavar="ID", help="of an event")
-    add_filters(parser, sink="of this sink")
-    parser.add_argument("--all", action="store_true", help="all there are")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="the dead letters of this event")
+    add_filters(parser, sink="the dead letters of this sink")
+    parser.add_argument("--all", action="store_true", help="all dead letters")
 
 
 def _count(text: str) -> int:
@@ -143,7 +153,7 @@ def _list(options: argparse.Namespace) -> int:
 
     line: Callable[[Any], str] = text.letter_line if options.dead else text.entry_line
     as_json: Callable[[Any], dict[str, Any]] = text.letter_json if options.dead else text.entry_json
-    for item in _found(options, place_of(options), options.limit or -1):
+    for item in _found(place_for_sink(options), selection_of(options), options, options.limit or -1):
         if options.json:
             text.print_json(as_json(item))
         else:
@@ -151,12 +161,11 @@ def _list(options: argparse.Namespace) -> int:
     return exits.OK
 
 
-def _found(options: argparse.Namespace, place: Place, last: int = -1) -> Any:
+def _found(place: Place, selection: "Selection", options: argparse.Namespace, last: int = -1) -> Any:
     from dataclasses import replace
 
     from tdbwatch.daemon.spool.browse import entries, letters, opened
 
-    selection = selection_of(options)
     with opened(place.path) as connection:
         if options.dead:
             yield from letters(connection, selection, last=last)
@@ -171,11 +180,11 @@ def _export(options: argparse.Namespace) -> int:
 
     from tdbwatch.cli.spool_text import letter_json
 
-    place = place_of(options)
+    place, selection = place_for_sink(options), selection_of(options)
     try:
         out = sys.stdout if options.output is None else options.output.open("x", encoding="utf-8")
         try:
-            for item in _found(options, place):
+            for item in _found(place, selection, options):
                 record = letter_json(item) if options.dead else item.event.record()
                 out.write(json.dumps(record, ensure_ascii=False) + "\n")
             out.flush()
@@ -194,8 +203,7 @@ def _requeue(options: argparse.Namespace) -> int:
     from tdbwatch.daemon.spool.browse import opened
     from tdbwatch.daemon.spool.requests import ask, sinks_with_letters
 
-    place = place_of(options)
-    selection = _chosen(options)
+    place, selection = place_for_sink(options), _chosen(options)
     with opened(place.path, "rw") as connection:
         asked = {
             sink: ask(connection, "requeue", sink, selection, time.time_ns() // 1000)
@@ -203,11 +211,8 @@ def _requeue(options: argparse.Namespace) -> int:
         }
     if not asked:
         return _none(options)
-    known = place.sinks(set(asked))
     for sink, count in asked.items():
-        print(f"{sink}: {counted(count, 'dead letter')} will be delivered again {place.when_served}")
-        if sink not in known:
-            print(f"{sink}: no sink of this name is configured; they wait until there is")
+        print(f"{sink}: {counted(count, 'dead letter')} will be delivered again {place.when_served(sink)}")
     return exits.OK
 
 
@@ -216,7 +221,7 @@ def _drop(options: argparse.Namespace) -> int:
     from tdbwatch.daemon.spool.browse import letters, opened
     from tdbwatch.daemon.spool.requests import discard
 
-    place, selection = place_of(options), _chosen(options)
+    place, selection = place_for_sink(options), _chosen(options)
     if not options.yes:
         with opened(place.path) as connection:
             count = sum(1 for _ in letters(connection, selection))

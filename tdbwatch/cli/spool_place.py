@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tdbwatch.cli import exits
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.config import Config
+    from tdbwatch.daemon.config import Outline
     from tdbwatch.daemon.spool.selection import Selection
 
 Work = Callable[[argparse.Namespace], int]
@@ -32,10 +32,10 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A spool, and the configuration that names it, if one was given."""
+    """A spool, and what the configuration that names it says of it, if one was given."""
 
     path: Path
-    config: "Config | None"
+    config: "Outline | None"
 
     @property
     def user(self) -> str | None:
@@ -46,11 +46,12 @@ class Place:
 
     def sinks(self, known: set[str]) -> set[str]:
         """The sinks that there are: those of the configuration, else those that the spool knows."""
-        return known if self.config is None else {sink.name for sink in self.config.sinks}
+        return known if self.config is None else set(self.config.sinks)
 
-    @property
-    def when_served(self) -> str:
-        """When a request is taken up."""
+    def when_served(self, sink: str) -> str:
+        """When a request for this sink is taken up."""
+        if sink not in self.sinks({sink}):
+            return f"when there is a sink {sink!r} again: none of this name is configured"
         user = self.user
         return "when the daemon runs" if user is None else f"within about a second, by process {user}"
 
@@ -67,7 +68,7 @@ def add_filters(parser: argparse.ArgumentParser, *, sink: str) -> None:
     parser.add_argument("--sink", metavar="S", help=sink)
     parser.add_argument("--room", metavar="R", help="of rooms that this glob matches")
     parser.add_argument("--event", metavar="E", help="of events that this glob matches")
-    parser.add_argument("--since", metavar="T", help="received since: 2h, 7d, or 2026-11-23T07:24:00Z")
+    parser.add_argument("--since", metavar="T", help="received since then: 2h, 7d, 2026-11-23T07:24:00Z")
 
 
 def place_of(options: argparse.Namespace) -> Place:
@@ -76,14 +77,46 @@ def place_of(options: argparse.Namespace) -> Place:
     Raises:
         CommandError: the configuration is not one to work with.
     """
-    from tdbwatch.cli.loading import load_or_explain
+    from tdbwatch.daemon.config import ConfigError, read
 
     if options.config is None:
         return Place(options.spool, None)
-    loaded = load_or_explain(options.config)
-    if loaded is None:
-        raise CommandError(exits.BAD_CONFIG, "")
-    return Place(loaded[0].spool.path, loaded[0])
+    try:
+        config = read(options.config).outline()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        raise CommandError(exits.BAD_CONFIG, "") from error
+    return Place(config.spool.path, config)
+
+
+def place_for_sink(options: argparse.Namespace) -> Place:
+    """As `place_of`, when there is that spool, and the sink of `--sink` in it or in the configuration.
+
+    Raises:
+        CommandError: neither knows the sink.
+        SpoolError, sqlite3.Error: the spool cannot be read.
+    """
+    from tdbwatch.daemon.spool.browse import opened, stats
+
+    place = place_of(options)
+    with opened(place.path) as connection:
+        if options.sink is not None:
+            in_spool = {state.sink for state in stats(connection, place.path).sinks}
+            require_sink(options.sink, place.sinks(in_spool) | in_spool)
+    return place
+
+
+def require_sink(sink: str, there: set[str]) -> None:
+    """Refuse a sink that is not there.
+
+    Raises:
+        CommandError: with those that are.
+    """
+    from tdbwatch.daemon.config.problems import suggestion
+
+    if sink not in there:
+        known = suggestion(sink, there, "there are") or "the spool knows none yet"
+        raise CommandError(exits.USAGE, f"there is no sink {sink!r}; {known}")
 
 
 def selection_of(options: argparse.Namespace) -> "Selection":
@@ -129,6 +162,9 @@ def guarded(name: str, work: Work, *, writes: bool = False) -> Work:
             return _fail(name, error.code, str(error))
         except SpoolError as error:
             return _fail(name, exits.NO_INPUT, str(error))
+        except PermissionError as error:
+            remedy = "run this as the owner of the spool, or as root"
+            return _fail(name, exits.NO_PERMISSION, f"{error.strerror}: {error.filename}; {remedy}")
         except sqlite3.Error as error:
             if is_damage(error):
                 return _fail(

@@ -1,6 +1,7 @@
 """`tdbwatch spool show ID`: the story of one event."""
 
 import argparse
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
@@ -14,7 +15,8 @@ _EPILOG: Final = """\
 example:
   tdbwatch spool show 0193a5c2-7d1e --config prod.yaml
 
-Routes are those of the configuration as it is now. An ID may be shortened as long as it stays unique."""
+The routes are those of the configuration as it is now. An ID may be shortened
+as long as it stays unique."""
 
 _COLOURS: Final = {"dead": "red", "delivered": "green", "waits": "yellow"}
 
@@ -23,7 +25,7 @@ def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "show",
         help="the story of one event",
-        description="Tell what became of one event: when it was received, which routes match, every attempt.",
+        description="Tell what became of one event: received when, routed where, and every attempt.",
         epilog=_EPILOG,
     )
     parser.add_argument("id", metavar="ID", help="the event's id, or its beginning")
@@ -54,12 +56,13 @@ def _show(options: argparse.Namespace) -> int:
     return exits.OK
 
 
+@dataclass(frozen=True, slots=True)
 class _Matched:
-    """What the routes of the configuration say of an event."""
+    """What the routes of the configuration say of an event; `unrouted` is why, where there are none."""
 
-    def __init__(self, numbers: list[int], sinks: frozenset[str]) -> None:
-        self.numbers = numbers
-        self.sinks = sinks
+    numbers: list[int]
+    sinks: frozenset[str]
+    unrouted: str
 
 
 def _matched(place: Place, event: "Event") -> _Matched | None:
@@ -67,8 +70,10 @@ def _matched(place: Place, event: "Event") -> _Matched | None:
 
     if place.config is None:
         return None
-    router = Router(place.config.routes, [sink.name for sink in place.config.sinks])
-    return _Matched(router.matching(event), router.sinks_for(event))
+    router = Router(place.config.routes, place.config.sinks)
+    sinks = router.sinks_for(event)
+    why = f"every {event.kind} goes to every sink" if sinks else f"a record of a {event.kind} goes nowhere"
+    return _Matched(router.matching(event), sinks, "" if place.config.routes else why)
 
 
 def _sinks(place: Place, told: "Story", numbers: "Stats") -> list[str]:
@@ -131,8 +136,10 @@ def _print(event: "Event", told: "Story", matched: _Matched | None, outcomes: di
 def _routes(matched: _Matched | None) -> str:
     if matched is None:
         return "not known without --config"
-    numbers = ", ".join(map(str, matched.numbers))
-    return f"{numbers or 'none match'}; to {', '.join(sorted(matched.sinks)) or 'no sink'}"
+    to = f"to {', '.join(sorted(matched.sinks)) or 'no sink'}"
+    if matched.unrouted:
+        return f"none configured, so {matched.unrouted}; {to}"
+    return f"{', '.join(map(str, matched.numbers)) or 'none match'}; {to}"
 
 
 def _print_sink(sink: str, outcome: str, told: "Story") -> None:

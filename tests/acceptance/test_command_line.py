@@ -21,12 +21,12 @@ def subparsers() -> dict[str, argparse.ArgumentParser]:
 
 @pytest.mark.parametrize("name", [None, *NAMES])
 def test_help_fits_a_screen_and_shows_an_example(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     parser = build_parser() if name is None else subparsers()[name]
     text = parser.format_help()
     assert "example:" in text
-    assert text.count("\n") <= 32
-    assert max(map(len, text.splitlines())) <= 120
+    assert text.count("\n") <= 23, "with the prompt 24"
+    assert max(map(len, text.splitlines())) <= 80
 
 
 async def test_version_is_printed(start: Any) -> None:
@@ -35,7 +35,22 @@ async def test_version_is_printed(start: Any) -> None:
     assert command.text == f"tdbwatch {__version__}\n"
 
 
-@pytest.mark.parametrize("args", [[], ["nonsense"], ["run"], ["--config"], ["demo", "--seconds", "-1"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        [],
+        ["nonsense"],
+        ["run"],
+        ["--config"],
+        ["demo", "--seconds", "-1"],
+        ["node", "--port", "70000"],
+        ["node", "--nodes", "0"],
+        ["node", "--room", "a b"],
+        ["node", "--room", "ops/deploys"],
+        ["node", "--emit-every", "1"],
+        ["node", "--emit-every", "0s"],
+    ],
+)
 async def test_wrong_usage_ends_with_64_and_no_traceback(start: Any, args: list[str]) -> None:
     command = await start(*args)
     assert await command.exit_code() == 64
@@ -73,6 +88,20 @@ async def test_a_bad_configuration_ends_with_78_and_a_message_with_place_and_rem
         assert f"bad.yaml{place}" in command.text
         assert said in command.text
         assert "Traceback" not in command.text
+
+
+async def test_a_folder_of_plugins_that_is_missing_fails_the_check_but_not_the_daemon_which_says_so(
+    start: Any, write_config: Any
+) -> None:
+    config = write_config(plugins={"paths": ["nowhere.d"]})
+    checked = await start("check", "--config", config)
+    assert await checked.exit_code() == 78
+    assert "the folder cannot be read: No such file or directory; make it" in checked.text
+    command = await start("--config", config)
+    await command.ready()
+    [told] = [record for record in command.records() if "nowhere.d" in record["event"]]
+    assert told["level"] == "error"
+    assert await command.stop() == 0
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", "folder"])

@@ -1,10 +1,26 @@
 """Whenever events may have been missed, a record says since when, until when, and why."""
 
+import json
 import signal
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tdbwatch.node import Cluster
+
+SLOW = """
+import time
+from pathlib import Path
+from tdbwatch.plugin import sink
+
+@sink("slow")
+def slow(event):
+    if event.kind == "event":
+        Path("begun").touch()
+        time.sleep(2.5)
+"""
 
 
 def gaps(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -41,6 +57,57 @@ async def test_the_daemons_own_downtime_is_a_gap_in_every_room(
         assert gap["reason"] == "tdbwatch was not running"
         assert gap["dropped"] is None
         assert datetime.fromisoformat(gap["since"]) < datetime.fromisoformat(gap["until"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_restart_while_there_is_no_connection_does_not_shorten_the_gap(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any, number: signal.Signals
+) -> None:
+    config = write_config()
+    command = await start("--config", config)
+    await command.ready()
+    for node in cluster.nodes:
+        await node.stop()
+    lost_at = datetime.now().astimezone()
+    await until(lambda: "lost the connection" in command.text, "the loss")
+    alive = config.with_name("spool.db.alive")
+    await until(lambda: json.loads(alive.read_text())["silent"], "a beat that says so")
+    command.signal(number)
+    await command.exit_code()
+    command = await start("--config", config)
+    await until(lambda: command.said("connecting"), "another try")
+    for node in cluster.nodes:
+        await node.start()
+    await until(lambda: gaps(lines("alerts.jsonl")), "the gap")
+    assert await command.stop() == 0
+    (gap,) = gaps(lines("alerts.jsonl"))
+    assert datetime.fromisoformat(gap["since"]) < lost_at < datetime.fromisoformat(gap["until"])
+
+
+async def test_what_is_emitted_while_a_stop_waits_for_a_sink_is_in_the_gap(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plugins.d"
+    folder.mkdir(mode=0o755)
+    (folder / "slow.py").write_text(SLOW)
+    sinks = {
+        "slow": {"type": "slow"},
+        "audit": {"type": "file", "path": str(tmp_path / "out" / "{room}.jsonl")},
+    }
+    config = write_config(sinks=sinks, plugins={"paths": [str(folder)]})
+    command = await start("--config", config)
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", 1)
+    await until((tmp_path / "begun").exists, "a delivery that takes long")
+    command.signal(signal.SIGTERM)
+    await until(lambda: not any(node.connections for node in cluster.nodes), "nobody listens")
+    emitted_at = datetime.now().astimezone()
+    assert await command.exit_code() == 0
+    command = await start("--config", config)
+    await until(lambda: gaps(lines("alerts.jsonl")), "the gap")
+    assert await command.stop() == 0
+    (gap,) = gaps(lines("alerts.jsonl"))
+    assert datetime.fromisoformat(gap["since"]) < emitted_at
 
 
 async def test_with_one_connection_a_crash_of_its_node_is_a_gap_that_encloses_what_was_lost(

@@ -68,15 +68,39 @@ def test_a_file_that_is_not_there_ends_with_78(capsys: pytest.CaptureFixture[str
     assert "/nowhere/prod.yaml: cannot be read: No such file or directory" in capsys.readouterr().err
 
 
-def test_a_broken_plugin_that_no_sink_needs_is_told_and_stops_nothing(
+def test_a_broken_plugin_is_wrong_even_if_no_sink_needs_it(
     run: Check, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
-    (folder / "plugins.d" / "broken.py").write_text("import nothing_of_this_name")
-    assert run(GOOD) == 0
+    broken = folder / "plugins.d" / "broken.py"
+    broken.write_text("\nimport nothing_of_this_name")
+    assert run(GOOD) == 78
     out, err = capsys.readouterr()
-    assert ": fine: " in out
-    assert "prod.yaml: error: plugin broken: " in err
-    assert "nothing_of_this_name" in err
+    assert out == ""
+    assert err == (
+        f"{folder}/prod.yaml: error: plugin broken: it cannot be imported: ModuleNotFoundError: "
+        f"No module named 'nothing_of_this_name' ({broken}:2)\n"
+        f"{folder}/prod.yaml: not every plugin loads; the daemon would start without them\n"
+        "    mend them; one that nobody needs is left out with plugins: {disable: [NAME]}\n"
+    )
+    assert run(GOOD.replace("[plugins.d]", "[plugins.d], disable: [broken]")) == 0
+
+
+def test_a_folder_of_plugins_that_is_missing_or_that_others_can_write_is_wrong(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 78
+    reason = (
+        "error: plugin more.d: the folder cannot be read: No such file or directory; make it, or take it out"
+    )
+    assert reason in capsys.readouterr().err
+    (folder / "more.d").mkdir(mode=0o755)
+    assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 0
+    (folder / "more.d").chmod(0o777)
+    assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 78
+    assert f"is writable by everyone; remedy: chmod go-w {folder}/more.d" in capsys.readouterr().err
+    (folder / "plugins.d" / "shout.py").chmod(0o666)
+    assert run(GOOD) == 78
+    assert f"chmod go-w {folder}/plugins.d/shout.py" in capsys.readouterr().err
 
 
 def test_a_sink_of_a_broken_plugin_is_told_with_the_plugins_own_mistake(

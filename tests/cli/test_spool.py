@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from tdbwatch.cli.app import build_parser, main
 from tdbwatch.daemon.spool import Attempt, DeadLetter, SqliteSpool
-from tdbwatch.plugin import Event
+from tdbwatch.plugin import Event, Kind
 
 HOUR_US = 3_600_000_000
 CONFIG = """
@@ -191,6 +193,7 @@ def test_replay_wants_a_sink_that_there_is(run: Run) -> None:
     assert run("replay")[0] == 64
     code, _, err = run("replay", "--sink", "nobody")
     assert (code, err) == (64, "tdbwatch replay: there is no sink 'nobody'; there are: audit, oncall\n")
+    assert run("replay", "--sink", "nobody", place=("--spool", "spool.db"))[0] == 64
     code, out, _ = run("replay", "--sink", "audit", "--since", "1h")
     assert code == 0
     assert (
@@ -214,10 +217,106 @@ def test_another_database_ends_with_66_and_is_left_alone(run: Run, folder: Path)
     assert (code, "not a spool of tdbwatch" in err) == (66, True)
 
 
-def test_a_bad_configuration_ends_with_78(run: Run, folder: Path) -> None:
-    (folder / "prod.yaml").write_text("thingsdb: 7")
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (CONFIG.replace("spool.db}", "7}"), ":8:15: spool.path: "),
+        (
+            CONFIG.replace("to: audit,", "to: adit,"),
+            ":6:30: routes[0].to: there is no sink of this name\n    did you mean audit?",
+        ),
+        (CONFIG.replace("spool:", "spol:"), ":8:1: spol: unknown key\n    did you mean spool?"),
+        (CONFIG.replace("spool.db", '"${NOT_SET_HERE}"'), ":8:15: spool.path: the environment variable"),
+        ("spool: {path: spool.db}\nsinks: 7", ":2:8: sinks: must be a mapping"),
+        ("spool: {path: spool.db}", ":1:1: sinks: is missing"),
+    ],
+)
+def test_a_bad_configuration_ends_with_78(run: Run, folder: Path, text: str, place: str) -> None:
+    (folder / "prod.yaml").write_text(text)
     code, _, err = run("spool", "stats")
-    assert (code, "prod.yaml:1:11" in err) == (78, True)
+    assert (code, f"prod.yaml{place}" in err) == (78, True), err
+
+
+def test_what_is_wrong_elsewhere_in_the_configuration_keeps_nobody_from_the_spool(
+    run: Run, folder: Path
+) -> None:
+    elsewhere = CONFIG.replace("token: t", "token_credential: not-in-this-shell").replace("alerts, ops", "4")
+    sinks = elsewhere.replace("{type: log}}", '{type: nobody-offers-it, secret: "${NOT_SET_HERE}"}}')
+    (folder / "prod.yaml").write_text(sinks)
+    assert run("spool", "stats")[0] == 0
+    assert run("spool", "requeue", "--sink", "oncall")[0] == 0
+
+
+def test_no_plugin_is_imported(run: Run, folder: Path, events: list[Event]) -> None:
+    plugins = folder / "plugins.d"
+    plugins.mkdir(mode=0o755)
+    (plugins / "slow.py").write_text("from pathlib import Path\nPath('imported').touch()\n")
+    (folder / "prod.yaml").write_text(CONFIG + "plugins: {paths: [plugins.d]}\n")
+    actions = (
+        "stats",
+        "list",
+        f"show {events[1].id}",
+        "requeue --all",
+        "drop --all --yes",
+        "export",
+        "doctor",
+    )
+    for action in actions:
+        assert run("spool", *action.split())[0] == 0
+    assert run("replay", "--sink", "audit")[0] == 0
+    assert not (folder / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    "args", [("list",), ("list", "--dead"), ("export", "--output", "out.jsonl"), ("requeue",), ("drop",)]
+)
+def test_a_sink_that_nobody_knows_is_refused(run: Run, folder: Path, args: tuple[str, ...]) -> None:
+    for place in (("--config", "prod.yaml"), ("--spool", "spool.db")):
+        code, out, err = run("spool", *args, "--sink", "oncal", place=place)
+        message = "there is no sink 'oncal'; did you mean oncall? there are: audit, oncall\n"
+        assert (code, out, err) == (64, "", f"tdbwatch spool {args[0]}: {message}")
+    assert not (folder / "out.jsonl").exists(), "nothing is begun"
+
+
+def test_a_sink_that_was_taken_out_of_the_configuration_can_still_be_looked_after(
+    run: Run, folder: Path
+) -> None:
+    (folder / "prod.yaml").write_text(CONFIG.replace(", oncall: {type: log}", "").replace(", oncall]", "]"))
+    assert len(objects(run("spool", "list", "--sink", "oncall", "--json")[1])) == 7
+    assert len(objects(run("spool", "export", "--sink", "oncall", "--dead")[1])) == 3
+    waits = "again when there is a sink 'oncall' again: none of this name is configured\n"
+    for requeue in (("spool", "requeue", "--sink", "oncall"), ("replay", "--sink", "oncall", "--dead")):
+        said = run(*requeue)[1]
+        assert said.endswith(waits)
+        assert "within about a second" not in said
+    assert run("spool", "drop", "--sink", "oncall", "--yes")[:2] == (0, "3 dead letters deleted\n")
+    code, _, err = run("replay", "--sink", "oncall")
+    assert (code, err) == (64, "tdbwatch replay: there is no sink 'oncall'; there are: audit\n")
+
+
+def test_a_configured_sink_is_known_before_the_spool_has_heard_of_it(run: Run, folder: Path) -> None:
+    (folder / "prod.yaml").write_text(CONFIG.replace("{audit:", "{fresh: {type: log}, audit:"))
+    assert run("spool", "list", "--sink", "fresh", "--dead")[:2] == (0, "")
+    assert run("spool", "drop", "--sink", "fresh")[:2] == (0, "no dead letter matches\n")
+
+
+@pytest.mark.parametrize("wrong", [("--since", "soon"), ("--sink", "nobody")])
+def test_an_export_that_is_not_begun_leaves_no_file(run: Run, folder: Path, wrong: tuple[str, str]) -> None:
+    assert run("spool", "export", "--output", "out.jsonl", *wrong)[0] == 64
+    assert run("spool", "export", "--output", "out.jsonl", place=("--spool", "nowhere.db"))[0] == 66
+    assert not (folder / "out.jsonl").exists()
+
+
+def test_show_says_what_no_routes_mean(run: Run, folder: Path, events: list[Event]) -> None:
+    (folder / "prod.yaml").write_text(re.sub(r"routes:\n.*\n.*\n", "", CONFIG))
+    code, out, _ = run("spool", "show", events[1].id)
+    assert code == 0
+    assert "  routes    none configured, so every event goes to every sink; to audit, oncall\n" in out
+    room = Event.create("alerts", "joined", [], kind=Kind.ROOM)
+    asyncio.run(_fill(folder / "other.db", [room, *made(1)], dead=0))
+    (folder / "prod.yaml").write_text((folder / "prod.yaml").read_text().replace("spool.db", "other.db"))
+    out = run("spool", "show", room.id)[1]
+    assert "  routes    none configured, so a record of a room goes nowhere; to no sink\n" in out
 
 
 @pytest.mark.parametrize("args", [["list", "--since", "soon"], ["list", "--limit", "-1"], ["nonsense"], []])
@@ -259,13 +358,23 @@ def test_doctor_repairs_what_can_be_read_and_keeps_the_damaged_file(
 def test_every_help_fits_a_screen_and_shows_an_example(
     action: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         build_parser().parse_args(["spool", action, "--help"])
     lines = capsys.readouterr().out.splitlines()
     assert "example:" in lines
-    assert len(lines) <= 32
-    assert max(map(len, lines)) <= 120
+    assert len(lines) <= 23, "with the prompt 24"
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_help_of_stats_explains_every_column(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    head = run("spool", "stats")[1].splitlines()[-3]
+    columns = [name for name in re.split(r"\s{2,}", head) if name != "sink"]
+    assert columns == ["behind", "dead letters"]
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["spool", "stats", "--help"])
+    text = capsys.readouterr().out
+    assert all(re.search(rf"^{name} +\w", text, re.MULTILINE) for name in ("events", *columns))
 
 
 def test_what_rooms_and_events_are_called_cannot_drive_the_terminal(
@@ -277,3 +386,37 @@ def test_what_rooms_and_events_are_called_cannot_drive_the_terminal(
         out = capsys.readouterr().out
         assert "\x1b" not in out
         assert out.count("\n") == 1
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may read everything, so it is somebody else for a while."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("forbidden", [".", "spool.db"])
+@pytest.mark.parametrize("args", [("stats",), ("list",), ("show", "x"), ("doctor",), ("requeue", "--all")])
+def test_what_this_user_may_not_read_is_said_in_one_line(
+    run: Run, folder: Path, args: tuple[str, ...], forbidden: str
+) -> None:
+    place = ("--spool", "spool.db")  # seen from within: the folders above are the test runner's
+    run("spool", *args, place=place)  # what a command imports is read before, as the test's own user
+    folder.chmod(0o755)
+    (folder / forbidden).chmod(0)
+    try:
+        with as_nobody():
+            code, out, err = run("spool", *args, place=place)
+    finally:
+        folder.chmod(0o755)
+    remedy = "run this as the owner of the spool, or as root"
+    assert (code, out) == (77, "")
+    assert err.startswith(f"tdbwatch spool {args[0]}: Permission denied: ")
+    assert "spool.db" in err
+    assert err.endswith(f"; {remedy}\n")
