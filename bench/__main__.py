@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 
-from bench import connections, dispatch, idle, latency, pipeline
+from bench import connections, dispatch, idle, isolation, latency, pipeline
 from bench.plan import FULL, QUICK
 from bench.table import Row, show
 
@@ -16,6 +16,7 @@ SCENARIOS = {
     "latency": latency.run,
     "idle": idle.run,
     "pipeline": pipeline.run,
+    "isolation": isolation.run,
     "connections": connections.run,
 }
 
@@ -23,7 +24,7 @@ SCENARIOS = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios, measured in one run.")
     parser.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; by default all")
-    parser.add_argument("--quick", action="store_true", help="under a minute: smaller, and less certain")
+    parser.add_argument("--quick", action="store_true", help="about three minutes: smaller, and less certain")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     if unknown := set(options.scenarios) - SCENARIOS.keys():

@@ -4,10 +4,13 @@ import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bench.measure import Watch, options, peak_rss, ready, report
 from bench.stream import ROOM
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.supervisor import Daemon
 
 STARTED: Final = time.perf_counter()
 _CONFIG: Final = """\
@@ -24,38 +27,50 @@ spool: {{path: "{folder}/spool.db"}}
 _POLL: Final = 0.002
 
 
-def config_text(folder: Path, ports: list[int], sinks: int, *, blocked: bool) -> str:
-    """One file sink after the other; a blocked one's folder is a file, so it never gets anything."""
-    target = folder / ("blocked" if blocked else "out")
-    lines = [f'  file{n}: {{type: file, path: "{target}/{n}.jsonl"}}' for n in range(sinks)]
+def config_text(folder: Path, ports: list[int], sinks: list[str]) -> str:
+    """The configuration; of `sinks` each is a line of YAML."""
     return _CONFIG.format(
         nodes=", ".join(f'"127.0.0.1:{port}"' for port in ports),
         connections=len(ports),
         room=ROOM,
-        sinks="\n".join(lines),
+        sinks="\n".join(f"  {line}" for line in sinks),
         folder=folder,
     )
 
 
-async def main() -> None:
+def file_sink(name: str, path: Path) -> str:
+    """A line for `config_text`."""
+    return f'{name}: {{type: file, path: "{path}"}}'
+
+
+async def started(folder: Path, config: str) -> "Daemon":
+    """A daemon with this configuration, started as the command line does it."""
     from tdbwatch.cli.loading import load_or_explain
-    from tdbwatch.daemon import logs
     from tdbwatch.daemon.supervisor import Daemon
 
-    asked = options()
-    folder = Path(asked["folder"])
-    logs.configure("critical", "console")
-    if asked.get("blocked"):
-        (folder / "blocked").touch()
     path = folder / "tdbwatch.yaml"
-    path.write_text(config_text(folder, asked["ports"], asked["sinks"], blocked=bool(asked.get("blocked"))))
+    path.write_text(config)
     loaded = load_or_explain(path)
     assert loaded is not None, "the bench's own configuration is refused"
     daemon = Daemon(*loaded)
     await daemon.start()
+    return daemon
+
+
+async def main() -> None:
+    from tdbwatch.daemon import logs
+
+    asked = options()
+    folder, blocked = Path(asked["folder"]), bool(asked.get("blocked"))
+    logs.configure("critical", "console")
+    target = folder / ("blocked" if blocked else "out")
+    if blocked:  # a file where the sinks' folder should be, so they never get anything
+        target.touch()
+    sinks = [file_sink(f"file{n}", target / f"{n}.jsonl") for n in range(asked["sinks"])]
+    daemon = await started(folder, config_text(folder, asked["ports"], sinks))
     startup = time.perf_counter() - STARTED
     ready()
-    watch, heard = await _watched(daemon, asked["count"], blocked=bool(asked.get("blocked")))
+    watch, heard = await _watched(daemon, asked["count"], blocked=blocked)
     report(
         startup=startup,
         heard=heard,
@@ -76,14 +91,14 @@ async def _watched(daemon: Any, count: int, *, blocked: bool) -> tuple[Watch, fl
     watch = Watch()
     before = daemon.received
     if count:
-        await _until(lambda: daemon.received > before)
+        await until(lambda: daemon.received > before)
     watch.start()
-    await _until(lambda: daemon.received >= before + count)
+    await until(lambda: daemon.received >= before + count)
     heard = time.perf_counter() - watch.wall
     daemon.source.flush()
     await daemon.spool.flush()
     if not blocked:
-        await _until(lambda: _finished(daemon) >= count)
+        await until(lambda: _finished(daemon) >= count)
     watch.stop()
     return watch, heard
 
@@ -94,7 +109,8 @@ def _finished(daemon: Any) -> int:
     return slowest + int(daemon.spool.dropped)
 
 
-async def _until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
     while not condition():  # noqa: ASYNC110 - from outside, so that what is measured is what users run
         await asyncio.sleep(_POLL)
 

@@ -32,9 +32,9 @@ def run(plan: Plan) -> list[Row]:
 
 
 def daemon(folder: Path, ports: list[int], **options: Any) -> dict[str, Any]:
-    """Run the daemon in a folder."""
-    order = options.pop("order")
-    found = work("bench.daemon_worker", order, folder=str(folder), ports=ports, **options)
+    """Run the daemon in a folder, in a worker: `bench.daemon_worker` if no other is given."""
+    order, worker = options.pop("order"), options.pop("worker", "bench.daemon_worker")
+    found = work(worker, order, folder=str(folder), ports=ports, **options)
     if found["dropped"]:
         raise RuntimeError(f"{found['dropped']} events were dropped: the disk is too slow for this bench")
     return found
