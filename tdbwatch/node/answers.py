@@ -63,7 +63,7 @@ class Answers:
         shown = stripped if len(stripped) <= 80 else f"{stripped[:77]}..."
         raise errors.SyntaxError(
             f"this is tdbwatch's embedded node, not a database: it has no answer registered for `{shown}`; "
-            "register one with on_query()"
+            "register one with on_query() (docs/connector.md, Without ThingsDB)"
         )
 
     def run(self, name: str, arguments: Any) -> Any:

@@ -17,7 +17,7 @@ from tdbwatch.client import Client
 from tdbwatch.exceptions import NodeError
 from tdbwatch.room import Room
 
-from .node import HOST, RealNode
+from .node import HOST, RealNode, free_ports
 from .waiting import ClusterError, until
 
 USER: Final = "admin"
@@ -39,7 +39,10 @@ class RealCluster:
 
     def __init__(self, binary: Path, folder: Path, size: int = 3, shutdown_period: int = 2) -> None:
         self.auth = (USER, secrets.token_urlsafe(12))
-        self.nodes = [RealNode(i, binary, folder, shutdown_period) for i in range(size)]
+        ports = free_ports(3 * size)  # asked for together: no two nodes may get the same one
+        self.nodes = [
+            RealNode(i, binary, folder, shutdown_period, ports[3 * i : 3 * i + 3]) for i in range(size)
+        ]
 
     def by_address(self, address: str) -> RealNode:
         """The node that listens there."""
@@ -51,14 +54,14 @@ class RealCluster:
         Raises:
             ClusterError: it is not there within `timeout` seconds. Nothing is left running.
         """
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout):
+            async with limit:
                 await self._bootstrap()
-        except TimeoutError:
+        except BaseException as error:
             self.stop()
-            raise ClusterError(f"no cluster within {timeout:g} s") from None
-        except BaseException:
-            self.stop()
+            if limit.expired():
+                raise ClusterError(f"no cluster within {timeout:g} s") from error
             raise
 
     def stop(self) -> None:
@@ -86,6 +89,7 @@ class RealCluster:
         async def seen() -> bool:
             nonlocal waiting
             for node in self.nodes:
+                node.check()
                 try:
                     infos = await ask(node.address, self.auth, "nodes_info();", "@n", timeout=3)
                 except Exception as error:
@@ -114,7 +118,7 @@ class RealCluster:
         for node in others:
             secret = secrets.token_urlsafe(12)
             node.start("--secret", secret)
-            await until(lambda n=node: listens(n.node_port), f"node {node.index} to listen", 20)
+            await self._listens(node)
             await self._invite(node, secret)
         await self.settled()
 
@@ -122,6 +126,7 @@ class RealCluster:
         """Until it works: a cluster takes the next node only when it is connected to the one before."""
 
         async def invited() -> bool:
+            node.check()
             code = "new_node(secret, host, port);"
             try:
                 await ask(
@@ -141,10 +146,16 @@ class RealCluster:
 
         await until(invited, f"node {node.index} to be invited", 60)
 
+    async def _listens(self, node: RealNode) -> None:
+        def listening() -> bool:
+            node.check()
+            return listens(node.node_port)
+
+        await until(listening, f"node {node.index} to listen", 20)
+
     async def _answers(self, node: RealNode, auth: Sequence[str]) -> None:
         async def answered() -> bool:
-            if not node.runs:
-                raise ClusterError(f"node {node.index} ended; see {node.log}")
+            node.check()
             with contextlib.suppress(OSError):
                 await ask(node.address, auth, "1;", "@n", timeout=2)
                 return True

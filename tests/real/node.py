@@ -6,20 +6,25 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from .waiting import ClusterError, until
 
 HOST: Final = "127.0.0.1"
+LAST_LINES: Final = 10
+"""Of a log in an error."""
 
 
 class RealNode:
     """One process, its ports and its files."""
 
-    def __init__(self, index: int, binary: Path, folder: Path, shutdown_period: int) -> None:
+    def __init__(
+        self, index: int, binary: Path, folder: Path, shutdown_period: int, ports: Sequence[int]
+    ) -> None:
         self.index = index
-        self.client_port, self.node_port, self.ws_port = free_ports(3)
+        self.client_port, self.node_port, self.ws_port = ports
         self.log = folder / f"node{index}.log"
         self._binary = binary
         self._data = folder / f"data{index}"
@@ -42,6 +47,18 @@ class RealNode:
     def runs(self) -> bool:
         """Whether the process lives. A process that ended is reaped here: nodes take a zombie for alive."""
         return self._process is not None and self._process.poll() is None
+
+    def check(self) -> None:
+        """Complain at once when it is to run and does not, rather than wait for it.
+
+        Raises:
+            ClusterError: with the end of its log, which may be deleted soon.
+        """
+        if not self.runs:
+            raise ClusterError(f"node {self.index} ended; the last of {self.log}:\n{self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        return "\n".join(self.log.read_text("utf-8", "replace").splitlines()[-LAST_LINES:])
 
     def start(self, *arguments: str) -> None:
         if self.runs:
