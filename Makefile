@@ -8,6 +8,8 @@ VENV   := .venv
 WHEEL  := .venv-wheel
 PIP    := -m pip --disable-pip-version-check --quiet
 ARGS   ?=
+# Tests run side by side; against real nodes one by one, since they share these and end with what was measured.
+JOBS   ?= $(if $(TDBWATCH_THINGSDB_BIN)$(TDBWATCH_TEST_NODES),0,auto)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check setup wheel format lint types imports bench soak clean
@@ -19,7 +21,7 @@ demo: $(VENV)/.run ## run the main job on two embedded nodes (Ctrl-C ends it; AR
 	@$(VENV)/bin/tdbwatch demo $(ARGS)
 
 test: wheel ## build the wheel, install it in a venv of its own, and test that
-	$(WHEEL)/bin/pytest $(ARGS)
+	$(WHEEL)/bin/pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: format lint types imports test ## all that CI runs
 
