@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tdbwatch.plugin import DELIVERED, Event, Retry
-from tdbwatch.sinks.file import FileSink, compression, tidier
+from tdbwatch.sinks.file import FileSink, appender, compression, tidier
 from tdbwatch.sinks.file.appender import Appender
 from tdbwatch.sinks.file.sink import MAX_OPEN
 from tdbwatch.testing import ManualClock
@@ -349,3 +349,47 @@ async def test_the_file_that_was_not_used_for_longest_is_closed_for_the_next(
     Appender(str(tmp_path / "e1")).close()
     with pytest.raises(BlockingIOError):
         Appender(str(tmp_path / "e0"))
+
+
+@pytest.mark.parametrize(("path", "fsync"), [("all.jsonl", "always"), ("{event}.jsonl", "batch")])
+async def test_on_a_slow_disk_what_takes_long_is_left_for_the_next_call(
+    tmp_path: Path, make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, path: str, fsync: str
+) -> None:
+    """A batch that takes longer than the sink's `timeout` would come again and again, all of it."""
+    seconds = [0.0]
+
+    def slow(real: Callable[[int], None]) -> Callable[[int], None]:
+        return lambda fd: (seconds.__setitem__(0, seconds[0] + 0.02), real(fd))[1]
+
+    monkeypatch.setattr(clock, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(appender, "_sync", slow(appender._sync))
+    monkeypatch.setattr(os, "fsync", slow(os.fsync))
+    batch = [event(name=f"e{n:03}") for n in range(500)]
+    sink, done = make(path, fsync=fsync), 0
+    while done < len(batch):
+        begin = seconds[0]
+        outcomes = await sink.deliver(batch[done:])
+        assert outcomes == [DELIVERED] * len(outcomes)
+        assert seconds[0] - begin < 4
+        done += len(outcomes)
+    assert [one for file in sorted(tmp_path.iterdir()) for one in ids(file)] == [one.id for one in batch]
+
+
+async def test_after_a_failed_write_nothing_of_the_batch_overtakes(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = [event() for _ in range(300)]
+    sink, real, left = make(fsync="always"), os.write, [9]
+
+    def write(fd: int, data: memoryview) -> int:
+        left[0] -= 1
+        if left[0] == -1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", write)
+    outcomes = await sink.deliver(batch)
+    assert outcomes[:9] == [DELIVERED] * 9
+    assert {type(outcome) for outcome in outcomes[9:]} == {Retry}
+    assert await sink.deliver(batch[9:30]) == [DELIVERED] * 21
+    assert ids(tmp_path / "alerts.jsonl") == [one.id for one in batch[:30]]

@@ -2,7 +2,7 @@
 
 import errno
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
@@ -14,6 +14,10 @@ from tdbwatch.sinks.file.tidier import Tidier
 
 MAX_OPEN: Final = 64
 """Files kept open at a time; the least recently used one is closed for the next."""
+
+_CALL_SECONDS: Final = 1.0
+_MAX_WAITS: Final = 64
+"""Waits for the disk between two looks at the clock; a slow disk takes some 20 ms for each."""
 
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space",
@@ -44,22 +48,48 @@ class FileSink(Sink):
         self._tidier = Tidier(context.name, options.rotate, context.log) if options.rotate else None
 
     async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
-        outcomes: list[Outcome] = [DELIVERED] * len(batch)
-        for path, indexes in self._by_path(batch).items():
-            written, failure = self._write(path, [batch[index].json() for index in indexes])
-            if failure is not None:
-                for index in indexes[written:]:
-                    outcomes[index] = failure
+        """Whatever is left after a while waits for the next call, which has the whole `timeout` again.
+
+        Otherwise a slow disk and many files would never get to the end of a batch, only to its deadline.
+        """
+        until = self.context.clock.monotonic() + _CALL_SECONDS
+        outcomes: list[Outcome] = []
+        for part in self._parts(batch):
+            failed = self._write_part(batch, part, outcomes)
+            if failed or self.context.clock.monotonic() >= until:
+                break  # after a failure too: what comes later in its room may not overtake
         return outcomes
 
-    def _by_path(self, batch: Sequence[Event]) -> Mapping[str, Sequence[int]]:
-        """Where in the batch each file's events are."""
-        if batch and not self._template.fields:
-            return {self._template.render(batch[0]): range(len(batch))}
-        by_path: dict[str, list[int]] = {}
+    def _parts(self, batch: Sequence[Event]) -> Iterator[Mapping[str, Sequence[int]]]:
+        """The batch in parts that wait for the disk a few times each: where in it each file's events are."""
+        if batch and not self._template.fields and not self._one_by_one:
+            yield {self._template.render(batch[0]): range(len(batch))}
+            return
+        part: dict[str, list[int]] = {}
+        waits = 0
         for index, event in enumerate(batch):
-            by_path.setdefault(self._template.render(event), []).append(index)
-        return by_path
+            path = self._template.render(event)
+            if self._one_by_one or path not in part:
+                if waits == _MAX_WAITS:
+                    yield part
+                    part, waits = {}, 0
+                waits += 1
+            part.setdefault(path, []).append(index)
+        yield part
+
+    def _write_part(
+        self, batch: Sequence[Event], part: Mapping[str, Sequence[int]], outcomes: list[Outcome]
+    ) -> bool:
+        """Add the outcomes of a part, the next one, to `outcomes`; whether any of it failed."""
+        outcomes += [DELIVERED] * sum(map(len, part.values()))
+        failed = False
+        for path, indexes in part.items():
+            written, failure = self._write(path, [batch[index].json() for index in indexes])
+            if failure is not None:
+                failed = True
+                for index in indexes[written:]:
+                    outcomes[index] = failure
+        return failed
 
     async def close(self) -> None:
         while self._open_files:
