@@ -68,6 +68,17 @@ async def test_a_file_whose_maker_died_before_its_name_was_durable_is_made_durab
     assert seen == [str(tmp_path)]
 
 
+async def test_behind_a_link_the_folder_is_made_and_durable_where_it_points(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "alerts.jsonl").symlink_to("data/real.jsonl")
+    seen: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: seen.append(os.path.realpath(f"/proc/self/fd/{fd}")))
+    assert await make().deliver([event()]) == [DELIVERED]
+    assert (tmp_path / "alerts.jsonl").is_symlink()
+    assert seen == [str(tmp_path), str(tmp_path / "data")]
+
+
 async def test_a_batch_larger_than_a_file_may_be_is_spread_over_several(
     tmp_path: Path, make: Make, clock: ManualClock
 ) -> None:
@@ -105,16 +116,20 @@ async def test_what_went_into_a_full_file_before_the_disk_was_full_is_delivered(
     assert sorted(lines) == [one.id for one in batch]
 
 
+@pytest.mark.parametrize("moves", [1, 2, 3])
 async def test_what_is_written_while_the_file_is_moved_away_is_in_the_new_one_too(
-    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch, moves: int
 ) -> None:
     path, first, second = tmp_path / "alerts.jsonl", event(), event()
-    sink, real = make(), os.write
+    sink, real, left = make(), os.write, [moves]
     await sink.deliver([first])
 
     def write(fd: int, data: memoryview) -> int:
-        if not (tmp_path / "alerts.jsonl.1").exists():
-            path.rename(tmp_path / "alerts.jsonl.1")  # whoever compresses it may have read it already
+        if left[0]:
+            path.rename(
+                tmp_path / f"alerts.jsonl.{left[0]}"
+            )  # whoever compresses it may have read it already
+            left[0] -= 1
         return real(fd, data)
 
     with monkeypatch.context() as patch:

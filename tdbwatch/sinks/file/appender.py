@@ -41,7 +41,7 @@ class Appender:
             self.last_write = info.st_mtime
             self._repair()
             if durable and self.size == 0:  # perhaps new: by us, or by one who died before this
-                sync_folder(Path(path).parent)
+                sync_folder(_folder_of(path))
         except BaseException:
             self.close()
             raise
@@ -142,8 +142,13 @@ def _open(path: str, durable: bool) -> int:
     try:
         return os.open(path, flags)
     except FileNotFoundError:
-        _make_folder(Path(path).parent, durable)
+        _make_folder(_folder_of(path), durable)
         return os.open(path, flags | os.O_CREAT, _FILE_MODE)
+
+
+def _folder_of(path: str) -> Path:
+    """The folder that names the file itself: of a path that is a link, the one it points into."""
+    return Path(os.path.realpath(path)).parent
 
 
 def _make_folder(folder: Path, durable: bool) -> None:

@@ -19,6 +19,9 @@ _CALL_SECONDS: Final = 1.0
 _MAX_WAITS: Final = 64
 """Waits for the disk between two looks at the clock; a slow disk takes some 20 ms for each."""
 
+_MAX_MOVES: Final = 3
+"""Times in a row that a file may be moved away just as it is written to; a bound, lest a mover hold us for ever."""
+
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "raise the quota",
@@ -132,8 +135,11 @@ class FileSink(Sink):
         Whoever moved it may have read it already, to compress it. Twice is better than never.
         """
         file.append(data, now, sync=self._sync)
-        if not file.is_current():
-            self._reopen(file.path).append(data, now, sync=self._sync)
+        for _ in range(_MAX_MOVES):
+            if file.is_current():
+                return
+            file = self._reopen(file.path)
+            file.append(data, now, sync=self._sync)
 
     def _ready(self, path: str, incoming: int, now: float) -> Appender:
         """The open file of `path`, with room for `incoming` bytes."""
