@@ -11,6 +11,7 @@ from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
+from tdbwatch.testing import settle
 
 from .courier_bench import Bench, Scripted
 
@@ -109,6 +110,32 @@ async def test_outcomes_shorter_than_the_batch_leave_the_rest_for_the_next_one(b
     assert sink.offered == [[1, 2, 3], [2, 3], [3]]
 
 
+async def test_what_was_left_untried_waits_for_no_company(bench: Bench) -> None:
+    _, sink = bench.courier(lambda batch: [DELIVERED], batch=BatchLimits(count=3, wait=60))
+    await bench.emit(1, 2, 3)
+    assert sink.got == [1, 2, 3]
+
+
+async def test_what_goes_alone_waits_for_no_company(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> None:
+        if any(event.args[0] == "poison" for event in batch):
+            raise ValueError
+
+    _, sink = bench.courier(answer, batch=BatchLimits(count=4, wait=60))
+    for name in ["poison", "a", "b", "c"]:
+        await bench.emit(name, room=name)
+    await bench.clock.advance(1)
+    assert sink.got == ["a", "b", "c"]
+
+
+async def test_what_ends_as_a_dead_letter_is_not_counted_as_offered_again(bench: Bench) -> None:
+    retry = RetryPolicy(initial=1, jitter=0, max_attempts=2)
+    courier, _ = bench.courier(lambda batch: Retry("no"), retry=retry)
+    await bench.emit(1)
+    await bench.pass_time(2)
+    assert (courier.status().retried, courier.status().dead) == (1, 1)
+
+
 @pytest.mark.parametrize("answer", ["done", True, [], [1], [DELIVERED] * 9])
 async def test_an_answer_that_is_no_verdict_is_a_failure_with_a_clear_reason(
     bench: Bench, answer: Any
@@ -178,6 +205,26 @@ async def test_a_sink_that_fails_as_a_whole_is_probed_at_growing_intervals(bench
     sink.answer = lambda batch: None
     await bench.clock.advance(32)
     assert len(sink.got) == 10, "one success closes it"
+
+
+async def test_a_probe_that_hangs_is_waited_for_without_a_busy_loop(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(count=1), max_in_flight=2)
+    for room in "abcdefghij":
+        await bench.emit(1, room=room)
+    sink.answer = lambda batch: bench.clock.sleep(5)
+    await bench.pass_time(17)
+    assert (courier.status().probing, courier.status().in_flight) == (True, 1)
+    looks = 0
+    look = courier._next
+
+    def count_looks() -> Any:
+        nonlocal looks
+        looks += 1
+        return look()
+
+    courier._next = count_looks  # type: ignore[method-assign]
+    await settle()
+    assert looks == 0
 
 
 async def test_a_sink_that_stops_at_its_first_failure_is_seen_to_fail_as_a_whole(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.couriers.ledger import Ledger
-from tdbwatch.daemon.couriers.parcel import Parcel
+from tdbwatch.daemon.couriers.parcel import Parcel, Wait
 from tdbwatch.daemon.couriers.settings import BatchLimits
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
 from tdbwatch.daemon.spool import Entry
@@ -82,18 +82,28 @@ def answer(ledger: Ledger, parcel: Parcel, now: float, rng: random.Random) -> li
     if way == "not tried":
         ledger.give_up(parcel)
     elif way == "none":
-        ledger.settle(parcel, entries, (), now + rng.randint(0, 3))
+        ledger.settle(parcel, apart(entries, now, rng))
     elif way == "part" and len(entries) > 1:
         ledger.part(parcel, now + rng.randint(0, 3))
     elif way == "some":
         cut = rng.randint(0, len(entries))
         again, untried = entries[cut : cut + 1], entries[cut + 1 :]
-        ledger.settle(parcel, again, untried, now + 1)
+        ledger.settle(parcel, [(again, now + 1)] if again else [], untried)
         return entries[:cut]
     else:
-        ledger.settle(parcel, [], (), 0.0)
+        ledger.settle(parcel)
         return entries
     return []
+
+
+def apart(entries: list[Entry], now: float, rng: random.Random) -> list[Wait]:
+    """Rooms of a parcel that wait for different times, or all for the same."""
+    if rng.random() < 0.5:
+        return [(entries, now + rng.randint(0, 3))]
+    rooms: dict[str, list[Entry]] = defaultdict(list)
+    for one in entries:
+        rooms[one.event.room].append(one)
+    return [(some, now + rng.randint(0, 3)) for some in rooms.values()]
 
 
 def test_a_batch_is_bounded_by_bytes_and_has_at_least_one_event() -> None:
@@ -117,7 +127,7 @@ def test_entries_that_failed_together_go_one_by_one_with_their_past() -> None:
     seen = []
     while (parcel := ledger.next(1)) is not None:
         seen.append(([e.seq for e in parcel.entries], parcel.attempts))
-        ledger.settle(parcel, [], (), 0)
+        ledger.settle(parcel)
     assert seen == [([1], 2), ([2], 2), ([3], 2), ([4], 2), ([5], 2), ([6, 7], 0)]
 
 
@@ -162,7 +172,7 @@ def test_what_stands_behind_a_held_room_does_not_make_a_batch_full() -> None:
     ledger.add([entry(1, "sick")], 1, 0)
     parcel = ledger.next(5)
     assert parcel is not None
-    ledger.settle(parcel, parcel.entries, (), due=1000)
+    ledger.settle(parcel, [(parcel.entries, 1000)])
     ledger.add([entry(2, "sick"), entry(3, "sick"), entry(4, "sick"), entry(5, "well")], 5, 10)
     assert ledger.next(11) is None
     assert ledger.next_due(11) == 15
@@ -174,6 +184,6 @@ def test_the_longest_due_goes_first_so_that_none_starves() -> None:
     ledger.add([entry(seq, str(seq)) for seq in range(1, 4)], 3, 0)
     parcels = [parcel for _ in range(3) if (parcel := ledger.next(0)) is not None]
     for parcel, due in zip(parcels, (30, 10, 20), strict=True):
-        ledger.settle(parcel, parcel.entries, (), due)
+        ledger.settle(parcel, [(parcel.entries, due)])
     order = [parcel.first_seq for _ in range(3) if (parcel := ledger.next(99)) is not None]
     assert order == [2, 3, 1]

@@ -154,6 +154,41 @@ async def test_the_wait_for_one_event_of_a_list_does_not_hold_up_other_rooms(ben
     assert len(sink.batches) == 2
 
 
+async def test_each_room_of_a_list_waits_for_as_long_as_its_own_events_ask_for(bench: Bench) -> None:
+    afters = {"locked": 1800.0, "busy": None, "soon": 60.0}
+    tried = set[str]()
+
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        new = {event.room for event in batch} - tried
+        tried.update(new)
+        return [Retry("no", after=afters[e.room]) if e.room in new else DELIVERED for e in batch]
+
+    _, sink = bench.courier(answer, batch=BatchLimits(count=6, wait=1))
+    for room in [*afters, *afters]:
+        await bench.emit(room, room=room)
+    for seconds, got in [(0.9, []), (0.1, ["busy"]), (58.9, ["busy"]), (0.1, ["busy", "soon"])]:
+        await bench.clock.advance(seconds)
+        assert sink.got == [room for room in got for _ in range(2)]
+    await bench.clock.advance(1740)
+    assert sink.got[4:] == ["locked"] * 2
+
+
+async def test_a_success_that_was_under_way_does_not_shorten_the_wait_that_the_sink_asked_for(
+    bench: Bench,
+) -> None:
+    async def answer(batch: Sequence[Event]) -> Any:
+        await bench.clock.sleep({"asks": 1, "works": 2}.get(batch[0].room, 0))
+        return Retry("429", after=300) if batch[0].room == "asks" and len(sink.batches) < 3 else None
+
+    _, sink = bench.courier(answer, batch=BatchLimits(count=1), max_in_flight=2)
+    for room in ["asks", "works", "behind"]:
+        await bench.emit(room, room=room)
+    await bench.pass_time(300, 300)
+    assert (sink.got, len(sink.batches)) == (["works"], 2)
+    await bench.pass_time(5)
+    assert sorted(sink.got) == ["asks", "behind", "works"]
+
+
 async def test_one_wait_for_the_whole_batch_holds_for_the_sink(bench: Bench) -> None:
     _, sink = bench.courier(lambda batch: Retry("429", after=1800))
     await bench.emit(1, room="first")

@@ -12,6 +12,7 @@ import structlog
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.browse import opened
+from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry
@@ -42,6 +43,19 @@ async def test_exhausted_events_block_their_room_where_configured(bench: Bench) 
     assert len(sink.batches) > 10
     assert await bench.letters() == []
     assert bench.spool.cursor("sink0") == 0
+
+
+async def test_a_poison_event_that_is_tried_for_ever_blocks_its_own_room_only(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> None:
+        if any(event.args[0] == "poison" for event in batch):
+            raise ValueError
+
+    retry = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=1)
+    _, sink = bench.courier(answer, retry=retry, on_exhausted="block", batch=BatchLimits(count=2, wait=1))
+    await bench.emit("poison", room="sick")
+    await bench.emit("well", room="well")
+    await bench.pass_time(20)
+    assert sink.got == ["well"]
 
 
 async def test_rooms_whose_events_hang_leave_every_other_turn_to_healthy_ones(bench: Bench) -> None:
@@ -91,6 +105,17 @@ async def test_a_poison_event_on_a_quiet_sink_delays_no_other_room(bench: Bench)
     offered = len(sink.batches)
     await bench.emit("well", room="well")
     assert (sink.got, len(sink.batches)) == (["well"], offered + 1)
+
+
+async def test_a_poison_event_delays_no_batch_of_other_rooms_beyond_its_wait(bench: Bench) -> None:
+    limits = BatchLimits(wait=1)
+    courier, sink = bench.courier(lambda batch: [failing("poison")(event) for event in batch], batch=limits)
+    await bench.emit("poison", room="sick")
+    await bench.pass_time(100)
+    assert courier.status().probing
+    await bench.emit("well", room="well")
+    await bench.clock.advance(1)
+    assert sink.got == ["well"]
 
 
 async def test_what_people_ask_for_is_served_though_a_sick_room_keeps_the_cursor_far_behind(
@@ -147,12 +172,64 @@ async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(ben
     await bench.pass_time(1)
     with closing(sqlite3.connect(bench.spool.path, isolation_level=None)) as connection:
         connection.execute("DELETE FROM events WHERE seq BETWEEN 2 AND 101")
-    bench.spool._window.forget(101)
+    bench.spool._given_up(News(forgotten=101))
     mended = True
     await bench.pass_time(100)
     await courier.caught_up()
     assert sink.got == ["well", *range(5)]
     assert courier.status().lag == 0
+
+
+async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(bench: Bench) -> None:
+    mended = False
+
+    def answer(batch: Sequence[Event]) -> Any:
+        return [DELIVERED if mended or event.room != "sick" else Retry("no") for event in batch]
+
+    policy = RetryPolicy(initial=100, factor=1, jitter=0)
+    courier, sink = bench.courier(answer, retry=policy, batch=BatchLimits(count=5), max_ahead=10)
+    await bench.emit(*range(100), room="sick")
+    await bench.pass_time(1)
+    with closing(sqlite3.connect(bench.spool.path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM events")
+    bench.spool._given_up(News(forgotten=100))
+    read = bench.spool._reader.read
+
+    async def read_slowly(*args: Any) -> Any:
+        entries = await read(*args)
+        bench.spool._reader.read = read  # type: ignore[method-assign]
+        await bench.emit("new", room="sick")
+        return entries
+
+    bench.spool._reader.read = read_slowly  # type: ignore[method-assign]
+    mended = True
+    await bench.pass_time(101)
+    await courier.caught_up()
+    assert sink.got == [*range(5), "new"]
+
+
+async def test_dropped_entries_that_were_never_read_are_passed_without_a_busy_loop(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(count=1), max_ahead=5)
+    await bench.emit(*range(20))
+    with closing(sqlite3.connect(bench.spool.path, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM events")
+    reads = 0
+    read = bench.spool._reader.read
+
+    async def count_reads(*args: Any) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(*args)
+
+    bench.spool._reader.read = count_reads  # type: ignore[method-assign]
+    sink.answer = lambda batch: None
+    bench.spool._window.clear()
+    await bench.pass_time(10)
+    assert 0 < reads <= 30, "whoever dropped them is about to say so"
+    bench.spool._given_up(News(forgotten=20))
+    await bench.pass_time(10)
+    await courier.caught_up()
+    assert bench.spool.cursor("sink0") == 20
 
 
 async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_reason(bench: Bench) -> None:

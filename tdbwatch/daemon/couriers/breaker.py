@@ -16,8 +16,8 @@ class Breaker:
             it fails, a sink that is down soon has many.
         hold_until: by the monotonic clock: no attempt before then.
         paused: why the sink asked to be left alone; None: it did not.
-        pauses: how often it asked. A call that began before says nothing about it, so `failed` and `worked`
-            take the number of when it began.
+        asked: how often it did, for a pause or for some seconds. What a call that began before says does not
+            end that, so `failed` and `worked` take the number of when it began.
     """
 
     policy: RetryPolicy
@@ -26,7 +26,7 @@ class Breaker:
     culprits: int = 0
     hold_until: float = 0.0
     paused: str | None = None
-    pauses: int = 0
+    asked: int = 0
     _wished_until: float = 0.0
     _paused_at: float = 0.0
     _paused_for: float = 0.0
@@ -40,11 +40,11 @@ class Breaker:
         """Whether what failed before has to wait."""
         return now < self.hold_until
 
-    def holds_untried(self, now: float) -> bool:
-        """Whether even what was never tried has to wait: there are culprits enough, or the sink said so."""
-        if now >= self.hold_until:
-            return False
-        return self.culprits >= self.threshold or self.paused is not None or now < self._wished_until
+    @property
+    def untried_hold_until(self) -> float:
+        """Until when what was never tried waits, too: there are culprits enough, or the sink said so."""
+        everything = self.culprits >= self.threshold or self.paused is not None
+        return self.hold_until if everything else self._wished_until
 
     def failed(
         self,
@@ -52,7 +52,7 @@ class Breaker:
         rng: random.Random,
         after: float | None = None,
         *,
-        pauses: int | None = None,
+        asked: int | None = None,
         culprit: bool = True,
     ) -> None:
         """Nothing of a batch was delivered.
@@ -61,7 +61,7 @@ class Breaker:
             after: seconds for which the sink wants to be left alone.
             culprit: nothing of it was ever tried before.
         """
-        if self._outdated(pauses):
+        if self.paused is not None and self._outdated(asked):
             return
         if self.paused is not None:  # it does not answer as it did, but is no better: go on probing
             self.failures, self.culprits = max(self.failures, self.threshold), self.threshold
@@ -72,19 +72,20 @@ class Breaker:
             self.hold_until = max(self.hold_until, now + self.policy.wait(self.failures, rng, after))
         if after is not None:
             self._wished_until = self.hold_until
+            self.asked += 1
 
     def pause(self, now: float, rng: random.Random, reason: str, after: float | None = None) -> float:
         """The sink asked to be left alone, for `after` seconds if it said so; returns for how many."""
         self._resume(now)
-        self.failures, self.pauses = self.failures + 1, self.pauses + 1
+        self.failures, self.asked = self.failures + 1, self.asked + 1
         self.paused, self._paused_at = reason, now
         seconds = self.policy.pause(self.failures, rng, after)
         self.hold_until = max(self.hold_until, now + seconds)
         return seconds
 
-    def worked(self, now: float, *, pauses: int | None = None) -> bool:
+    def worked(self, now: float, *, asked: int | None = None) -> bool:
         """Something was delivered, or refused for a reason: the sink is there. False: it asked to rest."""
-        if self._outdated(pauses):
+        if self._outdated(asked):
             return False
         self._resume(now)
         self.failures, self.culprits, self.hold_until, self._wished_until = 0, 0, 0.0, 0.0
@@ -94,8 +95,8 @@ class Breaker:
         """The monotonic clock without the pauses: what waits does not grow older in them."""
         return now - self._paused_for - (now - self._paused_at if self.paused is not None else 0.0)
 
-    def _outdated(self, pauses: int | None) -> bool:
-        return pauses is not None and pauses != self.pauses
+    def _outdated(self, asked: int | None) -> bool:
+        return asked is not None and asked != self.asked
 
     def _resume(self, now: float) -> None:
         if self.paused is not None:

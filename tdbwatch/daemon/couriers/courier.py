@@ -240,17 +240,19 @@ class Courier:
         if breaker.open and self._ledger.in_flight:
             return None
         if breaker.holds(now):
-            return None if breaker.holds_untried(now) else self._ledger.next_untried(now)
+            return None if now < breaker.untried_hold_until else self._ledger.next_untried(now)
         return self._ledger.next(now, probe=breaker.open)
 
     def _due(self) -> float | None:
         """When to look again, if nothing happens before."""
-        now, hold_until = self._clock.monotonic(), self._breaker.hold_until
-        if self._stopping:
+        now, breaker, ledger = self._clock.monotonic(), self._breaker, self._ledger
+        if self._stopping or (breaker.open and ledger.in_flight):
             return None
-        if now < hold_until:
-            return hold_until
-        return self._ledger.next_due(now)
+        if not breaker.holds(now):
+            return ledger.next_due(now)
+        untried = breaker.untried_hold_until
+        due = untried if now < untried else ledger.next_due(now, untried=True)
+        return breaker.hold_until if due is None else min(due, breaker.hold_until)
 
     async def _wait(self, due: float | None) -> None:
         if due is None:

@@ -10,7 +10,7 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe, shorten
 from tdbwatch.daemon.couriers.ledger import Ledger
-from tdbwatch.daemon.couriers.parcel import Parcel
+from tdbwatch.daemon.couriers.parcel import Parcel, by_wait
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
 from tdbwatch.daemon.deadline import DeadlineError
@@ -28,13 +28,13 @@ class _Answer:
 
     Attributes:
         outcomes: as `judge` returns them.
-        pauses: the breaker's when the call began.
+        asked: the breaker's when the call began.
         about_sink: one `Retry` for the whole batch: the wait that it asks for holds for the sink.
         cause: what was raised.
     """
 
     outcomes: Sequence[Outcome | None] | None
-    pauses: int
+    asked: int
     about_sink: bool = False
     cause: Exception | None = None
 
@@ -95,14 +95,14 @@ class Delivery:
         Raises:
             SinkStuckError: it was not called.
         """
-        pauses, count = self._breaker.pauses, len(parcel.entries)
+        asked, count = self._breaker.asked, len(parcel.entries)
         try:
             verdict = await self._host.deliver([entry.event for entry in parcel.entries])
-            return _Answer(judge(verdict, count), pauses, about_sink=isinstance(verdict, Retry))
+            return _Answer(judge(verdict, count), asked, about_sink=isinstance(verdict, Retry))
         except SinkStuckError:
             raise
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
-            return _Answer([Retry(describe(error))] * count, pauses, cause=error)
+            return _Answer([Retry(describe(error))] * count, asked, cause=error)
 
     def moved(self) -> None:
         """The ledger's cursor may have moved: tell the spool, and those who wait for progress."""
@@ -114,11 +114,11 @@ class Delivery:
 
     def _all_delivered(self, parcel: Parcel, answer: _Answer) -> None:
         self.delivered += len(parcel.entries)
-        self._ledger.settle(parcel, [], (), 0.0)
+        self._ledger.settle(parcel)
         self._worked(answer)
 
     def _worked(self, answer: _Answer) -> None:
-        if self._breaker.worked(self._clock.monotonic(), pauses=answer.pauses):
+        if self._breaker.worked(self._clock.monotonic(), asked=answer.asked):
             self._faults.worked()
             self.last_error = None
 
@@ -146,7 +146,7 @@ class Delivery:
         elif again:
             await self._again(parcel, again, untried, answer)
         else:
-            self._ledger.settle(parcel, [], untried, 0.0)
+            self._ledger.settle(parcel, untried=untried)
 
     def _pause(self, parcel: Parcel, entries: list[Entry], untried: list[Entry], asked: Retry) -> None:
         """The sink wants to be left alone. That says nothing of these entries, so it counts as no attempt."""
@@ -155,7 +155,7 @@ class Delivery:
         now = self._clock.monotonic()
         seconds = self._breaker.pause(now, self._rng, self.last_error, asked.after)
         self._faults.paused(self.last_error, seconds)
-        self._ledger.settle(parcel, entries, untried, now)
+        self._ledger.settle(parcel, [(entries, now)], untried)
         parcel.attempts -= 1
 
     async def _again(
@@ -166,23 +166,28 @@ class Delivery:
         answer: _Answer,
     ) -> None:
         entries = [entry for entry, _ in pairs]
-        after = max((retry.after for _, retry in pairs if retry.after and retry.after > 0), default=None)
+        waits = by_wait(pairs, self._settings.retry.max_after)
+        after = max(after for _, after in waits) or None
         whole = len(entries) == len(parcel.entries)
         self._failed(parcel, len(entries), pairs[0][1].reason, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
         if len(entries) + len(untried) == len(parcel.entries):
             wish = after if answer.about_sink else None
             first = parcel.attempts == 1
-            self._breaker.failed(now, self._rng, wish, pauses=answer.pauses, culprit=first)
-        due = now + policy.wait(parcel.attempts, self._rng, after)
+            self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=first)
         spent = policy.exhausted(parcel.attempts, self._breaker.active(now) - parcel.first_at)
-        if whole and not spent and after is None and self._suspicious(parcel):
-            self._ledger.part(parcel, due)
-        elif spent and self._settings.on_exhausted == "dead_letter":
+        if self._settings.on_exhausted == "block":
+            spent = None
+        if spent:
             await self._bury([self._letter(parcel, entry, spent) for entry in entries])
-            self._ledger.settle(parcel, [], untried, 0.0)
+            self._ledger.settle(parcel, untried=untried)
+            return
+        self.retried += len(entries)
+        dues = [(part, now + policy.wait(parcel.attempts, self._rng, after)) for part, after in waits]
+        if whole and after is None and self._suspicious(parcel):
+            self._ledger.part(parcel, dues[0][1])
         else:
-            self._ledger.settle(parcel, entries, untried, due)
+            self._ledger.settle(parcel, dues, untried)
 
     def _suspicious(self, parcel: Parcel) -> bool:
         """Whether one entry may be to blame for all: each alone must have an attempt left."""
@@ -190,7 +195,6 @@ class Delivery:
         return len(parcel.entries) > 1 and parcel.attempts >= min(_PART_AFTER, most - 1)
 
     def _failed(self, parcel: Parcel, count: int, reason: str, cause: Exception | None) -> None:
-        self.retried += count
         self.last_error = parcel.last_error = shorten(reason)
         parcel.first_error = parcel.first_error or parcel.last_error
         plugin_raised = cause if not isinstance(cause, DeadlineError | VerdictError) else None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
@@ -15,6 +15,13 @@ _READ_BYTES: Final = 4 << 20
 _READ_RETRY: Final = 1.0
 _PACE: Final = 0.05
 """Seconds between readings while all that was read waits, and more of it than fits into memory."""
+
+
+class _Found(NamedTuple):
+    """What was read of the spool, and up to where that is all there is."""
+
+    entries: list[Entry]
+    through: int
 
 
 class Intake:
@@ -68,9 +75,9 @@ class Intake:
             if ledger.blocked and ledger.has_let_go:  # for long: each event need not be seen at once
                 await self._clock.sleep(_PACE)
             await self._room()
-            if entries := await self._entries(ledger.position):
-                wanted = self._wanted(entries)
-                ledger.add(wanted, entries[-1].seq, self._clock.monotonic())
+            if (found := await self._entries(ledger.position)) is not None:
+                wanted = self._wanted(found.entries)
+                ledger.add(wanted, found.through, self._clock.monotonic())
                 self._filled(wanted)
             await asyncio.sleep(0)  # from memory, nothing above had to wait
 
@@ -80,10 +87,9 @@ class Intake:
         while True:
             while (first := ledger.read_again_from) is None or ledger.room_left <= 0:
                 await self._progress.wait()
-            if (entries := await self._entries(first - 1)) is not None:
-                wanted = self._wanted(entries)
-                through = entries[-1].seq if entries else ledger.position  # none: the rest was dropped
-                ledger.add_again(wanted, first, through, self._clock.monotonic())
+            if (found := await self._entries(first - 1)) is not None:
+                wanted = self._wanted(found.entries)
+                ledger.add_again(wanted, first, found.through, self._clock.monotonic())
                 self._filled(wanted)
             await asyncio.sleep(0)
 
@@ -102,16 +108,20 @@ class Intake:
                 self._faults.held_up(ledger.waiting, ledger.unfinished)
             await self._progress.wait()
 
-    async def _entries(self, after: int) -> list[Entry] | None:
+    async def _entries(self, after: int) -> _Found | None:
         """What comes next, as far as there is room for it; None: it cannot be read at the moment."""
-        ledger = self._ledger
+        ledger, spool = self._ledger, self._spool
         try:
-            most = min(_READ_BYTES, ledger.bytes_left)
-            return await self._spool.read(after, ledger.room_left, most)
+            entries = await spool.read(after, ledger.room_left, min(_READ_BYTES, ledger.bytes_left))
         except SpoolError as error:
             self._faults.failed("spool.read_failed", describe(error))
-            await self._clock.sleep(_READ_RETRY)
-            return None
+            entries = []
+        if entries:
+            return _Found(entries, entries[-1].seq)
+        if spool.first_seq > after + 1:  # what was to come was dropped
+            return _Found([], spool.first_seq - 1)
+        await self._clock.sleep(_READ_RETRY)
+        return None
 
     def _wanted(self, entries: Sequence[Entry]) -> list[Entry]:
         finished = self._finished

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
-from tdbwatch.daemon.couriers.parcel import Parcel, Room, Waiting, room_of
+from tdbwatch.daemon.couriers.parcel import Parcel, Room, Wait, Waiting, room_of
 from tdbwatch.daemon.couriers.settings import BatchLimits
 from tdbwatch.daemon.couriers.suspects import Suspects
 from tdbwatch.daemon.couriers.tails import Tails
@@ -198,35 +198,43 @@ class Ledger:
         self._in_flight.append(parcel)
         return parcel
 
-    def next_due(self, now: float) -> float | None:
-        """When `next` may have something, if nothing else happens; None: not by time alone."""
+    def next_due(self, now: float, *, untried: bool = False) -> float | None:
+        """When `next`, or `next_untried`, may have something, if nothing else happens; None: not by time."""
         if len(self._in_flight) >= self._max_in_flight:
             return None
-        dues = [] if self._waiting.next_due is None else [self._waiting.next_due]
+        dues = [] if untried or self._waiting.next_due is None else [self._waiting.next_due]
         if self._queue and not self._ripe(now):
             dues.append(self._queued_since + self._limits.wait)
         return min(dues, default=None)
 
-    def settle(self, parcel: Parcel, again: list[Entry], untried: Iterable[Entry], due: float) -> None:
-        """Of this parcel, `again` waits until `due`, `untried` is queued again, the rest is finished."""
+    def settle(self, parcel: Parcel, waits: Sequence[Wait] = (), untried: Iterable[Entry] = ()) -> None:
+        """Of this parcel, `waits` are offered again, `untried` is queued again, the rest is finished.
+
+        Args:
+            waits: no two with events of one room.
+        """
         rooms, returned = parcel.rooms(), list(untried)
+        again = [*chain.from_iterable(entries for entries, _ in waits), *returned]
         self._in_flight.remove(parcel)
-        self.unfinished -= len(parcel.entries) - len(again) - len(returned)
-        self._bytes -= weigh(parcel.entries) - weigh(again) - weigh(returned)
+        self.unfinished -= len(parcel.entries) - len(again)
+        self._bytes -= weigh(parcel.entries) - weigh(again)
         if returned and parcel.attempts > 1:  # earlier attempts were made with these, too
             self._suspects.keep(parcel, returned, parcel.attempts - 1)
-        if again:
-            parcel.entries, parcel.due = again, due
-            self._waiting.add(parcel)
-            rooms -= parcel.rooms()
-            self._newly_held |= parcel.rooms()
+        for number, (entries, due) in enumerate(waits):
+            part = parcel.split_off([]) if number else parcel
+            part.entries, part.due = entries, due
+            self._waiting.add(part)
+            rooms -= part.rooms()
+            self._newly_held |= part.rooms()
         self._release(rooms, returned)
+        if returned:  # these have waited for company
+            self._queued_since = float("-inf")
 
     def part(self, parcel: Parcel, due: float) -> None:
         """This parcel failed as a whole, and one entry may be to blame: from now on they go one by one."""
         first, *rest = parcel.entries
         attempts = parcel.attempts
-        self.settle(parcel, [first], rest, due)
+        self.settle(parcel, [([first], due)], rest)
         self._suspects.keep(parcel, rest, attempts)
 
     def give_up(self, parcel: Parcel) -> None:
@@ -262,6 +270,8 @@ class Ledger:
 
     def _ripe(self, now: float) -> bool:
         limits = self._limits
+        if self._queue[0].seq in self._suspects:  # it goes alone, so it waits for no company
+            return True
         full = len(self._queue) >= limits.count or self._queue_bytes >= limits.max_bytes
         return full or now >= self._queued_since + limits.wait
 

@@ -2,18 +2,43 @@
 
 import heapq
 from bisect import bisect_left, insort
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import ceil
 from operator import attrgetter
 
 from tdbwatch.daemon.spool.api import Entry
+from tdbwatch.plugin.outcome import Retry
 
 Room = tuple[str, str]
+Wait = tuple[list[Entry], float]
+"""Entries that wait for another attempt, and for how long or until when, in seconds."""
 _by_seq = attrgetter("first_seq")
+_entry_seq = attrgetter("seq")
 
 
 def room_of(entry: Entry) -> Room:
     """What keeps its order: events, gaps and other records of one room together."""
     return entry.event.scope, entry.event.room
+
+
+def by_wait(pairs: Iterable[tuple[Entry, Retry]], most: float) -> list[Wait]:
+    """What is to wait equally long, with the seconds that the sink named, 0 for none; rooms stay whole.
+
+    Equally long means to the second: a sink that names times a moment apart still gets its events together.
+    """
+    rooms: dict[Room, list[Entry]] = {}
+    waits: dict[Room, float] = {}
+    for entry, retry in pairs:
+        room = room_of(entry)
+        rooms.setdefault(room, []).append(entry)
+        after = min(retry.after, most) if retry.after is not None and retry.after > 0 else 0.0
+        waits[room] = max(waits.get(room, 0.0), after)
+    parts: dict[int, Wait] = {}
+    for room, after in waits.items():
+        entries, seconds = parts.get(ceil(after), ([], 0.0))
+        parts[ceil(after)] = (sorted([*entries, *rooms[room]], key=_entry_seq), max(seconds, after))
+    return list(parts.values())
 
 
 @dataclass(slots=True, eq=False)
