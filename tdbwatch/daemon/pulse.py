@@ -1,8 +1,10 @@
 """A sign of life on disk, so that the next start knows since when nobody listened to which room."""
 
+import asyncio
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +41,7 @@ class Pulse:
     def __init__(self, spool: Path, clock: Clock) -> None:
         self._path = spool.with_name(spool.name + ".alive")
         self._clock = clock
+        self._writing = threading.Lock()
 
     def last(self) -> Beat | None:
         """What the daemon said that ran before; None if there was none."""
@@ -51,12 +54,16 @@ class Pulse:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def beat(self, silent: Mapping[Room, float]) -> None:
-        """Say that the daemon lives. A disk that does not take it must not harm anything."""
+    async def beat(self, silent: Mapping[Room, float]) -> None:
+        """Say that the daemon lives. A disk that does not take it, or hangs, must not harm anything."""
         rooms = [[scope, name, round(since, 3)] for (scope, name), since in silent.items()]
         text = json.dumps({"time": round(self._clock.time(), 3), "silent": rooms})
-        with contextlib.suppress(OSError):
-            self._replace(text.encode())
+        await asyncio.to_thread(self._write, text.encode())
+
+    def _write(self, text: bytes) -> None:
+        """One at a time: a beat that is given up on may still be under way."""
+        with self._writing, contextlib.suppress(OSError):
+            self._replace(text)
 
     def _replace(self, text: bytes) -> None:
         """As a whole or not at all: on a full disk the beat before must stay, or the gap has no beginning."""

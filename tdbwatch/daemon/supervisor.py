@@ -126,9 +126,10 @@ class Daemon:
         grace = self.config.shutdown.grace
         until = self._clock.monotonic() + grace
         self.phase = "stopping"
-        self._beat()  # the last one: from here on nobody can be sure to listen
         self._notifier.stopping()
         self._log.info("stopping", grace=grace)
+        # The last sign of life: from here on nobody can be sure to listen.
+        await self._within(max(0.1, grace / 4), self._beat(), "the disk does not take the last sign of life")
         await self._within(grace / 4, self.registry.notify_stopping(), "plugins do not finish")
         await self._within(min(LEAVE_TIMEOUT, grace / 4), self._leave_rooms(), "rooms could not be left")
         await self.client.close_and_wait()
@@ -200,13 +201,13 @@ class Daemon:
 
     async def _keep_beating(self) -> None:
         while self.phase != "stopping":
-            self._beat()
+            await self._beat()
             await self._clock.sleep(pulse.INTERVAL)
 
-    def _beat(self) -> None:
+    async def _beat(self) -> None:
         if self._knows_downtime:  # else the last daemon's beat would be gone unread
             silent = {(room.scope, room.name): room.silent_since for room in self.rooms}
-            self._pulse.beat({room: since for room, since in silent.items() if since is not None})
+            await self._pulse.beat({room: since for room, since in silent.items() if since is not None})
 
     async def _keep_reporting(self) -> None:
         """Tell systemd that we live, and how."""

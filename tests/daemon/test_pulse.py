@@ -1,5 +1,7 @@
 """The sign of life on disk, from which the next start knows since when nobody listened."""
 
+import asyncio
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.daemon.pulse import Beat, Pulse
-from tdbwatch.testing import ManualClock
+from tdbwatch.testing import ManualClock, settle
 
 
 @contextmanager
@@ -28,9 +30,9 @@ ALERTS, DEPLOYS = ("//stuff", "alerts"), ("//ops", "deploys")
 async def test_the_last_beat_is_remembered_and_which_rooms_were_silent(tmp_path: Path) -> None:
     clock = ManualClock(1_700_000_000)
     assert Pulse(tmp_path / "spool.db", clock).last() is None
-    Pulse(tmp_path / "spool.db", clock).beat({})
+    await Pulse(tmp_path / "spool.db", clock).beat({})
     await clock.advance(60)
-    Pulse(tmp_path / "spool.db", clock).beat({ALERTS: 1_700_000_010.5})
+    await Pulse(tmp_path / "spool.db", clock).beat({ALERTS: 1_700_000_010.5})
     last = Pulse(tmp_path / "spool.db", clock).last()
     assert last == Beat(1_700_000_060, {ALERTS: 1_700_000_010.5})
     assert (last.heard(ALERTS), last.heard(DEPLOYS)) == (1_700_000_010.5, 1_700_000_060)
@@ -40,11 +42,23 @@ async def test_the_last_beat_is_remembered_and_which_rooms_were_silent(tmp_path:
 async def test_a_beat_that_a_full_disk_does_not_take_leaves_the_one_before(tmp_path: Path) -> None:
     clock = ManualClock(1_700_000_000)
     pulse = Pulse(tmp_path / "spool.db", clock)
-    pulse.beat({})
+    await pulse.beat({})
     await clock.advance(60)
     with no_byte_may_be_written():
-        pulse.beat({})
+        await pulse.beat({})
     assert pulse.last() == Beat(1_700_000_000)
+
+
+async def test_a_disk_that_hangs_does_not_hang_the_event_loop(tmp_path: Path) -> None:
+    pulse = Pulse(tmp_path / "spool.db", ManualClock(1_700_000_000))
+    new = tmp_path / "spool.db.alive.new"
+    os.mkfifo(new)  # whoever opens it to write waits until somebody reads
+    beating = asyncio.create_task(pulse.beat({}))
+    await settle()
+    assert not beating.done()
+    reader = os.open(new, os.O_RDONLY | os.O_NONBLOCK)
+    await beating
+    os.close(reader)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "[]", "{}", '{"time": 1, "silent": [[1]]}', '"x"', "null"])
