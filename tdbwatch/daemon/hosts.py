@@ -143,9 +143,10 @@ class ThreadHost:
         await self._sink.open()
 
     async def _call(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
-        if self._overdue:
+        while self._overdue:  # one that was just cancelled, while others went on, may still come back
             seconds = self._clock.monotonic() - min(self._overdue.values())
-            raise SinkStuckError(f"sink {self.name!r} has not come back from a call for {seconds:.0f} s")
+            if seconds >= _CANCEL_GRACE or not await self._back(_CANCEL_GRACE - seconds):
+                raise SinkStuckError(f"sink {self.name!r} has not come back from a call for {seconds:.0f} s")
         try:
             return await self._begin(function, timeout)
         except DeadlineError:

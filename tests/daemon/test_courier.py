@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
-from tdbwatch.daemon.hosts import InlineHost
+from tdbwatch.daemon.hosts import InlineHost, SinkStuckError
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import settle
@@ -174,6 +174,24 @@ async def test_open_is_retried_until_it_works(bench: Bench) -> None:
     await bench.clock.advance(1 + 2 + 4)
     assert sink.got == [1]
     assert courier.status().state == "running"
+
+
+async def test_a_sink_that_blocks_while_it_is_opened_is_seen_to_be_stuck(bench: Bench) -> None:
+    class Blocked(Scripted):
+        released = False
+
+        async def open(self) -> None:
+            if not self.released:
+                raise SinkStuckError("as its host says")
+
+    sink = Blocked(lambda batch: None)
+    host = InlineHost(lambda: sink, name="blocked", timeout=5, clock=bench.clock)
+    courier, _ = bench.courier(host=host)
+    await bench.emit(1)
+    assert courier.status().state == "stuck"
+    sink.released = True
+    await bench.clock.advance(1)
+    assert (courier.status().state, sink.got) == ("running", [1])
 
 
 async def test_sinks_that_hang_raise_or_are_slow_do_not_touch_a_healthy_one(bench: Bench) -> None:

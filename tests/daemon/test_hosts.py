@@ -161,6 +161,35 @@ async def test_a_blocked_thread_fails_fast_until_it_returns(make: MakeHost, cloc
     assert await host.deliver(BATCH) is None
 
 
+async def test_a_call_that_tidies_up_after_its_deadline_makes_the_sink_wait_but_not_stuck(
+    make: MakeHost, clock: ManualClock
+) -> None:
+    tidy, tidying = threading.Event(), threading.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tidying.set()
+            while not tidy.is_set():
+                await asyncio.sleep(0)
+
+    host, sink = await make(ThreadHost, hang)
+    late = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    while not tidying.is_set():
+        await asyncio.sleep(0)
+    sink.act = lambda: None
+    other = asyncio.create_task(host.deliver(BATCH))
+    await clock.advance(0.5)
+    tidy.set()
+    assert await other is None
+    with pytest.raises(DeadlineError):
+        await late
+
+
 async def test_calls_that_never_began_come_back_with_the_thread(make: MakeHost, clock: ManualClock) -> None:
     release, blocked = threading.Event(), threading.Event()
 

@@ -18,7 +18,7 @@ from tdbwatch.daemon.couriers.ledger import Ledger
 from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.deadline import DeadlineError, within
-from tdbwatch.daemon.hosts import Host
+from tdbwatch.daemon.hosts import Host, SinkStuckError
 from tdbwatch.daemon.spool.api import Spool
 from tdbwatch.plugin.event import Event
 
@@ -214,8 +214,9 @@ class Courier:
         while not self._opened:
             try:
                 await self._host.open()
-                self._opened = True
+                self._opened, self._delivery.stuck = True, False
             except Exception as error:  # noqa: BLE001 - a sink may raise anything
+                self._delivery.stuck = isinstance(error, SinkStuckError)
                 self._delivery.last_error = describe(error)
                 self._faults.failed("sink.open_failed", describe(error), error)
                 self._breaker.failed(self._clock.monotonic(), self._rng)
