@@ -96,6 +96,7 @@ def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("7", 7.0),
         (" 0 ", 0.0),
         ("9" * 15, 3600.0),
+        ("9" * 5000, 3600.0),
         (format_datetime(datetime.fromtimestamp(1_800_000_090, UTC), usegmt=True), 90.0),
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", 3600.0),

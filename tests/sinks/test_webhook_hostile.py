@@ -101,6 +101,42 @@ async def test_a_connection_closed_just_as_it_is_used_again_costs_no_attempt(ope
     assert seen == [first, second, second, third, third]
 
 
+@pytest.mark.parametrize(
+    "unasked", [b"HTTP/1.1 408 Timeout\r\n", b"HTTP/1.1 400 No\r\n", b"HTTP/1.1 200 OK\r\n"]
+)
+async def test_what_the_receiver_says_unasked_is_no_answer_to_the_next_event(
+    opened: Opened, unasked: bytes
+) -> None:
+    """Some say so on a connection that was idle for long, before they close it."""
+    seen: list[str] = []
+    said = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            seen.append((await read_request(reader))["webhook-id"])
+            writer.write(OK)
+            await said.wait()  # until the answer was read, and its connection put back
+            writer.write(unasked + b"Content-Length: 0\r\n\r\n")
+            await writer.drain()
+
+    batch = events(2)
+    async with talking(talk) as url, opened(url=url) as sink:
+        assert await sink.deliver(batch[:1]) == [DELIVERED]
+        said.set()
+        await heard(sink)
+        assert await sink.deliver(batch[1:]) == [DELIVERED]
+    assert seen == [event.id for event in batch]
+
+
+async def heard(sink: WebhookSink) -> None:
+    """Wait until something came in on the connection that is kept."""
+    session = sink._transport._session
+    assert session is not None
+    ((protocol, _),) = next(iter(session.connector._conns.values()))  # type: ignore[union-attr]
+    while not protocol.should_close:
+        await asyncio.sleep(0)
+
+
 async def test_an_event_that_ends_every_connection_is_sent_twice_at_most(opened: Opened) -> None:
     seen: list[str] = []
     first, poison = events(2)
@@ -215,6 +251,42 @@ async def test_secrets_are_found_in_whatever_dress_the_answer_shows_them(
     assert 'HTTP 400: "***"\\n"***"\\n"***"' in reason(outcome)
     for part in ("to", "que", "ry"):
         assert part not in reason(outcome)
+
+
+async def test_secrets_are_found_as_other_languages_write_them(endpoint: Any, opened: Opened) -> None:
+    token = "to/k&n\"<'é+>"
+    shown = [
+        r"""to/k\u0026n\"\u003c'é+\u003e""",
+        r"""to\/k\u0026n\"\u003c'\u00e9+\u003e""",
+        "to/k&amp;n&quot;&lt;&#39;é+&gt;",
+        "to/k&amp;n&quot;&lt;&#039;é+&gt;",
+        "to/k&amp;n&#34;&lt;&#39;é&#43;&gt;",
+        "to/k&amp;n\"&lt;'é+&gt;",
+        "to/k%26n%22%3C%27%C3%A9%2B%3E",
+        "to%2fk%26n%22%3c%27%c3%a9%2b%3e",
+        "to%2Fk%26n%22%3C'%C3%A9%2B%3E",
+    ]
+    endpoint.answers(400, text="|".join(shown))
+    async with opened(auth={"bearer": token}) as sink:
+        (outcome,) = await sink.deliver(events(1))
+    assert reason(outcome) == "HTTP 400: " + "|".join(["***"] * len(shown))
+
+
+async def test_the_urls_path_is_not_shown_however_short(endpoint: Any, opened: Opened) -> None:
+    async def missing(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=404, text=f"Cannot POST {request.raw_path}, no {request.path}.")
+
+    endpoint.answer = missing
+    async with opened(url=endpoint.url.removesuffix("hook") + "T01/%42C?k=v") as sink:
+        (outcome,) = await sink.deliver(events(1))
+    assert reason(outcome) == "HTTP 404: Cannot POST ***, no ***."
+
+
+async def test_a_secret_cut_within_a_character_is_not_shown(endpoint: Any, opened: Opened) -> None:
+    endpoint.answers(400, text="." + "sesame" + "ü" * 3000)
+    async with opened(auth={"bearer": "sesame" + "ü" * 3000}) as sink:
+        (outcome,) = await sink.deliver(events(1))
+    assert reason(outcome) == "HTTP 400: ."
 
 
 @pytest.mark.parametrize("before", [0, 1, 37, 95])

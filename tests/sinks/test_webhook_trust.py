@@ -161,6 +161,7 @@ async def test_each_kind_of_secret_is_taken_out_of_an_answer(
         ({"headers": {"X": "sesame\r\nY: z"}}, "control character"),
         ({"headers": {"Webhook-Id": "sesame"}}, "set by tdbwatch"),
         ({"headers": {"ce-type": "sesame"}}, "set by tdbwatch"),
+        ({"auth": {"bearer": "sesame\nopen"}}, "control character"),
         ({"auth": {}}, "either basic or bearer"),
         (
             {"auth": {"bearer": "sesame", "basic": {"username": "a", "password": "b"}}},

@@ -20,7 +20,7 @@ _MAX_WAITS: Final = 64
 """Waits for the disk between two looks at the clock; a slow disk takes some 20 ms for each."""
 
 _MAX_MOVES: Final = 3
-"""Times in a row that a file may be moved away just as it is written to; a bound, lest a mover hold us for ever."""
+"""Times in a row that a file may be moved away just as it is written to: a bound, lest it never ends."""
 
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space",

@@ -14,7 +14,7 @@ GONE: Final = 410
 
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _NOT_IMPLEMENTED: Final = 501
-_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_DIGITS: Final = re.compile(r"[0-9]+")
 
 
 def outcome_of(

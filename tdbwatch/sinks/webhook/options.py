@@ -13,6 +13,7 @@ Format = Literal["record", "batch", "cloudevents", "cloudevents-binary", "cloude
 Status = Annotated[int, Field(ge=300, le=599)]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS: Final = frozenset(
     {"content-length", "content-type", "host", "transfer-encoding", "connection", "accept-encoding"}
     | {"webhook-id", "webhook-timestamp", "webhook-signature"}
@@ -31,6 +32,13 @@ class Auth(Options):
 
     basic: Basic | None = Field(None, description="User and password.")
     bearer: Secret | None = Field(None, description="A token, sent as `Authorization: Bearer`.")
+
+    @field_validator("bearer")
+    @classmethod
+    def _can_be_sent(cls, value: Secret | None) -> Secret | None:
+        if value is not None and _CONTROL.search(value.get_secret_value()):
+            raise ValueError("the token contains a control character, such as a newline")
+        return value
 
     @model_validator(mode="after")
     def _is_one(self) -> "Auth":
@@ -111,7 +119,7 @@ class WebhookOptions(Options):
                 raise ValueError(f"{name!r} cannot be the name of a header")
             if name.lower() in _OURS or name.lower().startswith("ce-"):
                 raise ValueError(f"the header {name} is set by tdbwatch itself")
-            if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", content.get_secret_value()):
+            if _CONTROL.search(content.get_secret_value()):
                 raise ValueError(f"the header {name} contains a control character, such as a newline")
         return value
 

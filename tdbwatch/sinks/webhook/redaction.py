@@ -64,7 +64,8 @@ def _of_url(text: str, header: str) -> Iterator[str]:
         yield str(url.with_user(None).with_fragment(None))
     segments = [part for part in url.raw_path.split("/") if len(part) >= _MIN_TOKEN]
     values = [pair.partition("=")[2] for pair in url.raw_query_string.split("&")]
-    for part in (text, url.raw_user, url.raw_password, url.raw_query_string, *values, *segments):
+    user = (url.raw_user, url.raw_password)
+    for part in (text, *user, url.raw_path_qs, url.raw_path, url.raw_query_string, *values, *segments):
         if part:
             yield part
             yield unquote(part)

@@ -1,5 +1,6 @@
 """The webhook sink: batches to requests, answers to outcomes."""
 
+import codecs
 from collections.abc import Sequence
 from typing import Final
 
@@ -20,6 +21,7 @@ _SHOWN: Final = 1024
 """Characters of an answer's body in a reason; cut after the redaction, so that no secret is cut in two."""
 _SHARE: Final = 0.9
 """Of the sink's `timeout`: what requests may take of it."""
+_decoder: Final = codecs.getincrementaldecoder("utf-8")
 _ABOUT_CONTENT: Final = frozenset({400, 413, 415, 422})
 """Statuses that may be about one event of a batch: its halves are tried by themselves."""
 
@@ -100,7 +102,7 @@ class WebhookSink(Sink):
         return headers
 
     def _judge(self, answer: Answer) -> Outcome:
-        text = answer.excerpt.decode("utf-8", "replace")
+        text = _decoder("replace").decode(answer.excerpt, final=answer.whole)  # a cut character is left out
         excerpt = printable(self._redact(text, cut=not answer.whole).strip())[:_SHOWN]
         now = self.context.clock.time()
         return outcome_of(answer.status, answer.headers, excerpt, now, self.options.retry_status)

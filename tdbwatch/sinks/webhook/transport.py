@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.connector import Connection
 
 from tdbwatch import __version__
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
@@ -59,6 +60,7 @@ class Transport:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # `send` keeps the time, the body's excerpt included
             auto_decompress=False,
+            request_class=_Request,
             trace_configs=[_tracing_reuse()],
         )
 
@@ -124,6 +126,15 @@ class Transport:
         if self._url.scheme == "http":  # there is no CONNECT then: the request itself goes to the proxy
             self._headers |= headers
         return {"proxy": url, "proxy_headers": headers}
+
+
+class _Request(aiohttp.ClientRequest):
+    """Uses no connection on which the receiver spoke unasked: that is no answer to it (RFC 9112, 9.2)."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if conn.protocol is not None and conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError("the receiver spoke before it was asked")
+        return await super().send(conn)
 
 
 async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, bool]:
