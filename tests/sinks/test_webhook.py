@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any
@@ -178,6 +180,33 @@ async def test_a_name_that_does_not_resolve_is_tried_again(opened: Opened) -> No
     async with opened(url="http://no-such-host.invalid/") as sink:
         (outcome,) = await sink.deliver(events(1))
     assert isinstance(outcome, Retry)
+
+
+async def test_a_name_that_takes_for_ever_holds_up_no_other_sink(
+    endpoint: Any, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # as if others filled the rest
+    begun, released, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def look_up(host: str, *args: Any, **options: Any) -> Any:
+        if host != "hangs.example.org":
+            return real(host, *args, **options)
+        begun.set()
+        released.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    async with (
+        opened(url="http://hangs.example.org/") as sick,
+        opened(url=endpoint.url.replace("127.0.0.1", "localhost")) as healthy,
+    ):
+        waiting = asyncio.create_task(sick.deliver(events(1)))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        assert await healthy.deliver(events(1)) == [DELIVERED]
+        released.set()
+        (outcome,) = await waiting
+    assert "Temporary failure in name resolution" in reason(outcome)
 
 
 async def test_no_answer_within_the_timeout_is_tried_again(endpoint: Any, opened: Opened) -> None:

@@ -14,6 +14,7 @@ from tdbwatch import __version__
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.messages import Message
 from tdbwatch.sinks.webhook.options import Tls, WebhookOptions
+from tdbwatch.sinks.webhook.resolving import Resolver
 
 EXCERPT_BYTES: Final = 4096
 _DRAIN_BYTES: Final = 65_536  # a longer answer costs its connection
@@ -56,7 +57,9 @@ class Transport:
         tls = await asyncio.to_thread(_tls_context, self._tls)
         self._session = aiohttp.ClientSession(  # no headers here: aiohttp would give them to a proxy too
             # as many connections as `max_in_flight` lets requests be: one that waited would lose its time
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=tls, resolver=Resolver()
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # `send` keeps the time, the body's excerpt included
             auto_decompress=False,
