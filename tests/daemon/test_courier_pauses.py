@@ -1,16 +1,18 @@
 """Couriers: how long a sink, or one of its events, is left alone because it asked for that."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
-from tdbwatch.testing import ManualClock
+from tdbwatch.testing import ManualClock, settle
 
 from .courier_bench import NO_JITTER, Bench
 
@@ -87,6 +89,59 @@ async def test_of_a_batch_in_which_the_sink_asks_for_a_pause_the_rest_is_finishe
     await bench.pass_time(3601)
     await courier.caught_up()
     assert sink.got == [1, 3, 4]
+
+
+async def test_a_pause_begins_though_the_disk_does_not_take_the_dead_letters_of_the_same_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.spool, "dead_letter", lambda letters: bench.clock.sleep(1e6))
+    answers = iter([[Rejected("bad"), Retry("410 Gone", pause=True)]])
+    courier, sink = bench.courier(
+        lambda batch: next(answers, None), batch=BatchLimits(count=2), max_in_flight=2
+    )
+    await bench.emit(1, 2)
+    await bench.emit(3, room="other")
+    assert (courier.status().state, len(sink.batches)) == ("paused", 1)
+
+
+async def test_a_wait_asked_for_in_a_pause_is_obeyed_if_it_is_longer(bench: Bench) -> None:
+    slow = {"pauses": (Retry("no", after=5, pause=True), 1), "asks": (Retry("429", after=600), 2)}
+
+    async def answer(batch: Sequence[Event]) -> Any:
+        verdict, seconds = slow.pop(batch[0].args[0], (None, 0))
+        await bench.clock.sleep(seconds)
+        return verdict
+
+    _, sink = bench.courier(answer, batch=BatchLimits(count=1), max_in_flight=2)
+    for name in list(slow):
+        await bench.emit(name, room=name)
+    await bench.pass_time(601)
+    assert sink.got == []
+    await bench.pass_time(2)
+    assert sorted(sink.got) == ["asks", "pauses"]
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_what_is_being_sent_off_when_a_pause_is_asked_for_does_not_end_it(
+    bench: Bench, turns: int
+) -> None:
+    go = asyncio.Event()
+
+    async def answer(batch: Sequence[Event]) -> Any:
+        await go.wait()
+        if batch[0].room == "pauses":
+            await settle(turns)
+            return Retry("410 Gone", pause=True)
+        await bench.clock.sleep(1 if batch[0].room == "next" else 0)
+        return None
+
+    courier, sink = bench.courier(answer, batch=BatchLimits(count=1), max_in_flight=2)
+    for room in ["first", "pauses", "next"]:
+        await bench.emit(1, room=room)
+    go.set()
+    await bench.pass_time(10)
+    assert courier.status().state == "paused"
+    assert len(sink.batches) <= 3
 
 
 async def test_time_in_a_pause_does_not_age_what_failed_before_it(bench: Bench) -> None:

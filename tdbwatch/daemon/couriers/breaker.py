@@ -62,6 +62,8 @@ class Breaker:
             culprit: nothing of it was ever tried before.
         """
         if self.paused is not None and self._outdated(asked):
+            if after is not None:
+                self.hold_until = max(self.hold_until, now + self.policy.wait(1, rng, after))
             return
         if self.paused is not None:  # it does not answer as it did, but is no better: go on probing
             self.failures, self.culprits = max(self.failures, self.threshold), self.threshold

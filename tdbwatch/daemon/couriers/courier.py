@@ -229,7 +229,9 @@ class Courier:
         while True:
             self._kick.clear()
             while (parcel := self._next()) is not None:
-                errand = group.create_task(self._carry(parcel), name=f"courier-{self.name}-delivery")
+                errand = group.create_task(
+                    self._carry(parcel, self._breaker.asked), name=f"courier-{self.name}-delivery"
+                )
                 self._errands.add(errand)
                 errand.add_done_callback(self._errands.discard)
             await self._wait(self._due())
@@ -264,8 +266,8 @@ class Courier:
         except DeadlineError:
             return
 
-    async def _carry(self, parcel: Parcel) -> None:
+    async def _carry(self, parcel: Parcel, asked: int) -> None:
         try:
-            await self._delivery.attempt(parcel)
+            await self._delivery.attempt(parcel, asked)
         finally:
             self._kick.set()

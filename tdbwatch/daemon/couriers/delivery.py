@@ -28,7 +28,7 @@ class _Answer:
 
     Attributes:
         outcomes: as `judge` returns them.
-        asked: the breaker's when the call began.
+        asked: the breaker's before the call began.
         about_sink: one `Retry` for the whole batch: the wait that it asks for holds for the sink.
         cause: what was raised.
     """
@@ -70,11 +70,15 @@ class Delivery:
         self.progress = asyncio.Event()
         """Set and cleared whenever entries are finished."""
 
-    async def attempt(self, parcel: Parcel) -> None:
-        """Offer the parcel to the sink once."""
+    async def attempt(self, parcel: Parcel, asked: int) -> None:
+        """Offer the parcel to the sink once.
+
+        Args:
+            asked: the breaker's when it was decided; another answer may come before this begins.
+        """
         started, started_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
         try:
-            answer = await self._ask(parcel)
+            answer = await self._ask(parcel, asked)
         except SinkStuckError as error:
             self._not_tried(parcel, error)
             return
@@ -89,13 +93,13 @@ class Delivery:
             await self._sort(parcel, answer.outcomes, answer)
         self.moved()
 
-    async def _ask(self, parcel: Parcel) -> _Answer:
+    async def _ask(self, parcel: Parcel, asked: int) -> _Answer:
         """Call the sink.
 
         Raises:
             SinkStuckError: it was not called.
         """
-        asked, count = self._breaker.asked, len(parcel.entries)
+        count = len(parcel.entries)
         try:
             verdict = await self._host.deliver([entry.event for entry in parcel.entries])
             return _Answer(judge(verdict, count), asked, about_sink=isinstance(verdict, Retry))
@@ -136,26 +140,29 @@ class Delivery:
         refused = [(entry, outcome) for entry, outcome in pairs if isinstance(outcome, Rejected)]
         untried = [entry for entry, outcome in pairs if outcome is None]
         delivered = len(pairs) - len(again) - len(refused) - len(untried)
-        await self._bury([self._letter(parcel, entry, outcome.reason) for entry, outcome in refused])
-        self.rejected += len(refused)
+        pause = next((outcome for _, outcome in again if outcome.pause), None)
         self.delivered += delivered
         if delivered or refused:
             self._worked(answer)
-        if (pause := next((outcome for _, outcome in again if outcome.pause), None)) is not None:
-            self._pause(parcel, [entry for entry, _ in again], untried, pause)
-        elif again:
+        if pause is not None:
+            self._pause(pause)
+        await self._bury([self._letter(parcel, entry, outcome.reason) for entry, outcome in refused])
+        self.rejected += len(refused)
+        if again and pause is None:
             await self._again(parcel, again, untried, answer)
         else:
-            self._ledger.settle(parcel, untried=untried)
+            self._unharmed(parcel, [entry for entry, _ in again], untried)
 
-    def _pause(self, parcel: Parcel, entries: list[Entry], untried: list[Entry], asked: Retry) -> None:
-        """The sink wants to be left alone. That says nothing of these entries, so it counts as no attempt."""
-        self.retried += len(entries)
+    def _pause(self, asked: Retry) -> None:
+        """The sink wants to be left alone: from now on, even if the disk does not take dead letters."""
         self.last_error = shorten(asked.reason)
-        now = self._clock.monotonic()
-        seconds = self._breaker.pause(now, self._rng, self.last_error, asked.after)
+        seconds = self._breaker.pause(self._clock.monotonic(), self._rng, self.last_error, asked.after)
         self._faults.paused(self.last_error, seconds)
-        self._ledger.settle(parcel, [(entries, now)], untried)
+
+    def _unharmed(self, parcel: Parcel, paused: list[Entry], untried: list[Entry]) -> None:
+        """These come again. A pause says nothing of its entries, so it counts as no attempt."""
+        self.retried += len(paused)
+        self._ledger.settle(parcel, [(paused, self._clock.monotonic())] if paused else [], untried)
         parcel.attempts -= 1
 
     async def _again(
