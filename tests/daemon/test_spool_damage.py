@@ -125,7 +125,13 @@ async def test_nonsense_that_shows_at_the_start_is_moved_aside_like_other_damage
 
 
 @pytest.mark.parametrize(
-    "row", ["'replay', 's', '{\"of\": \"tomorrow\"}'", "'replay', 's', 'no JSON'", "'rewind', 's', '{}'"]
+    "row",
+    [
+        "'replay', 's', '{\"of\": \"tomorrow\"}'",
+        "'replay', 's', '{\"room\": [\"several\"]}'",
+        "'replay', 's', 'no JSON'",
+        "'rewind', 's', '{}'",
+    ],
 )
 async def test_a_request_that_this_version_does_not_understand_is_left_alone(
     make: MakeSpool, path: Path, row: str

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from tdbwatch.daemon.spool import DeadLetter, DropReport, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.plugin import Event
+from tdbwatch.testing import ManualClock
 
 MakeSpool = Callable[..., Awaitable[SqliteSpool]]
 
@@ -320,3 +322,48 @@ async def test_an_event_larger_than_the_spool_is_dropped_and_told_of_and_the_nex
     await spool.flush()
     found = [entry.event for entry in await spool.read(spool.cursor("s"), 10, 1 << 22)]
     assert sent[0] in found
+
+
+async def test_one_event_that_memory_cannot_hold_takes_no_others_with_it(make: MakeSpool) -> None:
+    spool = await make(max_held=100_000)
+    spool.append([*events(10, 10), *events(1, 200_000), *events(10, 10)])
+    await spool.flush()
+    assert spool.dropped == 1
+    assert spool.last_seq >= 20
+
+
+async def test_what_is_too_old_goes_also_where_a_full_spool_keeps_the_oldest(make: MakeSpool) -> None:
+    clock = ManualClock()
+    spool = await make(max_size=300_000, when_full="drop_newest", max_age=100, clock=clock)
+    now_us = int(clock.time() * 1e6)
+    old = [Event.create("alerts", "e", ["x" * 1000], received_us=now_us) for _ in range(100)]
+    for _ in range(10):
+        spool.append(old)
+        await spool.flush()
+    assert spool.dropped > 0
+    await clock.advance(101)
+    async with asyncio.timeout(20):
+        while spool.first_seq == 1:
+            await spool.flush()
+    last = spool.last_seq
+    spool.append([Event.create("alerts", received_us=int(clock.time() * 1e6))])
+    await spool.flush()
+    assert spool.last_seq > last, "it takes events again"
+
+
+def impatient(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    connection.execute("PRAGMA busy_timeout = 1")
+    return connection
+
+
+async def test_a_stop_that_loses_no_event_says_of_none_that_it_is_lost(make: MakeSpool) -> None:
+    with capture_logs() as logs:
+        spool = await make(connect=impatient)
+        spool.append(events(5))
+        await spool.flush()
+        with closing(sqlite3.connect(spool.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            spool.advance("s", 3)  # cannot be written; it gets them again
+            await spool.close()
+    assert [line for line in logs if line["event"] == "spool.dropped"] == []

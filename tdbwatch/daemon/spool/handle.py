@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tdbwatch.daemon.spool import wal
 from tdbwatch.daemon.spool.damage import damaged
 
 _MAGIC: Final = b"SQLite format 3\0"
@@ -21,6 +22,7 @@ class Handle:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
+        self._log: os.stat_result | None = None
         # Open as long as the connection is: closing any descriptor of the file would drop SQLite's locks
         # on it (fcntl(2)), and another process could take the log away under our feet.
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -37,21 +39,33 @@ class Handle:
         if file >= 0:
             os.close(file)
 
+    def watch_log(self) -> None:
+        """From now on the log beside the file is watched, too; it is there once the file was read."""
+        self._log = wal.opened(self.path)
+
     def check(self) -> None:
-        """Look at the file itself: SQLite's cache would hide for long that it was removed or overwritten.
+        """See what is there: SQLite's cache would hide for long that a file was removed or overwritten.
 
         Raises:
             sqlite3.DatabaseError: it is not the file that was opened, or not a database any more.
+            OSError: they cannot be looked at.
         """
         if self.moved or os.pread(self._file, len(_MAGIC), 0) != _MAGIC:
-            raise damaged("the file was removed, replaced or overwritten")
+            raise damaged("the file, or the log beside it, was removed, replaced or overwritten")
 
     @property
     def moved(self) -> bool:
-        """Whether another file, or none, is in its place now; the connection can read it all the same."""
+        """Whether another file, or none, is in its place now, or in that of its log.
+
+        The connection can read it all the same, and it alone can.
+
+        Raises:
+            OSError: they cannot be looked at.
+        """
         if self._file < 0:
             return False
         try:
-            return not os.path.samestat(self.path.stat(), os.fstat(self._file))
+            same = os.path.samestat(self.path.stat(), os.fstat(self._file))
         except FileNotFoundError:
             return True
+        return not same or wal.gone(self.path, self._log)

@@ -202,6 +202,7 @@ class Inbox:
 
     def _shrink(self) -> list[Event]:
         group = self._group
+        dropped = self._cut_out_too_large()
         surplus, count = self._bytes - self._max_bytes, 0
         weights = group.weights if self._when_full == "drop_oldest" else group.weights[::-1]
         while surplus > 0:
@@ -209,6 +210,16 @@ class Inbox:
             count += 1
         self._bytes = self._max_bytes + surplus
         cut = slice(0, count) if self._when_full == "drop_oldest" else slice(len(weights) - count, None)
-        dropped = group.events[cut]
+        dropped += group.events[cut]
         del group.events[cut], group.weights[cut]
         return dropped
+
+    def _cut_out_too_large(self) -> list[Event]:
+        """Those that could not be held if they were alone: no others should go for them."""
+        group, most = self._group, self._max_bytes
+        large = [event for event, size in zip(group.events, group.weights, strict=True) if size > most]
+        if large:
+            group.events = [e for e, size in zip(group.events, group.weights, strict=True) if size <= most]
+            group.weights = [size for size in group.weights if size <= most]
+            self._bytes = sum(group.weights)
+        return large

@@ -61,7 +61,7 @@ def place(path: Path, connect: Connect) -> None:
     making, whole = side(path, _MAKING), side(path, _WHOLE)
     if not path.exists():
         if not whole.exists():
-            with closing(_new(making, connect)):
+            with _made(making, connect):
                 pass
             making.rename(whole)
         elif old := set_aside(path):
@@ -84,7 +84,7 @@ def renew(
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     making, whole, aside = side(path, _MAKING), side(path, _WHOLE), place_aside(path, now)
-    with _opened(path, known) as old, closing(_new(making, connect)) as store:
+    with _opened(path, known) as old, _made(making, connect) as store:
         report = _fill(store, old, known, DamageReport(path, aside, str(error), 0))
     keep_owner(making, like=path)
     making.rename(whole)
@@ -103,9 +103,25 @@ def _opened(path: Path, known: Known | None) -> Iterator[Rescue]:
             yield found
 
 
-def _new(path: Path, connect: Connect) -> Store:
-    """An empty spool. Events may be confidential: it is its owner's alone, and the side files follow it."""
+@contextmanager
+def _made(path: Path, connect: Connect) -> Iterator[Store]:
+    """An empty spool, to be filled. In the end all of it is in this one file, or there is none.
+
+    Raises:
+        sqlite3.Error, OSError: the disk does not take it; nothing of it is left to take up space.
+    """
     remove_files(path)
+    try:
+        with closing(_new(path, connect)) as store:
+            yield store
+            store.empty_log()  # closing would do it, too, but not say that there was no space for it
+    except BaseException:
+        remove_files(path)
+        raise
+
+
+def _new(path: Path, connect: Connect) -> Store:
+    """Events may be confidential: the file is its owner's alone, and the side files follow it."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return Store(path, connect)
 
@@ -122,7 +138,7 @@ def _fill(store: Store, old: Rescue, known: Known | None, report: DamageReport) 
     store.take_over(newest, ())
     for dead in old.letters():
         store.take_over((), dead)
-        letters += len(dead)
+        letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for letter in dead))
     report = replace(report, rescued=entries + len(newest), letters=letters)
     store.begin(cursors, old.drops(), old.requests(), last_seq, report)
     return report

@@ -39,8 +39,9 @@ class Rescue:
                 self._streams = Streams(connection)
 
     def cursors(self) -> dict[str, int]:
+        """How far the sinks are; one whose place cannot be read begins anew."""
         rows: list[Any] = self._ask(lambda c: c.execute("SELECT sink, seq FROM cursors").fetchall(), [])
-        return {sink: seq for sink, seq in rows if isinstance(sink, str) and isinstance(seq, int)}
+        return {sink: seq if isinstance(seq, int) else 0 for sink, seq in rows if isinstance(sink, str)}
 
     def drops(self) -> list[Tally]:
         return self._ask(unsettled, [])
@@ -78,9 +79,8 @@ class Rescue:
     ) -> Iterator[list[_T]]:
         if self._streams is None:
             return
-        first = self._bound("min", table, key)
-        after = max(after, (first or 1) - 1)
         end = self._bound("max", table, key) or last
+        after = max(after, (self._following(table, key, after, end) or 1) - 1)
         vain, most = 0, _MOST_BLIND if end is None else _MOST_IN_VAIN
         while vain < most and (end is None or after < end):
             piece = _halving(read, after, after + _STEP)
@@ -90,8 +90,23 @@ class Rescue:
                 yield piece
             else:
                 vain += 1
-                following = self._bound("min", table, key, after)
+                following = self._following(table, key, after, end)
                 after = max(after, (following or 0) - 1)  # numbers may have wide gaps
+
+    def _following(self, table: str, key: str, after: int, end: int | None) -> int | None:
+        """The first number beyond `after`; where it cannot be read, about the first one that can.
+
+        Numbers may have wide gaps before the bad place, so it is left in growing steps.
+        """
+        found, low, high, step = self._bound("min", table, key, after), after, after, 1
+        while found is None and end is not None and high < end - 1:
+            low, high, step = high, min(high + step, end - 1), 2 * step
+            found = self._bound("min", table, key, high)
+        while found is not None and high - low > 1:  # too far, by less than the last step
+            middle = (low + high) // 2
+            nearer = self._bound("min", table, key, middle)
+            low, high, found = (middle, high, found) if nearer is None else (low, middle, nearer)
+        return found
 
     def _bound(self, which: str, table: str, key: str, after: int = -1) -> int | None:
         """None: the file does not tell. An empty table has no bound either, and costs a few steps in vain."""

@@ -63,7 +63,13 @@ class Selection:
         values = json.loads(text)
         if "ids" in values:
             values["ids"] = tuple(values["ids"])
-        return cls(**values)
+        selection = cls(**values)
+        texts = [selection.sink, selection.room, selection.event, selection.scope, *(selection.ids or ())]
+        if not (all(type(text) is str for text in texts if text is not None)):
+            raise TypeError("not texts")
+        if not isinstance(selection.since_us, int | None):
+            raise TypeError("not a time")
+        return selection
 
 
 def teach_globs(connection: sqlite3.Connection) -> None:

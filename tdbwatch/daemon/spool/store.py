@@ -60,7 +60,9 @@ class Store:
         self._letters = LetterCount(self._connection)
         self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
         self.first_seq, self.last_seq = self._bounds()
-        self.fresh = not self.last_seq
+        self.handle.watch_log()
+        # Entries that nobody has a cursor for: damage took the cursors, and twice is better than never.
+        self.fresh = not (self.last_seq and self.cursors)
 
     def _bounds(self) -> tuple[int, int]:
         first, last = self._connection.execute(
@@ -162,20 +164,28 @@ class Store:
         """Whether the file holds more than it may."""
         return used_bytes(self._connection) > limits.max_size
 
+    def empty_log(self) -> None:
+        """Move what is in SQLite's log into the file.
+
+        Raises:
+            sqlite3.Error: the disk does not take it.
+        """
+        self._connection.execute(_EMPTY_LOG).fetchall()
+
     def relieve(self, floor: int) -> None:
         """Find room within the file, and on the disk, for what it does not take. Only the delivered goes.
 
         Raises:
             sqlite3.Error: not even that can be written.
         """
-        self._connection.execute(_EMPTY_LOG).fetchall()
+        self.empty_log()
         for _ in range(_MOST_STEPS):
             missing = self.space.reserve - free_bytes(self._connection)
             through = min(floor, oldest(self._connection, self.first_seq, missing))
             if missing <= 0 or through < self.first_seq:
                 return
             self._forget(through, Tally("max_size"))
-            self._connection.execute(_EMPTY_LOG).fetchall()
+            self.empty_log()
 
     def prune(self, limits: Limits, floor: int, now_us: int) -> Tally | None:
         """One small step towards the limits; what it gave up undelivered, or None when it did nothing.
@@ -188,15 +198,8 @@ class Store:
             return self._prune(limits, floor, now_us)
 
     def _prune(self, limits: Limits, floor: int, now_us: int) -> Tally | None:
-        surplus = used_bytes(self._connection) - limits.max_size
-        if surplus > 0:
-            reason, through = (
-                "max_size",
-                oldest(self._connection, self.first_seq, surplus + limits.max_size // 64),
-            )
-            if floor >= self.first_seq or limits.when_full == "drop_newest":
-                through = min(through, floor)  # what is delivered goes first
-        else:
+        reason, through = "max_size", self._too_many(limits, floor)
+        if through < self.first_seq:
             limit_us = now_us - int(limits.max_age * 1e6)
             reason, through = "max_age", older_than(self._connection, self.first_seq, limit_us)
         if through < self.first_seq:
@@ -204,6 +207,16 @@ class Store:
         tally = undelivered(self._connection, reason, floor, through)
         self._forget(through, tally)
         return tally
+
+    def _too_many(self, limits: Limits, floor: int) -> int:
+        """The last entry that must go for the size of the file, within one step; 0: none."""
+        surplus = used_bytes(self._connection) - limits.max_size
+        if surplus <= 0:
+            return 0
+        through = oldest(self._connection, self.first_seq, surplus + limits.max_size // 64)
+        if floor >= self.first_seq or limits.when_full == "drop_newest":
+            through = min(through, floor)  # what is delivered goes first
+        return through
 
     def _forget(self, through: int, tally: Tally) -> None:
         with self.transaction():

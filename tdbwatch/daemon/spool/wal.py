@@ -5,6 +5,7 @@ A commit that a power cut tore looks alike, but there is at most one such, since
 next one begins. The format: https://www.sqlite.org/walformat.html.
 """
 
+import os
 import sqlite3
 import struct
 from contextlib import closing
@@ -18,6 +19,8 @@ _HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts
 _FRAME: Final = struct.Struct(">LLLL8x")  # page, size of the file after a commit (else 0), both salts
 _SHM_FRAMES: Final = struct.Struct("=16xL")
 """The last valid frame, in the byte order of the machine."""
+_MAGIC: Final = b"\x37\x7f\x06"
+"""How every log begins, whatever the byte order of its checksums."""
 _MOST_TORN: Final = 1
 USUAL_BYTES: Final = 64 << 20
 """A log that was larger for a while is cut to this size."""
@@ -27,6 +30,29 @@ def size(path: Path) -> int:
     """Bytes of the log beside the file."""
     log = side(path, "-wal")
     return log.stat().st_size if log.exists() else 0
+
+
+def opened(path: Path) -> os.stat_result | None:
+    """The log beside a file that was just opened; None: there is none."""
+    try:
+        return side(path, "-wal").stat()
+    except FileNotFoundError:
+        return None
+
+
+def gone(path: Path, log: os.stat_result | None) -> bool:
+    """Whether `log` is not a log any more, or not in its place: the next start would not know what is in it.
+
+    SQLite removes it only when the last connection closes.
+    """
+    if log is None:
+        return False
+    try:
+        with side(path, "-wal").open("rb") as file:  # nobody has locks on it that closing it could take away
+            same, begin = os.path.samestat(os.fstat(file.fileno()), log), file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return True
+    return not same or begin not in {b"", _MAGIC}
 
 
 def check(path: Path) -> None:
@@ -54,7 +80,12 @@ def check(path: Path) -> None:
 def _commits_behind(log: Path, valid: int) -> int:
     """Commits of this log's present life behind its last valid frame."""
     with log.open("rb") as file:
-        page_size, *salts = _HEADER.unpack(file.read(_HEADER.size))
+        header = file.read(_HEADER.size)
+        if any(header) and not header.startswith(
+            _MAGIC
+        ):  # all zeros: torn, before the first commit was durable
+            raise damaged("the log beside the file was overwritten; all that was committed to it is lost")
+        page_size, *salts = _HEADER.unpack(header)
         size = _FRAME.size + page_size
         commits = 0
         file.seek(_HEADER.size + valid * size)

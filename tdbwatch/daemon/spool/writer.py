@@ -222,12 +222,13 @@ class Writer:
 
     def _write_the_rest(self, group: Group, news: News) -> None:
         """Give the events up, since we end now, but not their count and all else, if that still fits."""
-        news.drops.append(self._give_up(group, "memory"))
+        if group.events:
+            news.drops.append(self._give_up(group, "memory"))
         self._gave_up = True
         try:
             self._store.commit(group)
         except sqlite3.Error:
-            self._uncounted = True
+            self._uncounted = self._uncounted or bool(group.drops)
 
     def _give_up(self, group: Group, reason: str) -> Tally:
         tally = Tally(reason).add_events(group.events)
@@ -284,16 +285,9 @@ class Writer:
         if time.monotonic() < self._replaced + self._retry_interval:
             self._inbox.pause(self._retry_interval)  # a disk that spoils one file after the other
         self._replaced = time.monotonic()
-        store, newest = self._store, self._window.snapshot()
-        moved = store.handle.moved
-        if not moved:
-            with suppress(sqlite3.Error):
-                store.close()
-        known = Known(
-            self._floor(), store.last_seq, store.cursors, newest, store.handle.connection if moved else None
-        )
+        store = self._store
         try:
-            report = self._renew(error, known)
+            report = self._renew(error, self._known())
         except (sqlite3.Error, OSError) as trouble:
             self._reported = error  # until there is space, or the folder can be written again
             self._tell(News(trouble=str(trouble)))
@@ -302,6 +296,15 @@ class Writer:
             with suppress(sqlite3.Error):
                 store.close()
             self._tell(News(damage=report, trouble=""))
+
+    def _known(self) -> Known:
+        store, newest = self._store, self._window.snapshot()
+        moved = store.handle.moved
+        if not moved:
+            with suppress(sqlite3.Error):
+                store.close()
+        connection = store.handle.connection if moved else None
+        return Known(self._floor(), store.last_seq, store.cursors, newest, connection)
 
     def _renew(self, error: sqlite3.Error, known: Known | None) -> DamageReport:
         self._store, report = renew(self._path, self._connect, error, self._clock.time(), known)

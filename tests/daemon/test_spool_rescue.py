@@ -1,0 +1,205 @@
+"""What is left of a damaged spool, and when a new one may take its place: no sink passes over an event."""
+
+import asyncio
+import os
+import resource
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError, SqliteSpool
+from tdbwatch.daemon.spool.damage import set_aside
+from tdbwatch.plugin import Event
+
+from .spool_bench import MakeSpool, everything, making
+
+_PAGE = 4096
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "spool.db"
+
+
+@pytest.fixture
+def reports() -> list[DamageReport]:
+    return []
+
+
+@pytest.fixture
+async def make(path: Path, reports: list[DamageReport]) -> AsyncIterator[MakeSpool]:
+    options = {"check_interval": 0.01, "sinks": ["s"], "on_damage": reports.append}
+    async with making(path.parent, **options) as make:
+        yield make
+
+
+def events(count: int, size: int = 0) -> list[Event]:
+    return [Event.create("alerts", "e", [number, "x" * size]) for number in range(count)]
+
+
+def letter(entry: Entry) -> DeadLetter:
+    return DeadLetter("s", entry, "reason", 3, "first", "last", 0, 0)
+
+
+async def filled(make: MakeSpool, count: int, size: int = 0, finished: int = 0) -> list[Event]:
+    """A stopped spool with so many events, of which the sink has so many."""
+    spool = await make()
+    spool.append(sent := events(count, size))
+    spool.advance("s", finished)
+    await spool.flush()
+    await spool.close()
+    return sent
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for sql in statements:
+            connection.execute(sql)
+
+
+def root(path: Path, table: str) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        return int(connection.execute(query, (table,)).fetchone()[0])
+
+
+def leftmost_leaf(path: Path, table: str) -> int:
+    """See https://www.sqlite.org/fileformat2.html#b_tree_pages."""
+    content, page = path.read_bytes(), root(path, table)
+    while content[(start := (page - 1) * _PAGE)] == 5:  # an interior page
+        cell = start + int.from_bytes(content[start + 12 : start + 14], "big")
+        page = int.from_bytes(content[cell : cell + 4], "big")
+    return page
+
+
+def spoil(path: Path, page: int) -> None:
+    with path.open("r+b") as file:
+        file.seek((page - 1) * _PAGE)
+        file.write(b"\xff" * _PAGE)
+
+
+async def test_damage_that_takes_the_cursors_takes_no_event_from_any_sink(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    sent = await filled(make, 100, finished=40)
+    spoil(path, root(path, "cursors"))
+    spool = await make(check_interval=60)  # killed before the cursor is written, and so a start later:
+    assert reports[0].rescued == 100
+    assert spool.cursor("s") == 0
+    assert [entry.event for entry in await everything(spool)] == sent
+
+
+async def test_a_sink_whose_cursor_makes_no_sense_begins_anew(make: MakeSpool, path: Path) -> None:
+    await filled(make, 100, finished=40)
+    change(path, "UPDATE cursors SET seq = 'x'", "INSERT INTO cursors VALUES ('t', 70)")
+    spoil(path, root(path, "dead_letters"))
+    spool = await make(sinks=["s", "t"])
+    assert (spool.cursor("s"), spool.cursor("t")) == (0, 70)
+    assert len(await everything(spool)) == 100
+
+
+async def test_numbers_of_rescued_dead_letters_are_not_given_to_new_events(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    await filled(make, 3000, finished=10)
+    spool = await make()
+    await spool.dead_letter([letter(entry) for entry in (await everything(spool))[-5:]])
+    await spool.close()
+    spoil(path, root(path, "events"))
+    spool = await make()
+    assert reports[0].letters == 5
+    spool.append(events(3000))
+    await spool.flush()
+    new = {entry.seq for entry in await everything(spool)}
+    await spool.close()
+    finished = (await make()).history("s").finished
+    assert len(finished) == 5
+    assert not new & finished, "events that no sink ever had"
+
+
+async def test_events_behind_a_damaged_beginning_are_found_however_high_their_numbers(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    await filled(make, 3000, 200)
+    change(
+        path,
+        "UPDATE events SET seq = seq + 5000000",
+        "UPDATE cursors SET seq = 5000000",
+        "INSERT INTO cursors VALUES ('gone', 7)",  # so that nobody knows where the log begins
+    )
+    spoil(path, leftmost_leaf(path, "events"))
+    spool = await make()
+    assert reports[0].rescued > 2900
+    assert len(await everything(spool)) == reports[0].rescued
+
+
+async def test_a_disk_that_fills_up_in_the_last_step_of_a_renewal_only_puts_it_off(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    sent = await filled(make, 6000, 2000)
+    spoil(path, root(path, "dead_letters"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size - 200_000, hard))
+    try:
+        with pytest.raises(SpoolError, match="cannot be opened"):
+            await make()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert set_aside(path) == []
+    assert not [*path.parent.glob("*.renew*")], "what there is no space for takes none"
+    spool = await make()
+    assert reports[0].rescued == 6000
+    assert [entry.event for entry in await everything(spool)] == sent
+
+
+def remove(log: Path) -> None:
+    log.unlink()
+
+
+def replace(log: Path) -> None:
+    log.with_name("other").write_bytes(log.read_bytes())
+    log.with_name("other").rename(log)
+
+
+def overwrite_the_beginning(log: Path) -> None:
+    with log.open("r+b") as file:
+        file.write(b"\xff" * 32)
+
+
+@pytest.mark.parametrize("attack", [remove, replace, overwrite_the_beginning])
+async def test_a_log_removed_or_replaced_while_running_loses_nothing_since_it_is_still_open(
+    make: MakeSpool, path: Path, reports: list[DamageReport], attack: Callable[[Path], None]
+) -> None:
+    spool = await make(window=1)  # memory holds next to nothing
+    sent = events(1000, 500)
+    for start in range(0, 1000, 100):
+        spool.append(sent[start : start + 100])
+        await spool.flush()
+    attack(Path(f"{path}-wal"))
+    spool.append(more := events(3))
+    await spool.flush()
+    async with asyncio.timeout(20):
+        while not reports:
+            await spool.flush()
+    assert "the log beside it" in reports[0].error
+    assert [entry.event for entry in await everything(spool)] == sent + more
+    await spool.close()
+    assert [entry.event for entry in await everything(await make())] == sent + more
+
+
+async def test_a_log_that_was_overwritten_while_nobody_ran_is_missed(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool = await make()
+    spool.append(events(20))
+    await spool.flush()
+    crashed = path.with_name("crashed.db")
+    crashed.write_bytes(path.read_bytes())
+    Path(f"{crashed}-wal").write_bytes(os.urandom(Path(f"{path}-wal").stat().st_size))
+    again = SqliteSpool(crashed, sinks=["s"], on_damage=reports.append)
+    await again.open()
+    await again.close()
+    assert "the log beside the file was overwritten" in reports[0].error
