@@ -390,6 +390,34 @@ async def test_on_a_slow_disk_what_takes_long_is_left_for_the_next_call(
     assert [one for file in sorted(tmp_path.iterdir()) for one in ids(file)] == [one.id for one in batch]
 
 
+async def test_a_quick_disk_is_waited_for_once_for_each_of_many_files(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    batch = [event(f"r{n % 200}") for n in range(2000)]
+    sink = make()
+    assert await sink.deliver(batch) == [DELIVERED] * 2000
+    monkeypatch.setattr(appender, "_sync", synced.append)
+    assert await sink.deliver(batch) == [DELIVERED] * 2000
+    assert len(synced) == 200
+
+
+async def test_a_disk_that_becomes_slow_is_noticed_within_one_call(
+    make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds, pace, real = [0.0], [0.0], appender._sync
+    monkeypatch.setattr(clock, "monotonic", lambda: seconds[0])
+    monkeypatch.setattr(
+        appender, "_sync", lambda fd: (seconds.__setitem__(0, seconds[0] + pace[0]), real(fd))[1]
+    )
+    batch = [event(f"r{n}") for n in range(300)]
+    sink = make()
+    assert await sink.deliver(batch) == [DELIVERED] * 300
+    pace[0] = 0.02
+    assert len(await sink.deliver(batch)) == 300  # who could know
+    assert len(await sink.deliver(batch)) == 64
+
+
 async def test_after_a_failed_write_nothing_of_the_batch_overtakes(
     tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,8 @@ MAX_OPEN: Final = 64
 """Files kept open at a time; the least recently used one is closed for the next."""
 
 _CALL_SECONDS: Final = 1.0
-_MAX_WAITS: Final = 64
-"""Waits for the disk between two looks at the clock; a slow disk takes some 20 ms for each."""
+_FEW_WAITS: Final = 64
+"""Waits for a disk of which nothing is known; a slow one takes some 20 ms for each."""
 
 _MAX_MOVES: Final = 3
 """Times in a row that a file may be moved away just as it is written to: a bound, lest it never ends."""
@@ -47,6 +47,7 @@ class FileSink(Sink):
         self._rotate = options.rotate
         self._sync = options.fsync != "never"
         self._one_by_one = options.fsync == "always"
+        self._max_waits = _FEW_WAITS
         self._open_files: OrderedDict[str, Appender] = OrderedDict()
         self._tidier = Tidier(context.name, options.rotate, context.log) if options.rotate else None
 
@@ -58,13 +59,23 @@ class FileSink(Sink):
         until = self.context.clock.monotonic() + _CALL_SECONDS
         outcomes: list[Outcome] = []
         for part in self._parts(batch):
+            begin = self.context.clock.monotonic()
             failed = self._write_part(batch, part, outcomes)
-            if failed or self.context.clock.monotonic() >= until:
-                break  # after a failure too: what comes later in its room may not overtake
+            now = self.context.clock.monotonic()
+            if failed:
+                break  # what comes later in its room may not overtake
+            self._learn(part, now - begin)
+            if now >= until:
+                break
         return outcomes
 
+    def _learn(self, part: Mapping[str, Sequence[int]], seconds: float) -> None:
+        """How often the disk can be waited for within a call: the fewer parts, the fewer waits in all."""
+        waits = sum(map(len, part.values())) if self._one_by_one else len(part)
+        self._max_waits = max(_FEW_WAITS, int(waits * _CALL_SECONDS / max(seconds, 1e-6)))
+
     def _parts(self, batch: Sequence[Event]) -> Iterator[Mapping[str, Sequence[int]]]:
-        """The batch in parts that wait for the disk a few times each: where in it each file's events are."""
+        """The batch in parts that the disk has time for, each: where in the batch each file's events are."""
         if batch and not self._template.fields and not self._one_by_one:
             yield {self._template.render(batch[0]): range(len(batch))}
             return
@@ -73,7 +84,7 @@ class FileSink(Sink):
         for index, event in enumerate(batch):
             path = self._template.render(event)
             if self._one_by_one or path not in part:
-                if waits == _MAX_WAITS:
+                if waits >= self._max_waits:
                     yield part
                     part, waits = {}, 0
                 waits += 1
