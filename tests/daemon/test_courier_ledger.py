@@ -42,7 +42,7 @@ def test_every_entry_is_finished_once_and_rooms_keep_their_order(rooms: list[str
             some, unread = unread[:count], unread[count:]
             ledger.add(some, some[-1].seq, now)
         if rng.random() < 0.3:
-            ledger.let_go()
+            ledger.let_go(patient=rng.random() < 0.5)
         again = read_again(ledger, log, again, now, rng)
         assert ledger.behind == len(log) - len(unread) - len(finished)
         while (parcel := ledger.next(now, probe=rng.random() < 0.5)) is not None:

@@ -74,6 +74,24 @@ async def test_rooms_whose_events_hang_leave_every_other_turn_to_healthy_ones(be
     assert sink.got == list(range(10))
 
 
+async def test_a_room_whose_first_attempt_hangs_leaves_a_second_batch_in_flight_to_others(
+    bench: Bench,
+) -> None:
+    def answer(batch: Sequence[Event]) -> Any:
+        return bench.clock.sleep(20) if batch[0].room == "slow" else None
+
+    courier, sink = bench.courier(
+        answer, batch=BatchLimits(count=50), max_in_flight=2, max_ahead=100, timeout=30
+    )
+    await bench.emit(*range(300), room="slow")
+    await bench.emit("well", room="well")
+    await bench.pass_time(5, 5)
+    assert sink.got == ["well"]
+    await bench.pass_time(200)
+    await courier.caught_up()
+    assert sink.got[1:] == list(range(300))
+
+
 async def test_a_sick_room_holds_up_no_other_however_much_is_behind_it(bench: Bench) -> None:
     mended = False
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.plugin import DELIVERED, Event, Retry
@@ -108,6 +109,22 @@ async def test_a_drain_waits_for_another_attempt_that_comes_in_time(bench: Bench
     await bench.pass_time(2)
     await draining
     assert sink.got == [1]
+
+
+async def test_a_drain_waits_for_a_probe_that_comes_in_time(bench: Bench) -> None:
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=1)
+    courier, sink = bench.courier(lambda batch: Retry("no"), retry=policy, batch=BatchLimits(count=1))
+    for room in range(7):
+        await bench.emit(room, room=f"room {room}")
+    await bench.pass_time(0.5)
+    assert (courier.status().dead, courier.status().lag) == (5, 2)
+    sink.answer = lambda batch: None
+    drained = asyncio.create_task(courier.drained(10))
+    await settle()
+    assert not drained.done()
+    await bench.pass_time(1)
+    await drained
+    assert sink.got == [5, 6]
 
 
 async def test_a_clock_that_was_set_back_makes_nothing_immortal(tmp_path: Path) -> None:

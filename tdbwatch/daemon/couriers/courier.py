@@ -176,7 +176,10 @@ class Courier:
             return False
         if ledger.in_flight or self._kick.is_set() or ledger.read_again_from is not None:
             return True
-        due = ledger.next_due(self._clock.monotonic())
+        now = self._clock.monotonic()
+        if breaker.holds(now) and ledger.has_queued:  # until then
+            return True
+        due = ledger.next_due(now)
         unread = self._unread(self._spool.last_seq) > 0 and ledger.room_left > 0
         return unread or (due is not None and due <= until)
 

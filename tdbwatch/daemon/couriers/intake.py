@@ -8,6 +8,7 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.ledger import Ledger
+from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.spool.api import Entry, Spool, SpoolError
 from tdbwatch.plugin.event import Event
 
@@ -15,6 +16,9 @@ _READ_BYTES: Final = 4 << 20
 _READ_RETRY: Final = 1.0
 _PACE: Final = 0.05
 """Seconds between readings while all that was read waits, and more of it than fits into memory."""
+
+_PATIENCE: Final = 1.0
+"""Seconds for which a first attempt may keep the memory full with what is behind it."""
 
 
 class _Found(NamedTuple):
@@ -102,11 +106,19 @@ class Intake:
 
     async def _room(self) -> None:
         """Wait until the ledger has room for more."""
-        ledger = self._ledger
-        while ledger.room_left <= 0 and not ledger.let_go():
+        ledger, patient = self._ledger, True
+        while ledger.room_left <= 0 and not ledger.let_go(patient=patient):
             if ledger.blocked and not self._breaker.open:
                 self._faults.held_up(ledger.waiting, ledger.unfinished)
-            await self._progress.wait()
+            patient = await self._progressed()
+
+    async def _progressed(self) -> bool:
+        """Wait until something is finished; False: that takes long."""
+        try:
+            await within(self._clock, _PATIENCE, self._progress.wait())
+        except DeadlineError:
+            return False
+        return True
 
     async def _entries(self, after: int) -> _Found | None:
         """What comes next, as far as there is room for it; None: it cannot be read at the moment."""

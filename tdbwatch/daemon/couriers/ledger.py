@@ -103,6 +103,12 @@ class Ledger:
         return bool(self._waiting) and not self._in_flight and not self._queue
 
     @property
+    def has_queued(self) -> bool:
+        """Whether anything waits for its turn only."""
+        self._sift()
+        return bool(self._queue)
+
+    @property
     def in_flight(self) -> int:
         """Parcels that the sink has now."""
         return len(self._in_flight)
@@ -136,14 +142,19 @@ class Ledger:
         self._count(taken, now)
         self._requeue(taken)
 
-    def let_go(self) -> bool:
-        """Forget what is parked behind failures, if nothing else may go; whether there was anything.
+    def let_go(self, *, patient: bool = True) -> bool:
+        """Forget what is parked, if nothing else may go; whether there was anything.
 
-        What is parked behind a first attempt stays: it may go in a moment.
+        Args:
+            patient: what is parked behind a first attempt stays: it may go in a moment. Without patience it
+                goes, too, if the sink could have another parcel beside that attempt.
         """
         self._sift()
-        first_attempts = [parcel.rooms() for parcel in self._in_flight if not parcel.attempts]
-        stuck = [] if self._queue else list(self._parked.keys() - set().union(*first_attempts))
+        if self._queue:
+            return False
+        patient = patient or len(self._in_flight) >= self._max_in_flight
+        first_attempts = [parcel.rooms() for parcel in self._in_flight if patient and not parcel.attempts]
+        stuck = list(self._parked.keys() - set().union(*first_attempts))
         for room in stuck:
             entries = self._parked.pop(room)
             self._tails.grow(room, entries)
