@@ -176,6 +176,20 @@ async def test_open_is_retried_until_it_works(bench: Bench) -> None:
     assert courier.status().state == "running"
 
 
+async def test_a_sink_that_could_be_opened_in_the_end_has_no_error_any_more(bench: Bench) -> None:
+    errors = [OSError("not yet")]
+
+    class Late(Scripted):
+        async def open(self) -> None:
+            if errors:
+                raise errors.pop()
+
+    host = InlineHost(lambda: Late(lambda batch: None), name="late", timeout=5, clock=bench.clock)
+    courier, _ = bench.courier(host=host)
+    await bench.clock.advance(1)
+    assert (courier.status().state, courier.status().last_error) == ("running", None)
+
+
 async def test_a_sink_that_blocks_while_it_is_opened_is_seen_to_be_stuck(bench: Bench) -> None:
     class Blocked(Scripted):
         released = False

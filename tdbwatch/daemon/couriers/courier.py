@@ -226,6 +226,7 @@ class Courier:
                 await self._clock.sleep(self._settings.retry.wait(self._breaker.failures, self._rng))
         self._breaker.worked(self._clock.monotonic())
         self._faults.worked()
+        self._delivery.last_error = None
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
         """Send what may go, wait until more may."""
