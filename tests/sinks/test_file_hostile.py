@@ -366,6 +366,48 @@ async def test_the_file_that_was_not_used_for_longest_is_closed_for_the_next(
         Appender(str(tmp_path / "e0"))
 
 
+@pytest.mark.parametrize(
+    "call", ["pathlib.Path.rename", "pathlib.Path.replace", "pathlib.Path.unlink", "os.fsync"]
+)
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_at_any_step_of_a_rotation_loses_nothing(tmp_path: Path, call: str, after: bool) -> None:
+    code = f"""
+import asyncio, os, pathlib, sys
+from tdbwatch.plugin import Event, SinkContext
+from tdbwatch.sinks.file import FileOptions, FileSink
+real, left = {call}, [int(sys.argv[1])]
+def fatal(*args, **more):
+    left[0] -= 1
+    if left[0] == 0 and {after}:
+        real(*args, **more)
+    if left[0] == 0:
+        os.kill(os.getpid(), 9)
+    return real(*args, **more)
+{call} = fatal
+options = {{"path": {str(tmp_path / "x.jsonl")!r}, "rotate": {{"size": "10B", "compress": "gzip"}}}}
+async def main():
+    sink = FileSink(FileOptions.model_validate(options), SinkContext("audit"))
+    for _ in range(3):
+        made = Event.create()
+        await sink.deliver([made])
+        print(made.id, flush=True)
+        sink._tidier.wait(10)
+asyncio.run(main())
+"""
+    said: list[str] = []
+    for left, expected in ((2, -9), (0, 0)):
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(left)], capture_output=True, timeout=30, check=False, text=True
+        )
+        assert run.returncode == expected, run.stderr
+        said += run.stdout.split()
+    files = sorted(tmp_path.iterdir())
+    assert {file.suffix for file in files} == {".gz", ".jsonl"}
+    content = b"".join(gzip.decompress(file.read_bytes()) for file in files if file.suffix == ".gz")
+    kept = {json.loads(line)["id"] for line in content.splitlines()} | set(ids(tmp_path / "x.jsonl"))
+    assert kept >= set(said)
+
+
 @pytest.mark.parametrize(("path", "fsync"), [("all.jsonl", "always"), ("{event}.jsonl", "batch")])
 async def test_on_a_slow_disk_what_takes_long_is_left_for_the_next_call(
     tmp_path: Path, make: Make, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, path: str, fsync: str
