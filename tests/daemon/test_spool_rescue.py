@@ -12,6 +12,7 @@ import pytest
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.damage import set_aside
+from tdbwatch.daemon.spool.doctor import repair
 from tdbwatch.plugin import Event
 
 from .spool_bench import MakeSpool, everything, making
@@ -134,6 +135,84 @@ async def test_events_behind_a_damaged_beginning_are_found_however_high_their_nu
     spool = await make()
     assert reports[0].rescued > 2900
     assert len(await everything(spool)) == reports[0].rescued
+
+
+async def test_a_spoilt_tree_that_shows_events_twice_keeps_nobody_from_working(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    sent = await filled(make, 3000, 200)
+    start = (root(path, "events") - 1) * _PAGE
+    spoil(path, root(path, "dead_letters"))
+    with path.open("r+b") as file:
+        content = file.read()
+        first, second = (
+            start + int.from_bytes(content[at : at + 2], "big") for at in (start + 12, start + 14)
+        )
+        file.seek(second)
+        file.write(content[first : first + 4])  # the second branch is the first one again
+    spool = await make()
+    found = await everything(spool)
+    assert len(found) == reports[0].rescued > 1000
+    assert all(entry.event == sent[entry.seq - 1] for entry in found)
+
+
+async def test_a_spoilt_stream_costs_its_own_events_only(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool = await make()
+    rooms = [Event.create(f"room{number % 5}", "e", [number]) for number in range(100)]
+    spool.append(rooms)
+    await spool.flush()
+    await spool.close()
+    change(path, "UPDATE streams SET arg_names = 'no JSON' WHERE room = 'room3'")
+    spool = await make()
+    assert reports[0].rescued == 80
+    assert [entry.event for entry in await everything(spool)] == [e for e in rooms if e.room != "room3"]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("dead_letters", "reason", "NULL"),
+        ("dead_letters", "seq", "'x'"),
+        ("streams", "room", "NULL"),
+        ("drops", "count", "'x'"),
+        ("drops", "since_us", "NULL"),
+    ],
+)
+async def test_a_field_that_no_spool_wrote_keeps_nobody_from_starting(
+    make: MakeSpool, path: Path, reports: list[DamageReport], table: str, column: str, value: str
+) -> None:
+    await filled(make, 10)
+    spool = await make()
+    spool.append([Event.create("sick", "e")])
+    await spool.flush()
+    entries = await everything(spool)
+    await spool.dead_letter([letter(entry) for entry in entries[:3]])
+    await spool.close()
+    kind = "TEXT" if column in {"reason", "room"} else "INTEGER"
+    free, strict = f"{column} {kind}", f"{column} {kind} NOT NULL"
+    where = {"dead_letters": "rowid = 2", "streams": "room = 'sick'", "drops": "1"}[table]
+    schema = f"UPDATE sqlite_schema SET sql = replace(sql, '{{}}', '{{}}') WHERE name = '{table}'"
+    change(path, "INSERT INTO drops VALUES ('max_size', '//stuff', 'alerts', 5, 1, 2)")
+    change(path, "PRAGMA writable_schema = ON", schema.format(strict, free))
+    change(path, f"UPDATE {table} SET {column} = {value} WHERE {where}")  # as a flipped bit would
+    change(path, "PRAGMA writable_schema = ON", schema.format(free, strict))
+    spoil(path, root(path, "cursors"))
+    spool = await make()
+    assert reports[0].letters == (2 if table == "dead_letters" else 3)
+    assert len(await everything(spool)) == (10 if table == "streams" else 11)
+
+
+async def test_a_damaged_file_that_another_process_locks_is_not_given_up(make: MakeSpool, path: Path) -> None:
+    await filled(make, 10)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("UPDATE streams SET id = id")
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            await asyncio.to_thread(repair, path)
+    assert set_aside(path) == []
+    assert len(await everything(await make())) == 10
 
 
 async def test_a_disk_that_fills_up_in_the_last_step_of_a_renewal_only_puts_it_off(

@@ -115,8 +115,12 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
 def _set_aside(path: Path) -> Iterator[Finding]:
     """Damaged files that were moved away, and what they still hold."""
     for aside in set_aside(path):
-        with rescuing(aside) as found:
-            entries, letters = sum(map(len, found.entries(0))), sum(map(len, found.letters()))
+        try:
+            with rescuing(aside) as found:
+                entries, letters = sum(map(len, found.entries(0))), sum(map(len, found.letters()))
+        except sqlite3.Error as error:
+            yield Finding("note", f"a damaged spool, {aside.name}, cannot be looked into now: {error}")
+            continue
         held = f"{entries} events and {letters} dead letters can be read in it"
         some = entries or letters
         remedy = f"look: tdbwatch spool list --spool {aside}; then delete it" if some else "delete it"

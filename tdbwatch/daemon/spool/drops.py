@@ -91,10 +91,16 @@ def settle(connection: sqlite3.Connection, reports: Iterable[DropReport]) -> Non
 
 
 def unsettled(connection: sqlite3.Connection) -> list[Tally]:
-    """What was counted and not yet told of."""
+    """What was counted and not yet told of.
+
+    Raises:
+        TypeError: a row makes no sense.
+    """
     tallies: dict[str, Tally] = {}
     for reason, *row in connection.execute(
         "SELECT reason, scope, room, count, since_us, until_us FROM drops"
     ):
+        if [type(value) for value in (reason, *row)] != [str, str, str, int, int, int]:
+            raise TypeError("a count of what was dropped has fields of wrong types")
         tallies.setdefault(reason, Tally(reason)).add(*row)
     return list(tallies.values())

@@ -104,8 +104,8 @@ def _request(row: tuple[Any, ...]) -> Request | None:
         selection = Selection.from_json(text)
     except (TypeError, ValueError):
         return None
-    numbers = all(isinstance(value, int) for value in (position, through))
-    return Request(number, kind, sink, selection, position, through) if kind in _SOURCES and numbers else None
+    sound = isinstance(sink, str) and all(isinstance(value, int) for value in (position, through))
+    return Request(number, kind, sink, selection, position, through) if kind in _SOURCES and sound else None
 
 
 def restore(connection: sqlite3.Connection, requests: Iterable[Request]) -> None:

@@ -11,14 +11,25 @@ from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.daemon.spool.damage import NONSENSE
 from tdbwatch.daemon.spool.drops import Tally, unsettled
 from tdbwatch.daemon.spool.requests import Request, waiting
-from tdbwatch.daemon.spool.rows import SELECT_EVENTS, SELECT_LETTERS, Streams, entry_of, letter_of
+from tdbwatch.daemon.spool.rows import (
+    SELECT_EVENTS,
+    SELECT_LETTERS,
+    SELECT_STREAMS,
+    Key,
+    Streams,
+    entry_of,
+    letter_of,
+)
 
 _STEP: Final = 512
 _MOST_IN_VAIN: Final = 2_000
 """Steps in vain after which nothing more is expected."""
 _MOST_BLIND: Final = 20
 """The same where nobody knows how far the numbers go."""
+_MOST_STREAMS: Final = 1 << 14
+"""Streams looked for where nobody knows how many there are."""
 _UNREADABLE: Final = (sqlite3.Error, *NONSENSE)
+_PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _T = TypeVar("_T")
 
 
@@ -36,7 +47,7 @@ class Rescue:
         self._streams: Streams | None = None
         if connection is not None:
             with suppress(*_UNREADABLE):
-                self._streams = Streams(connection)
+                self._streams = _ReadableStreams(connection)
 
     def cursors(self) -> dict[str, int]:
         """How far the sinks are; one whose place cannot be read begins anew."""
@@ -64,7 +75,9 @@ class Rescue:
         yield from self._pieces("dead_letters", "number", 0, None, self._letters)
 
     def _entries(self, after: int, through: int) -> list[Entry]:
-        return self._rows(SELECT_EVENTS, (after, through, _STEP), entry_of)
+        found = self._rows(SELECT_EVENTS, (after, through, 2 * _STEP), entry_of)
+        # A spoilt tree may show rows twice, and out of their places.
+        return [entry for seq, entry in sorted({e.seq: e for e in found}.items()) if after < seq <= through]
 
     def _letters(self, after: int, through: int) -> list[DeadLetter]:
         return self._rows(SELECT_LETTERS, (after, through), letter_of)
@@ -121,6 +134,24 @@ class Rescue:
         return otherwise
 
 
+class _ReadableStreams(Streams):
+    """Those that can be read: what is spoilt of them costs its own events only."""
+
+    def key(self, number: int) -> Key:
+        return self._keys[number]  # all were read at the start
+
+    def _load(self) -> None:
+        last = _MOST_STREAMS
+        with suppress(*_UNREADABLE):
+            last = self._connection.execute("SELECT max(id) FROM streams").fetchone()[0] or 0
+        for row in _halving(self._read, 0, last):
+            with suppress(*NONSENSE):
+                self._take(row)
+
+    def _read(self, after: int, through: int) -> list[tuple[Any, ...]]:
+        return self._connection.execute(SELECT_STREAMS, (after, through)).fetchall()
+
+
 def _halving(read: Callable[[int, int], list[_T]], after: int, through: int) -> list[_T]:
     """What can be read of these numbers: what is around the bad ones, too."""
     try:
@@ -134,13 +165,29 @@ def _halving(read: Callable[[int, int], list[_T]], after: int, through: int) -> 
 
 @contextmanager
 def rescuing(damaged: Path, last_seq: int | None = None) -> Iterator[Rescue]:
-    """Whatever can be read of this file."""
+    """Whatever can be read of this file.
+
+    Raises:
+        sqlite3.OperationalError: it cannot be read now, which says nothing of what is in it.
+    """
     try:
         connection = sqlite3.connect(f"file:{quote(str(damaged.absolute()))}?mode=ro", uri=True)
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        _raise_passing(error, damaged)
         yield Rescue(None)
         return
     with closing(connection):
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        except sqlite3.Error as error:
+            _raise_passing(error, damaged)
         with suppress(sqlite3.Error):
             connection.execute("PRAGMA writable_schema = ON")  # else a file cut short is refused as a whole
         yield Rescue(connection, last_seq)
+
+
+def _raise_passing(error: sqlite3.Error, damaged: Path) -> None:
+    """Another process's lock, or want of memory or of descriptors, is no reason to give a file up."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _PASSING or (code == sqlite3.SQLITE_CANTOPEN and damaged.is_file()):
+        raise error

@@ -21,6 +21,10 @@ INSERT_LETTER: Final = (
     " first_error, last_error, first_us, dead_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SELECT_STREAMS: Final = (
+    "SELECT id, kind, scope, room, room_id, arg_names, target FROM streams WHERE id > ? AND id <= ?"
+)
+_LARGEST: Final = (1 << 63) - 1
 SELECT_EVENTS: Final = (
     "SELECT seq, id, stream, received_us, event, payload FROM events"
     " WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
@@ -76,12 +80,21 @@ class Streams:
         return done.lastrowid
 
     def _load(self) -> None:
-        rows = self._connection.execute(
-            "SELECT id, kind, scope, room, room_id, arg_names, target FROM streams"
-        )
-        for number, kind, scope, room, room_id, names, target in rows:
-            key = (kind, scope, room, room_id, tuple(json.loads(names)), target)
-            self._numbers[key], self._keys[number] = number, key
+        for row in self._connection.execute(SELECT_STREAMS, (0, _LARGEST)):
+            self._take(row)
+
+    def _take(self, row: Sequence[Any]) -> None:
+        number, kind, scope, room, room_id, text, target = row
+        names = tuple(json.loads(text))
+        texts = (kind, scope, room, *names, *(() if target is None else (target,)))
+        if not (_all(str, texts) and (room_id is None or type(room_id) is int)):
+            raise TypeError(f"stream {number} has fields of wrong types")
+        key = (kind, scope, room, room_id, names, target)
+        self._numbers[key], self._keys[number] = number, key
+
+
+def _all(wanted: type, values: Iterable[Any]) -> bool:
+    return all(type(value) is wanted for value in values)
 
 
 def insert_events(connection: sqlite3.Connection, entries: Sequence[Entry], streams: Streams) -> None:
@@ -130,9 +143,16 @@ def _letter_row(letter: DeadLetter, stream: int) -> tuple[Any, ...]:
 
 
 def letter_of(row: Sequence[Any], streams: Streams) -> DeadLetter:
-    """The dead letter of a row of `SELECT_LETTERS`."""
+    """The dead letter of a row of `SELECT_LETTERS`.
+
+    Raises:
+        KeyError, TypeError: the row makes no sense.
+    """
     sink, *what, reason, attempts, first_error, last_error, first_us, dead_us = row
     entry = entry_of(what, streams)
+    texts, numbers = (sink, reason, first_error, last_error), (entry.seq, attempts, first_us, dead_us)
+    if not (_all(str, texts) and _all(int, numbers)):
+        raise TypeError(f"a dead letter of entry {entry.seq} has fields of wrong types")
     return DeadLetter(sink, entry, reason, attempts, first_error, last_error, first_us, dead_us)
 
 

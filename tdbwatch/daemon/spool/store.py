@@ -60,6 +60,7 @@ class Store:
         self._letters = LetterCount(self._connection)
         self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
         self.first_seq, self.last_seq = self._bounds()
+        self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
         # Entries that nobody has a cursor for: damage took the cursors, and twice is better than never.
         self.fresh = not (self.last_seq and self.cursors)
