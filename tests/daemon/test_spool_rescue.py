@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.damage import set_aside
 from tdbwatch.daemon.spool.doctor import repair
+from tdbwatch.daemon.spool.renewal import renew
+from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.plugin import Event
 
 from .spool_bench import MakeSpool, everything, making
@@ -267,6 +270,45 @@ async def test_a_log_removed_or_replaced_while_running_loses_nothing_since_it_is
     assert [entry.event for entry in await everything(spool)] == sent + more
     await spool.close()
     assert [entry.event for entry in await everything(await make())] == sent + more
+
+
+async def test_what_was_committed_and_not_heard_of_outlives_damage_like_all_that_memory_holds(
+    make: MakeSpool, path: Path
+) -> None:
+    spool = await make(check_interval=60)
+    spool.append(sent := events(5000, 1000))
+    deadline = time.monotonic() + 20  # all in one turn of the event loop: it is busy
+    while spool._writer._store.last_seq < 5000:
+        assert time.monotonic() < deadline
+    for name in (path, Path(f"{path}-wal")):
+        name.write_bytes(b"\xff" * name.stat().st_size)
+    spool._writer._checked, spool._writer._check_interval = 0.0, 0.01  # its next look is due
+    spool.append(more := events(1))
+    while not path.exists() or path.read_bytes()[:6] != b"SQLite":
+        assert time.monotonic() < deadline
+    await spool.flush()
+    await spool.close()
+    assert [entry.event for entry in await everything(await make())] == sent + more
+
+
+async def test_the_log_of_a_file_that_was_removed_is_not_applied_to_the_one_in_its_place(
+    make: MakeSpool, path: Path
+) -> None:
+    await filled(make, 3000, 300, finished=1500)
+    spool = await make(check_interval=60)
+    spool.append(events(600, 300))
+    await spool.flush()
+    log = Path(f"{path}-wal").read_bytes()
+    await spool.close()
+    store, report = renew(path, connect, sqlite3.DatabaseError("removed"), 0.0)
+    store.close()
+    path.rename(f"{path}.renewed")  # as far as a renewal that was killed had come
+    report.moved_to.unlink()
+    Path(f"{path}-wal").write_bytes(log)
+    told = list[DamageReport]()
+    spool = await make(on_damage=told.append)
+    assert [entry.seq for entry in await everything(spool)] == list(range(1501, 3601))
+    assert len(told) == 1
 
 
 async def test_a_log_that_was_overwritten_while_nobody_ran_is_missed(

@@ -20,7 +20,6 @@ from tdbwatch.daemon.spool.damage import (
     move_side_files,
     place_aside,
     remove_files,
-    set_aside,
     side,
     sync_folder,
 )
@@ -64,14 +63,22 @@ def place(path: Path, connect: Connect) -> None:
             with _made(making, connect):
                 pass
             making.rename(whole)
-        elif old := set_aside(path):
-            move_side_files(path, old[-1])
+        else:
+            _finish_moving(path, whole, connect)
         whole.rename(path)
         sync_folder(path)
     remove_files(making)
     remove_files(whole)
     if not path.stat().st_size:
         raise damaged("the file is empty")
+
+
+def _finish_moving(path: Path, whole: Path, connect: Connect) -> None:
+    """A log that is left there, also of a file that somebody removed, must not be applied to the new one."""
+    with closing(Store(whole, connect)) as store:
+        report = store.damage
+    if report is not None:
+        move_side_files(path, report.moved_to)
 
 
 def renew(

@@ -303,6 +303,7 @@ class SqliteSpool:
         if news.entries:
             self._window.extend(news.entries, news.weights)
             self._last_seq = news.entries[-1].seq
+            self._writer.heard(self._last_seq)
             self._news.set()
             self._news.clear()
         for waiter in news.waiters:

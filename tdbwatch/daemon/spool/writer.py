@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool import wal
-from tdbwatch.daemon.spool.api import DamageReport
+from tdbwatch.daemon.spool.api import DamageReport, Entry
 from tdbwatch.daemon.spool.damage import is_damage, is_full
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.handle import Connect
@@ -81,6 +82,8 @@ class Writer:
         self._uncounted = False
         self._replaced = float("-inf")
         self._reported: sqlite3.Error | None = None
+        self._heard = 0
+        self._unheard: deque[list[Entry]] = deque()
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
 
     def open(self) -> tuple[Store, DamageReport | None]:
@@ -107,6 +110,16 @@ class Writer:
     def report_damage(self, error: sqlite3.Error) -> None:
         """A reader found the file damaged; the writer deals with it in its next turn."""
         self._reported = error
+
+    def heard(self, seq: int) -> None:
+        """The event loop has the entries up to this one in the window; those behind it only we have."""
+        self._heard = seq
+
+    def _remember(self, entries: list[Entry]) -> None:
+        if entries:
+            self._unheard.append(entries)
+        while self._unheard and self._unheard[0][-1].seq <= self._heard:
+            self._unheard.popleft()
 
     def _run(self) -> None:
         failed: BaseException | None = None
@@ -138,6 +151,7 @@ class Writer:
         if self._gave_up:  # those who wait for all to be durable must not think that it is
             news.abandoned, news.waiters = news.waiters, []
         self._serve(news)
+        self._remember(news.entries)
         self._prune(news, steps=1 + len(news.entries) // _EVENTS_PER_STEP)
         waiters = news.waiters or news.abandoned
         if waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
@@ -299,6 +313,8 @@ class Writer:
 
     def _known(self) -> Known:
         store, newest = self._store, self._window.snapshot()
+        last = newest[-1].seq if newest else 0
+        newest += [entry for part in self._unheard for entry in part if entry.seq > last]
         moved = store.handle.moved
         if not moved:
             with suppress(sqlite3.Error):
