@@ -33,7 +33,7 @@ def read(path: str | FilePath, environ: Mapping[str, str] = os.environ) -> "Docu
         ConfigError: it cannot be read, or is not YAML.
     """
     try:
-        content = read_bytes(FilePath(path), MAX_FILE)
+        content = read_bytes(FilePath(path), MAX_FILE, missing="check the path")
     except (RefusedError, ValueError) as error:  # ValueError: a path that no file can have
         message, hint = (
             (error.message, error.hint) if isinstance(error, RefusedError) else ("not a file's path", "")

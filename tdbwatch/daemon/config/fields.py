@@ -80,8 +80,8 @@ def _from_folder(value: Path, info: ValidationInfo) -> Path:
     return value if folder is None else Path(folder) / value
 
 
-def _port_and_host(value: str) -> str:
-    host, colon, port = value.rpartition(":")
+def _port_and_host(value: object) -> object:
+    host, colon, port = str(value).rpartition(":")
     plain = re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host)
     if not colon or not plain or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise RefusedError("this is not host:port", 'write for instance "127.0.0.1:9280" or "[::1]:9280"')
@@ -126,7 +126,7 @@ PositiveDuration = Annotated[Duration, Field(gt=0)]
 FileName = Annotated[Path, AfterValidator(_from_folder)]
 """A path; a relative one starts at the folder of the configuration file."""
 
-ListenAddress = Annotated[str, AfterValidator(_port_and_host)]
+ListenAddress = Annotated[str, BeforeValidator(_port_and_host)]
 Glob = Annotated[str, AfterValidator(_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1)]
 """A glob or a list of globs: `*`, `?`, `[abc]`, `[!abc]`; upper and lower case differ."""

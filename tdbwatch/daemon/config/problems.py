@@ -11,7 +11,7 @@ from typing import Final
 Path = tuple[str | int, ...]
 """Where a value is in the configuration: keys of mappings and positions in lists."""
 
-_SHOWN: Final = 25
+_SHOWN: Final = 60
 _PLAIN_KEY: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
 _LONGEST_KEY: Final = 60
 
@@ -82,7 +82,7 @@ def show_key(key: object) -> str:
 
 def suggestion(word: str, known: Iterable[str], what: str) -> str:
     """A remedy for a word that is not known: the nearest one, and the list of all."""
-    names = sorted(known)
+    names = sorted(set(known))
     if not names:
         return ""
     listed = f"{what}: {', '.join(show_key(name) for name in names)}"

@@ -18,6 +18,7 @@ from tdbwatch.daemon.config.tree import Tree
 
 SUFFIXES: Final = ("_file", "_credential")
 _MAX_BYTES: Final = 64 * 1024
+_MISSING: Final = "check the path; a relative one starts at the configuration file's folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,11 @@ def read_secret(path: FilePath) -> str:
     return secret
 
 
-def read_bytes(path: FilePath, limit: int) -> bytes:
+def read_bytes(path: FilePath, limit: int, *, missing: str = _MISSING) -> bytes:
     """The content of a regular file of at most `limit` bytes; anything else could block or never end.
+
+    Args:
+        missing: the remedy where there is no such file.
 
     Raises:
         RefusedError: with what is wrong and what to do.
@@ -85,7 +89,7 @@ def read_bytes(path: FilePath, limit: int) -> bytes:
             content = file.read(limit + 1)
     except OSError as error:
         hint = {
-            FileNotFoundError: "check the path; a relative one starts at the configuration file's folder",
+            FileNotFoundError: missing,
             PermissionError: "give the user that runs tdbwatch the right to read it",
         }.get(type(error), "")
         raise RefusedError(f"cannot be read: {error.strerror or type(error).__name__}", hint) from None
