@@ -1,10 +1,13 @@
 """`tdbwatch spool`: see, deliver again, delete, export and repair what is in the spool."""
 
 import argparse
+import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from tdbwatch.cli import exits, spool_doctor, spool_show
 from tdbwatch.cli.spool_place import (
@@ -20,6 +23,8 @@ from tdbwatch.cli.spool_place import (
 )
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     from tdbwatch.daemon.spool.selection import Selection
 
 _CODES: Final = """
@@ -27,8 +32,8 @@ exit codes: 0 fine, 64 wrong usage, 65 damaged, 66 no such spool or event,
 73 cannot write, 77 no permission, 78 bad configuration"""
 _STATS: Final = """
 
-events        all that the log holds, delivered or not: gap records and what was
-              put there to be delivered again count, too
+entries       all that the log holds, delivered or not: events, other records,
+              and what was put there to be delivered again
 behind        of these, the ones after the sink's cursor: what it has not
               finished, what it finished out of turn, what is not for it
 dead letters  what the sink will not get any more, unless they are requeued"""
@@ -94,7 +99,7 @@ def _add_requeue(actions: Any) -> None:
 
 
 def _add_drop(actions: Any) -> None:
-    example = "--sink oncall --since 7d --yes --config prod.yaml"
+    example = "--sink oncall --event 'test-*' --yes --config prod.yaml"
     parser = _command(actions, "drop", _drop, "delete dead letters for good", example, writes=True)
     _add_letters(parser)
     parser.add_argument("--yes", action="store_true", help="do it; without, only say how many there are")
@@ -133,7 +138,7 @@ def _stats(options: argparse.Namespace) -> int:
     user = "no daemon uses it" if place.user is None else f"process {place.user} uses it"
     print(f"{place.path}: {size_of(found.size)}, {user}")
     times = f", received {time_of(found.oldest_us)} to {time_of(found.newest_us)}" if found.count else ""
-    print(f"{counted(found.count, 'event')}{times}\n")
+    print(f"{counted(found.count, 'entry', 'entries')}{times}\n")
     known = place.sinks({sink.sink for sink in found.sinks})
     rows = [
         (s.sink + ("" if s.sink in known else " (not configured)"), f"{s.behind:,}", f"{s.dead_letters:,}")
@@ -176,26 +181,48 @@ def _found(place: Place, selection: "Selection", options: argparse.Namespace, la
 
 def _export(options: argparse.Namespace) -> int:
     import json
-    import sys
 
     from tdbwatch.cli.spool_text import letter_json
 
     place, selection = place_for_sink(options), selection_of(options)
+    with _output(options.output) as out:
+        for item in _found(place, selection, options):
+            record = letter_json(item) if options.dead else item.event.record()
+            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        out.flush()
+    return exits.OK
+
+
+@contextmanager
+def _output(path: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a new file that is whole in the end, or not there.
+
+    Raises:
+        CommandError: it cannot be written.
+    """
     try:
-        out = sys.stdout if options.output is None else options.output.open("x", encoding="utf-8")
-        try:
-            for item in _found(place, selection, options):
-                record = letter_json(item) if options.dead else item.event.record()
-                out.write(json.dumps(record, ensure_ascii=False) + "\n")
-            out.flush()
-        finally:
-            if options.output is not None:
-                out.close()
+        if path is None:
+            yield sys.stdout
+            return
+        with open(path, "x", encoding="utf-8", opener=_for_owner_and_group) as file:
+            try:
+                yield file
+                file.flush()
+            except BaseException:
+                path.unlink()
+                raise
     except BrokenPipeError:
         raise
+    except FileExistsError as error:
+        raise CommandError(exits.CANNOT_WRITE, f"{path} is there already; name a new file") from error
     except OSError as error:
-        raise CommandError(exits.CANNOT_WRITE, f"{options.output or 'standard output'}: {error}") from error
-    return exits.OK
+        why = error.strerror or error
+        raise CommandError(exits.CANNOT_WRITE, f"{path or 'standard output'}: {why}") from error
+
+
+def _for_owner_and_group(path: str, flags: int) -> int:
+    """As the file sink opens its files: what they hold is not for everyone."""
+    return os.open(path, flags, 0o640)
 
 
 def _requeue(options: argparse.Namespace) -> int:
@@ -205,6 +232,7 @@ def _requeue(options: argparse.Namespace) -> int:
 
     place, selection = place_for_sink(options), _chosen(options)
     with opened(place.path, "rw") as connection:
+        before = _requeued(connection, place)
         asked = {
             sink: ask(connection, "requeue", sink, selection, time.time_ns() // 1000)
             for sink in sinks_with_letters(connection, selection)
@@ -213,6 +241,8 @@ def _requeue(options: argparse.Namespace) -> int:
         return _none(options)
     for sink, count in asked.items():
         print(f"{sink}: {counted(count, 'dead letter')} will be delivered again {place.when_served(sink)}")
+        if sink in before:
+            print(f"{sink}: a requeue that was asked for earlier waits, too; no dead letter comes twice")
     return exits.OK
 
 
@@ -231,10 +261,20 @@ def _drop(options: argparse.Namespace) -> int:
         return _none(options)
     with opened(place.path, "rw") as connection:
         count = discard(connection, selection)
+        requeued = _requeued(connection, place)
     if not count:
         return _none(options)
     print(f"{counted(count, 'dead letter')} deleted")
+    for sink in sorted(requeued):
+        print(f"{sink}: a requeue waits; it will not find them")
     return exits.OK
+
+
+def _requeued(connection: "Connection", place: Place) -> set[str]:
+    """The sinks with a requeue that the daemon has not finished."""
+    from tdbwatch.daemon.spool.browse import stats
+
+    return {one.sink for one in stats(connection, place.path).requests if one.kind == "requeue"}
 
 
 def _chosen(options: argparse.Namespace) -> Any:

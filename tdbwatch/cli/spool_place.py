@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tdbwatch.cli import exits
 
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from tdbwatch.daemon.spool.selection import Selection
 
 Work = Callable[[argparse.Namespace], int]
+_REMEDIES: Final = {
+    "CANTOPEN": "may its folder be written?",
+    "READONLY": "may the file and its folder be written?",
+    "FULL": "make space on the disk",
+    "BUSY": "another process keeps it locked; try again",
+}
+"""By what SQLite calls the trouble."""
 
 
 class CommandError(Exception):
@@ -170,10 +177,19 @@ def guarded(name: str, work: Work, *, writes: bool = False) -> Work:
                 return _fail(
                     name, exits.DAMAGED, f"the spool is damaged: {error}; see `tdbwatch spool doctor`"
                 )
-            code = exits.CANNOT_WRITE if writes else exits.NO_INPUT
-            return _fail(name, code, f"the spool cannot be {'written' if writes else 'read'}: {error}")
+            return _fail(
+                name, exits.CANNOT_WRITE if writes else exits.NO_INPUT, _trouble(options, error, writes)
+            )
 
     return run
+
+
+def _trouble(options: argparse.Namespace, error: sqlite3.Error, writes: bool) -> str:
+    """What SQLite says, with the place and the likely remedy."""
+    where = options.spool if options.config is None else f"of {options.config}"
+    kind = getattr(error, "sqlite_errorname", "").split("_", 2)[1:2]
+    remedy = _REMEDIES.get("".join(kind), "see the disk, and who else has the file open")
+    return f"the spool {where} cannot be {'written' if writes else 'read'}: {error}; {remedy}"
 
 
 def _fail(name: str, code: int, message: str) -> int:

@@ -18,7 +18,7 @@ example:
 The routes are those of the configuration as it is now. An ID may be shortened
 as long as it stays unique."""
 
-_COLOURS: Final = {"dead": "red", "delivered": "green", "waits": "yellow"}
+_COLOURS: Final = {"dead": "red", "not delivered": "red", "delivered": "green", "waits": "yellow"}
 
 
 def add_parser(actions: Any) -> None:
@@ -97,6 +97,8 @@ def _outcome(sink: str, told: "Story", numbers: "Stats", matched: _Matched | Non
         return "not known"
     if max(seqs) > cursor:
         return f"waits, after {len(ours)} attempts" if ours else "waits"
+    if ours:
+        return "not delivered; its dead letter was deleted, or became too old to be kept"
     return "finished; its attempts are not kept any more" if matched is not None else "finished"
 
 

@@ -1,6 +1,7 @@
 """`tdbwatch spool` and `replay`, on spools that no daemon uses: what they show, change, refuse and answer."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -106,7 +107,7 @@ def test_stats_in_json_are_stable(run: Run, folder: Path) -> None:
 def test_stats_for_people(run: Run) -> None:
     code, out, _ = run("spool", "stats")
     assert code == 0
-    assert "no daemon uses it\n10 events, received " in out
+    assert "no daemon uses it\n10 entries, received " in out
     assert "\n".join(out.splitlines()[-3:]) == (
         "sink    behind  dead letters\naudit        6             0\noncall       7             3"
     )
@@ -146,8 +147,8 @@ def test_export_writes_the_records_of_docs_and_never_over_a_file(
     letters = objects((folder / "dead.jsonl").read_text())
     assert [letter["dead_letter"]["last_error"] for letter in letters] == ["504"] * 3
     code, _, err = run("spool", "export", "--output", "dead.jsonl")
-    assert code == 73
-    assert "File exists" in err
+    assert (code, err) == (73, "tdbwatch spool export: dead.jsonl is there already; name a new file\n")
+    assert (folder / "dead.jsonl").stat().st_mode & 0o137 == 0, "not for everyone"
 
 
 def test_show_tells_the_story_of_an_event(run: Run, events: list[Event]) -> None:
@@ -176,6 +177,21 @@ def test_requeue_by_id_leaves_a_request_for_the_daemon(run: Run, events: list[Ev
     assert run("spool", "requeue", "no-such-id")[0] == 66
     assert run("spool", "requeue", "--sink", "audit")[:2] == (0, "no dead letter matches\n")
     assert run("spool", "requeue")[0] == 64
+
+
+def test_who_asks_twice_is_told_that_the_first_requeue_waits(run: Run) -> None:
+    once = "oncall: 3 dead letters will be delivered again when the daemon runs\n"
+    assert run("spool", "requeue", "--all")[:2] == (0, once)
+    twice = "oncall: a requeue that was asked for earlier waits, too; no dead letter comes twice\n"
+    assert run("spool", "requeue", "--all")[:2] == (0, once + twice)
+    dropped = "3 dead letters deleted\noncall: a requeue waits; it will not find them\n"
+    assert run("spool", "drop", "--all", "--yes")[:2] == (0, dropped)
+
+
+def test_a_dead_letter_that_was_deleted_does_not_look_delivered(run: Run, events: list[Event]) -> None:
+    assert run("spool", "drop", "--all", "--yes")[0] == 0
+    out = run("spool", "show", events[1].id)[1]
+    assert "oncall: not delivered; its dead letter was deleted, or became too old to be kept\n" in out
 
 
 def test_drop_deletes_only_when_told_twice(run: Run) -> None:
@@ -289,7 +305,8 @@ def test_a_sink_that_was_taken_out_of_the_configuration_can_still_be_looked_afte
         said = run(*requeue)[1]
         assert said.endswith(waits)
         assert "within about a second" not in said
-    assert run("spool", "drop", "--sink", "oncall", "--yes")[:2] == (0, "3 dead letters deleted\n")
+    code, out, _ = run("spool", "drop", "--sink", "oncall", "--yes")
+    assert (code, out.splitlines()[0]) == (0, "3 dead letters deleted")
     code, _, err = run("replay", "--sink", "oncall")
     assert (code, err) == (64, "tdbwatch replay: there is no sink 'oncall'; there are: audit\n")
 
@@ -305,6 +322,17 @@ def test_an_export_that_is_not_begun_leaves_no_file(run: Run, folder: Path, wron
     assert run("spool", "export", "--output", "out.jsonl", *wrong)[0] == 64
     assert run("spool", "export", "--output", "out.jsonl", place=("--spool", "nowhere.db"))[0] == 66
     assert not (folder / "out.jsonl").exists()
+
+
+def test_an_export_that_fails_leaves_no_file(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tdbwatch.cli.spool_text.letter_json", _disk_is_full)
+    code, _, err = run("spool", "export", "--dead", "--output", "out.jsonl")
+    assert (code, err) == (73, "tdbwatch spool export: out.jsonl: No space left on device\n")
+    assert not (folder / "out.jsonl").exists()
+
+
+def _disk_is_full(_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_show_says_what_no_routes_mean(run: Run, folder: Path, events: list[Event]) -> None:
@@ -374,7 +402,7 @@ def test_the_help_of_stats_explains_every_column(run: Run, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         build_parser().parse_args(["spool", "stats", "--help"])
     text = capsys.readouterr().out
-    assert all(re.search(rf"^{name} +\w", text, re.MULTILINE) for name in ("events", *columns))
+    assert all(re.search(rf"^{name} +\w", text, re.MULTILINE) for name in ("entries", *columns))
 
 
 def test_what_rooms_and_events_are_called_cannot_drive_the_terminal(

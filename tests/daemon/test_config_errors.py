@@ -132,7 +132,10 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
         ),
         (with_(http="{}"), "http.listen: is missing"),
         (with_(http="{listen: localhost}"), "http.listen: this is not host:port\n    write for instance"),
-        (with_(http="{listen: 9280}"), 'http.listen: this is not host:port\n    write for instance "127.0.0.1:9280"'),
+        (
+            with_(http="{listen: 9280}"),
+            'http.listen: this is not host:port\n    write for instance "127.0.0.1:9280"',
+        ),
         (with_(http="{listen: 'x:99999'}"), "http.listen: this is not host:port"),
         (with_(spool="{max_size: 10}"), "spool.max_size: 10 has no unit; write for instance 10MB"),
         (with_(spool="{max_size: 10Q}"), "'10Q' has no known unit; use one of"),
