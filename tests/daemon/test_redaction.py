@@ -31,6 +31,12 @@ def test_every_secret_of_a_part_of_the_configuration_is_found() -> None:
     ]
 
 
+def test_a_password_within_a_url_is_a_secret_of_its_own() -> None:
+    found = list(secrets_in(Secret("https://hook:hunt%2Fer2@example.org/x")))
+    assert found == ["https://hook:hunt%2Fer2@example.org/x", "hunt%2Fer2", "hunt/er2"]
+    assert list(secrets_in(Secret("://[not a url"))) == ["://[not a url"]
+
+
 @given(
     st.text(min_size=SHORTEST).filter(lambda s: len(s.splitlines()) == 1 and s.strip() == s),
     st.text(),

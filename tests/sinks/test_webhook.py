@@ -168,8 +168,7 @@ async def test_nobody_listening_is_tried_again(opened: Opened, closed_port: int)
     async with opened(url=f"http://127.0.0.1:{closed_port}/secret-path-token") as sink:
         (outcome,) = await sink.deliver(events(3))
     assert isinstance(outcome, Retry)
-    assert f"127.0.0.1:{closed_port}" in outcome.reason
-    assert "secret-path-token" not in outcome.reason
+    assert outcome.reason == f"http://127.0.0.1:{closed_port}/...: cannot connect: Connection refused"
 
 
 async def test_a_name_that_does_not_resolve_is_tried_again(opened: Opened) -> None:

@@ -33,6 +33,10 @@ def check_url(text: str) -> None:
         url = parse_url(text)
     except ValueError:
         raise ValueError(f"this is not a URL; {_EXAMPLE}") from None
+    try:
+        _ = url.port
+    except ValueError:
+        raise ValueError("there is no such port; ports are numbers from 1 to 65535") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"this is not an HTTP URL; {_EXAMPLE}")
     try:

@@ -10,7 +10,8 @@ from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.options import WebhookOptions
 
 _MIN_LENGTH: Final = 4  # shorter ones would blot out ordinary text
-_MIN_TOKEN: Final = 12  # a part of a path that long may be a token
+_LONG: Final = 12
+_SHORT: Final = 6
 _MASK: Final = "***"
 
 
@@ -57,12 +58,18 @@ def _of_header(value: str) -> Iterator[str]:
     yield value.rpartition(" ")[2]  # `Bearer TOKEN`
 
 
+def _may_be_token(part: str) -> bool:
+    """Whether a part of a path is no ordinary word: it is long, has digits, or mixes small and capital."""
+    is_word = part.isalpha() and part in {part.lower(), part.capitalize()}
+    return len(part) >= _LONG or (len(part) >= _SHORT and not is_word)
+
+
 def _of_url(text: str, header: str) -> Iterator[str]:
     url = parse_url(text)
     if url.raw_path_qs not in ("", "/"):
         yield str(url.with_user(None))  # as errors of aiohttp show it
         yield str(url.with_user(None).with_fragment(None))
-    segments = [part for part in url.raw_path.split("/") if len(part) >= _MIN_TOKEN]
+    segments = filter(_may_be_token, url.raw_path.split("/"))
     values = [pair.partition("=")[2] for pair in url.raw_query_string.split("&")]
     user = (url.raw_user, url.raw_password)
     for part in (text, *user, url.raw_path_qs, url.raw_path, url.raw_query_string, *values, *segments):

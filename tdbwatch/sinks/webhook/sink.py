@@ -1,6 +1,7 @@
 """The webhook sink: batches to requests, answers to outcomes."""
 
 import codecs
+import os
 from collections.abc import Sequence
 from typing import Final
 
@@ -89,7 +90,7 @@ class WebhookSink(Sink):
         except TimeoutError:
             return Retry(f"{self._target}: no answer within {seconds:.3g} s"), None
         except (aiohttp.ClientError, OSError) as error:
-            return Retry(printable(self._redact(f"{self._target}: {type(error).__name__}: {error}"))), None
+            return Retry(printable(self._redact(f"{self._target}: {_why(error)}"))), None
         outcome = self._judge(answer)
         self._wait_as_told(outcome)
         return outcome, answer.status
@@ -112,6 +113,14 @@ class WebhookSink(Sink):
         if isinstance(outcome, Retry) and outcome.after and not outcome.pause:  # a pause is the courier's
             self._not_before = self.context.clock.monotonic() + outcome.after
             self._why_not = outcome.reason
+
+
+def _why(error: Exception) -> str:
+    """What aiohttp says of a connection that cannot be made names the host again, and `ssl:default`."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+    if isinstance(cause, ConnectionError) and cause.errno:
+        return f"cannot connect: {os.strerror(cause.errno)}"
+    return f"{type(error).__name__}: {error}".replace(" ssl:default", "")
 
 
 class _Call:
