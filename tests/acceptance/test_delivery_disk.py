@@ -191,4 +191,4 @@ async def test_a_spool_in_a_read_only_folder_can_be_read_but_not_changed(
     assert numbers(looking.records()) == list(range(5))
     replaying = await start("replay", "--sink", "audit", "--config", config)
     assert await replaying.exit_code() == 73
-    assert "the spool cannot be written" in replaying.text
+    assert "cannot be written: attempt to write a readonly database; may the file" in replaying.text
