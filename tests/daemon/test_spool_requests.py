@@ -290,3 +290,107 @@ async def test_the_daemon_starts_while_a_command_looks_whether_it_runs(make: Mak
     fcntl.flock(file, fcntl.LOCK_SH)
     threading.Timer(0.03, os.close, (file,)).start()
     assert (await make()).last_seq == 0
+
+
+async def dropped(spool: SqliteSpool, path: Path) -> None:
+    assert await asyncio.to_thread(discard_all, path) == 1
+
+
+def discard_all(path: Path) -> int:
+    with opened(path, "rw") as connection:
+        return discard(connection, Selection(sink="s"))
+
+
+async def requeued(spool: SqliteSpool, path: Path) -> None:
+    spool.reads("s", lambda event: True, lambda last_seq: 0)
+    assert await asyncio.to_thread(asked, path, "requeue") == 1
+    async with asyncio.timeout(20):
+        await spool.wait_after(5)
+
+
+async def trimmed(spool: SqliteSpool, path: Path) -> None:
+    [*_, last] = [entry for entry in await everything(spool) if entry.seq <= 5]
+    await spool.dead_letter([DeadLetter("other", last, "r", 1, "a", "b", 1, 2)])
+    await spool.flush()
+    with opened(path) as connection:
+        assert list(letters(connection, Selection(sink="s"))) == []
+
+
+@pytest.mark.parametrize("end", [dropped, requeued, trimmed])
+async def test_a_dead_letter_beyond_the_cursor_that_is_gone_is_not_offered_again_after_a_restart(
+    make: MakeSpool, path: Path, end: Any
+) -> None:
+    options: dict[str, Any] = {"sinks": ["s", "other"], "max_dead_letters": 1}
+    spool = await make(**options)
+    spool.append(events(5))
+    await spool.flush()
+    spool.advance("s", 1)  # a sick room holds it back
+    spool.advance("other", 1)
+    third = (await everything(spool))[2]
+    await spool.dead_letter([DeadLetter("s", third, "r", 2, "a", "b", 1, 2)])
+    await end(spool, path)
+    await spool.close()
+    again = await make(**options)
+    assert again.history("s").finished == {3}
+    assert 3 not in again.history("other").finished
+
+
+async def test_what_a_sink_is_finished_with_outlives_damage_though_its_dead_letter_is_deleted(
+    make: MakeSpool, path: Path
+) -> None:
+    spool = await make(sinks=["s"])
+    spool.append(events(5))
+    await spool.flush()
+    await bury(spool, 2)
+    await asyncio.to_thread(discard_all, path)
+    await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO finished VALUES (77, 's'), ('x', 's')")  # no such entry; no number
+        connection.execute("DROP TABLE attempts")
+    reports: list[Any] = []
+    spool = await make(on_damage=reports.append, sinks=["s"])
+    assert len(reports) == 1
+    assert spool.history("s").finished == {1, 2}
+
+
+async def test_marks_of_what_a_sink_is_finished_with_end_with_their_entries(
+    make: MakeSpool, path: Path
+) -> None:
+    clock = ManualClock()
+    spool = await make(sinks=["s"], clock=clock, max_age=100)
+    spool.append([Event.create("r", received_us=int(clock.time() * 1e6)) for _ in range(5)])
+    await spool.flush()
+    await bury(spool, 5)
+    assert await asyncio.to_thread(discard_all, path) == 5
+    await clock.advance(101)
+    spool.append(events(1))
+    await spool.flush()
+    await spool.close()
+    with opened(path) as connection:
+        assert connection.execute("SELECT count(*) FROM finished").fetchone() == (0,)
+
+
+async def test_a_dead_letter_that_the_cursor_has_passed_leaves_no_mark(make: MakeSpool, path: Path) -> None:
+    spool = await filled(make, 5)
+    await bury(spool, 5)
+    assert await asyncio.to_thread(discard_all, path) == 5
+    with opened(path) as connection:
+        assert connection.execute("SELECT count(*) FROM finished").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+async def test_a_spool_of_a_version_without_marks_gets_them_at_the_start_or_with_the_first_deletion(
+    make: MakeSpool, path: Path, opens: bool
+) -> None:
+    spool = await make(sinks=["s"])
+    spool.append(events(5))
+    await spool.flush()
+    await bury(spool, 2)
+    await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TRIGGER letter_gone")
+        connection.execute("DROP TABLE finished")
+    if opens:
+        await (await make(sinks=["s"])).close()
+    assert await asyncio.to_thread(discard_all, path) == 2
+    assert (await make(sinks=["s"])).history("s").finished == {1, 2}

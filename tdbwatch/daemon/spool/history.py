@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Final
 
+from tdbwatch.daemon.spool import marks
 from tdbwatch.daemon.spool.api import Attempt, History, Past
 from tdbwatch.daemon.spool.rows import attempt_of
 
@@ -27,7 +28,7 @@ def history_of(connection: sqlite3.Connection, sink: str, cursor: int) -> Histor
         (cursor, sink, _MOST),
     ).fetchall()
     failed: dict[int, Past] = {}
-    finished = _dead(connection, sink, cursor)
+    finished = _dead(connection, sink, cursor) | marks.of(connection, sink, cursor)
     for attempt in map(attempt_of, reversed(rows)):
         if attempt.outcome == "delivered":
             finished.update(attempt.seqs)

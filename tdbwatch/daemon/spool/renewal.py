@@ -147,7 +147,9 @@ def _fill(store: Store, old: Rescue, known: Known | None, report: DamageReport) 
         store.take_over((), dead)
         letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for letter in dead))
     report = replace(report, rescued=entries + len(newest), letters=letters)
-    store.begin(cursors, old.drops(), old.requests(), last_seq, report)
+    # A number beyond the last will be used anew: for an event that no sink is finished with.
+    marks = [mark for mark in old.finished() if mark[0] <= last_seq]
+    store.begin(cursors, marks, old.drops(), old.requests(), last_seq, report)
     return report
 
 

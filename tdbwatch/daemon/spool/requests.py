@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from tdbwatch.daemon.spool import marks
 from tdbwatch.daemon.spool.rows import Streams, entry_of
 from tdbwatch.daemon.spool.selection import LETTERS, LOG, Selection, teach_globs
 from tdbwatch.plugin.event import Event
@@ -72,6 +73,7 @@ def discard(connection: sqlite3.Connection, selection: Selection) -> int:
         sqlite3.Error: the file cannot be written.
     """
     teach_globs(connection)
+    marks.add(connection)  # a daemon that knows of them may not have started since
     terms, values = selection.conditions()
     last = connection.execute("SELECT max(number) FROM dead_letters").fetchone()[0] or 0
     deleted = 0

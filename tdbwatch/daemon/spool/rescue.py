@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from tdbwatch.daemon.spool import marks
 from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.daemon.spool.damage import NONSENSE
 from tdbwatch.daemon.spool.drops import Tally, unsettled
@@ -59,6 +60,10 @@ class Rescue:
 
     def requests(self) -> list[Request]:
         return self._ask(waiting, [])
+
+    def finished(self) -> list[marks.Mark]:
+        """What sinks are finished with beyond their cursors, and no dead letter says so."""
+        return self._ask(marks.all_of, [])
 
     def last_seq(self) -> int:
         """The last number that was ever used, as far as the file tells."""

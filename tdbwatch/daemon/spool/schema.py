@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from tdbwatch.daemon.spool import marks
 from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.damage import damaged
 
@@ -73,6 +74,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if missing := _NAMES - names:
         raise damaged(f"there is no table {min(missing)}")
+    marks.add(connection)
     connection.execute("PRAGMA journal_mode = WAL")
 
 
@@ -96,7 +98,7 @@ def check_kind(connection: sqlite3.Connection, path: Path) -> None:
 def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES}"
+        f"BEGIN IMMEDIATE; {_TABLES}{marks.ADDED}"
         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 

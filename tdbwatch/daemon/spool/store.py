@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool import drops, requests, wal
+from tdbwatch.daemon.spool import drops, marks, requests, wal
 from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry, History
 from tdbwatch.daemon.spool.damage import NONSENSE, damage_of, damage_text, trusting_nothing
 from tdbwatch.daemon.spool.drops import Tally
@@ -147,6 +147,7 @@ class Store:
     def begin(
         self,
         cursors: dict[str, int],
+        finished: Sequence[marks.Mark],
         tallies: Sequence[Tally],
         asked: Sequence[Request],
         last_seq: int,
@@ -155,6 +156,7 @@ class Store:
         """The last step of taking over: with it the file is whole, and says itself that it replaces one."""
         with self.transaction():
             self._save_cursors(cursors)
+            marks.save(self._connection, finished)
             drops.save(self._connection, tallies)
             requests.restore(self._connection, asked)
             self._keep("last_seq", last_seq)
@@ -223,6 +225,7 @@ class Store:
         with self.transaction():
             self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
             self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
+            marks.forget(self._connection, through)
             # Numbers are never used twice, also when no entry is left that shows the last one.
             self._keep("last_seq", self.last_seq)
             drops.save(self._connection, [tally])

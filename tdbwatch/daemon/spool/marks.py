@@ -1,0 +1,51 @@
+"""Marks of entries that a sink is finished with while its cursor is still before them.
+
+Where a dead letter is, it says so itself. When it is deleted, requeued or trimmed, a trigger leaves a mark in
+the same transaction, whichever process deletes: else a restart would offer the original again, at its old
+place.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Final
+
+Mark = tuple[int, str]
+"""(seq, sink)"""
+
+ADDED: Final = """
+CREATE TABLE IF NOT EXISTS finished(
+    seq INTEGER NOT NULL, sink TEXT NOT NULL, PRIMARY KEY(seq, sink)) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS letter_gone AFTER DELETE ON dead_letters
+    WHEN OLD.seq > ifnull((SELECT seq FROM cursors WHERE sink = OLD.sink), 0)
+    BEGIN INSERT OR IGNORE INTO finished VALUES (OLD.seq, OLD.sink); END;
+"""
+"""Not in the first spools. A version that does not know of it makes marks all the same, and ignores them."""
+
+
+def add(connection: sqlite3.Connection) -> None:
+    """Make room for marks in a file of a version that had none. Safe beside a running daemon."""
+    query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('finished', 'letter_gone')"
+    if connection.execute(query).fetchone()[0] < 2:
+        connection.executescript(f"BEGIN IMMEDIATE; {ADDED} COMMIT;")
+
+
+def of(connection: sqlite3.Connection, sink: str, cursor: int) -> set[int]:
+    """The entries beyond its cursor that this sink is finished with."""
+    rows = connection.execute("SELECT seq FROM finished WHERE seq > ? AND sink = ?", (cursor, sink))
+    return {seq for (seq,) in rows}
+
+
+def all_of(connection: sqlite3.Connection) -> list[Mark]:
+    """All of them, as far as they make sense."""
+    rows = connection.execute("SELECT seq, sink FROM finished").fetchall()
+    return [(seq, sink) for seq, sink in rows if isinstance(seq, int) and isinstance(sink, str)]
+
+
+def save(connection: sqlite3.Connection, marks: Iterable[Mark]) -> None:
+    """Keep these. Within a transaction."""
+    connection.executemany("INSERT OR IGNORE INTO finished VALUES (?, ?)", marks)
+
+
+def forget(connection: sqlite3.Connection, through: int) -> None:
+    """No sink can get what is up to this entry any more. Within a transaction."""
+    connection.execute("DELETE FROM finished WHERE seq <= ?", (through,))
