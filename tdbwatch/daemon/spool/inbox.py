@@ -89,6 +89,9 @@ class Inbox:
     def put(self, events: Sequence[Event]) -> list[Event]:
         """Take events; return those that were given up because too many wait."""
         weights = weights_of(events)
+        too_large: list[Event] = []
+        if weights and max(weights) > self._max_bytes:
+            events, weights, too_large = self._without_too_large(events, weights)
         with self._changed:
             group = self._group
             first = not group.events
@@ -98,7 +101,7 @@ class Inbox:
             dropped = self._shrink() if self._bytes > self._max_bytes else []
             if first:
                 self._changed.notify()
-        return dropped
+        return too_large + dropped
 
     def put_cursor(self, sink: str, seq: int) -> None:
         with self._changed:
@@ -201,25 +204,27 @@ class Inbox:
         return min(MAX_GROUP, max(1, bisect_right(list(accumulate(weights)), self.max_group_bytes)))
 
     def _shrink(self) -> list[Event]:
-        group = self._group
-        dropped = self._cut_out_too_large()
+        group, oldest_first = self._group, self._when_full == "drop_oldest"
         surplus, count = self._bytes - self._max_bytes, 0
-        weights = group.weights if self._when_full == "drop_oldest" else group.weights[::-1]
-        while surplus > 0:
-            surplus -= weights[count]
+        for weight in group.weights if oldest_first else reversed(group.weights):
+            if surplus <= 0:
+                break
+            surplus -= weight
             count += 1
         self._bytes = self._max_bytes + surplus
-        cut = slice(0, count) if self._when_full == "drop_oldest" else slice(len(weights) - count, None)
-        dropped += group.events[cut]
+        cut = slice(0, count) if oldest_first else slice(len(group.weights) - count, None)
+        dropped = group.events[cut]
         del group.events[cut], group.weights[cut]
         return dropped
 
-    def _cut_out_too_large(self) -> list[Event]:
-        """Those that could not be held if they were alone: no others should go for them."""
-        group, most = self._group, self._max_bytes
-        large = [event for event, size in zip(group.events, group.weights, strict=True) if size > most]
-        if large:
-            group.events = [e for e, size in zip(group.events, group.weights, strict=True) if size <= most]
-            group.weights = [size for size in group.weights if size <= most]
-            self._bytes = sum(group.weights)
-        return large
+    def _without_too_large(
+        self, events: Sequence[Event], weights: list[int]
+    ) -> tuple[list[Event], list[int], list[Event]]:
+        """The events to take, their weights, and those that could not be held if they were alone.
+
+        No others should go for these.
+        """
+        sizes = list(zip(events, weights, strict=True))
+        fitting = [(event, size) for event, size in sizes if size <= self._max_bytes]
+        too_large = [event for event, size in sizes if size > self._max_bytes]
+        return [event for event, _ in fitting], [size for _, size in fitting], too_large
