@@ -2,7 +2,7 @@
 
 Where a dead letter is, it says so itself. When it is deleted, requeued or trimmed, a trigger leaves a mark in
 the same transaction, whichever process deletes: else a restart would offer the original again, at its old
-place.
+place. Delivered entries get one, too, when their attempts must make room.
 """
 
 import sqlite3

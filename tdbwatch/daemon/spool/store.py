@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tdbwatch.daemon.spool import drops, marks, requests, wal
 from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry, History
+from tdbwatch.daemon.spool.attempts import AttemptBound
 from tdbwatch.daemon.spool.damage import NONSENSE, damage_of, damage_text, trusting_nothing
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.handle import Connect, Handle
@@ -58,6 +59,7 @@ class Store:
         teach_globs(self._connection)
         self._streams = Streams(self._connection)
         self._letters = LetterCount(self._connection)
+        self._attempts = AttemptBound(self._connection)
         self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
         self.first_seq, self.last_seq = self._bounds()
         self.unsettled()  # what makes no sense in it shows now
@@ -90,13 +92,14 @@ class Store:
             self._insert(entries)
             self._save_cursors(group.cursors)
             self._save_letters(group.letters)
-            self._save_attempts(group.attempts)
+            attempts = self._save_attempts(group.attempts)
             drops.save(self._connection, group.drops.values())
             if group.settled:
                 drops.settle(self._connection, group.settled)
             if group.damage_told:
                 self._connection.execute("DELETE FROM meta WHERE key = 'damage'")
         self._letters.added(group.letters)
+        self._attempts.added(attempts)
         self.last_seq += len(entries)
         self.cursors.update(group.cursors)
         return entries
@@ -224,12 +227,22 @@ class Store:
     def _forget(self, through: int, tally: Tally) -> None:
         with self.transaction():
             self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
-            self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
+            attempts = self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
             marks.forget(self._connection, through)
             # Numbers are never used twice, also when no entry is left that shows the last one.
             self._keep("last_seq", self.last_seq)
             drops.save(self._connection, [tally])
+        self._attempts.gone(attempts.rowcount)
         self.first_seq = through + 1
+
+    def trim_attempts(self, limits: Limits, floor: int) -> bool:
+        """One small step towards what of the attempts may be kept; False: there was nothing to do."""
+        with trusting_nothing():
+            if not self._attempts.too_many(limits):
+                return False
+            with self.transaction():
+                self._attempts.step(limits, floor, self.cursors)
+        return True
 
     def trim_dead_letters(self, limits: Limits) -> int:
         """Give up the oldest dead letters beyond the limits; how many."""
@@ -250,8 +263,10 @@ class Store:
     def _save_letters(self, letters: Sequence[DeadLetter]) -> None:
         self._connection.executemany(INSERT_LETTER, letter_rows(letters, self._streams))
 
-    def _save_attempts(self, attempts: Sequence[Attempt]) -> None:
-        self._connection.executemany(INSERT_ATTEMPT, attempt_rows(attempts))
+    def _save_attempts(self, attempts: Sequence[Attempt]) -> list[tuple[Any, ...]]:
+        rows = attempt_rows(attempts)
+        self._connection.executemany(INSERT_ATTEMPT, rows)
+        return rows
 
     def _keep(self, key: str, value: int | str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

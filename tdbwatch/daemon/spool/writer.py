@@ -31,7 +31,7 @@ from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.store import Store
 from tdbwatch.daemon.spool.window import Window, weights_of
 
-_EVENTS_PER_STEP: Final = 1_000
+_ROWS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
 _MOST_BEHIND: Final = 5_000
 """Entries that a sink may be behind and still get more of what people asked for."""
@@ -152,7 +152,7 @@ class Writer:
             news.abandoned, news.waiters = news.waiters, []
         self._serve(news)
         self._remember(news.entries)
-        self._prune(news, steps=1 + len(news.entries) // _EVENTS_PER_STEP)
+        self._prune(news, steps=1 + (len(news.entries) + len(group.attempts)) // _ROWS_PER_STEP)
         waiters = news.waiters or news.abandoned
         if waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
             self._tell(news)
@@ -285,6 +285,8 @@ class Writer:
         store, now_us = self._store, int(self._clock.time() * 1e6)
         try:
             news.lost_letters = store.trim_dead_letters(self._limits) if news.waiters else 0
+            if self._trim_attempts(2 * steps):  # no event goes for history
+                return
             while steps and (tally := store.prune(self._limits, self._floor(), now_us)) is not None:
                 steps -= 1
                 news.forgotten = store.first_seq - 1
@@ -293,6 +295,11 @@ class Writer:
         except sqlite3.Error as error:
             if is_damage(error):
                 self._reported = error
+
+    def _trim_attempts(self, steps: int) -> bool:
+        """Whether more of them must go."""
+        floor = self._floor()
+        return all(self._store.trim_attempts(self._limits, floor) for _ in range(steps))
 
     def _replace(self, error: sqlite3.Error) -> None:
         """Go on with a new file, under the same numbers and with what memory still holds."""
