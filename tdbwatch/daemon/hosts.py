@@ -23,6 +23,10 @@ class SinkStuckError(Exception):
     """The sink's thread does not come back from an earlier call; it is not called until it does."""
 
 
+class SinkHangsError(DeadlineError):
+    """The call took longer than it may, and its thread does not come back from it either."""
+
+
 class Host(Protocol):
     """Runs one sink. Whatever the sink raises comes out as an `Exception`."""
 
@@ -34,6 +38,7 @@ class Host(Protocol):
 
         Raises:
             DeadlineError: no answer within the sink's timeout.
+            SinkHangsError: neither that, nor did the thread come back when the call was cancelled.
             SinkStuckError: the sink was not called.
             Exception: what the sink raised.
         """
@@ -88,7 +93,8 @@ class ThreadHost:
 
     A sink that blocks, plain or async, blocks only this thread. A call that takes too long is cancelled; if
     the thread does not come back, the sink is stuck: further calls fail at once, and no second thread is
-    made. At `close` a stuck thread is left behind; it does not keep the process from ending.
+    made. At `close` a stuck thread is left behind, and hardly waited for: it had its time to come back. It does
+    not keep the process from ending.
 
     Args: as of `InlineHost`.
     """
@@ -104,6 +110,7 @@ class ThreadHost:
         self._sink: Sink | None = None
         self._thread: LoopThread | None = None
         self._overdue: dict[Call, float] = {}
+        self._given_up = False  # what is overdue has had its time to come back
 
     @property
     def stuck(self) -> bool:
@@ -120,7 +127,7 @@ class ThreadHost:
         return verdict
 
     async def close(self, grace: float) -> None:
-        grace = max(grace, _LEAST_CLOSE)
+        grace = _LEAST_CLOSE if self._given_up and self._overdue else max(grace, _LEAST_CLOSE)
         until = self._clock.monotonic() + grace
         sink, self._sink = self._sink, None
         if sink is not None and await self._back(grace / 2):
@@ -146,13 +153,16 @@ class ThreadHost:
         while self._overdue:  # one that was just cancelled, while others went on, may still come back
             seconds = self._clock.monotonic() - min(self._overdue.values())
             if seconds >= _CANCEL_GRACE or not await self._back(_CANCEL_GRACE - seconds):
+                self._given_up = True
                 raise SinkStuckError(f"sink {self.name!r} has not come back from a call for {seconds:.0f} s")
+        self._given_up = False
         try:
             return await self._begin(function, timeout)
-        except DeadlineError:
-            if not await self._back(_CANCEL_GRACE):
-                self._log.error("sink.stuck", sink=self.name, remedy="it blocks; see its plugin")
-            raise
+        except DeadlineError as error:
+            if await self._back(_CANCEL_GRACE):
+                raise
+            self._given_up = True
+            raise SinkHangsError(error.seconds) from None
 
     async def _begin(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         if self._thread is None:

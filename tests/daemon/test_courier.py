@@ -1,6 +1,8 @@
 """Couriers: order, retries, dead letters, and that no sink harms another."""
 
 import asyncio
+import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,9 +10,10 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
-from tdbwatch.daemon.hosts import InlineHost, SinkStuckError
+from tdbwatch.daemon.hosts import InlineHost, SinkStuckError, ThreadHost
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
+from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry, SinkContext
+from tdbwatch.plugin.sink import FunctionSink
 from tdbwatch.testing import settle
 
 from .courier_bench import Bench, Scripted
@@ -314,7 +317,7 @@ async def test_failures_are_logged_at_growing_intervals_and_recovery_once(bench:
     assert [entry["failures"] for entry in failed] == [1, 2, 4, 8]
     assert failed[0]["sink"] == "sink0"
     assert failed[0]["plugin"] == "scripted"
-    assert isinstance(failed[0]["exc_info"], RuntimeError)
+    assert failed[0]["exc_info"][0] is RuntimeError
     assert [entry["event"] for entry in logs].count("sink.recovered") == 1
 
 
@@ -329,3 +332,29 @@ async def test_every_attempt_is_kept_with_its_answer(bench: Bench) -> None:
         ((1, 2), 1, "retry", "busy"),
         ((1, 2), 2, "delivered", ""),
     ]
+
+
+async def test_a_plugins_traceback_begins_where_the_plugin_does(bench: Bench) -> None:
+    def digest(event: Event) -> None:
+        raise ValueError("cannot digest")
+
+    host = ThreadHost(
+        lambda: FunctionSink(digest, None, SinkContext("x")), name="x", timeout=10, clock=bench.clock
+    )
+    with structlog.testing.capture_logs() as logs:
+        courier, _ = bench.courier(host=host)
+        await bench.emit(1)
+        while not courier.status().failures:
+            await asyncio.sleep(0)
+    [failed] = [line for line in logs if line["event"] == "sink.failed"]
+    assert [frame.name for frame in traceback.extract_tb(failed["exc_info"][2])] == ["digest"]
+    assert "unlogged" not in failed
+
+
+async def test_a_traceback_that_is_all_ours_is_kept(bench: Bench) -> None:
+    with structlog.testing.capture_logs() as logs:
+        courier, _ = bench.courier(lambda batch: sys.exit(3))
+        await bench.emit(1)
+    assert courier.status().failures == 1
+    [failed] = [line for line in logs if line["event"] == "sink.failed"]
+    assert traceback.extract_tb(failed["exc_info"][2])

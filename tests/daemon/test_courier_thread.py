@@ -5,12 +5,16 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import ThreadHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.plugin import Event, SinkContext
+from tdbwatch.plugin import Event, Sink, SinkContext
 from tdbwatch.plugin.sink import FunctionSink
+from tdbwatch.testing import ManualClock
 
 
 async def test_a_plugin_that_blocks_leaves_its_neighbour_alone(
@@ -64,7 +68,70 @@ async def test_poison_in_a_thread_is_set_aside_and_what_is_behind_it_flows(tmp_p
     await spool.close()
 
 
-def courier(spool: SqliteSpool, name: str, act: Any, max_attempts: int | None = None) -> Courier:
-    host = ThreadHost(lambda: FunctionSink(act, None, SinkContext(name)), name=name, timeout=20)
+async def test_a_sink_that_hangs_is_said_to_be_stuck_once_and_a_stop_hardly_waits_for_it(
+    tmp_path: Path,
+) -> None:
+    clock, release, blocked = ManualClock(), threading.Event(), threading.Event()
+
+    def block(event: Event) -> None:
+        blocked.set()
+        release.wait(30)
+
+    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0)
+    await spool.open()
+    with structlog.testing.capture_logs() as logs:
+        stuck = courier(spool, "stuck", block, clock=clock)
+        stuck.start()
+        spool.append([Event.create("r", "e", [1])])
+        await spool.flush()
+        while not blocked.is_set():
+            await asyncio.sleep(0)
+        for _ in range(60):
+            await clock.advance(1)
+    assert (stuck.status().state, stuck.status().lag) == ("stuck", 1)
+    assert [line["event"] for line in logs if line["log_level"] != "info"] == ["sink.stuck"]
+    await asyncio.wait_for(stuck.drained(10), 5)  # by no clock of ours: at once
+    stopping = asyncio.create_task(stuck.stop(10))
+    await clock.advance(0.25)
+    assert stopping.done()
+    release.set()
+    await spool.close()
+
+
+async def test_a_sink_that_hangs_when_it_is_opened_is_stuck_too(tmp_path: Path) -> None:
+    clock, release, blocked = ManualClock(), threading.Event(), threading.Event()
+
+    def make() -> Sink:
+        blocked.set()
+        release.wait(30)
+        raise LookupError
+
+    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0)
+    await spool.open()
+    spool.append([Event.create("r", "e", [1])])
+    await spool.flush()
+    host = ThreadHost(make, name="stuck", timeout=20, clock=clock)
+    with structlog.testing.capture_logs() as logs:
+        stuck = Courier(CourierSettings("stuck", "test"), host, spool, lambda event: True, clock)
+        stuck.start()
+        while not blocked.is_set():
+            await asyncio.sleep(0)
+        draining = asyncio.create_task(stuck.drained(60))
+        for _ in range(30):
+            await clock.advance(1)
+    assert draining.done()
+    assert stuck.status().state == "stuck"
+    assert [line["event"] for line in logs] == ["sink.stuck"]
+    stopping = asyncio.create_task(stuck.stop(10))
+    await clock.advance(0.25)
+    assert stopping.done()
+    release.set()
+    await spool.close()
+
+
+def courier(
+    spool: SqliteSpool, name: str, act: Any, max_attempts: int | None = None, clock: Clock = SYSTEM_CLOCK
+) -> Courier:
+    host = ThreadHost(lambda: FunctionSink(act, None, SinkContext(name)), name=name, timeout=20, clock=clock)
     retry = RetryPolicy(initial=0.01, maximum=0.01, max_attempts=max_attempts)
-    return Courier(CourierSettings(name, "test", retry=retry), host, spool, lambda event: True)
+    return Courier(CourierSettings(name, "test", retry=retry), host, spool, lambda event: True, clock)

@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.deadline import DeadlineError
-from tdbwatch.daemon.hosts import InlineHost, SinkStuckError, ThreadHost
+from tdbwatch.daemon.hosts import InlineHost, SinkHangsError, SinkStuckError, ThreadHost
 from tdbwatch.daemon.sink_thread import SinkExitError
 from tdbwatch.plugin import Event, Sink, SinkContext
 from tdbwatch.testing import ManualClock, settle
@@ -159,6 +159,26 @@ async def test_a_blocked_thread_fails_fast_until_it_returns(make: MakeHost, cloc
         await asyncio.sleep(0)
     sink.act = lambda: None
     assert await host.deliver(BATCH) is None
+
+
+async def test_a_stuck_thread_had_its_time_and_a_close_hardly_waits_for_it(
+    make: MakeHost, clock: ManualClock
+) -> None:
+    release = threading.Event()
+    host, sink = await make(ThreadHost, lambda: release.wait(30) and None)
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    await clock.advance(1)
+    with pytest.raises(SinkHangsError):
+        await delivering
+    with structlog.testing.capture_logs() as logs:
+        closing = asyncio.create_task(host.close(10))
+        await clock.advance(0.25)
+    assert closing.done()
+    assert [line["event"] for line in logs] == ["sink.thread_abandoned"]
+    release.set()
 
 
 async def test_a_call_that_tidies_up_after_its_deadline_makes_the_sink_wait_but_not_stuck(
@@ -376,4 +396,4 @@ print("ended")
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
     )
     lines = [line for line in done.stdout.splitlines() if "sink." not in line]
-    assert lines == ["DeadlineError", "closed", "ended"]
+    assert lines == ["SinkHangsError", "closed", "ended"]

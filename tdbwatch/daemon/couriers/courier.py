@@ -18,7 +18,7 @@ from tdbwatch.daemon.couriers.ledger import Ledger
 from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.deadline import DeadlineError, within
-from tdbwatch.daemon.hosts import Host, SinkStuckError
+from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
 from tdbwatch.daemon.spool.api import Spool
 from tdbwatch.plugin.event import Event
 
@@ -219,14 +219,21 @@ class Courier:
                 await self._host.open()
                 self._opened, self._delivery.stuck = True, False
             except Exception as error:  # noqa: BLE001 - a sink may raise anything
-                self._delivery.stuck = isinstance(error, SinkStuckError)
-                self._delivery.last_error = describe(error)
-                self._faults.failed("sink.open_failed", describe(error), error)
-                self._breaker.failed(self._clock.monotonic(), self._rng)
+                self._not_opened(error)
                 await self._clock.sleep(self._settings.retry.wait(self._breaker.failures, self._rng))
         self._breaker.worked(self._clock.monotonic())
         self._faults.worked()
         self._delivery.last_error = None
+
+    def _not_opened(self, error: Exception) -> None:
+        self._delivery.stuck = isinstance(error, SinkStuckError | SinkHangsError)
+        self._delivery.last_error = describe(error)
+        if self._delivery.stuck:
+            self._faults.stuck(str(error))
+        else:
+            self._faults.failed("sink.open_failed", describe(error), error)
+        self._breaker.failed(self._clock.monotonic(), self._rng)
+        self._delivery.moved()  # whoever waits for it to deliver need not any more
 
     async def _dispatch(self, group: asyncio.TaskGroup) -> None:
         """Send what may go, wait until more may."""

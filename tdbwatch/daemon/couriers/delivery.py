@@ -14,7 +14,7 @@ from tdbwatch.daemon.couriers.parcel import Parcel, by_wait
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
 from tdbwatch.daemon.deadline import DeadlineError
-from tdbwatch.daemon.hosts import Host, SinkStuckError
+from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Spool
 from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
 
@@ -82,7 +82,7 @@ class Delivery:
         except SinkStuckError as error:
             self._not_tried(parcel, error)
             return
-        self.stuck = False
+        self.stuck = isinstance(answer.cause, SinkHangsError)
         if not parcel.attempts:
             parcel.first_at, parcel.first_us = self._breaker.active(started), started_us
         parcel.attempts += 1
@@ -130,7 +130,7 @@ class Delivery:
         self.stuck, self.last_error = True, str(error)
         self._ledger.give_up(parcel)
         self._breaker.failed(self._clock.monotonic(), self._rng, after=self._settings.retry.initial)
-        self._faults.failed("sink.stuck", str(error))
+        self._faults.stuck(str(error))
         self.moved()
 
     async def _sort(self, parcel: Parcel, outcomes: Sequence[Outcome | None], answer: _Answer) -> None:
@@ -204,6 +204,9 @@ class Delivery:
     def _failed(self, parcel: Parcel, count: int, reason: str, cause: Exception | None) -> None:
         self.last_error = parcel.last_error = shorten(reason)
         parcel.first_error = parcel.first_error or parcel.last_error
+        if self.stuck:
+            self._faults.stuck(parcel.last_error)
+            return
         plugin_raised = cause if not isinstance(cause, DeadlineError | VerdictError) else None
         self._faults.failed(
             "sink.failed", parcel.last_error, plugin_raised, events=count, attempts=parcel.attempts

@@ -1,8 +1,15 @@
 """What is logged of a sink's failures: the first one at once, then ever more rarely, and the recovery."""
 
+import asyncio
+import concurrent.futures
+import os
 import traceback
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
+import tdbwatch.daemon
+import tdbwatch.plugin
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.redaction import redact
 
@@ -15,6 +22,11 @@ _PERSISTENT: Final = 4
 MAX_TEXT = 2_000
 """Characters of an error that are kept: plugins put whole answers into theirs."""
 _MOST_READ: Final = 32 * MAX_TEXT
+_OURS: Final = tuple(
+    str(Path(package.__file__ or "").parent) + os.sep
+    for package in (tdbwatch.daemon, tdbwatch.plugin, asyncio, concurrent.futures)
+)
+"""Where the code is that calls sinks. Sinks of ours are not there: they are plugins like others."""
 
 
 def describe(error: BaseException) -> str:
@@ -32,6 +44,17 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
 
 
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback from the plugin's first frame on: how we came to call it says nothing of its mistake.
+
+    All of it where there is no frame but ours: then the mistake is in how we call it.
+    """
+    rest = trace
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith(_OURS):
+        rest = rest.tb_next
+    return trace if rest is None else rest
+
+
 class FaultLog:
     """Logs a sink's failures at a sensible rate, naming the sink and its plugin.
 
@@ -44,6 +67,7 @@ class FaultLog:
         self._clock = clock
         self._row = 0
         self._loud = True
+        self._stuck = False
         self._unlogged = 0
         self._quiet_until = float("-inf")
         self._pause_said_until = float("-inf")
@@ -54,6 +78,7 @@ class FaultLog:
     def failed(self, what: str, error: str, cause: BaseException | None = None, **more: Any) -> None:
         """One more failure in a row; `cause` adds the plugin's traceback."""
         self._row += 1
+        self._stuck = False
         now = self._clock.monotonic()
         if self._row == 1:
             self._loud = now >= self._quiet_until
@@ -61,19 +86,30 @@ class FaultLog:
         if not self._loud:
             self._unlogged += 1
         elif self._row & (self._row - 1) == 0:
-            self._warn(what, cause, error=error, failures=self._row, unlogged=self._unlogged, **more)
+            if self._unlogged:
+                more["unlogged"] = self._unlogged
+            self._warn(what, cause, error=error, failures=self._row, **more)
             self._unlogged, self._quiet_until = 0, now + QUIET
 
     def _warn(self, what: str, cause: BaseException | None, **more: Any) -> None:
         try:
-            self._log.warning(what, exc_info=cause, **more)
+            trace = None if cause is None else (type(cause), cause, _theirs(cause.__traceback__))
+            self._log.warning(what, exc_info=trace, **more)
         except Exception:  # noqa: BLE001 - the traceback of a plugin's exception cannot always be written
             self._log.warning(what, **more)
+
+    def stuck(self, error: str) -> None:
+        """The sink's thread does not come back: said once, until it does."""
+        self._row += 1
+        self._loud = True
+        if not self._stuck:
+            self._stuck = True
+            self._log.error("sink.stuck", error=error, remedy="it blocks; mend the plugin, then restart")
 
     def paused(self, reason: str, seconds: float) -> None:
         """The sink asked to be left alone: somebody has to act, so it is said each time that it is rare."""
         self._row += 1
-        self._loud = True
+        self._loud, self._stuck = True, False
         now = self._clock.monotonic()
         if now < self._pause_said_until:
             self._unlogged += 1
@@ -92,7 +128,7 @@ class FaultLog:
         """A success: ends the row."""
         if self._row and self._loud:
             self._log.info("sink.recovered", failures=self._row)
-        self._row = 0
+        self._row, self._stuck = 0, False
 
     def gave_up(self, events: int, reason: str, error: str) -> None:
         """So many more events are dead letters."""
