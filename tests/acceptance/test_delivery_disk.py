@@ -106,6 +106,10 @@ async def test_garbage_over_the_spool_of_a_stopped_daemon_is_moved_aside_with_a_
     start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines, tmp_path: Path
 ) -> None:
     config = write_config()
+    command = await start("--config", config)
+    await command.ready()
+    command.process.kill()
+    await command.process.wait()
     (tmp_path / "spool.db").write_bytes(os.urandom(1 << 16))
     command = await start("--config", config)
     await command.ready()

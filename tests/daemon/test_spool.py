@@ -162,6 +162,7 @@ async def test_a_database_that_is_no_spool_is_refused_and_left_alone(make: MakeS
     connection.close()
     with pytest.raises(SpoolError, match="not a spool of tdbwatch"):
         await make()
+    assert [name.name for name in tmp_path.iterdir()] == ["spool.db"]
 
 
 async def test_a_place_that_cannot_be_written_is_refused(make: MakeSpool, tmp_path: Path) -> None:
@@ -173,6 +174,7 @@ async def test_a_place_that_cannot_be_written_is_refused(make: MakeSpool, tmp_pa
 async def test_garbage_in_place_of_the_spool_is_moved_aside_and_a_new_one_begun(
     make: MakeSpool, tmp_path: Path
 ) -> None:
+    await (await make()).close()
     (tmp_path / "spool.db").write_bytes(b"garbage" * 1000)
     reports: list[Any] = []
     spool = await make(on_damage=reports.append)

@@ -18,7 +18,7 @@ import pytest
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import set_aside
-from tdbwatch.daemon.spool.doctor import damaged, examine
+from tdbwatch.daemon.spool.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import Event
@@ -73,9 +73,9 @@ async def test_trouble_with_reading_is_no_damage_and_moves_nothing_aside(
 ) -> None:
     spool, _ = await filled(make, 10, window=1)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (len([*Path("/proc/self/fd").iterdir()]) - 1, hard)
-    )  # none is left
+    lowest_free = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))  # none is left
     try:
         with pytest.raises(SpoolError, match="unable to open"):
             await spool.read(0, 10, 1 << 20)
@@ -173,6 +173,54 @@ async def test_an_empty_file_is_damage_since_no_spool_ever_was_empty(
     spool, sent = await filled(make, 2)
     assert [report.error for report in reports] == ["the file is empty"]
     assert [entry.event for entry in await everything(spool)] == sent
+
+
+FOREIGN = {
+    "text": b"root:x:0:0:root:/root:/bin/sh\n" * 100,
+    "short": b"x",
+    "damaged database": b"SQLite format 3\0\x10\0" + b"\xff" * 9000,
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN.keys())
+async def test_a_file_that_never_was_a_spool_is_refused_by_name_and_nothing_is_made_or_moved(
+    make: MakeSpool, path: Path, content: bytes
+) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    Path(f"{path}-wal").write_bytes(b"of another program")
+    for _ in range(2):  # the first refusal must leave no sign of ours
+        with pytest.raises(SpoolError, match=r"spool\.db is (no spool|an SQLite file).*name another path"):
+            await make()
+        with pytest.raises(SpoolError, match=r"is no spool|not a spool"):
+            examine(path)
+        with pytest.raises(SpoolError, match=r"is no spool|not a spool"):
+            repair(path)
+    assert sorted(name.name for name in path.parent.iterdir()) == ["spool.db", "spool.db-wal"]
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("sign", [".lock", ".alive", ".damaged-20260101T000000Z"])
+async def test_a_file_with_any_sign_that_it_was_a_spool_is_replaced_when_it_is_overwritten(
+    make: MakeSpool, path: Path, reports: list[DamageReport], sign: str
+) -> None:
+    await (await make()).close()
+    path.write_bytes(os.urandom(1 << 14))
+    owner = path.with_name("spool.db.lock").read_bytes()
+    path.with_name("spool.db.lock").unlink()
+    path.with_name(f"spool.db{sign}").write_bytes(owner)
+    spool, sent = await filled(make, 2)
+    assert [entry.event for entry in await everything(spool)] == sent
+    assert len(reports) == 1
+
+
+async def test_another_programs_lock_is_no_sign_of_a_spool(make: MakeSpool, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"precious")
+    path.with_name("spool.db.lock").write_bytes(b"{}")
+    with pytest.raises(SpoolError, match="is no spool"):
+        await make()
+    assert path.read_bytes() == b"precious"
 
 
 async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.drops import Tally, unsettled
+from tdbwatch.daemon.spool.foreign import refuse_foreign
 from tdbwatch.daemon.spool.history import attempts_at
 from tdbwatch.daemon.spool.requests import Request, waiting
 from tdbwatch.daemon.spool.rows import Streams, entry_of, letter_of
@@ -86,6 +87,7 @@ def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[sqlite3.Con
         raise NoSpoolError(f"there is no spool at {path}")
     if not os.access(path, os.R_OK, effective_ids=True):  # SQLite would say that it cannot open it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    refuse_foreign(path)
     with closing(_connect(path, mode)) as connection:
         check_kind(connection, path)
         teach_globs(connection)

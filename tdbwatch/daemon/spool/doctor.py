@@ -11,6 +11,7 @@ from typing import Final, Literal
 from tdbwatch.daemon.spool.api import DamageReport, SpoolError
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import set_aside
+from tdbwatch.daemon.spool.foreign import refuse_foreign
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.renewal import renew
 from tdbwatch.daemon.spool.requests import unknown
@@ -39,7 +40,7 @@ def examine(path: Path) -> list[Finding]:
     """What can be said of the spool and of damaged ones beside it. Changes nothing.
 
     Raises:
-        SpoolError: there is no spool there.
+        SpoolError: there is no spool there, but perhaps another program's file.
     """
     return [*_file(path), *_set_aside(path)]
 
@@ -53,9 +54,10 @@ def repair(path: Path) -> DamageReport:
     """Move the damaged file aside, and begin a new one with all that can be read of it.
 
     Raises:
-        SpoolError: a daemon uses it, or the folder cannot be written.
+        SpoolError: a daemon uses it, it is no spool, or the folder cannot be written.
         sqlite3.Error, OSError: the disk does not take it; nothing has changed.
     """
+    refuse_foreign(path)
     lock = SpoolLock(path)
     lock.acquire()
     try:

@@ -4,12 +4,11 @@ import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from tdbwatch.daemon.spool import wal
 from tdbwatch.daemon.spool.damage import damaged
+from tdbwatch.daemon.spool.foreign import MAGIC
 
-_MAGIC: Final = b"SQLite format 3\0"
 Connect = Callable[[Path], sqlite3.Connection]
 
 
@@ -50,7 +49,7 @@ class Handle:
             sqlite3.DatabaseError: it is not the file that was opened, or not a database any more.
             OSError: they cannot be looked at.
         """
-        if self.moved or os.pread(self._file, len(_MAGIC), 0) != _MAGIC:
+        if self.moved or os.pread(self._file, len(MAGIC), 0) != MAGIC:
             raise damaged("the file, or the log beside it, was removed, replaced or overwritten")
 
     @property

@@ -8,9 +8,9 @@ from typing import Final
 from tdbwatch.daemon.spool import marks
 from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.damage import damaged
+from tdbwatch.daemon.spool.foreign import APPLICATION_ID, NOT_OURS
 
 SCHEMA_VERSION: Final = 1
-APPLICATION_ID: Final = 0x7464_6277  # "tdbw": tells a spool from any other SQLite file
 _BUSY_TIMEOUT: Final = 5.0
 
 # What events of one room have in common is kept once, in `streams`: half the work for each event.
@@ -86,7 +86,7 @@ def check_kind(connection: sqlite3.Connection, path: Path) -> None:
         sqlite3.DatabaseError: damaged.
     """
     if _pragma(connection, "application_id") != APPLICATION_ID:
-        raise SpoolError(f"{path} is an SQLite file but not a spool of tdbwatch; name another path")
+        raise SpoolError(f"{path} {NOT_OURS}")
     version = _pragma(connection, "user_version")
     if version > SCHEMA_VERSION:
         raise SpoolError(

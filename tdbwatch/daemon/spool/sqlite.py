@@ -21,6 +21,7 @@ from tdbwatch.daemon.spool.api import (
 )
 from tdbwatch.daemon.spool.damage import is_damage
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.foreign import refuse_foreign
 from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.history import NO_HISTORY, attempts_at
 from tdbwatch.daemon.spool.inbox import Inbox
@@ -150,6 +151,7 @@ class SqliteSpool:
     def _open(self) -> tuple[Store, DamageReport | None]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            refuse_foreign(self.path)
             self._lock.acquire()
             store, damage = self._writer.open()
             self._histories = {sink: store.history(sink) for sink in store.cursors}
