@@ -358,3 +358,57 @@ async def test_a_traceback_that_is_all_ours_is_kept(bench: Bench) -> None:
     assert courier.status().failures == 1
     [failed] = [line for line in logs if line["event"] == "sink.failed"]
     assert traceback.extract_tb(failed["exc_info"][2])
+
+
+async def test_a_sink_with_nothing_left_to_try_runs_though_its_last_event_became_a_dead_letter(
+    bench: Bench,
+) -> None:
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=2)
+    courier, _ = bench.courier(lambda batch: Retry("poison"), retry=policy)
+    await bench.emit(1)
+    assert courier.status().state == "retrying"
+    await bench.pass_time(2)
+    status = courier.status()
+    assert (status.state, status.lag, status.failures, status.dead) == ("running", 0, 2, 1)
+
+
+async def test_a_sink_that_is_only_probed_is_not_running_even_with_nothing_left_to_try(bench: Bench) -> None:
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=1)
+    courier, _ = bench.courier(lambda batch: Retry("down"), retry=policy, batch=BatchLimits(count=1))
+    await bench.emit(1, 2, 3, 4, 5)
+    await bench.pass_time(10)
+    status = courier.status()
+    assert (status.state, status.lag, status.probing) == ("retrying", 0, True)
+
+
+async def test_each_dead_letter_of_a_list_carries_its_own_errors(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        number = len(sink.batches)
+        return [Retry(f"{event.args[0]} in attempt {number}") for event in batch]
+
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=1)
+    _, sink = bench.courier(answer, retry=policy)
+    await bench.emit(1, 2)
+    assert [letter[4:] for letter in await bench.letters()] == [
+        ("1 in attempt 1", "1 in attempt 1"),
+        ("2 in attempt 1", "2 in attempt 1"),
+    ]
+    assert [a.detail for a in await bench.spool.attempts(2)] == ["2 in attempt 1"]
+
+
+async def test_each_of_a_list_keeps_its_own_first_error_over_its_attempts(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        number = len(sink.batches)
+        return [
+            Retry(f"{event.args[0]} in attempt {number}", after=5) if event.args[0] else DELIVERED
+            for event in batch
+        ]
+
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=3)
+    _, sink = bench.courier(answer, retry=policy)
+    await bench.emit(0, 1, 2)
+    await bench.pass_time(30)
+    assert [letter[4:] for letter in await bench.letters()] == [
+        ("1 in attempt 1", "1 in attempt 3"),
+        ("2 in attempt 1", "2 in attempt 3"),
+    ]

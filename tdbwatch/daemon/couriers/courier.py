@@ -167,7 +167,8 @@ class Courier:
             return "paused"
         if not self._opened:
             return "retrying" if self._breaker.failures else "opening"
-        return "retrying" if self._breaker.failures or self._ledger.waiting else "running"
+        failing = self._breaker.failures and self._ledger.behind  # with nothing left, nothing is tried again
+        return "retrying" if self._breaker.open or self._ledger.waiting or failing else "running"
 
     def _may_deliver(self, until: float) -> bool:
         """Whether the sink may get anything before then, as far as one can know."""

@@ -176,7 +176,7 @@ class Delivery:
         waits = by_wait(pairs, self._settings.retry.max_after)
         after = max(after for _, after in waits) or None
         whole = len(entries) == len(parcel.entries)
-        self._failed(parcel, len(entries), pairs[0][1].reason, answer.cause)
+        self._failed(parcel, pairs, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
         if len(entries) + len(untried) == len(parcel.entries):
             wish = after if answer.about_sink else None
@@ -186,7 +186,7 @@ class Delivery:
         if self._settings.on_exhausted == "block":
             spent = None
         if spent:
-            await self._bury([self._letter(parcel, entry, spent) for entry in entries])
+            await self._bury([self._letter(parcel, entry, spent, retry.reason) for entry, retry in pairs])
             self._ledger.settle(parcel, untried=untried)
             return
         self.retried += len(entries)
@@ -201,26 +201,29 @@ class Delivery:
         most = self._settings.retry.max_attempts or _PART_AFTER + 1
         return len(parcel.entries) > 1 and parcel.attempts >= min(_PART_AFTER, most - 1)
 
-    def _failed(self, parcel: Parcel, count: int, reason: str, cause: Exception | None) -> None:
-        self.last_error = parcel.last_error = shorten(reason)
+    def _failed(self, parcel: Parcel, pairs: list[tuple[Entry, Retry]], cause: Exception | None) -> None:
+        if not parcel.first_error and any(retry.reason != pairs[0][1].reason for _, retry in pairs):
+            parcel.first_errors = {entry.seq: shorten(retry.reason) for entry, retry in pairs}
+        self.last_error = parcel.last_error = shorten(pairs[0][1].reason)
         parcel.first_error = parcel.first_error or parcel.last_error
         if self.stuck:
             self._faults.stuck(parcel.last_error)
             return
         plugin_raised = cause if not isinstance(cause, DeadlineError | VerdictError) else None
         self._faults.failed(
-            "sink.failed", parcel.last_error, plugin_raised, events=count, attempts=parcel.attempts
+            "sink.failed", parcel.last_error, plugin_raised, events=len(pairs), attempts=parcel.attempts
         )
 
-    def _letter(self, parcel: Parcel, entry: Entry, reason: str) -> DeadLetter:
+    def _letter(self, parcel: Parcel, entry: Entry, reason: str, last_error: str | None = None) -> DeadLetter:
+        """A dead letter; `last_error` where its last attempt had one of its own."""
         reason = shorten(reason)
         return DeadLetter(
             sink=self._settings.name,
             entry=entry,
             reason=reason,
             attempts=parcel.attempts,
-            first_error=parcel.first_error or reason,
-            last_error=parcel.last_error or reason,
+            first_error=parcel.first_errors.get(entry.seq, parcel.first_error) or reason,
+            last_error=(parcel.last_error if last_error is None else shorten(last_error)) or reason,
             first_us=parcel.first_us,
             dead_us=int(self._clock.time() * 1e6),
         )
@@ -232,7 +235,7 @@ class Delivery:
             self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
 
     def _note(self, parcel: Parcel, answer: _Answer, started_us: int, duration_us: int) -> None:
-        """Keep the history, one attempt for each kind of outcome."""
+        """Keep the history, one attempt for each kind of outcome and each error."""
         for outcome, seqs, detail in _grouped(parcel.entries, answer.outcomes):
             name = "error" if answer.cause is not None else outcome
             self._spool.note(
@@ -245,15 +248,16 @@ class Delivery:
 def _grouped(
     entries: Sequence[Entry], outcomes: Sequence[Outcome | None] | None
 ) -> list[tuple[str, tuple[int, ...], str]]:
-    """(outcome, seqs, detail of the first) for each kind of outcome."""
+    """(outcome, seqs, detail) for each kind of failure; of what was delivered the detail of the first."""
     if outcomes is None:
         return [("delivered", tuple(entry.seq for entry in entries), "")]
-    groups: dict[str, tuple[list[int], str]] = {}
+    groups: dict[tuple[str, str], tuple[list[int], str]] = {}
     for entry, outcome in zip(entries, outcomes, strict=True):
         if outcome is not None:
+            taken = isinstance(outcome, Delivered)
             detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
-            groups.setdefault(_name(outcome), ([], detail))[0].append(entry.seq)
-    return [(name, tuple(seqs), detail) for name, (seqs, detail) in groups.items()]
+            groups.setdefault((_name(outcome), "" if taken else detail), ([], detail))[0].append(entry.seq)
+    return [(name, tuple(seqs), detail) for (name, _), (seqs, detail) in groups.items()]
 
 
 def _name(outcome: Outcome) -> str:

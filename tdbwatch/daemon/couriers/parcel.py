@@ -2,8 +2,8 @@
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from math import ceil
 from operator import attrgetter
 
@@ -49,6 +49,7 @@ class Parcel:
         attempts: made with these entries.
         first_at: when the first attempt was made, by the monotonic clock without pauses.
         due: no attempt before this time, by the monotonic clock.
+        first_errors: by seq, where the first failure was not the same for all; shared with what is split off.
     """
 
     entries: list[Entry]
@@ -58,6 +59,7 @@ class Parcel:
     first_error: str = ""
     last_error: str = ""
     due: float = 0.0
+    first_errors: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def first_seq(self) -> int:
@@ -68,9 +70,7 @@ class Parcel:
 
     def split_off(self, entries: list[Entry]) -> "Parcel":
         """A parcel of some of the entries, with the same past."""
-        return Parcel(
-            entries, self.attempts, self.first_at, self.first_us, self.first_error, self.last_error, self.due
-        )
+        return replace(self, entries=entries)
 
 
 @dataclass(slots=True)
