@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError, SqliteSpool
+from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import set_aside
 from tdbwatch.daemon.spool.doctor import repair
+from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.renewal import renew
 from tdbwatch.daemon.spool.schema import connect
+from tdbwatch.daemon.spool.store import Store
 from tdbwatch.plugin import Event
+from tdbwatch.testing import ManualClock
 
 from .spool_bench import MakeSpool, everything, making
 
@@ -324,3 +328,62 @@ async def test_a_log_that_was_overwritten_while_nobody_ran_is_missed(
     await again.open()
     await again.close()
     assert "the log beside the file was overwritten" in reports[0].error
+
+
+def counted(spool: SqliteSpool) -> tuple[int, int]:
+    """The entries that there are, as the daemon and as another process say."""
+    with opened(spool.path) as connection:
+        return spool.entries, stats(connection, spool.path).count
+
+
+async def test_the_count_of_entries_is_true_after_a_renewal_and_after_what_was_left_was_pruned(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    await filled(make, 313)
+    change(path, "DELETE FROM events WHERE seq BETWEEN 3 AND 310 AND seq != 100")
+    spoil(path, root(path, "dead_letters"))
+    spool = await make()
+    assert reports[0].rescued == 6
+    assert counted(spool) == (6, 6)
+    spool.append(events(10))
+    await spool.flush()
+    assert counted(spool) == (16, 16)
+    await spool.close()
+    store = Store(path, connect)
+    store._forget(50, Tally("max_size"))  # up to a number that is missing
+    assert (store.first_seq, store.missing) == (100, 210)
+    store.close()
+    spool = await make()
+    assert counted(spool) == (14, 14)
+    await spool.close()
+    store = Store(path, connect)
+    store._forget(store.last_seq, Tally("max_size"))
+    store.close()
+    spool = await make()
+    assert counted(spool) == (0, 0)
+    spool.append(events(2))
+    await spool.flush()
+    assert counted(spool) == (2, 2)
+
+
+async def test_the_count_of_entries_is_true_after_a_renewal_while_running(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    clock = ManualClock()
+    spool = await make(window=1, clock=clock, max_age=100)
+    now_us = int(clock.time() * 1e6)
+    spool.append([Event.create("r", received_us=now_us) for _ in range(300)])
+    await spool.flush()
+    spool.advance("s", 20)  # those have no place in the new file
+    await spool.flush()
+    change(path, "DELETE FROM events WHERE seq BETWEEN 31 AND 290")
+    path.unlink()
+    async with asyncio.timeout(20):
+        while not reports:
+            await spool.flush()
+    assert counted(spool) == (20, 20)
+    await clock.advance(101)
+    spool.append([Event.create("r", received_us=int(clock.time() * 1e6))])
+    await spool.flush()
+    await spool.flush()
+    assert counted(spool) == (1, 1)

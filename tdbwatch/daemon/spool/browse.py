@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.drops import Tally, unsettled
+from tdbwatch.daemon.spool.extent import extent_of
 from tdbwatch.daemon.spool.foreign import refuse_foreign
 from tdbwatch.daemon.spool.history import attempts_at
 from tdbwatch.daemon.spool.requests import Request, waiting
@@ -114,20 +115,15 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
 
 def stats(connection: sqlite3.Connection, path: Path) -> Stats:
     """The spool in numbers."""
-    first, last = connection.execute(
-        "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
-    ).fetchone()
-    count = 0 if first is None else _count(connection, first, last)
-    oldest_us, newest_us = (_received(connection, seq) for seq in (first, last))
-    kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
+    extent = extent_of(connection)
+    first, last = extent.first, extent.last
+    oldest_us, newest_us = (_received(connection, seq) for seq in (first, extent.newest))
     cursors = dict(connection.execute("SELECT sink, seq FROM cursors").fetchall())
     dead = dict(connection.execute("SELECT sink, count(*) FROM dead_letters GROUP BY sink").fetchall())
-    last = max(last or 0, kept[0] if kept else 0, *cursors.values(), 0)
-    first = first or last + 1
     files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
     return Stats(
         size=sum(file.stat().st_size for file in files if file.exists()),
-        count=count,
+        count=extent.count,
         first_seq=first,
         last_seq=last,
         oldest_us=oldest_us,
@@ -144,16 +140,6 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
         requests=tuple(waiting(connection)),
         drops=tuple(unsettled(connection)),
     )
-
-
-def _count(connection: sqlite3.Connection, first: int, last: int) -> int:
-    """How many events there are. Only what was taken over from a damaged file can have holes."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'holes'").fetchone()
-    holed = row[0] if row is not None else 0
-    if first > holed:
-        return last - first + 1
-    counted: int = connection.execute("SELECT count(*) FROM events WHERE seq <= ?", (holed,)).fetchone()[0]
-    return counted + max(0, last - holed)
 
 
 def _received(connection: sqlite3.Connection, seq: int | None) -> int | None:

@@ -15,7 +15,7 @@ class News:
         entries: new ones in the log, with their `weights` in memory.
         waiters: those whose wait is over.
         abandoned: those who waited in vain.
-        forgotten: entries up to this one are gone.
+        forgotten: entries up to this one are gone; with it, how many are `missing` behind it.
         trouble: why the disk refuses; empty: it accepts again.
         refuses: under `drop_newest`, whether the spool is full of what is undelivered.
         log_bytes: the size of SQLite's log, where that has grown too large.
@@ -28,6 +28,7 @@ class News:
     weights: list[int] = field(default_factory=list)
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
     forgotten: int = 0
+    missing: int = 0
     drops: list[Tally] = field(default_factory=list)
     trouble: str | None = None
     refuses: bool | None = None

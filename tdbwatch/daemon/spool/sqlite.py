@@ -112,7 +112,7 @@ class SqliteSpool:
         self._reader = Reader(self.path)
         self._histories: dict[str, History] = {}
         self._fresh = False
-        self._first_seq, self._last_seq = 1, 0
+        self._first_seq, self._last_seq, self._missing = 1, 0, 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
 
@@ -139,7 +139,7 @@ class SqliteSpool:
         self._stopped: asyncio.Future[None] = self._loop.create_future()
         store, damage = await asyncio.to_thread(self._open)
         self._fresh = store.fresh
-        self._first_seq, self._last_seq = store.first_seq, store.last_seq
+        self._first_seq, self._last_seq, self._missing = store.first_seq, store.last_seq, store.missing
         for sink, seq in self._readers.load(store.cursors, self._start).items():
             self.advance(sink, seq)
         for tally in store.unsettled():
@@ -207,6 +207,11 @@ class SqliteSpool:
     def first_seq(self) -> int:
         """The oldest entry that is still kept."""
         return self._first_seq
+
+    @property
+    def entries(self) -> int:
+        """How many entries the log holds, delivered or not."""
+        return max(0, self._last_seq - self._first_seq + 1 - self._missing)
 
     @property
     def held(self) -> int:
@@ -317,8 +322,8 @@ class SqliteSpool:
             _fail(news.abandoned, SpoolError(f"the disk did not take it: {self.trouble}"))
 
     def _given_up(self, news: News) -> None:
-        if news.forgotten:
-            self._first_seq = news.forgotten + 1
+        if news.forgotten or news.damage is not None:
+            self._first_seq, self._missing = news.forgotten + 1, news.missing
             self._window.forget(news.forgotten)
         for tally in news.drops:
             self._alarms.drop(tally)

@@ -12,6 +12,7 @@ from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry, 
 from tdbwatch.daemon.spool.attempts import AttemptBound
 from tdbwatch.daemon.spool.damage import NONSENSE, damage_of, damage_text, trusting_nothing
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.extent import count_missing, extent_of, first_of
 from tdbwatch.daemon.spool.handle import Connect, Handle
 from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
@@ -61,19 +62,13 @@ class Store:
         self._letters = LetterCount(self._connection)
         self._attempts = AttemptBound(self._connection)
         self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
-        self.first_seq, self.last_seq = self._bounds()
+        extent = extent_of(self._connection)
+        self.first_seq, self.last_seq = extent.first, extent.last
+        self.missing = extent.missing
         self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
         # Entries that nobody has a cursor for: damage took the cursors, and twice is better than never.
         self.fresh = not (self.last_seq and self.cursors)
-
-    def _bounds(self) -> tuple[int, int]:
-        first, last = self._connection.execute(
-            "SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)"
-        ).fetchone()
-        kept = self._connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
-        last = max(last or 0, kept[0] if kept else 0, *self.cursors.values(), 0)
-        return first or last + 1, last
 
     def close(self) -> None:
         """Let go of the file. More than once does no harm."""
@@ -163,7 +158,7 @@ class Store:
             drops.save(self._connection, tallies)
             requests.restore(self._connection, asked)
             self._keep("last_seq", last_seq)
-            self._keep("holes", last_seq)
+            self._keep("missing", count_missing(self._connection, last_seq, damage.rescued))
             self._keep("damage", damage_text(damage))
 
     def full(self, limits: Limits) -> bool:
@@ -226,14 +221,20 @@ class Store:
 
     def _forget(self, through: int, tally: Tally) -> None:
         with self.transaction():
-            self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
+            done = self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
             attempts = self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
             marks.forget(self._connection, through)
             # Numbers are never used twice, also when no entry is left that shows the last one.
             self._keep("last_seq", self.last_seq)
             drops.save(self._connection, [tally])
+            first_seq, missing = through + 1, 0
+            if self.missing:  # else what is deleted needs no counting
+                count = self.last_seq - self.first_seq + 1 - self.missing - done.rowcount
+                first_seq = first_of(self._connection, self.last_seq)
+                missing = self.last_seq - first_seq + 1 - count
+                self._keep("missing", missing)
         self._attempts.gone(attempts.rowcount)
-        self.first_seq = through + 1
+        self.first_seq, self.missing = first_seq, missing
 
     def trim_attempts(self, limits: Limits, floor: int) -> bool:
         """One small step towards what of the attempts may be kept; False: there was nothing to do."""

@@ -231,7 +231,7 @@ class Writer:
             entries = store.commit(group)
         finally:
             if store.first_seq != first_seq:
-                news.forgotten = store.first_seq - 1
+                news.forgotten, news.missing = store.first_seq - 1, store.missing
         news.entries, news.weights = entries, group.weights
 
     def _write_the_rest(self, group: Group, news: News) -> None:
@@ -289,7 +289,7 @@ class Writer:
                 return
             while steps and (tally := store.prune(self._limits, self._floor(), now_us)) is not None:
                 steps -= 1
-                news.forgotten = store.first_seq - 1
+                news.forgotten, news.missing = store.first_seq - 1, store.missing
                 if tally.count:
                     news.drops.append(tally)
         except sqlite3.Error as error:
@@ -316,7 +316,8 @@ class Writer:
         else:
             with suppress(sqlite3.Error):
                 store.close()
-            self._tell(News(damage=report, trouble=""))
+            forgotten, missing = self._store.first_seq - 1, self._store.missing
+            self._tell(News(damage=report, forgotten=forgotten, missing=missing, trouble=""))
 
     def _known(self) -> Known:
         store, newest = self._store, self._window.snapshot()
