@@ -394,3 +394,61 @@ async def test_a_spool_of_a_version_without_marks_gets_them_at_the_start_or_with
         await (await make(sinks=["s"])).close()
     assert await asyncio.to_thread(discard_all, path) == 2
     assert (await make(sinks=["s"])).history("s").finished == {1, 2}
+
+
+def times(path: Path) -> tuple[int | None, int | None]:
+    with opened(path) as connection:
+        found = stats(connection, path)
+    return found.oldest_us, found.newest_us
+
+
+async def test_the_times_of_a_log_are_those_of_all_its_entries_wherever_copies_stand(
+    make: MakeSpool, path: Path
+) -> None:
+    spool = await make(sinks=["s"])
+    now_us = Event.create("r").received_us
+    spool.append([Event.create("r", "e", [n], received_us=now_us + n) for n in range(2500)])
+    await spool.flush()
+    assert times(path) == (now_us, now_us + 2_499)
+    spool.advance("s", 2500)
+    spool.reads("s", lambda event: True, lambda last_seq: last_seq - spool.cursor("s"))
+    await asyncio.to_thread(asked, path, "replay", room="r")
+    await consume(spool, 5000)
+    await asyncio.to_thread(asked, path, "replay", ids=((await everything(spool))[0].event.id,))
+    await consume(spool, 5001)
+    spool.append([Event.create("r", received_us=now_us - 500)] * 1_100)  # the clock was set back
+    await spool.flush()
+    assert times(path) == (now_us - 500, now_us + 2_499)
+
+
+async def test_a_requeued_letter_that_is_older_than_the_log_begins_its_time_also_after_damage(
+    make: MakeSpool, path: Path
+) -> None:
+    clock = ManualClock()
+    now_us = int(clock.time() * 1e6)
+    spool = await make(sinks=["s"], clock=clock, max_age=100)
+    spool.append([Event.create("old", received_us=now_us)])
+    await spool.flush()
+    await bury(spool, 1)
+    spool.advance("s", 1)
+    await clock.advance(101)
+    later_us = now_us + 101_000_000
+    spool.append([Event.create("r", received_us=later_us) for _ in range(1_500)])
+    await spool.flush()
+    spool.reads("s", lambda event: True, lambda last_seq: 0)
+    spool.advance("s", 1501)
+    await asyncio.to_thread(asked, path, "requeue")
+    async with asyncio.timeout(20):
+        await spool.wait_after(1501)
+    for _ in range(2):
+        spool.append([Event.create("r", received_us=later_us + 1) for _ in range(1_500)])
+        await spool.flush()
+    assert times(path) == (now_us, later_us + 1)
+    reports: list[Any] = []
+    await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE cursors SET seq = 0")
+        connection.execute("DROP TABLE attempts")
+    await make(on_damage=reports.append, sinks=["s"])
+    assert len(reports) == 1
+    assert times(path) == (now_us, later_us + 1)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
+from tdbwatch.daemon.spool import times
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.drops import Tally, unsettled
 from tdbwatch.daemon.spool.extent import extent_of
@@ -52,7 +53,12 @@ class SinkState:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A spool in numbers. Times in microseconds since the Unix epoch; None where the log is empty."""
+    """A spool in numbers. Times in microseconds since the Unix epoch; None where the log is empty.
+
+    Attributes:
+        count: entries, copies included.
+        oldest_us, newest_us: between which times they were received.
+    """
 
     size: int
     count: int
@@ -117,7 +123,7 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
     """The spool in numbers."""
     extent = extent_of(connection)
     first, last = extent.first, extent.last
-    oldest_us, newest_us = (_received(connection, seq) for seq in (first, extent.newest))
+    oldest_us, newest_us = times.ends(connection)
     cursors = dict(connection.execute("SELECT sink, seq FROM cursors").fetchall())
     dead = dict(connection.execute("SELECT sink, count(*) FROM dead_letters GROUP BY sink").fetchall())
     files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
@@ -140,11 +146,6 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
         requests=tuple(waiting(connection)),
         drops=tuple(unsettled(connection)),
     )
-
-
-def _received(connection: sqlite3.Connection, seq: int | None) -> int | None:
-    row = connection.execute("SELECT received_us FROM events WHERE seq = ?", (seq,)).fetchone()
-    return None if row is None else row[0]
 
 
 def entries(

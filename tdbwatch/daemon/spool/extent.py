@@ -23,13 +23,11 @@ class Extent:
         first: the first entry; `last` + 1 where there is none.
         last: the last number that was ever used.
         missing: numbers between them without an entry.
-        newest: the last entry that is there; None: there is none.
     """
 
     first: int
     last: int
     missing: int
-    newest: int | None
 
     @property
     def count(self) -> int:
@@ -42,10 +40,10 @@ def extent_of(connection: sqlite3.Connection) -> Extent:
     first, newest, *lasts, missing, holed = connection.execute(_QUERY).fetchone()
     last = max(newest or 0, *(number or 0 for number in lasts))
     if first is None:
-        return Extent(last + 1, last, 0, None)
+        return Extent(last + 1, last, 0)
     if missing is None:
         missing = _missing_up_to(connection, first, holed or 0)
-    return Extent(first, last, missing, newest)
+    return Extent(first, last, missing)
 
 
 def _missing_up_to(connection: sqlite3.Connection, first: int, holed: int) -> int:

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from tdbwatch.daemon.spool import drops, marks, requests, wal
+from tdbwatch.daemon.spool import drops, marks, requests, times, wal
 from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry, History
 from tdbwatch.daemon.spool.attempts import AttemptBound
 from tdbwatch.daemon.spool.damage import NONSENSE, damage_of, damage_text, trusting_nothing
@@ -112,6 +112,7 @@ class Store:
         with trusting_nothing(), self.transaction():
             events, rest = requests.step(self._connection, self._streams, request, wants)
             entries = [Entry(seq, event, request.sink) for seq, event in enumerate(events, self.last_seq + 1)]
+            times.note_copies(self._connection, self.last_seq, entries)
             self._insert(entries)
         self.last_seq += len(entries)
         return entries, rest
@@ -159,6 +160,7 @@ class Store:
             requests.restore(self._connection, asked)
             self._keep("last_seq", last_seq)
             self._keep("missing", count_missing(self._connection, last_seq, damage.rescued))
+            times.note_all(self._connection)
             self._keep("damage", damage_text(damage))
 
     def full(self, limits: Limits) -> bool:
