@@ -93,6 +93,11 @@ class Breaker:
         self.failures, self.culprits, self.hold_until, self._wished_until = 0, 0, 0.0, 0.0
         return True
 
+    def wake(self, now: float) -> None:
+        """People want the sink to be tried at once: no wait goes on; what else holds stays as it is."""
+        self.hold_until = min(self.hold_until, now)
+        self._wished_until = min(self._wished_until, now)
+
     def active(self, now: float) -> float:
         """The monotonic clock without the pauses: what waits does not grow older in them."""
         return now - self._paused_for - (now - self._paused_at if self.paused is not None else 0.0)

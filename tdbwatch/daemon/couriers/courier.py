@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -15,8 +14,10 @@ from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.intake import Intake
 from tdbwatch.daemon.couriers.ledger import Ledger
+from tdbwatch.daemon.couriers.orders import Orders
 from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.settings import CourierSettings
+from tdbwatch.daemon.couriers.status import CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
 from tdbwatch.daemon.spool.api import Spool
@@ -24,36 +25,6 @@ from tdbwatch.plugin.event import Event
 
 _DELIVERING: Final = 0.75
 """The share of the grace in which what is in flight may finish; the rest is for closing the sink."""
-
-
-@dataclass(frozen=True, slots=True)
-class CourierStatus:
-    """How a courier is doing.
-
-    Attributes:
-        state: `opening`, `running`, `retrying`, `stuck`, `paused` or `stopped`.
-        lag: events that the sink is to get and has not finished. Of those that were not read yet (it is far
-            behind) nobody has asked the routes, so all of them count.
-        oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
-        probing: the sink fails as a whole, so it is only tried now and then.
-        held_until_us: no attempt before then, in microseconds since the epoch; None: at any time.
-    """
-
-    sink: str
-    plugin: str
-    state: str
-    delivered: int
-    retried: int
-    rejected: int
-    dead: int
-    lag: int
-    in_flight: int
-    waiting: int
-    failures: int
-    last_error: str | None
-    oldest_us: int | None
-    probing: bool = False
-    held_until_us: int | None = None
 
 
 class Courier:
@@ -80,6 +51,7 @@ class Courier:
         self._spool = spool
         self._clock = clock
         self._kick = asyncio.Event()
+        self._woken = asyncio.Event()
         self._rng = rng if rng is not None else random.Random()
         self._breaker = Breaker(settings.retry, settings.breaker_threshold)
         logger = log if log is not None else structlog.get_logger("tdbwatch.courier")
@@ -90,7 +62,7 @@ class Courier:
             max_in_flight=settings.max_in_flight,
             max_ahead=settings.max_ahead,
         )
-        spool.reads(settings.name, wants, self._backlog)
+        spool.reads(settings.name, wants, Orders(self._backlog, self._wake, clock).backlog)
         self._delivery = Delivery(
             settings, host, spool, self._ledger, self._breaker, self._faults, clock, self._rng
         )
@@ -216,12 +188,14 @@ class Courier:
     async def _open(self) -> None:
         """Open the sink, as often as it takes."""
         while not self._opened:
+            self._woken.clear()
             try:
                 await self._host.open()
                 self._opened, self._delivery.stuck = True, False
             except Exception as error:  # noqa: BLE001 - a sink may raise anything
                 self._not_opened(error)
-                await self._clock.sleep(self._settings.retry.wait(self._breaker.failures, self._rng))
+                wait = self._settings.retry.wait(self._breaker.failures, self._rng)
+                await self._rest(wait, self._woken)
         self._breaker.worked(self._clock.monotonic())
         self._faults.worked()
         self._delivery.last_error = None
@@ -273,10 +247,24 @@ class Courier:
         if due is None:
             await self._kick.wait()
             return
-        try:
-            await within(self._clock, max(0.0, due - self._clock.monotonic()), self._kick.wait())
-        except DeadlineError:
-            return
+        await self._rest(max(0.0, due - self._clock.monotonic()), self._kick)
+
+    async def _rest(self, seconds: float, until: asyncio.Event) -> None:
+        """Wait for so many seconds, or until the event is set."""
+        with suppress(DeadlineError):
+            await within(self._clock, seconds, until.wait())
+
+    def _wake(self) -> None:
+        """People asked for the sink to be delivered to: what it waits for ends, and it is tried as usual."""
+        now, breaker = self._clock.monotonic(), self._breaker
+        if self._opened and not (breaker.open or breaker.holds(now)):
+            return  # it is being delivered to; a room that waits does so for its own reason
+        if breaker.failures or breaker.holds(now):
+            self._faults.woken()
+        breaker.wake(now)
+        self._ledger.hasten(now)
+        self._woken.set()
+        self._kick.set()
 
     async def _carry(self, parcel: Parcel, asked: int) -> None:
         try:

@@ -18,6 +18,7 @@ QUIET: Final = 10.0
 RARELY: Final = 60.0
 """Seconds between messages about what lasts."""
 _LOWER_LIMITS: Final = "mend the sink, or give up sooner: retry.max_attempts, retry.max_age"
+_WAKE: Final = "mend the receiver; a restart or `tdbwatch replay` tries at once"
 _PERSISTENT: Final = 4
 MAX_TEXT = 2_000
 """Characters of an error that are kept: plugins put whole answers into theirs."""
@@ -115,7 +116,12 @@ class FaultLog:
             self._unlogged += 1
             return
         self._pause_said_until = now + QUIET
-        self._log.error("sink.paused", error=reason, seconds=round(seconds), remedy="mend it and restart")
+        self._log.error("sink.paused", error=reason, seconds=round(seconds), remedy=_WAKE)
+
+    def woken(self) -> None:
+        """It is tried at once, since people asked for it to be delivered to."""
+        self._pause_said_until = float("-inf")  # what it answers now is worth a line
+        self._log.info("sink.woken", reason="a requeue or replay was asked for")
 
     def held_up(self, rooms: int, events: int) -> None:
         """Events of so many rooms, which the sink does not take, keep those of all other rooms from it."""

@@ -218,6 +218,10 @@ class Ledger:
             dues.append(self._queued_since + self._limits.wait)
         return min(dues, default=None)
 
+    def hasten(self, now: float) -> None:
+        """What waits for another attempt is due."""
+        self._waiting.hasten(now)
+
     def settle(self, parcel: Parcel, waits: Sequence[Wait] = (), untried: Iterable[Entry] = ()) -> None:
         """Of this parcel, `waits` are offered again, `untried` is queued again, the rest is finished.
 

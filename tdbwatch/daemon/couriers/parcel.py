@@ -97,6 +97,13 @@ class Waiting:
         insort(self._by_seq, parcel, key=_by_seq)
         heapq.heappush(self._by_due, (parcel.due, parcel.first_seq, parcel))
 
+    def hasten(self, now: float) -> None:
+        """All are due."""
+        for parcel in self._by_seq:
+            parcel.due = min(parcel.due, now)
+        self._by_due = [(parcel.due, parcel.first_seq, parcel) for parcel in self._by_seq]
+        heapq.heapify(self._by_due)
+
     def take(self, now: float, *, least_tried: bool = False) -> Parcel | None:
         """The one that is due for the longest, or, of all that are due, the one that was tried least."""
         if not self._by_due or self._by_due[0][0] > now:

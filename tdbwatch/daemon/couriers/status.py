@@ -1,0 +1,33 @@
+"""What a courier says of itself."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class CourierStatus:
+    """How a courier is doing.
+
+    Attributes:
+        state: `opening`, `running`, `retrying`, `stuck`, `paused` or `stopped`.
+        lag: events that the sink is to get and has not finished. Of those that were not read yet (it is far
+            behind) nobody has asked the routes, so all of them count.
+        oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
+        probing: the sink fails as a whole, so it is only tried now and then.
+        held_until_us: no attempt before then, in microseconds since the epoch; None: at any time.
+    """
+
+    sink: str
+    plugin: str
+    state: str
+    delivered: int
+    retried: int
+    rejected: int
+    dead: int
+    lag: int
+    in_flight: int
+    waiting: int
+    failures: int
+    last_error: str | None
+    oldest_us: int | None
+    probing: bool = False
+    held_until_us: int | None = None

@@ -1,0 +1,170 @@
+"""Couriers: a requeue or a replay is an order to try its sink at once, whatever it waits for."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from tdbwatch.daemon.couriers import BatchLimits
+from tdbwatch.daemon.couriers.orders import SILENCE, Orders
+from tdbwatch.daemon.hosts import InlineHost
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.browse import opened
+from tdbwatch.daemon.spool.requests import Kind, ask
+from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
+from tdbwatch.testing import ManualClock, settle
+
+from .courier_bench import Bench, Scripted
+
+PAUSE = Retry("410 Gone", pause=True)
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """With a spool that looks for requests all the time."""
+    clock = ManualClock()
+    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, check_interval=0.001)
+    await spool.open()
+    bench = Bench(spool, clock)
+    yield bench
+    for courier in bench.couriers:
+        await courier.stop(0)
+    await spool.close()
+
+
+def order(bench: Bench, kind: Kind, sink: str = "sink0") -> int:
+    with opened(bench.spool.path, "rw") as connection:
+        return ask(connection, kind, sink, Selection(), 0)
+
+
+async def until(bench: Bench, met: Callable[[], bool]) -> None:
+    """Let the spool's thread find the request, without any time passing."""
+    async with asyncio.timeout(20):
+        while not met():
+            await bench.spool.flush()
+            await settle()
+
+
+async def test_a_requeue_ends_a_pause_and_is_delivered_at_once(bench: Bench) -> None:
+    answers = iter([Rejected("bad"), PAUSE])
+    courier, sink = bench.courier(lambda batch: next(answers, None))
+    await bench.emit("dead")
+    await bench.emit("waits")
+    assert (courier.status().state, courier.status().dead) == ("paused", 1)
+    with structlog.testing.capture_logs() as logs:
+        assert order(bench, "requeue") == 1
+        await until(bench, lambda: sink.got == ["waits", "dead"])
+    assert bench.clock.monotonic() == 0
+    assert (courier.status().state, courier.status().held_until_us) == ("running", None)
+    assert [line["event"] for line in logs] == ["sink.woken", "sink.recovered"]
+
+
+async def test_a_replay_ends_a_pause_and_a_receiver_that_is_still_gone_pauses_it_again(bench: Bench) -> None:
+    answers = iter([None, PAUSE, PAUSE])
+    policy = RetryPolicy(initial=1, jitter=0, max_attempts=1)
+    courier, sink = bench.courier(lambda batch: next(answers, None), retry=policy)
+    await bench.emit("told")
+    await bench.emit("waits")
+    order(bench, "replay")
+    await until(bench, lambda: len(sink.batches) == 3 and courier.status().lag == 3)
+    status = courier.status()
+    assert (status.state, status.held_until_us) == ("paused", int((bench.clock.time() + 3600) * 1e6))
+    await bench.pass_time(3599)
+    assert len(sink.batches) == 3, "one order, one probe"
+    await bench.clock.advance(SILENCE)
+    assert await bench.letters() == [], "and no attempt is lost by it"
+
+
+async def test_each_request_is_an_order(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: PAUSE if batch[0].args[0] else None)
+    await bench.emit(0)
+    await bench.emit(1)
+    for tries in range(2, 5):
+        order(bench, "replay")
+        await until(bench, lambda tries=tries: len(sink.batches) == tries + 1)  # type: ignore[misc]
+        assert courier.status().state == "paused"
+        await bench.clock.advance(SILENCE + 1)
+
+
+async def test_an_order_reaches_a_sink_that_is_too_far_behind_to_be_served(bench: Bench) -> None:
+    answers = iter([PAUSE])
+    courier, sink = bench.courier(lambda batch: next(answers, None), max_ahead=10)
+    await bench.emit(*range(6_000))
+    assert courier.status().state == "paused"
+    order(bench, "replay")
+    await until(bench, lambda: len(sink.got) == 12_000)
+    assert bench.clock.monotonic() == 0
+
+
+async def test_an_order_probes_a_sink_that_is_down_once_and_the_usual_waits_go_on(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(count=1))
+    for room in "abcdefghij":
+        await bench.emit(1, room=room)
+    assert (len(sink.batches), courier.status().probing) == (5, True)
+    order(bench, "replay")
+    await until(bench, lambda: len(sink.batches) == 6 and courier.status().lag == 20)
+    await bench.clock.advance(31.9)
+    assert len(sink.batches) == 6
+    sink.answer = lambda batch: None
+    await bench.clock.advance(0.1)
+    await courier.caught_up()
+    assert len(sink.got) == 20
+
+
+async def test_an_order_ends_the_wait_that_a_sink_asked_for(bench: Bench) -> None:
+    answers = iter([Retry("429", after=1800)])
+    _, sink = bench.courier(lambda batch: next(answers, None))
+    await bench.emit(1)
+    order(bench, "replay")
+    await until(bench, lambda: sink.got == [1, 1])
+    assert bench.clock.monotonic() == 0
+
+
+async def test_an_order_leaves_a_room_alone_that_waits_for_its_own_reason(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        return [Retry("locked", after=1800) if event.room == "sick" else DELIVERED for event in batch]
+
+    courier, sink = bench.courier(answer, batch=BatchLimits(count=1))
+    await bench.emit(1, room="well")
+    await bench.emit(2, room="sick")
+    order(bench, "replay")
+    await until(bench, lambda: len(sink.batches) == 3 and courier.status().lag == 2)
+    assert sink.offered == [[1], [2], [1]]
+
+
+async def test_an_order_opens_a_sink_that_could_not_be_opened(bench: Bench) -> None:
+    lookups = iter([LookupError("no such host")] * 8)
+    sink = Scripted(lambda batch: None)
+
+    def make() -> Scripted:
+        if (error := next(lookups, None)) is not None:
+            raise error
+        return sink
+
+    courier, _ = bench.courier(host=InlineHost(make, name="sink0", timeout=10, clock=bench.clock))
+    await bench.emit(1)
+    await bench.pass_time(130, 130)
+    began = bench.clock.monotonic()
+    assert (courier.status().failures, sink.got) == (8, [])
+    order(bench, "replay")
+    await until(bench, lambda: sink.got == [1, 1])
+    assert bench.clock.monotonic() == began
+
+
+async def test_a_request_that_goes_on_is_one_order_and_one_after_a_silence_another() -> None:
+    clock, told = ManualClock(), list[float]()
+    orders = Orders(lambda last_seq: last_seq - 3, lambda: told.append(clock.monotonic()), clock)
+    for _ in range(30):
+        assert await asyncio.to_thread(orders.backlog, 10) == 7
+        await clock.advance(1)
+    await settle()
+    assert told == [0]
+    await clock.advance(SILENCE)
+    await asyncio.to_thread(orders.backlog, 10)
+    await settle()
+    assert len(told) == 2
