@@ -100,7 +100,9 @@ class Alarms:
         self._log.error("spool.dead_letters_dropped", count=count, path=self._path)
 
     def drop(self, tally: Tally) -> None:
-        """Undelivered events were given up."""
+        """Undelivered events were given up; none, where all were records of ours."""
+        if not tally.count:
+            return
         self.dropped += tally.count - tally.again
         self._drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
         self._tell_later()

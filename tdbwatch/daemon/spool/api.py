@@ -94,7 +94,7 @@ class DropReport:
     """Undelivered events that were given up, so that a gap record can tell of them.
 
     Attributes:
-        reason: `max_size`, `max_age`, `memory` (the disk did not take them) or `damaged`.
+        reason: `max_size`, `max_age`, or that the disk did not take them.
         count: how many in all.
         since_us: when the first of them was received, in microseconds since the Unix epoch.
         until_us: when the last of them was received.

@@ -18,7 +18,10 @@ _ADD: Final = (
     " count = count + excluded.count, since_us = min(since_us, excluded.since_us),"
     " until_us = max(until_us, excluded.until_us)"
 )
+_EVENT: Final = str(Kind.EVENT.value)
 _GAP: Final = str(Kind.GAP.value)
+NOT_TAKEN: Final = "the disk did not take them"
+"""Why events were dropped that never were in the file; gap records say so."""
 
 
 @dataclass(slots=True)
@@ -43,10 +46,11 @@ class Tally:
         self.rooms[scope, room] = self.rooms.get((scope, room), 0) + count
 
     def add_events(self, events: Iterable[Event]) -> "Tally":
+        """Count what was heard. Records of nodes and rooms are our own words: no events that are lost."""
         for event in events:
             if event.kind == _GAP:
                 self.add_gap(event)
-            else:
+            elif event.kind == _EVENT:
                 self.add(event.scope, event.room, 1, event.received_us, event.received_us)
         return self
 

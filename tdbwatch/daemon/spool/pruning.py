@@ -58,11 +58,11 @@ def older_than(connection: sqlite3.Connection, first_seq: int, limit_us: int) ->
 
 
 def undelivered(connection: sqlite3.Connection, reason: str, floor: int, through: int) -> Tally:
-    """Counts the entries beyond `floor` up to `through`."""
+    """Counts the events beyond `floor` up to `through`."""
     tally = Tally(reason)
     rows = connection.execute(
         "SELECT scope, room, count(*), min(received_us), max(received_us) FROM events"
-        " JOIN streams ON streams.id = stream WHERE seq > ? AND seq <= ? AND kind != 'gap'"
+        " JOIN streams ON streams.id = stream WHERE seq > ? AND seq <= ? AND kind = 'event'"
         " GROUP BY scope, room",
         (floor, through),
     )

@@ -20,7 +20,7 @@ from tdbwatch.daemon.spool.api import (
     WhenFull,
 )
 from tdbwatch.daemon.spool.damage import is_damage
-from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.drops import NOT_TAKEN, Tally
 from tdbwatch.daemon.spool.foreign import refuse_foreign
 from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.history import NO_HISTORY, attempts_at
@@ -181,7 +181,7 @@ class SqliteSpool:
         if events:
             dropped = self._inbox.put(events)
             if dropped:
-                tally = Tally("memory").add_events(dropped)
+                tally = Tally(NOT_TAKEN).add_events(dropped)
                 self._alarms.drop(tally)
                 self._inbox.put_drops(tally)
 

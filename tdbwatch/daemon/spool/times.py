@@ -10,7 +10,7 @@ from typing import Final
 
 from tdbwatch.daemon.spool.api import Entry
 
-_LOOK: Final = 1_000
+_LOOK: Final = 200
 """Entries looked at, at each end of the log: clocks are set, and notes may be of what is gone."""
 _ENDS: Final = f"""
 SELECT min(received_us), max(received_us) FROM (

@@ -19,7 +19,7 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool import wal
 from tdbwatch.daemon.spool.api import DamageReport, Entry
 from tdbwatch.daemon.spool.damage import is_damage, is_full
-from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.drops import NOT_TAKEN, Tally
 from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
@@ -237,7 +237,7 @@ class Writer:
     def _write_the_rest(self, group: Group, news: News) -> None:
         """Give the events up, since we end now, but not their count and all else, if that still fits."""
         if group.events:
-            news.drops.append(self._give_up(group, "memory"))
+            news.drops.append(self._give_up(group, NOT_TAKEN))
         self._gave_up = True
         try:
             self._store.commit(group)
