@@ -93,8 +93,8 @@ class ThreadHost:
 
     A sink that blocks, plain or async, blocks only this thread. A call that takes too long is cancelled; if
     the thread does not come back, the sink is stuck: further calls fail at once, and no second thread is
-    made. At `close` a stuck thread is left behind, and hardly waited for: it had its time to come back. It does
-    not keep the process from ending.
+    made. At `close` a stuck thread is left behind, and hardly waited for: it had its time to come back. It
+    does not keep the process from ending.
 
     Args: as of `InlineHost`.
     """

@@ -13,7 +13,7 @@ from typing import Final
 from tdbwatch.clock import Clock
 
 INTERVAL: Final = 2.0
-"""Seconds between beats: by so much a gap may seem longer than it was."""
+"""Seconds between beats, at most: by so much a gap may seem longer than it was."""
 
 Room = tuple[str, str]
 """Scope and name."""
@@ -54,10 +54,15 @@ class Pulse:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    async def beat(self, silent: Mapping[Room, float]) -> None:
-        """Say that the daemon lives. A disk that does not take it, or hangs, must not harm anything."""
+    async def beat(self, silent: Mapping[Room, float], time: float | None = None) -> None:
+        """Say that the daemon lives. A disk that does not take it, or hangs, must not harm anything.
+
+        Args:
+            time: when that was known to be so; None: now.
+        """
+        now = self._clock.time() if time is None else time
         rooms = [[scope, name, round(since, 3)] for (scope, name), since in silent.items()]
-        text = json.dumps({"time": round(self._clock.time(), 3), "silent": rooms})
+        text = json.dumps({"time": round(now, 3), "silent": rooms})
         await asyncio.to_thread(self._write, text.encode())
 
     def _write(self, text: bytes) -> None:

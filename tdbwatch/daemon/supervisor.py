@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -15,9 +16,10 @@ from tdbwatch.daemon import pulse
 from tdbwatch.daemon.assembly import login, make_canary, make_client, make_couriers
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import Courier, CourierStatus
+from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.source import Source, WatchedRoom
-from tdbwatch.daemon.spool.api import DamageReport, DropReport
+from tdbwatch.daemon.spool.api import DamageReport, DropReport, SpoolError
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import Journal, StatusServer
 from tdbwatch.daemon.systemd import Notifier
@@ -25,7 +27,9 @@ from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time
 
 LEAVE_TIMEOUT: Final = 2.0
-"""Seconds to leave all rooms at the end; a node that does not answer is left without."""
+"""Seconds to leave all rooms at the end, and for closing; a node that does not answer is left without."""
+LEAST_CLOSE: Final = 0.25
+"""Seconds that closing the connections may always take."""
 DRAIN_SHARE: Final = 0.8
 """The share of the grace in which couriers may catch up; the rest is for closing."""
 
@@ -60,6 +64,7 @@ class Daemon:
         self._couriers: list[Courier] = []
         self._spool_is_open = False
         self._knows_downtime = False
+        self._beat_soon = asyncio.Event()
         self.spool = SqliteSpool(
             config.spool.path,
             max_size=config.spool.max_size,
@@ -72,7 +77,7 @@ class Daemon:
         )
         self._pulse = pulse.Pulse(config.spool.path, clock)
         self.journal = Journal(clock)
-        self.source = Source(self.spool.append, clock, self.journal.recorded)
+        self.source = Source(self.spool.append, clock, self._recorded)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
         self.canary = make_canary(config.thingsdb, self.client, clock)
@@ -132,7 +137,7 @@ class Daemon:
         await self._within(max(0.1, grace / 4), self._beat(), "the disk does not take the last sign of life")
         await self._within(grace / 4, self.registry.notify_stopping(), "plugins do not finish")
         await self._within(min(LEAVE_TIMEOUT, grace / 4), self._leave_rooms(), "rooms could not be left")
-        await self.client.close_and_wait()
+        await self._within(self._close_timeout(until), self.client.close_and_wait(), "nodes do not let go")
         if self._spool_is_open:
             await self._stop_delivering(until)
         if self.status is not None:
@@ -140,6 +145,9 @@ class Daemon:
         for task in list(self._tasks):
             task.cancel()
         self._log.info("stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()})
+
+    def _close_timeout(self, until: float) -> float:
+        return max(LEAST_CLOSE, min(LEAVE_TIMEOUT, until - self._clock.monotonic()))
 
     async def _stop_delivering(self, until: float) -> None:
         def left() -> float:
@@ -201,13 +209,28 @@ class Daemon:
 
     async def _keep_beating(self) -> None:
         while self.phase != "stopping":
+            self._beat_soon.clear()
             await self._beat()
-            await self._clock.sleep(pulse.INTERVAL)
+            with suppress(DeadlineError):
+                await within(self._clock, pulse.INTERVAL, self._beat_soon.wait())
 
     async def _beat(self) -> None:
-        if self._knows_downtime:  # else the last daemon's beat would be gone unread
-            silent = {(room.scope, room.name): room.silent_since for room in self.rooms}
-            await self._pulse.beat({room: since for room, since in silent.items() if since is not None})
+        """Say until when which room was heard, once that is in the spool: a kill must lose nothing of it."""
+        if not self._knows_downtime:  # else the last daemon's beat would be gone unread
+            return
+        now = self._clock.time()
+        silent = {(room.scope, room.name): room.silent_since for room in self.rooms}
+        self.source.flush()
+        with suppress(SpoolError):  # without a spool there is nothing to claim
+            if self.spool.held:
+                await self.spool.flush()
+            await self._pulse.beat({room: since for room, since in silent.items() if since is not None}, now)
+
+    def _recorded(self, kind: Kind, event: str, scope: str, room: str, details: Mapping[str, Any]) -> None:
+        """A record was made. If a room is heard now, or not any more, the sign of life should say so soon."""
+        self.journal.recorded(kind, event, scope, room, details)
+        if kind is not Kind.NODE:
+            self._beat_soon.set()
 
     async def _keep_reporting(self) -> None:
         """Tell systemd that we live, and how."""

@@ -1,15 +1,23 @@
 """The sign of life on disk, from which the next start knows since when nobody listened."""
 
 import asyncio
+import json
 import os
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 
-from tdbwatch.daemon.pulse import Beat, Pulse
+from tdbwatch.daemon.config import load
+from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.daemon.pulse import INTERVAL, Beat, Pulse
+from tdbwatch.daemon.supervisor import Daemon
+from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock, settle
 
 
@@ -70,3 +78,78 @@ def test_what_is_no_beat_is_none(tmp_path: Path, text: str) -> None:
 def test_a_beat_of_the_first_versions_is_understood(tmp_path: Path) -> None:
     (tmp_path / "spool.db.alive").write_text("1700000000.123      ")
     assert Pulse(tmp_path / "spool.db", ManualClock()).last() == Beat(1_700_000_000.123)
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with Cluster(1) as made:
+        made.add_room("//stuff", "alerts")
+        yield made
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path, cluster: Cluster) -> AsyncIterator[Daemon]:
+    """A daemon whose clock stands still."""
+    auth = {"username": "admin", "password": "pass"}
+    config: dict[str, Any] = {
+        "thingsdb": {"nodes": [cluster.nodes[0].address], "auth": auth},
+        "rooms": ["alerts"],
+        "sinks": {"console": {"type": "log"}},
+        "spool": {"path": str(tmp_path / "spool.db")},
+        "shutdown": {"grace": "1s"},
+    }
+    file = tmp_path / "watch.yaml"
+    file.write_text(json.dumps(config))
+    registry = load_plugins((), ())
+    daemon = Daemon(load(file, registry.sink_types), registry, clock=ManualClock())
+    yield daemon
+    await daemon.stop()
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait for what depends on threads and sockets, not on the daemon's clock."""
+    async with asyncio.timeout(20):
+        while not met():
+            await asyncio.sleep(0.01)
+
+
+async def test_that_a_room_is_heard_is_said_as_soon_as_it_is(tmp_path: Path, daemon: Daemon) -> None:
+    await Pulse(tmp_path / "spool.db", ManualClock(1_600_000_000)).beat({})
+    pulse = Pulse(tmp_path / "spool.db", ManualClock())
+    await daemon.start()
+    await until(lambda: pulse.last() == Beat(1_700_000_000, {}))
+    assert len(daemon.journal.gaps) == 1
+
+
+async def test_nothing_is_said_to_be_heard_that_the_spool_has_not_got(
+    tmp_path: Path, daemon: Daemon, cluster: Cluster
+) -> None:
+    pulse, clock = Pulse(tmp_path / "spool.db", ManualClock()), daemon._clock
+    assert isinstance(clock, ManualClock)
+    await daemon.start()
+    await until(lambda: pulse.last() == Beat(1_700_000_000, {}))
+    with closing(sqlite3.connect(tmp_path / "spool.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # nobody else may write
+        cluster.emit("//stuff", "alerts", "counted", 1)
+        await until(lambda: daemon.received == 1)
+        for _ in range(5):
+            await clock.advance(INTERVAL)
+            await asyncio.to_thread(lambda: None)  # a turn for what is written there
+        last = pulse.last()
+        other.execute("ROLLBACK")
+    assert last is not None
+    assert last.time <= 1_700_000_000 + INTERVAL
+    async with asyncio.timeout(20):
+        while (last := pulse.last()) is None or last.time <= 1_700_000_000 + 5 * INTERVAL:
+            await clock.advance(INTERVAL)
+            await asyncio.to_thread(lambda: None)
+
+
+async def test_nodes_that_do_not_let_go_do_not_keep_it_from_ending(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await daemon.start()
+    monkeypatch.setattr(daemon.client, "wait_closed", asyncio.Event().wait)
+    with structlog.testing.capture_logs() as logs:
+        await asyncio.wait_for(daemon.stop(), 20)
+    assert "nodes do not let go" in [line["event"] for line in logs]
