@@ -133,6 +133,38 @@ def test_without_a_connection_the_rooms_that_wait_for_it_are_not_listed_too() ->
     assert [p.part for p in problems(replace(FINE, rooms=(waiting,)))] == ["room"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"sinks": (sink(state="stuck"),)}, "Mend the plugin, then restart."),
+        ({"sinks": (sink(state="paused"),)}, "a restart or `tdbwatch replay` tries at once."),
+        ({"sinks": (sink(state="retrying", probing=True, failures=7),)}, "it goes on by itself."),
+        ({"sinks": (sink(Letters(1, "bad")),)}, "See `tdbwatch spool list --dead`."),
+        ({"spool": replace(SPOOL, trouble="disk full")}, "Make space; do not restart"),
+    ],
+)
+def test_what_is_to_be_done_about_it_is_said_beside_it(changes: dict[str, Any], remedy: str) -> None:
+    snapshot = replace(FINE, **changes)
+    [problem] = problems(snapshot)
+    assert remedy in problem.remedy
+    assert f"To do: {problem.remedy}" in page.render(snapshot)
+    assert document(snapshot)["problems"][0]["remedy"] == problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("address", "whole"),
+    [
+        ("127.0.0.1:9200", "127.0.0.1:9200"),
+        ("node-with-a-long-name.example.com:9200", ":9200"),
+        ("[2001:db8:85a3::8a2e:370:7334]:9200", ":9200"),
+    ],
+)
+def test_no_line_breaks_within_a_port(address: str, whole: str) -> None:
+    markup = tables.nodes(replace(FINE, nodes=(replace(NODE, address=address),)))
+    assert f'<span class="whole">{whole}</span>' in markup
+    assert address in re.sub("<[^>]*>", "", markup)
+
+
 def test_a_hundred_problems_leave_the_top_of_the_page_readable() -> None:
     rooms = tuple(replace(ROOM, name=f"room-{number}", state="missing") for number in range(100))
     snapshot = replace(FINE, rooms=rooms)

@@ -25,12 +25,14 @@ class Problem:
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
+        remedy: what to do; empty where it mends itself, or the text says so.
     """
 
     part: str
     name: str
     text: str
     blocking: bool
+    remedy: str = ""
 
 
 def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
@@ -118,7 +120,7 @@ ROOM_STATES: Final = {
 def _sink(sink: SinkView, now_us: int) -> Iterator[Problem]:
     courier = sink.courier
     if text := _failing(sink):
-        yield Problem("sink", courier.sink, text, blocking=True)
+        yield Problem("sink", courier.sink, text, blocking=True, remedy=_remedy(sink))
     elif courier.oldest_us is not None and now_us - courier.oldest_us > BEHIND * 1e6:
         text = f"Its oldest undelivered event was received {ago(courier.oldest_us, now_us)}."
         yield Problem("sink", courier.sink, text, blocking=False)
@@ -126,7 +128,22 @@ def _sink(sink: SinkView, now_us: int) -> Iterator[Problem]:
     if letters is not None and letters.count:
         text = f"{counted(letters.count, 'dead letter')}: events it never took, kept in the spool."
         text += f" The latest: {_short(letters.last_reason)}"
-        yield Problem("sink", courier.sink, text, blocking=False)
+        yield Problem("sink", courier.sink, text, blocking=False, remedy=REMEDIES["dead letters"])
+
+
+REMEDIES: Final = {
+    "stuck": "Mend the plugin, then restart.",
+    "paused": "Mend the receiver; a restart or `tdbwatch replay` tries at once.",
+    "probing": "Mend what it talks to; then it goes on by itself.",
+    "dead letters": "See `tdbwatch spool list --dead`.",
+    "disk": "Make space; do not restart, since what is in memory would be lost.",
+    "dropped": "Mend the sink that is behind, or raise spool.max_size.",
+}
+"""What to do, as docs/operations.md says it at length."""
+
+
+def _remedy(sink: SinkView) -> str:
+    return REMEDIES.get(sink.courier.state, REMEDIES["probing"])
 
 
 def _failing(sink: SinkView) -> str:
@@ -149,10 +166,10 @@ def _spool(snapshot: Snapshot) -> Iterator[Problem]:
     spool = snapshot.spool
     if spool.trouble is not None:
         text = f"The disk does not take events; {spool.held:,} are held in memory. {_short(spool.trouble)}"
-        yield Problem("spool", "", text, blocking=True)
+        yield Problem("spool", "", text, blocking=True, remedy=REMEDIES["disk"])
     if spool.dropped:
         text = f"{counted(spool.dropped, 'undelivered event')} given up since the start; see the gaps."
-        yield Problem("spool", "", text, blocking=False)
+        yield Problem("spool", "", text, blocking=False, remedy=REMEDIES["dropped"])
 
 
 def _gaps(snapshot: Snapshot) -> Iterator[Problem]:

@@ -110,9 +110,14 @@ def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
 
 
 def _items(found: Sequence[Problem]) -> list[Markup]:
-    items = [element("li", element("b", _subject(problem)), problem.text) for problem in found[:MAX_SHOWN]]
+    items = [_item(problem) for problem in found[:MAX_SHOWN]]
     more = len(found) - MAX_SHOWN
     return items + ([element("li", f"and {more:,} more, see below")] if more > 0 else [])
+
+
+def _item(problem: Problem) -> Markup:
+    remedy = [element("span", f"To do: {problem.remedy}", class_="remedy")] if problem.remedy else []
+    return element("li", element("b", _subject(problem)), problem.text, *remedy)
 
 
 def _subject(problem: Problem) -> str:

@@ -11,6 +11,8 @@ from tdbwatch.daemon.status.words import ago, duration, size
 from tdbwatch.plugin.event import format_time
 
 NONE: Final = "-"
+_WHOLE: Final = len("255.255.255.255:65535")
+"""Characters of an address that fit into a column as a whole."""
 _NODE_COLOURS: Final = {"connected": "ok", "leaving": "warning", "unreachable": "trouble"}
 _SINK_COLOURS: Final = {"running": "ok", "retrying": "warning", "stuck": "trouble", "paused": "trouble"}
 
@@ -34,7 +36,22 @@ def _node(node: NodeView, now_us: int) -> list[str]:
     trouble = [node.trouble or NONE]
     if node.since_us is not None:
         trouble.append(element("small", f" for {duration((now_us - node.since_us) / 1e6)}"))
-    return [node.address, _span(*state), heard, f"{node.connects:,}", f"{node.losses:,}", _span(*trouble)]
+    return [
+        _address(node.address),
+        _span(*state),
+        heard,
+        f"{node.connects:,}",
+        f"{node.losses:,}",
+        _span(*trouble),
+    ]
+
+
+def _address(address: str) -> Markup:
+    """A line breaks within a long host at most, never within its port."""
+    if len(address) <= _WHOLE:
+        return element("span", address, class_="whole")
+    host, colon, port = address.rpartition(":")
+    return _span(host, element("span", colon + port, class_="whole"))
 
 
 def rooms(snapshot: Snapshot) -> Markup:
