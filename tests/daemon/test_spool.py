@@ -387,7 +387,7 @@ async def test_memory_is_bounded_while_the_disk_is_full(make: MakeSpool, when_fu
     kept = [entry.event for entry in await everything(spool)][len(first) :]
     assert kept == (sent[-len(kept) :] if when_full == "drop_oldest" else sent[: len(kept)])
     await spool.close()
-    assert {report.reason for report in reports} == {"memory"}
+    assert {report.reason for report in reports} == {"the disk did not take them"}
     assert sum(report.count for report in reports) == len(sent) - len(kept) == spool.dropped
 
 

@@ -84,7 +84,6 @@ class AttemptBound:
         if not doomed.rows:
             self._look_at_the_oldest(doomed, self._surplus(limits), cursors)
         self._connection.executemany("DELETE FROM attempts WHERE rowid = ?", doomed.rows)
-        marks.forget(self._connection, floor)
         marks.save(self._connection, doomed.finished)
         self._count -= len(doomed.rows)
         self._bytes -= doomed.size
