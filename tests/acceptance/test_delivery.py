@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from tdbwatch.daemon.spool import Attempt
 from tdbwatch.daemon.spool.browse import opened, story
@@ -73,6 +74,33 @@ def picky(tmp_path: Path) -> Callable[[], list[list[str]]]:
 
 def picky_sink(**settings: Any) -> dict[str, Any]:
     return {"type": "picky", "retry": {"initial": "10ms", "max": "20ms", "max_attempts": 3}, **settings}
+
+
+class Receiver:
+    """A webhook's receiver that is gone, until it is mended."""
+
+    def __init__(self) -> None:
+        self.gone = True
+        self.asked = 0
+        self.taken: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        body = await request.json()
+        if not self.gone:
+            self.taken.append(body["args"][0])
+        return web.Response(status=410 if self.gone else 204)
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
+    made, application = Receiver(), web.Application()
+    application.router.add_post("/", made.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield made, f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    await runner.cleanup()
 
 
 def dead(text: str) -> list[dict[str, Any]]:
@@ -189,3 +217,20 @@ async def test_three_sick_sinks_and_the_fourth_gets_everything(
     assert state["down"]["behind"] >= 500 <= state["hangs"]["behind"]
     assert await command.stop() == 0
     assert [record["args"][0] for record in lines("alerts.jsonl")] == list(range(500))
+
+
+async def test_a_receiver_that_was_gone_and_is_mended_gets_its_events_by_a_replay_without_a_restart(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, ask: Ask, receiver: tuple[Receiver, str]
+) -> None:
+    gone, url = receiver
+    config = write_config(sinks={"hook": {"type": "webhook", "url": url, "batch": {"count": 1}}})
+    command = await start("--config", config)
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", "waits")
+    await until(lambda: command.said("sink.paused"), "the pause")
+    gone.gone = False
+    code, text = await ask("replay", "--sink", "hook", "--since", "1m", "--config", config)
+    assert code == 0, text
+    await until(lambda: gone.taken == ["waits", "waits"], "the event that waited, and its replay")
+    assert await command.stop() == 0
+    assert gone.asked == 3

@@ -166,3 +166,25 @@ async def sleep(event):
     cluster.emit("//stuff", "alerts", "counted", 1)
     await until(lambda: "falling asleep" in command.text, "the plugin's call")
     assert await command.stop() == 0
+
+
+async def test_a_plugin_that_hangs_keeps_neither_a_stop_nor_a_start_that_failed_from_ending(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugins: Any
+) -> None:
+    """The grace is longer than the deadline of all tests here, so that it cannot be waited for."""
+    nodes = [node.address for node in cluster.nodes]
+    retry = {"initial": "10ms", "max": "50ms"}
+    sections: dict[str, Any] = {
+        "plugins": {"paths": [str(plugins(culprit=BLOCKS))]},
+        "sinks": {"sick": {"type": "blocker", "timeout": "200ms", "retry": retry}},
+        "shutdown": {"grace": "60s"},
+    }
+    command = await start("--config", write_config(**sections))
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", 1)
+    await until(lambda: command.said("sink.stuck"), "a stuck sink")
+    assert await command.stop() == 0
+    wrong = {"nodes": nodes, "auth": {"username": "admin", "password": "wrong"}}
+    command = await start("--config", write_config(thingsdb=wrong, **sections))
+    assert await command.exit_code() == 78
+    assert command.said("sink.thread_abandoned")
