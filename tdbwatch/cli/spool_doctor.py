@@ -16,7 +16,8 @@ example:
 
 A damaged file is never deleted: it is moved aside, and a new one takes over all
 that can be read of it. Only possible while no daemon runs; a running one does
-the same by itself as soon as it comes upon the damage.
+the same by itself as soon as it comes upon the damage. A file that never was a
+spool is refused and left as it is.
 
 exit codes: 0 fine or repaired, 65 damaged and not repaired, 66 no spool there,
 73 cannot write, 77 no permission, 78 bad configuration"""

@@ -95,7 +95,7 @@ def _outcome(sink: str, told: "Story", numbers: "Stats", matched: _Matched | Non
         return "no route leads there"
     if cursor is None or not seqs:
         return "not known"
-    if max(seqs) > cursor:
+    if any(seq > cursor and (seq, sink) not in told.finished for seq in seqs):
         return f"waits, after {len(ours)} attempts" if ours else "waits"
     if ours:
         return "not delivered; its dead letter was deleted, or became too old to be kept"

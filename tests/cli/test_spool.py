@@ -35,7 +35,8 @@ def made(count: int) -> list[Event]:
     return [Event.create("alerts", names[n % 2], [n]) for n in range(count)]
 
 
-async def _fill(path: Path, events: list[Event], *, dead: int) -> None:
+async def _fill(path: Path, events: list[Event], *, dead: int, held_up: bool = False) -> None:
+    """`held_up`: something else keeps the cursor of oncall before its dead letters."""
     spool = SqliteSpool(path, linger=0)
     await spool.open()
     spool.cursor("audit"), spool.cursor("oncall")
@@ -51,7 +52,7 @@ async def _fill(path: Path, events: list[Event], *, dead: int) -> None:
     await spool.dead_letter(letters)
     spool.note(Attempt("oncall", (1, 2), 1, entries[0].event.received_us, 1500, "retry", "503 busy"))
     spool.advance("audit", 4)
-    spool.advance("oncall", dead)
+    spool.advance("oncall", 0 if held_up else dead)
     await spool.close()
 
 
@@ -192,6 +193,16 @@ def test_a_dead_letter_that_was_deleted_does_not_look_delivered(run: Run, events
     assert run("spool", "drop", "--all", "--yes")[0] == 0
     out = run("spool", "show", events[1].id)[1]
     assert "oncall: not delivered; its dead letter was deleted, or became too old to be kept\n" in out
+
+
+def test_nor_does_it_look_as_if_it_waited_when_the_sink_is_held_up(
+    run: Run, folder: Path, events: list[Event]
+) -> None:
+    (folder / "prod.yaml").write_text(CONFIG.replace("spool.db", "other.db"))
+    asyncio.run(_fill(folder / "other.db", events, dead=3, held_up=True))
+    assert run("spool", "drop", "--all", "--yes")[0] == 0
+    assert "oncall: not delivered; its dead letter was deleted" in run("spool", "show", events[1].id)[1]
+    assert "oncall: waits\n" in run("spool", "show", events[3].id)[1]
 
 
 def test_drop_deletes_only_when_told_twice(run: Run) -> None:

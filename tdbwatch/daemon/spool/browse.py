@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool import times
+from tdbwatch.daemon.spool import marks, times
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.drops import Tally, unsettled
 from tdbwatch.daemon.spool.extent import extent_of
@@ -73,11 +73,15 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All that is known of one event: where it is in the log, and what its sinks said."""
+    """All that is known of one event: where it is in the log, and what its sinks said.
+
+    `finished` are the marks of sinks that are finished with it beyond their cursor.
+    """
 
     entries: tuple[Entry, ...]
     letters: tuple[DeadLetter, ...]
     attempts: tuple[Attempt, ...]
+    finished: frozenset[marks.Mark]
 
 
 @contextmanager
@@ -220,4 +224,4 @@ def story(connection: sqlite3.Connection, event_id: str) -> Story:
     seqs = {entry.seq for entry in found} | {letter.entry.seq for letter in dead}
     attempts = [attempt for seq in sorted(seqs) for attempt in attempts_at(connection, seq)]
     attempts.sort(key=lambda attempt: attempt.started_us)
-    return Story(found, dead, tuple(attempts))
+    return Story(found, dead, tuple(attempts), marks.at(connection, seqs))

@@ -41,6 +41,15 @@ def all_of(connection: sqlite3.Connection) -> list[Mark]:
     return [(seq, sink) for seq, sink in rows if isinstance(seq, int) and isinstance(sink, str)]
 
 
+def at(connection: sqlite3.Connection, seqs: Iterable[int]) -> frozenset[Mark]:
+    """Those of these entries; none in a file of a version that had none."""
+    query = "SELECT count(*) FROM sqlite_schema WHERE name = 'finished'"
+    if not connection.execute(query).fetchone()[0]:
+        return frozenset()
+    select = "SELECT seq, sink FROM finished WHERE seq = ?"
+    return frozenset(mark for seq in seqs for mark in connection.execute(select, (seq,)))
+
+
 def save(connection: sqlite3.Connection, marks: Iterable[Mark]) -> None:
     """Keep these. Within a transaction."""
     connection.executemany("INSERT OR IGNORE INTO finished VALUES (?, ?)", marks)

@@ -230,7 +230,7 @@ def _spool(daemon: "Daemon", figures: SpoolFigures) -> SpoolView:
         path=str(spool.path),
         size=figures.size,
         max_size=daemon.config.spool.max_size,
-        entries=max(0, spool.last_seq - spool.first_seq + 1),
+        entries=spool.entries,
         held=spool.held,
         dropped=spool.dropped,
         trouble=spool.trouble,
