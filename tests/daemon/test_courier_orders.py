@@ -9,12 +9,11 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
-from tdbwatch.daemon.couriers.orders import SILENCE, Orders
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.daemon.spool.browse import opened
-from tdbwatch.daemon.spool.requests import Kind, ask
+from tdbwatch.daemon.spool.requests import Kind, ask, waiting
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
@@ -76,7 +75,7 @@ async def test_a_replay_ends_a_pause_and_a_receiver_that_is_still_gone_pauses_it
     assert (status.state, status.held_until_us) == ("paused", int((bench.clock.time() + 3600) * 1e6))
     await bench.pass_time(3599)
     assert len(sink.batches) == 3, "one order, one probe"
-    await bench.clock.advance(SILENCE)
+    await bench.clock.advance(1)
     assert await bench.letters() == [], "and no attempt is lost by it"
 
 
@@ -88,7 +87,6 @@ async def test_each_request_is_an_order(bench: Bench) -> None:
         order(bench, "replay")
         await until(bench, lambda tries=tries: len(sink.batches) == tries + 1)  # type: ignore[misc]
         assert courier.status().state == "paused"
-        await bench.clock.advance(SILENCE + 1)
 
 
 async def test_an_order_reaches_a_sink_that_is_too_far_behind_to_be_served(bench: Bench) -> None:
@@ -156,15 +154,12 @@ async def test_an_order_opens_a_sink_that_could_not_be_opened(bench: Bench) -> N
     assert bench.clock.monotonic() == began
 
 
-async def test_a_request_that_goes_on_is_one_order_and_one_after_a_silence_another() -> None:
-    clock, told = ManualClock(), list[float]()
-    orders = Orders(lambda last_seq: last_seq - 3, lambda: told.append(clock.monotonic()), clock)
-    for _ in range(30):
-        assert await asyncio.to_thread(orders.backlog, 10) == 7
-        await clock.advance(1)
-    await settle()
-    assert told == [0]
-    await clock.advance(SILENCE)
-    await asyncio.to_thread(orders.backlog, 10)
-    await settle()
-    assert len(told) == 2
+async def test_a_second_request_is_an_order_too_while_the_first_waits(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: PAUSE, max_ahead=10)
+    await bench.emit(*range(6_000))
+    for tries in range(2, 5):
+        order(bench, "replay")
+        await until(bench, lambda tries=tries: len(sink.batches) == tries)  # type: ignore[misc]
+    with opened(bench.spool.path) as connection:
+        assert len(waiting(connection)) == 3, "none of them can be served yet"
+    assert courier.status().state == "paused"

@@ -14,7 +14,6 @@ from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.intake import Intake
 from tdbwatch.daemon.couriers.ledger import Ledger
-from tdbwatch.daemon.couriers.orders import Orders
 from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.status import CourierStatus
@@ -62,7 +61,7 @@ class Courier:
             max_in_flight=settings.max_in_flight,
             max_ahead=settings.max_ahead,
         )
-        spool.reads(settings.name, wants, Orders(self._backlog, self._wake, clock).backlog)
+        spool.reads(settings.name, wants, self._backlog, self._wake)
         self._delivery = Delivery(
             settings, host, spool, self._ledger, self._breaker, self._faults, clock, self._rng
         )

@@ -166,13 +166,20 @@ class Spool(Protocol):
         log is new. Asking also says that the sink exists: what it has not got counts as undelivered.
         """
 
-    def reads(self, sink: str, wants: Callable[[Event], bool], backlog: Callable[[int], int]) -> None:
+    def reads(
+        self,
+        sink: str,
+        wants: Callable[[Event], bool],
+        backlog: Callable[[int], int],
+        asked: Callable[[], None] = lambda: None,
+    ) -> None:
         """`sink` is read for from now on; until then what people ask to be delivered to it again waits.
 
         Args:
             wants: what of a replay is for it. Called in other threads.
             backlog: given the newest entry, how many there are that it could get now and has not; a long one
                 puts such requests off. Called in other threads.
+            asked: called once for each such request, in the event loop.
         """
 
     def history(self, sink: str) -> History:

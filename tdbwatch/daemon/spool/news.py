@@ -1,6 +1,7 @@
 """What passes from the writer's thread to the event loop."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tdbwatch.daemon.spool.api import DamageReport, Entry
@@ -12,6 +13,7 @@ class News:
     """What the event loop hears after a turn of the writer.
 
     Attributes:
+        asked: sinks that people ask to be delivered to again, with requests that were not there before.
         entries: new ones in the log, with their `weights` in memory.
         waiters: those whose wait is over.
         abandoned: those who waited in vain.
@@ -24,6 +26,7 @@ class News:
         ended: the writer's thread has ended.
     """
 
+    asked: Collection[str] = ()
     entries: list[Entry] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)

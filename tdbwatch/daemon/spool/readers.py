@@ -4,11 +4,18 @@ Written by the event loop, read by the writer's thread too: every method of its 
 """
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from tdbwatch.plugin.event import Event
 
-Wants = Callable[[Event], bool]
-Backlog = Callable[[int], int]
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a sink that reads has to say; see `Spool.reads`."""
+
+    wants: Callable[[Event], bool]
+    backlog: Callable[[int], int]
+    asked: Callable[[], None]
 
 
 class Readers:
@@ -22,7 +29,7 @@ class Readers:
     def __init__(self, names: Collection[str] | None = None) -> None:
         self._known: set[str] = set(names or ())
         self._cursors: dict[str, int] = {}
-        self._reading: dict[str, tuple[Wants, Backlog]] = {}
+        self._reading: dict[str, Reading] = {}
 
     def load(self, cursors: Mapping[str, int], start: int) -> dict[str, int]:
         """Go on from these; the cursors of sinks that are new, which begin at `start`."""
@@ -40,18 +47,23 @@ class Readers:
     def advance(self, sink: str, seq: int) -> None:
         self._cursors[sink] = seq
 
-    def begin(self, sink: str, wants: Wants, backlog: Backlog) -> None:
-        """The sink reads from now on. Of what is replayed for it only what `wants` allows is for it."""
-        self._reading[sink] = (wants, backlog)
+    def begin(self, sink: str, reading: Reading) -> None:
+        """The sink reads from now on."""
+        self._reading[sink] = reading
 
-    def wants(self, sink: str) -> Wants | None:
+    def asked(self, sink: str) -> None:
+        """People ask for it to be delivered to again."""
+        if (reading := self._reading.get(sink)) is not None:
+            reading.asked()
+
+    def wants(self, sink: str) -> Callable[[Event], bool] | None:
         """The filter of a sink that reads now; None: it does not."""
         reading = self._reading.get(sink)
-        return None if reading is None else reading[0]
+        return None if reading is None else reading.wants
 
     def backlog(self, sink: str, last_seq: int) -> int:
         """How many entries up to this one a sink that reads now could get and has not."""
-        return self._reading[sink][1](last_seq)
+        return self._reading[sink].backlog(last_seq)
 
     def floor(self, last_seq: int) -> int:
         """The newest entry that every sink has finished.

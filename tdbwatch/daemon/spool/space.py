@@ -50,7 +50,7 @@ class Space:
         growth = max(0, wanted - reusable)
         if size and free - wanted - growth < (self.reserve if growth else self.reserve // 2):
             text = (
-                f"database or disk is full: {free:,} bytes are left, of which {self.reserve:,} are kept back"
+                f"database or disk is full: {free:,} bytes are left; the last {self.reserve:,} are kept back"
             )
             error = sqlite3.OperationalError(text)
             error.sqlite_errorcode = sqlite3.SQLITE_FULL

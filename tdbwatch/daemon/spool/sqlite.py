@@ -29,7 +29,7 @@ from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.reader import Reader
-from tdbwatch.daemon.spool.readers import Readers
+from tdbwatch.daemon.spool.readers import Readers, Reading
 from tdbwatch.daemon.spool.schema import connect as _connect
 from tdbwatch.daemon.spool.store import Store
 from tdbwatch.daemon.spool.window import Window
@@ -252,9 +252,15 @@ class SqliteSpool:
             self.advance(sink, self._start)
         return self._readers.cursor(sink)
 
-    def reads(self, sink: str, wants: Callable[[Event], bool], backlog: Callable[[int], int]) -> None:
+    def reads(
+        self,
+        sink: str,
+        wants: Callable[[Event], bool],
+        backlog: Callable[[int], int],
+        asked: Callable[[], None] = lambda: None,
+    ) -> None:
         """What people ask to be delivered to `sink` again is served from now on."""
-        self._readers.begin(sink, wants, backlog)
+        self._readers.begin(sink, Reading(wants, backlog, asked))
 
     def advance(self, sink: str, seq: int) -> None:
         """Move the cursor of `sink` to `seq`; durable with one of the next commits."""
@@ -298,15 +304,10 @@ class SqliteSpool:
             return
 
     def _heard(self, news: News) -> None:
-        if news.trouble is not None:
-            self._alarms.disk(news.trouble)
-        if news.refuses is not None:
-            self._alarms.refuses(news.refuses)
-        if news.log_bytes is not None:
-            self._alarms.log_grows(news.log_bytes)
-        if news.damage is not None:
-            self._damaged(news.damage)
+        self._alarm(news)
         self._given_up(news)
+        for sink in news.asked:
+            self._readers.asked(sink)
         if news.entries:
             self._window.extend(news.entries, news.weights)
             self._last_seq = news.entries[-1].seq
@@ -321,6 +322,17 @@ class SqliteSpool:
         else:
             _fail(news.abandoned, SpoolError(f"the disk did not take it: {self.trouble}"))
 
+    def _alarm(self, news: News) -> None:
+        if news.trouble is not None:
+            self._alarms.disk(news.trouble)
+        if news.refuses is not None:
+            self._alarms.refuses(news.refuses)
+        if news.log_bytes is not None:
+            self._alarms.log_grows(news.log_bytes)
+        if news.damage is not None:
+            self._reader.forget()
+            self._alarms.damaged(news.damage)
+
     def _given_up(self, news: News) -> None:
         if news.forgotten or news.damage is not None:
             self._first_seq, self._missing = news.forgotten + 1, news.missing
@@ -329,10 +341,6 @@ class SqliteSpool:
             self._alarms.drop(tally)
         if news.lost_letters:
             self._alarms.letters_dropped(news.lost_letters)
-
-    def _damaged(self, report: DamageReport) -> None:
-        self._reader.forget()
-        self._alarms.damaged(report)
 
     def _end(self, news: News) -> None:
         """The writer's thread has ended."""

@@ -74,6 +74,7 @@ class Writer:
         self._check_interval = check_interval
         self._checked = 0.0
         self._requests: list[Request] = []
+        self._known_requests: frozenset[int] = frozenset()
         self._waiters: list[asyncio.Future[None]] = []
         self._serving = False
         self._refusing = False
@@ -166,13 +167,20 @@ class Writer:
             try:
                 self._store.handle.check()
                 self._look_at_the_log()
-                self._requests = self._store.requests()
+                self._look_for_requests()
             except sqlite3.DatabaseError as found:
                 error = found if is_damage(found) else None
             except OSError:  # the disk's trouble shows at the next commit
                 return
         if error is not None:
             self._replace(error)
+
+    def _look_for_requests(self) -> None:
+        self._requests = self._store.requests()
+        asked = {request.sink for request in self._requests if request.number not in self._known_requests}
+        self._known_requests = frozenset(request.number for request in self._requests)
+        if asked:
+            self._tell(News(asked=asked))
 
     def _look_at_the_log(self) -> None:
         size = wal.size(self._path)
