@@ -330,8 +330,7 @@ class SqliteSpool:
         if news.log_bytes is not None:
             self._alarms.log_grows(news.log_bytes)
         if news.damage is not None:
-            self._reader.forget()
-            self._alarms.damaged(news.damage)
+            self._damaged(news.damage)
 
     def _given_up(self, news: News) -> None:
         if news.forgotten or news.damage is not None:
@@ -341,6 +340,10 @@ class SqliteSpool:
             self._alarms.drop(tally)
         if news.lost_letters:
             self._alarms.letters_dropped(news.lost_letters)
+
+    def _damaged(self, report: DamageReport) -> None:
+        self._reader.forget()
+        self._alarms.damaged(report)
 
     def _end(self, news: News) -> None:
         """The writer's thread has ended."""
