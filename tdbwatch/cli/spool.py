@@ -232,7 +232,7 @@ def _requeue(options: argparse.Namespace) -> int:
 
     place, selection = place_for_sink(options), _chosen(options)
     with opened(place.path, "rw") as connection:
-        before = _requeued(connection, place)
+        before = _requeued(connection)
         asked = {
             sink: ask(connection, "requeue", sink, selection, time.time_ns() // 1000)
             for sink in sinks_with_letters(connection, selection)
@@ -261,7 +261,7 @@ def _drop(options: argparse.Namespace) -> int:
         return _none(options)
     with opened(place.path, "rw") as connection:
         count = discard(connection, selection)
-        requeued = _requeued(connection, place)
+        requeued = _requeued(connection)
     if not count:
         return _none(options)
     print(f"{counted(count, 'dead letter')} deleted")
@@ -270,11 +270,11 @@ def _drop(options: argparse.Namespace) -> int:
     return exits.OK
 
 
-def _requeued(connection: "Connection", place: Place) -> set[str]:
+def _requeued(connection: "Connection") -> set[str]:
     """The sinks with a requeue that the daemon has not finished."""
-    from tdbwatch.daemon.spool.browse import stats
+    from tdbwatch.daemon.spool.requests import waiting
 
-    return {one.sink for one in stats(connection, place.path).requests if one.kind == "requeue"}
+    return {request.sink for request in waiting(connection) if request.kind == "requeue"}
 
 
 def _chosen(options: argparse.Namespace) -> Any:

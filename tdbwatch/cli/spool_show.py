@@ -97,8 +97,10 @@ def _outcome(sink: str, told: "Story", numbers: "Stats", matched: _Matched | Non
         return "not known"
     if any(seq > cursor and (seq, sink) not in told.finished for seq in seqs):
         return f"waits, after {len(ours)} attempts" if ours else "waits"
-    if ours:
+    if ours and ours[-1].outcome == "rejected":
         return "not delivered; its dead letter was deleted, or became too old to be kept"
+    if ours:
+        return "finished; its last attempt, or its dead letter, is not kept any more"
     return "finished; its attempts are not kept any more" if matched is not None else "finished"
 
 

@@ -185,6 +185,7 @@ class ThreadHost:
         try:
             for call in list(self._overdue):
                 await within(self._clock, seconds, asyncio.shield(call.ended))
+                self._overdue.pop(call, None)  # its own callback may come a turn later
         except DeadlineError:
             return False
         return True

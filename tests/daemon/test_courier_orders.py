@@ -154,6 +154,27 @@ async def test_an_order_opens_a_sink_that_could_not_be_opened(bench: Bench) -> N
     assert bench.clock.monotonic() == began
 
 
+async def test_an_order_that_comes_while_the_sink_is_probed_is_obeyed_after_the_probe(bench: Bench) -> None:
+    gate = asyncio.Event()
+
+    async def answer_late(batch: Sequence[Event]) -> Any:
+        await gate.wait()
+        return PAUSE
+
+    answers = iter([PAUSE, answer_late])
+    courier, sink = bench.courier(
+        lambda batch: one(batch) if callable(one := next(answers, None)) else one, timeout=10_000
+    )
+    await bench.emit(1)
+    await bench.pass_time(3600)
+    assert (len(sink.batches), courier.status().in_flight) == (2, 1)
+    order(bench, "replay")
+    await until(bench, lambda: courier.status().lag == 2)
+    gate.set()
+    await until(bench, lambda: sink.got == [1, 1])
+    assert courier.status().state == "running"
+
+
 async def test_a_second_request_is_an_order_too_while_the_first_waits(bench: Bench) -> None:
     courier, sink = bench.courier(lambda batch: PAUSE, max_ahead=10)
     await bench.emit(*range(6_000))

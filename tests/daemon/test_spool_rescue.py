@@ -17,6 +17,7 @@ from tdbwatch.daemon.spool.damage import set_aside
 from tdbwatch.daemon.spool.doctor import repair
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.renewal import renew
+from tdbwatch.daemon.spool.rescue import Rescue
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.daemon.spool.store import Store
 from tdbwatch.plugin import Event
@@ -313,6 +314,33 @@ async def test_the_log_of_a_file_that_was_removed_is_not_applied_to_the_one_in_i
     spool = await make(on_damage=told.append)
     assert [entry.seq for entry in await everything(spool)] == list(range(1501, 3601))
     assert len(told) == 1
+
+
+async def test_the_log_of_a_file_that_was_removed_while_nobody_ran_is_moved_aside(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool = await make(check_interval=60)
+    spool.append(events(600, 300))
+    await spool.flush()
+    log = Path(f"{path}-wal").read_bytes()
+    await spool.close()
+    path.unlink()
+    Path(f"{path}-wal").write_bytes(log)
+    spool = await make()
+    spool.append(new := events(1))
+    await spool.flush()
+    assert [(entry.seq, entry.event) for entry in await everything(spool)] == [(1, new[0])]
+    assert reports == []
+    [kept] = path.parent.glob("spool.db.damaged-*-wal")
+    assert kept.read_bytes() == log
+
+
+def test_a_file_of_which_no_stream_can_be_read_is_not_searched_for_events(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(os.urandom(64 * _PAGE))
+    with closing(sqlite3.connect(path)) as connection:
+        rescue = Rescue(connection, 10**15)  # to search all of it would take years
+        assert (list(rescue.entries(0)), list(rescue.letters())) == ([], [])
 
 
 async def test_a_log_that_was_overwritten_while_nobody_ran_is_missed(

@@ -136,11 +136,11 @@ def test_without_a_connection_the_rooms_that_wait_for_it_are_not_listed_too() ->
 @pytest.mark.parametrize(
     ("changes", "remedy"),
     [
-        ({"sinks": (sink(state="stuck"),)}, "Mend the plugin, then restart."),
-        ({"sinks": (sink(state="paused"),)}, "a restart or `tdbwatch replay` tries at once."),
+        ({"sinks": (sink(state="stuck"),)}, "Restart the daemon, and mend the plugin."),
+        ({"sinks": (sink(state="paused"),)}, "`replay` or a restart tries at once."),
         ({"sinks": (sink(state="retrying", probing=True, failures=7),)}, "it goes on by itself."),
         ({"sinks": (sink(Letters(1, "bad")),)}, "See `tdbwatch spool list --dead`."),
-        ({"spool": replace(SPOOL, trouble="disk full")}, "Make space; do not restart"),
+        ({"spool": replace(SPOOL, trouble="disk full")}, "Make space or mend the disk; do not restart"),
     ],
 )
 def test_what_is_to_be_done_about_it_is_said_beside_it(changes: dict[str, Any], remedy: str) -> None:

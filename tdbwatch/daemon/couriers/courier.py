@@ -78,6 +78,8 @@ class Courier:
             self._delivery.moved,
         )
         self._opened = False
+        self._ordered = False
+        """People asked while the sink had something: what it answers to that says nothing of now."""
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
@@ -261,6 +263,7 @@ class Courier:
         if breaker.failures or breaker.holds(now):
             self._faults.woken()
         breaker.wake(now)
+        self._ordered = self._ledger.in_flight > 0
         self._ledger.hasten(now)
         self._woken.set()
         self._kick.set()
@@ -268,5 +271,7 @@ class Courier:
     async def _carry(self, parcel: Parcel, asked: int) -> None:
         try:
             await self._delivery.attempt(parcel, asked)
+            if self._ordered and not self._ledger.in_flight:
+                self._wake()
         finally:
             self._kick.set()

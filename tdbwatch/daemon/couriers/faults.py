@@ -18,7 +18,7 @@ QUIET: Final = 10.0
 RARELY: Final = 60.0
 """Seconds between messages about what lasts."""
 _LOWER_LIMITS: Final = "mend the sink, or give up sooner: retry.max_attempts, retry.max_age"
-_WAKE: Final = "mend the receiver; a restart or `tdbwatch replay` tries at once"
+_WAKE: Final = "mend the receiver; `tdbwatch spool requeue`, `replay` or a restart tries at once"
 _PERSISTENT: Final = 4
 MAX_TEXT = 2_000
 """Characters of an error that are kept: plugins put whole answers into theirs."""

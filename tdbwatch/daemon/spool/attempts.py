@@ -20,6 +20,8 @@ _STEP: Final = 1_000
 _ROW_BYTES: Final = 90
 """What an attempt takes beside the texts that vary, roughly."""
 _SIZE: Final = f"length(seqs) + length(detail) + {_ROW_BYTES}"
+_MOST_MARKS: Final = 20_000
+"""Left in one step, roughly."""
 _PASSED: Final = f"SELECT rowid, {_SIZE} FROM attempts WHERE last_seq <= ? ORDER BY last_seq LIMIT {_STEP}"  # noqa: S608 - our own words
 _OLDEST: Final = f"""
 SELECT rowid, {_SIZE}, last_seq, seqs, sink, outcome, number > 1 AND EXISTS (
@@ -76,7 +78,7 @@ class AttemptBound:
 
         Args:
             floor: entries up to this one are finished for every sink.
-            cursors: up to where each sink is finished.
+            cursors: up to where each sink is finished. Both as the file has it: a crash may come at any time.
         """
         doomed = _Doomed()
         for rowid, size in self._connection.execute(_PASSED, (floor,)):
@@ -96,7 +98,8 @@ class AttemptBound:
     def _look_at_the_oldest(self, doomed: _Doomed, surplus: int, cursors: Mapping[str, int]) -> None:
         rows = self._connection.execute(_OLDEST, (self._after,)).fetchall()
         for rowid, size, last_seq, packed, sink, outcome, superseded in rows:
-            if doomed.size >= surplus and self._count - len(doomed.rows) <= _MOST:
+            enough = doomed.size >= surplus and self._count - len(doomed.rows) <= _MOST
+            if enough or len(doomed.finished) >= _MOST_MARKS:
                 return
             self._after, cursor = rowid, cursors.get(sink, 0)
             delivered = outcome == "delivered"

@@ -43,7 +43,7 @@ def extent_of(connection: sqlite3.Connection) -> Extent:
         return Extent(last + 1, last, 0)
     if missing is None:
         missing = _missing_up_to(connection, first, holed or 0)
-    return Extent(first, last, missing)
+    return Extent(first, last, int(missing))
 
 
 def _missing_up_to(connection: sqlite3.Connection, first: int, holed: int) -> int:

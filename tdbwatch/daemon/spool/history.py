@@ -8,7 +8,7 @@ from tdbwatch.daemon.spool.api import Attempt, History, Past
 from tdbwatch.daemon.spool.rows import attempt_of
 
 _MOST: Final = 20_000
-"""Attempts read at a restart; of older ones only the counts are too low."""
+"""Attempts read at a restart; deliveries beyond the cursor that are older than these are repeated."""
 
 NO_HISTORY: Final = History({}, frozenset())
 

@@ -3,10 +3,9 @@
 import asyncio
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, islice, takewhile
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, DropReport, WhenFull
 from tdbwatch.daemon.spool.drops import Tally
@@ -110,7 +109,9 @@ class Inbox:
 
     def put_attempt(self, attempt: Attempt) -> None:
         with self._changed:
-            if len(self._group.attempts) < _MAX_ATTEMPTS:  # history, not a promise: it may have holes
+            if (
+                len(self._group.attempts) < _MAX_ATTEMPTS
+            ):  # what is missing comes again after a restart, at worst
                 self._group.attempts.append(attempt)
                 self._changed.notify()
 
@@ -184,7 +185,9 @@ class Inbox:
             self._changed.wait(rest)
 
     def _cut(self) -> Group:
-        group, self._group = self._group, Group()
+        group = self._group
+        self._taken = len(group.events)  # first: `held` is asked without the lock, and may not be too low
+        self._group = Group()
         most = self._most(group.weights)
         if most < len(group.events):  # what waits for all of it to be durable goes with the rest
             rest = self._group
@@ -201,7 +204,8 @@ class Inbox:
         """How many of these events fit into one commit: at least one."""
         if self._bytes <= self.max_group_bytes:
             return MAX_GROUP
-        return min(MAX_GROUP, max(1, bisect_right(list(accumulate(weights)), self.max_group_bytes)))
+        fitting = takewhile(lambda size: size <= self.max_group_bytes, accumulate(islice(weights, MAX_GROUP)))
+        return max(1, sum(1 for _ in fitting))
 
     def _shrink(self) -> list[Event]:
         group, oldest_first = self._group, self._when_full == "drop_oldest"

@@ -65,11 +65,11 @@ class Readers:
         """How many entries up to this one a sink that reads now could get and has not."""
         return self._reading[sink].backlog(last_seq)
 
-    def floor(self, last_seq: int) -> int:
-        """The newest entry that every sink has finished.
+    def floor(self, last_seq: int, durable: Mapping[str, int] | None = None) -> int:
+        """The newest entry that every sink has finished; by `durable` cursors, if these are given.
 
         Sinks that are gone from the configuration do not count.
         """
-        cursors = self._cursors.copy()
+        cursors = self._cursors.copy() if durable is None else durable
         known = self._known.copy() or cursors.keys()
         return min((cursors[sink] for sink in known if sink in cursors), default=last_seq)

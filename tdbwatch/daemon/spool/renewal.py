@@ -7,6 +7,7 @@ the damaged one as it was or finishes the change, and tells of it.
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,7 @@ def place(path: Path, connect: Connect) -> None:
     making, whole = side(path, _MAKING), side(path, _WHOLE)
     if not path.exists():
         if not whole.exists():
+            move_side_files(path, place_aside(path, time.time()))  # of a file that somebody removed
             with _made(making, connect):
                 pass
             making.rename(whole)

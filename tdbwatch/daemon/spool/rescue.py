@@ -29,6 +29,8 @@ _MOST_BLIND: Final = 20
 """The same where nobody knows how far the numbers go."""
 _MOST_STREAMS: Final = 1 << 14
 """Streams looked for where nobody knows how many there are."""
+_MOST_IDS: Final = 1 << 20
+"""No daemon hears of so many; a spoilt number may be any."""
 _UNREADABLE: Final = (sqlite3.Error, *NONSENSE)
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _T = TypeVar("_T")
@@ -48,7 +50,8 @@ class Rescue:
         self._streams: Streams | None = None
         if connection is not None:
             with suppress(*_UNREADABLE):
-                self._streams = _ReadableStreams(connection)
+                streams = _ReadableStreams(connection)
+                self._streams = streams if streams.any else None  # without one no event says what it is
 
     def cursors(self) -> dict[str, int]:
         """How far the sinks are; one whose place cannot be read begins anew."""
@@ -142,13 +145,18 @@ class Rescue:
 class _ReadableStreams(Streams):
     """Those that can be read: what is spoilt of them costs its own events only."""
 
+    @property
+    def any(self) -> bool:
+        """Whether one could be read."""
+        return bool(self._keys)
+
     def key(self, number: int) -> Key:
         return self._keys[number]  # all were read at the start
 
     def _load(self) -> None:
         last = _MOST_STREAMS
         with suppress(*_UNREADABLE):
-            last = self._connection.execute("SELECT max(id) FROM streams").fetchone()[0] or 0
+            last = min(self._connection.execute("SELECT max(id) FROM streams").fetchone()[0] or 0, _MOST_IDS)
         for row in _halving(self._read, 0, last):
             with suppress(*NONSENSE):
                 self._take(row)

@@ -209,7 +209,10 @@ class Writer:
         tries = 0
         while True:
             if tries:
-                self._check()  # the file may be another by now
+                store = self._store
+                self._check()
+                if self._store is not store:
+                    news.forgotten = news.missing = 0  # of the file before
             try:
                 self._commit(group, news)
                 if tries:
@@ -306,7 +309,7 @@ class Writer:
 
     def _trim_attempts(self, steps: int) -> bool:
         """Whether more of them must go."""
-        floor = self._floor()
+        floor = self._readers.floor(self._store.last_seq, self._store.cursors)
         return all(self._store.trim_attempts(self._limits, floor) for _ in range(steps))
 
     def _replace(self, error: sqlite3.Error) -> None:

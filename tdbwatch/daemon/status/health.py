@@ -132,12 +132,12 @@ def _sink(sink: SinkView, now_us: int) -> Iterator[Problem]:
 
 
 REMEDIES: Final = {
-    "stuck": "Mend the plugin, then restart.",
-    "paused": "Mend the receiver; a restart or `tdbwatch replay` tries at once.",
+    "stuck": "Restart the daemon, and mend the plugin.",
+    "paused": "Mend the receiver; `tdbwatch spool requeue`, `replay` or a restart tries at once.",
     "probing": "Mend what it talks to; then it goes on by itself.",
     "dead letters": "See `tdbwatch spool list --dead`.",
-    "disk": "Make space; do not restart, since what is in memory would be lost.",
-    "dropped": "Mend the sink that is behind, or raise spool.max_size.",
+    "disk": "Make space or mend the disk; do not restart, since what is in memory would be lost.",
+    "dropped": "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age.",
 }
 """What to do, as docs/operations.md says it at length."""
 

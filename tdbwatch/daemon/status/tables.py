@@ -51,6 +51,8 @@ def _address(address: str) -> Markup:
     if len(address) <= _WHOLE:
         return element("span", address, class_="whole")
     host, colon, port = address.rpartition(":")
+    if not port.isdigit():  # a path: it may break anywhere
+        return element("span", address)
     return _span(host, element("span", colon + port, class_="whole"))
 
 
