@@ -374,6 +374,34 @@ def test_doctor_says_when_all_is_fine(run: Run) -> None:
     assert "tdbwatch spool requeue --sink oncall" in out
 
 
+async def _crash(source: Path, target: Path, events: list[Event]) -> None:
+    """At `target` what a kill leaves: a file, and a log that has all of it."""
+    spool = SqliteSpool(source, linger=0)
+    await spool.open()
+    spool.append(events)
+    await spool.flush()
+    for suffix in ("", "-wal"):
+        Path(f"{target}{suffix}").write_bytes(Path(f"{source}{suffix}").read_bytes())
+    await spool.close()
+
+
+def test_doctor_sees_an_overwritten_file_also_when_its_log_still_has_all_of_it(
+    run: Run, folder: Path
+) -> None:
+    events = [Event.create("alerts", "large", ["x" * 500]) for _ in range(200)]  # the log has every page
+    (folder / "prod.yaml").write_text(CONFIG.replace("spool.db", "crashed.db"))
+    asyncio.run(_crash(folder / "source.db", folder / "crashed.db", events))
+    (folder / "crashed.db.lock").write_text("1\n")
+    with (folder / "crashed.db").open("r+b") as file:
+        file.write(os.urandom(4096))
+    code, out, _ = run("spool", "doctor")
+    assert code == 0
+    assert "damage  the beginning of the file was overwritten" in out
+    assert "; 200 undelivered events and 0 dead letters were saved; none is missing" in out
+    assert run("spool", "doctor")[1].startswith("fine    the file is sound\n")
+    assert len(objects(run("spool", "list", "--json", "--limit", "0")[1])) == 200
+
+
 def test_doctor_repairs_what_can_be_read_and_keeps_the_damaged_file(
     run: Run, folder: Path, events: list[Event]
 ) -> None:

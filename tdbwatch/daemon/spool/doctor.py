@@ -11,7 +11,7 @@ from typing import Final, Literal
 from tdbwatch.daemon.spool.api import DamageReport, SpoolError
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import set_aside
-from tdbwatch.daemon.spool.foreign import refuse_foreign
+from tdbwatch.daemon.spool.foreign import MAGIC, refuse_foreign
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.renewal import renew
 from tdbwatch.daemon.spool.requests import unknown
@@ -74,15 +74,24 @@ def _file(path: Path) -> Iterator[Finding]:
         with opened(path) as connection:
             faults = [row[0] for row in connection.execute(f"PRAGMA integrity_check({_FAULTS_SHOWN})")]
             faults = [] if faults == ["ok"] else faults
-            if not faults:
-                yield Finding("fine", "the file is sound")
-                yield from _contents(connection, path)
+            contents = [] if faults else list(_contents(connection, path))
     except sqlite3.OperationalError as error:
         raise SpoolError(f"{path} cannot be read: {error}") from error
     except sqlite3.DatabaseError as error:
-        faults = [str(error)]
+        faults, contents = [str(error)], []
+    if not faults and _lost_its_beginning(path):
+        faults = ["the beginning of the file was overwritten; the log beside it still says what was there"]
     for fault in faults:
         yield Finding("damage", fault)
+    if not faults:
+        yield Finding("fine", "the file is sound")
+    yield from contents
+
+
+def _lost_its_beginning(path: Path) -> bool:
+    """A daemon would not go on with such a file, though SQLite does as long as its log has the first page."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) not in {MAGIC, b""}
 
 
 def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
@@ -135,5 +144,6 @@ def lost(path: Path, report: DamageReport) -> str:
         found = stats(connection, path)
         if found.count:
             holes = found.last_seq - found.first_seq + 1 - found.count
-            return f"{holes} events between the first and the last that were saved could not be read"
+            which = "from the first that was saved to the last that was heard"
+            return f"{holes} events {which} could not be read" if holes else f"none is missing {which}"
     return "how many events were lost is not known" if not report.rescued else ""
