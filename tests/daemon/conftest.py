@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool import DamageReport, SqliteSpool
 from tdbwatch.testing import ManualClock
 
 from .courier_bench import Bench
+from .spool_bench import MakeSpool, making
 
 
 @pytest.fixture
@@ -21,3 +22,23 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     for courier in bench.couriers:
         await courier.stop(0)
     await spool.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the spool is that `make` opens."""
+    return tmp_path / "state" / "spool.db"
+
+
+@pytest.fixture
+def reports() -> list[DamageReport]:
+    """What such spools tell of damage."""
+    return []
+
+
+@pytest.fixture
+async def make(path: Path, reports: list[DamageReport]) -> AsyncIterator[MakeSpool]:
+    """Opens spools of one sink, `s`, that look at their file all the time."""
+    options = {"check_interval": 0.01, "sinks": ["s"], "on_damage": reports.append}
+    async with making(path.parent, **options) as make:
+        yield make

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tdbwatch.daemon.spool import Entry, SqliteSpool
+from tdbwatch.plugin import Event
 
 MakeSpool = Callable[..., Awaitable[SqliteSpool]]
 
@@ -24,6 +25,11 @@ async def making(folder: Path, **defaults: Any) -> AsyncIterator[MakeSpool]:
     yield make
     for spool in made:
         await spool.close()
+
+
+def events(count: int, size: int = 0) -> list[Event]:
+    """Events of one room, numbered, with `size` more characters each."""
+    return [Event.create("alerts", "e", [number, "x" * size]) for number in range(count)]
 
 
 async def everything(spool: SqliteSpool, after: int = 0) -> list[Entry]:

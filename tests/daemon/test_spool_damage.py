@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,28 +23,7 @@ from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import Event
 
-from .spool_bench import MakeSpool, everything, making
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "spool.db"
-
-
-@pytest.fixture
-def reports() -> list[DamageReport]:
-    return []
-
-
-@pytest.fixture
-async def make(path: Path, reports: list[DamageReport]) -> AsyncIterator[MakeSpool]:
-    options = {"check_interval": 0.01, "sinks": ["s"], "on_damage": reports.append}
-    async with making(path.parent, **options) as make:
-        yield make
-
-
-def events(count: int, size: int = 0) -> list[Event]:
-    return [Event.create("alerts", "e", [number, "x" * size]) for number in range(count)]
+from .spool_bench import MakeSpool, events, everything
 
 
 async def filled(
@@ -223,9 +202,8 @@ async def test_another_programs_lock_is_no_sign_of_a_spool(make: MakeSpool, path
     assert path.read_bytes() == b"precious"
 
 
-async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(
-    make: MakeSpool, path: Path, reports: list[DamageReport]
-) -> None:
+async def crashed_after_twenty_commits(make: MakeSpool, path: Path) -> Path:
+    """What a kill leaves: a file, and a log with five events in each commit."""
     spool = await make(check_interval=60)
     for _ in range(20):
         spool.append(events(5))
@@ -233,6 +211,13 @@ async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(
     crashed = path.with_name("crashed.db")
     for suffix in ("", "-wal"):
         shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    return crashed
+
+
+async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    crashed = await crashed_after_twenty_commits(make, path)
     with Path(f"{crashed}-wal").open("r+b") as log:
         log.seek(log.seek(0, os.SEEK_END) // 2)
         log.write(b"\xff" * 100)
@@ -248,13 +233,7 @@ async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(
 async def test_a_log_that_ends_in_a_torn_commit_is_no_damage(
     make: MakeSpool, path: Path, reports: list[DamageReport]
 ) -> None:
-    spool = await make(check_interval=60)
-    for _ in range(20):
-        spool.append(events(5))
-        await spool.flush()
-    crashed = path.with_name("crashed.db")
-    for suffix in ("", "-wal"):
-        shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    crashed = await crashed_after_twenty_commits(make, path)
     os.truncate(f"{crashed}-wal", Path(f"{crashed}-wal").stat().st_size - 100)
     again = SqliteSpool(crashed, linger=0, sinks=["s"], on_damage=reports.append)
     await again.open()

@@ -5,7 +5,7 @@ import os
 import resource
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,30 +24,9 @@ from tdbwatch.daemon.spool.store import Store
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
-from .spool_bench import MakeSpool, everything, making
+from .spool_bench import MakeSpool, events, everything
 
 _PAGE = 4096
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "spool.db"
-
-
-@pytest.fixture
-def reports() -> list[DamageReport]:
-    return []
-
-
-@pytest.fixture
-async def make(path: Path, reports: list[DamageReport]) -> AsyncIterator[MakeSpool]:
-    options = {"check_interval": 0.01, "sinks": ["s"], "on_damage": reports.append}
-    async with making(path.parent, **options) as make:
-        yield make
-
-
-def events(count: int, size: int = 0) -> list[Event]:
-    return [Event.create("alerts", "e", [number, "x" * size]) for number in range(count)]
 
 
 def letter(entry: Entry) -> DeadLetter:
