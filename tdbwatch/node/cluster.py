@@ -111,19 +111,24 @@ class Cluster:
             for node in self.nodes:
                 await node.start()
         except BaseException:
-            await self.stop()
+            await self._end()
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.stop()
+        await self._end()
 
     async def stop(self) -> None:
-        """Stop every node at once."""
+        """Stop all nodes at once. Until the `async with` ends they can be started again on their ports."""
         for node in self.nodes:
             await node.stop()
+
+    async def _end(self) -> None:
+        await self.stop()
+        for node in self.nodes:
+            node.release_ports()
 
     def add_collection(self, name: str) -> None:
         """Make a collection, unless there is one of this name."""

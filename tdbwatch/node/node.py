@@ -13,6 +13,7 @@ from tdbwatch.clock import Clock
 from tdbwatch.node.arrivals import Arrivals
 from tdbwatch.node.connection import MAX_QUEUED, Connection
 from tdbwatch.node.faults import Faults
+from tdbwatch.node.ports import HeldPorts
 from tdbwatch.node.rooms import Room, RoomPush
 from tdbwatch.node.streams import PlainStream, Stream, WebSocketStream
 from tdbwatch.wire import Kind, encode_push
@@ -63,6 +64,7 @@ class Node:
         self._status = "OFFLINE"
         self._connections: dict[Connection, None] = {}
         self._servers: list[asyncio.Server] = []
+        self._ports = HeldPorts()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -126,7 +128,7 @@ class Node:
         return len(self._connections)
 
     async def start(self) -> None:
-        """Listen, again on the same port after a stop.
+        """Listen, again on the same ports after a stop: they are kept while the node is down.
 
         Raises:
             OSError: an address is taken.
@@ -148,6 +150,10 @@ class Node:
         for connection in self.clients:
             connection.abort()
         await self._close()
+
+    def release_ports(self) -> None:
+        """No longer keep the ports of a node that is down (see `start`): it will not come back."""
+        self._ports.release()
 
     async def shutdown(self) -> None:
         """As after SIGTERM (recording `node-shutdown`).
@@ -221,21 +227,25 @@ class Node:
                 connection.send(data)
 
     async def _open(self) -> None:
+        listen = self._listen
+        listen.port = await self._serve(PlainStream, listen.port, backlog=512)
+        if listen.unix_path is not None:
+            loop = asyncio.get_running_loop()
+            self._servers.append(await loop.create_unix_server(self._factory(PlainStream), listen.unix_path))
+        if listen.websocket_port is not None:
+            listen.websocket_port = await self._serve(WebSocketStream, listen.websocket_port)
+
+    async def _serve(self, stream: Callable[[], Stream], port: int, backlog: int = 100) -> int:
+        """Listen on TCP; the port, which may have been 0."""
         loop, listen = asyncio.get_running_loop(), self._listen
         server = await loop.create_server(
-            self._factory(PlainStream), listen.host, listen.port, ssl=listen.ssl, backlog=512
+            self._factory(stream), listen.host, port, ssl=listen.ssl, backlog=backlog, start_serving=False
         )
-        self._servers = [server]
-        listen.port = _port(server)
-        if listen.unix_path is not None:
-            server = await loop.create_unix_server(self._factory(PlainStream), listen.unix_path)
-            self._servers.append(server)
-        if listen.websocket_port is not None:
-            server = await loop.create_server(
-                self._factory(WebSocketStream), listen.host, listen.websocket_port, ssl=listen.ssl
-            )
-            self._servers.append(server)
-            listen.websocket_port = _port(server)
+        self._servers.append(server)
+        self._ports.hold(server)
+        await server.start_serving()
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
 
     def _factory(self, stream: Callable[[], Stream]) -> Callable[[], Connection]:
         return lambda: Connection(self, stream(), self._max_queued)
@@ -265,8 +275,3 @@ class Node:
             connection.abort()
         if self._connections:
             await asyncio.wait([each.lost for each in self.clients], timeout=_CLOSE_TIMEOUT)
-
-
-def _port(server: asyncio.Server) -> int:
-    port: int = server.sockets[0].getsockname()[1]
-    return port

@@ -191,14 +191,11 @@ async def test_what_is_asked_while_no_daemon_runs_is_done_when_one_does(
 
 async def test_three_sick_sinks_and_the_fourth_gets_everything(
     start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, lines: Any,
-    tmp_path: Path,
+    tmp_path: Path, closed_port: int,
 ) -> None:  # fmt: skip
-    with_closed_port = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = with_closed_port.sockets[0].getsockname()[1]
-    with_closed_port.close()
     retry = {"initial": "10ms", "max": "1s"}
     sinks = {
-        "down": {"type": "webhook", "url": f"http://127.0.0.1:{port}/", "retry": retry},
+        "down": {"type": "webhook", "url": f"http://127.0.0.1:{closed_port}/", "retry": retry},
         "raises": {"type": "raiser", "retry": retry | {"max_attempts": 3}},
         "hangs": {"type": "blocker", "retry": retry, "timeout": "200ms"},
         "audit": {"type": "file", "path": str(tmp_path / "out" / "{room}.jsonl")},

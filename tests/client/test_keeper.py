@@ -27,12 +27,6 @@ class Diary(Observer):
 
 
 @pytest.fixture
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.fixture
 async def talker():
     """A server that says what it is told to as soon as somebody connects, or in answer to anything."""
     servers = []
@@ -59,10 +53,10 @@ async def talker():
 # -- the first connection ------------------------------------------------------------------------------------
 
 
-async def test_a_first_connection_that_is_refused_is_an_error_at_once(new_client, free_port):
+async def test_a_first_connection_that_is_refused_is_an_error_at_once(new_client, closed_port):
     client = new_client()
     with pytest.raises(ConnectionRefusedError):
-        await client.connect("127.0.0.1", free_port)
+        await client.connect("127.0.0.1", closed_port)
     assert not client.is_connected()
     assert client.connection_info() == "disconnected"
     with pytest.raises(NotConnectedError):
@@ -118,17 +112,17 @@ async def test_a_refused_login_is_an_error_at_once_and_does_not_show_the_secret(
 
 
 async def test_a_pool_with_dead_nodes_ends_at_the_one_that_lives(
-    new_client, cluster, free_port, clock, until
+    new_client, cluster, closed_port, clock, until
 ):
     client = new_client()
-    ready = client.connect_pool([("127.0.0.1", free_port), cluster.nodes[0].address], "admin", "pass")
+    ready = client.connect_pool([("127.0.0.1", closed_port), cluster.nodes[0].address], "admin", "pass")
     await until(ready.done, clock)
     assert client.connection_info() == cluster.nodes[0].address
 
 
-async def test_one_live_node_is_enough_for_two_connections(new_client, cluster, free_port, clock, until):
+async def test_one_live_node_is_enough_for_two_connections(new_client, cluster, closed_port, clock, until):
     client = new_client(connections=2)
-    ready = client.connect_pool([("127.0.0.1", free_port), cluster.nodes[0].address], "admin", "pass")
+    ready = client.connect_pool([("127.0.0.1", closed_port), cluster.nodes[0].address], "admin", "pass")
     await until(ready.done, clock)
     ready.result()
     assert await client.query("echo;", scope="//stuff") == {}
@@ -192,9 +186,9 @@ async def test_a_cancelled_connect_leaves_nothing_behind(new_client, cluster, un
         await client.query("echo;")
 
 
-async def test_a_cancelled_future_of_connect_pool_stops_it(new_client, free_port, until):
+async def test_a_cancelled_future_of_connect_pool_stops_it(new_client, closed_port, until):
     client = new_client()
-    ready = client.connect_pool([("127.0.0.1", free_port)], "token")
+    ready = client.connect_pool([("127.0.0.1", closed_port)], "token")
     await asyncio.sleep(0)
     ready.cancel()
     await asyncio.sleep(0)

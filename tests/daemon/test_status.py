@@ -277,20 +277,18 @@ async def test_the_daemons_own_downtime_and_a_deleted_room_are_gaps_of_their_cau
 
 
 async def test_a_sink_that_fails_makes_it_not_ready_and_shows_no_secret(
-    watch: Watch, cluster: Cluster
+    watch: Watch, cluster: Cluster, closed_port: int
 ) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))  # bound and not listening: refused, and nobody else gets the port
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}/hooks/hush-hush-token"
-        sinks = {"hook": {"type": "webhook", "url": url, "retry": {"initial": "10ms", "max": "20ms"}}}
-        asker = await watch(sinks=sinks)
-        cluster.emit("//stuff", "alerts", "disk-full")
-        status = await asker.until(lambda status: not status["ready"])
-        assert (status["problems"][0]["part"], status["problems"][0]["name"]) == ("sink", "hook")
-        assert status["sinks"][0]["probing"]
-        assert (await asker.get("/readyz"))[0] == 503
-        assert (await asker.metrics())["tdbwatch_sink_up", "hook"] == 0
-        assert "hush" not in await asker.everything()
+    url = f"http://127.0.0.1:{closed_port}/hooks/hush-hush-token"
+    sinks = {"hook": {"type": "webhook", "url": url, "retry": {"initial": "10ms", "max": "20ms"}}}
+    asker = await watch(sinks=sinks)
+    cluster.emit("//stuff", "alerts", "disk-full")
+    status = await asker.until(lambda status: not status["ready"])
+    assert (status["problems"][0]["part"], status["problems"][0]["name"]) == ("sink", "hook")
+    assert status["sinks"][0]["probing"]
+    assert (await asker.get("/readyz"))[0] == 503
+    assert (await asker.metrics())["tdbwatch_sink_up", "hook"] == 0
+    assert "hush" not in await asker.everything()
 
 
 async def test_a_receiver_that_is_gone_pauses_the_sink_and_says_until_when(

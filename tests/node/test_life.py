@@ -104,6 +104,20 @@ async def test_a_node_comes_back_on_the_same_port_and_rooms_must_be_joined_again
     assert [emit.event for emit in await again.pending()] == ["back"]
 
 
+async def test_while_a_node_is_down_nobody_else_gets_its_ports():
+    async with Cluster(1, websocket=True) as cluster:
+        node = cluster.nodes[0]
+        ports = [node.port, int(node.websocket_url.rpartition(":")[2])]
+        await node.stop()
+        for port in ports:
+            with pytest.raises(OSError, match="already in use"), socket.socket() as other:
+                other.bind((node.host, port))
+        await node.start()
+    for port in ports:
+        with socket.socket() as other:
+            other.bind((node.host, port))
+
+
 async def test_a_running_node_cannot_be_started_again(cluster):
     with pytest.raises(RuntimeError, match="runs already"):
         await cluster.nodes[0].start()

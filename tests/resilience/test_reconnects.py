@@ -1,7 +1,7 @@
 """Reconnects never stampede: no node is tried more often than the documented cap, whatever is wrong."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -126,21 +126,31 @@ def test_a_name_with_two_addresses_is_reached_by_the_one_that_lives(alive: str) 
     assert run(connect()) == 1
 
 
+@pytest.fixture
+def port_everywhere() -> Iterator[int]:
+    """A port that is free on every address, and given to nobody who does not ask for it."""
+    with socket.socket() as keeper:
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the nodes may bind it, too
+        keeper.bind(("", 0))
+        yield keeper.getsockname()[1]
+
+
 @pytest.mark.usefixtures("two_addresses")
-def test_when_the_address_in_use_dies_the_names_other_address_takes_over() -> None:
+def test_when_the_address_in_use_dies_the_names_other_address_takes_over(port_everywhere: int) -> None:
+    port = port_everywhere
+
     async def move() -> tuple[int, int]:
         clock = LoopClock()
-        async with Cluster(1, host="127.0.0.2", clock=clock) as first:
-            port = first.nodes[0].port
-            async with (
-                Cluster(1, host="127.0.0.1", ports=[port], clock=clock) as second,
-                Client(clock=clock) as client,
-            ):
-                await client.connect_pool([("db.test", port)], "admin", "pass")
-                used, spare = sorted((first.nodes[0], second.nodes[0]), key=lambda n: -n.connections)
-                await used.stop()
-                while not spare.connections:
-                    await clock.sleep(0.1)
-                return used.connections, spare.connections
+        async with (
+            Cluster(1, host="127.0.0.2", ports=[port], clock=clock) as first,
+            Cluster(1, host="127.0.0.1", ports=[port], clock=clock) as second,
+            Client(clock=clock) as client,
+        ):
+            await client.connect_pool([("db.test", port)], "admin", "pass")
+            used, spare = sorted((first.nodes[0], second.nodes[0]), key=lambda n: -n.connections)
+            await used.stop()
+            while not spare.connections:
+                await clock.sleep(0.1)
+            return used.connections, spare.connections
 
     assert run(move()) == (0, 1)

@@ -1,6 +1,5 @@
 """What the sinks' tests share: a context with a clock that stands still, and a real HTTP endpoint."""
 
-import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -146,13 +145,3 @@ async def serving(context: ssl.SSLContext | None = None) -> AsyncIterator[Endpoi
 def serving_with() -> Callable[[ssl.SSLContext], AbstractAsyncContextManager[Endpoint]]:
     """An endpoint for any TLS context."""
     return serving
-
-
-@pytest.fixture
-async def closed_port() -> int:
-    """A port that nobody listens on."""
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
