@@ -209,6 +209,23 @@ async def test_nothing_undelivered_goes_uncounted_while_sinks_have_not_asked_yet
     assert [report.count for report in reports] == [5]
 
 
+async def test_a_restart_repeats_nothing_that_was_delivered_however_much_was_tried_since(
+    make: MakeSpool,
+) -> None:
+    spool = await make(sinks=["s"])
+    spool.append(events(100))
+    await spool.flush()
+    spool.note(Attempt("s", tuple(range(2, 101)), 1, 1, 1, "delivered", ""))
+    for number in range(1, 25_001):
+        spool.note(Attempt("s", (1,), number, number, 1, "error", "down"))
+        if number % 5000 == 0:
+            await spool.flush()
+    await spool.close()
+    history = (await make(sinks=["s"])).history("s")
+    assert history.finished == set(range(2, 101))
+    assert (history.failed.keys(), history.failed[1].attempts) == ({1}, 25_000)
+
+
 async def test_the_past_of_unfinished_entries_survives_a_restart(make: MakeSpool) -> None:
     spool = await make(sinks=["s"])
     spool.append(events(6))

@@ -10,6 +10,7 @@ from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.ledger import Ledger
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.spool.api import Entry, Spool, SpoolError
+from tdbwatch.daemon.spool.finished import Finished
 from tdbwatch.plugin.event import Event
 
 _READ_BYTES: Final = 4 << 20
@@ -62,13 +63,12 @@ class Intake:
         self._progress = progress
         self._added = added
         self._moved = moved
-        self._finished: frozenset[int] = frozenset()  # before the restart, beyond the cursor
-        self._finished_through = 0
+        self._finished = Finished()  # before the restart, beyond the cursor
 
     def remember(self) -> None:
         """Go on where the last run stopped."""
         history = self._spool.history(self._sink)
-        self._finished, self._finished_through = history.finished, max(history.finished, default=0)
+        self._finished = history.finished
         self._ledger.remember(history.failed, self._clock.monotonic(), int(self._clock.time() * 1e6))
 
     async def read(self) -> None:
@@ -98,8 +98,8 @@ class Intake:
             await asyncio.sleep(0)
 
     def _filled(self, wanted: Sequence[Entry]) -> None:
-        if self._finished and self._ledger.cursor >= self._finished_through:
-            self._finished = frozenset()
+        if self._finished and self._ledger.cursor >= self._finished.last:
+            self._finished = Finished()
         if wanted:
             self._added()
         self._moved()
@@ -136,8 +136,7 @@ class Intake:
         return None
 
     def _wanted(self, entries: Sequence[Entry]) -> list[Entry]:
-        finished = self._finished
-        wanted = [entry for entry in entries if self._is_for_us(entry)]
+        wanted, finished = [entry for entry in entries if self._is_for_us(entry)], self._finished
         return [entry for entry in wanted if entry.seq not in finished] if finished else wanted
 
     def _is_for_us(self, entry: Entry) -> bool:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from tdbwatch.daemon.spool.finished import Finished
 from tdbwatch.plugin.event import Event
 
 WhenFull = Literal["drop_oldest", "drop_newest"]
@@ -86,7 +87,7 @@ class History:
     """
 
     failed: Mapping[int, Past]
-    finished: frozenset[int]
+    finished: Finished
 
 
 @dataclass(frozen=True, slots=True)

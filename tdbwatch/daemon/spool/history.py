@@ -1,16 +1,26 @@
 """What the attempts in the file say of entries, for those who ask later: a restarted courier, a person."""
 
 import sqlite3
+from itertools import chain
 from typing import Final
 
 from tdbwatch.daemon.spool import marks
 from tdbwatch.daemon.spool.api import Attempt, History, Past
+from tdbwatch.daemon.spool.finished import Finished
 from tdbwatch.daemon.spool.rows import attempt_of
+from tdbwatch.wire.codec import decode
 
-_MOST: Final = 20_000
-"""Attempts read at a restart; deliveries beyond the cursor that are older than these are repeated."""
+_MOST_FAILURES: Final = 20_000
+"""Read at a restart, the newest; what failed before these only begins to count its attempts anew."""
 
-NO_HISTORY: Final = History({}, frozenset())
+_FAILED: Final = (
+    "SELECT * FROM attempts WHERE last_seq > ? AND sink = ? AND outcome IN ('retry', 'error')"
+    " ORDER BY rowid DESC LIMIT ?"
+)
+_DELIVERED: Final = "SELECT seqs FROM attempts WHERE last_seq > ? AND sink = ? AND outcome = 'delivered'"
+_DEAD: Final = "SELECT seq FROM dead_letters WHERE seq > ? AND sink = ?"
+
+NO_HISTORY: Final = History({}, Finished())
 
 
 def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
@@ -21,28 +31,21 @@ def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
     return [attempt for attempt in map(attempt_of, rows) if seq in attempt.seqs]
 
 
-def history_of(connection: sqlite3.Connection, sink: str, cursor: int) -> History:
-    """What was tried with the entries of this sink beyond its cursor."""
-    rows = connection.execute(
-        "SELECT * FROM attempts WHERE last_seq > ? AND sink = ? ORDER BY rowid DESC LIMIT ?",
-        (cursor, sink, _MOST),
-    ).fetchall()
+def history_of(connection: sqlite3.Connection, sink: str, cursor: int, last_seq: int) -> History:
+    """What was tried with the entries of this sink beyond its cursor, up to the log's last."""
+    finished = Finished(cursor, last_seq)
+    for (packed,) in connection.execute(_DELIVERED, (cursor, sink)):
+        for first, last in decode(packed):
+            finished.add(first, last)
+    for (seq,) in chain(connection.execute(_DEAD, (cursor, sink)), marks.of(connection, sink, cursor)):
+        finished.add(seq, seq)
     failed: dict[int, Past] = {}
-    finished = _dead(connection, sink, cursor) | marks.of(connection, sink, cursor)
-    for attempt in map(attempt_of, reversed(rows)):
-        if attempt.outcome == "delivered":
-            finished.update(attempt.seqs)
-        elif attempt.outcome in {"retry", "error"}:
-            for seq in attempt.seqs:
+    newest = connection.execute(_FAILED, (cursor, sink, _MOST_FAILURES)).fetchall()
+    for attempt in map(attempt_of, reversed(newest)):
+        for seq in attempt.seqs:
+            if seq not in finished:
                 _fail(failed, seq, attempt)
-    for seq in finished:
-        failed.pop(seq, None)
-    return History(failed, frozenset(finished))
-
-
-def _dead(connection: sqlite3.Connection, sink: str, cursor: int) -> set[int]:
-    rows = connection.execute("SELECT seq FROM dead_letters WHERE sink = ? AND seq > ?", (sink, cursor))
-    return {seq for (seq,) in rows}
+    return History(failed, finished)
 
 
 def _fail(failed: dict[int, Past], seq: int, attempt: Attempt) -> None:

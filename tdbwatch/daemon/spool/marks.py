@@ -6,7 +6,7 @@ place. Delivered entries get one, too, when their attempts must make room.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 Mark = tuple[int, str]
@@ -29,10 +29,9 @@ def add(connection: sqlite3.Connection) -> None:
         connection.executescript(f"BEGIN IMMEDIATE; {ADDED} COMMIT;")
 
 
-def of(connection: sqlite3.Connection, sink: str, cursor: int) -> set[int]:
-    """The entries beyond its cursor that this sink is finished with."""
-    rows = connection.execute("SELECT seq FROM finished WHERE seq > ? AND sink = ?", (cursor, sink))
-    return {seq for (seq,) in rows}
+def of(connection: sqlite3.Connection, sink: str, cursor: int) -> Iterator[tuple[int]]:
+    """The entries beyond its cursor that this sink is finished with, as rows."""
+    return connection.execute("SELECT seq FROM finished WHERE seq > ? AND sink = ?", (cursor, sink))
 
 
 def all_of(connection: sqlite3.Connection) -> list[Mark]:

@@ -120,7 +120,7 @@ class Store:
     def history(self, sink: str) -> History:
         """What was tried with the entries beyond the sink's cursor, as far as it can be read."""
         try:
-            return history_of(self._connection, sink, self.cursors[sink])
+            return history_of(self._connection, sink, self.cursors[sink], self.last_seq)
         except (sqlite3.DatabaseError, *NONSENSE):  # damage will show soon enough; it is history only
             return NO_HISTORY
 
