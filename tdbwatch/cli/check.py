@@ -3,14 +3,12 @@
 import argparse
 import os
 import sys
-from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from structlog.testing import capture_logs
 
 from tdbwatch.cli.formatting import HelpFormatter
-from tdbwatch.daemon.config import Config, ConfigError, read
+from tdbwatch.daemon.config import Config, ConfigError, Document, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
 
 _HELP: Final = "check a configuration file without starting anything"
@@ -48,8 +46,7 @@ def run(args: argparse.Namespace) -> int:
     """Check `args.config`; the exit code is 0 or EX_CONFIG (78)."""
     try:
         document = read(args.config)
-        plugins = document.plugins()
-        registry = _load(args.config, plugins.paths, plugins.disable)
+        registry = _load(document, args.config)
         config = document.config(registry.sink_types)
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -72,12 +69,15 @@ def summary(config: Config) -> str:
     return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
 
 
-def _load(path: str, folders: Sequence[Path], disable: Collection[str]) -> Registry:
+def _load(document: Document, file: str) -> Registry:
     """The plugins, with what is wrong with them told."""
+    plugins = document.plugins()
+    places = {str(path): document.place("plugins", "paths", n) for n, path in enumerate(plugins.paths)}
     with capture_logs() as said:
-        registry = load_plugins(folders, disable)
+        registry = load_plugins(plugins.paths, plugins.disable)
     for line in said:
         if line["log_level"] in {"warning", "error", "critical"}:
-            where = f" ({line['where']})" if line.get("where") else ""
-            print(f"{path}: {line['log_level']}: {line['event']}{where}", file=sys.stderr)
+            where = line.get("where", "")
+            place, more = places.get(where, file), f" ({where})" if where else ""
+            print(f"{place}: {line['log_level']}: {line['event']}{more}", file=sys.stderr)
     return registry

@@ -89,10 +89,10 @@ def test_a_folder_of_plugins_that_is_missing_or_that_others_can_write_is_wrong(
     run: Check, folder: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 78
-    reason = (
-        "error: plugin more.d: the folder cannot be read: No such file or directory; make it, or take it out"
-    )
-    assert reason in capsys.readouterr().err
+    line = next(n for n, text in enumerate(GOOD.splitlines(), 1) if "plugins.d" in text)
+    column = GOOD.splitlines()[line - 1].index("plugins.d") + len("plugins.d, ") + 1
+    reason = "plugin more.d: the folder cannot be read: No such file or directory; make it, or take it out"
+    assert f"{folder}/prod.yaml:{line}:{column}: error: {reason}" in capsys.readouterr().err
     (folder / "more.d").mkdir(mode=0o755)
     assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 0
     (folder / "more.d").chmod(0o777)

@@ -106,6 +106,11 @@ class Document:
             raise ConfigError(tree.problems)
         return found
 
+    def place(self, *path: str | int) -> str:
+        """`file:line:column` of what is at this path, or of the nearest thing around it."""
+        line, column = self._tree.place(path)
+        return f"{self._tree.file}:{line}:{column}"
+
     def outline(self) -> Outline:
         """Where the spool is, and the sinks and routes: all that can be known without plugins and secrets.
 
