@@ -10,6 +10,7 @@ import ssl as ssl_module
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from tdbwatch.blocking import in_own_thread
 from tdbwatch.client.addresses import Address
 
 HEAD_START: Final = 0.25
@@ -50,10 +51,17 @@ async def resolve(host: str, port: int) -> list[_Found]:
     try:  # an address is no question for a name server, nor for a thread
         infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = await look_up(host, port)
     if not infos:
         raise OSError(f"the name {host} has no address")
     return [(family, kind, protocol, where) for family, kind, protocol, _, where in infos]
+
+
+async def look_up(host: str, port: int) -> list[Any]:
+    """As `socket.getaddrinfo`."""
+    return await in_own_thread(
+        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), "tdbwatch-node-name"
+    )
 
 
 async def _first_of(found: list[_Found]) -> socket.socket:

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tdbwatch.client import Client, Observer
+from tdbwatch.client import Client, Observer, dialing
 from tdbwatch.client.keeper import AUTH_RETRY
 from tdbwatch.exceptions import AuthError, ConnectionLostError, NotConnectedError
 from tdbwatch.wire import Kind, encode_frame
@@ -426,12 +428,33 @@ def names(monkeypatch):
     """What names resolve to, by name."""
     known = {}
 
-    async def getaddrinfo(self, host, port, **options):
-        hosts = known.get(host, [host])
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
+    async def look_up(host, port):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in known.get(host, [host])]
 
-    monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(dialing, "look_up", look_up)
     return known
+
+
+async def test_a_name_that_takes_for_ever_holds_up_no_other_node(new_client, cluster, monkeypatch, until):
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))  # as if others filled the rest
+    begun, released, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host, *args, **options):
+        if host != "hangs.test" or options.get("flags"):  # first it is asked whether that is a number
+            return real(host, *args, **options)
+        begun.set()
+        released.wait(30)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    sick, client = new_client(), new_client()
+    waiting = sick.connect_pool([("hangs.test", 9200)], "admin", "pass")
+    await until(begun.is_set)
+    await client.connect_pool([("localhost", cluster.nodes[0].port)], "admin", "pass")
+    assert await client.query("echo;", scope="//stuff") == {}
+    released.set()
+    await sick.close_and_wait()
+    assert waiting.done()
 
 
 async def test_an_address_that_does_not_answer_does_not_use_up_the_time_for_the_others(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tdbwatch.client import dialing
 from tdbwatch.node import Cluster
 
 TLS = Path(__file__).parent.parent / "node" / "tls"
@@ -132,10 +133,10 @@ async def test_wss_verifies_by_default(new_client, secured, setting):
 
 
 async def test_a_certificate_for_another_host_is_refused(new_client, secured, trusting, monkeypatch):
-    async def getaddrinfo(self, host, port, **options):
+    async def look_up(host, port):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-    monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(dialing, "look_up", look_up)
     client = new_client(ssl=trusting)
     with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
         await client.connect("other.test", secured.nodes[0].port)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.client import Client
+from tdbwatch.client import Client, dialing
 from tdbwatch.client.pool import NODE_BACKOFF
 from tdbwatch.node import Cluster
 from tdbwatch.wire import Kind
 
-from .virtual_time import LoopClock, VirtualLoop, run
+from .virtual_time import LoopClock, run
 from .world import World
 
 HOUR = 3600.0
@@ -106,11 +106,11 @@ def test_many_watchers_that_lost_the_same_node_come_back_at_different_times() ->
 def two_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     """`db.test` has the addresses 127.0.0.2 and 127.0.0.1, in this order."""
 
-    async def getaddrinfo(_: Any, host: str, port: int, **__: Any) -> list[Any]:
+    async def look_up(host: str, port: int) -> list[Any]:
         hosts = ["127.0.0.2", "127.0.0.1"] if host == "db.test" else [host]
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in hosts]
 
-    monkeypatch.setattr(VirtualLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(dialing, "look_up", look_up)
 
 
 @pytest.mark.usefixtures("two_addresses")
