@@ -34,10 +34,10 @@ _STATS: Final = """
 
 entries       all that the log holds, delivered or not: events, other records,
               and what was put there to be delivered again
-behind        of these, the ones after the sink's cursor: what it has not
-              finished, what it finished out of turn, what is not for it
+behind        of these, what the sink has not finished, and what comes after it
+              and is not for that sink: see spool list --sink
 dead letters  what the sink will not get any more, unless they are requeued"""
-_LIST_SINK: Final = "events after this sink's cursor (spool stats --help); its dead letters with --dead"
+_LIST_SINK: Final = "what this sink is still to get; with --dead its dead letters"
 _EXAMPLE: Final = """\
 example:
   tdbwatch spool list --dead --sink oncall --config /etc/tdbwatch/prod.yaml
@@ -169,14 +169,16 @@ def _list(options: argparse.Namespace) -> int:
 def _found(place: Place, selection: "Selection", options: argparse.Namespace, last: int = -1) -> Any:
     from dataclasses import replace
 
-    from tdbwatch.daemon.spool.browse import entries, letters, opened
+    from tdbwatch.daemon.spool.browse import entries, letters, opened, unfinished
 
     with opened(place.path) as connection:
         if options.dead:
             yield from letters(connection, selection, last=last)
+        elif options.sink is None:
+            yield from entries(connection, selection, last=last)
         else:
-            wanted = replace(selection, sink=None)
-            yield from entries(connection, wanted, unfinished_by=options.sink, last=last)
+            events, wants = replace(selection, sink=None), place.wants(options.sink)
+            yield from unfinished(connection, events, options.sink, wants, last=last)
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from tdbwatch.cli import exits
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import Outline
     from tdbwatch.daemon.spool.selection import Selection
+    from tdbwatch.plugin import Event
 
 Work = Callable[[argparse.Namespace], int]
 _REMEDIES: Final = {
@@ -54,6 +55,14 @@ class Place:
     def sinks(self, known: set[str]) -> set[str]:
         """The sinks that there are: those of the configuration, else those that the spool knows."""
         return known if self.config is None else set(self.config.sinks)
+
+    def wants(self, sink: str) -> "Callable[[Event], bool] | None":
+        """Whether the routes send an event to this sink; None: they are not known."""
+        from tdbwatch.daemon.routes import Router
+
+        if self.config is None or sink not in self.config.sinks:
+            return None
+        return Router(self.config.routes, self.config.sinks).matcher(sink)
 
     def when_served(self, sink: str) -> str:
         """When a request for this sink is taken up."""
@@ -103,12 +112,12 @@ def place_for_sink(options: argparse.Namespace) -> Place:
         CommandError: neither knows the sink.
         SpoolError, sqlite3.Error: the spool cannot be read.
     """
-    from tdbwatch.daemon.spool.browse import opened, stats
+    from tdbwatch.daemon.spool.browse import known_sinks, opened
 
     place = place_of(options)
     with opened(place.path) as connection:
         if options.sink is not None:
-            in_spool = {state.sink for state in stats(connection, place.path).sinks}
+            in_spool = known_sinks(connection)
             require_sink(options.sink, place.sinks(in_spool) | in_spool)
     return place
 

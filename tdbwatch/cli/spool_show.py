@@ -1,6 +1,7 @@
 """`tdbwatch spool show ID`: the story of one event."""
 
 import argparse
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,7 +9,7 @@ from tdbwatch.cli import exits
 from tdbwatch.cli.spool_place import CommandError, Place, add_place, guarded, place_of
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.spool.browse import Stats, Story
+    from tdbwatch.daemon.spool.browse import Story
     from tdbwatch.plugin import Event
 
 _EPILOG: Final = """\
@@ -36,7 +37,7 @@ def add_parser(actions: Any) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     from tdbwatch.cli.spool_text import print_json
-    from tdbwatch.daemon.spool.browse import ids_like, opened, stats, story
+    from tdbwatch.daemon.spool.browse import cursors_of, ids_like, opened, story
 
     place = place_of(options)
     with opened(place.path) as connection:
@@ -45,10 +46,12 @@ def _show(options: argparse.Namespace) -> int:
             raise CommandError(exits.NO_INPUT, f"no event {options.id} is in {place.path}")
         if len(found) > 1:
             raise CommandError(exits.USAGE, f"more than one event begins with {options.id}; write more of it")
-        told, numbers = story(connection, found[0]), stats(connection, place.path)
+        told, cursors = story(connection, found[0]), cursors_of(connection)
     event = (told.entries[0] if told.entries else told.letters[0].entry).event
     matched = _matched(place, event)
-    outcomes = {sink: _outcome(sink, told, numbers, matched) for sink in _sinks(place, told, numbers)}
+    outcomes = {
+        sink: _outcome(sink, told, cursors.get(sink), matched) for sink in _sinks(place, told, cursors)
+    }
     if options.json:
         print_json(_as_json(event, told, matched, outcomes))
     else:
@@ -76,18 +79,17 @@ def _matched(place: Place, event: "Event") -> _Matched | None:
     return _Matched(router.matching(event), sinks, "" if place.config.routes else why)
 
 
-def _sinks(place: Place, told: "Story", numbers: "Stats") -> list[str]:
+def _sinks(place: Place, told: "Story", cursors: Collection[str]) -> list[str]:
     seen = {attempt.sink for attempt in told.attempts} | {letter.sink for letter in told.letters}
-    return sorted(place.sinks({sink.sink for sink in numbers.sinks}) | seen)
+    return sorted(place.sinks(set(cursors)) | seen)
 
 
-def _outcome(sink: str, told: "Story", numbers: "Stats", matched: _Matched | None) -> str:
+def _outcome(sink: str, told: "Story", cursor: int | None, matched: _Matched | None) -> str:
     """How things stand between the event and a sink, in a few words."""
     ours = [attempt for attempt in told.attempts if attempt.sink == sink]
     letter = next((letter for letter in told.letters if letter.sink == sink), None)
     if letter is not None:
         return f"dead letter: {letter.reason}"
-    cursor = next((state.cursor for state in numbers.sinks if state.sink == sink), None)
     seqs = [entry.seq for entry in told.entries if entry.target in {None, sink}]
     if ours and ours[-1].outcome == "delivered":
         return "delivered"

@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,8 @@ def test_stats_for_people(run: Run) -> None:
         (("--room", "op?"), (0,)),
         (("--since", "1h"), range(1, 10)),
         (("--since", "2001-01-01"), range(10)),
-        (("--sink", "audit"), range(4, 10)),
+        (("--sink", "audit"), (5, 7, 9)),
+        (("--sink", "audit", "--limit", "2"), (7, 9)),
         (("--dead",), (0, 1, 2)),
         (("--dead", "--sink", "oncall", "--event", "cpu-high"), (2,)),
         (("--dead", "--sink", "audit"), ()),
@@ -138,6 +139,21 @@ def test_list_shows_what_the_filters_select_oldest_first(
     code, out, _ = run("spool", "list", "--json", *filters)
     assert code == 0
     assert [found["id"] for found in objects(out)] == [events[n].id for n in expected]
+
+
+def test_what_a_sink_is_still_to_get_is_neither_what_it_got_out_of_turn_nor_a_dead_letter(
+    tmp_path: Path, events: list[Event], run: Run
+) -> None:
+    path = tmp_path / "sick.db"
+    asyncio.run(_fill(path, events, dead=3, held_up=True))  # the cursor of oncall stays before all of them
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE attempts SET outcome = 'delivered', seqs = x'91920509', last_seq = 9")
+        connection.execute("INSERT INTO finished VALUES (10, 'oncall')")
+    place = ("--spool", str(path))
+    listed = objects(run("spool", "list", "--sink", "oncall", "--json", place=place)[1])
+    assert [found["id"] for found in listed] == [events[3].id], "only the fourth is neither"
+    [found] = objects(run("spool", "stats", "--json", place=place)[1])
+    assert found["sinks"][1] == {"sink": "oncall", "cursor": 0, "behind": 1, "dead_letters": 3}
 
 
 def test_export_writes_the_records_of_docs_and_never_over_a_file(

@@ -19,6 +19,7 @@ from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError, SqliteSp
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import set_aside
 from tdbwatch.daemon.spool.doctor import damaged, examine, repair
+from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import Event
@@ -280,7 +281,7 @@ async def test_a_lock_whose_file_was_removed_is_taken_again(make: MakeSpool, pat
     await make()
     path.with_name("spool.db.lock").unlink()
     async with asyncio.timeout(20):
-        while not path.with_name("spool.db.lock").exists():
+        while SpoolLock(path).holder() is None:
             await asyncio.sleep(0.005)
     with pytest.raises(SpoolError, match="another tdbwatch"):
         await make()

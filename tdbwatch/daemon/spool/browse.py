@@ -4,16 +4,14 @@ Each question is a statement of its own: a reader that stays in one transaction 
 recycling its log while the daemon goes on writing.
 """
 
-# ruff: noqa: S608 - the SQL is put together of words of our own; values are bound
-
 import errno
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool import marks, times
@@ -21,15 +19,16 @@ from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.drops import Tally, unsettled
 from tdbwatch.daemon.spool.extent import extent_of
 from tdbwatch.daemon.spool.foreign import refuse_foreign
-from tdbwatch.daemon.spool.history import attempts_at
+from tdbwatch.daemon.spool.history import attempts_at, finished_beyond
+from tdbwatch.daemon.spool.paging import paged
 from tdbwatch.daemon.spool.requests import Request, waiting
-from tdbwatch.daemon.spool.rows import Streams, entry_of, letter_of
+from tdbwatch.daemon.spool.rows import entry_of, letter_of
 from tdbwatch.daemon.spool.schema import check_kind
 from tdbwatch.daemon.spool.selection import LETTERS, LOG, Selection, teach_globs
+from tdbwatch.plugin.event import Event
 
 _PATIENCE: Final = 5.0
 """Seconds to wait for another process that writes."""
-_PAGE: Final = 1_000
 _ENTRY: Final = "number, id, stream, received_us, event, payload"
 _LETTER: Final = (
     "sink, seq, id, stream, received_us, event, payload, reason, attempts, first_error, last_error, first_us,"
@@ -43,7 +42,7 @@ class NoSpoolError(SpoolError):
 
 @dataclass(frozen=True, slots=True)
 class SinkState:
-    """How far a sink is: `behind` counts the entries in the log that it has not finished."""
+    """How far a sink is: `behind` counts the entries in the log that it has not finished, routed or not."""
 
     sink: str
     cursor: int
@@ -128,7 +127,7 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
     extent = extent_of(connection)
     first, last = extent.first, extent.last
     oldest_us, newest_us = times.ends(connection)
-    cursors = dict(connection.execute("SELECT sink, seq FROM cursors").fetchall())
+    cursors = cursors_of(connection)
     dead = dict(connection.execute("SELECT sink, count(*) FROM dead_letters GROUP BY sink").fetchall())
     files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
     return Stats(
@@ -142,7 +141,7 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
             SinkState(
                 sink,
                 cursors.get(sink, last),
-                max(0, last - max(cursors.get(sink, last), first - 1)),
+                _behind(connection, sink, max(cursors.get(sink, last), first - 1), last),
                 dead.get(sink, 0),
             )
             for sink in sorted({*cursors, *dead})
@@ -152,58 +151,64 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
     )
 
 
-def entries(
-    connection: sqlite3.Connection, selection: Selection, *, unfinished_by: str | None = None, last: int = -1
-) -> Iterator[Entry]:
-    """The events in the log, in order.
+def cursors_of(connection: sqlite3.Connection) -> dict[str, int]:
+    """By sink, up to where all is finished."""
+    return dict(connection.execute("SELECT sink, seq FROM cursors").fetchall())
+
+
+def known_sinks(connection: sqlite3.Connection) -> set[str]:
+    """All sinks with a cursor or dead letters."""
+    rows = connection.execute("SELECT sink FROM cursors UNION SELECT sink FROM dead_letters")
+    return {sink for (sink,) in rows}
+
+
+def _behind(connection: sqlite3.Connection, sink: str, cursor: int, last: int) -> int:
+    return max(0, last - cursor) - len(finished_beyond(connection, sink, cursor, last))
+
+
+def entries(connection: sqlite3.Connection, selection: Selection, *, last: int = -1) -> Iterator[Entry]:
+    """The entries of the log, in order.
 
     Args:
-        unfinished_by: only those that this sink has not finished.
         last: only so many, the newest; -1: all.
     """
     terms, values = selection.conditions()
-    if unfinished_by is not None:
-        terms += " AND number > ifnull((SELECT seq FROM cursors WHERE sink = ?), 0) AND ifnull(target, ?) = ?"
-        values += [unfinished_by] * 3
-    return _paged(connection, LOG, _ENTRY, terms, values, last, entry_of)
+    return paged(connection, LOG, _ENTRY, terms, values, last, entry_of)
+
+
+def unfinished(
+    connection: sqlite3.Connection,
+    selection: Selection,
+    sink: str,
+    wants: Callable[[Event], bool] | None = None,
+    *,
+    last: int = -1,
+) -> Iterator[Entry]:
+    """The entries that this sink is still to get, in order.
+
+    Args:
+        wants: whether the routes send an event to it; None: they are not known.
+        last: only so many, the newest; -1: all.
+    """
+    cursor = cursors_of(connection).get(sink, 0)
+    finished = finished_beyond(connection, sink, cursor, extent_of(connection).last)
+    terms, values = selection.conditions()
+    terms += " AND number > ? AND ifnull(target, ?) = ?"
+
+    def is_for_it(entry: Entry) -> bool:
+        routed = wants is None or entry.target is not None or wants(entry.event)
+        return routed and entry.seq not in finished
+
+    return paged(connection, LOG, _ENTRY, terms, [*values, cursor, sink, sink], last, entry_of, is_for_it)
 
 
 def letters(connection: sqlite3.Connection, selection: Selection, *, last: int = -1) -> Iterator[DeadLetter]:
     """The dead letters, in the order in which they became so."""
     terms, values = selection.conditions()
     columns = f"number, {_LETTER}"
-    return _paged(
+    return paged(
         connection, LETTERS, columns, terms, values, last, lambda row, streams: letter_of(row[1:], streams)
     )
-
-
-def _paged(
-    connection: sqlite3.Connection,
-    source: str,
-    columns: str,
-    terms: str,
-    values: list[Any],
-    last: int,
-    make: Any,
-) -> Iterator[Any]:
-    streams = Streams(connection)
-    after, through = 0, 1 << 62
-    if last >= 0:
-        newest = connection.execute(
-            f"SELECT number FROM {source} WHERE {terms} ORDER BY number DESC LIMIT ?", (*values, last)
-        ).fetchall()
-        after, through = (newest[-1][0] - 1, newest[0][0]) if newest else (through, 0)
-    while True:
-        rows = connection.execute(
-            f"SELECT {columns} FROM {source} WHERE number > ? AND number <= ? AND {terms}"
-            " ORDER BY number LIMIT ?",
-            (after, through, *values, _PAGE),
-        ).fetchall()
-        for row in rows:
-            yield make(row, streams)
-        if len(rows) < _PAGE:
-            return
-        after = rows[-1][0]
 
 
 def ids_like(connection: sqlite3.Connection, prefix: str) -> list[str]:

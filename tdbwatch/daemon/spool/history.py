@@ -1,7 +1,6 @@
 """What the attempts in the file say of entries, for those who ask later: a restarted courier, a person."""
 
 import sqlite3
-from itertools import chain
 from typing import Final
 
 from tdbwatch.daemon.spool import marks
@@ -31,14 +30,23 @@ def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
     return [attempt for attempt in map(attempt_of, rows) if seq in attempt.seqs]
 
 
-def history_of(connection: sqlite3.Connection, sink: str, cursor: int, last_seq: int) -> History:
-    """What was tried with the entries of this sink beyond its cursor, up to the log's last."""
+def finished_beyond(connection: sqlite3.Connection, sink: str, cursor: int, last_seq: int) -> Finished:
+    """What this sink is finished with beyond its cursor, up to the log's last entry."""
     finished = Finished(cursor, last_seq)
     for (packed,) in connection.execute(_DELIVERED, (cursor, sink)):
         for first, last in decode(packed):
             finished.add(first, last)
-    for (seq,) in chain(connection.execute(_DEAD, (cursor, sink)), marks.of(connection, sink, cursor)):
+    if marks.there(connection):
+        for (seq,) in marks.of(connection, sink, cursor):
+            finished.add(seq, seq)
+    for (seq,) in connection.execute(_DEAD, (cursor, sink)):
         finished.add(seq, seq)
+    return finished
+
+
+def history_of(connection: sqlite3.Connection, sink: str, cursor: int, last_seq: int) -> History:
+    """What was tried with the entries of this sink beyond its cursor, up to the log's last."""
+    finished = finished_beyond(connection, sink, cursor, last_seq)
     failed: dict[int, Past] = {}
     newest = connection.execute(_FAILED, (cursor, sink, _MOST_FAILURES)).fetchall()
     for attempt in map(attempt_of, reversed(newest)):

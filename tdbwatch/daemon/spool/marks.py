@@ -29,6 +29,12 @@ def add(connection: sqlite3.Connection) -> None:
         connection.executescript(f"BEGIN IMMEDIATE; {ADDED} COMMIT;")
 
 
+def there(connection: sqlite3.Connection) -> bool:
+    """Whether there may be any: a file of a version that had none has no room for them."""
+    query = "SELECT count(*) FROM sqlite_schema WHERE name = 'finished'"
+    return bool(connection.execute(query).fetchone()[0])
+
+
 def of(connection: sqlite3.Connection, sink: str, cursor: int) -> Iterator[tuple[int]]:
     """The entries beyond its cursor that this sink is finished with, as rows."""
     return connection.execute("SELECT seq FROM finished WHERE seq > ? AND sink = ?", (cursor, sink))
@@ -41,9 +47,8 @@ def all_of(connection: sqlite3.Connection) -> list[Mark]:
 
 
 def at(connection: sqlite3.Connection, seqs: Iterable[int]) -> frozenset[Mark]:
-    """Those of these entries; none in a file of a version that had none."""
-    query = "SELECT count(*) FROM sqlite_schema WHERE name = 'finished'"
-    if not connection.execute(query).fetchone()[0]:
+    """Those of these entries."""
+    if not there(connection):
         return frozenset()
     select = "SELECT seq, sink FROM finished WHERE seq = ?"
     return frozenset(mark for seq in seqs for mark in connection.execute(select, (seq,)))
