@@ -198,6 +198,20 @@ async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(ben
     assert courier.status().lag == 0
 
 
+async def test_what_the_spool_dropped_no_longer_counts_as_waiting(bench: Bench) -> None:
+    policy = RetryPolicy(initial=100, factor=1, jitter=0)
+    courier, _ = bench.courier(
+        lambda batch: Retry("down"), retry=policy, batch=BatchLimits(count=5), max_ahead=10
+    )
+    await bench.emit(*range(1000))
+    await bench.pass_time(1)
+    assert courier.status().lag == 1000
+    bench.spool._given_up(News(forgotten=600))
+    assert 400 <= courier.status().lag < 464, "what is read again later is counted in blocks"
+    bench.spool._given_up(News(forgotten=1000))
+    assert courier.status().lag == 0
+
+
 async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(bench: Bench) -> None:
     mended = False
 

@@ -121,7 +121,7 @@ class Courier:
             retried=delivery.retried,
             rejected=delivery.rejected,
             dead=delivery.dead,
-            lag=ledger.behind + self._unread(self._spool.last_seq),
+            lag=ledger.behind_from(self._spool.first_seq) + self._unread(self._spool.last_seq),
             in_flight=ledger.in_flight,
             waiting=ledger.waiting,
             failures=self._breaker.failures,

@@ -5,7 +5,7 @@ it holds its rooms: their events that come after it are parked; other rooms go o
 the memory that a sink may have, it is let go of and read again when its room is free.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
@@ -86,6 +86,19 @@ class Ledger:
     def behind(self) -> int:
         """Entries that were read and are not finished, in memory or not."""
         return self.unfinished + self._tails.count
+
+    def behind_from(self, first_seq: int) -> int:
+        """As `behind`, without the entries before this one: the spool has dropped them."""
+        self._tails.forget(first_seq)
+        oldest = self.oldest
+        if oldest is None or oldest.seq >= first_seq:
+            return self.behind
+        return self.behind - sum(1 for entry in self._in_memory() if entry.seq < first_seq)
+
+    def _in_memory(self) -> Iterator[Entry]:
+        yield from chain(self._queue, *self._parked.values())
+        for parcel in chain(self._waiting, self._in_flight):
+            yield from parcel.entries
 
     @property
     def has_let_go(self) -> bool:

@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
 from operator import attrgetter
@@ -82,6 +82,9 @@ class Waiting:
 
     def __len__(self) -> int:
         return len(self._by_seq)
+
+    def __iter__(self) -> Iterator[Parcel]:
+        return iter(self._by_seq)
 
     @property
     def oldest(self) -> Parcel | None:

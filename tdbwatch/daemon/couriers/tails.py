@@ -1,18 +1,53 @@
 """What rooms that wait have in the spool only, so that they leave the memory to other rooms. Pure."""
 
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from tdbwatch.daemon.couriers.parcel import Room, room_of
 from tdbwatch.daemon.spool.api import Entry
 
+_BLOCK: Final = 64
+
 
 @dataclass(slots=True)
 class _Tail:
-    """All entries of a room from `first` on, up to where the log was read."""
+    """All entries of a room from `first` on, up to where the log was read.
 
-    first: int
-    count: int
+    They are counted in blocks, so that those can be told which the spool has dropped meanwhile.
+
+    Attributes:
+        blocks: the newest entry and the number of entries of each, oldest first.
+    """
+
+    first: int = 0
+    blocks: deque[tuple[int, int]] = field(default_factory=deque)
+
+    @property
+    def count(self) -> int:
+        return sum(count for _, count in self.blocks)
+
+    def append(self, seq: int) -> None:
+        if self.blocks and self.blocks[-1][1] < _BLOCK:
+            self.blocks[-1] = (seq, self.blocks[-1][1] + 1)
+        else:
+            self.blocks.append((seq, 1))
+
+    def prepend(self, seqs: Sequence[int]) -> None:
+        self.first = seqs[0]
+        for end in range(len(seqs), 0, -_BLOCK):
+            self.blocks.appendleft((seqs[end - 1], min(end, _BLOCK)))
+
+    def cut(self, through: int, taken: Iterable[int] = ()) -> None:
+        """Nothing up to `through` is left; these were taken of it."""
+        newest = 0
+        while self.blocks and self.blocks[0][0] <= through:
+            newest, _ = self.blocks.popleft()
+        if begun := sum(1 for seq in taken if seq > newest):
+            last, count = self.blocks[0]
+            self.blocks[0] = (last, count - begun)
+        self.first = max(self.first, through + 1)
 
 
 class Tails:
@@ -31,7 +66,7 @@ class Tails:
 
     @property
     def count(self) -> int:
-        """Entries in all of them."""
+        """Entries in all of them, as far as is known."""
         return sum(tail.count for tail in self._tails.values())
 
     @property
@@ -41,9 +76,7 @@ class Tails:
 
     def grow(self, room: Room, entries: Sequence[Entry]) -> None:
         """These leave the memory, in no order: they come right before the room's tail."""
-        tail = self._tails.setdefault(room, _Tail(0, 0))
-        tail.first = min(entry.seq for entry in entries)
-        tail.count += len(entries)
+        self._tails.setdefault(room, _Tail()).prepend(sorted(entry.seq for entry in entries))
 
     def without(self, entries: Iterable[Entry]) -> list[Entry]:
         """Of entries that are read for the first time those of no tail; the others make tails longer."""
@@ -52,8 +85,13 @@ class Tails:
             if (tail := self._tails.get(room_of(entry))) is None:
                 others.append(entry)
             else:
-                tail.count += 1
+                tail.append(entry.seq)
         return others
+
+    def forget(self, first_seq: int) -> None:
+        """The spool has dropped the entries before this one."""
+        for tail in self._tails.values():
+            tail.cut(first_seq - 1)
 
     def hold(self, rooms: Collection[Room]) -> None:
         """These rooms wait."""
@@ -66,14 +104,16 @@ class Tails:
     def take(self, entries: Iterable[Entry], since: int, through: int) -> list[Entry]:
         """Of all entries from `since` through `through`, read again, those of tails that are due."""
         due = {room: self._tails[room] for room in self.due if self._tails[room].first >= since}
-        taken = []
+        taken: dict[Room, list[int]] = {room: [] for room in due}
+        found = []
         for entry in entries:
-            if (tail := due.get(room_of(entry))) and tail.first <= entry.seq <= through:
-                taken.append(entry)
-                tail.count -= 1
-        for each in due.values():
-            each.first = max(each.first, through + 1)
-        return taken
+            room = room_of(entry)
+            if room in due and due[room].first <= entry.seq <= through:
+                found.append(entry)
+                taken[room].append(entry.seq)
+        for room, tail in due.items():
+            tail.cut(through, taken[room])
+        return found
 
     def end(self, position: int) -> None:
         """No tail goes further than the log was read: forget those that ended."""
@@ -82,4 +122,4 @@ class Tails:
             self.due.discard(room)
 
     def _has_ended(self, tail: _Tail, position: int) -> bool:
-        return not tail.count or tail.first > position  # its entries may have been dropped
+        return not tail.blocks or tail.first > position  # its entries may have been dropped
