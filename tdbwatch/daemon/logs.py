@@ -10,6 +10,7 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from tdbwatch.daemon.redaction import redact
+from tdbwatch.sinks.log import STRICT
 
 Format = Literal["auto", "console", "journal", "json"]
 
@@ -44,7 +45,7 @@ def configure(level: str = "info", format: Format = "auto", stream: TextIO | Non
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -59,6 +60,16 @@ def configure(level: str = "info", format: Format = "auto", stream: TextIO | Non
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Tells who wants to know it that a line could not be written; to all others the log is a courtesy."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
+        error = sys.exception()
+        if STRICT.get() and isinstance(error, OSError):
+            raise error
+        super().handleError(record)
 
 
 def _suited(out: TextIO) -> Format:

@@ -62,7 +62,7 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
 
 
 def _on_signals() -> "asyncio.Future[None]":
-    """Ends at the first SIGTERM or SIGINT; the second one ends the process on the spot."""
+    """Ends at the first signal to stop; the second one ends the process on the spot."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[None] = loop.create_future()
 
@@ -73,4 +73,19 @@ def _on_signals() -> "asyncio.Future[None]":
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, caught, number)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        loop.add_signal_handler(signal.SIGHUP, *((caught, signal.SIGHUP) if _on_terminal() else (_hung_up,)))
     return stop
+
+
+def _on_terminal() -> bool:
+    """Whether SIGHUP means that the terminal is gone."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _hung_up() -> None:
+    """To others it means a reload, or that a log file was rotated."""
+    structlog.get_logger("tdbwatch").warning(
+        "SIGHUP is ignored: there is no reload",
+        remedy="restart, to read a changed configuration; rotated files are noticed without it",
+    )

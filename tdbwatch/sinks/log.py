@@ -1,12 +1,23 @@
 """The log sink: one readable line for each event, through the daemon's own logging."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from tdbwatch.plugin import Event, Kind, Options, Sink, SinkContext, sink
+from tdbwatch.plugin import (
+    DELIVERED,
+    Event,
+    Kind,
+    Options,
+    Outcome,
+    Retry,
+    Sink,
+    SinkContext,
+    sink,
+)
 from tdbwatch.plugin.jsonable import to_jsonable
 from tdbwatch.sinks.text import printable
 
@@ -16,6 +27,9 @@ _MAX_PAYLOAD: Final = 8192
 """Bytes of MessagePack; what is larger is named by its size, since a log line is for reading."""
 _MAX_NAME: Final = 200
 """Characters of a name: emitters choose it, and its length."""
+
+STRICT: Final = ContextVar("STRICT", default=False)
+"""Whether a log that cannot be written is an error for who logs: no event is delivered without its line."""
 
 
 class LogOptions(Options):
@@ -39,10 +53,19 @@ class LogSink(Sink):
         self._level = options.level
         self._levels = tuple(options.levels.items())
 
-    async def deliver(self, batch: Sequence[Event]) -> None:
-        log = self.context.log
-        for event in batch:
-            getattr(log, self.level_of(event))(message_of(event), **fields_of(event))
+    async def deliver(self, batch: Sequence[Event]) -> Retry | list[Outcome] | None:
+        log, written = self.context.log, 0
+        token = STRICT.set(True)
+        try:
+            for event in batch:
+                getattr(log, self.level_of(event))(message_of(event), **fields_of(event))
+                written += 1
+        except OSError as error:
+            again = Retry(f"the log cannot be written: {error.strerror or error}")
+            return [*[DELIVERED] * written, *[again] * (len(batch) - written)] if written else again
+        finally:
+            STRICT.reset(token)
+        return None
 
     def level_of(self, event: Event) -> Level:
         """The level that the options give to this event."""

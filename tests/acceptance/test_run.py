@@ -88,6 +88,14 @@ async def test_rooms_are_left_before_it_stops(
     assert all(node.connections == 0 for node in cluster.nodes)
 
 
+async def test_a_hangup_is_ignored_and_says_what_to_do(start: Any, until: Any, write_config: Any) -> None:
+    command = await start("--config", write_config())
+    await command.ready()
+    command.signal(signal.SIGHUP)
+    await until(lambda: command.said("SIGHUP is ignored: there is no reload"), "what it does with SIGHUP")
+    assert await command.stop() == 0
+
+
 async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
     start: Any, until: Any, cluster: Cluster, write_config: Any, tmp_path: Path, lines: Lines
 ) -> None:

@@ -1,8 +1,10 @@
 """The log sink, through structlog."""
 
+import errno
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ import structlog
 from pydantic import ValidationError
 
 from tdbwatch.daemon import logs
-from tdbwatch.plugin import Event, SinkContext
+from tdbwatch.plugin import DELIVERED, Event, Retry, SinkContext
 from tdbwatch.plugin.sink import marked
 from tdbwatch.sinks.log import LogOptions, LogSink
 from tdbwatch.sinks.text import printable
@@ -120,6 +122,41 @@ async def test_arguments_nested_deeper_than_python_can_follow_still_make_a_line(
         assert await sink.deliver([nested(depth)]) is None
         assert out.getvalue().count("\n") == count
     assert "(701 bytes)" in out.getvalue()
+
+
+class _FullDisk(io.StringIO):
+    """Takes so many lines."""
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        self.left = lines
+
+    def write(self, text: str) -> int:
+        if not self.left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.left -= 1
+        return super().write(text)
+
+
+async def test_an_event_whose_line_cannot_be_written_is_not_delivered(restored_logging: None) -> None:
+    out = _FullDisk(lines=2)
+    logs.configure("info", "json", out)
+    sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
+    batch = [Event.create("alerts", "x", [number]) for number in range(4)]
+    again = Retry("the log cannot be written: No space left on device")
+    assert await sink.deliver(batch) == [DELIVERED, DELIVERED, again, again]
+    assert await sink.deliver(batch[2:]) == again, "the sink as a whole"
+    out.left = 2
+    assert await sink.deliver(batch[2:]) is None
+    assert [json.loads(line)["args"] for line in out.getvalue().splitlines()] == [[0], [1], [2], [3]]
+
+
+async def test_a_log_that_cannot_be_written_harms_nobody_else(
+    restored_logging: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("info", "json", _FullDisk(lines=0))
+    structlog.get_logger("tdbwatch").warning("nobody hears it")
+    assert "No space left" in capsys.readouterr().err
 
 
 async def test_json_lines_steer_no_terminal_and_say_all_the_same(restored_logging: None) -> None:
