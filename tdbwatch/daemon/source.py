@@ -58,6 +58,8 @@ class Source:
         self._on_record(kind, event, scope, room, details)
         self.take(Event(event_id, kind, now_us, scope, room, room_id, event, encode(dict(details))))
 
+_SET_BACK: Final = "the machine's clock was set back meanwhile, so it began earlier than it says"
+
 
 class WatchedRoom:
     """A room of the configuration: its subscription's listener."""
@@ -142,15 +144,17 @@ class WatchedRoom:
             self._silent_reason = reason
 
     def _gap(self, since_us: int) -> None:
-        until_us = int(self._clock.time() * 1_000_000)
+        until_us, reason = int(self._clock.time() * 1_000_000), self._silent_reason
+        if since_us > until_us:
+            since_us, reason = until_us, f"{reason}; {_SET_BACK}"
         details = {
             "since": format_time(since_us),
             "until": format_time(until_us),
-            "reason": self._silent_reason,
+            "reason": reason,
             "dropped": None,
         }
         seconds = round((until_us - since_us) / 1e6, 3)
-        self._log.warning("events may have been missed", seconds=seconds, reason=self._silent_reason)
+        self._log.warning("events may have been missed", seconds=seconds, reason=reason)
         self._source.record(Kind.GAP, "gap", self.scope, self.name, self.subscription.id, details)
 
     def _changed(self, state: str, room_id: int | None, **details: Any) -> None:

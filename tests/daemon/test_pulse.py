@@ -121,6 +121,17 @@ async def test_that_a_room_is_heard_is_said_as_soon_as_it_is(tmp_path: Path, dae
     assert len(daemon.journal.gaps) == 1
 
 
+async def test_a_clock_that_was_set_back_meanwhile_makes_no_gap_that_ends_before_it_begins(
+    tmp_path: Path, daemon: Daemon
+) -> None:
+    await Pulse(tmp_path / "spool.db", ManualClock(1_800_000_000)).beat({})
+    await daemon.start()
+    await until(lambda: len(daemon.journal.gaps) == 1)
+    [gap] = daemon.journal.gaps
+    assert (gap.since, gap.cause) == (gap.until, "downtime")
+    assert gap.reason.startswith("tdbwatch was not running; the machine's clock was set back meanwhile")
+
+
 async def test_nothing_is_said_to_be_heard_that_the_spool_has_not_got(
     tmp_path: Path, daemon: Daemon, cluster: Cluster
 ) -> None:
