@@ -11,6 +11,7 @@ DEFAULT_WEBSOCKET_PORT: Final = 9270
 Scheme = Literal["tcp", "unix", "ws", "wss"]
 
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z0-9]+\]")
+_LOGIN: Final = "a node's address must hold no user or password; write them under auth"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,12 @@ def parse_address(value: str | tuple[str, int] | Address) -> Address:
     try:
         host, port = value
         host = host.strip()
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError):  # not shown: a login may be among what it holds
         raise ValueError(
-            f"{value!r} is not a node's address; write a string such as node01:9200, or (host, port)"
+            f"this {type(value).__name__} is not a node's address; "
+            "write a string such as node01:9200, or (host, port)"
         ) from None
+    _refuse_login(host)
     if "://" in host or host.startswith("/"):
         return _parse_text(host)  # a URI names its own port
     if not host:
@@ -73,7 +76,17 @@ def _of_pair(host: str, port: int) -> Address:
     return address
 
 
+def _refuse_login(text: str) -> None:
+    """Refuse an address with a user before anything of it is shown: what comes after may be a password.
+
+    No host has an @ in its name. The path of a UNIX socket may; in a URI's it would be written as %40.
+    """
+    if "@" in text and not text.startswith(("/", "unix:///")):
+        raise ValueError(_LOGIN)
+
+
 def _parse_text(text: str) -> Address:
+    _refuse_login(text)
     if not text:
         raise ValueError("a node's address is empty; write for instance node01:9200")
     if "://" in text:
@@ -97,8 +110,6 @@ def _parse_uri(text: str) -> Address:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"a node's address is not a valid URI: {error}") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a node's address must hold no user or password; write them under auth")
     if parts.scheme == "unix":
         if parts.netloc or not parts.path:
             raise ValueError(

@@ -90,6 +90,19 @@ async def test_a_bad_configuration_ends_with_78_and_a_message_with_place_and_rem
         assert "Traceback" not in command.text
 
 
+@pytest.mark.parametrize("node", ["admin:topsecret@127.0.0.1:9200", "admin:topsecret@db1"])
+async def test_a_password_in_a_nodes_address_is_refused_and_never_shown(
+    start: Any, tmp_path: Path, node: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text(FINE.replace("node01", f'"{node}"'))
+    for arguments in (["--config", "bad.yaml"], ["check", "--config", "bad.yaml"]):
+        command = await start(*arguments)
+        assert await command.exit_code() == 78
+        place = "bad.yaml:1:20: thingsdb.nodes[0]: "
+        message = "a node's address must hold no user or password; write them under auth\n"
+        assert command.text == place + message
+
+
 async def test_a_folder_of_plugins_that_is_missing_fails_the_check_but_not_the_daemon_which_says_so(
     start: Any, write_config: Any
 ) -> None:

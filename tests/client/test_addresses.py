@@ -1,5 +1,7 @@
 """Addresses of nodes, as users write them."""
 
+import asyncio
+
 import pytest
 
 from tdbwatch.client.addresses import Address, parse_address
@@ -43,6 +45,50 @@ def test_a_port_that_is_none_or_not_the_same_is_refused(value: tuple[str, int], 
     with pytest.raises(ValueError) as caught:
         parse_address(value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "admin:topsecret@127.0.0.1:9200",
+        "admin:topsecret@db1",
+        "topsecret@db1",
+        "admin:top:secret@[::1]:9200",
+        "[admin:topsecret@db1]",
+        "ws://admin:topsecret@db1",
+        "ws://admin:top/secret@db1",
+        "wss://admin:12/topsecret@db1:9270",
+        "tcp://admin:topsecret@db1",
+        "unix://admin:topsecret@/run/socket",
+        "admin:topsecret@unix:///run/socket",
+        ("admin:topsecret@db1", 9200),
+        ("ws://admin:topsecret@db1", 9200),
+        ("admin:topsecret@db1", "port"),
+    ],
+)
+async def test_a_login_in_an_address_is_refused_and_never_shown(new_client, value) -> None:
+    message = "a node's address must hold no user or password; write them under auth"
+    connecting = new_client().connect(*value) if isinstance(value, tuple) else new_client().connect(value)
+    for refused in (connecting, asyncio.to_thread(parse_address, value)):
+        with pytest.raises(ValueError) as caught:
+            await refused
+        assert str(caught.value) == message
+    with pytest.raises(ValueError) as caught:
+        new_client().connect_pool([value], "token")
+    assert str(caught.value) == message
+
+
+def test_what_is_neither_text_nor_a_pair_is_not_shown_since_a_login_may_be_in_it() -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_address(("db1", "admin", "topsecret"))  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "this tuple is not a node's address; write a string such as node01:9200, or (host, port)"
+    )
+
+
+@pytest.mark.parametrize("value", ["/run/a@b.sock", "unix:///run/a@b.sock"])
+def test_the_path_of_a_socket_may_hold_an_at(value: str) -> None:
+    assert parse_address(value) == Address("unix", port=0, path="/run/a@b.sock")
 
 
 async def test_connect_takes_a_host_that_names_its_own_port(new_client, cluster) -> None:
