@@ -1,5 +1,6 @@
 """Keeps configured secrets out of what is said, also where others put them: in a plugin's exception, say."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -11,13 +12,22 @@ from tdbwatch.sinks.text import dressed
 STARS: Final = "**********"
 SHORTEST: Final = 4
 """Characters; what is shorter would be found in ordinary words, and is no secret worth the name."""
+_LIKE_A_WORD: Final = 8
+"""Letters. Fewer may be a part of a longer word, where stars would tell of the secret, not hide it."""
+_BEFORE: Final = r"(?:(?<![^\W_])|(?<=%[0-9A-Fa-f]{2})|(?<=\\[abfnrtv]))"
+"""Where a word begins: also behind an escaped character, of a URL or a string."""
+_AFTER: Final = r"(?![^\W_])"
 
 
 class Redactor:
-    """Replaces every secret that it knows in a text."""
+    """Replaces every secret that it knows in a text.
+
+    Short ones of letters only where they are no part of a longer word: beside `pass`, a `password` stays one.
+    """
 
     def __init__(self) -> None:
         self._secrets: tuple[str, ...] = ()
+        self._words: dict[str, re.Pattern[str]] = {}
 
     def remember(self, secrets: Iterable[str]) -> None:
         """Never show these, nor any line of them, nor how they look in JSON, HTML or a URL."""
@@ -25,11 +35,14 @@ class Redactor:
         known = {form for line in lines if len(line) >= SHORTEST for form in dressed(line)}
         known |= set(self._secrets)
         self._secrets = tuple(sorted(known, key=len, reverse=True))
+        words = [secret for secret in known if len(secret) < _LIKE_A_WORD and secret.isalpha()]
+        self._words = {word: re.compile(_BEFORE + word + _AFTER) for word in words}
 
     def __call__(self, text: str) -> str:
         for secret in self._secrets:
             if secret in text:
-                text = text.replace(secret, STARS)
+                word = self._words.get(secret)
+                text = text.replace(secret, STARS) if word is None else word.sub(STARS, text)
         return text
 
 
