@@ -58,7 +58,8 @@ class Source:
         self._on_record(kind, event, scope, room, details)
         self.take(Event(event_id, kind, now_us, scope, room, room_id, event, encode(dict(details))))
 
-_SET_BACK: Final = "the machine's clock was set back meanwhile, so it began earlier than it says"
+
+_SET_BACK: Final = "; the machine's clock was set back meanwhile"
 
 
 class WatchedRoom:
@@ -137,6 +138,11 @@ class WatchedRoom:
             return self._silent_since_us / 1e6
         return None if self.is_joined else self._made_at
 
+    @property
+    def silent_reason(self) -> str:
+        """Why it is not heard; empty: it is, or never was since the start."""
+        return "" if self._silent_since_us is None else self._silent_reason
+
     def silent(self, reason: str, since: float | None = None) -> None:
         """From now on, or from `since` (seconds since the Unix epoch), events may be missed."""
         if self._silent_since_us is None:
@@ -145,15 +151,16 @@ class WatchedRoom:
 
     def _gap(self, since_us: int) -> None:
         until_us, reason = int(self._clock.time() * 1_000_000), self._silent_reason
-        if since_us > until_us:
-            since_us, reason = until_us, f"{reason}; {_SET_BACK}"
+        known = since_us <= until_us
+        if not known:
+            reason += _SET_BACK
         details = {
-            "since": format_time(since_us),
+            "since": format_time(since_us) if known else None,
             "until": format_time(until_us),
             "reason": reason,
             "dropped": None,
         }
-        seconds = round((until_us - since_us) / 1e6, 3)
+        seconds = round((until_us - since_us) / 1e6, 3) if known else None
         self._log.warning("events may have been missed", seconds=seconds, reason=reason)
         self._source.record(Kind.GAP, "gap", self.scope, self.name, self.subscription.id, details)
 

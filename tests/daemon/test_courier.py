@@ -74,6 +74,15 @@ async def test_a_rejected_event_is_a_dead_letter_before_the_cursor_moves(bench: 
     assert courier.status().rejected == 1
 
 
+async def test_of_a_rejected_event_the_last_error_is_why_it_was_rejected(bench: Bench) -> None:
+    answers = iter([Retry("busy"), [Rejected("bad")]])
+    courier, _ = bench.courier(lambda _: next(answers), retry=RetryPolicy(initial=1, jitter=0))
+    await bench.emit(1)
+    await bench.clock.advance(2)
+    await courier.caught_up()
+    assert await bench.letters() == [("sink0", 1, "bad", 2, "busy", "bad")]
+
+
 async def test_a_poison_event_is_isolated_and_what_is_behind_it_flows(bench: Bench) -> None:
     def answer(batch: Sequence[Event]) -> None:
         if any(event.args[0] == "poison" for event in batch):

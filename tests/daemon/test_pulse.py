@@ -128,8 +128,8 @@ async def test_a_clock_that_was_set_back_meanwhile_makes_no_gap_that_ends_before
     await daemon.start()
     await until(lambda: len(daemon.journal.gaps) == 1)
     [gap] = daemon.journal.gaps
-    assert (gap.since, gap.cause) == (gap.until, "downtime")
-    assert gap.reason.startswith("tdbwatch was not running; the machine's clock was set back meanwhile")
+    assert (gap.since, gap.cause) == (None, "downtime")
+    assert gap.reason == "tdbwatch was not running; the machine's clock was set back meanwhile"
 
 
 async def test_nothing_is_said_to_be_heard_that_the_spool_has_not_got(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import opened, stats
@@ -265,8 +266,12 @@ async def test_a_file_removed_or_replaced_while_running_loses_nothing_since_it_i
     make: MakeSpool, path: Path, reports: list[DamageReport], attack: Callable[[Path], None]
 ) -> None:
     spool, sent = await filled(make, 2500, 500, window=50_000)
-    attack(path)
-    await arrives(reports)
+    with structlog.testing.capture_logs() as logs:
+        attack(path)
+        await arrives(reports)
+    told = next(line["moved_to"] for line in logs if line["event"] == "spool.damaged")
+    there = str(reports[0].moved_to) if attack is restore_backup else None
+    assert told == there, "no file is named that is not there"
     spool.append(more := events(3))
     await spool.flush()
     assert [entry.event for entry in await everything(spool)] == sent + more

@@ -146,7 +146,9 @@ class Delivery:
             self._worked(answer)
         if pause is not None:
             self._pause(pause)
-        await self._bury([self._letter(parcel, entry, outcome.reason) for entry, outcome in refused])
+        await self._bury(
+            [self._letter(parcel, entry, outcome.reason, outcome.reason) for entry, outcome in refused]
+        )
         self.rejected += len(refused)
         if again and pause is None:
             await self._again(parcel, again, untried, answer)
@@ -215,7 +217,7 @@ class Delivery:
         )
 
     def _letter(self, parcel: Parcel, entry: Entry, reason: str, last_error: str | None = None) -> DeadLetter:
-        """A dead letter; `last_error` where its last attempt had one of its own."""
+        """A dead letter; `last_error` where its last attempt said something of its own."""
         reason = shorten(reason)
         return DeadLetter(
             sink=self._settings.name,

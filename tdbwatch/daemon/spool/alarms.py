@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import structlog
 
+from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import DamageReport, DropReport
 from tdbwatch.daemon.spool.drops import Tally
 
@@ -25,6 +27,7 @@ class Alarms:
     Attributes:
         trouble: why the disk does not take events now; None when all is well.
         dropped: undelivered events given up since the start.
+        dropped_us: when the latest of them were, in microseconds since the Unix epoch; None: none was.
     """
 
     def __init__(
@@ -35,10 +38,13 @@ class Alarms:
         settled: Callable[[DropReport], None],
         damage_told: Callable[[], None],
         drop_interval: float,
+        clock: Clock,
         log: Any = None,
     ) -> None:
         self.trouble: str | None = None
         self.dropped = 0
+        self.dropped_us: int | None = None
+        self._clock = clock
         self._path = str(path)
         self._on_drop, self._on_damage = on_drop, on_damage
         self._settled, self._damage_told = settled, damage_told
@@ -76,12 +82,16 @@ class Alarms:
         self._tell_later()
 
     def damaged(self, report: DamageReport) -> None:
+        remedy = "a new spool was begun; the old file is gone: see who removed it"
+        if report.kept:
+            look = f"tdbwatch spool doctor --dry-run --spool {quote(str(report.moved_to))}"
+            remedy = f"a new spool was begun; for what the old one still holds, see `{look}`"
         self._log.error(
             "spool.damaged",
             error=report.error,
-            moved_to=str(report.moved_to),
+            moved_to=str(report.moved_to) if report.kept else None,
             rescued=report.rescued,
-            remedy="a new spool was begun; see `tdbwatch spool doctor` for what the old one still holds",
+            remedy=remedy,
         )
         self._on_damage(report)
         # In the next turn, since listeners may append what they have to say only then.
@@ -103,7 +113,16 @@ class Alarms:
         """Undelivered events were given up; none, where all were records of ours."""
         if not tally.count:
             return
-        self.dropped += tally.count - tally.again
+        if tally.count > tally.again:
+            self.dropped += tally.count - tally.again
+            self.dropped_us = int(self._clock.time() * 1_000_000)
+        self._gather(tally)
+
+    def dropped_before(self, tally: Tally) -> None:
+        """These were given up before the start, and are still to be told of."""
+        self._gather(tally)
+
+    def _gather(self, tally: Tally) -> None:
         self._drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
         self._tell_later()
 

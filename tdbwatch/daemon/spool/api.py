@@ -114,7 +114,7 @@ class DamageReport:
     """The spool's file was damaged, moved aside, and a new one begun.
 
     Attributes:
-        moved_to: where the damaged file is now.
+        moved_to: where the damaged file is now, if anything was left of it.
         error: what SQLite said of it.
         rescued: entries that were in memory, or still readable, and are in the new file.
         letters: dead letters that are.
@@ -125,6 +125,11 @@ class DamageReport:
     error: str
     rescued: int
     letters: int = 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is a damaged file to look into: one that somebody removed is not."""
+        return self.moved_to.exists()
 
 
 class Spool(Protocol):
