@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.sink_thread import Call, LoopThread, SinkExitError
-from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.event import Event, format_time
 from tdbwatch.plugin.sink import Sink, Verdict
 
 MakeSink = Callable[[], Sink]
@@ -88,6 +89,19 @@ class InlineHost:
         await self._sink.open()
 
 
+@dataclass(frozen=True, slots=True)
+class _Overdue:
+    """A call that was cancelled and has not come back."""
+
+    began_us: int
+    cancelled_at: float
+
+    @property
+    def began(self) -> str:
+        """When it began: what is said with this stays true for however long it is shown."""
+        return f"{format_time(self.began_us)[:19].replace('T', ' ')} UTC"
+
+
 class ThreadHost:
     """Runs a sink in a daemon thread with an event loop of its own.
 
@@ -109,7 +123,7 @@ class ThreadHost:
         self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
         self._sink: Sink | None = None
         self._thread: LoopThread | None = None
-        self._overdue: dict[Call, float] = {}
+        self._overdue: dict[Call, _Overdue] = {}
         self._given_up = False  # what is overdue has had its time to come back
 
     @property
@@ -151,10 +165,11 @@ class ThreadHost:
 
     async def _call(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         while self._overdue:  # one that was just cancelled, while others went on, may still come back
-            seconds = self._clock.monotonic() - min(self._overdue.values())
+            first = min(self._overdue.values(), key=lambda call: call.cancelled_at)
+            seconds = self._clock.monotonic() - first.cancelled_at
             if seconds >= _CANCEL_GRACE or not await self._back(_CANCEL_GRACE - seconds):
                 self._given_up = True
-                raise SinkStuckError(f"sink {self.name!r} has not come back from a call for {seconds:.0f} s")
+                raise SinkStuckError(f"sink {self.name!r} has not come back from its call of {first.began}")
         self._given_up = False
         try:
             return await self._begin(function, timeout)
@@ -167,16 +182,16 @@ class ThreadHost:
     async def _begin(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         if self._thread is None:
             self._thread = LoopThread(f"tdbwatch-sink-{self.name}")
-        call = Call(function, self._thread)
+        call, began_us = Call(function, self._thread), int(self._clock.time() * 1_000_000)
         try:
             return await within(self._clock, timeout, asyncio.shield(call.result))
         except (asyncio.CancelledError, DeadlineError):
-            self._cancel(call)
+            self._cancel(call, began_us)
             raise
 
-    def _cancel(self, call: "Call") -> None:
+    def _cancel(self, call: "Call", began_us: int) -> None:
         if not call.ended.done():
-            self._overdue[call] = self._clock.monotonic()
+            self._overdue[call] = _Overdue(began_us, self._clock.monotonic())
             call.ended.add_done_callback(lambda _: self._overdue.pop(call, None))
             call.cancel()
 

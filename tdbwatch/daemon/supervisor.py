@@ -21,7 +21,7 @@ from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.source import Source, WatchedRoom
 from tdbwatch.daemon.spool.api import DamageReport, DropReport, SpoolError
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.status import Journal, StatusServer
+from tdbwatch.daemon.status import START_PATIENCE, Journal, StatusServer
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time
@@ -110,6 +110,7 @@ class Daemon:
         if self.status is not None:
             self._spawn(self.status.run(), "tdbwatch-status")
         self._tell_of_downtime()
+        self._spawn(self._tell_of_no_node(), "tdbwatch-no-node")
         self._spawn(self._keep_beating(), "tdbwatch-pulse")
         self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
         for room in self.rooms:
@@ -207,6 +208,13 @@ class Daemon:
                 room.silent("tdbwatch was not running", last.heard((room.scope, room.name)))
         self._knows_downtime = True
 
+    async def _tell_of_no_node(self) -> None:
+        """What is emitted while no node can be reached is missed, at the very first start as well."""
+        await self._clock.sleep(START_PATIENCE)
+        if self.phase == "starting" and not self.client.is_connected():
+            for room in self.rooms:
+                room.silent("no node could be reached since the start", room.silent_since)
+
     async def _keep_beating(self) -> None:
         while self.phase != "stopping":
             self._beat_soon.clear()
@@ -264,7 +272,8 @@ class Daemon:
 
     def _damaged(self, report: DamageReport) -> None:
         now_us = int(self._clock.time() * 1_000_000)
-        reason = f"the spool was damaged and moved to {report.moved_to.name}"
+        what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
+        reason = f"the spool was damaged{what}"
         for room in self.rooms:
             self._gap(room.scope, room.name, None, now_us, reason, None)
 

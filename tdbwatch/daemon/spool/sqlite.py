@@ -93,6 +93,7 @@ class SqliteSpool:
             self._inbox.put_settled,
             self._inbox.put_damage_told,
             drop_interval,
+            clock,
             log,
         )
         self._readers = Readers(sinks)
@@ -126,6 +127,11 @@ class SqliteSpool:
         """Undelivered events given up since the start."""
         return self._alarms.dropped
 
+    @property
+    def dropped_us(self) -> int | None:
+        """When the latest of these were, in microseconds since the Unix epoch; None: none was."""
+        return self._alarms.dropped_us
+
     async def open(self) -> None:
         """Open the file, or begin it; a damaged one is moved aside first.
 
@@ -143,7 +149,7 @@ class SqliteSpool:
         for sink, seq in self._readers.load(store.cursors, self._start).items():
             self.advance(sink, seq)
         for tally in store.unsettled():
-            self._alarms.drop(tally)
+            self._alarms.dropped_before(tally)
         self._writer.start()
         if damage is not None:
             self._damaged(damage)

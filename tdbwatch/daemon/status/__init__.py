@@ -2,5 +2,6 @@
 
 from tdbwatch.daemon.status.journal import Journal
 from tdbwatch.daemon.status.server import StatusServer
+from tdbwatch.daemon.status.snapshot import START_PATIENCE
 
-__all__ = ["Journal", "StatusServer"]
+__all__ = ["START_PATIENCE", "Journal", "StatusServer"]

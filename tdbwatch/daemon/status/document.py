@@ -18,23 +18,24 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "version": snapshot.version,
         "time": format_time(snapshot.taken_us),
         "started": format_time(snapshot.started_us),
-        "uptime": (snapshot.taken_us - snapshot.started_us) / 1e6,
+        "uptime": snapshot.uptime,
         "canary_failures": snapshot.canary_failures,
         "links": {"live": snapshot.links, "wanted": snapshot.links_wanted},
         "nodes": [_readable(asdict(node)) for node in snapshot.nodes],
         "rooms": [_readable(asdict(room)) for room in snapshot.rooms],
         "sinks": [_sink(sink) for sink in snapshot.sinks],
-        "spool": asdict(snapshot.spool),
+        "spool": _readable(asdict(snapshot.spool)),
         "gaps": [_readable(asdict(gap)) for gap in snapshot.gaps],
+        "open_gaps": [_readable(asdict(gap)) for gap in snapshot.open_gaps],
         "gap_counts": [asdict(count) for count in snapshot.gap_counts if count.count],
-        "plugin_problems": list(snapshot.plugin_problems),
+        "plugin_problems": list(map(str, snapshot.plugin_problems)),
     }
 
 
 def _sink(sink: SinkView) -> dict[str, Any]:
     courier = asdict(sink.courier)
     letters = None if sink.dead_letters is None else asdict(sink.dead_letters)
-    return _readable({"name": courier.pop("sink"), **courier, "dead_letters": letters})
+    return _readable({"name": courier.pop("sink"), "type": sink.type, **courier, "dead_letters": letters})
 
 
 def _readable(view: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.spool.schema import used_bytes
 
 FRESH_FOR: Final = 5.0
 """Seconds for which what was read is good enough; longer when reading takes long."""
@@ -33,10 +34,13 @@ class SpoolFigures:
 
     Attributes:
         size: bytes on disk, side files included; None: not read yet.
+        used: bytes of the file that hold something, which is what `spool.max_size` limits: the file never
+            shrinks, and the side files come on top; None: not read yet.
         letters: dead letters by sink; None: not read yet.
     """
 
     size: int | None = None
+    used: int | None = None
     letters: Mapping[str, Letters] | None = None
 
     def letters_of(self, sink: str) -> Letters | None:
@@ -94,8 +98,9 @@ def survey(path: Path) -> SpoolFigures:
     size += sum(_size(path.with_name(path.name + suffix)) for suffix in ("-wal", "-shm"))
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"  # reading must never make the file
     with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
+        used = used_bytes(connection)
         rows = connection.execute(_LETTERS)
-        return SpoolFigures(size, {sink: Letters(count, reason) for sink, count, reason, _ in rows})
+        return SpoolFigures(size, used, {sink: Letters(count, reason) for sink, count, reason, _ in rows})
 
 
 def _size(path: Path) -> int:

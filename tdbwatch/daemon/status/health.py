@@ -4,12 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
-from tdbwatch.daemon.status.words import ago, counted, duration
+from tdbwatch.daemon.status.words import ago, counted, duration, plain
 from tdbwatch.plugin.event import format_time
 
 RECENT_GAP: Final = 900.0
 """Seconds for which a gap makes people look."""
+RECENT_DROP: Final = 3_600.0
+"""Seconds for which dropped events make people look; after that gap records and metrics tell of them."""
 BEHIND: Final = 300.0
 """Seconds after which an event that a running sink has not got makes people look."""
 SHOWN_ERROR: Final = 160
@@ -25,7 +28,7 @@ class Problem:
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
-        remedy: what to do; empty where it mends itself, or the text says so.
+        remedy: what to do, commands in backticks; empty where there is nothing to do.
     """
 
     part: str
@@ -37,14 +40,16 @@ class Problem:
 
 def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
     """All that is wrong now, what blocks first."""
+    if snapshot.phase == "stopping":
+        return tuple(_stopping(snapshot))
     found = [
         *_daemon(snapshot),
         *_links(snapshot),
         *_rooms(snapshot),
-        *(problem for sink in snapshot.sinks for problem in _sink(sink, snapshot.taken_us)),
+        *(problem for sink in snapshot.sinks for problem in _sink(sink, snapshot)),
         *_spool(snapshot),
         *_gaps(snapshot),
-        *(Problem("plugin", "", text, blocking=False) for text in snapshot.plugin_problems),
+        *_plugins(snapshot),
     ]
     return tuple(sorted(found, key=lambda problem: not problem.blocking))
 
@@ -61,7 +66,7 @@ def is_ready(snapshot: Snapshot) -> bool:
 
 def state_of(snapshot: Snapshot, found: tuple[Problem, ...]) -> str:
     """`ok`, `warning` (ready, but have a look), `trouble` (not ready); or the phase, if not `running`."""
-    if snapshot.phase != "running":
+    if snapshot.phase != "running" and not snapshot.starts_in_vain:
         return snapshot.phase
     if any(problem.blocking for problem in found):
         return "trouble"
@@ -70,25 +75,42 @@ def state_of(snapshot: Snapshot, found: tuple[Problem, ...]) -> str:
 
 def _daemon(snapshot: Snapshot) -> Iterator[Problem]:
     if snapshot.phase == "failed":
-        text = f"A part of tdbwatch died ({snapshot.failure}): restart it, and report the log's traceback."
-        yield Problem("daemon", "", text, blocking=True)
-    elif snapshot.phase == "stopping":
-        yield Problem("daemon", "", "It was told to stop.", blocking=True)
-    elif snapshot.phase == "starting":
+        text = f"A part of tdbwatch died ({snapshot.failure}); it ends, to be started again."
+        yield Problem("daemon", "", text, blocking=True, remedy=remedies.FAILED)
+    elif snapshot.phase == "starting" and not snapshot.starts_in_vain:
         yield Problem("daemon", "", "It is starting: not every room was tried yet.", blocking=True)
+
+
+def _stopping(snapshot: Snapshot) -> Iterator[Problem]:
+    """That it stops, and what it still waits for: nobody has to do anything, unless the disk refuses."""
+    ends = f"It was told to stop, and ends within about {duration(snapshot.grace)}."
+    yield Problem("daemon", "", ends, blocking=True)
+    if snapshot.spool.trouble is not None:
+        yield _disk(snapshot, remedies.DISK_AT_STOP)
+    elif snapshot.spool.held:
+        text = f"{counted(snapshot.spool.held, 'event')} on the way to the disk."
+        yield Problem("spool", "", text, blocking=False)
+    if snapshot.links:
+        text = f"{counted(snapshot.links, 'connection')} still open: rooms are being left."
+        yield Problem("links", "", text, blocking=False)
+    for courier in (sink.courier for sink in snapshot.sinks):
+        if courier.lag:
+            then = "kept in the spool for the next start" if courier.state == "stopped" else "to be delivered"
+            yield Problem("sink", courier.sink, f"{counted(courier.lag, 'event')} {then}.", blocking=False)
 
 
 def _links(snapshot: Snapshot) -> Iterator[Problem]:
     live, wanted = snapshot.links, snapshot.links_wanted
-    if not live:
+    if not live and (snapshot.phase != "starting" or snapshot.starts_in_vain):
         text = "No connection to ThingsDB: no event can be heard, and what is emitted now is lost to us."
-        yield Problem("links", "", text, blocking=True)
-    elif live < wanted:
+        yield Problem("links", "", text, blocking=True, remedy=remedies.LINKS)
+    elif 0 < live < wanted:
         text = f"{live} of {counted(wanted, 'connection')}: if that node fails too, events are missed."
-        yield Problem("links", "", text, blocking=False)
+        yield Problem("links", "", text, blocking=False, remedy=remedies.FEWER_LINKS)
     for node in snapshot.nodes:
         if node.state == "unreachable":
-            yield Problem("node", node.address, _unreachable(node, snapshot.taken_us), blocking=False)
+            text = _unreachable(node, snapshot.taken_us)
+            yield Problem("node", node.address, text, blocking=False, remedy=remedies.NODE)
 
 
 def _unreachable(node: NodeView, now_us: int) -> str:
@@ -103,9 +125,10 @@ def _rooms(snapshot: Snapshot) -> Iterator[Problem]:
 
 
 def _room(room: RoomView) -> Iterator[Problem]:
-    if room.state != "joined":
+    if room.state not in {"joined", "left"}:
         text = f"{ROOM_STATES[room.state]}: its events are missed. {_short(room.reason)}".strip()
-        yield Problem("room", f"{room.name} in {room.scope}", text, blocking=room.required)
+        name = f"{room.name} in {room.scope}"
+        yield Problem("room", name, text, blocking=room.required, remedy=remedies.room(room))
 
 
 ROOM_STATES: Final = {
@@ -117,33 +140,19 @@ ROOM_STATES: Final = {
 }
 
 
-def _sink(sink: SinkView, now_us: int) -> Iterator[Problem]:
-    courier = sink.courier
+def _sink(sink: SinkView, snapshot: Snapshot) -> Iterator[Problem]:
+    courier, spool, now_us = sink.courier, snapshot.spool, snapshot.taken_us
     if text := _failing(sink):
-        yield Problem("sink", courier.sink, text, blocking=True, remedy=_remedy(sink))
+        yield Problem("sink", courier.sink, text, blocking=True, remedy=remedies.failing(sink, spool))
     elif courier.oldest_us is not None and now_us - courier.oldest_us > BEHIND * 1e6:
         text = f"Its oldest undelivered event was received {ago(courier.oldest_us, now_us)}."
-        yield Problem("sink", courier.sink, text, blocking=False)
+        yield Problem("sink", courier.sink, text, blocking=False, remedy=remedies.behind(sink, spool))
     letters = sink.dead_letters
     if letters is not None and letters.count:
         text = f"{counted(letters.count, 'dead letter')}: events it never took, kept in the spool."
         text += f" The latest: {_short(letters.last_reason)}"
-        yield Problem("sink", courier.sink, text, blocking=False, remedy=REMEDIES["dead letters"])
-
-
-REMEDIES: Final = {
-    "stuck": "Restart the daemon, and mend the plugin.",
-    "paused": "Mend the receiver; `tdbwatch spool requeue`, `replay` or a restart tries at once.",
-    "probing": "Mend what it talks to; then it goes on by itself.",
-    "dead letters": "See `tdbwatch spool list --dead`.",
-    "disk": "Make space or mend the disk; do not restart, since what is in memory would be lost.",
-    "dropped": "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age.",
-}
-"""What to do, as docs/operations.md says it at length."""
-
-
-def _remedy(sink: SinkView) -> str:
-    return REMEDIES.get(sink.courier.state, REMEDIES["probing"])
+        remedy = remedies.dead_letters(sink, spool)
+        yield Problem("sink", courier.sink, text, blocking=False, remedy=remedy)
 
 
 def _failing(sink: SinkView) -> str:
@@ -151,10 +160,10 @@ def _failing(sink: SinkView) -> str:
     courier = sink.courier
     error = f" {_short(courier.last_error)}" if courier.last_error else ""
     waiting = f"Waiting in the spool: {counted(courier.lag, 'event')}."
+    if courier.state == "stuck":  # when it is asked next is of no account: only a restart helps
+        return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.held_until_us is not None:
         waiting += f" Not tried before {format_time(courier.held_until_us)[11:19]} UTC."
-    if courier.state == "stuck":
-        return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.state == "paused":
         return f"Paused, as it asked for. {waiting}{error}"
     if courier.probing:
@@ -163,22 +172,35 @@ def _failing(sink: SinkView) -> str:
 
 
 def _spool(snapshot: Snapshot) -> Iterator[Problem]:
-    spool = snapshot.spool
+    spool, now_us = snapshot.spool, snapshot.taken_us
     if spool.trouble is not None:
-        text = f"The disk does not take events; {spool.held:,} are held in memory. {_short(spool.trouble)}"
-        yield Problem("spool", "", text, blocking=True, remedy=REMEDIES["disk"])
-    if spool.dropped:
-        text = f"{counted(spool.dropped, 'undelivered event')} given up since the start; see the gaps."
-        yield Problem("spool", "", text, blocking=False, remedy=REMEDIES["dropped"])
+        yield _disk(snapshot, remedies.DISK)
+    if spool.last_drop_us is not None and now_us - spool.last_drop_us < RECENT_DROP * 1e6:
+        lost = counted(spool.dropped, "undelivered event")
+        text = f"{lost} given up since the start, the latest {ago(spool.last_drop_us, now_us)}; see the gaps."
+        yield Problem("spool", "", text, blocking=False, remedy=remedies.DROPPED)
+
+
+def _disk(snapshot: Snapshot, remedy: str) -> Problem:
+    held, trouble = snapshot.spool.held, snapshot.spool.trouble or ""
+    text = f"The disk does not take events; {held:,} are held in memory. {_short(trouble)}"
+    return Problem("spool", "", text, blocking=True, remedy=remedy)
 
 
 def _gaps(snapshot: Snapshot) -> Iterator[Problem]:
-    recent = [gap for gap in snapshot.gaps if snapshot.taken_us - gap.at_us < RECENT_GAP * 1e6]
+    recent = [span for span in snapshot.spans if snapshot.taken_us - span.at_us < RECENT_GAP * 1e6]
     if recent:
-        text = f"{counted(len(recent), 'gap')} in the last 15 minutes: events may have been missed."
-        yield Problem("gap", "", text, blocking=False)
+        what = "were dropped" if {span.cause for span in recent} == {"spool"} else "may have been missed"
+        text = f"{counted(len(recent), 'gap')} in the last 15 minutes: events {what}."
+        yield Problem("gap", "", text, blocking=False, remedy=remedies.gaps(recent))
+
+
+def _plugins(snapshot: Snapshot) -> Iterator[Problem]:
+    for problem in snapshot.plugin_problems:
+        text, remedy = remedies.plugin(problem)
+        yield Problem("plugin", problem.plugin, text, blocking=False, remedy=remedy)
 
 
 def _short(error: str) -> str:
-    line = " ".join(error.split())
+    line = " ".join(plain(error).split())
     return line if len(line) <= SHOWN_ERROR else line[: SHOWN_ERROR - 4] + " ..."

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.status.spans import Gap, Span, closed
 from tdbwatch.plugin import Kind
 
 GAPS_KEPT: Final = 50
-"""Gaps that the status page can show; the counters know of all."""
+"""Gaps that /status.json can show; the counters know of all."""
+SPANS_KEPT: Final = 20
+"""Rows of gaps that the status page can show; each may stand for any number of gaps."""
 CAUSES: Final = ("connection", "downtime", "room", "spool", "damage")
 """Why events may have been missed; the values of the `cause` label."""
 _CAUSE_BY_REASON: Final = (
@@ -19,28 +22,6 @@ _CAUSE_BY_REASON: Final = (
     ("the spool was damaged", "damage"),
 )
 """How the reasons of gap records begin. Every other reason is what a lost connection said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A time in which events of a room may have been missed, or were dropped.
-
-    Attributes:
-        at_us: when it was closed and reported, in microseconds since the Unix epoch.
-        since: RFC 3339; None: unknown.
-        until: RFC 3339.
-        cause: one of `CAUSES`.
-        dropped: how many events; None: unknown.
-    """
-
-    at_us: int
-    scope: str
-    room: str
-    since: str | None
-    until: str
-    reason: str
-    cause: str
-    dropped: int | None
 
 
 @dataclass(slots=True)
@@ -70,6 +51,8 @@ class Journal:
         self.started_us = self._now()
         self.gaps: deque[Gap] = deque(maxlen=GAPS_KEPT)
         """The latest gaps, the newest last."""
+        self.spans: deque[Span] = deque(maxlen=SPANS_KEPT)
+        """The same, those in one that belong together."""
         self.gap_counts: Counter[tuple[str, str, str]] = Counter()
         """Gaps by (scope, room, cause)."""
         self.nodes: dict[str, NodeStory] = {}
@@ -90,18 +73,16 @@ class Journal:
         reason = str(details["reason"])
         cause = cause_of(reason)
         self.gap_counts[scope, room, cause] += 1
-        self.gaps.append(
-            Gap(
-                self._now(),
-                scope,
-                room,
-                details["since"],
-                details["until"],
-                reason,
-                cause,
-                details["dropped"],
-            )
-        )
+        since, until, dropped = details["since"], details["until"], details["dropped"]
+        gap = Gap(self._now(), scope, room, since, until, reason, cause, dropped)
+        self.gaps.append(gap)
+        self._add(closed(gap))
+
+    def _add(self, span: Span) -> None:
+        if self.spans and self.spans[-1].touches(span):
+            self.spans[-1] = self.spans[-1].with_(span)
+        else:
+            self.spans.append(span)
 
     def _node(self, event: str, details: Mapping[str, Any]) -> None:
         story = self._story(str(details["node"]))

@@ -11,10 +11,11 @@ from importlib import resources
 from typing import Final
 from urllib.parse import quote
 
+from tdbwatch.daemon.status.gap_table import gaps
 from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.tables import gaps, nodes, rooms, sinks, spool
+from tdbwatch.daemon.status.tables import nodes, rooms, sinks, spool
 from tdbwatch.daemon.status.words import duration
 from tdbwatch.plugin.event import format_time
 
@@ -42,7 +43,7 @@ _HEADLINES: Final = {
     "warning": ("warning", "Working, but have a look", "Events flow. This needs attention:"),
     "trouble": ("trouble", "Trouble", "Not ready, because of this:"),
     "starting": ("idle", "Starting", "Connecting to ThingsDB."),
-    "stopping": ("idle", "Stopping", "It delivers what it can; the rest stays in the spool."),
+    "stopping": ("idle", "Stopping", "It ends by itself; there is nothing to do."),
     "failed": ("trouble", "Broken", "A part of it died; it ends, to be started again."),
 }
 _COLOURS: Final = {"ok": "#1a9c50", "warning": "#e69500", "trouble": "#d92027", "idle": "#7a8594"}
@@ -80,7 +81,7 @@ def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
 
 
 def _header(snapshot: Snapshot) -> Markup:
-    up = duration((snapshot.taken_us - snapshot.started_us) / 1e6)
+    up = duration(snapshot.uptime)
     links = [element("a", name, href=name) for name in ("status.json", "metrics", "readyz")]
     return element(
         "header",
@@ -92,10 +93,11 @@ def _header(snapshot: Snapshot) -> Markup:
 
 def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
     css, headline, explanation = _HEADLINES[state_of(snapshot, found)]
-    shown = [problem for problem in found if problem.part != "daemon"]
+    shown = [problem for problem in found if problem.part != "daemon" or snapshot.phase == "stopping"]
     blocking = _items([problem for problem in shown if problem.blocking])
     others = _items([problem for problem in shown if not problem.blocking])
-    also = [element("p", "Also:")] if blocking and others else []
+    between = "It still waits for:" if snapshot.phase == "stopping" else "Also:"
+    also = [element("p", between)] if blocking and others else []
     lists = [element("ul", *items) for items in (blocking, others) if items]
     return element(
         "section",
@@ -116,8 +118,15 @@ def _items(found: Sequence[Problem]) -> list[Markup]:
 
 
 def _item(problem: Problem) -> Markup:
-    remedy = [element("span", f"To do: {problem.remedy}", class_="remedy")] if problem.remedy else []
+    remedy = (
+        [element("span", "To do: ", *_commands(problem.remedy), class_="remedy")] if problem.remedy else []
+    )
     return element("li", element("b", _subject(problem)), problem.text, *remedy)
+
+
+def _commands(text: str) -> list[str]:
+    """The text, with what stands in backticks as code."""
+    return [element("code", part) if at % 2 else part for at, part in enumerate(text.split("`"))]
 
 
 def _subject(problem: Problem) -> str:

@@ -12,7 +12,8 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.status.answers import Answers
 from tdbwatch.daemon.status.figures import Surveyor
-from tdbwatch.daemon.status.snapshot import Snapshot, take
+from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.taking import take
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.supervisor import Daemon

@@ -1,0 +1,109 @@
+"""What to do about each problem; docs/operations.md says it at length. Commands stand in backticks. Pure."""
+
+import builtins
+import re
+from collections.abc import Iterable
+from shlex import quote
+from typing import Final
+
+from tdbwatch.daemon.plugins.registry import PluginProblem
+from tdbwatch.daemon.plugins.sources import BUILT_IN
+from tdbwatch.daemon.status.snapshot import RoomView, SinkView, SpoolView
+from tdbwatch.daemon.status.spans import Span
+
+LINKS: Final = (
+    "Start a node, or mend the network to it: it is connected to by itself. "
+    "If thingsdb.nodes or thingsdb.auth is wrong, correct it and restart."
+)
+FEWER_LINKS: Final = "Start another node, or mend the network to it: it is connected to by itself."
+NODE: Final = (
+    "Start the node, or mend the network to it: it is tried again by itself. "
+    "If its address or thingsdb.auth is wrong, correct it and restart."
+)
+DISK: Final = "Make space or mend the disk; do not restart, since what is in memory would be lost."
+DISK_AT_STOP: Final = "Make space at once: what is in memory is lost when it ends."
+DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
+FAILED: Final = "Restart it, and report the log's traceback."
+STUCK: Final = "Restart the daemon, and mend the plugin."
+_GAP: Final = (
+    "Ask for what was emitted meanwhile where it came from, since ThingsDB does not keep it; "
+    "the gap records say when, and why."
+)
+_FOREIGN: Final = "Mend what it talks to; then it goes on by itself."
+_ROOMS: Final = {
+    "leaving": "Start another node, or mend the network to it: the room is joined there by itself.",
+    "waiting": "See that ThingsDB answers: the room is tried again by itself.",
+    "missing": "Make the room in ThingsDB, and it is joined by itself; or correct it in rooms, and restart.",
+    "refused": "Grant the user JOIN on {scope}, or mend the room's code: it is tried again by itself.",
+    "deleted": "Make the room again, and it is joined by itself; or take it out of rooms, and restart.",
+}
+_PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
+_NAMED: Final = "; remedy: "
+"""Begins what some plugin problems say themselves of what to do."""
+_RAISED: Final = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)(?::|$)", re.MULTILINE)
+"""An exception as Python writes it."""
+_MISTAKES: Final = {"AbsentError", "SinkExitError", "VerdictError"}
+"""Those of ours that say that a plugin is at fault."""
+_OUTSIDE: Final = (OSError, BaseExceptionGroup, Warning)
+"""What the world outside does to a plugin; a group may hold anything."""
+
+
+def command(words: str, spool: SpoolView, sink: str) -> str:
+    """A command about the spool that can be pasted into a shell."""
+    return f"`tdbwatch {words} --sink {quote(sink)} --spool {quote(spool.path)}`"
+
+
+def room(view: RoomView) -> str:
+    """For a room that is not joined."""
+    return _ROOMS[view.state].format(scope=view.scope)
+
+
+def behind(sink: SinkView, spool: SpoolView) -> str:
+    """For a sink that works, but is slow, or waits for a room's event."""
+    shown = command("spool list --limit 0", spool, sink.courier.sink)
+    return f"See what waits, and why, with {shown}; speed up what it talks to, or raise its batch.count."
+
+
+def dead_letters(sink: SinkView, spool: SpoolView) -> str:
+    """For events that a sink never took."""
+    name = sink.courier.sink
+    seen, again = command("spool list --dead", spool, name), command("spool requeue", spool, name)
+    return f"See {seen}; once the sink is mended, {again} delivers them again."
+
+
+def failing(sink: SinkView, spool: SpoolView) -> str:
+    """For a sink that takes nothing."""
+    courier, letters = sink.courier, sink.dead_letters
+    if courier.state == "stuck":
+        return STUCK
+    if courier.state == "paused":
+        words = "spool requeue" if letters is not None and letters.count else "replay --since 1m"
+        return f"Mend the receiver; {command(words, spool, courier.sink)} or a restart tries at once."
+    if courier.plugin not in BUILT_IN and is_mistake(courier.last_error or ""):
+        return f"Mend the plugin of {sink.type}, since the mistake is its own; then restart."
+    return _FOREIGN
+
+
+def is_mistake(error: str) -> bool:
+    """Whether a plugin's own code is to blame, not what it talks to: a guess by the exception's name."""
+    found = _RAISED.match(error)
+    if found is None:
+        return False
+    if found[1]:
+        return found[1].startswith("tdbwatch.") and found[2] in _MISTAKES
+    kind = getattr(builtins, found[2], None)
+    return isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _OUTSIDE)
+
+
+def gaps(spans: Iterable[Span]) -> str:
+    """For times in which events were missed or dropped."""
+    return DROPPED if {span.cause for span in spans} == {"spool"} else _GAP
+
+
+def plugin(problem: PluginProblem) -> tuple[str, str]:
+    """What is wrong with a plugin, with its place said once, and what to do."""
+    reason, _, own = problem.reason.partition(_NAMED)
+    known = problem.where and problem.where not in reason
+    return reason + (
+        f" ({problem.where})" if known else ""
+    ), f"Run `{own}`, then restart." if own else _PLUGIN

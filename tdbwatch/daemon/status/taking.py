@@ -1,0 +1,147 @@
+"""Takes snapshots of the daemon."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tdbwatch import __version__
+from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.source import WatchedRoom
+from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
+from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
+from tdbwatch.daemon.status.snapshot import (
+    START_PATIENCE,
+    GapCount,
+    NodeView,
+    RoomView,
+    SinkView,
+    Snapshot,
+    SpoolView,
+)
+from tdbwatch.daemon.status.spans import OpenGap
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.supervisor import Daemon
+
+
+def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> Snapshot:
+    """The daemon as it is now. Reads memory only.
+
+    Args:
+        figures: what was last read from the spool's file.
+    """
+    journal, now_us = daemon.journal, int(clock.time() * 1_000_000)
+    types = {sink.name: sink.type for sink in daemon.config.sinks}
+    return Snapshot(
+        version=__version__,
+        taken_us=now_us,
+        started_us=journal.started_us,
+        phase="failed" if (failure := _failure(daemon)) else daemon.phase,
+        failure=failure,
+        grace=daemon.config.shutdown.grace,
+        links_wanted=daemon.config.thingsdb.live_connections,
+        canary_failures=None if daemon.canary is None else daemon.canary.failures,
+        nodes=_nodes(daemon, clock.monotonic()),
+        rooms=tuple(_room(room) for room in daemon.rooms),
+        sinks=tuple(
+            SinkView(status, figures.letters_of(status.sink), types[status.sink])
+            for status in daemon.couriers()
+        ),
+        spool=_spool(daemon, figures),
+        gaps=tuple(reversed(journal.gaps)),
+        spans=tuple(reversed(journal.spans)),
+        open_gaps=tuple(_open_gaps(daemon, now_us)),
+        gap_counts=tuple(
+            GapCount(room.scope, room.name, cause, journal.gap_counts[room.scope, room.name, cause])
+            for room in daemon.rooms
+            for cause in CAUSES
+        ),
+        plugin_problems=tuple(daemon.registry.problems),
+    )
+
+
+def _failure(daemon: "Daemon") -> str:
+    if not daemon.failed.done() or daemon.failed.cancelled():
+        return ""
+    return type(daemon.failed.exception()).__name__
+
+
+def _nodes(daemon: "Daemon", now: float) -> tuple[NodeView, ...]:
+    links = {str(link.address): link for link in daemon.client.links() if link.is_live}
+    trying = {str(address) for address in daemon.client.in_use()} - links.keys()
+    stopping, views = daemon.phase == "stopping", []
+    # a link may be to an address that the configuration names in another way
+    for address in dict.fromkeys([*map(str, daemon.config.thingsdb.nodes), *links]):
+        story, link = daemon.journal.nodes.get(address, NodeStory()), links.get(address)
+        troubled = link is None and not stopping and bool(story.trouble)
+        if link is not None:
+            state = "leaving" if link.leaving else "connected"
+        elif stopping:
+            state = "closed"
+        else:
+            state = "unreachable" if troubled else "connecting" if address in trying else "spare"
+        views.append(
+            NodeView(
+                address=address,
+                state=state,
+                status=story.status if link is not None else "",
+                silent=None if link is None else max(0.0, now - link.heard_at),
+                connects=story.connects,
+                losses=story.losses,
+                trouble=story.trouble if troubled else "",
+                since_us=story.trouble_us if troubled else None,
+            )
+        )
+    return tuple(views)
+
+
+def _room(room: WatchedRoom) -> RoomView:
+    subscription = room.subscription
+    joined, merge = subscription.status is RoomStatus.JOINED, subscription.merge
+    return RoomView(
+        scope=room.scope,
+        name=room.name,
+        room_id=subscription.id,
+        state=_room_state(room),
+        reason="" if joined else subscription.reason,
+        required=room.required,
+        links=len(subscription.links),
+        received=room.received,
+        last_event_us=room.last_event_us,
+        doubled=0 if merge is None else merge.doubled,
+        uncertain=0 if merge is None else merge.uncertain,
+    )
+
+
+def _room_state(room: WatchedRoom) -> str:
+    subscription = room.subscription
+    if subscription.ended and not subscription.links:
+        return "left"
+    return "leaving" if room.is_joined and not subscription.heard else subscription.status.value
+
+
+def _open_gaps(daemon: "Daemon", now_us: int) -> Iterator[OpenGap]:
+    """What is not heard now. A start has a moment before it counts; the next one tells of a stop."""
+    if daemon.phase == "stopping":
+        return
+    if daemon.phase == "starting" and now_us - daemon.journal.started_us < START_PATIENCE * 1e6:
+        return
+    for room in daemon.rooms:
+        if (since := room.silent_since) is not None:
+            reason = room.silent_reason or room.subscription.reason or "it was not joined since the start"
+            yield OpenGap(room.scope, room.name, int(since * 1e6), reason, cause_of(reason))
+
+
+def _spool(daemon: "Daemon", figures: SpoolFigures) -> SpoolView:
+    spool = daemon.spool
+    return SpoolView(
+        path=str(spool.path.absolute()),
+        size=figures.size,
+        used=figures.used,
+        max_size=daemon.config.spool.max_size,
+        entries=spool.entries,
+        held=spool.held,
+        dropped=spool.dropped,
+        last_drop_us=spool.dropped_us,
+        trouble=spool.trouble,
+    )

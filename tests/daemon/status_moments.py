@@ -1,0 +1,54 @@
+"""Made-up moments of a daemon: one in which all is well, and parts to replace in it."""
+
+from dataclasses import replace
+from typing import Any
+
+from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.plugins import PluginProblem
+from tdbwatch.daemon.status.figures import Letters
+from tdbwatch.daemon.status.health import problems, state_of
+from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot, SpoolView
+from tdbwatch.daemon.status.spans import Gap, OpenGap
+
+NOW = 1_800_000_000_000_000
+SECOND = 1_000_000
+HOSTILE = "<img src=x onerror=alert(1)>&\"'"
+
+NODE = NodeView("node01:9200", "connected", "READY", 0.2, 1, 0, "", None)
+ROOM = RoomView("//stuff", "alerts", 3, "joined", "", True, 1, 10, NOW - SECOND, 0, 0)
+COURIER = CourierStatus("oncall", "webhook", "running", 10, 0, 0, 0, 0, 0, 0, 0, None, None)
+SINK = SinkView(COURIER, Letters(), "webhook")
+SPOOL = SpoolView("/var/lib/tdbwatch/spool.db", 8192, 4096, 1 << 30, 10, 0, 0, None, None)
+GAP = Gap(
+    NOW - SECOND, "//stuff", "alerts", None, "2027-01-15T08:00:00.000000Z", "spool: max_size", "spool", 7
+)
+OPEN = OpenGap("//stuff", "alerts", NOW - 61 * SECOND, "Connection refused", "connection")
+BROKEN = PluginProblem("typo", "/etc/tdbwatch/plugins.d/typo.py:3", "it cannot be imported: SyntaxError")
+FINE = Snapshot(
+    version="1.0",
+    taken_us=NOW,
+    started_us=NOW - 3_600 * SECOND,
+    phase="running",
+    failure="",
+    grace=10.0,
+    links_wanted=1,
+    canary_failures=None,
+    nodes=(NODE,),
+    rooms=(ROOM,),
+    sinks=(SINK,),
+    spool=SPOOL,
+    gaps=(),
+    spans=(),
+    open_gaps=(),
+    gap_counts=(),
+    plugin_problems=(),
+)
+
+
+def sink(letters: Letters | None = None, **courier: Any) -> SinkView:
+    return SinkView(replace(COURIER, **courier), letters, "webhook")
+
+
+def state(**changes: Any) -> str:
+    snapshot = replace(FINE, **changes)
+    return state_of(snapshot, problems(snapshot))

@@ -1,0 +1,153 @@
+"""Each problem says what to do about it, in words that can be followed and commands that can be pasted."""
+
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.cli.app import main
+from tdbwatch.daemon.plugins import PluginProblem
+from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.status import page
+from tdbwatch.daemon.status.document import document
+from tdbwatch.daemon.status.figures import Letters
+from tdbwatch.daemon.status.health import problems
+from tdbwatch.daemon.status.remedies import is_mistake
+from tdbwatch.daemon.status.spans import closed
+
+from .status_moments import BROKEN, FINE, GAP, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
+
+LOST_ROOM = replace(GAP, cause="connection", reason="Connection refused", dropped=None)
+DOWN = replace(NODE, state="unreachable", trouble="Connection refused")
+
+
+def remedy(**changes: Any) -> str:
+    """What to do, where one thing is wrong."""
+    [problem] = problems(replace(FINE, **changes))
+    return problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"nodes": (replace(NODE, state="connecting"),)}, "Start a node, or mend the network"),
+        ({"nodes": (NODE, replace(DOWN, address="node02:9200"))}, "Start the node, or mend the network"),
+        ({"links_wanted": 2}, "Start another node"),
+        ({"rooms": (replace(ROOM, state="missing"),)}, "Make the room in ThingsDB"),
+        ({"rooms": (replace(ROOM, state="refused"),)}, "Grant the user JOIN on //stuff"),
+        ({"rooms": (replace(ROOM, state="deleted"),)}, "Make the room again"),
+        ({"rooms": (replace(ROOM, state="waiting"),)}, "tried again by itself"),
+        ({"rooms": (replace(ROOM, state="leaving"),)}, "joined there by itself"),
+        ({"sinks": (sink(state="stuck"),)}, "Restart the daemon, and mend the plugin."),
+        ({"sinks": (sink(state="paused"),)}, "or a restart tries at once."),
+        ({"sinks": (sink(state="retrying", probing=True, failures=7),)}, "it goes on by itself."),
+        ({"sinks": (sink(Letters(1, "bad")),)}, "once the sink is mended"),
+        ({"sinks": (sink(oldest_us=NOW - 301 * SECOND),)}, "See what waits"),
+        ({"spool": replace(SPOOL, trouble="disk full")}, "Make space or mend the disk; do not restart"),
+        ({"spool": replace(SPOOL, dropped=1, last_drop_us=NOW)}, "Mend the sink that is behind"),
+        ({"spans": (closed(GAP),)}, "Mend the sink that is behind"),
+        ({"spans": (closed(GAP), closed(LOST_ROOM))}, "Ask for what was emitted meanwhile"),
+        ({"plugin_problems": (BROKEN,)}, "plugins.disable"),
+        ({"phase": "failed"}, "report the log's traceback"),
+    ],
+)
+def test_what_is_to_be_done_about_it_is_said_beside_it(changes: dict[str, Any], text: str) -> None:
+    assert text in remedy(**changes)
+    assert document(replace(FINE, **changes))["problems"][0]["remedy"] == remedy(**changes)
+
+
+COMMANDS = [
+    ({"sinks": (sink(Letters(1, "bad"), sink="on call"),)}, ["spool list --dead", "spool requeue"]),
+    ({"sinks": (sink(Letters(), sink="on call", state="paused"),)}, ["replay --since 1m"]),
+    ({"sinks": (sink(None, sink="on call", oldest_us=NOW - 301 * SECOND),)}, ["spool list --limit 0"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "words"), COMMANDS)
+async def test_commands_can_be_pasted_into_a_shell(
+    changes: dict[str, Any], words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "it's a place" / "spool.db"
+    spool = SqliteSpool(path)
+    await spool.open()
+    spool.advance("on call", 0)
+    await spool.flush()
+    await spool.close()
+    commands = re.findall("`(.*?)`", remedy(spool=replace(SPOOL, path=str(path)), **changes))
+    assert [command.split(" --sink")[0] for command in commands] == [f"tdbwatch {each}" for each in words]
+    for command in commands:
+        assert main(shlex.split(command)[1:]) == 0, capsys.readouterr().err
+
+
+def test_a_receiver_that_is_gone_is_tried_again_by_a_requeue_where_there_are_dead_letters() -> None:
+    snapshot = replace(FINE, sinks=(sink(Letters(2, "HTTP 422"), state="paused"),))
+    assert "`tdbwatch spool requeue --sink oncall --spool" in problems(snapshot)[0].remedy
+
+
+def test_the_page_shows_commands_as_code_and_the_json_leaves_the_text() -> None:
+    snapshot = replace(FINE, sinks=(sink(Letters(1, "bad")),))
+    shown = page.render(snapshot)
+    assert f"<code>tdbwatch spool list --dead --sink oncall --spool {SPOOL.path}</code>;" in shown
+    assert "`" not in re.sub("<script>.*</script>", "", shown, flags=re.DOTALL)
+    assert "<" not in document(snapshot)["problems"][0]["remedy"]
+
+
+def test_a_path_with_backticks_and_markup_in_it_stays_text() -> None:
+    snapshot = replace(FINE, spool=replace(SPOOL, path=f"`{HOSTILE}`"), sinks=(sink(Letters(1, "bad")),))
+    assert "<img" not in page.render(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("error", "mistake"),
+    [
+        ("ZeroDivisionError: division by zero", True),
+        ("KeyError: 'severity'\nand more", True),
+        ("AssertionError", True),
+        ("tdbwatch.daemon.couriers.verdict.VerdictError: it returned a str", True),
+        ("tdbwatch.daemon.sink_thread.SinkExitError: it raised SystemExit", True),
+        ("tdbwatch.daemon.deadline.DeadlineError: no answer within 5 s", False),
+        ("ConnectionRefusedError: [Errno 111] Connection refused", False),
+        ("TimeoutError", False),
+        ("ExceptionGroup: unhandled errors (1 sub-exception)", False),
+        ("smtplib.SMTPServerDisconnected: Connection unexpectedly closed", False),
+        ("HTTP 503", False),
+        ("Warning: the queue is full", False),
+        ("", False),
+    ],
+)
+def test_a_plugins_own_mistake_is_told_from_what_it_talks_to(error: str, mistake: bool) -> None:
+    assert is_mistake(error) == mistake
+    failing = sink(state="retrying", probing=True, failures=7, last_error=error, plugin="mine")
+    said = remedy(sinks=(failing,))
+    assert ("the mistake is its own; then restart" in said) == mistake
+    assert ("Mend what it talks to" in said) != mistake
+
+
+def test_an_exception_of_ours_is_shown_without_its_name() -> None:
+    error = "tdbwatch.daemon.deadline.DeadlineError: no answer within 5 s"
+    snapshot = replace(FINE, sinks=(sink(state="retrying", probing=True, last_error=error),))
+    assert "DeadlineError" not in problems(snapshot)[0].text
+    assert "DeadlineError" not in page.render(snapshot)
+    assert document(snapshot)["sinks"][0]["last_error"] == error
+
+
+def test_a_plugins_problem_names_it_and_its_place_once() -> None:
+    snapshot = replace(FINE, plugin_problems=(BROKEN,))
+    reader = re.sub("<[^>]*>", "", page.render(snapshot))
+    assert "Plugin typo:it cannot be imported: SyntaxError (/etc/tdbwatch/plugins.d/typo.py:3)To do" in reader
+
+
+def test_what_a_plugins_problem_says_of_its_remedy_is_its_remedy() -> None:
+    reason = "/etc/p/ww.py is writable by everyone; remedy: chmod go-w /etc/p/ww.py"
+    [problem] = problems(replace(FINE, plugin_problems=(PluginProblem("ww", "/etc/p/ww.py", reason),)))
+    assert (problem.name, problem.text) == ("ww", "/etc/p/ww.py is writable by everyone")
+    assert problem.remedy == "Run `chmod go-w /etc/p/ww.py`, then restart."
+
+
+def test_a_stuck_sink_is_not_said_to_be_tried_again() -> None:
+    held = {"last_error": "no", "held_until_us": NOW + SECOND}
+    assert "Not tried before" not in problems(replace(FINE, sinks=(sink(state="stuck", **held),)))[0].text
+    assert "Not tried before" in problems(replace(FINE, sinks=(sink(state="paused", **held),)))[0].text
