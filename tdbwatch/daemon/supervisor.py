@@ -269,6 +269,7 @@ class Daemon:
         self._log.error("events were dropped", reason=report.reason, count=report.count)
         for (scope, room), count in report.rooms.items():
             self._gap(scope, room, report.since_us, report.until_us, f"spool: {report.reason}", count)
+        self.journal.told_again(report.again)
 
     def _damaged(self, report: DamageReport) -> None:
         now_us = int(self._clock.time() * 1_000_000)

@@ -13,6 +13,7 @@ import aiohttp.web
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config import load
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.plugins import load_plugins
@@ -32,6 +33,7 @@ from tdbwatch.plugin import Rejected, sink
 def refuser(event):
     return Rejected(f"no service {event.args[0]} <script>alert(1)</script>")
 """
+MIB = 1 << 20
 
 
 class Asker:
@@ -74,11 +76,12 @@ class Asker:
 
 
 class Receiver:
-    """An HTTP server that gives the same answer to all."""
+    """An HTTP server that gives the same answer to all, once it is released."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, release: asyncio.Event | None = None) -> None:
         self.bodies: list[bytes] = []
         self._status = status
+        self._release = release
         application = aiohttp.web.Application()
         application.router.add_post("/", self._answer)
         self._runner = aiohttp.web.AppRunner(application)
@@ -97,6 +100,8 @@ class Receiver:
 
     async def _answer(self, request: aiohttp.web.Request) -> aiohttp.web.Response:
         self.bodies.append(await request.read())
+        if self._release is not None:
+            await self._release.wait()
         return aiohttp.web.Response(status=self._status)
 
 
@@ -120,7 +125,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def make(tmp_path: Path, cluster: Cluster) -> Callable[..., Daemon]:
     """A daemon with the given sections in place of the default ones."""
 
-    def _make(**sections: Any) -> Daemon:
+    def _make(clock: Clock = SYSTEM_CLOCK, **sections: Any) -> Daemon:
         config: dict[str, Any] = {
             "thingsdb": {
                 "nodes": [node.address for node in cluster.nodes],
@@ -137,7 +142,7 @@ def make(tmp_path: Path, cluster: Cluster) -> Callable[..., Daemon]:
         file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
         folder = tmp_path / "plugins.d"
         registry = load_plugins((folder,) if folder.exists() else (), ())
-        return Daemon(load(file, registry.sink_types), registry)
+        return Daemon(load(file, registry.sink_types), registry, clock=clock)
 
     return _make
 
@@ -249,16 +254,71 @@ async def test_without_a_connection_it_is_alive_but_not_ready_and_the_gap_is_sho
     status = await asker.until(lambda status: all(n["state"] == "unreachable" for n in status["nodes"]))
     assert status["links"]["live"] == 0
     assert status["problems"][0]["part"] == "links"
+    assert [(gap["room"], gap["cause"]) for gap in status["open_gaps"]] == [("alerts", "connection")]
+    since = status["open_gaps"][0]["since"]
+    page = (await asker.get("/"))[1]
+    assert "still open" in page
+    assert "No event was missed" not in page
     assert (await asker.get("/readyz"))[0] == 503
     assert (await asker.get("/healthz"))[0] == 200
     await cluster.nodes[0].start()
     status = await asker.until(lambda status: bool(status["gaps"]))
-    assert status["gaps"][0]["room"] == "alerts"
+    assert (status["gaps"][0]["room"], status["gaps"][0]["since"]) == ("alerts", since)
+    assert status["open_gaps"] == []
     metrics = await asker.metrics()
     assert metrics["tdbwatch_gaps_total", "connection", "alerts", "//stuff"] == 1
     assert metrics["tdbwatch_gaps_total", "downtime", "alerts", "//stuff"] == 0
     assert metrics["tdbwatch_link_reconnects_total", cluster.nodes[0].address] >= 0
     assert (await asker.get("/readyz"))[0] == 200
+
+
+async def test_a_start_that_finds_no_node_is_trouble_after_ten_seconds_and_a_gap_in_the_end(
+    watch: Watch, cluster: Cluster
+) -> None:
+    for node in cluster.nodes:
+        await node.stop()
+    clock = ManualClock()
+    asker = await watch(wait=False, clock=clock)
+    await clock.advance(9.9)
+    status = await asker.until(lambda status: all(node["trouble"] for node in status["nodes"]))
+    assert (status["state"], status["open_gaps"]) == ("starting", [])
+    await clock.advance(0.2)
+    status = await asker.json()
+    assert (status["state"], status["ready"]) == ("trouble", False)
+    assert [problem["part"] for problem in status["problems"]] == ["links", "node", "node"]
+    assert all(problem["remedy"] for problem in status["problems"])
+    [gap] = status["open_gaps"]
+    assert (gap["since"], gap["cause"]) == (status["started"], "connection")
+    await cluster.nodes[0].start()
+    async with asyncio.timeout(20):
+        while not (status := await asker.json())["gaps"]:
+            await clock.advance(1.0)
+    assert (status["gaps"][0]["since"], status["open_gaps"]) == (gap["since"], [])
+
+
+async def test_a_daemon_that_stops_says_what_it_waits_for_and_of_nothing_that_it_is_in_trouble(
+    watch: Watch, cluster: Cluster
+) -> None:
+    release = asyncio.Event()
+    async with Receiver(204, release) as receiver:
+        sinks = {"hook": {"type": "webhook", "url": receiver.url}}
+        asker = await watch(sinks=sinks, shutdown={"grace": "20s"})
+        cluster.emit("//stuff", "alerts", "disk-full")
+        await asker.until(lambda status: status["sinks"][0]["in_flight"] == 1)
+        stopping = asyncio.create_task(asker.daemon.stop())
+        status = await asker.until(lambda status: not status["links"]["live"])
+        assert status["state"] == "stopping"
+        assert [(node["state"], node["trouble"]) for node in status["nodes"]] == [("closed", "")] * 2
+        assert [room["state"] for room in status["rooms"]] == ["left"]
+        assert [(p["part"], p["text"], p["remedy"]) for p in status["problems"]] == [
+            ("daemon", "It was told to stop, and ends within about 20 s.", ""),
+            ("sink", "1 event to be delivered.", ""),
+        ]
+        _, page = await asker.get("/")
+        assert "there is nothing to do" in page
+        assert "To do:" not in page
+        release.set()
+        await stopping
 
 
 async def test_the_daemons_own_downtime_and_a_deleted_room_are_gaps_of_their_causes(
@@ -328,10 +388,12 @@ async def test_dead_letters_are_counted_with_the_reason_of_the_latest_and_markup
     assert status["ready"]
     assert status["sinks"][0]["dead_letters"]["last_reason"].startswith("no service 2 ")
     metrics = await asker.metrics()
+    assert (status["sinks"][0]["type"], status["sinks"][0]["plugin"]) == ("refuser", "refusers")
     assert metrics["tdbwatch_dead_letters", "pager"] == 3
     assert metrics["tdbwatch_events_rejected_total", "pager"] == 3
     _, page = await asker.get("/")
     assert "no service 2 &lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<small> refuser of plugin refusers</small>" in page
     assert "<script>alert" not in page
 
 

@@ -48,6 +48,15 @@ def test_a_burst_of_drops_is_one_row_with_its_rooms_and_events_and_the_json_has_
     assert len(document(replace(FINE, gaps=tuple(journal.gaps)))["gaps"]) == 50
 
 
+def test_events_that_are_told_of_again_since_their_gap_record_was_dropped_too_count_once() -> None:
+    journal = Journal(ManualClock(NOW / 1e6))
+    told(journal, "alerts", 0, 1, dropped=100)
+    told(journal, "alerts", 0, 2, dropped=130)
+    journal.told_again(100)
+    [row] = rows(journal)
+    assert row.endswith(" 130 spool spool: max_size")
+
+
 def test_rooms_that_one_outage_took_are_one_row() -> None:
     journal = Journal(ManualClock(NOW / 1e6))
     told(journal, "alerts", 0, 30, "Connection refused")
@@ -87,7 +96,7 @@ def test_the_journal_keeps_so_many_rows() -> None:
 def test_a_gap_that_goes_on_is_shown_as_still_open_and_is_in_the_json() -> None:
     snapshot = replace(FINE, open_gaps=(OPEN, replace(OPEN, room="deploys")))
     text = " ".join(re.sub("<[^>]*>", " ", gap_table.gaps(snapshot)).split())
-    assert "0 since the start, 2 rooms not heard now" in text
+    assert "0 records since the start, 2 rooms not heard now" in text
     assert "2 rooms alerts, deploys 2027-01-15 07:58:59Z still open for 1 min 1 s unknown connection" in text
     assert "No event was missed" not in text
     assert document(snapshot)["open_gaps"][0] == {

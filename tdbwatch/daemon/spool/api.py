@@ -100,6 +100,7 @@ class DropReport:
         since_us: when the first of them was received, in microseconds since the Unix epoch.
         until_us: when the last of them was received.
         rooms: how many, by (scope, room).
+        again: how many of them were in a report before, whose gap record was given up, too.
     """
 
     reason: str
@@ -107,6 +108,7 @@ class DropReport:
     since_us: int
     until_us: int
     rooms: Mapping[tuple[str, str], int]
+    again: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Tally:
             self.add(scope, room, count, other.since_us, other.until_us)
 
     def report(self) -> DropReport:
-        return DropReport(self.reason, self.count, self.since_us, self.until_us, dict(self.rooms))
+        return DropReport(self.reason, self.count, self.since_us, self.until_us, dict(self.rooms), self.again)
 
 
 def save(connection: sqlite3.Connection, tallies: Iterable[Tally]) -> None:

@@ -22,7 +22,7 @@ NAMED = 3
 def gaps(snapshot: Snapshot) -> Markup:
     """When events may have been missed, or are."""
     open_now = still_open(snapshot.open_gaps)
-    total = f"{sum(count.count for count in snapshot.gap_counts):,} since the start"
+    total = f"{counted(sum(count.count for count in snapshot.gap_counts), 'record')} since the start"
     goes_on = f", {counted(len(snapshot.open_gaps), 'room')} not heard now" if open_now else ""
     parts = [element("h2", "Gaps", element("span", total + goes_on))]
     if snapshot.phase == "stopping":
@@ -32,6 +32,8 @@ def gaps(snapshot: Snapshot) -> Markup:
     spans = [*open_now, *snapshot.spans]
     if spans:
         parts.append(table("Gaps", COLUMNS, [_row(each, snapshot.taken_us) for each in spans]))
+    elif snapshot.phase == "starting":
+        parts.append(element("p", "Not every room is heard yet."))
     elif snapshot.phase != "stopping":
         parts.append(element("p", "No event was missed that we know of."))
     return element("section", *parts)
@@ -44,7 +46,7 @@ def _row(gap: Span, now_us: int) -> list[str]:
 
 
 def _rooms(gap: Span) -> Markup:
-    rooms = sorted(gap.rooms)
+    rooms = sorted(gap.rooms, key=lambda room: room[::-1])
     if len(rooms) == 1:
         scope, name = rooms[0]
         return span(name, element("small", f" {scope}"))

@@ -175,10 +175,15 @@ def _spool(snapshot: Snapshot) -> Iterator[Problem]:
     spool, now_us = snapshot.spool, snapshot.taken_us
     if spool.trouble is not None:
         yield _disk(snapshot, remedies.DISK)
-    if spool.last_drop_us is not None and now_us - spool.last_drop_us < RECENT_DROP * 1e6:
+    if (last_us := _recent_drop(snapshot)) is not None:
         lost = counted(spool.dropped, "undelivered event")
-        text = f"{lost} given up since the start, the latest {ago(spool.last_drop_us, now_us)}; see the gaps."
+        text = f"{lost} given up since the start, the latest {ago(last_us, now_us)}; see the gaps."
         yield Problem("spool", "", text, blocking=False, remedy=remedies.DROPPED)
+
+
+def _recent_drop(snapshot: Snapshot) -> int | None:
+    last_us = snapshot.spool.last_drop_us
+    return None if last_us is None or snapshot.taken_us - last_us >= RECENT_DROP * 1e6 else last_us
 
 
 def _disk(snapshot: Snapshot, remedy: str) -> Problem:
@@ -189,6 +194,8 @@ def _disk(snapshot: Snapshot, remedy: str) -> Problem:
 
 def _gaps(snapshot: Snapshot) -> Iterator[Problem]:
     recent = [span for span in snapshot.spans if snapshot.taken_us - span.at_us < RECENT_GAP * 1e6]
+    if _recent_drop(snapshot) is not None:  # which are said already
+        recent = [span for span in recent if span.cause != "spool"]
     if recent:
         what = "were dropped" if {span.cause for span in recent} == {"spool"} else "may have been missed"
         text = f"{counted(len(recent), 'gap')} in the last 15 minutes: events {what}."

@@ -65,6 +65,11 @@ class Journal:
         elif kind is Kind.NODE:
             self._node(event, details)
 
+    def told_again(self, events: int) -> None:
+        """So many of the events that the latest gaps count were counted by gaps before."""
+        if events and self.spans:
+            self.spans[-1] = self.spans[-1].without(events)
+
     def unreachable(self, node: str, reason: str) -> None:
         """An attempt to connect to a node failed."""
         self._trouble(self._story(node), reason)

@@ -80,7 +80,7 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
         words = "spool requeue" if letters is not None and letters.count else "replay --since 1m"
         return f"Mend the receiver; {command(words, spool, courier.sink)} or a restart tries at once."
     if courier.plugin not in BUILT_IN and is_mistake(courier.last_error or ""):
-        return f"Mend the plugin of {sink.type}, since the mistake is its own; then restart."
+        return f"Mend the plugin that offers {sink.type}, since the mistake is its own; then restart."
     return _FOREIGN
 
 

@@ -88,6 +88,10 @@ class Span:
             dropped=(self.dropped or 0) + (other.dropped or 0) if counted else None,
         )
 
+    def without(self, events: int) -> "Span":
+        """The same, when so many of its events were counted twice."""
+        return replace(self, dropped=None if self.dropped is None else max(0, self.dropped - events))
+
 
 def closed(gap: Gap) -> Span:
     """A gap that was recorded."""
