@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tdbwatch import __version__
-from tdbwatch.cli import check, demo, exits, node, plugins, replay, run, spool
+from tdbwatch.cli import check, demo, exits, node, output, plugins, replay, run, spool
 from tdbwatch.cli.formatting import HelpFormatter
 
 COMMANDS = (run, check, plugins, spool, replay, node, demo)
@@ -28,6 +28,15 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+
+    def parse_known_args(  # type: ignore[override]  # argparse has overloads, for namespaces of other types
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse here what a command does not know: argparse would do so with the usage of the top level."""
+        known, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return known, rest
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
@@ -54,11 +63,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return exits.USAGE
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the command, and see that what it said was written."""
     try:
         result: int = options.run(options)
+        output.finish()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        output.give_up()
         return 141
+    except exits.CommandError as error:
+        output.give_up()
+        if str(error):
+            name = ("tdbwatch", options.command, getattr(options, "action", None))
+            print(f"{' '.join(filter(None, name))}: {error}", file=sys.stderr)
+        return error.code
     return result

@@ -3,12 +3,15 @@
 import argparse
 import os
 import sys
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any, Final
 
 from structlog.testing import capture_logs
 
 from tdbwatch.cli.formatting import HelpFormatter
-from tdbwatch.daemon.config import Config, ConfigError, Document, read
+from tdbwatch.cli.output import counted, say
+from tdbwatch.daemon.config import Checked, ConfigError, Document, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
 
 _HELP: Final = "check a configuration file without starting anything"
@@ -26,6 +29,11 @@ start without it, and keep its sinks' events. Nothing is connected to.
 _WITHOUT: Final = """\
 not every plugin loads; the daemon would start without them
     mend them; one that nobody needs is left out with plugins: {disable: [NAME]}"""
+
+_WITHIN: Final = """\
+    to have them checked too, run this as root beside the service, with
+    CREDENTIALS_DIRECTORY=/run/credentials/tdbwatch.service in the environment"""
+_NO_ROUTES: Final = "no routes, so every sink gets every event"
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -47,37 +55,53 @@ def run(args: argparse.Namespace) -> int:
     try:
         document = read(args.config)
         registry = _load(document, args.config)
-        config = document.config(registry.sink_types)
+        checked = document.check(registry.sink_types)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return os.EX_CONFIG
     if registry.problems:
         print(f"{args.config}: {_WITHOUT}", file=sys.stderr)
         return os.EX_CONFIG
-    print(f"{args.config}: fine: {summary(config)}")
+    if checked.notes:
+        print(*checked.notes, _WITHIN, sep="\n", file=sys.stderr)
+    say(f"{args.config}: fine: {summary(checked)}")
     return os.EX_OK
 
 
-def summary(config: Config) -> str:
+def summary(checked: Checked) -> str:
     """What the configuration has, in one line."""
-    counts = {
-        "node": len(config.thingsdb.nodes),
-        "room": len(config.rooms),
-        "sink": len(config.sinks),
-        "route": len(config.routes),
-    }
-    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
+    sections = checked.sections
+    counts = (
+        counted(len(sections.thingsdb.nodes), "node"),
+        counted(len(sections.rooms), "room"),
+        counted(len(checked.sinks), "sink"),
+        counted(len(sections.routes), "route") if sections.routes else _NO_ROUTES,
+    )
+    return ", ".join(counts)
 
 
 def _load(document: Document, file: str) -> Registry:
     """The plugins, with what is wrong with them told."""
     plugins = document.plugins()
-    places = {str(path): document.place("plugins", "paths", n) for n, path in enumerate(plugins.paths)}
+    places = {path: document.place("plugins", "paths", n) for n, path in enumerate(plugins.paths)}
     with capture_logs() as said:
         registry = load_plugins(plugins.paths, plugins.disable)
     for line in said:
         if line["log_level"] in {"warning", "error", "critical"}:
             where = line.get("where", "")
-            place, more = places.get(where, file), f" ({where})" if where else ""
+            folder = _folder_of(where, line.get("plugin", ""), places)
+            place, more = file if folder is None else places[folder], f" ({where})" if where else ""
             print(f"{place}: {line['log_level']}: {line['event']}{more}", file=sys.stderr)
     return registry
+
+
+def _folder_of(where: str, plugin: str, folders: Collection[Path]) -> Path | None:
+    """The folder of those configured that a problem is of, if it is of any.
+
+    Args:
+        where: a folder, or `file:line`: the plugin's own, or what it called.
+    """
+    place = Path(where)
+    inside = [folder for folder in folders if place.is_relative_to(folder)]
+    inside += [folder for folder in folders if not inside and (folder / f"{plugin}.py").exists()]
+    return max(inside, key=lambda folder: len(folder.parts), default=None)

@@ -1,4 +1,4 @@
-"""Exit codes, those of sysexits(3)."""
+"""Exit codes, those of sysexits(3), and the exception that ends a command with one."""
 
 from typing import Final
 
@@ -11,10 +11,22 @@ NO_INPUT: Final = 66
 UNAVAILABLE: Final = 69
 """Nothing to connect to; only with `--exit-when-unreachable`."""
 CANNOT_WRITE: Final = 73
-"""The spool's place cannot be written, or another process uses it."""
+"""The spool's place, or the output, cannot be written, or another process uses the spool."""
 SOFTWARE: Final = 70
 """A mistake of ours."""
 NO_PERMISSION: Final = 77
 """This user may not read the spool."""
 BAD_CONFIG: Final = 78
 """The configuration, the login included, is not one to run with."""
+
+
+class CommandError(Exception):
+    """Ends the command with a message, if it has one.
+
+    Attributes:
+        code: the exit code.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from tdbwatch.cli import exits
+from tdbwatch.cli.output import finish, say
 
 _EXAMPLE = """example:
   tdbwatch node --room alerts --room //ops/deploys --emit-every 1s
@@ -109,10 +110,8 @@ async def _serve(options: argparse.Namespace) -> None:
         for scope, name in rooms:
             cluster.add_room(scope, name)
         addresses = ", ".join(node.address for node in cluster.nodes)
-        print(
-            f"listening on {addresses}; rooms: {', '.join('/'.join(r) for r in rooms)}; Ctrl-C ends it",
-            flush=True,
-        )
+        say(f"listening on {addresses}; rooms: {', '.join('/'.join(r) for r in rooms)}; Ctrl-C ends it")
+        finish()
         emitter = asyncio.create_task(_emit(cluster, rooms, options.emit_every), name="tdbwatch-node-emitter")
         await stop.wait()
         emitter.cancel()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tdbwatch.cli import exits
+from tdbwatch.cli.output import say
 
 _EXAMPLE = """\
 example:
@@ -42,9 +43,9 @@ def run(options: argparse.Namespace) -> int:
     logs.configure("critical", stream=sys.stderr)  # the problems are printed below
     registry = load_plugins(section.paths, section.disable) if section else load_plugins((), ())
     for plugin in registry.plugins:
-        print(f"{plugin.name:<20} {plugin.origin}")
+        say(f"{plugin.name:<20} {plugin.origin}")
         for name in plugin.sinks:
-            print(f"    sink {name:<15} {registry.sink_types[name].summary}")
+            say(f"    sink {name:<15} {registry.sink_types[name].summary}")
     for problem in registry.problems:
         print(f"{problem}", file=sys.stderr)
     return exits.BAD_CONFIG if registry.problems else exits.OK

@@ -5,8 +5,9 @@ import time
 from typing import Any, Final
 
 from tdbwatch.cli import exits
+from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.output import counted, say
 from tdbwatch.cli.spool_place import (
-    CommandError,
     add_filters,
     add_place,
     guarded,
@@ -36,11 +37,10 @@ def add_parser(subparsers: Any) -> None:
     add_place(parser)
     add_filters(parser, sink="the sink (required)")
     parser.add_argument("--dead", action="store_true", help="its dead letters: the same as spool requeue")
-    parser.set_defaults(run=guarded("tdbwatch replay", _replay, writes=True))
+    parser.set_defaults(run=guarded(_replay, writes=True))
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from tdbwatch.cli.spool_text import counted
     from tdbwatch.daemon.spool.browse import opened
     from tdbwatch.daemon.spool.requests import ask
 
@@ -53,10 +53,10 @@ def _replay(options: argparse.Namespace) -> int:
         kind: Any = "requeue" if options.dead else "replay"
         count = ask(connection, kind, options.sink, selection, time.time_ns() // 1000)
     if not count:
-        print("nothing matches")
+        say("nothing matches")
     elif options.dead:
-        print(f"{counted(count, 'dead letter')} will be delivered again {place.when_served(options.sink)}")
+        say(f"{counted(count, 'dead letter')} will be delivered again {place.when_served(options.sink)}")
     else:
         what = f"of {counted(count, 'record')}, those that the routes send there"
-        print(f"{what} will be delivered again {place.when_served(options.sink)}")
+        say(f"{what} will be delivered again {place.when_served(options.sink)}")
     return exits.OK

@@ -5,7 +5,9 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.spool_place import CommandError, Place, add_place, guarded, place_of
+from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.spool_place import Place, add_place, guarded, place_of
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.doctor import Finding
@@ -22,6 +24,10 @@ spool is refused and left as it is.
 exit codes: 0 fine or repaired, 65 damaged and not repaired, 66 no spool there,
 73 cannot write, 77 no permission, 78 bad configuration"""
 
+_IN_USE: Final = """\
+and repairs it by itself within seconds of coming upon the damage
+    look again then; only if it is still damaged, stop it (which makes a gap) and run this again"""
+
 
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
@@ -33,11 +39,11 @@ def add_parser(actions: Any) -> None:
     add_place(parser)
     parser.add_argument("--dry-run", action="store_true", help="only examine")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.set_defaults(run=guarded("tdbwatch spool doctor", _doctor))
+    parser.set_defaults(run=guarded(_doctor))
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from tdbwatch.cli.spool_text import print_json
+    from tdbwatch.cli.spool_text import say_json
     from tdbwatch.daemon.spool.doctor import damaged, examine
 
     place = place_of(options)
@@ -46,13 +52,13 @@ def _doctor(options: argparse.Namespace) -> int:
     told: dict[str, Any] = {"path": str(place.path), "damaged": hurt}
     if not options.json:
         for finding in findings:
-            print(_line(finding))
+            say(_line(finding))
     if hurt and not options.dry_run:
         told["repair"] = _repair(place)
         if not options.json:
-            print(told["repair"]["text"])
+            say(told["repair"]["text"])
     if options.json:
-        print_json(told | {"findings": [_finding_json(finding) for finding in findings]})
+        say_json(told | {"findings": [_finding_json(finding) for finding in findings]})
     return exits.DAMAGED if hurt and options.dry_run else exits.OK
 
 
@@ -61,13 +67,13 @@ def _repair(place: Place) -> dict[str, Any]:
     from tdbwatch.daemon.spool.doctor import lost, repair
 
     if place.user is not None:
-        message = f"process {place.user} uses the spool; stop it, and run this again to repair"
-        raise CommandError(exits.DAMAGED, message)
+        raise CommandError(exits.DAMAGED, f"process {place.user} uses the spool, {_IN_USE}")
     try:
         report = repair(place.path)
     except (SpoolError, OSError, sqlite3.Error) as error:
         raise CommandError(exits.CANNOT_WRITE, f"the spool cannot be repaired: {error}") from error
-    saved = f"{report.rescued} undelivered events and {report.letters} dead letters were saved"
+    events, letters = counted(report.rescued, "undelivered event"), counted(report.letters, "dead letter")
+    saved = f"{events} and {letters} were saved"
     missing = lost(place.path, report)
     text = f"repaired: moved to {report.moved_to}; {saved}" + (f"; {missing}" if missing else "")
     return {
@@ -79,7 +85,7 @@ def _repair(place: Place) -> dict[str, Any]:
 
 
 def _line(finding: "Finding") -> str:
-    from tdbwatch.cli.spool_text import paint
+    from tdbwatch.cli.terminal import paint
 
     colour = {"fine": "green", "note": "yellow", "damage": "red"}[finding.level]
     remedy = f"\n        {finding.remedy}" if finding.remedy else ""

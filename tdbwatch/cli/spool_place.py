@@ -3,13 +3,14 @@
 import argparse
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
+from tdbwatch.cli.exits import CommandError
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import Outline
@@ -24,18 +25,6 @@ _REMEDIES: Final = {
     "BUSY": "another process keeps it locked; try again",
 }
 """By what SQLite calls the trouble."""
-
-
-class CommandError(Exception):
-    """Ends the command.
-
-    Attributes:
-        code: the exit code.
-    """
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,43 +154,64 @@ def _since(text: str) -> int:
     return int((when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp() * 1_000_000)
 
 
-def guarded(name: str, work: Work, *, writes: bool = False) -> Work:
+def only_one(ids: Sequence[str], beginning: str) -> str | None:
+    """The one of these ids, all of which begin so; None where there is none.
+
+    Raises:
+        CommandError: there are several.
+    """
+    if len(ids) > 1:
+        message = (
+            f"more than one event begins with {beginning}, such as {' and '.join(ids)}; write more of it"
+        )
+        raise CommandError(exits.USAGE, message)
+    return ids[0] if ids else None
+
+
+def command(
+    actions: Any, name: str, work: Work, text: str, example: str, *, writes: bool = False
+) -> argparse.ArgumentParser:
+    """Add a command to those of `tdbwatch spool`."""
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example:\n  tdbwatch spool {name} {example}",
+    )
+    add_place(parser)
+    parser.set_defaults(run=guarded(work, writes=writes))
+    return parser
+
+
+def guarded(work: Work, *, writes: bool = False) -> Work:
     """The command's function, with every way of failing turned into a message and an exit code."""
 
     def run(options: argparse.Namespace) -> int:
         from tdbwatch.daemon.spool.api import SpoolError
-        from tdbwatch.daemon.spool.damage import is_damage
 
         try:
             return work(options)
-        except CommandError as error:
-            return _fail(name, error.code, str(error))
         except SpoolError as error:
-            return _fail(name, exits.NO_INPUT, str(error))
+            raise CommandError(exits.NO_INPUT, str(error)) from error
         except PermissionError as error:
             remedy = "run this as the owner of the spool, or as root"
-            return _fail(name, exits.NO_PERMISSION, f"{error.strerror}: {error.filename}; {remedy}")
+            message = f"{error.strerror}: {error.filename}; {remedy}"
+            raise CommandError(exits.NO_PERMISSION, message) from error
         except sqlite3.Error as error:
-            if is_damage(error):
-                return _fail(
-                    name, exits.DAMAGED, f"the spool is damaged: {error}; see `tdbwatch spool doctor`"
-                )
-            return _fail(
-                name, exits.CANNOT_WRITE if writes else exits.NO_INPUT, _trouble(options, error, writes)
-            )
+            raise _trouble(options, error, writes) from error
 
     return run
 
 
-def _trouble(options: argparse.Namespace, error: sqlite3.Error, writes: bool) -> str:
+def _trouble(options: argparse.Namespace, error: sqlite3.Error, writes: bool) -> CommandError:
     """What SQLite says, with the place and the likely remedy."""
-    where = options.spool if options.config is None else f"of {options.config}"
+    from tdbwatch.daemon.spool.damage import is_damage
+
+    where = place_of(options).path
+    if is_damage(error):
+        message = f"the spool {where} is damaged: {error}; see `tdbwatch spool doctor`"
+        return CommandError(exits.DAMAGED, message)
     kind = getattr(error, "sqlite_errorname", "").split("_", 2)[1:2]
     remedy = _REMEDIES.get("".join(kind), "see the disk, and who else has the file open")
-    return f"the spool {where} cannot be {'written' if writes else 'read'}: {error}; {remedy}"
-
-
-def _fail(name: str, code: int, message: str) -> int:
-    if message:
-        print(f"{name}: {message}", file=sys.stderr)
-    return code
+    message = f"the spool {where} cannot be {'written' if writes else 'read'}: {error}; {remedy}"
+    return CommandError(exits.CANNOT_WRITE if writes else exits.NO_INPUT, message)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.spool_place import CommandError, Place, add_place, guarded, place_of
+from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.spool_place import Place, add_place, guarded, only_one, place_of
 
 if TYPE_CHECKING:
+    from tdbwatch.daemon.spool.api import Attempt
     from tdbwatch.daemon.spool.browse import Story
     from tdbwatch.plugin import Event
 
@@ -21,6 +24,15 @@ as long as it stays unique."""
 
 _COLOURS: Final = {"dead": "red", "not delivered": "red", "delivered": "green", "waits": "yellow"}
 
+_BECAME: Final = {
+    "delivered": "delivered in {}",
+    "retry": "failed in {}, worth another try",
+    "error": "failed in {} with an error",
+    "rejected": "rejected for good in {}",
+    "paused": "failed in {}, and the sink asked for a pause",
+}
+"""By `Attempt.outcome`. Whether a failed one is tried again is for `retry` in the configuration to say."""
+
 
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
@@ -32,28 +44,26 @@ def add_parser(actions: Any) -> None:
     parser.add_argument("id", metavar="ID", help="the event's id, or its beginning")
     add_place(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser.set_defaults(run=guarded("tdbwatch spool show", _show))
+    parser.set_defaults(run=guarded(_show))
 
 
 def _show(options: argparse.Namespace) -> int:
-    from tdbwatch.cli.spool_text import print_json
+    from tdbwatch.cli.spool_text import say_json
     from tdbwatch.daemon.spool.browse import cursors_of, ids_like, opened, story
 
     place = place_of(options)
     with opened(place.path) as connection:
-        found = ids_like(connection, options.id)
-        if not found:
+        found = only_one(ids_like(connection, options.id), options.id)
+        if found is None:
             raise CommandError(exits.NO_INPUT, f"no event {options.id} is in {place.path}")
-        if len(found) > 1:
-            raise CommandError(exits.USAGE, f"more than one event begins with {options.id}; write more of it")
-        told, cursors = story(connection, found[0]), cursors_of(connection)
+        told, cursors = story(connection, found), cursors_of(connection)
     event = (told.entries[0] if told.entries else told.letters[0].entry).event
     matched = _matched(place, event)
     outcomes = {
         sink: _outcome(sink, told, cursors.get(sink), matched) for sink in _sinks(place, told, cursors)
     }
     if options.json:
-        print_json(_as_json(event, told, matched, outcomes))
+        say_json(_as_json(event, told, matched, outcomes))
     else:
         _print(event, told, matched, outcomes)
     return exits.OK
@@ -98,7 +108,7 @@ def _outcome(sink: str, told: "Story", cursor: int | None, matched: _Matched | N
     if cursor is None or not seqs:
         return "not known"
     if any(seq > cursor and (seq, sink) not in told.finished for seq in seqs):
-        return f"waits, after {len(ours)} attempts" if ours else "waits"
+        return f"waits, after {counted(len(ours), 'attempt')}" if ours else "waits"
     if ours and ours[-1].outcome == "rejected":
         return "not delivered; its dead letter was deleted, or became too old to be kept"
     if ours:
@@ -122,20 +132,21 @@ def _as_json(
 
 
 def _print(event: "Event", told: "Story", matched: _Matched | None, outcomes: dict[str, str]) -> None:
-    from tdbwatch.cli.spool_text import contents, fitted, paint
+    from tdbwatch.cli.spool_text import contents
+    from tdbwatch.cli.terminal import fitted, paint
     from tdbwatch.plugin.event import format_time
 
     where = f"{event.room} (id {event.room_id})" if event.room_id is not None else event.room
-    print(paint(fitted(f"{event.kind} {event.event}"), "bold"))
-    print(f"  id        {event.id}")
-    print(f"  received  {format_time(event.received_us)}")
-    print(fitted(f"  room      {where or '-'} in {event.scope or '-'}"))
-    print(fitted(f"  contents  {contents(event)}"))
+    say(paint(fitted(f"{event.kind} {event.event}"), "bold"))
+    say(f"  id        {event.id}")
+    say(f"  received  {format_time(event.received_us)}")
+    say(fitted(f"  room      {where or '-'} in {event.scope or '-'}"))
+    say(fitted(f"  contents  {contents(event)}"))
     places = [f"{e.seq}" + (f" (again, for {e.target})" if e.target else "") for e in told.entries]
-    print(f"  spool     {', '.join(places) or 'no longer in the log'}")
-    print(f"  routes    {_routes(matched)}")
+    say(f"  spool     {', '.join(places) or 'no longer in the log'}")
+    say(f"  routes    {_routes(matched)}")
     for sink, outcome in outcomes.items():
-        print()
+        say("")
         _print_sink(sink, outcome, told)
 
 
@@ -149,22 +160,24 @@ def _routes(matched: _Matched | None) -> str:
 
 
 def _print_sink(sink: str, outcome: str, told: "Story") -> None:
-    from tdbwatch.cli.spool_text import fitted, paint
+    from tdbwatch.cli.terminal import fitted, paint
     from tdbwatch.plugin.event import format_time
 
     colour = next((colour for word, colour in _COLOURS.items() if outcome.startswith(word)), None)
-    print(f"{paint(sink, 'bold')}: {paint(outcome, colour) if colour else outcome}")
+    say(f"{paint(sink, 'bold')}: {paint(outcome, colour) if colour else outcome}")
     for attempt in told.attempts:
         if attempt.sink == sink:
-            batch = f", {len(attempt.seqs)} events together" if len(attempt.seqs) > 1 else ""
-            said = f": {attempt.detail}" if attempt.detail else ""
-            took = f"{attempt.duration_us / 1000:.1f} ms"
-            print(
-                fitted(
-                    f"  {format_time(attempt.started_us)}  attempt {attempt.number}: {attempt.outcome}"
-                    f" after {took}{batch}{said}"
-                )
-            )
+            say(fitted(f"  {format_time(attempt.started_us)}  {_attempt(attempt)}"))
     for letter in told.letters:
         if letter.sink == sink:
-            print(fitted(f"  {format_time(letter.dead_us)}  dead letter: {letter.reason}"))
+            say(fitted(f"  {format_time(letter.dead_us)}  dead letter: {letter.reason}"))
+
+
+def _attempt(attempt: "Attempt") -> str:
+    """What was tried, what came of it, and how long the call took: that is no time to wait."""
+    from tdbwatch.cli.spool_text import span_of
+
+    became = _BECAME.get(attempt.outcome, attempt.outcome + " in {}").format(span_of(attempt.duration_us))
+    batch = f", {len(attempt.seqs)} events together" if len(attempt.seqs) > 1 else ""
+    said = f": {attempt.detail}" if attempt.detail else ""
+    return f"attempt {attempt.number}: {became}{batch}{said}"

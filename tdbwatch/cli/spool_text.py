@@ -1,31 +1,14 @@
-"""How the commands about a spool show what they found: lines for people, JSON for programs."""
+"""How the commands about a spool write what they found: words for people, JSON for programs."""
 
 import json
-import os
-import shutil
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
+from tdbwatch.cli.output import say
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
 from tdbwatch.daemon.spool.browse import Stats
 from tdbwatch.plugin.event import Event, format_time
-
-_COLOURS: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
-_WIDE: Final = 10_000
-
-
-def paint(text: str, colour: str) -> str:
-    """The text in a colour, on a terminal that may show it."""
-    if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
-        return text
-    return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"
-
-
-def counted(number: int, word: str, plural: str = "") -> str:
-    """`1 event`, `2,000 events`."""
-    return f"{number:,} {word if number == 1 else plural or word + 's'}"
 
 
 def size_of(number: int) -> str:
@@ -45,28 +28,17 @@ def time_of(microseconds: int | None) -> str:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def fitted(line: str) -> str:
-    """The line, cut at the edge of the terminal; whole where nobody looks. Control characters are escaped."""
-    plain = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in line)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
-    return plain if len(plain) <= width else plain[: width - 3] + "..."
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns as wide as what is in them; numbers to the right."""
-    lines = [list(head), *map(list, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return [
-        "  ".join(
-            cell.rjust(width) if _is_number(cell) else cell.ljust(width)
-            for cell, width in zip(line, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
-
-
-def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").isdigit()
+def span_of(microseconds: int) -> str:
+    """How long something took, as exactly as people want to know."""
+    milliseconds = microseconds / 1000
+    if milliseconds < 9.95:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    if seconds < 119.95:
+        return f"{seconds:.1f} s"
+    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
 
 
 def contents(event: Event) -> str:
@@ -75,24 +47,6 @@ def contents(event: Event) -> str:
     common = ("id", "kind", "time", "scope", "room", "room_id", "event", "data")
     what = record.get("args", {key: value for key, value in record.items() if key not in common})
     return json.dumps(what, ensure_ascii=False)
-
-
-def entry_line(entry: Entry) -> str:
-    event = entry.event
-    again = f" (again, for {entry.target})" if entry.target is not None else ""
-    what = f"{event.room or '-'}  {event.event}{again}  {contents(event)}"
-    return fitted(f"{time_of(event.received_us)}  {event.id}  {what}")
-
-
-def letter_line(letter: DeadLetter) -> str:
-    event = letter.entry.event
-    why = (
-        letter.reason if letter.last_error in {"", letter.reason} else f"{letter.reason}: {letter.last_error}"
-    )
-    return fitted(
-        f"{time_of(letter.dead_us)}  {event.id}  {letter.sink}  {event.room or '-'}  {event.event}"
-        f"  {counted(letter.attempts, 'attempt')}  {why}"
-    )
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
@@ -128,7 +82,8 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def stats_json(stats: Stats, path: str, user: str | None) -> dict[str, Any]:
+def stats_json(stats: Stats, path: str, user: str | None, fresh: Iterable[str]) -> dict[str, Any]:
+    """The statistics; `fresh` are sinks that are configured and that no daemon has started yet."""
     times = {
         key: None if value is None else format_time(value)
         for key, value in (("oldest", stats.oldest_us), ("newest", stats.newest_us))
@@ -141,7 +96,8 @@ def stats_json(stats: Stats, path: str, user: str | None) -> dict[str, Any]:
         "sinks": [
             {"sink": s.sink, "cursor": s.cursor, "behind": s.behind, "dead_letters": s.dead_letters}
             for s in stats.sinks
-        ],
+        ]
+        + [{"sink": sink, "cursor": None, "behind": None, "dead_letters": 0} for sink in fresh],
         "requests": [
             {"kind": r.kind, "sink": r.sink, "position": r.position, "through": r.through}
             for r in stats.requests
@@ -150,6 +106,6 @@ def stats_json(stats: Stats, path: str, user: str | None) -> dict[str, Any]:
     }
 
 
-def print_json(value: Mapping[str, Any]) -> None:
+def say_json(value: Mapping[str, Any]) -> None:
     """One object, on one line."""
-    print(json.dumps(value, ensure_ascii=False))
+    say(json.dumps(value, ensure_ascii=False))

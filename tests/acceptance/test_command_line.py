@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tdbwatch import __version__
-from tdbwatch.cli.app import COMMANDS, build_parser
+from tdbwatch.cli.app import COMMANDS, build_parser, main
 
 NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
 
@@ -58,6 +58,20 @@ async def test_wrong_usage_ends_with_64_and_no_traceback(start: Any, args: list[
     assert "Traceback" not in command.text
 
 
+@pytest.mark.parametrize("command", [*NAMES, "spool list", "spool requeue", "spool doctor"])
+def test_what_a_command_does_not_know_is_refused_with_the_usage_of_that_command(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = {"demo": [], "node": [], "spool": ["stats", "--spool", "x"]}
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), *place.get(command, ["--config", "x"]), "--nonsense"])
+    assert ended.value.code == 64
+    name = f"{command} stats" if command == "spool" else command
+    err = capsys.readouterr().err
+    assert err.startswith(f"usage: tdbwatch {name} [-h]")
+    assert err.endswith(f"\ntdbwatch {name}: unrecognized arguments: --nonsense\n")
+
+
 THINGSDB = "thingsdb: {nodes: [node01], auth: {token: t}}\nrooms: [alerts]\n"
 FINE = THINGSDB + "sinks: {console: {type: log}}\n"
 
@@ -88,6 +102,18 @@ async def test_a_bad_configuration_ends_with_78_and_a_message_with_place_and_rem
         assert f"bad.yaml{place}" in command.text
         assert said in command.text
         assert "Traceback" not in command.text
+
+
+async def test_the_daemon_does_not_start_without_a_credential_that_a_check_from_a_shell_lets_pass(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    (tmp_path / "watch.yaml").write_text(FINE.replace("token: t", "token_credential: t"))
+    checked = await start("check", "--config", "watch.yaml")
+    assert await checked.exit_code() == 0
+    command = await start("--config", "watch.yaml")
+    assert await command.exit_code() == 78
+    assert "token_credential: there are no systemd credentials" in command.text
 
 
 @pytest.mark.parametrize("node", ["admin:topsecret@127.0.0.1:9200", "admin:topsecret@db1"])

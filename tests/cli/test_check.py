@@ -77,7 +77,7 @@ def test_a_broken_plugin_is_wrong_even_if_no_sink_needs_it(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        f"{folder}/prod.yaml: error: plugin broken: it cannot be imported: ModuleNotFoundError: "
+        f"{folder}/prod.yaml:6:19: error: plugin broken: it cannot be imported: ModuleNotFoundError: "
         f"No module named 'nothing_of_this_name' ({broken}:2)\n"
         f"{folder}/prod.yaml: not every plugin loads; the daemon would start without them\n"
         "    mend them; one that nobody needs is left out with plugins: {disable: [NAME]}\n"
@@ -101,6 +101,76 @@ def test_a_folder_of_plugins_that_is_missing_or_that_others_can_write_is_wrong(
     (folder / "plugins.d" / "shout.py").chmod(0o666)
     assert run(GOOD) == 78
     assert f"chmod go-w {folder}/plugins.d/shout.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("shout", "import json\njson.loads('{')", "plugin shout: it cannot be imported: json.decoder"),
+        ("log", PLUGIN, "plugin log: there is already a plugin of this name (built-in); rename this one"),
+        ("loud", PLUGIN, "plugin shout: it offers the sink type shout, which plugin loud offers already"),
+        ("syntax", "(", "plugin syntax: it cannot be imported: SyntaxError: "),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_a_folder_has_the_folders_place_in_the_configuration(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, said: str
+):
+    (folder / "first.d").mkdir(mode=0o755)
+    (folder / "plugins.d" / f"{name}.py").write_text(text)
+    assert run(GOOD.replace("[plugins.d]", "[first.d, plugins.d]")) == 78
+    assert f"{folder}/prod.yaml:6:28: error: {said}" in capsys.readouterr().err
+
+
+def test_where_there_are_no_routes_the_summary_says_what_that_means(
+    run: Check, capsys: pytest.CaptureFixture[str]
+):
+    assert run(GOOD.replace("routes:", "# routes:")) == 0
+    assert capsys.readouterr().out.endswith("2 sinks, no routes, so every sink gets every event\n")
+
+
+CREDENTIALS = GOOD.replace("{token: t0ken}", "{token_credential: tdb-token}").replace(
+    "console: {type: log}", "console: {type: webhook, url_credential: hook, auth: {bearer_credential: hook}}"
+)
+
+
+def test_a_credential_that_only_the_service_has_is_noted_and_no_problem(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert run(CREDENTIALS) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{folder}/prod.yaml: fine: 2 nodes, 1 room, 2 sinks, 2 routes\n"
+    why = "only the service knows this credential, so it is not checked here"
+    assert err == (
+        f"{folder}/prod.yaml:2:62: thingsdb.auth.token_credential: {why}\n"
+        f"{folder}/prod.yaml:4:50: sinks.console.url_credential: {why}\n"
+        f"{folder}/prod.yaml:4:82: sinks.console.auth.bearer_credential: {why}\n"
+        "    to have them checked too, run this as root beside the service, with\n"
+        "    CREDENTIALS_DIRECTORY=/run/credentials/tdbwatch.service in the environment\n"
+    )
+    assert run(CREDENTIALS + "htpp: {}\n") == 78
+    assert "htpp: unknown key" in capsys.readouterr().err
+
+
+def test_where_the_credentials_are_known_they_are_checked(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    (folder / "tdb-token").write_text("t0ken")
+    (folder / "hook").write_text("https://example.org/hook")
+    assert run(CREDENTIALS) == 0
+    assert capsys.readouterr().err == ""
+    (folder / "tdb-token").unlink()
+    (folder / "hook").write_text("no url")
+    assert run(CREDENTIALS) == 78
+    err = capsys.readouterr().err
+    assert "thingsdb.auth.token_credential: there is no systemd credential tdb-token" in err
+    assert "sinks.console.url" in err
+
+
+def test_the_name_of_a_credential_is_checked_everywhere(run: Check, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert run(CREDENTIALS.replace("tdb-token", "../tdb-token")) == 78
 
 
 def test_a_sink_of_a_broken_plugin_is_told_with_the_plugins_own_mistake(

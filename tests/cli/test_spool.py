@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tdbwatch.cli.app import build_parser, main
-from tdbwatch.daemon.spool import Attempt, DeadLetter, SqliteSpool
+from tdbwatch.daemon.spool import Attempt, DeadLetter, SqliteSpool, browse
+from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.plugin import Event, Kind
 
 HOUR_US = 3_600_000_000
@@ -175,7 +176,7 @@ def test_show_tells_the_story_of_an_event(run: Run, events: list[Event]) -> None
     assert code == 0
     assert "routes    2; to audit, oncall" in out
     assert "oncall: dead letter: gave up" in out
-    assert "attempt 1: retry after 1.5 ms, 2 events together: 503 busy" in out
+    assert "attempt 1: failed in 1.5 ms, worth another try, 2 events together: 503 busy" in out
     [found] = objects(run("spool", "show", events[0].id, "--json")[1])
     assert found["record"] == events[0].record()
     assert found["routes"] == [1]
@@ -186,6 +187,145 @@ def test_show_tells_the_story_of_an_event(run: Run, events: list[Event]) -> None
     assert run("spool", "show", events[1].id[:4])[0] == 64
     code, _, err = run("spool", "show", "nonsense")
     assert (code, err.startswith("tdbwatch spool show: no event nonsense")) == (66, True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "microseconds", "said"),
+    [
+        ("delivered", 43_400, "delivered in 43 ms: 503 busy"),
+        ("retry", 999_400, "failed in 999 ms, worth another try: 503 busy"),
+        ("error", 30_001_000, "failed in 30.0 s with an error: 503 busy"),
+        ("rejected", 999_600, "rejected for good in 1.0 s: 503 busy"),
+        ("paused", 420, "failed in 0.4 ms, and the sink asked for a pause: 503 busy"),
+        ("retry", 119_990_000, "failed in 2 min 0 s, worth another try: 503 busy"),
+        ("retry", 3_723_000_000, "failed in 62 min 3 s, worth another try: 503 busy"),
+        ("of-a-newer-version", 9_960, "of-a-newer-version in 10 ms: 503 busy"),
+    ],
+)
+def test_an_attempt_says_what_came_of_it_and_how_long_it_took_and_nothing_of_waiting(
+    run: Run, folder: Path, events: list[Event], outcome: str, microseconds: int, said: str
+) -> None:
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute(
+            "UPDATE attempts SET outcome = ?, duration_us = ?, seqs = x'91920202'", (outcome, microseconds)
+        )
+    assert f"  attempt 1: {said}\n" in run("spool", "show", events[1].id)[1]
+
+
+def test_what_waits_after_one_attempt_is_said_in_the_singular(
+    run: Run, folder: Path, events: list[Event]
+) -> None:
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE attempts SET seqs = x'91920606', last_seq = 6")
+    assert "oncall: waits, after 1 attempt\n" in run("spool", "show", events[5].id)[1]
+
+
+def test_an_export_has_each_event_once_though_it_was_put_into_the_log_again(
+    run: Run, folder: Path, events: list[Event]
+) -> None:
+    asyncio.run(_copy(folder / "spool.db", [events[2], events[3], events[2]]))
+    listed = objects(run("spool", "list", "--json")[1])
+    assert [found["id"] for found in listed[10:]] == [events[n].id for n in (2, 3, 2)]
+    assert objects(run("spool", "export")[1]) == [event.record() for event in events]
+    due = ["export", "--sink", "oncall", "--event", "disk-*"]
+    assert [found["id"] for found in objects(run("spool", *due)[1])] == [
+        events[n].id for n in (3, 5, 7, 9)
+    ], "the third is a copy of one that waits, too"
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute("DELETE FROM events WHERE seq <= 5")
+    ids = [found["id"] for found in objects(run("spool", "export")[1])]
+    assert ids == [events[n].id for n in (5, 6, 7, 8, 9, 2, 3)], "of what is gone the first copy is left"
+
+
+async def _copy(path: Path, again: list[Event]) -> None:
+    """Put these into the log again, as a requeue for oncall does."""
+    spool = SqliteSpool(path, linger=0)
+    await spool.open()
+    await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO streams(kind, scope, room, room_id, arg_names, target)"
+            " SELECT kind, scope, room, room_id, arg_names, 'oncall' FROM streams"
+            " WHERE room = 'alerts' LIMIT 1"
+        )
+        last = connection.execute("SELECT max(seq) FROM events").fetchone()[0]
+        for seq, event in enumerate(again, last + 1):
+            connection.execute(
+                "INSERT INTO events(seq, id, stream, received_us, event, payload)"
+                " SELECT ?, id, (SELECT id FROM streams WHERE target IS NOT NULL), received_us, event,"
+                " payload FROM events WHERE id = ? LIMIT 1",
+                (seq, event.id),
+            )
+
+
+def test_what_comes_in_during_an_export_is_left_out_rather_than_written_twice(
+    run: Run, folder: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copied(connection: sqlite3.Connection, last: int) -> frozenset[str]:
+        found = browse_copied(connection, last)
+        asyncio.run(_copy(folder / "spool.db", [events[2]]))
+        return found
+
+    browse_copied = browse.copied
+    monkeypatch.setattr(browse, "copied", copied)
+    assert objects(run("spool", "export")[1]) == [event.record() for event in events]
+
+
+def test_a_spool_that_cannot_be_written_is_named(run: Run, folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON requests BEGIN SELECT RAISE(FAIL, 'no'); END"
+        )
+    for place in (("--config", "prod.yaml"), ("--spool", str(folder / "spool.db"))):
+        code, _, err = run("spool", "requeue", "--all", place=place)
+        assert code == 73
+        message = f"the spool {folder}/spool.db cannot be written: no; see the disk"
+        assert err.startswith(f"tdbwatch spool requeue: {message}")
+
+
+def test_a_damaged_spool_is_named(run: Run, folder: Path) -> None:
+    with (folder / "spool.db").open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 40_000)
+    code, _, err = run("spool", "list")
+    assert code == 65
+    assert err.startswith(f"tdbwatch spool list: the spool {folder}/spool.db is damaged: ")
+
+
+def test_a_sink_that_no_daemon_has_started_is_in_the_stats(run: Run, folder: Path) -> None:
+    (folder / "prod.yaml").write_text(CONFIG.replace("{audit:", "{fresh: {type: log}, audit:"))
+    assert run("spool", "stats")[1].splitlines()[-4:] == [
+        "sink                     behind  dead letters",
+        "audit                         6             0",
+        "fresh (not started yet)       -             0",
+        "oncall                        7             3",
+    ]
+    [found] = objects(run("spool", "stats", "--json")[1])
+    assert found["sinks"][2] == {"sink": "fresh", "cursor": None, "behind": None, "dead_letters": 0}
+    assert "fresh" not in run("spool", "stats", place=("--spool", "spool.db"))[1]
+
+
+def test_doctor_beside_a_daemon_leaves_the_repair_to_it(run: Run, folder: Path) -> None:
+    lock = SpoolLock(folder / "spool.db")
+    lock.acquire()
+    with (folder / "spool.db").open("r+b") as file:
+        file.write(os.urandom(4096))
+    try:
+        code, out, err = run("spool", "doctor")
+    finally:
+        lock.release()
+    assert (code, out[:7]) == (65, "damage ")
+    assert err == (
+        f"tdbwatch spool doctor: process {os.getpid()} uses the spool, "
+        "and repairs it by itself within seconds of coming upon the damage\n"
+        "    look again then; only if it is still damaged, stop it (which makes a gap) and run this again\n"
+    )
+
+
+def test_doctor_says_one_dead_letter_in_the_singular(run: Run) -> None:
+    assert run("spool", "drop", "--event", "disk-*", "--yes")[0] == 0
+    assert run("spool", "drop", "--event", "deploy", "--yes")[0] == 0
+    assert "note    oncall: 1 dead letter\n" in run("spool", "doctor")[1]
 
 
 def test_requeue_by_id_leaves_a_request_for_the_daemon(run: Run, events: list[Event]) -> None:

@@ -136,7 +136,9 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
             with_(http="{listen: 9280}"),
             'http.listen: this is not host:port\n    write for instance "127.0.0.1:9280"',
         ),
-        (with_(http="{listen: 'x:99999'}"), "http.listen: this is not host:port"),
+        (with_(http="{listen: 'x:http'}"), "http.listen: this is not host:port"),
+        (with_(http="{listen: 'x:65536'}"), "http.listen: the port is too high\n    ports go up to 65535"),
+        (with_(http=f"{{listen: 'x:{'9' * 5000}'}}"), "http.listen: the port is too high"),
         (with_(spool="{max_size: 10}"), "spool.max_size: 10 has no unit; write for instance 10MB"),
         (with_(spool="{max_size: 10Q}"), "'10Q' has no known unit; use one of"),
         (with_(spool="{max_size: 1kB}"), "spool.max_size: must be at least 1MiB"),
@@ -254,6 +256,15 @@ def test_rooms(room: str, expected: str):
         (sink("type: hook, url: x, count: many"), "sinks.s.count: must be a whole number, not text"),
         (sink("type: log, retry: {initial: 10m}"), "sinks.s.retry: the longest wait (max) is shorter"),
         (sink("type: log, retry: {max_attempts: 0}"), "sinks.s.retry.max_attempts: must be at least 1"),
+        (
+            sink("type: log, retry: {max_attempts: lots}"),
+            "sinks.s.retry.max_attempts: must be unlimited or a whole number, not text",
+        ),
+        (sink("type: log, retry: {max_attempts: Unlimited}"), "not text\n    did you mean unlimited?"),
+        (
+            sink("type: log, retry: {max_age: long}"),
+            "'long' is not a duration such as 500ms, 10s, 5m or 7d\n    or write unlimited",
+        ),
         (
             sink("type: log, retry: {max_age:}"),
             "sinks.s.retry.max_age: is empty\n    write a value, or unlimited",

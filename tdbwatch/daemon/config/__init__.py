@@ -8,7 +8,7 @@ Every way that a file can be wrong ends in one `ConfigError`, whose text names f
 path and a remedy. All problems that can be found at once are.
 """
 
-from tdbwatch.daemon.config.document import Document, load, parse, read
+from tdbwatch.daemon.config.document import Checked, Document, load, parse, read
 from tdbwatch.daemon.config.models import (
     AuthConfig,
     Config,
@@ -31,6 +31,7 @@ from tdbwatch.daemon.config.sink_models import BatchConfig, RetryConfig, SinkCon
 __all__ = [
     "AuthConfig",
     "BatchConfig",
+    "Checked",
     "Config",
     "ConfigError",
     "Document",

@@ -11,12 +11,14 @@ from tdbwatch.daemon.config.environment import substitute
 from tdbwatch.daemon.config.models import (
     Config,
     PluginsConfig,
+    Sections,
 )
 from tdbwatch.daemon.config.outline import Outline, outline_of
 from tdbwatch.daemon.config.places import check_files, check_spool_place
-from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError
+from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, ordered
 from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes
 from tdbwatch.daemon.config.sections import SectionsCheck, check_targets
+from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.sinks import SinksCheck
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
@@ -73,6 +75,21 @@ def _drop_empty_sections(tree: Tree) -> None:
     """A section whose keys are all commented out counts as not written."""
     for key in [key for key, value in tree.data.items() if value is None]:
         del tree.data[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A configuration with nothing wrong in it, as far as can be told outside of the service.
+
+    Attributes:
+        sections: all but the sinks.
+        sinks: their names.
+        notes: what only the service can judge, in the order of the file.
+    """
+
+    sections: Sections
+    sinks: tuple[str, ...]
+    notes: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +156,35 @@ class Document:
             ConfigError: with all problems that were found.
         """
         tree = self._tree.copy()
-        reader = SecretReader(self.folder, self.environ)
+        sections, sinks = self._parts(tree, SecretReader(self.folder, self.environ), sink_types)
+        if tree.problems or sections is None:
+            raise ConfigError(tree.problems)
+        return Config.combine(sections, sinks)
+
+    def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":
+        """As `config`, from a shell: what only the service can judge is noted, and no problem.
+
+        Raises:
+            ConfigError: with all problems that were found.
+        """
+        tree = self._tree.copy()
+        reader = SecretReader(self.folder, self.environ, from_shell=True)
+        sections, _ = self._parts(tree, reader, sink_types)
+        if tree.problems or sections is None:
+            raise ConfigError(tree.problems)
+        return Checked(sections, tuple(tree.data["sinks"]), ordered(tree.notes))
+
+    def _parts(
+        self, tree: Tree, reader: SecretReader, sink_types: Mapping[str, SinkType]
+    ) -> tuple[Sections | None, tuple[SinkConfig, ...]]:
+        """What is fine, with complaints about the rest in the tree."""
         sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
         sinks = tuple(SinksCheck(tree, self.folder, reader, sink_types).check())
         check_targets(tree)
         if sections is not None:
             check_spool_place(tree, sections.spool)
             check_files(tree, sinks, sections.routes)
-        if tree.problems or sections is None:
-            raise ConfigError(tree.problems)
-        return Config.combine(sections, sinks)
+        return sections, sinks
 
 
 def load(

@@ -15,6 +15,7 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
 )
+from pydantic.fields import FieldInfo
 
 from tdbwatch.client.addresses import Address, parse_address
 from tdbwatch.daemon.config.problems import RefusedError
@@ -83,8 +84,10 @@ def _from_folder(value: Path, info: ValidationInfo) -> Path:
 def _port_and_host(value: object) -> object:
     host, colon, port = str(value).rpartition(":")
     plain = re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host)
-    if not colon or not plain or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+    if not colon or not plain or not re.fullmatch(r"[0-9]+", port):
         raise RefusedError("this is not host:port", 'write for instance "127.0.0.1:9280" or "[::1]:9280"')
+    if len(port) > 5 or int(port) > 65535:
+        raise RefusedError("the port is too high", "ports go up to 65535; 0 takes any free one")
     return value
 
 
@@ -92,6 +95,11 @@ def _unlimited(value: object) -> object:
     if value is None:
         raise RefusedError("is empty", "write a value, or unlimited")
     return None if value == "unlimited" else value
+
+
+def may_be_unlimited(field: FieldInfo) -> bool:
+    """Whether `unlimited` may be written instead of a value."""
+    return any(isinstance(part, BeforeValidator) and part.func is _unlimited for part in field.metadata)
 
 
 def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -34,12 +34,16 @@ class Problem:
         return f"{place}: {subject}{self.message}{remedy}"
 
 
+def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Each once, in the order of the file."""
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))
+
+
 class ConfigError(Exception):
     """The configuration cannot be used. `problems` holds all that was found; `str()` shows them."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        ordered = sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
-        self.problems: tuple[Problem, ...] = tuple(ordered)
+        self.problems: tuple[Problem, ...] = ordered(problems)
         super().__init__(self.problems)
 
     def __str__(self) -> str:

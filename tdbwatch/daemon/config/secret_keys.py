@@ -18,21 +18,32 @@ from tdbwatch.daemon.config.tree import Tree
 
 SUFFIXES: Final = ("_file", "_credential")
 _MAX_BYTES: Final = 64 * 1024
+_UNKNOWN_HERE: Final = "only the service knows this credential, so it is not checked here"
 _MISSING: Final = "check the path; a relative one starts at the configuration file's folder"
+
+
+class UnknownHereError(RefusedError):
+    """The secret is fine as far as can be told, but only the service can read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretReader:
-    """Reads secrets. Relative paths are relative to `folder`, the configuration file's."""
+    """Reads secrets. Relative paths are relative to `folder`, the configuration file's.
+
+    Attributes:
+        from_shell: whether this runs outside of the service, where systemd's credentials are not to be had.
+    """
 
     folder: FilePath
     environ: Mapping[str, str]
+    from_shell: bool = False
 
     def read(self, suffix: str, value: object) -> str:
         """The secret that a key with this suffix names.
 
         Raises:
             RefusedError: there is none, it cannot be read, or it is empty.
+            UnknownHereError: only the service can read it.
         """
         if not isinstance(value, str) or not value or "\0" in value:
             what = "a file's path" if suffix == "_file" else "the name of a systemd credential"
@@ -43,6 +54,8 @@ class SecretReader:
         if "/" in name or name in {".", ".."}:
             raise RefusedError("a credential's name holds no /", "for a path, use the key that ends in _file")
         directory = self.environ.get("CREDENTIALS_DIRECTORY")
+        if not directory and self.from_shell:
+            raise UnknownHereError(_UNKNOWN_HERE)
         if not directory:
             raise RefusedError(
                 "there are no systemd credentials: CREDENTIALS_DIRECTORY is not set",
@@ -143,6 +156,8 @@ def _read_into(tree: Tree, source: Path, target: Path, reader: SecretReader) -> 
     try:
         if not tree.is_broken(source):
             tree.put(target, reader.read(suffix, value))
+    except UnknownHereError as unknown:
+        tree.leave(source, unknown.message)
     except RefusedError as complaint:
         tree.complain(source, complaint.message, complaint.hint)
     if tree.is_broken(source):

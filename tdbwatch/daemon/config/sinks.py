@@ -6,13 +6,13 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from tdbwatch.daemon.config.fields import check_sink_name
+from tdbwatch.daemon.config.keys import known_keys
 from tdbwatch.daemon.config.problems import Path, RefusedError, suggestion
 from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
 from tdbwatch.daemon.config.sections import REQUIRED
 from tdbwatch.daemon.config.sink_models import SinkConfig, SinkSettings
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
-from tdbwatch.daemon.config.wording import known_keys
 from tdbwatch.plugin import SinkType
 
 

@@ -27,8 +27,10 @@ class Tree:
         plain: strings that stand in the file without quotes.
         origins: values that no message may show, since they came from elsewhere or are secrets, and what
             to call them instead.
-        broken: values that have been complained about; no further complaint about them helps.
+        broken: values that have been complained about, or cannot be judged; no further complaint about them
+            helps.
         problems: what was found so far.
+        notes: what cannot be judged here, and is no problem.
     """
 
     file: str
@@ -39,6 +41,7 @@ class Tree:
     origins: dict[Path, str] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
 
     def copy(self) -> "Tree":
         """A tree that can be changed without changing this one."""
@@ -46,14 +49,21 @@ class Tree:
 
     def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
         """Note a problem, at the place of the value, or of its key. Once for each path."""
-        if path in self.broken:
-            return
+        if path not in self.broken:
+            self.broken.add(path)
+            self.problems.append(self._said(path, message, hint, at_key))
+
+    def leave(self, path: Path, why: str) -> None:
+        """Note that the value cannot be judged here; whatever is found wrong with it is not told."""
         self.broken.add(path)
+        self.notes.append(self._said(path, why))
+
+    def _said(self, path: Path, message: str, hint: str = "", at_key: bool = False) -> Problem:
         line, column = self.place(path, at_key=at_key)
         if len(message) > _LONGEST:  # cut the middle, where repeated text usually is
             message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
         message = "".join(char if char.isprintable() else " " for char in message)
-        self.problems.append(Problem(self.file, line, column, show_path(path), message, hint))
+        return Problem(self.file, line, column, show_path(path), message, hint)
 
     def keep_problems_of(self, sections: Collection[str]) -> None:
         """Forget the problems of all other sections."""

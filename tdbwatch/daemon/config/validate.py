@@ -41,7 +41,9 @@ def validate(
         return validate(tree, path, data, model, folder, other_keys)
     judged = partial(_judged, model, context)
     Translator(tree, path, data, model, other_keys, judged).translate(first)
-    if not tree.problems:  # whatever an error was not put into words for, it must not pass in silence
+    if not (
+        tree.problems or tree.notes
+    ):  # whatever an error was not put into words for, it must not pass in silence
         tree.complain(path, "is not accepted")
     return None
 

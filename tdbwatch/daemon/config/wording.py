@@ -1,14 +1,16 @@
 """pydantic's errors in the words of people who write YAML."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from tdbwatch.daemon.config.disguise import reveals
+from tdbwatch.daemon.config.fields import may_be_unlimited
+from tdbwatch.daemon.config.keys import fields_at, known_keys, owners
 from tdbwatch.daemon.config.problems import Path, RefusedError, show_key, suggestion
-from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
+from tdbwatch.daemon.config.secret_keys import secret_fields
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.units import in_unit_of
 
@@ -110,28 +112,35 @@ class Translator:
             self._wrong_type(path, where, details)
         else:
             message, hint = self._judge(path, detail)
-            self._tree.complain(path, message, hint)
+            self._tree.complain(path, message, hint or self._or_unlimited(where))
+
+    def _or_unlimited(self, where: Path) -> str:
+        return "or write unlimited" if self._may_be_unlimited(where) else ""
+
+    def _may_be_unlimited(self, where: Path) -> bool:
+        return any(map(may_be_unlimited, fields_at(self._model, where)))
 
     def _unknown_key(self, path: Path, where: Path) -> None:
-        owners = list(_owners(self._model, where[:-1]))
+        here = list(owners(self._model, where[:-1]))
         key = str(where[-1])
-        for owner in owners:
+        for owner in here:
             if key in getattr(owner, "not_yet", {}):
                 self._tree.complain(path, getattr(owner, "not_yet", {})[key], f"remove {key}", at_key=True)
                 return
-        known = [name for owner in owners for name in known_keys(owner)]
+        known = [name for owner in here for name in known_keys(owner)]
         known += self._other_keys if len(where) == 1 else ()
         self._tree.complain(path, "unknown key", suggestion(key, known, "the keys here are"), at_key=True)
 
     def _missing(self, path: Path, where: Path) -> None:
         key = str(where[-1])
-        secret = any(key in secret_fields(owner) for owner in _owners(self._model, where[:-1]))
+        secret = any(key in secret_fields(owner) for owner in owners(self._model, where[:-1]))
         others = f", {key}_file or {key}_credential" if secret else ""
         self._tree.complain(path, "is missing", f"add {show_key(key)}{others}", at_key=True)
 
     def _wrong_type(self, path: Path, where: Path, details: list[Any]) -> None:
         value = value_at(self._data, where)
         choices = [word for item in details for word in _choices(item)]
+        choices += ["unlimited"] if self._may_be_unlimited(where) else []
         wanted = [_WANTED[item["type"]] for item in details if item["type"] in _WANTED]
         listed = [f"one of {', '.join(choices)}"] if len(choices) > 1 else choices
         message = f"must be {' or '.join(dict.fromkeys(listed + wanted))}"
@@ -227,27 +236,3 @@ _KINDS: Final = (
 def kind_of(value: Any) -> str:
     """What a value is, in the words of people who write YAML."""
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "a mapping")
-
-
-def known_keys(model: type[BaseModel]) -> Iterator[str]:
-    """Every key that the configuration may have for this model, with those that read secrets."""
-    secrets = set(secret_fields(model))
-    for name, field in model.model_fields.items():
-        key = field.alias or name
-        yield key
-        if key in secrets:
-            yield from (key + suffix for suffix in SUFFIXES)
-
-
-def _owners(model: type[BaseModel], path: Path) -> Iterator[type[BaseModel]]:
-    """The models that may stand at `path` below `model`."""
-    if not path:
-        yield model
-        return
-    key, rest = path[0], path[1:]
-    while rest and isinstance(rest[0], int):
-        rest = rest[1:]
-    for name, field in model.model_fields.items():
-        if key == (field.alias or name):
-            for inner in nested_models(field.annotation):
-                yield from _owners(inner, rest)

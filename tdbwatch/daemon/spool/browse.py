@@ -211,14 +211,32 @@ def letters(connection: sqlite3.Connection, selection: Selection, *, last: int =
     )
 
 
-def ids_like(connection: sqlite3.Connection, prefix: str) -> list[str]:
+def ids_like(connection: sqlite3.Connection, beginning: str) -> list[str]:
     """The ids of events that begin so, two at most."""
-    found = connection.execute(
-        "SELECT DISTINCT id FROM (SELECT id FROM events UNION ALL SELECT id FROM dead_letters)"
-        " WHERE id >= ? AND id < ? LIMIT 2",
-        (prefix, prefix + "~"),
-    )
-    return [event_id for (event_id,) in found]
+    return _ids_like(connection, "SELECT id FROM events UNION ALL SELECT id FROM dead_letters", beginning)
+
+
+def dead_ids_like(connection: sqlite3.Connection, beginning: str) -> list[str]:
+    """The ids of events with dead letters that begin so, two at most."""
+    return _ids_like(connection, "SELECT id FROM dead_letters", beginning)
+
+
+def _ids_like(connection: sqlite3.Connection, source: str, beginning: str) -> list[str]:
+    query = f"SELECT DISTINCT id FROM ({source}) WHERE id >= ? AND id < ? LIMIT 2"  # noqa: S608 - our own words
+    return [event_id for (event_id,) in connection.execute(query, (beginning, beginning + "~"))]
+
+
+def last_of(connection: sqlite3.Connection) -> int:
+    """The number of the log's last entry."""
+    return extent_of(connection).last
+
+
+def copied(connection: sqlite3.Connection, last: int) -> frozenset[str]:
+    """The ids of events that were put into the log again, up to this entry."""
+    if not connection.execute("SELECT count(*) FROM streams WHERE target IS NOT NULL").fetchone()[0]:
+        return frozenset()
+    terms = "target IS NOT NULL AND number <= ?"
+    return frozenset(paged(connection, LOG, "number, id", terms, [last], -1, lambda row, _: str(row[1])))
 
 
 def story(connection: sqlite3.Connection, event_id: str) -> Story:

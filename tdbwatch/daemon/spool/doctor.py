@@ -100,26 +100,25 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
         "SELECT count(*) FROM events WHERE stream NOT IN (SELECT id FROM streams)"
     ).fetchone()[0]
     if orphans:
-        yield Finding("damage", f"{orphans} events belong to no stream, so that nobody knows their room")
+        text = f"{_counted(orphans, 'event')} without a stream, so that nobody knows of which room"
+        yield Finding("damage", text)
     for sink in found.sinks:
         if sink.cursor < found.first_seq - 1:
             missed = found.first_seq - 1 - sink.cursor
-            yield Finding(
-                "note",
-                f"{sink.sink}: {missed} entries beyond its cursor are gone: spool.max_size, spool.max_age",
-            )
+            gone = _counted(missed, "entry", "entries")
+            text = f"{sink.sink}: {gone} beyond its cursor went with spool.max_size or spool.max_age"
+            yield Finding("note", text)
         if sink.dead_letters:
             remedy = f"mend the sink, then: tdbwatch spool requeue --sink {sink.sink}"
-            yield Finding("note", f"{sink.sink}: {sink.dead_letters} dead letters", remedy)
+            yield Finding("note", f"{sink.sink}: {_counted(sink.dead_letters, 'dead letter')}", remedy)
     for request in found.requests:
         yield Finding("note", f"a {request.kind} for {request.sink} waits or is under way")
     if strange := unknown(connection):
-        text = f"{strange} requests that this version does not understand; a newer one left them"
+        text = f"{_counted(strange, 'request')} that this version does not understand; left by a newer one"
         yield Finding("note", text, "run that version")
     for tally in found.drops:
-        text = (
-            f"{tally.count} undelivered events were dropped ({tally.reason}), and no gap record tells so yet"
-        )
+        dropped = _counted(tally.count, "undelivered event")
+        text = f"{dropped} dropped ({tally.reason}), and no gap record tells so yet"
         yield Finding("note", text, "the daemon writes it when it runs")
 
 
@@ -132,7 +131,7 @@ def _set_aside(path: Path) -> Iterator[Finding]:
         except sqlite3.Error as error:
             yield Finding("note", f"a damaged spool, {aside.name}, cannot be looked into now: {error}")
             continue
-        held = f"{entries} events and {letters} dead letters can be read in it"
+        held = f"{_counted(entries, 'event')} and {_counted(letters, 'dead letter')} can be read in it"
         some = entries or letters
         remedy = f"look: tdbwatch spool list --spool {aside}; then delete it" if some else "delete it"
         yield Finding("note", f"a damaged spool was set aside as {aside.name}; {held}", remedy)
@@ -145,5 +144,13 @@ def lost(path: Path, report: DamageReport) -> str:
         if found.count:
             holes = found.last_seq - found.first_seq + 1 - found.count
             which = "from the first that was saved to the last that was heard"
-            return f"{holes} events {which} could not be read" if holes else f"none is missing {which}"
+            return (
+                f"{_counted(holes, 'event')} {which} could not be read"
+                if holes
+                else f"none is missing {which}"
+            )
     return "how many events were lost is not known" if not report.rescued else ""
+
+
+def _counted(number: int, word: str, plural: str = "") -> str:
+    return f"{number} {word if number == 1 else plural or word + 's'}"

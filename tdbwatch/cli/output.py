@@ -1,0 +1,61 @@
+"""What commands say on standard output, which may be full, or which nobody reads any more."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from tdbwatch.cli import exits
+
+
+def say(*lines: str) -> None:
+    """Print these lines.
+
+    Raises:
+        CommandError: standard output cannot be written.
+        BrokenPipeError: nobody reads it any more.
+    """
+    with writing("standard output"):
+        print(*lines, sep="\n")
+
+
+def finish() -> None:
+    """See that all that was said is written, while there is somebody to tell if it is not.
+
+    Raises:
+        CommandError, BrokenPipeError: as `say`.
+    """
+    with writing("standard output"):
+        sys.stdout.flush()
+
+
+@contextmanager
+def writing(name: str) -> Iterator[None]:
+    """Tell that `name` cannot be written.
+
+    Raises:
+        CommandError: it cannot.
+        BrokenPipeError: nobody reads it any more.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise exits.CommandError(exits.CANNOT_WRITE, f"{name}: {error.strerror or error}") from error
+
+
+def give_up() -> None:
+    """Let go of what cannot be written: Python would try once more at the end, and complain."""
+    with suppress(OSError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def counted(number: int, word: str, plural: str = "") -> str:
+    """`1 event`, `2,000 events`."""
+    return f"{number:,} {word if number == 1 else plural or word + 's'}"

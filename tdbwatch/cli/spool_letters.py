@@ -1,0 +1,118 @@
+"""`tdbwatch spool requeue` and `drop`: what to do with dead letters."""
+
+import argparse
+import time
+from typing import TYPE_CHECKING, Any
+
+from tdbwatch.cli import exits
+from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.spool_place import add_filters, command, place_for_sink, selection_of
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+    from tdbwatch.daemon.spool.selection import Selection
+
+
+def add_parsers(actions: Any) -> None:
+    """Add both commands."""
+    example = "--sink oncall --config prod.yaml"
+    text = "deliver dead letters again, with the ids that they have"
+    _add_letters(command(actions, "requeue", _requeue, text, example, writes=True))
+    example = "--sink oncall --event 'test-*' --yes --config prod.yaml"
+    parser = command(actions, "drop", _drop, "delete dead letters for good", example, writes=True)
+    _add_letters(parser)
+    parser.add_argument("--yes", action="store_true", help="do it; without, only say how many there are")
+
+
+def _add_letters(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "ids", nargs="*", metavar="ID", help="the dead letters of this event; or its beginning"
+    )
+    add_filters(parser, sink="the dead letters of this sink")
+    parser.add_argument("--all", action="store_true", help="all dead letters")
+
+
+def _requeue(options: argparse.Namespace) -> int:
+    from tdbwatch.daemon.spool.browse import opened
+    from tdbwatch.daemon.spool.requests import ask, sinks_with_letters
+
+    place, chosen = place_for_sink(options), _chosen(options)
+    with opened(place.path, "rw") as connection:
+        selection = _whole(connection, chosen)
+        before = _requeued(connection)
+        asked = {
+            sink: ask(connection, "requeue", sink, selection, time.time_ns() // 1000)
+            for sink in sinks_with_letters(connection, selection)
+        }
+    if not asked:
+        return _none(options)
+    for sink, count in asked.items():
+        say(f"{sink}: {counted(count, 'dead letter')} will be delivered again {place.when_served(sink)}")
+        if sink in before:
+            say(f"{sink}: a requeue that was asked for earlier waits, too; no dead letter comes twice")
+    return exits.OK
+
+
+def _drop(options: argparse.Namespace) -> int:
+    from tdbwatch.daemon.spool.browse import letters, opened
+    from tdbwatch.daemon.spool.requests import discard
+
+    place, chosen = place_for_sink(options), _chosen(options)
+    if not options.yes:
+        with opened(place.path) as connection:
+            count = sum(1 for _ in letters(connection, _whole(connection, chosen)))
+        if count:
+            message = f"{counted(count, 'dead letter')} would be deleted for good; say --yes to do it"
+            raise CommandError(exits.USAGE, message)
+        return _none(options)
+    with opened(place.path, "rw") as connection:
+        count = discard(connection, _whole(connection, chosen))
+        requeued = _requeued(connection)
+    if not count:
+        return _none(options)
+    say(f"{counted(count, 'dead letter')} deleted")
+    for sink in sorted(requeued):
+        say(f"{sink}: a requeue waits; it will not find them")
+    return exits.OK
+
+
+def _requeued(connection: "Connection") -> set[str]:
+    """The sinks with a requeue that the daemon has not finished."""
+    from tdbwatch.daemon.spool.requests import waiting
+
+    return {request.sink for request in waiting(connection) if request.kind == "requeue"}
+
+
+def _chosen(options: argparse.Namespace) -> "Selection":
+    chosen = (options.ids, options.sink, options.room, options.event, options.since)
+    if not any(chosen) and not options.all:
+        raise CommandError(exits.USAGE, "say which: IDs, --sink, --room, --event, --since, or --all")
+    return selection_of(options)
+
+
+def _whole(connection: "Connection", selection: "Selection") -> "Selection":
+    """The selection with whole ids: lists on a terminal show only how they begin.
+
+    Raises:
+        CommandError: dead letters of several events begin so.
+    """
+    from dataclasses import replace
+
+    from tdbwatch.cli.spool_place import only_one
+    from tdbwatch.daemon.spool.browse import dead_ids_like
+
+    if selection.ids is None:
+        return selection
+    return replace(
+        selection,
+        ids=tuple(only_one(dead_ids_like(connection, part), part) or part for part in selection.ids),
+    )
+
+
+def _none(options: argparse.Namespace) -> int:
+    if options.ids:
+        raise CommandError(exits.NO_INPUT, "no dead letter matches; `tdbwatch spool list --dead` shows them")
+    say("no dead letter matches")
+    return exits.OK

@@ -1,0 +1,99 @@
+"""`tdbwatch spool list`: events, or dead letters, oldest first."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from tdbwatch.cli import exits
+from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.spool_place import Place, add_filters, command, place_for_sink, selection_of
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.spool.api import DeadLetter, Entry
+    from tdbwatch.daemon.spool.selection import Selection
+
+LIST_SINK: Final = "what this sink is still to get; with --dead its dead letters"
+_ENTRY: Final = ("received", "id", "room", "event", "contents")
+_LETTER: Final = ("dead since", "id", "sink", "room", "event", "attempts", "reason")
+_ID: Final = 18
+"""As much of an id as tells it from all others of its process; `spool show` and the like take it."""
+
+
+def add_parser(actions: Any) -> None:
+    example = "--dead --sink oncall --since 2h --config prod.yaml"
+    parser = command(actions, "list", _list, "list events, or dead letters", example)
+    parser.add_argument("--dead", action="store_true", help="dead letters instead of events")
+    add_filters(parser, sink=LIST_SINK)
+    parser.add_argument("--limit", type=_count, default=50, metavar="N", help="the newest N (50); 0: all")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return int(text)
+
+
+def _list(options: argparse.Namespace) -> int:
+    any_is_there = False
+    items = found(place_for_sink(options), selection_of(options), options, options.limit or -1)
+    for line in _lines(items, options):
+        any_is_there = True
+        say(line)
+    if not any_is_there:
+        print(f"no {'dead letter' if options.dead else 'event'} matches", file=sys.stderr)
+    return exits.OK
+
+
+def found(place: Place, selection: "Selection", options: argparse.Namespace, last: int = -1) -> Iterator[Any]:
+    """The entries, or with `--dead` the dead letters, that the options select."""
+    from dataclasses import replace
+
+    from tdbwatch.daemon.spool.browse import entries, letters, opened, unfinished
+
+    with opened(place.path) as connection:
+        if options.dead:
+            yield from letters(connection, selection, last=last)
+        elif options.sink is None:
+            yield from entries(connection, selection, last=last)
+        else:
+            events, wants = replace(selection, sink=None), place.wants(options.sink)
+            yield from unfinished(connection, events, options.sink, wants, last=last)
+
+
+def _lines(items: Iterable[Any], options: argparse.Namespace) -> Iterator[str]:
+    """What to show of each: an object, columns for people, or the same with whole ids for programs."""
+    import json
+
+    from tdbwatch.cli.spool_text import entry_json, letter_json
+    from tdbwatch.cli.terminal import columns, fitted, is_terminal
+
+    if options.json:
+        as_json = letter_json if options.dead else entry_json
+        return (json.dumps(as_json(item), ensure_ascii=False) for item in items)
+    short = is_terminal()
+    cells = _letter if options.dead else _entry
+    rows = (cells(item, short) for item in items)
+    if short:
+        return columns(_LETTER if options.dead else _ENTRY, rows)
+    return (fitted("  ".join(row)) for row in rows)
+
+
+def _entry(entry: "Entry", short: bool) -> tuple[str, ...]:
+    from tdbwatch.cli.spool_text import contents, time_of
+
+    event = entry.event
+    again = f" (again, for {entry.target})" if entry.target is not None else ""
+    what = (event.room or "-", event.event + again, contents(event))
+    return time_of(event.received_us), event.id[:_ID] if short else event.id, *what
+
+
+def _letter(letter: "DeadLetter", short: bool) -> tuple[str, ...]:
+    from tdbwatch.cli.spool_text import time_of
+
+    event, same = letter.entry.event, letter.last_error in {"", letter.reason}
+    tried = f"{letter.attempts:,}" if short else counted(letter.attempts, "attempt")
+    what = (letter.sink, event.room or "-", event.event, tried)
+    why = letter.reason if same else f"{letter.reason}: {letter.last_error}"
+    return time_of(letter.dead_us), event.id[:_ID] if short else event.id, *what, why

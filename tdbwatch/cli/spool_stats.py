@@ -1,0 +1,60 @@
+"""`tdbwatch spool stats`: the spool and its sinks in numbers."""
+
+import argparse
+from typing import TYPE_CHECKING, Any, Final
+
+from tdbwatch.cli import exits
+from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.spool_place import Place, command, place_of
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.spool.browse import Stats
+
+_EXAMPLE: Final = """--config prod.yaml
+
+entries       all that the log holds, delivered or not: events, other records,
+              and what was put there to be delivered again
+behind        of these, what the sink has not finished, and what comes after it
+              and is not for that sink: see spool list --sink
+dead letters  what the sink will not get any more, unless they are requeued"""
+
+
+def add_parser(actions: Any) -> None:
+    parser = command(actions, "stats", _stats, "the spool and its sinks in numbers", _EXAMPLE)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def _stats(options: argparse.Namespace) -> int:
+    from tdbwatch.cli.spool_text import say_json, size_of, stats_json, time_of
+    from tdbwatch.daemon.spool.browse import opened, stats
+
+    place = place_of(options)
+    with opened(place.path) as connection:
+        found = stats(connection, place.path)
+    fresh = sorted(place.sinks(set()) - {sink.sink for sink in found.sinks})
+    if options.json:
+        say_json(stats_json(found, str(place.path), place.user, fresh))
+        return exits.OK
+    user = "no daemon uses it" if place.user is None else f"process {place.user} uses it"
+    say(f"{place.path}: {size_of(found.size)}, {user}")
+    times = f", received {time_of(found.oldest_us)} to {time_of(found.newest_us)}" if found.count else ""
+    say(f"{counted(found.count, 'entry', 'entries')}{times}\n")
+    _say_sinks(place, found, fresh)
+    for request in found.requests:
+        say(f"{request.kind} for {request.sink}: waits or is under way")
+    for tally in found.drops:
+        say(f"{counted(tally.count, 'undelivered event')} dropped: {tally.reason}; a gap record will tell")
+    return exits.OK
+
+
+def _say_sinks(place: Place, found: "Stats", fresh: list[str]) -> None:
+    from tdbwatch.cli.terminal import NONE, paint, table
+
+    known = place.sinks({sink.sink for sink in found.sinks})
+    rows = [
+        (s.sink + ("" if s.sink in known else " (not configured)"), f"{s.behind:,}", f"{s.dead_letters:,}")
+        for s in found.sinks
+    ]
+    rows += [(f"{sink} (not started yet)", NONE, "0") for sink in fresh]
+    head, *lines = table(("sink", "behind", "dead letters"), sorted(rows))
+    say(paint(head, "bold"), *lines)
