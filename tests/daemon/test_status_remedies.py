@@ -147,6 +147,21 @@ def test_what_a_plugins_problem_says_of_its_remedy_is_its_remedy() -> None:
     assert problem.remedy == "Run `chmod go-w /etc/p/ww.py`, then restart."
 
 
+@pytest.mark.parametrize("own", ["make it, or take it out of plugins.paths", "rename this one"])
+def test_a_remedy_that_a_plugins_problem_has_already_is_not_followed_by_another(own: str) -> None:
+    [problem] = problems(replace(FINE, plugin_problems=(PluginProblem("p", "", f"no good; {own}"),)))
+    assert problem.text == "no good"
+    assert problem.remedy.lower() == f"{own}; then restart."
+
+
+def test_the_json_names_a_plugins_place_once() -> None:
+    twice = PluginProblem("ww", "/etc/p/ww.py", "/etc/p/ww.py is writable by everyone")
+    assert document(replace(FINE, plugin_problems=(twice, BROKEN)))["plugin_problems"] == [
+        "plugin ww: /etc/p/ww.py is writable by everyone",
+        "plugin typo: it cannot be imported: SyntaxError (/etc/tdbwatch/plugins.d/typo.py:3)",
+    ]
+
+
 def test_a_stuck_sink_is_not_said_to_be_tried_again() -> None:
     held = {"last_error": "no", "held_until_us": NOW + SECOND}
     assert "Not tried before" not in problems(replace(FINE, sinks=(sink(state="stuck", **held),)))[0].text

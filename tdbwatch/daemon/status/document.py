@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tdbwatch.daemon.status.health import is_ready, problems, state_of
+from tdbwatch.daemon.status.remedies import placed
 from tdbwatch.daemon.status.snapshot import SinkView, Snapshot
 from tdbwatch.plugin.event import format_time
 
@@ -28,7 +29,10 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "gaps": [_readable(asdict(gap)) for gap in snapshot.gaps],
         "open_gaps": [_readable(asdict(gap)) for gap in snapshot.open_gaps],
         "gap_counts": [asdict(count) for count in snapshot.gap_counts if count.count],
-        "plugin_problems": list(map(str, snapshot.plugin_problems)),
+        "plugin_problems": [
+            f"plugin {problem.plugin}: {placed(problem.reason, problem.where)}"
+            for problem in snapshot.plugin_problems
+        ],
     }
 
 

@@ -39,7 +39,9 @@ _ROOMS: Final = {
 }
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
 _NAMED: Final = "; remedy: "
-"""Begins what some plugin problems say themselves of what to do."""
+"""Begins a command that some plugin problems name themselves."""
+_SAID: Final = ("make it, or take it out of plugins.paths", "rename this one")
+"""How others end, which say themselves what to do."""
 _RAISED: Final = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)(?::|$)", re.MULTILINE)
 """An exception as Python writes it."""
 _MISTAKES: Final = {"AbsentError", "SinkExitError", "VerdictError"}
@@ -101,9 +103,17 @@ def gaps(spans: Iterable[Span]) -> str:
 
 
 def plugin(problem: PluginProblem) -> tuple[str, str]:
-    """What is wrong with a plugin, with its place said once, and what to do."""
+    """What is wrong with a plugin, and what to do."""
     reason, _, own = problem.reason.partition(_NAMED)
-    known = problem.where and problem.where not in reason
-    return reason + (
-        f" ({problem.where})" if known else ""
-    ), f"Run `{own}`, then restart." if own else _PLUGIN
+    if own:
+        return placed(reason, problem.where), f"Run `{own}`, then restart."
+    for own in _SAID:
+        if reason.endswith(f"; {own}"):
+            reason = reason.removesuffix(f"; {own}")
+            return placed(reason, problem.where), f"{own[0].upper()}{own[1:]}; then restart."
+    return placed(reason, problem.where), _PLUGIN
+
+
+def placed(reason: str, where: str) -> str:
+    """The reason with its place, unless it says that itself."""
+    return reason if not where or where in reason else f"{reason} ({where})"
