@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TextIO
 
 from tdbwatch.cli import exits
 
@@ -26,7 +27,7 @@ def finish() -> None:
         CommandError, BrokenPipeError: as `say`.
     """
     with writing("standard output"):
-        sys.stdout.flush()
+        print(end="", flush=True)
 
 
 @contextmanager
@@ -47,12 +48,17 @@ def writing(name: str) -> Iterator[None]:
 
 def give_up() -> None:
     """Let go of what cannot be written: Python would try once more at the end, and complain."""
-    with suppress(OSError):
-        sys.stdout.flush()
-        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            print(end="", file=stream, flush=True)
+        except OSError:
+            _to_nowhere(stream)
+
+
+def _to_nowhere(stream: TextIO) -> None:
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
 
 

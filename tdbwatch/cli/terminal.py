@@ -20,7 +20,7 @@ _WIDEST: Final = 30
 
 def is_terminal() -> bool:
     """Whether people look at what is said."""
-    return sys.stdout.isatty()
+    return bool(sys.stdout) and sys.stdout.isatty()  # there is none where it was closed
 
 
 def paint(text: str, colour: str) -> str:

@@ -105,3 +105,32 @@ def test_so_it_is_for_the_real_command(
         )
     expected = f"tdbwatch spool list: {said}\n" if said else ""
     assert (done.returncode, done.stderr) == (code, expected)
+
+
+@pytest.mark.parametrize("command", ["check", "spool stats", "spool list"])
+def test_where_there_is_no_standard_output_nothing_is_said(
+    make_spool: Callable[..., Path],
+    event: Event,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    place = ("--config", str(make_spool([event]) / "prod.yaml"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", None)  # as Python has it where the descriptor is closed
+        assert main([*command.split(), *place]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_of_the_errors_that_has_left_changes_nothing(tmp_path: Path, unbuffered: str) -> None:
+    with closed() as file:
+        done = subprocess.run(
+            [sys.executable, "-m", "tdbwatch", "check", "--config", "nowhere.yaml"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=file,
+            stderr=file,
+            check=False,
+        )
+    assert done.returncode == 141

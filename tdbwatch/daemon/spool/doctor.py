@@ -114,7 +114,7 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     for request in found.requests:
         yield Finding("note", f"a {request.kind} for {request.sink} waits or is under way")
     if strange := unknown(connection):
-        text = f"{_counted(strange, 'request')} that this version does not understand; left by a newer one"
+        text = f"{strange} requests that this version does not understand; a newer one left them"
         yield Finding("note", text, "run that version")
     for tally in found.drops:
         dropped = _counted(tally.count, "undelivered event")
