@@ -147,7 +147,7 @@ async def test_poison_is_set_aside_what_is_behind_it_flows_and_requeue_delivers_
     await until(lambda: attempts(spool, letter["id"])[-1].outcome == "delivered", "the attempt, written down")
     code, text = await ask("spool", "show", letter["id"], "--config", config)
     assert "mine: delivered" in text
-    assert await ask("spool", "list", "--dead", "--config", config) == (0, "")
+    assert await ask("spool", "list", "--dead", "--config", config) == (0, "no dead letter matches\n")
     assert await command.stop() == 0
 
 
