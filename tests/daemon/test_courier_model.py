@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -288,6 +288,62 @@ def check_order(story: Story, crashed: bool) -> None:
             assert not first or number > newest[room], "first deliveries are in order"
             newest[room] = max(newest[room], number)
         seen[what].add(event_id)
+
+
+class Picky(Chaotic):
+    """Never takes events of some rooms, and says so, or raises if they are alone; it takes all others."""
+
+    async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        if self.works or not all(event.room.startswith("sick") for event in batch):
+            sick = [not self.works and event.room.startswith("sick") for event in batch]
+            return self.take(batch, [Retry("no") if one else DELIVERED for one in sick])
+        if self.rng.random() < 0.5:
+            raise OSError("HTTP 500")
+        return [Retry("no")] * len(batch)
+
+
+class SickRooms(World):
+    """Any number of rooms are sick, but fewer batches of these come in a row than the breaker's threshold."""
+
+    def __init__(self, rng: random.Random, folder: Path) -> None:
+        super().__init__(rng, folder)
+        self.sink = Picky(self.story, rng, self.clock)
+        self.policy = replace(self.policy, max_attempts=None)
+        batch = replace(self.settings.batch, max_bytes=1 << 20, wait=0)
+        self.settings = replace(
+            self.settings, retry=self.policy, batch=batch, breaker_threshold=5, max_ahead=2000
+        )
+
+    async def emit(self) -> None:
+        """A burst of sick rooms now and then, then a healthy one: it has its events at once."""
+        count = self.rng.randint(1, 4 * self.settings.batch.count) if self.rng.random() < 0.3 else 0
+        events = [Event.create(f"sick{self.rng.randrange(30)}", "e") for _ in range(count)]
+        await self.append(events)
+        well = [Event.create(f"well{self.rng.randrange(9)}", "e") for _ in range(self.rng.randint(1, 3))]
+        await self.append(well)
+        assert {event.id for event in well} <= self.story.finished, self.courier.status()
+
+    async def append(self, events: list[Event]) -> None:
+        self.story.emitted += events
+        self.spool.append(events)
+        await self.spool.flush()
+        await self.caught_up()
+
+    async def caught_up(self) -> None:
+        """No time passes until the courier has read what there is, and has done what it can do now."""
+        while self.courier._ledger.position < self.spool.last_seq:
+            await self.clock.advance(0)
+        await settle()
+
+
+@pytest.mark.timeout(180)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(seed=st.integers(0, 1 << 32))
+def test_healthy_rooms_never_wait_for_sick_ones_whatever_stops_or_crashes(seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
+        world = SickRooms(random.Random(seed), Path(folder))
+        asyncio.run(world.live())
+        check(world)
 
 
 @pytest.mark.timeout(180)

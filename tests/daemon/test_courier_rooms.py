@@ -5,17 +5,21 @@ import random
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import pytest
 import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.daemon.spool.browse import opened
 from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry
+from tdbwatch.testing import ManualClock, settle
 
 from .courier_bench import Bench, failing, in_order
 
@@ -123,6 +127,33 @@ async def test_a_poison_event_on_a_quiet_sink_delays_no_other_room(bench: Bench)
     offered = len(sink.batches)
     await bench.emit("well", room="well")
     assert (sink.got, len(sink.batches)) == (["well"], offered + 1)
+
+
+@pytest.mark.parametrize("lives", [1, 3])
+async def test_a_burst_of_sick_rooms_delays_no_other_room_nor_does_a_restart_after_it(
+    tmp_path: Path, lives: int
+) -> None:
+    def answer(batch: Sequence[Event]) -> list[Any]:
+        return [Retry("HTTP 500") if event.room.startswith("sick") else DELIVERED for event in batch]
+
+    clock = ManualClock()
+    for life in range(lives):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        courier, sink = bench.courier(answer)
+        if not life:
+            bench.spool.append([Event.create(f"sick{room}", "e", [0]) for room in range(20)])
+            await bench.emit()
+        while not sink.batches:
+            await settle()
+        for number in range(100):
+            await bench.emit(number, room=f"well{number % 7}")
+            assert sink.got[number:] == [number]
+            await bench.pass_time(1, 1)
+        assert courier.status().lag == 20
+        await courier.stop(0)
+        await spool.close()
 
 
 async def test_a_poison_event_delays_no_batch_of_other_rooms_beyond_its_wait(bench: Bench) -> None:
@@ -277,6 +308,7 @@ async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_re
         for room in range(10):
             await bench.emit(1, room=f"sick{room}")
         await bench.emit("waits", room="well")
+        await bench.pass_time(1)
         assert sink.got == []
         assert [line["waiting"] for line in logs if line["event"] == "sink.held_up"] == [10]
         await bench.pass_time(1000)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
@@ -55,6 +57,50 @@ async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_re
         await courier.stop(0)
         await spool.close()
     assert got == [1, 2, 3]
+
+
+async def test_batches_that_failed_together_stay_together_over_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock()
+    batches = [tuple(range(first, first + 10)) for first in range(0, 50, 10)]
+    for life, answer in enumerate([Retry("429", after=5), None]):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        courier, sink = bench.courier(lambda batch, answer=answer: answer, batch=BatchLimits(count=10))
+        if life == 0:
+            spool.append([Event.create(f"room{number}", "e", [number]) for number in range(50)])
+        await bench.pass_time(300)
+        await courier.stop(0)
+        await spool.close()
+        assert sorted({tuple(batch) for batch in sink.offered}) == batches
+    assert len(sink.offered) == 5
+
+
+@pytest.mark.parametrize(("days", "most"), [(0, 3), (2, None)])
+async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after_a_restart(
+    tmp_path: Path, days: int, most: int | None
+) -> None:
+    clock = ManualClock()
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=most)
+
+    def poisoned(batch: Sequence[Event]) -> None:
+        if any(event.args[0] == "poison" for event in batch):
+            raise ValueError
+
+    for life, answer in enumerate([lambda batch: Retry("429", after=5), poisoned]):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        courier, sink = bench.courier(answer, retry=policy)
+        if life == 0:
+            await bench.emit(1, "poison", 2)
+        await bench.pass_time(9, steps=9)
+        assert life or len(sink.batches) == 2
+        letters = await bench.letters()
+        await courier.stop(0)
+        await spool.close()
+        await clock.advance(days * 86_400)
+    assert (sink.got, [letter[1] for letter in letters]) == ([1, 2], [2])
 
 
 async def test_a_restart_goes_on_from_the_cursor(bench: Bench) -> None:

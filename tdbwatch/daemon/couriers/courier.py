@@ -180,7 +180,7 @@ class Courier:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            self._intake.remember()
+            self._intake.remember(self._settings.retry)
             group.create_task(self._intake.read(), name=f"courier-{self.name}-reader")
             group.create_task(self._intake.read_again(), name=f"courier-{self.name}-rereader")
             await self._open()

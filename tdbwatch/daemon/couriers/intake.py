@@ -9,6 +9,7 @@ from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.ledger import Ledger
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.api import Entry, Spool, SpoolError
 from tdbwatch.daemon.spool.finished import Finished
 from tdbwatch.plugin.event import Event
@@ -65,11 +66,12 @@ class Intake:
         self._moved = moved
         self._finished = Finished()  # before the restart, beyond the cursor
 
-    def remember(self) -> None:
+    def remember(self, policy: RetryPolicy) -> None:
         """Go on where the last run stopped."""
         history = self._spool.history(self._sink)
         self._finished = history.finished
-        self._ledger.remember(history.failed, self._clock.monotonic(), int(self._clock.time() * 1e6))
+        now, now_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
+        self._ledger.remember(history.failed, now, now_us, policy)
 
     async def read(self) -> None:
         """Read what comes, until cancelled."""
@@ -108,9 +110,9 @@ class Intake:
         """Wait until the ledger has room for more."""
         ledger, patient = self._ledger, True
         while ledger.room_left <= 0 and not ledger.let_go(patient=patient):
-            if ledger.blocked and not self._breaker.open:
-                self._faults.held_up(ledger.waiting, ledger.unfinished)
             patient = await self._progressed()
+            if ledger.room_left <= 0 and ledger.blocked and not self._breaker.open:
+                self._faults.held_up(ledger.waiting, ledger.unfinished)
 
     async def _progressed(self) -> bool:
         """Wait until something is finished; False: that takes long."""

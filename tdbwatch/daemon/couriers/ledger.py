@@ -5,7 +5,7 @@ it holds its rooms: their events that come after it are parked; other rooms go o
 the memory that a sink may have, it is let go of and read again when its room is free.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
@@ -13,6 +13,7 @@ from tdbwatch.daemon.couriers.parcel import Parcel, Room, Wait, Waiting, room_of
 from tdbwatch.daemon.couriers.settings import BatchLimits
 from tdbwatch.daemon.couriers.suspects import Suspects
 from tdbwatch.daemon.couriers.tails import Tails
+from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.api import Entry, Past
 from tdbwatch.daemon.spool.window import weigh, weight
 
@@ -131,9 +132,9 @@ class Ledger:
         """Parcels that wait for another attempt."""
         return len(self._waiting)
 
-    def remember(self, failed: Mapping[int, Past], now: float, now_us: int) -> None:
-        """Entries that failed before a restart go one by one, and go on counting their attempts."""
-        self._suspects.remember(failed, now, now_us)
+    def remember(self, failed: Mapping[int, Past], now: float, now_us: int, policy: RetryPolicy) -> None:
+        """Entries that failed before a restart go with those they failed with, and go on counting."""
+        self._suspects.remember(failed, now, now_us, policy)
 
     def add(self, entries: Sequence[Entry], position: int, now: float) -> None:
         """Queue entries that were read; `position` is the last one read, wanted or not."""
@@ -190,6 +191,7 @@ class Ledger:
             entries = free
         self._queue.extend(entries)
         self._queue_bytes += weigh(entries)
+        self._part_with_suspects(entries)
 
     def next(self, now: float, *, probe: bool = False) -> Parcel | None:
         """The parcel that goes now; it is in flight from then on. None: nothing may go now.
@@ -213,11 +215,8 @@ class Ledger:
         return parcel
 
     def next_untried(self, now: float) -> Parcel | None:
-        """As `next`, but only what was never tried, as far as it comes first."""
-        self._sift()
-        if len(self._in_flight) >= self._max_in_flight or not self._queue:
-            return None
-        if self._queue[0].seq in self._suspects or (parcel := self._cut(now)) is None:
+        """As `next`, but only what was never tried."""
+        if len(self._in_flight) >= self._max_in_flight or (parcel := self._cut(now)) is None:
             return None
         self._in_flight.append(parcel)
         return parcel
@@ -241,13 +240,25 @@ class Ledger:
         Args:
             waits: no two with events of one room.
         """
-        rooms, returned = parcel.rooms(), list(untried)
+        returned = list(untried)
+        if returned and parcel.attempts > 1:  # earlier attempts were made with these, too
+            self._suspects.keep(parcel, returned)
+        self._settle(parcel, waits, returned)
+        if returned and parcel.attempts <= 1:  # these have waited for company
+            self._queued_since = float("-inf")
+
+    def part(self, parcel: Parcel, due: float) -> None:
+        """This parcel failed as a whole, and one entry may be to blame: from now on they go one by one."""
+        first, *rest = parcel.entries
+        self._suspects.part(parcel, rest)
+        self._settle(parcel, [([first], due)], rest)
+
+    def _settle(self, parcel: Parcel, waits: Sequence[Wait], returned: list[Entry]) -> None:
+        rooms = parcel.rooms()
         again = [*chain.from_iterable(entries for entries, _ in waits), *returned]
         self._in_flight.remove(parcel)
         self.unfinished -= len(parcel.entries) - len(again)
         self._bytes -= weigh(parcel.entries) - weigh(again)
-        if returned and parcel.attempts > 1:  # earlier attempts were made with these, too
-            self._suspects.keep(parcel, returned, parcel.attempts - 1)
         for number, (entries, due) in enumerate(waits):
             part = parcel.split_off([]) if number else parcel
             part.entries, part.due = entries, due
@@ -255,15 +266,6 @@ class Ledger:
             rooms -= part.rooms()
             self._newly_held |= part.rooms()
         self._release(rooms, returned)
-        if returned:  # these have waited for company
-            self._queued_since = float("-inf")
-
-    def part(self, parcel: Parcel, due: float) -> None:
-        """This parcel failed as a whole, and one entry may be to blame: from now on they go one by one."""
-        first, *rest = parcel.entries
-        attempts = parcel.attempts
-        self.settle(parcel, [([first], due)], rest)
-        self._suspects.keep(parcel, rest, attempts)
 
     def give_up(self, parcel: Parcel) -> None:
         """This parcel was not tried: it waits as before."""
@@ -283,23 +285,45 @@ class Ledger:
         if returned:
             self._queue = sorted([*returned, *self._queue], key=_entry_seq)
             self._queue_bytes += weigh(returned)
+            self._part_with_suspects(returned)
+
+    def _part_with_suspects(self, queued: Sequence[Entry]) -> None:
+        """Of what was queued now, nothing that failed before may stand before what was never tried.
+
+        So it waits, as all does that failed, though it is due already, and what is behind it is parked.
+        """
+        if not self._suspects.among(queued):
+            return
+        self._sift()
+        rooms = {room_of(entry) for entry in self._queue if entry.seq in self._suspects}
+        parcels, behind = self._suspects.gather(self._taken_out(rooms), self._limits)
+        for parcel in parcels:
+            self._waiting.add(parcel)
+        for entry in behind:
+            self._parked.setdefault(room_of(entry), []).append(entry)
+        self._held |= rooms
+        self._tails.hold(rooms)
+
+    def _taken_out(self, rooms: Collection[Room]) -> list[Entry]:
+        """What is queued of these rooms leaves the queue."""
+        out: list[Entry] = []
+        free: list[Entry] = []
+        for entry in self._queue:
+            (out if room_of(entry) in rooms else free).append(entry)
+        if out:
+            self._queue, self._queue_bytes = free, weigh(free)
+        return out
 
     def _sift(self) -> None:
         """Park what is queued of rooms that are held since."""
         held, self._newly_held = self._newly_held, set()
         if not held or not self._queue:
             return
-        free: list[Entry] = []
-        for entry in self._queue:
-            room = room_of(entry)
-            (self._parked.setdefault(room, []) if room in held else free).append(entry)
-        if len(free) < len(self._queue):
-            self._queue, self._queue_bytes = free, weigh(free)
+        for entry in self._taken_out(held):
+            self._parked.setdefault(room_of(entry), []).append(entry)
 
     def _ripe(self, now: float) -> bool:
         limits = self._limits
-        if self._queue[0].seq in self._suspects:  # it goes alone, so it waits for no company
-            return True
         full = len(self._queue) >= limits.count or self._queue_bytes >= limits.max_bytes
         return full or now >= self._queued_since + limits.wait
 
@@ -312,7 +336,7 @@ class Ledger:
         del self._queue[: len(taken)]
         self._queue_bytes -= weigh(taken)
         self._queued_since = now
-        parcel = self._suspects.parcel(taken)
+        parcel = Parcel(taken, due=now)
         rooms = parcel.rooms()
         self._held |= rooms
         self._newly_held |= rooms
@@ -320,10 +344,8 @@ class Ledger:
         return parcel
 
     def _fitting(self) -> int:
-        """How many of the queue go together; a suspect goes alone."""
+        """How many of the queue go together."""
         first = self._queue[: self._limits.count]
-        if self._suspects:
-            first = first[: self._suspects.fitting(first)]
         if weigh(first) <= self._limits.max_bytes:
             return len(first)
         size = 0

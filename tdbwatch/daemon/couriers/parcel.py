@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from math import ceil
 from operator import attrgetter
@@ -48,7 +48,7 @@ class Parcel:
     Attributes:
         attempts: made with these entries.
         first_at: when the first attempt was made, by the monotonic clock without pauses.
-        due: no attempt before this time, by the monotonic clock.
+        due: no attempt before this time, by the monotonic clock; at first since when it may go.
         first_errors: by seq, where the first failure was not the same for all; shared with what is split off.
     """
 
@@ -59,7 +59,7 @@ class Parcel:
     first_error: str = ""
     last_error: str = ""
     due: float = 0.0
-    first_errors: Mapping[int, str] = field(default_factory=dict)
+    first_errors: dict[int, str] = field(default_factory=dict)
 
     @property
     def first_seq(self) -> int:

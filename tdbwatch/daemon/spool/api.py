@@ -69,12 +69,17 @@ class Attempt:
 
 @dataclass(slots=True)
 class Past:
-    """What became of one unfinished entry before a restart. Times in microseconds since the Unix epoch."""
+    """What became of one unfinished entry before a restart. Times in microseconds since the Unix epoch.
+
+    Attributes:
+        company: the entries, itself among them, that had the same answer in its last attempt.
+    """
 
     attempts: int
     first_us: int
     first_error: str
     last_error: str
+    company: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,4 +58,4 @@ def history_of(connection: sqlite3.Connection, sink: str, cursor: int, last_seq:
 
 def _fail(failed: dict[int, Past], seq: int, attempt: Attempt) -> None:
     past = failed.setdefault(seq, Past(0, attempt.started_us, attempt.detail, attempt.detail))
-    past.attempts, past.last_error = attempt.number, attempt.detail
+    past.attempts, past.last_error, past.company = attempt.number, attempt.detail, attempt.seqs
