@@ -316,6 +316,30 @@ async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_re
     assert courier.status().dead == 10
 
 
+async def test_a_restart_with_as_many_waiting_rooms_is_no_reason_to_say_so_while_the_sink_takes_them(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+    for life, answer in enumerate([Retry("no"), None]):
+        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
+        await spool.open()
+        bench = Bench(spool, clock)
+        with structlog.testing.capture_logs() as logs:
+            courier, sink = bench.courier(
+                lambda batch, answer=answer: [answer or DELIVERED] * len(batch),
+                batch=BatchLimits(count=1), max_ahead=10, breaker_threshold=10**9,
+            )  # fmt: skip
+            sink.open = lambda bench=bench: bench.clock.sleep(0.1)  # type: ignore[method-assign]
+            for room in range(10 if life == 0 else 0):
+                await bench.emit(1, room=f"sick{room}")
+            await bench.emit("waits", room=f"well{life}")
+            await bench.pass_time(0.5)
+        await courier.stop(0)
+        await spool.close()
+    assert sorted(map(str, sink.got)) == [*["1"] * 10, "waits", "waits"]
+    assert [line for line in logs if line["event"] == "sink.held_up"] == []
+
+
 async def test_what_a_sink_that_is_down_keeps_in_memory_is_bounded_in_bytes(bench: Bench) -> None:
     courier, _ = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(max_bytes=1 << 20))
     big = "x" * (1 << 20)
