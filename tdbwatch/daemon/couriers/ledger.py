@@ -5,17 +5,18 @@ it holds its rooms: their events that come after it are parked; other rooms go o
 the memory that a sink may have, it is let go of and read again when its room is free.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 
 from tdbwatch.daemon.couriers.parcel import Parcel, Room, Wait, Waiting, room_of
+from tdbwatch.daemon.couriers.queue import Queue
 from tdbwatch.daemon.couriers.settings import BatchLimits
 from tdbwatch.daemon.couriers.suspects import Suspects
 from tdbwatch.daemon.couriers.tails import Tails
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.api import Entry, Past
-from tdbwatch.daemon.spool.window import weigh, weight
+from tdbwatch.daemon.spool.window import weigh
 
 _entry_seq = attrgetter("seq")
 
@@ -46,9 +47,7 @@ class Ledger:
         self._max_ahead = max(max_ahead, limits.count * max_in_flight)
         self._max_ahead_bytes = max(max_ahead_bytes, limits.max_bytes * max_in_flight)
         self._bytes = 0
-        self._queue: list[Entry] = []
-        self._queue_bytes = 0
-        self._queued_since = 0.0
+        self._queue = Queue(limits)
         self._parked: dict[Room, list[Entry]] = {}
         self._held: set[Room] = set()
         self._newly_held: set[Room] = set()  # the queue may still have entries of these
@@ -68,9 +67,11 @@ class Ledger:
     @property
     def oldest(self) -> Entry | None:
         """The oldest unfinished entry in memory. What is parked is younger than what holds its room."""
-        heads = [parcel.entries[0] for parcel in self._in_flight] + self._queue[:1]
+        heads = [parcel.entries[0] for parcel in self._in_flight]
         if (waiting := self._waiting.oldest) is not None:
             heads.append(waiting.entries[0])
+        if (queued := self._queue.oldest) is not None:
+            heads.append(queued)
         return min(heads, key=_entry_seq, default=None)
 
     @property
@@ -178,7 +179,7 @@ class Ledger:
 
     def _count(self, entries: Sequence[Entry], now: float) -> None:
         if entries and not self._queue:
-            self._queued_since = now
+            self._queue.since = now
         self.unfinished += len(entries)
         self._bytes += weigh(entries)
 
@@ -190,7 +191,6 @@ class Ledger:
                 (self._parked.setdefault(room, []) if room in self._held else free).append(entry)
             entries = free
         self._queue.extend(entries)
-        self._queue_bytes += weigh(entries)
         self._part_with_suspects(entries)
 
     def next(self, now: float, *, probe: bool = False) -> Parcel | None:
@@ -226,8 +226,8 @@ class Ledger:
         if len(self._in_flight) >= self._max_in_flight:
             return None
         dues = [] if untried or self._waiting.next_due is None else [self._waiting.next_due]
-        if self._queue and not self._ripe(now):
-            dues.append(self._queued_since + self._limits.wait)
+        if (ripe_at := self._queue.ripe_at(now)) is not None and ripe_at > now:
+            dues.append(ripe_at)
         return min(dues, default=None)
 
     def hasten(self, now: float) -> None:
@@ -245,7 +245,7 @@ class Ledger:
             self._suspects.keep(parcel, returned)
         self._settle(parcel, waits, returned)
         if returned and parcel.attempts <= 1:  # these have waited for company
-            self._queued_since = float("-inf")
+            self._queue.since = float("-inf")
 
     def part(self, parcel: Parcel, due: float) -> None:
         """This parcel failed as a whole, and one entry may be to blame: from now on they go one by one."""
@@ -283,8 +283,7 @@ class Ledger:
 
     def _requeue(self, returned: list[Entry]) -> None:
         if returned:
-            self._queue = sorted([*returned, *self._queue], key=_entry_seq)
-            self._queue_bytes += weigh(returned)
+            self._queue.insert(returned)
             self._part_with_suspects(returned)
 
     def _part_with_suspects(self, queued: Sequence[Entry]) -> None:
@@ -296,7 +295,7 @@ class Ledger:
             return
         self._sift()
         rooms = {room_of(entry) for entry in self._queue if entry.seq in self._suspects}
-        parcels, behind = self._suspects.gather(self._taken_out(rooms), self._limits)
+        parcels, behind = self._suspects.gather(self._queue.take_out(rooms), self._limits)
         for parcel in parcels:
             self._waiting.add(parcel)
         for entry in behind:
@@ -304,53 +303,22 @@ class Ledger:
         self._held |= rooms
         self._tails.hold(rooms)
 
-    def _taken_out(self, rooms: Collection[Room]) -> list[Entry]:
-        """What is queued of these rooms leaves the queue."""
-        out: list[Entry] = []
-        free: list[Entry] = []
-        for entry in self._queue:
-            (out if room_of(entry) in rooms else free).append(entry)
-        if out:
-            self._queue, self._queue_bytes = free, weigh(free)
-        return out
-
     def _sift(self) -> None:
         """Park what is queued of rooms that are held since."""
         held, self._newly_held = self._newly_held, set()
         if not held or not self._queue:
             return
-        for entry in self._taken_out(held):
+        for entry in self._queue.take_out(held):
             self._parked.setdefault(room_of(entry), []).append(entry)
-
-    def _ripe(self, now: float) -> bool:
-        limits = self._limits
-        full = len(self._queue) >= limits.count or self._queue_bytes >= limits.max_bytes
-        return full or now >= self._queued_since + limits.wait
 
     def _cut(self, now: float) -> Parcel | None:
         """The first entries of the queue, whose rooms are held from now on."""
         self._sift()
-        if not self._queue or not self._ripe(now):
+        if not (taken := self._queue.cut(now)):
             return None
-        taken = self._queue[: self._fitting()]
-        del self._queue[: len(taken)]
-        self._queue_bytes -= weigh(taken)
-        self._queued_since = now
         parcel = Parcel(taken, due=now)
         rooms = parcel.rooms()
         self._held |= rooms
         self._newly_held |= rooms
         self._tails.hold(rooms)
         return parcel
-
-    def _fitting(self) -> int:
-        """How many of the queue go together."""
-        first = self._queue[: self._limits.count]
-        if weigh(first) <= self._limits.max_bytes:
-            return len(first)
-        size = 0
-        for index, entry in enumerate(first):
-            size += weight(entry.event)
-            if size > self._limits.max_bytes:
-                return max(1, index)
-        return len(first)
