@@ -5,6 +5,7 @@ was just connected (CPython 3.11, `staggered_race`): a client closed while it co
 """
 
 import asyncio
+import os
 import socket
 import ssl as ssl_module
 from collections.abc import Callable
@@ -87,7 +88,12 @@ async def _first_of(found: list[_Found]) -> socket.socket:
         for task in racing:
             task.add_done_callback(_close_late)
             task.cancel()
-    raise errors[0] if len(errors) == 1 else OSError("; ".join(str(error) for error in errors))
+    raise errors[0] if len(errors) == 1 else OSError("; ".join(map(words, errors)))
+
+
+def words(error: Exception) -> str:
+    """What went wrong, without the number that Python puts before it."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 async def _connect(family: int, kind: int, protocol: int, where: Any) -> socket.socket:
@@ -95,6 +101,11 @@ async def _connect(family: int, kind: int, protocol: int, where: Any) -> socket.
     try:
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, where)
+    except OSError as error:
+        sock.close()
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, f"{os.strerror(error.errno)} ({where[0]})") from None
     except BaseException:
         sock.close()
         raise

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
 from tdbwatch.client.addresses import Address
+from tdbwatch.client.dialing import words
 from tdbwatch.client.joiner import Joiner
 from tdbwatch.client.link import Link
 from tdbwatch.client.login import authenticate
@@ -76,7 +77,6 @@ class Keeper:
         self._moving = False
         self._wake = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
-        self._failures = 0
         self._closed = False
         self._task: asyncio.Task[None] | None = None
         self._handovers: set[asyncio.Task[None]] = set()
@@ -315,7 +315,6 @@ class Keeper:
             hearing[0].rooms.end_merging()
 
     def _announce(self, link: Link) -> None:
-        self._failures = 0
         self._insist = self._persistent
         self._settings.proven = True
         self._moving = link.leaving
@@ -342,18 +341,18 @@ class Keeper:
         """Report it, and wait where trying again at once would do harm."""
         clock, refused = self._settings.clock, isinstance(error, AuthError)
         wait = self._pool.failed(address, clock.monotonic())
-        self._failures += 1
         if not self._handovers:
             self._end_merging()
         if not self.is_live and (not self._insist or (refused and not self._settings.proven)):
             raise error
         if refused:
             wait = max(wait, AUTH_RETRY)
-        self._settings.observer.unreachable(address, str(error), wait)
+        self._settings.observer.unreachable(address, reason := words(error), wait)
         if not isinstance(error, _EXPECTED):
             log.error("connecting to %s failed by a mistake of ours", address, exc_info=error)
-        elif self._failures & (self._failures - 1) == 0:  # 1, 2, 4, 8, ...: said, but not said to death
-            log.warning("cannot connect to %s (attempt %d): %s", address, self._failures, error)
+        elif times := self._pool.complaint(address, reason, clock.monotonic()):
+            often = f" ({times} times now)" if times > 1 else ""
+            log.warning("cannot connect to %s%s: %s", address, often, reason)
         if refused:
             await clock.sleep(wait)
 

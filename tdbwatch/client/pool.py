@@ -11,6 +11,8 @@ from tdbwatch.client.addresses import Address
 NODE_BACKOFF: Final = BackoffPolicy(initial=0.5, factor=2.0, maximum=30.0, jitter=0.5)
 LEAVING_FOR: Final = 30.0
 """Seconds for which a node that announced its shutdown is asked last: it takes a while to come back."""
+QUIET: Final = 10.0
+"""Seconds before another reason why a node cannot be reached is said."""
 STABLE_AFTER: Final = 10.0
 """Seconds that a link must have lived before its node's failures are forgotten."""
 
@@ -34,6 +36,9 @@ class _Node:
     not_before: float = 0.0
     leaving_until: float = 0.0
     connected_at: float = NEVER
+    failures: int = 0
+    said: str = ""
+    quiet_until: float = 0.0
 
 
 class NodePool:
@@ -76,9 +81,23 @@ class NodePool:
         node.not_before = now + wait
         return wait
 
+    def complaint(self, address: Address, reason: str, now: float) -> int:
+        """The node could not be reached for this reason, so many times in a row; 0: need not be said again.
+
+        The times 1, 2, 4, 8, ... are, and when it is for another reason than the last.
+        """
+        node = self._nodes[address]
+        node.failures += 1
+        another = reason != node.said and now >= node.quiet_until
+        if node.failures & (node.failures - 1) and not another:
+            return 0
+        node.said, node.quiet_until = reason, now + QUIET
+        return node.failures
+
     def connected(self, address: Address, now: float) -> None:
         """The node has a working link."""
         self._nodes[address].connected_at = now
+        self._nodes[address].failures = 0
 
     def lost(self, address: Address, now: float) -> None:
         """The node's link ended. One that lived for a while may be made anew at once, others must wait."""

@@ -360,6 +360,43 @@ async def test_a_plugins_traceback_begins_where_the_plugin_does(bench: Bench) ->
     assert "unlogged" not in failed
 
 
+async def test_a_plugin_that_ends_the_program_is_shown_by_its_own_lines(bench: Bench) -> None:
+    def give_up(event: Event) -> None:
+        sys.exit(3)
+
+    host = ThreadHost(
+        lambda: FunctionSink(give_up, None, SinkContext("x")), name="x", timeout=10, clock=bench.clock
+    )
+    with structlog.testing.capture_logs() as logs:
+        courier, _ = bench.courier(host=host)
+        await bench.emit(1)
+        while not courier.status().failures:
+            await asyncio.sleep(0)
+    [failed] = [line for line in logs if line["event"] == "sink.failed"]
+    kind, _, trace = failed["exc_info"]
+    assert (kind, [frame.name for frame in traceback.extract_tb(trace)]) == (SystemExit, ["give_up"])
+
+
+async def test_another_error_than_the_last_is_logged_at_once_but_not_every_time(bench: Bench) -> None:
+    def raise_(batch: Sequence[Event]) -> None:
+        raise RuntimeError(errors[-1])
+
+    errors = ["refused"]
+    policy = RetryPolicy(initial=5, factor=1, jitter=0)
+    with structlog.testing.capture_logs() as logs:
+        bench.courier(raise_, retry=policy)
+        await bench.emit(1)
+        await bench.pass_time(60)
+        errors.append("the password was changed")
+        await bench.pass_time(6)
+        said = [line["error"] for line in logs if line["event"] == "sink.failed"]
+        for number in range(100):
+            errors.append(f"request {number} failed")
+            await bench.pass_time(5)
+    assert said[-1].endswith("the password was changed")
+    assert len([line for line in logs if line["event"] == "sink.failed"]) < len(said) + 60
+
+
 async def test_a_traceback_that_is_all_ours_is_kept(bench: Bench) -> None:
     with structlog.testing.capture_logs() as logs:
         courier, _ = bench.courier(lambda batch: sys.exit(3))

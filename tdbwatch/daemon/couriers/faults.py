@@ -45,22 +45,31 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
 
 
-def _theirs(trace: TracebackType | None) -> TracebackType | None:
-    """A traceback from the plugin's first frame on: how we came to call it says nothing of its mistake.
+def _story(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """An exception from the plugin's first frame on: how we came to call it says nothing of its mistake.
 
-    All of it where there is no frame but ours: then the mistake is in how we call it.
+    Where no frame is but ours, it is one that stands for what the plugin raised, or the mistake is in how we
+    call it: then all is shown.
     """
-    rest = trace
-    while rest is not None and rest.tb_frame.f_code.co_filename.startswith(_OURS):
-        rest = rest.tb_next
-    return trace if rest is None else rest
+    blamed: BaseException | None = error
+    while blamed is not None:
+        if (theirs := _theirs(blamed.__traceback__)) is not None:
+            return type(blamed), blamed, theirs
+        blamed = blamed.__cause__
+    return type(error), error, error.__traceback__
+
+
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        trace = trace.tb_next
+    return trace
 
 
 class FaultLog:
     """Logs a sink's failures at a sensible rate, naming the sink and its plugin.
 
-    Of failures in a row numbers 1, 2, 4, 8, ... are logged. A sink that fails and works in turn is logged
-    once in `QUIET` seconds, with the number of failures that were not.
+    Of failures in a row numbers 1, 2, 4, 8, ... are logged, and another error than the last. A sink that
+    fails and works in turn is logged once in `QUIET` seconds, with the number of failures that were not.
     """
 
     def __init__(self, log: Any, sink: str, plugin: str, clock: Clock) -> None:
@@ -70,6 +79,7 @@ class FaultLog:
         self._loud = True
         self._stuck = False
         self._unlogged = 0
+        self._said = ""
         self._quiet_until = float("-inf")
         self._pause_said_until = float("-inf")
         self._held_up_until = float("-inf")
@@ -86,15 +96,15 @@ class FaultLog:
         self._loud = self._loud or self._row >= _PERSISTENT
         if not self._loud:
             self._unlogged += 1
-        elif self._row & (self._row - 1) == 0:
+        elif self._row & (self._row - 1) == 0 or (error != self._said and now >= self._quiet_until):
             if self._unlogged:
                 more["unlogged"] = self._unlogged
             self._warn(what, cause, error=error, failures=self._row, **more)
-            self._unlogged, self._quiet_until = 0, now + QUIET
+            self._unlogged, self._said, self._quiet_until = 0, error, now + QUIET
 
     def _warn(self, what: str, cause: BaseException | None, **more: Any) -> None:
         try:
-            trace = None if cause is None else (type(cause), cause, _theirs(cause.__traceback__))
+            trace = None if cause is None else _story(cause)
             self._log.warning(what, exc_info=trace, **more)
         except Exception:  # noqa: BLE001 - the traceback of a plugin's exception cannot always be written
             self._log.warning(what, **more)
