@@ -120,6 +120,8 @@ def _why(error: Exception) -> str:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
     if isinstance(cause, ConnectionError) and cause.errno:
         return f"cannot connect: {os.strerror(cause.errno)}"
+    if type(error) is aiohttp.ClientResponseError:  # its status is made up: there was none
+        return f"what came back is not HTTP: {error.message.partition(chr(10))[0].rstrip(':')}"
     return f"{type(error).__name__}: {error}".replace(" ssl:default", "")
 
 
