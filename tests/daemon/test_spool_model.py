@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tdbwatch.daemon.spool.api import DeadLetter, Entry
+from tdbwatch.daemon.spool.extent import extent_of
 from tdbwatch.daemon.spool.inbox import Group
+from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
@@ -60,6 +62,14 @@ made = st.builds(
     st.integers(0, 9),
     st.integers(0, 100),
 )
+
+
+SINKS = ("s", "t", "x")
+
+
+def all_beyond(floor: int) -> dict[str, Pending]:
+    """Every sink wants all that is beyond."""
+    return dict.fromkeys(SINKS, Pending(floor))
 
 
 class SpoolModel(RuleBasedStateMachine):
@@ -131,7 +141,7 @@ class SpoolModel(RuleBasedStateMachine):
 
     @rule(now_us=st.integers(0, 120), floor=st.integers(0, 50))
     def prune_by_age(self, now_us: int, floor: int) -> None:
-        tally = self.store.prune(Limits(max_age=0.0), floor, now_us)
+        tally = self.store.prune(Limits(max_age=0.0), floor, now_us, lambda: all_beyond(floor))
         kept = list(self.entries)
         while kept and kept[0].event.received_us < now_us:
             kept.pop(0)
@@ -142,9 +152,39 @@ class SpoolModel(RuleBasedStateMachine):
     @rule(statement=st.integers(0, 20))
     def crash_in_prune(self, statement: int) -> None:
         before = self.state()
-        self.crash_in(lambda: self.store.prune(Limits(max_age=0.0), 0, 1000), statement)
+        pending = lambda: all_beyond(0)  # noqa: E731
+        self.crash_in(lambda: self.store.prune(Limits(max_age=0.0), 0, 1000, pending), statement)
         after = ([], *before[1:])
         assert self.found() in (before, after)
+        self.entries = self.found()[0]
+
+    @rule(
+        floor=st.integers(0, 30),
+        position=st.integers(0, 50),
+        firsts=st.dictionaries(rooms, st.integers(1, 50)),
+        cut=st.none() | st.integers(0, 20),
+    )
+    def sweep(self, floor: int, position: int, firsts: dict[str, int], cut: int | None) -> None:
+        by_room = {("//stuff", room): first for room, first in firsts.items()}
+        pending = dict.fromkeys(SINKS, Pending(position, by_room))
+        kept = [
+            entry
+            for entry in self.entries
+            if entry.seq <= floor or entry.seq > position or entry.seq >= firsts.get(entry.event.room, 99)
+        ]
+        before, after = self.state(), (kept, *self.state()[1:])
+
+        def sweep_all() -> None:
+            self.store._sweeper._all_again_at = 0.0
+            while self.store.make_room(floor, self.last_seq, lambda: pending):
+                pass
+
+        if cut is None:
+            sweep_all()
+            assert self.found() == after
+        else:
+            self.crash_in(sweep_all, cut)
+            assert self.found() in (before, after)
         self.entries = self.found()[0]
 
     @rule(sink=st.sampled_from(["s", "t", "x"]), statement=st.integers(0, 20))
@@ -193,6 +233,10 @@ class SpoolModel(RuleBasedStateMachine):
     @invariant()
     def the_file_is_the_model(self) -> None:
         assert self.found() == self.state()
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            extent = extent_of(connection)
+        assert (extent.count, extent.last) == (len(self.entries), self.last_seq)
+        assert (extent.first, extent.missing) == (self.store.first_seq, self.store.missing)
 
     def teardown(self) -> None:
         self.store.close()

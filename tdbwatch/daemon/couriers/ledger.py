@@ -16,6 +16,7 @@ from tdbwatch.daemon.couriers.suspects import Suspects
 from tdbwatch.daemon.couriers.tails import Tails
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.api import Entry, Past
+from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.window import weigh
 
 _entry_seq = attrgetter("seq")
@@ -96,6 +97,14 @@ class Ledger:
         if oldest is None or oldest.seq >= first_seq:
             return self.behind
         return self.behind - sum(1 for entry in self._in_memory() if entry.seq < first_seq)
+
+    def pending(self) -> Pending:
+        """What is not finished of what was read, for those who must make room in the spool."""
+        rooms = dict(self._tails.firsts())
+        for entry in self._in_memory():
+            room = room_of(entry)
+            rooms[room] = min(entry.seq, rooms.get(room, entry.seq))
+        return Pending(self.position, rooms)
 
     def _in_memory(self) -> Iterator[Entry]:
         yield from chain(self._queue, *self._parked.values())

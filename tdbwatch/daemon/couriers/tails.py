@@ -74,6 +74,10 @@ class Tails:
         """Where to begin to read again. Tails that are not due are younger than what holds their room."""
         return min((self._tails[room].first for room in self.due), default=None)
 
+    def firsts(self) -> Iterable[tuple[Room, int]]:
+        """By room, where its tail begins."""
+        return [(room, tail.first) for room, tail in self._tails.items()]
+
     def grow(self, room: Room, entries: Sequence[Entry]) -> None:
         """These leave the memory, in no order: they come right before the room's tail."""
         self._tails.setdefault(room, _Tail()).prepend(sorted(entry.seq for entry in entries))

@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from tdbwatch.daemon.spool.finished import Finished
+from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.plugin.event import Event
 
 WhenFull = Literal["drop_oldest", "drop_newest"]
@@ -194,6 +195,13 @@ class Spool(Protocol):
                 puts such requests off. Called in other threads.
             asked: called once for each such request, in the event loop.
         """
+
+    def hold(self, sink: str, pending: Pending) -> None:
+        """Of what `sink` has read it has not finished this; true until it says otherwise, or its cursor does.
+
+        All else may make room, though the cursor is before it.
+        """
+        ...
 
     def history(self, sink: str) -> History:
         """What was tried before the start with the entries beyond the cursor, as far as it is known."""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from tdbwatch.daemon.spool import marks, times
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.drops import Tally, unsettled
-from tdbwatch.daemon.spool.extent import extent_of
+from tdbwatch.daemon.spool.extent import Extent, extent_of
 from tdbwatch.daemon.spool.foreign import refuse_foreign
 from tdbwatch.daemon.spool.history import attempts_at, finished_beyond
 from tdbwatch.daemon.spool.paging import paged
@@ -141,7 +141,7 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
             SinkState(
                 sink,
                 cursors.get(sink, last),
-                _behind(connection, sink, max(cursors.get(sink, last), first - 1), last),
+                _behind(connection, sink, max(cursors.get(sink, last), first - 1), extent),
                 dead.get(sink, 0),
             )
             for sink in sorted({*cursors, *dead})
@@ -162,8 +162,12 @@ def known_sinks(connection: sqlite3.Connection) -> set[str]:
     return {sink for (sink,) in rows}
 
 
-def _behind(connection: sqlite3.Connection, sink: str, cursor: int, last: int) -> int:
-    return max(0, last - cursor) - len(finished_beyond(connection, sink, cursor, last))
+def _behind(connection: sqlite3.Connection, sink: str, cursor: int, extent: Extent) -> int:
+    finished = finished_beyond(connection, sink, cursor, extent.last)
+    if not extent.missing:
+        return max(0, extent.last - cursor) - len(finished)
+    rows = connection.execute("SELECT seq FROM events WHERE seq > ?", (cursor,))
+    return sum(1 for (seq,) in rows if seq not in finished)
 
 
 def entries(connection: sqlite3.Connection, selection: Selection, *, last: int = -1) -> Iterator[Entry]:

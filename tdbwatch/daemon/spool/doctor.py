@@ -145,7 +145,7 @@ def lost(path: Path, report: DamageReport) -> str:
             holes = found.last_seq - found.first_seq + 1 - found.count
             which = "from the first that was saved to the last that was heard"
             return (
-                f"{_counted(holes, 'event')} {which} could not be read"
+                f"up to {_counted(holes, 'event')} {which} could not be read"
                 if holes
                 else f"none is missing {which}"
             )

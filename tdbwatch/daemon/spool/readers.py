@@ -5,8 +5,14 @@ Written by the event loop, read by the writer's thread too: every method of its 
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Final
 
+from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.plugin.event import Event
+
+_NOTHING: Final = Pending(0)
+_position = attrgetter("position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,7 @@ class Readers:
         self._known: set[str] = set(names or ())
         self._cursors: dict[str, int] = {}
         self._reading: dict[str, Reading] = {}
+        self._pending: dict[str, Pending] = {}
 
     def load(self, cursors: Mapping[str, int], start: int) -> dict[str, int]:
         """Go on from these; the cursors of sinks that are new, which begin at `start`."""
@@ -64,6 +71,16 @@ class Readers:
     def backlog(self, sink: str, last_seq: int) -> int:
         """How many entries up to this one a sink that reads now could get and has not."""
         return self._reading[sink].backlog(last_seq)
+
+    def hold(self, sink: str, pending: Pending) -> None:
+        """What the sink has not finished of what it has read; true until it says otherwise."""
+        self._pending[sink] = pending
+
+    def pending(self) -> dict[str, Pending]:
+        """What each sink has not finished. Of one that did not say: all beyond its cursor."""
+        cursors, held = self._cursors.copy(), self._pending.copy()
+        known = [sink for sink in self._known.copy() or cursors if sink in cursors]
+        return {sink: max(Pending(cursors[sink]), held.get(sink, _NOTHING), key=_position) for sink in known}
 
     def floor(self, last_seq: int, durable: Mapping[str, int] | None = None) -> int:
         """The newest entry that every sink has finished; by `durable` cursors, if these are given.

@@ -60,6 +60,11 @@ class Streams:
             self._load()
         return self._keys[number]
 
+    def known(self) -> dict[int, Key]:
+        """All streams that there are."""
+        self._load()
+        return dict(self._keys)
+
     def settle(self, *, committed: bool) -> None:
         """The transaction is over: forget the streams that it did not keep."""
         if not committed:

@@ -27,6 +27,7 @@ from tdbwatch.daemon.spool.history import NO_HISTORY, attempts_at
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
+from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.readers import Readers, Reading
@@ -272,6 +273,10 @@ class SqliteSpool:
         """Move the cursor of `sink` to `seq`; durable with one of the next commits."""
         self._readers.advance(sink, seq)
         self._inbox.put_cursor(sink, seq)
+
+    def hold(self, sink: str, pending: Pending) -> None:
+        """What `sink` has not finished of what it has read: all else may make room."""
+        self._readers.hold(sink, pending)
 
     def history(self, sink: str) -> History:
         """What was tried before the start with the entries beyond the cursor, as far as the file tells."""

@@ -30,6 +30,7 @@ from tdbwatch.daemon.spool.rows import (
 from tdbwatch.daemon.spool.schema import free_bytes, prepare, used_bytes
 from tdbwatch.daemon.spool.selection import teach_globs
 from tdbwatch.daemon.spool.space import Space
+from tdbwatch.daemon.spool.sweep import Sinks, Sweeper
 from tdbwatch.plugin.event import Event
 
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
@@ -57,10 +58,12 @@ class Store:
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {self.space.checkpoint_pages}")
         # Some builds of SQLite overwrite all that is deleted: that would write it once more, to the log.
         self._connection.execute("PRAGMA secure_delete = FAST").fetchall()
+        self._connection.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
         teach_globs(self._connection)
         self._streams = Streams(self._connection)
         self._letters = LetterCount(self._connection)
         self._attempts = AttemptBound(self._connection)
+        self._sweeper = Sweeper(self._connection)
         self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
         extent = extent_of(self._connection)
         self.first_seq, self.last_seq = extent.first, extent.last
@@ -175,7 +178,7 @@ class Store:
         """
         self._connection.execute(_EMPTY_LOG).fetchall()
 
-    def relieve(self, floor: int) -> None:
+    def relieve(self, floor: int, pending: Callable[[], Sinks]) -> None:
         """Find room within the file, and on the disk, for what it does not take. Only the delivered goes.
 
         Raises:
@@ -185,31 +188,49 @@ class Store:
         for _ in range(_MOST_STEPS):
             missing = self.space.reserve - free_bytes(self._connection)
             through = min(floor, oldest(self._connection, self.first_seq, missing))
-            if missing <= 0 or through < self.first_seq:
+            if missing <= 0:
                 return
-            self._forget(through, Tally("max_size"))
+            if through >= self.first_seq:
+                self._forget(through, Tally("max_size"))
+            elif not self.make_room(floor, self.last_seq, pending):
+                return
             self.empty_log()
 
-    def prune(self, limits: Limits, floor: int, now_us: int) -> Tally | None:
+    def prune(self, limits: Limits, floor: int, now_us: int, pending: Callable[[], Sinks]) -> Tally | None:
         """One small step towards the limits; what it gave up undelivered, or None when it did nothing.
 
         Args:
             floor: entries up to this one are finished for every sink.
             now_us: microseconds since the Unix epoch.
+            pending: what each sink has not finished.
         """
         with trusting_nothing():
-            return self._prune(limits, floor, now_us)
+            return self._prune(limits, floor, now_us, pending)
 
-    def _prune(self, limits: Limits, floor: int, now_us: int) -> Tally | None:
+    def _prune(self, limits: Limits, floor: int, now_us: int, pending: Callable[[], Sinks]) -> Tally | None:
+        if (
+            self._is_almost_full(limits)
+            and self._sweeper.rested
+            and self.make_room(floor, self.last_seq, pending)
+        ):
+            return Tally("max_size")
         reason, through = "max_size", self._too_many(limits, floor)
+        reach = self.last_seq
         if through < self.first_seq:
             limit_us = now_us - int(limits.max_age * 1e6)
             reason, through = "max_age", older_than(self._connection, self.first_seq, limit_us)
+            reach = through
         if through < self.first_seq:
             return None
+        if through > floor and self.make_room(floor, reach, pending):
+            return Tally(reason)
         tally = undelivered(self._connection, reason, floor, through)
         self._forget(through, tally)
         return tally
+
+    def _is_almost_full(self, limits: Limits) -> bool:
+        """Time to look for what every sink has: before it is all that could make room."""
+        return used_bytes(self._connection) > limits.max_size - limits.max_size // 16
 
     def _too_many(self, limits: Limits, floor: int) -> int:
         """The last entry that must go for the size of the file, within one step; 0: none."""
@@ -237,6 +258,28 @@ class Store:
                 self._keep("missing", missing)
         self._attempts.gone(attempts.rowcount)
         self.first_seq, self.missing = first_seq, missing
+
+    def make_room(self, floor: int, through: int, pending: Callable[[], Sinks]) -> bool:
+        """A step of deleting what every sink has beyond `floor`, up to `through`; False: there is none."""
+        for _ in range(_MOST_STEPS):
+            if (deleted := self._sweep(floor, through, pending)) is None:
+                return False
+            if deleted:
+                break
+        return True
+
+    def _sweep(self, floor: int, through: int, pending: Callable[[], Sinks]) -> int | None:
+        start = max(floor, self.first_seq - 1)
+        with trusting_nothing(), self.transaction():
+            deleted = self._sweeper.step(start, through, self._streams, pending)
+            if not deleted:
+                return deleted
+            first_seq = first_of(self._connection, self.last_seq)
+            missing = self.missing + deleted - (first_seq - self.first_seq)
+            self._keep("last_seq", self.last_seq)
+            self._keep("missing", missing)
+        self.first_seq, self.missing = first_seq, missing
+        return deleted
 
     def trim_attempts(self, limits: Limits, floor: int) -> bool:
         """One small step towards what of the attempts may be kept; False: there was nothing to do."""

@@ -195,14 +195,19 @@ class Writer:
         if self._limits.when_full != "drop_newest":
             return
         with suppress(sqlite3.Error):
-            refuses = self._floor() < self._store.first_seq <= self._store.last_seq and self._store.full(
-                self._limits
-            )
+            refuses = self._has_no_room()
             if refuses != self._refusing:
                 self._refusing = refuses
                 self._tell(News(refuses=refuses))
             if refuses and group.events:
                 news.drops.append(self._give_up(group, "max_size"))
+
+    def _has_no_room(self) -> bool:
+        store = self._store
+        while self._floor() < store.first_seq <= store.last_seq and store.full(self._limits):
+            if not store.make_room(self._floor(), store.last_seq, self._readers.pending):
+                return True
+        return False
 
     def _write(self, group: Group, news: News) -> None:
         """Commit the group, however long the disk makes us wait."""
@@ -238,7 +243,7 @@ class Writer:
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 raise
-            store.relieve(self._floor())
+            store.relieve(self._floor(), self._readers.pending)
             entries = store.commit(group)
         finally:
             if store.first_seq != first_seq:
@@ -298,7 +303,11 @@ class Writer:
             news.lost_letters = store.trim_dead_letters(self._limits) if news.waiters else 0
             if self._trim_attempts(2 * steps):  # no event goes for history
                 return
-            while steps and (tally := store.prune(self._limits, self._floor(), now_us)) is not None:
+            while (
+                steps
+                and (tally := store.prune(self._limits, self._floor(), now_us, self._readers.pending))
+                is not None
+            ):
                 steps -= 1
                 news.forgotten, news.missing = store.first_seq - 1, store.missing
                 if tally.count:
@@ -306,6 +315,9 @@ class Writer:
         except sqlite3.Error as error:
             if is_damage(error):
                 self._reported = error
+
+    def _give_way(self, now_us: int) -> Tally | None:
+        return self._store.prune(self._limits, self._floor(), now_us, self._readers.pending)
 
     def _trim_attempts(self, steps: int) -> bool:
         """Whether more of them must go."""
