@@ -229,6 +229,27 @@ async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(ben
     assert courier.status().lag == 0
 
 
+async def test_the_spool_is_told_what_is_not_finished_while_a_sick_room_keeps_the_cursor(
+    bench: Bench,
+) -> None:
+    def answer(batch: Sequence[Event]) -> Any:
+        return [DELIVERED if event.room == "well" else Retry("no") for event in batch]
+
+    _, sink = bench.courier(answer, retry=RetryPolicy(initial=1e6, factor=1, jitter=0), max_ahead=100)
+    await bench.emit("first", room="sick")
+    await bench.emit(*range(1500), room="well")
+    await bench.emit(*range(200), room="sicker")
+    await bench.emit("last", room="well")
+    await bench.pass_time(5)
+    await bench.emit("very last", room="well")
+    await bench.pass_time(1)
+    assert (len(sink.got), bench.spool.cursor("sink0")) == (1502, 0)
+    pending = bench.spool._readers.pending()["sink0"]
+    assert (pending.rooms["//stuff", "sick"], pending.rooms["//stuff", "sicker"]) == (1, 1502)
+    assert pending.position >= 1702
+    assert pending.rooms.get(("//stuff", "well"), pending.position) >= 1702, "a moment ago"
+
+
 async def test_what_the_spool_dropped_no_longer_counts_as_waiting(bench: Bench) -> None:
     policy = RetryPolicy(initial=100, factor=1, jitter=0)
     courier, _ = bench.courier(
