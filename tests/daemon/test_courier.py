@@ -83,6 +83,20 @@ async def test_of_a_rejected_event_the_last_error_is_why_it_was_rejected(bench: 
     assert await bench.letters() == [("sink0", 1, "bad", 2, "busy", "bad")]
 
 
+async def test_a_sink_that_refuses_all_it_is_given_says_so_until_it_takes_something(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: [Rejected("who are you?")] * len(batch))
+    await bench.emit(1, 2, 3, 4)
+    await courier.caught_up()
+    assert courier.status().state == "running"
+    await bench.emit(5)
+    await courier.caught_up()
+    assert (courier.status().state, courier.status().refused_in_row) == ("refusing", 5)
+    sink.answer = lambda batch: [DELIVERED, *[Rejected("bad")] * (len(batch) - 1)]
+    await bench.emit(6, 7)
+    await courier.caught_up()
+    assert (courier.status().state, courier.status().refused_in_row) == ("running", 1)
+
+
 async def test_a_poison_event_is_isolated_and_what_is_behind_it_flows(bench: Bench) -> None:
     def answer(batch: Sequence[Event]) -> None:
         if any(event.args[0] == "poison" for event in batch):

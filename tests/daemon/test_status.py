@@ -351,6 +351,19 @@ async def test_a_sink_that_fails_makes_it_not_ready_and_shows_no_secret(
     assert "hush" not in await asker.everything()
 
 
+async def test_a_receiver_that_refuses_everything_makes_it_not_ready(watch: Watch, cluster: Cluster) -> None:
+    async with Receiver(401) as receiver:
+        asker = await watch(sinks={"hook": {"type": "webhook", "url": receiver.url}})
+        for number in range(5):
+            cluster.emit("//stuff", "alerts", "disk-full", number)
+        status = await asker.until(lambda status: not status["ready"])
+        problem = status["problems"][0]
+        assert (problem["part"], problem["name"]) == ("sink", "hook")
+        assert problem["text"] == "It refuses all it is given: the last 5 events in a row."
+        assert "tdbwatch spool requeue --sink hook" in problem["remedy"]
+        assert (await asker.metrics())["tdbwatch_sink_up", "hook"] == 0
+
+
 async def test_a_receiver_that_is_gone_pauses_the_sink_and_says_until_when(
     watch: Watch, cluster: Cluster, tmp_path: Path
 ) -> None:

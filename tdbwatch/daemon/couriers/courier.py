@@ -127,6 +127,7 @@ class Courier:
             failures=self._breaker.failures,
             last_error=delivery.last_error,
             oldest_us=oldest.event.received_us if oldest is not None else None,
+            refused_in_row=delivery.refused_in_row,
             probing=self._breaker.open,
             held_until_us=self._held_until_us(),
         )
@@ -141,7 +142,10 @@ class Courier:
         if not self._opened:
             return "retrying" if self._breaker.failures else "opening"
         failing = self._breaker.failures and self._ledger.behind  # with nothing left, nothing is tried again
-        return "retrying" if self._breaker.open or self._ledger.waiting or failing else "running"
+        if self._breaker.open or self._ledger.waiting or failing:
+            return "retrying"
+        refuses = self._delivery.refused_in_row >= self._settings.breaker_threshold
+        return "refusing" if refuses else "running"
 
     def _may_deliver(self, until: float) -> bool:
         """Whether the sink may get anything before then, as far as one can know."""

@@ -68,6 +68,8 @@ class Delivery:
         self.delivered = 0
         self.retried = 0
         self.rejected = 0
+        self.refused_in_row = 0
+        """Events since the last that was delivered."""
         self.dead = 0
         self.stuck = False
         self._tell_again_at = 0.0
@@ -131,6 +133,7 @@ class Delivery:
 
     def _all_delivered(self, parcel: Parcel, answer: _Answer) -> None:
         self.delivered += len(parcel.entries)
+        self.refused_in_row = 0
         self._ledger.settle(parcel)
         self._worked(answer)
 
@@ -163,6 +166,7 @@ class Delivery:
             [self._letter(parcel, entry, outcome.reason, outcome.reason) for entry, outcome in refused]
         )
         self.rejected += len(refused)
+        self.refused_in_row = len(refused) + (0 if delivered else self.refused_in_row)
         if again and pause is None:
             await self._again(parcel, again, untried, answer)
         else:

@@ -8,10 +8,11 @@ class CourierStatus:
     """How a courier is doing.
 
     Attributes:
-        state: `opening`, `running`, `retrying`, `stuck`, `paused` or `stopped`.
+        state: `opening`, `running`, `retrying`, `refusing`, `stuck`, `paused` or `stopped`.
         lag: events that the sink is to get and has not finished. Of those that were not read yet (it is far
             behind) nobody has asked the routes, so all of them count.
         oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
+        refused_in_row: events that it refused since it took one; many of them make it `refusing`.
         probing: the sink fails as a whole, so it is only tried now and then.
         held_until_us: no attempt before then, in microseconds since the epoch; None: at any time.
     """
@@ -29,5 +30,6 @@ class CourierStatus:
     failures: int
     last_error: str | None
     oldest_us: int | None
+    refused_in_row: int = 0
     probing: bool = False
     held_until_us: int | None = None

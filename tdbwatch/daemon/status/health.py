@@ -166,6 +166,8 @@ def _failing(sink: SinkView) -> str:
         waiting += f" Not tried before {format_time(courier.held_until_us)[11:19]} UTC."
     if courier.state == "paused":
         return f"Paused, as it asked for. {waiting}{error}"
+    if courier.state == "refusing":
+        return f"It refuses all it is given: the last {counted(courier.refused_in_row, 'event')} in a row."
     if courier.probing:
         return f"{counted(courier.failures, 'failure')} in a row, so it is only probed. {waiting}{error}"
     return ""

@@ -81,6 +81,11 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
     if courier.state == "paused":
         words = "spool requeue" if letters is not None and letters.count else "replay --since 1m"
         return f"Mend the receiver; {command(words, spool, courier.sink)} or a restart tries at once."
+    if courier.state == "refusing":
+        again = command("spool requeue", spool, courier.sink)
+        return (
+            f"Mend why it refuses them, such as a token that was changed; then {again} delivers them again."
+        )
     if courier.plugin not in BUILT_IN and is_mistake(courier.last_error or ""):
         return f"Mend the plugin that offers {sink.type}, since the mistake is its own; then restart."
     return _FOREIGN

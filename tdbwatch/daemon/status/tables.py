@@ -11,7 +11,13 @@ from tdbwatch.daemon.status.words import duration, plain, size
 _WHOLE: Final = len("255.255.255.255:65535")
 """Characters of an address that fit into a column as a whole."""
 _NODE_COLOURS: Final = {"connected": "ok", "leaving": "warning", "unreachable": "trouble"}
-_SINK_COLOURS: Final = {"running": "ok", "retrying": "warning", "stuck": "trouble", "paused": "trouble"}
+_SINK_COLOURS: Final = {
+    "running": "ok",
+    "retrying": "warning",
+    "refusing": "trouble",
+    "stuck": "trouble",
+    "paused": "trouble",
+}
 
 
 def nodes(snapshot: Snapshot) -> Markup:
