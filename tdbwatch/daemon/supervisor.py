@@ -268,7 +268,8 @@ class Daemon:
     def _dropped(self, report: DropReport) -> None:
         self._log.error("events were dropped", reason=report.reason, count=report.count)
         for (scope, room), count in report.rooms.items():
-            self._gap(scope, room, report.since_us, report.until_us, f"spool: {report.reason}", count)
+            since_us, until_us = report.times[scope, room]
+            self._gap(scope, room, since_us, until_us, f"spool: {report.reason}", count)
         self.journal.told_again(report.again)
 
     def _damaged(self, report: DamageReport) -> None:

@@ -254,7 +254,8 @@ async def test_entries_beyond_the_age_limit_go_and_undelivered_ones_are_reported
     spool.append([Event.create("r", received_us=int(clock.time() * 1e6))])
     await spool.flush()
     await spool.close()
-    assert reports == [DropReport("max_age", 3, now_us + 2, now_us + 4, {("//stuff", "r"): 3})]
+    times = {("//stuff", "r"): (now_us + 2, now_us + 4)}
+    assert reports == [DropReport("max_age", 3, now_us + 2, now_us + 4, {("//stuff", "r"): 3}, 0, times)]
     assert spool.first_seq == 6
 
 

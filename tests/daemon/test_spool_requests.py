@@ -185,7 +185,8 @@ async def test_what_was_dropped_and_not_told_is_told_after_a_crash(make: MakeSpo
         await crashed.close()
         assert len(reports) == expected
         crashed = SqliteSpool(crashed.path, clock=clock, linger=0, on_drop=reports.append)
-    assert reports == [DropReport("max_age", 5, now_us, now_us + 4, {("//stuff", "r"): 5})]
+    times = {("//stuff", "r"): (now_us, now_us + 4)}
+    assert reports == [DropReport("max_age", 5, now_us, now_us + 4, {("//stuff", "r"): 5}, 0, times)]
 
 
 async def test_nothing_undelivered_goes_uncounted_while_sinks_have_not_asked_yet(

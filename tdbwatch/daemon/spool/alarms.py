@@ -4,21 +4,32 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import DamageReport, DropReport
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.pruning import Room
+
+_WORTH: Final = 20
+"""Dropped events for each gap record where it pushes out others: so all of them together push out few."""
+_SLOWEST: Final = 60
+"""While drops go on, reports come ever more seldom, down to one in so many intervals."""
+_POLL: Final = 0.01
+"""Seconds between looks whether there is room, at least."""
 
 
 class Alarms:
     """Logs, and tells those who listen.
 
     Drops are told of when the spool takes events again: until then their gap records would be dropped, too.
+    While gap records would push out undelivered events, they wait until they tell of many; else a full spool
+    of many rooms would be emptied by them alone.
 
     Args:
+        room: how many gap records the spool has room for now, and whether it is about to drop more.
         on_drop: hears of undelivered events that were given up, gathered over `drop_interval` seconds.
         on_damage: hears that a damaged file was replaced.
         settled: called once what `on_drop` appends is appended.
@@ -38,6 +49,7 @@ class Alarms:
         settled: Callable[[DropReport], None],
         damage_told: Callable[[], None],
         drop_interval: float,
+        room: Callable[[], Room],
         clock: Clock,
         log: Any = None,
     ) -> None:
@@ -48,7 +60,10 @@ class Alarms:
         self._path = str(path)
         self._on_drop, self._on_damage = on_drop, on_damage
         self._settled, self._damage_told = settled, damage_told
-        self._drop_interval = drop_interval
+        self._drop_interval = self._wait = drop_interval
+        self._room = room
+        self._told_at = float("-inf")
+        self._put_off = False
         self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
         self._drops: dict[str, Tally] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -126,9 +141,12 @@ class Alarms:
         self._drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
         self._tell_later()
 
-    def _tell_later(self) -> None:
+    def _tell_later(self, wait: float | None = None) -> None:
         if self._drops and self._timer is None and not self._holding:
-            self._timer = asyncio.get_running_loop().call_later(self._drop_interval, self.report_drops)
+            loop = asyncio.get_running_loop()
+            if loop.time() > self._told_at + 2 * self._wait:  # the drops before are over
+                self._wait = self._drop_interval
+            self._timer = loop.call_later(self._wait if wait is None else wait, self.report_drops)
 
     @property
     def _holding(self) -> bool:
@@ -139,15 +157,45 @@ class Alarms:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._holding:
+        if self._holding or not self._drops:
             return
-        drops, self._drops = self._drops, {}
-        for tally in drops.values():
-            report = tally.report()
-            self._log.error("spool.dropped", reason=report.reason, count=report.count, path=self._path)
-            self._on_drop(report)
-            # In the next turn, since listeners may append what they have to say only then.
-            asyncio.get_running_loop().call_soon(self._settled, report)
+        if parts := self._tellable():
+            self._put_off = False
+            self._told_at = asyncio.get_running_loop().time()
+            self._wait = min(2 * self._wait, _SLOWEST * self._drop_interval)
+            for part in parts:
+                self._report(part)
+        elif not self._put_off:
+            self._put_off = True
+            for tally in self._drops.values():
+                self._say(tally, then="gap records tell of it once there is room for them")
+        self._tell_later(max(self._drop_interval, _POLL))
+
+    def _tellable(self) -> list[Tally]:
+        """Takes what gap records may be written of now."""
+        room, parts = self._room(), list[Tally]()
+        if room.more_to_come:
+            return parts
+        left = room.records
+        for reason, tally in list(self._drops.items()):
+            worth = tally.count - tally.again >= _WORTH * len(tally.rooms)
+            part = tally.take(len(tally.rooms) if worth else left)
+            left = max(0, left - len(part.rooms))
+            if part.rooms:
+                parts.append(part)
+            if not tally.rooms:
+                del self._drops[reason]
+        return parts
+
+    def _report(self, tally: Tally) -> None:
+        report = tally.report()
+        self._say(tally)
+        self._on_drop(report)
+        # In the next turn, since listeners may append what they have to say only then.
+        asyncio.get_running_loop().call_soon(self._settled, report)
+
+    def _say(self, tally: Tally, **more: str) -> None:
+        self._log.error("spool.dropped", reason=tally.reason, count=tally.count, path=self._path, **more)
 
     def ended(self, *, counted: bool) -> None:
         """Nothing is written any more; say what was dropped and not told of.
@@ -159,9 +207,7 @@ class Alarms:
             self._timer.cancel()
         then = "the next start tells of it in gap records" if counted else "no gap record will tell of it"
         for tally in self._drops.values():
-            self._log.error(
-                "spool.dropped", reason=tally.reason, count=tally.count, path=self._path, then=then
-            )
+            self._say(tally, then=then)
         self._drops = {}
 
     def writer_died(self, error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """What the daemon asks of a spool, whatever engine is behind it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -107,6 +107,7 @@ class DropReport:
         until_us: when the last of them was received.
         rooms: how many, by (scope, room).
         again: how many of them were in a report before, whose gap record was given up, too.
+        times: the first and the last time, by (scope, room).
     """
 
     reason: str
@@ -115,6 +116,7 @@ class DropReport:
     until_us: int
     rooms: Mapping[tuple[str, str], int]
     again: int = 0
+    times: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

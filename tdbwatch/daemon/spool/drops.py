@@ -5,10 +5,9 @@ The counts are in the file as well until their gap record is, so that a crash in
 
 import sqlite3
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import DropReport
 from tdbwatch.plugin.event import Event, Kind
@@ -25,25 +24,44 @@ NOT_TAKEN: Final = "the disk did not take them"
 
 
 @dataclass(slots=True)
-class Tally:
-    """A drop report in the making.
+class Loss:
+    """What one room lost: so many, received between these times.
 
     Attributes:
         again: how many of `count` were in a report before, whose gap record was given up, too.
     """
 
-    reason: str
-    count: int = 0
+    count: int
+    since_us: int
+    until_us: int
     again: int = 0
-    since_us: int = 0
-    until_us: int = 0
-    rooms: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def add(self, scope: str, room: str, count: int, since_us: int, until_us: int) -> None:
-        self.since_us = min(self.since_us, since_us) if self.count else since_us
-        self.until_us = max(self.until_us, until_us)
-        self.count += count
-        self.rooms[scope, room] = self.rooms.get((scope, room), 0) + count
+
+@dataclass(slots=True)
+class Tally:
+    """A drop report in the making: by room, so that each gap record tells of its own times."""
+
+    reason: str
+    rooms: dict[tuple[str, str], Loss] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(loss.count for loss in self.rooms.values())
+
+    @property
+    def again(self) -> int:
+        """How many of `count` were in a report before."""
+        return sum(loss.again for loss in self.rooms.values())
+
+    def add(self, scope: str, room: str, count: int, since_us: int, until_us: int, again: int = 0) -> None:
+        loss = self.rooms.get((scope, room))
+        if loss is None:
+            self.rooms[scope, room] = Loss(count, since_us, until_us, again)
+            return
+        loss.count += count
+        loss.again += again
+        loss.since_us = min(loss.since_us, since_us)
+        loss.until_us = max(loss.until_us, until_us)
 
     def add_events(self, events: Iterable[Event]) -> "Tally":
         """Count what was heard. Records of nodes and rooms are our own words: no events that are lost."""
@@ -58,28 +76,45 @@ class Tally:
         """A gap record that is given up leaves what it tells of to the next one."""
         details = gap.details
         told = details.get("dropped")
-        since_us = gap.received_us
-        with suppress(TypeError, ValueError):
-            since_us = int(datetime.fromisoformat(details["since"]).timestamp() * 1e6)
-        if isinstance(told, int):
-            self.again += told
-        self.add(gap.scope, gap.room, told if isinstance(told, int) else 1, since_us, gap.received_us)
+        since_us, until_us = (_time(details.get(key), gap.received_us) for key in ("since", "until"))
+        count, again = (told, told) if isinstance(told, int) else (1, 0)
+        self.add(gap.scope, gap.room, count, since_us, until_us, again)
 
     def merge(self, other: "Tally") -> None:
-        self.again += other.again
-        for (scope, room), count in other.rooms.items():
-            self.add(scope, room, count, other.since_us, other.until_us)
+        for room, loss in other.rooms.items():
+            self.add(*room, loss.count, loss.since_us, loss.until_us, loss.again)
+
+    def take(self, most: int) -> "Tally":
+        """Split off so many rooms at most."""
+        taken = list(self.rooms)[:most]
+        return Tally(self.reason, {room: self.rooms.pop(room) for room in taken})
 
     def report(self) -> DropReport:
-        return DropReport(self.reason, self.count, self.since_us, self.until_us, dict(self.rooms), self.again)
+        losses = self.rooms.values()
+        return DropReport(
+            self.reason,
+            self.count,
+            min((loss.since_us for loss in losses), default=0),
+            max((loss.until_us for loss in losses), default=0),
+            {room: loss.count for room, loss in self.rooms.items()},
+            self.again,
+            {room: (loss.since_us, loss.until_us) for room, loss in self.rooms.items()},
+        )
+
+
+def _time(text: Any, otherwise: int) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1e6)
+    except (TypeError, ValueError):
+        return otherwise
 
 
 def save(connection: sqlite3.Connection, tallies: Iterable[Tally]) -> None:
     """Keep these counts until they are settled. Within a transaction."""
     for tally in tallies:
         rows = [
-            (tally.reason, scope, room, count, tally.since_us, tally.until_us)
-            for (scope, room), count in tally.rooms.items()
+            (tally.reason, scope, room, loss.count, loss.since_us, loss.until_us)
+            for (scope, room), loss in tally.rooms.items()
         ]
         connection.executemany(_ADD, rows)
 

@@ -12,6 +12,10 @@ _STEP: Final = 2_000
 """Entries deleted at once: few enough that no commit of new events waits long for it."""
 _ROW_BYTES: Final = 80
 """What a row takes beside its payload, roughly."""
+_GAP_BYTES: Final = 400
+"""What a gap record takes, roughly."""
+_TIGHT: Final = 16
+"""With less than one part in so many of `max_size` left there is no room: what a step frees is less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,30 @@ class Limits:
     max_age: float = 7 * 86_400.0
     when_full: WhenFull = "drop_oldest"
     max_dead_letters: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the spool has room for without dropping anything undelivered.
+
+    Attributes:
+        records: so many gap records, and then as many again.
+        more_to_come: more is about to be dropped; what tells of it may as well wait.
+    """
+
+    records: int = 0
+    more_to_come: bool = False
+
+
+def room_for(limits: Limits, used: int, delivered: float) -> int:
+    """How many gap records may be written.
+
+    Args:
+        used: bytes of the file that hold something.
+        delivered: the share of it that may go, since every sink has it.
+    """
+    left = limits.max_size - used + int(used * delivered)
+    return left // 2 // _GAP_BYTES if left > limits.max_size // _TIGHT else 0
 
 
 def oldest(connection: sqlite3.Connection, first_seq: int, size: int) -> int:

@@ -28,7 +28,7 @@ from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.pending import Pending
-from tdbwatch.daemon.spool.pruning import Limits
+from tdbwatch.daemon.spool.pruning import Limits, Room
 from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.readers import Readers, Reading
 from tdbwatch.daemon.spool.schema import connect as _connect
@@ -94,6 +94,7 @@ class SqliteSpool:
             self._inbox.put_settled,
             self._inbox.put_damage_told,
             drop_interval,
+            self._room,
             clock,
             log,
         )
@@ -306,6 +307,9 @@ class SqliteSpool:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only = ON")
             yield connection
+
+    def _room(self) -> Room:
+        return self._writer.room()
 
     def _tell(self, news: News) -> None:
         assert self._loop is not None

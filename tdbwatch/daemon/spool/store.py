@@ -17,7 +17,7 @@ from tdbwatch.daemon.spool.handle import Connect, Handle
 from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.daemon.spool.letters import LetterCount
-from tdbwatch.daemon.spool.pruning import Limits, older_than, oldest, undelivered
+from tdbwatch.daemon.spool.pruning import Limits, older_than, oldest, room_for, undelivered
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
     INSERT_ATTEMPT,
@@ -42,6 +42,8 @@ class Store:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
+        self.room = 0
+        """Gap records that push out nothing undelivered; as the last look found it."""
         self.handle = Handle(path, connect)
         self._connection = self.handle.connection
         try:
@@ -232,9 +234,16 @@ class Store:
         """Time to look for what every sink has: before it is all that could make room."""
         return used_bytes(self._connection) > limits.max_size - limits.max_size // 16
 
+    def measure(self, limits: Limits, floor: int) -> int:
+        """Bytes of the file that hold something; keeps for how many gap records there is room."""
+        used = used_bytes(self._connection)
+        delivered = max(0, floor - self.first_seq + 1) / max(1, self.last_seq - self.first_seq + 1)
+        self.room = room_for(limits, used, min(1, delivered))
+        return used
+
     def _too_many(self, limits: Limits, floor: int) -> int:
         """The last entry that must go for the size of the file, within one step; 0: none."""
-        surplus = used_bytes(self._connection) - limits.max_size
+        surplus = self.measure(limits, floor) - limits.max_size
         if surplus <= 0:
             return 0
         through = oldest(self._connection, self.first_seq, surplus + limits.max_size // 64)

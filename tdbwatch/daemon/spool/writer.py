@@ -24,7 +24,7 @@ from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
-from tdbwatch.daemon.spool.pruning import Limits
+from tdbwatch.daemon.spool.pruning import Limits, Room
 from tdbwatch.daemon.spool.readers import Readers
 from tdbwatch.daemon.spool.renewal import Known, place, renew
 from tdbwatch.daemon.spool.requests import Request
@@ -106,7 +106,13 @@ class Writer:
         return self._store, self._store.damage
 
     def start(self) -> None:
+        with suppress(sqlite3.Error):  # which shows soon enough
+            self._store.measure(self._limits, self._floor())
         self._thread.start()
+
+    def room(self) -> Room:
+        """For gap records, as of the last turn. For other threads."""
+        return Room(self._store.room)
 
     def report_damage(self, error: sqlite3.Error) -> None:
         """A reader found the file damaged; the writer deals with it in its next turn."""
