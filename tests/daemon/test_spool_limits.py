@@ -17,7 +17,6 @@ from tdbwatch.daemon.spool.alarms import Alarms
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.pending import Pending
-from tdbwatch.daemon.spool.pruning import Room
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
@@ -231,7 +230,7 @@ async def test_reports_come_ever_more_seldom_while_drops_go_on_and_at_once_after
         lambda _: None,
         lambda: None,
         1.0,
-        lambda: Room(1000),
+        lambda: 1000,
         ManualClock(),
     )
     for _ in range(9):
@@ -469,6 +468,18 @@ async def test_an_event_larger_than_the_spool_is_dropped_and_told_of_and_the_nex
     assert sent[0] in found
 
 
+@pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
+async def test_one_event_that_is_too_large_for_the_spool_takes_no_others_with_it(
+    make: MakeSpool, when_full: str
+) -> None:
+    teller = Teller()
+    teller.spool = spool = await make(max_size=1 << 20, when_full=when_full, on_drop=teller)
+    spool.append([*events(300), *events(1, 1 << 20), *events(300)])
+    await spool.flush()
+    assert await drain(spool, 601) == (600, 1)
+    assert [(report.reason, report.count) for report in teller.reports] == [("too large for the spool", 1)]
+
+
 async def test_one_event_that_memory_cannot_hold_takes_no_others_with_it(make: MakeSpool) -> None:
     spool = await make(max_held=100_000)
     spool.append([*events(10, 10), *events(1, 200_000), *events(10, 10)])
@@ -494,6 +505,24 @@ async def test_what_is_too_old_goes_also_where_a_full_spool_keeps_the_oldest(mak
     spool.append([Event.create("alerts", received_us=int(clock.time() * 1e6))])
     await spool.flush()
     assert spool.last_seq > last, "it takes events again"
+
+
+async def test_an_old_backlog_goes_without_a_pause_and_one_report_tells_of_it(make: MakeSpool) -> None:
+    clock = ManualClock()
+    now_us = int(clock.time() * 1e6)
+    spool = await make(clock=clock, max_age=100)
+    spool.append([Event.create(f"room-{number % 7}", received_us=now_us) for number in range(21_000)])
+    await spool.close()
+    await clock.advance(101)
+    teller = Teller()
+    teller.spool = again = await make(clock=clock, max_age=100, check_interval=3600, on_drop=teller)
+    await again.flush()
+    async with asyncio.timeout(20):
+        while not teller.reports:
+            await asyncio.sleep(0.001)
+    assert [(report.reason, report.count, len(report.rooms)) for report in teller.reports] == [
+        ("max_age", 21_000, 7)
+    ]
 
 
 def impatient(path: Path) -> sqlite3.Connection:

@@ -11,7 +11,6 @@ import structlog
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import DamageReport, DropReport
 from tdbwatch.daemon.spool.drops import Tally
-from tdbwatch.daemon.spool.pruning import Room
 
 _WORTH: Final = 20
 """Dropped events for each gap record where it pushes out others: so all of them together push out few."""
@@ -29,7 +28,7 @@ class Alarms:
     of many rooms would be emptied by them alone.
 
     Args:
-        room: how many gap records the spool has room for now, and whether it is about to drop more.
+        room: how many gap records the spool has room for now.
         on_drop: hears of undelivered events that were given up, gathered over `drop_interval` seconds.
         on_damage: hears that a damaged file was replaced.
         settled: called once what `on_drop` appends is appended.
@@ -49,7 +48,7 @@ class Alarms:
         settled: Callable[[DropReport], None],
         damage_told: Callable[[], None],
         drop_interval: float,
-        room: Callable[[], Room],
+        room: Callable[[], int],
         clock: Clock,
         log: Any = None,
     ) -> None:
@@ -67,7 +66,7 @@ class Alarms:
         self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
         self._drops: dict[str, Tally] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._refusing = False
+        self._refusing = self._catching_up = False
 
     def disk(self, error: str) -> None:
         """The disk refuses for this reason, or, if it is empty, accepts again."""
@@ -94,6 +93,11 @@ class Alarms:
         elif self._refusing and not refusing:
             self._log.warning("spool.takes_events_again", path=self._path)
         self._refusing = refusing
+        self._tell_later()
+
+    def catches_up(self, catching_up: bool) -> None:
+        """More is about to be dropped for its age, and one report can tell of all; or that was it."""
+        self._catching_up = catching_up
         self._tell_later()
 
     def damaged(self, report: DamageReport) -> None:
@@ -150,7 +154,7 @@ class Alarms:
 
     @property
     def _holding(self) -> bool:
-        return self._refusing or self.trouble is not None
+        return self._refusing or self._catching_up or self.trouble is not None
 
     def report_drops(self) -> None:
         """Tell of what was gathered, if it can be told now."""
@@ -173,10 +177,7 @@ class Alarms:
 
     def _tellable(self) -> list[Tally]:
         """Takes what gap records may be written of now."""
-        room, parts = self._room(), list[Tally]()
-        if room.more_to_come:
-            return parts
-        left = room.records
+        left, parts = self._room(), list[Tally]()
         for reason, tally in list(self._drops.items()):
             worth = tally.count - tally.again >= _WORTH * len(tally.rooms)
             part = tally.take(len(tally.rooms) if worth else left)
@@ -196,6 +197,11 @@ class Alarms:
 
     def _say(self, tally: Tally, **more: str) -> None:
         self._log.error("spool.dropped", reason=tally.reason, count=tally.count, path=self._path, **more)
+
+    def ends(self) -> None:
+        """Tell what can be told before nothing is written any more."""
+        self._catching_up = False
+        self.report_drops()
 
     def ended(self, *, counted: bool) -> None:
         """Nothing is written any more; say what was dropped and not told of.

@@ -21,6 +21,8 @@ _EVENT: Final = str(Kind.EVENT.value)
 _GAP: Final = str(Kind.GAP.value)
 NOT_TAKEN: Final = "the disk did not take them"
 """Why events were dropped that never were in the file; gap records say so."""
+TOO_LARGE: Final = "too large for the spool"
+"""The same of single events, for which many others would have to go."""
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, islice, takewhile
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, DropReport, WhenFull
-from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.drops import NOT_TAKEN, TOO_LARGE, Tally
 from tdbwatch.daemon.spool.window import weights_of
 from tdbwatch.plugin.event import Event
 
@@ -59,12 +59,16 @@ class Inbox:
 
     Args:
         max_bytes: of events that wait for a commit; beyond it `when_full` decides which are given up.
+        max_event: bytes of a single event; others would have to go for a larger one.
         linger: seconds to wait for company before events are committed.
         idle_linger: the same when there are only cursors and attempts to write: nobody waits for them.
     """
 
-    def __init__(self, max_bytes: int, when_full: WhenFull, linger: float, idle_linger: float) -> None:
+    def __init__(
+        self, max_bytes: int, max_event: int, when_full: WhenFull, linger: float, idle_linger: float
+    ) -> None:
         self._max_bytes = max_bytes
+        self._max_event = min(max_bytes, max_event)
         self._when_full = when_full
         self._linger = linger
         self._idle_linger = idle_linger
@@ -85,11 +89,11 @@ class Inbox:
     def closed(self) -> bool:
         return self._closed
 
-    def put(self, events: Sequence[Event]) -> list[Event]:
-        """Take events; return those that were given up because too many wait."""
+    def put(self, events: Sequence[Event]) -> list[Tally]:
+        """Take events; return which were given up: because too many wait, or as they are too large."""
         weights = weights_of(events)
         too_large: list[Event] = []
-        if weights and max(weights) > self._max_bytes:
+        if weights and max(weights) > self._max_event:
             events, weights, too_large = self._without_too_large(events, weights)
         with self._changed:
             group = self._group
@@ -100,7 +104,8 @@ class Inbox:
             dropped = self._shrink() if self._bytes > self._max_bytes else []
             if first:
                 self._changed.notify()
-        return too_large + dropped
+        given_up = ((TOO_LARGE, too_large), (NOT_TAKEN, dropped))
+        return [Tally(reason).add_events(those) for reason, those in given_up if those]
 
     def put_cursor(self, sink: str, seq: int) -> None:
         with self._changed:
@@ -224,11 +229,8 @@ class Inbox:
     def _without_too_large(
         self, events: Sequence[Event], weights: list[int]
     ) -> tuple[list[Event], list[int], list[Event]]:
-        """The events to take, their weights, and those that could not be held if they were alone.
-
-        No others should go for these.
-        """
+        """The events to take, their weights, and those that no others should go for."""
         sizes = list(zip(events, weights, strict=True))
-        fitting = [(event, size) for event, size in sizes if size <= self._max_bytes]
-        too_large = [event for event, size in sizes if size > self._max_bytes]
+        fitting = [(event, size) for event, size in sizes if size <= self._max_event]
+        too_large = [event for event, size in sizes if size > self._max_event]
         return [event for event, _ in fitting], [size for _, size in fitting], too_large

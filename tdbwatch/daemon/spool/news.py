@@ -20,6 +20,7 @@ class News:
         forgotten: entries up to this one are gone; with it, how many are `missing` behind it.
         trouble: why the disk refuses; empty: it accepts again.
         refuses: under `drop_newest`, whether the spool is full of what is undelivered.
+        catching_up: whether more is about to be dropped for its age; what tells of it may as well wait.
         log_bytes: the size of SQLite's log, where that has grown too large.
         failed: what the writer died of.
         uncounted: what was dropped is not even counted in the file.
@@ -35,6 +36,7 @@ class News:
     drops: list[Tally] = field(default_factory=list)
     trouble: str | None = None
     refuses: bool | None = None
+    catching_up: bool | None = None
     log_bytes: int | None = None
     damage: DamageReport | None = None
     lost_letters: int = 0

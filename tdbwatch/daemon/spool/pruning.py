@@ -8,7 +8,7 @@ from tdbwatch.daemon.spool.api import WhenFull
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.plugin.event import Event
 
-_STEP: Final = 2_000
+STEP: Final = 2_000
 """Entries deleted at once: few enough that no commit of new events waits long for it."""
 _ROW_BYTES: Final = 80
 """What a row takes beside its payload, roughly."""
@@ -35,21 +35,8 @@ class Limits:
     max_dead_letters: int = 100_000
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What the spool has room for without dropping anything undelivered.
-
-    Attributes:
-        records: so many gap records, and then as many again.
-        more_to_come: more is about to be dropped; what tells of it may as well wait.
-    """
-
-    records: int = 0
-    more_to_come: bool = False
-
-
 def room_for(limits: Limits, used: int, delivered: float) -> int:
-    """How many gap records may be written.
+    """How many gap records, and then as many again, push out nothing undelivered.
 
     Args:
         used: bytes of the file that hold something.
@@ -62,7 +49,7 @@ def room_for(limits: Limits, used: int, delivered: float) -> int:
 def oldest(connection: sqlite3.Connection, first_seq: int, size: int) -> int:
     """The last of the oldest entries that take about `size` bytes, within one step; 0: there are none."""
     rows = connection.execute(
-        "SELECT seq, length(payload) FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, _STEP)
+        "SELECT seq, length(payload) FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, STEP)
     )
     through = 0
     for seq, length in rows:
@@ -75,7 +62,7 @@ def oldest(connection: sqlite3.Connection, first_seq: int, size: int) -> int:
 def older_than(connection: sqlite3.Connection, first_seq: int, limit_us: int) -> int:
     """The last of the oldest entries that were all received before `limit_us`, within one step; 0: none."""
     rows = connection.execute(
-        "SELECT seq, received_us FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, _STEP)
+        "SELECT seq, received_us FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, STEP)
     )
     through = 0
     for seq, received_us in rows:

@@ -20,7 +20,6 @@ from tdbwatch.daemon.spool.api import (
     WhenFull,
 )
 from tdbwatch.daemon.spool.damage import is_damage
-from tdbwatch.daemon.spool.drops import NOT_TAKEN, Tally
 from tdbwatch.daemon.spool.foreign import refuse_foreign
 from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.history import NO_HISTORY, attempts_at
@@ -28,7 +27,7 @@ from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.pending import Pending
-from tdbwatch.daemon.spool.pruning import Limits, Room
+from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.readers import Readers, Reading
 from tdbwatch.daemon.spool.schema import connect as _connect
@@ -38,6 +37,8 @@ from tdbwatch.daemon.spool.writer import Writer
 from tdbwatch.plugin.event import Event
 
 _MIB: Final = 1 << 20
+_EVENT_SHARE: Final = 4
+"""A single event may take one part in so many of `max_size`."""
 _T = TypeVar("_T")
 
 
@@ -46,7 +47,7 @@ class SqliteSpool:
 
     Args:
         path: the file; made if it does not exist, readable by its owner only.
-        max_size: bytes of the file beyond which the oldest entries go.
+        max_size: bytes of the file beyond which the oldest entries go. No event may be larger than a quarter.
         max_age: seconds after which entries go.
         when_full: what to give up when even the undelivered is too much.
         on_drop: hears, in the event loop, of undelivered events that were given up.
@@ -86,7 +87,9 @@ class SqliteSpool:
         self.path = Path(path)
         self._lock = SpoolLock(self.path)
         self._window = Window(window)
-        self._inbox = Inbox(max_held, when_full, linger, idle_linger=max(linger, 0.1))
+        self._inbox = Inbox(
+            max_held, max_size // _EVENT_SHARE, when_full, linger, idle_linger=max(linger, 0.1)
+        )
         self._alarms = Alarms(
             self.path,
             on_drop,
@@ -176,7 +179,7 @@ class SqliteSpool:
         if self._loop is None or self._closing:
             return
         self._closing = True
-        self._alarms.report_drops()
+        self._alarms.ends()
         for _ in range(2):  # what the drops' listener has to say is appended in the next turn
             await asyncio.sleep(0)
         self._inbox.close()
@@ -187,9 +190,7 @@ class SqliteSpool:
     def append(self, events: Sequence[Event]) -> None:
         """Take these events, in order. Never blocks and never raises for trouble with the disk."""
         if events:
-            dropped = self._inbox.put(events)
-            if dropped:
-                tally = Tally(NOT_TAKEN).add_events(dropped)
+            for tally in self._inbox.put(events):
                 self._alarms.drop(tally)
                 self._inbox.put_drops(tally)
 
@@ -308,7 +309,7 @@ class SqliteSpool:
             connection.execute("PRAGMA query_only = ON")
             yield connection
 
-    def _room(self) -> Room:
+    def _room(self) -> int:
         return self._writer.room()
 
     def _tell(self, news: News) -> None:
@@ -353,6 +354,8 @@ class SqliteSpool:
             self._window.forget(news.forgotten)
         for tally in news.drops:
             self._alarms.drop(tally)
+        if news.catching_up is not None:
+            self._alarms.catches_up(news.catching_up)
         if news.lost_letters:
             self._alarms.letters_dropped(news.lost_letters)
 

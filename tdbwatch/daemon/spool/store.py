@@ -17,7 +17,7 @@ from tdbwatch.daemon.spool.handle import Connect, Handle
 from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.daemon.spool.letters import LetterCount
-from tdbwatch.daemon.spool.pruning import Limits, older_than, oldest, room_for, undelivered
+from tdbwatch.daemon.spool.pruning import STEP, Limits, older_than, oldest, room_for, undelivered
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
     INSERT_ATTEMPT,
@@ -44,6 +44,8 @@ class Store:
         self.path = path
         self.room = 0
         """Gap records that push out nothing undelivered; as the last look found it."""
+        self.more_to_prune = False
+        """Whether the last step of `prune` was a whole one, so that another may be needed at once."""
         self.handle = Handle(path, connect)
         self._connection = self.handle.connection
         try:
@@ -226,6 +228,7 @@ class Store:
             return None
         if through > floor and self.make_room(floor, reach, pending):
             return Tally(reason)
+        self.more_to_prune = through - self.first_seq + 1 >= STEP
         tally = undelivered(self._connection, reason, floor, through)
         self._forget(through, tally)
         return tally

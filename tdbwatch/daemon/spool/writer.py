@@ -24,7 +24,7 @@ from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
-from tdbwatch.daemon.spool.pruning import Limits, Room
+from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.readers import Readers
 from tdbwatch.daemon.spool.renewal import Known, place, renew
 from tdbwatch.daemon.spool.requests import Request
@@ -76,7 +76,7 @@ class Writer:
         self._requests: list[Request] = []
         self._known_requests: frozenset[int] = frozenset()
         self._waiters: list[asyncio.Future[None]] = []
-        self._serving = False
+        self._serving = self._pruning = self._catching_up = False
         self._refusing = False
         self._log_alarm = 2 * wal.USUAL_BYTES
         self._gave_up = False
@@ -110,9 +110,9 @@ class Writer:
             self._store.measure(self._limits, self._floor())
         self._thread.start()
 
-    def room(self) -> Room:
+    def room(self) -> int:
         """For gap records, as of the last turn. For other threads."""
-        return Room(self._store.room)
+        return self._store.room
 
     def report_damage(self, error: sqlite3.Error) -> None:
         """A reader found the file damaged; the writer deals with it in its next turn."""
@@ -131,7 +131,7 @@ class Writer:
     def _run(self) -> None:
         failed: BaseException | None = None
         try:
-            while (group := self._inbox.take(0 if self._serving else self._check_interval)) is not None:
+            while (group := self._inbox.take(self._patience)) is not None:
                 self._turn(group)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the event loop must hear of it
             failed = error
@@ -147,6 +147,11 @@ class Writer:
                 )
             )
 
+    @property
+    def _patience(self) -> float:
+        """Seconds to wait for something to write; none, while there is more to do."""
+        return 0 if self._serving or self._pruning else self._check_interval
+
     def _turn(self, group: Group) -> None:
         self._waiters = group.waiters
         self._check()
@@ -160,8 +165,11 @@ class Writer:
         self._serve(news)
         self._remember(news.entries)
         self._prune(news, steps=1 + (len(news.entries) + len(group.attempts)) // _ROWS_PER_STEP)
-        waiters = news.waiters or news.abandoned
-        if waiters or news.entries or news.forgotten or news.drops or news.lost_letters:
+        more = self._pruning and bool(news.drops) and news.drops[-1].reason == "max_age"
+        if more != self._catching_up:
+            self._catching_up = news.catching_up = more
+        waiters, dropped = news.waiters or news.abandoned, news.drops or news.lost_letters
+        if waiters or news.entries or news.forgotten or dropped or news.catching_up is not None:
             self._tell(news)
 
     def _check(self) -> None:
@@ -303,8 +311,9 @@ class Writer:
         return self._readers.floor(self._store.last_seq)
 
     def _prune(self, news: News, steps: int) -> None:
-        """Keep the limits, in so many small steps."""
+        """Keep the limits, in so many small steps; what is left of them is for the next turns, at once."""
         store, now_us = self._store, int(self._clock.time() * 1e6)
+        self._pruning = False
         try:
             news.lost_letters = store.trim_dead_letters(self._limits) if news.waiters else 0
             if self._trim_attempts(2 * steps):  # no event goes for history
@@ -318,6 +327,7 @@ class Writer:
                 news.forgotten, news.missing = store.first_seq - 1, store.missing
                 if tally.count:
                     news.drops.append(tally)
+            self._pruning = not steps and store.more_to_prune
         except sqlite3.Error as error:
             if is_damage(error):
                 self._reported = error
