@@ -16,6 +16,7 @@ from tdbwatch.daemon.spool import Attempt, DeadLetter, DropReport, Entry, SpoolE
 from tdbwatch.daemon.spool.alarms import Alarms
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.leaps import SteadyTime
 from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.plugin import Event
@@ -523,6 +524,64 @@ async def test_an_old_backlog_goes_without_a_pause_and_one_report_tells_of_it(ma
     assert [(report.reason, report.count, len(report.rooms)) for report in teller.reports] == [
         ("max_age", 21_000, 7)
     ]
+
+
+class LeapingClock(ManualClock):
+    """One whose wall clock can be set."""
+
+    ahead = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.ahead
+
+
+async def test_a_clock_that_leaps_ahead_for_a_moment_drops_nothing(make: MakeSpool) -> None:
+    clock = LeapingClock()
+    spool = await make(clock=clock, max_age=100)
+    now_us = int(clock.time() * 1e6)
+    spool.append([Event.create("r", received_us=now_us) for _ in range(10)])
+    await spool.flush()
+    clock.ahead = 30 * 86_400
+    for _ in range(10):
+        await clock.advance(5)
+        await spool.flush()
+    clock.ahead = 0
+    await spool.flush()
+    await spool.flush()
+    assert (spool.entries, spool.dropped) == (10, 0)
+
+
+async def test_time_that_passes_counts_while_the_clock_is_ahead(make: MakeSpool) -> None:
+    clock = LeapingClock()
+    spool = await make(clock=clock, max_age=100)
+    now_us = int(clock.time() * 1e6)
+    spool.append([Event.create("r", received_us=now_us) for _ in range(10)])
+    await spool.flush()
+    clock.ahead = 30 * 86_400
+    await spool.flush()
+    await clock.advance(101)
+    await spool.flush()
+    await spool.flush()
+    assert spool.dropped == 10
+
+
+async def test_a_clock_that_stays_ahead_is_believed_after_ten_minutes() -> None:
+    clock = LeapingClock()
+    start, steady = clock.time(), SteadyTime(clock)
+    clock.ahead = 30 * 86_400
+    assert steady.now() == start
+    await clock.advance(599)
+    assert steady.now() == start + 599
+    await clock.advance(1)
+    assert steady.now() == start + 600 + 30 * 86_400
+
+
+def test_a_clock_is_believed_that_goes_back_or_gains_little() -> None:
+    clock = LeapingClock()
+    start, steady = clock.time(), SteadyTime(clock)
+    for ahead in (59, 118, -86_400):
+        clock.ahead = ahead
+        assert steady.now() == start + ahead
 
 
 def impatient(path: Path) -> sqlite3.Connection:

@@ -22,6 +22,7 @@ from tdbwatch.daemon.spool.damage import is_damage, is_full
 from tdbwatch.daemon.spool.drops import NOT_TAKEN, Tally
 from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.inbox import Group, Inbox
+from tdbwatch.daemon.spool.leaps import SteadyTime
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.pruning import Limits
@@ -68,6 +69,7 @@ class Writer:
         self._window = window
         self._limits = limits
         self._clock = clock
+        self._steady = SteadyTime(clock)
         self._tell = tell
         self._readers = readers
         self._retry_interval = retry_interval
@@ -312,7 +314,7 @@ class Writer:
 
     def _prune(self, news: News, steps: int) -> None:
         """Keep the limits, in so many small steps; what is left of them is for the next turns, at once."""
-        store, now_us = self._store, int(self._clock.time() * 1e6)
+        store, now_us = self._store, int(self._steady.now() * 1e6)
         self._pruning = False
         try:
             news.lost_letters = store.trim_dead_letters(self._limits) if news.waiters else 0
