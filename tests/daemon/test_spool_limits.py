@@ -19,6 +19,7 @@ from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.leaps import SteadyTime
 from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.schema import connect
+from tdbwatch.daemon.spool.window import weigh, weight, weights_of
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock
@@ -467,6 +468,16 @@ async def test_an_event_larger_than_the_spool_is_dropped_and_told_of_and_the_nex
     await spool.flush()
     found = [entry.event for entry in await spool.read(spool.cursor("s"), 10, 1 << 22)]
     assert sent[0] in found
+
+
+async def test_names_of_events_weigh_too(make: MakeSpool) -> None:
+    named = Event.create("alerts", "n" * 10_000)
+    assert weigh([Entry(1, named)]) == weight(named) == weights_of([named])[0] > 10_000
+    spool = await make(max_size=1 << 20)
+    for _ in range(150):
+        spool.append([named])
+        await spool.flush()
+    assert 60 < spool.entries < 110, "no more go than must"
 
 
 @pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])

@@ -11,7 +11,7 @@ from tdbwatch.plugin.event import Event
 STEP: Final = 2_000
 """Entries deleted at once: few enough that no commit of new events waits long for it."""
 _ROW_BYTES: Final = 80
-"""What a row takes beside its payload, roughly."""
+"""What a row takes beside its payload and its name, roughly."""
 _GAP_BYTES: Final = 400
 """What a gap record takes, roughly."""
 _TIGHT: Final = 16
@@ -49,7 +49,8 @@ def room_for(limits: Limits, used: int, delivered: float) -> int:
 def oldest(connection: sqlite3.Connection, first_seq: int, size: int) -> int:
     """The last of the oldest entries that take about `size` bytes, within one step; 0: there are none."""
     rows = connection.execute(
-        "SELECT seq, length(payload) FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, STEP)
+        "SELECT seq, length(payload) + length(event) FROM events WHERE seq >= ? ORDER BY seq LIMIT ?",
+        (first_seq, STEP),
     )
     through = 0
     for seq, length in rows:

@@ -8,22 +8,23 @@ from tdbwatch.daemon.spool.api import Entry
 from tdbwatch.plugin.event import Event
 
 OVERHEAD = 400
-"""Bytes that an event takes in memory beside its payload, roughly."""
+"""Bytes that an event takes in memory beside its payload and its name, roughly."""
 
 
 def weight(event: Event) -> int:
     """The bytes that this event counts for, in memory and in batches."""
-    return len(event.payload) + OVERHEAD
+    return len(event.payload) + len(event.event) + OVERHEAD
 
 
 def weights_of(events: Iterable[Event]) -> list[int]:
     """`weight` of each, without a call for each."""
-    return [len(event.payload) + OVERHEAD for event in events]
+    return [len(event.payload) + len(event.event) + OVERHEAD for event in events]
 
 
 def weigh(entries: Sequence[Entry]) -> int:
     """The bytes that these entries count for together: `weight`, without a call for each."""
-    return sum([len(entry.event.payload) for entry in entries]) + OVERHEAD * len(entries)
+    sizes = [len((event := entry.event).payload) + len(event.event) for entry in entries]
+    return sum(sizes) + OVERHEAD * len(entries)
 
 
 class Window:
