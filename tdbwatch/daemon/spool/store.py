@@ -212,11 +212,9 @@ class Store:
             return self._prune(limits, floor, now_us, pending)
 
     def _prune(self, limits: Limits, floor: int, now_us: int, pending: Callable[[], Sinks]) -> Tally | None:
-        if (
-            self._is_almost_full(limits)
-            and self._sweeper.rested
-            and self.make_room(floor, self.last_seq, pending)
-        ):
+        self.more_to_prune = True
+        sweeps = self._is_almost_full(limits) and self._sweeper.rested
+        if sweeps and self.make_room(floor, self.last_seq, pending):
             return Tally("max_size")
         reason, through = "max_size", self._too_many(limits, floor)
         reach = self.last_seq

@@ -320,11 +320,7 @@ class Writer:
             news.lost_letters = store.trim_dead_letters(self._limits) if news.waiters else 0
             if self._trim_attempts(2 * steps):  # no event goes for history
                 return
-            while (
-                steps
-                and (tally := store.prune(self._limits, self._floor(), now_us, self._readers.pending))
-                is not None
-            ):
+            while steps and (tally := self._give_way(now_us)) is not None:
                 steps -= 1
                 news.forgotten, news.missing = store.first_seq - 1, store.missing
                 if tally.count:
