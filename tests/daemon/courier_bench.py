@@ -9,6 +9,8 @@ from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.browse import letters
+from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle
@@ -109,6 +111,7 @@ class Bench:
     async def letters(self) -> list[tuple[Any, ...]]:
         await self.spool.flush()
         with self.spool.inspect() as connection:
-            return connection.execute(
-                "SELECT sink, seq, reason, attempts, first_error, last_error FROM dead_letters"
-            ).fetchall()
+            return [
+                (dead.sink, dead.entry.seq, dead.reason, dead.attempts, dead.first_error, dead.last_error)
+                for dead in letters(connection, Selection())
+            ]

@@ -12,6 +12,8 @@ from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.browse import letters
+from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Delivered, Event, Rejected, Retry, Sink, SinkContext
 from tdbwatch.testing import ManualClock, settle
 
@@ -62,7 +64,7 @@ class Bench:
         await settle()
         assert self.courier.status().lag == 0
         with self.spool.inspect() as connection:
-            return connection.execute("SELECT reason, last_error FROM dead_letters").fetchall()
+            return [(dead.reason, dead.last_error) for dead in letters(connection, Selection())]
 
 
 @pytest.fixture

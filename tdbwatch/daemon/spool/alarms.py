@@ -37,6 +37,7 @@ class Alarms:
     Attributes:
         trouble: why the disk does not take events now; None when all is well.
         dropped: undelivered events given up since the start.
+        lost_letters: dead letters given up since the start.
         dropped_us: when the latest of them were, in microseconds since the Unix epoch; None: none was.
     """
 
@@ -53,7 +54,7 @@ class Alarms:
         log: Any = None,
     ) -> None:
         self.trouble: str | None = None
-        self.dropped = 0
+        self.dropped = self.lost_letters = 0
         self.dropped_us: int | None = None
         self._clock = clock
         self._path = str(path)
@@ -126,6 +127,7 @@ class Alarms:
         )
 
     def letters_dropped(self, count: int) -> None:
+        self.lost_letters += count
         self._log.error("spool.dead_letters_dropped", count=count, path=self._path)
 
     def drop(self, tally: Tally) -> None:

@@ -143,8 +143,16 @@ def letter_rows(letters: Iterable[DeadLetter], streams: Streams) -> list[tuple[A
 def _letter_row(letter: DeadLetter, stream: int) -> tuple[Any, ...]:
     seq, event = letter.entry.seq, letter.entry.event
     what = (letter.sink, seq, event.id, stream, event.received_us, event.event, event.payload)
-    why = (letter.reason, letter.attempts, letter.first_error, letter.last_error)
-    return (*what, *why, letter.first_us, letter.dead_us)
+    reason, first_error, last_error = texts_kept(letter)
+    return (*what, reason, letter.attempts, first_error, last_error, letter.first_us, letter.dead_us)
+
+
+def texts_kept(letter: DeadLetter) -> tuple[str, str, str]:
+    """Reason, first and last error as they are written: an empty error is the same as the reason."""
+    reason = letter.reason
+    errors = (letter.first_error, letter.last_error)
+    first_error, last_error = ("" if text == reason else text for text in errors)
+    return reason, first_error, last_error
 
 
 def letter_of(row: Sequence[Any], streams: Streams) -> DeadLetter:
@@ -158,7 +166,8 @@ def letter_of(row: Sequence[Any], streams: Streams) -> DeadLetter:
     texts, numbers = (sink, reason, first_error, last_error), (entry.seq, attempts, first_us, dead_us)
     if not (_all(str, texts) and _all(int, numbers)):
         raise TypeError(f"a dead letter of entry {entry.seq} has fields of wrong types")
-    return DeadLetter(sink, entry, reason, attempts, first_error, last_error, first_us, dead_us)
+    errors = (first_error or reason, last_error or reason)
+    return DeadLetter(sink, entry, reason, attempts, *errors, first_us, dead_us)
 
 
 def attempt_rows(attempts: Iterable[Attempt]) -> list[tuple[Any, ...]]:

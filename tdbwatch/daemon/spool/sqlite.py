@@ -137,6 +137,11 @@ class SqliteSpool:
         """When the latest of these were, in microseconds since the Unix epoch; None: none was."""
         return self._alarms.dropped_us
 
+    @property
+    def lost_letters(self) -> int:
+        """Dead letters given up since the start."""
+        return self._alarms.lost_letters
+
     async def open(self) -> None:
         """Open the file, or begin it; a damaged one is moved aside first.
 

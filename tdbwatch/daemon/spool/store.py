@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool.extent import count_missing, extent_of, first_of
 from tdbwatch.daemon.spool.handle import Connect, Handle
 from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
-from tdbwatch.daemon.spool.letters import LetterCount
+from tdbwatch.daemon.spool.letters import LetterBound, weigh
 from tdbwatch.daemon.spool.pruning import STEP, Limits, older_than, oldest, room_for, undelivered
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
@@ -65,7 +65,7 @@ class Store:
         self._connection.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
         teach_globs(self._connection)
         self._streams = Streams(self._connection)
-        self._letters = LetterCount(self._connection)
+        self._letters = LetterBound(self._connection)
         self._attempts = AttemptBound(self._connection)
         self._sweeper = Sweeper(self._connection)
         self.cursors: dict[str, int] = dict(self._connection.execute("SELECT sink, seq FROM cursors"))
@@ -100,7 +100,7 @@ class Store:
                 drops.settle(self._connection, group.settled)
             if group.damage_told:
                 self._connection.execute("DELETE FROM meta WHERE key = 'damage'")
-        self._letters.added(group.letters)
+        self._letters.added(len(group.letters), weigh(group.letters))
         self._attempts.added(attempts)
         self.last_seq += len(entries)
         self.cursors.update(group.cursors)
@@ -122,6 +122,8 @@ class Store:
             times.note_copies(self._connection, self.last_seq, entries)
             self._insert(entries)
         self.last_seq += len(entries)
+        if request.kind == "requeue":
+            self._letters.doubt()
         return entries, rest
 
     def history(self, sink: str) -> History:
@@ -301,14 +303,15 @@ class Store:
         return True
 
     def trim_dead_letters(self, limits: Limits) -> int:
-        """Give up the oldest dead letters beyond the limits; how many."""
+        """One small step towards what of the dead letters may be kept: how many of the oldest went."""
         with trusting_nothing():
-            through = self._letters.beyond(limits)
-        if through is None:
+            doomed = self._letters.oldest(limits) if self._letters.too_many(limits) else None
+        if doomed is None:
             return 0
         with self.transaction():
-            query = "DELETE FROM dead_letters WHERE number <= ?"
-            return self._connection.execute(query, (through,)).rowcount
+            self._connection.execute("DELETE FROM dead_letters WHERE number <= ?", (doomed.number,))
+        self._letters.gone(doomed, limits)
+        return doomed.count
 
     def _insert(self, entries: Sequence[Entry]) -> None:
         insert_events(self._connection, entries, self._streams)

@@ -79,6 +79,8 @@ class Writer:
         self._known_requests: frozenset[int] = frozenset()
         self._waiters: list[asyncio.Future[None]] = []
         self._serving = self._pruning = self._catching_up = False
+        self._trimming = True
+        self._lost_letters = 0
         self._refusing = False
         self._log_alarm = 2 * wal.USUAL_BYTES
         self._gave_up = False
@@ -144,6 +146,7 @@ class Writer:
                 News(
                     failed=failed,
                     abandoned=self._waiters if failed else [],
+                    lost_letters=self._lost_letters,
                     uncounted=self._uncounted,
                     ended=True,
                 )
@@ -152,10 +155,11 @@ class Writer:
     @property
     def _patience(self) -> float:
         """Seconds to wait for something to write; none, while there is more to do."""
-        return 0 if self._serving or self._pruning else self._check_interval
+        return 0 if self._serving or self._pruning or self._trimming else self._check_interval
 
     def _turn(self, group: Group) -> None:
         self._waiters = group.waiters
+        size = len(group.attempts) + len(group.letters)
         self._check()
         news = News(waiters=group.waiters)
         self._admit(group, news)
@@ -166,7 +170,7 @@ class Writer:
             news.abandoned, news.waiters = news.waiters, []
         self._serve(news)
         self._remember(news.entries)
-        self._prune(news, steps=1 + (len(news.entries) + len(group.attempts)) // _ROWS_PER_STEP)
+        self._prune(news, steps=1 + (len(news.entries) + size) // _ROWS_PER_STEP)
         more = self._pruning and bool(news.drops) and news.drops[-1].reason == "max_age"
         if more != self._catching_up:
             self._catching_up = news.catching_up = more
@@ -211,7 +215,7 @@ class Writer:
         if self._limits.when_full != "drop_newest":
             return
         with suppress(sqlite3.Error):
-            refuses = self._has_no_room()
+            refuses = not self._trimming and self._has_no_room()
             if refuses != self._refusing:
                 self._refusing = refuses
                 self._tell(News(refuses=refuses))
@@ -317,8 +321,8 @@ class Writer:
         store, now_us = self._store, int(self._steady.now() * 1e6)
         self._pruning = False
         try:
-            news.lost_letters = store.trim_dead_letters(self._limits) if news.waiters else 0
-            if self._trim_attempts(2 * steps):  # no event goes for history
+            # No event goes for dead letters, or for history.
+            if self._trim_letters(news, steps) or self._trim_attempts(2 * steps):
                 return
             while steps and (tally := self._give_way(now_us)) is not None:
                 steps -= 1
@@ -332,6 +336,20 @@ class Writer:
 
     def _give_way(self, now_us: int) -> Tally | None:
         return self._store.prune(self._limits, self._floor(), now_us, self._readers.pending)
+
+    def _trim_letters(self, news: News, steps: int) -> bool:
+        """Whether more of them must go."""
+        self._trimming = False
+        for _ in range(steps):
+            lost = self._store.trim_dead_letters(self._limits)
+            self._lost_letters += lost
+            if not lost:
+                break
+        else:
+            self._trimming = True
+            return True
+        news.lost_letters, self._lost_letters = self._lost_letters, 0  # what went in a row is told of at once
+        return False
 
     def _trim_attempts(self, steps: int) -> bool:
         """Whether more of them must go."""

@@ -160,6 +160,9 @@ DEFINITIONS: Final = (
                _one(lambda s: s.spool.held)),
     Definition("tdbwatch_spool_dropped_total", "counter", "Undelivered events that were given up", (),
                _one(lambda s: s.spool.dropped)),
+    Definition("tdbwatch_spool_dead_letters_dropped_total", "counter",
+               "Dead letters that were given up since there were too many", (),
+               _one(lambda s: s.spool.lost_letters)),
     Definition("tdbwatch_spool_trouble", "gauge", "1 while the disk does not take events", (),
                _one(lambda s: s.spool.trouble is not None)),
 )  # fmt: skip

@@ -88,6 +88,7 @@ class SpoolView:
         held: events in memory that wait for the disk.
         dropped: undelivered events that were given up since the start.
         last_drop_us: when the latest of them were; None: none was.
+        lost_letters: dead letters that were given up since the start.
         trouble: why the disk does not take events now; None: it does.
     """
 
@@ -99,6 +100,7 @@ class SpoolView:
     held: int
     dropped: int
     last_drop_us: int | None
+    lost_letters: int
     trouble: str | None
 
 

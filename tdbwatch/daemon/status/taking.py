@@ -143,5 +143,6 @@ def _spool(daemon: "Daemon", figures: SpoolFigures) -> SpoolView:
         held=spool.held,
         dropped=spool.dropped,
         last_drop_us=spool.dropped_us,
+        lost_letters=spool.lost_letters,
         trouble=spool.trouble,
     )
