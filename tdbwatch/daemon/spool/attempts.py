@@ -44,6 +44,11 @@ class _Doomed:
         self.size += size
 
 
+def weigh(rows: Sequence[Sequence[Any]]) -> int:
+    """Bytes that these rows of table `attempts` take, roughly."""
+    return sum([len(row[2]) + len(row[8]) for row in rows]) + _ROW_BYTES * len(rows)
+
+
 class AttemptBound:
     """Counts and bytes of the attempts, and what of them must go."""
 
@@ -57,7 +62,7 @@ class AttemptBound:
     def added(self, rows: Sequence[Sequence[Any]]) -> None:
         """These rows of table `attempts` were written."""
         self._count += len(rows)
-        self._bytes += sum([len(row[2]) + len(row[8]) for row in rows]) + _ROW_BYTES * len(rows)
+        self._bytes += weigh(rows)
 
     def gone(self, count: int) -> None:
         """So many went with their events: of the usual size, one may think."""

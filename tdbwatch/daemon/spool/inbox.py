@@ -32,6 +32,8 @@ class Group:
     settled: list[DropReport] = field(default_factory=list)
     damage_told: bool = False
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+    buried: list["asyncio.Future[None]"] = field(default_factory=list)
+    """Those who wait for the letters only."""
 
     def count(self, tally: Tally) -> None:
         """Count what was given up, by reason: however much it is, it takes little memory."""
@@ -39,7 +41,7 @@ class Group:
 
     @property
     def urgent(self) -> bool:
-        return bool(self.waiters)
+        return bool(self.waiters or self.buried)
 
     @property
     def empty(self) -> bool:
@@ -142,7 +144,7 @@ class Inbox:
         """Take these letters, or none for a flush; `waiter` is for the commit that has them."""
         with self._changed:
             self._group.letters.extend(letters)
-            self._group.waiters.append(waiter)
+            (self._group.buried if letters else self._group.waiters).append(waiter)
             self._changed.notify()
 
     def close(self) -> None:
@@ -153,8 +155,18 @@ class Inbox:
     def abandon(self) -> list["asyncio.Future[None]"]:
         """Nothing is written any more; those who waited for it."""
         with self._changed:
-            waiters, self._group.waiters = self._group.waiters, []
+            waiters = self._group.waiters + self._group.buried
+            self._group.waiters, self._group.buried = [], []
         return waiters
+
+    def join(self, group: Group) -> None:
+        """Add what sinks have finished since to a group that cannot be written yet."""
+        with self._changed:
+            newer = self._group
+            group.letters, newer.letters = group.letters + newer.letters, []
+            group.buried, newer.buried = group.buried + newer.buried, []
+            group.attempts, newer.attempts = group.attempts + newer.attempts, []
+            group.cursors, newer.cursors = group.cursors | newer.cursors, {}
 
     def take(self, timeout: float) -> Group | None:
         """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""

@@ -35,20 +35,25 @@ class Space:
     @property
     def group_bytes(self) -> int:
         """Bytes of events in one commit that leave such a disk room to breathe."""
-        return max(_PAGE * 16, self.reserve // 2) if self.reserve else _MOST_RESERVED
+        return max(_PAGE * 16, self.reserve // 4) if self.reserve else _MOST_RESERVED
 
-    def check(self, wanted: int, reusable: int) -> None:
-        """See whether events of `wanted` bytes may be written, first to the log, then to the file.
+    def check(self, wanted: int, reusable: int, *, finishing: bool = False) -> None:
+        """See whether `wanted` bytes may be written, first to the log, then to the file.
+
+        Whatever it is, it leaves the last quarter of what is kept back: to cursors, and to deleting.
 
         Args:
             reusable: bytes within the file that are free.
+            finishing: not for events, but for what ends them, and so makes room: the file may grow by half of
+                what is kept back for it. The other half is for events in place of those that are finished.
 
         Raises:
             sqlite3.OperationalError: they would take what is kept back.
         """
         size, free = self._size_and_free()
         growth = max(0, wanted - reusable)
-        if size and free - wanted - growth < (self.reserve if growth else self.reserve // 2):
+        at_last = self.reserve // 2 if finishing else self.reserve + wanted
+        if size and (free - wanted - growth < self.reserve // 4 or (growth and free - growth < at_last)):
             text = (
                 f"database or disk is full: {free:,} bytes are left; the last {self.reserve:,} are kept back"
             )

@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tdbwatch.daemon.spool import drops, marks, requests, times, wal
-from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry, History
+from tdbwatch.daemon.spool.api import DamageReport, DeadLetter, Entry, History
 from tdbwatch.daemon.spool.attempts import AttemptBound
+from tdbwatch.daemon.spool.attempts import weigh as weigh_attempts
 from tdbwatch.daemon.spool.damage import NONSENSE, damage_of, damage_text, trusting_nothing
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.extent import count_missing, extent_of, first_of
 from tdbwatch.daemon.spool.handle import Connect, Handle
 from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
-from tdbwatch.daemon.spool.letters import LetterBound, weigh
+from tdbwatch.daemon.spool.letters import LetterBound
+from tdbwatch.daemon.spool.letters import weigh as weigh_letters
 from tdbwatch.daemon.spool.pruning import STEP, Limits, older_than, oldest, room_for, undelivered
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
@@ -87,20 +89,21 @@ class Store:
         Raises:
             sqlite3.Error: nothing of it was written.
         """
-        if group.events:
-            self.space.check(sum(group.weights), free_bytes(self._connection))
+        attempts, letters_size = attempt_rows(group.attempts), weigh_letters(group.letters)
+        if wanted := sum(group.weights) + letters_size + weigh_attempts(attempts):
+            self.space.check(wanted, free_bytes(self._connection), finishing=not group.events)
         entries = list(map(Entry, count(self.last_seq + 1), group.events))
         with self.transaction():
             self._insert(entries)
             self._save_cursors(group.cursors)
             self._save_letters(group.letters)
-            attempts = self._save_attempts(group.attempts)
+            self._connection.executemany(INSERT_ATTEMPT, attempts)
             drops.save(self._connection, group.drops.values())
             if group.settled:
                 drops.settle(self._connection, group.settled)
             if group.damage_told:
                 self._connection.execute("DELETE FROM meta WHERE key = 'damage'")
-        self._letters.added(len(group.letters), weigh(group.letters))
+        self._letters.added(len(group.letters), letters_size)
         self._attempts.added(attempts)
         self.last_seq += len(entries)
         self.cursors.update(group.cursors)
@@ -321,11 +324,6 @@ class Store:
 
     def _save_letters(self, letters: Sequence[DeadLetter]) -> None:
         self._connection.executemany(INSERT_LETTER, letter_rows(letters, self._streams))
-
-    def _save_attempts(self, attempts: Sequence[Attempt]) -> list[tuple[Any, ...]]:
-        rows = attempt_rows(attempts)
-        self._connection.executemany(INSERT_ATTEMPT, rows)
-        return rows
 
     def _keep(self, key: str, value: int | str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

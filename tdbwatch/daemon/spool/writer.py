@@ -5,7 +5,6 @@ each commit the event loop hears of it once. Nothing here raises into the event 
 take the group is tried again, a damaged file is moved aside and a new one begun.
 """
 
-import asyncio
 import sqlite3
 import threading
 import time
@@ -34,6 +33,7 @@ from tdbwatch.daemon.spool.window import Window, weights_of
 
 _ROWS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
+_FEW_LETTERS: Final = 5
 _MOST_BEHIND: Final = 5_000
 """Entries that a sink may be behind and still get more of what people asked for."""
 
@@ -77,7 +77,7 @@ class Writer:
         self._checked = 0.0
         self._requests: list[Request] = []
         self._known_requests: frozenset[int] = frozenset()
-        self._waiters: list[asyncio.Future[None]] = []
+        self._group = Group()
         self._serving = self._pruning = self._catching_up = False
         self._trimming = True
         self._lost_letters = 0
@@ -145,7 +145,7 @@ class Writer:
             self._tell(
                 News(
                     failed=failed,
-                    abandoned=self._waiters if failed else [],
+                    abandoned=self._group.waiters + self._group.buried if failed else [],
                     lost_letters=self._lost_letters,
                     uncounted=self._uncounted,
                     ended=True,
@@ -158,16 +158,17 @@ class Writer:
         return 0 if self._serving or self._pruning or self._trimming else self._check_interval
 
     def _turn(self, group: Group) -> None:
-        self._waiters = group.waiters
+        self._group = group
         size = len(group.attempts) + len(group.letters)
         self._check()
-        news = News(waiters=group.waiters)
+        news = News()
         self._admit(group, news)
         if not group.empty:
             self._write(group, news)
         self._inbox.done()
+        news.waiters = group.waiters + group.buried
         if self._gave_up:  # those who wait for all to be durable must not think that it is
-            news.abandoned, news.waiters = news.waiters, []
+            news.abandoned, news.waiters = group.waiters, group.buried
         self._serve(news)
         self._remember(news.entries)
         self._prune(news, steps=1 + (len(news.entries) + size) // _ROWS_PER_STEP)
@@ -253,7 +254,27 @@ class Writer:
                 if self._inbox.closed and (tries > _RETRIES_AT_CLOSE or self._gave_up):
                     self._write_the_rest(group, news)
                     return
+                self._let_pass(group, error)
                 self._inbox.pause(self._retry_interval)
+
+    def _let_pass(self, group: Group, error: sqlite3.Error) -> None:
+        """Events that wait for space do not hold up what sinks are finished with: that makes some."""
+        if not is_full(error):
+            return
+        self._inbox.join(group)
+        with suppress(sqlite3.Error):
+            while group.letters:  # a few at once: the log has little space, too
+                self._store.commit(Group(letters=group.letters[:_FEW_LETTERS]))
+                del group.letters[:_FEW_LETTERS]
+            self._tell(News(waiters=group.buried))
+            group.buried = []
+            self._store.commit(Group(cursors=group.cursors, attempts=group.attempts))
+            group.cursors, group.attempts = {}, []
+            return
+        group.attempts = []  # only history, and a cursor needs hardly any
+        with suppress(sqlite3.Error):
+            self._store.commit(Group(cursors=group.cursors))
+            group.cursors = {}
 
     def _commit(self, group: Group, news: News) -> None:
         """What is delivered need not stand in the way of what comes in, when it is the disk that is full."""
@@ -275,6 +296,11 @@ class Writer:
         if group.events:
             news.drops.append(self._give_up(group, NOT_TAKEN))
         self._gave_up = True
+        with suppress(sqlite3.Error):
+            self._store.commit(group)
+            return
+        group.letters, group.attempts = [], []
+        group.waiters, group.buried = group.waiters + group.buried, []
         try:
             self._store.commit(group)
         except sqlite3.Error:
