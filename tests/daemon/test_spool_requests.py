@@ -147,7 +147,7 @@ def test_a_crash_between_the_steps_of_a_request_repeats_and_loses_nothing(path: 
     for _ in range(3):  # each life makes one step
         with closing(Store(path, connect)) as store:
             [request] = store.requests()
-            entries, _ = store.serve(request, lambda event: True)
+            entries, _ = store.serve(request, lambda event: True, 0)
             copied += numbers(entries)
     assert copied == list(range(2500))
     with closing(Store(path, connect)) as store:
@@ -470,3 +470,87 @@ async def test_a_requeued_letter_that_is_older_than_the_log_begins_its_time_also
     await make(on_damage=reports.append, sinks=["s"])
     assert len(reports) == 1
     assert times(path) == (now_us, later_us + 1)
+
+
+async def old_letters(make: MakeSpool, clock: ManualClock, count: int, **options: Any) -> SqliteSpool:
+    """A spool with dead letters of events that `max_age` has long taken, and nothing else."""
+    spool = await make(sinks=["s"], clock=clock, max_age=100, **options)
+    now_us = int(clock.time() * 1e6)
+    spool.append([Event.create("r", "e", [n], received_us=now_us) for n in range(count)])
+    await spool.flush()
+    await bury(spool, count)
+    spool.advance("s", count)
+    await clock.advance(1_000)
+    while spool.entries:
+        await spool.flush()
+    return spool
+
+
+async def test_a_requeued_letter_grows_old_from_when_it_was_requeued(make: MakeSpool, path: Path) -> None:
+    clock, reports = ManualClock(), list[DropReport]()
+    spool = await old_letters(make, clock, 5, on_drop=reports.append, drop_interval=0)
+    spool.reads("s", lambda event: True, lambda last_seq: 0)
+    assert await asyncio.to_thread(asked, path, "requeue") == 5
+    await spool.wait_after(9)
+    await clock.advance(99)
+    for _ in range(3):
+        spool.advance("s", 5)
+        await spool.flush()
+    assert numbers(await everything(spool)) == list(range(5))
+    await clock.advance(2)
+    while spool.entries:
+        await spool.flush()
+    await asyncio.sleep(0.01)
+    assert [report.count for report in reports] == [5]
+    with opened(path) as connection:
+        assert connection.execute("SELECT count(*) FROM copies").fetchone()[0] <= 1, "nothing is hoarded"
+
+
+async def test_requeued_letters_of_two_times_grow_old_one_after_the_other_also_after_a_restart(
+    make: MakeSpool, path: Path
+) -> None:
+    clock = ManualClock()
+    spool = await old_letters(make, clock, 5)
+    spool.reads("s", lambda event: True, lambda last_seq: 0)
+    with opened(path) as connection:
+        ids = [letter.entry.event.id for letter in letters(connection, Selection())]
+    await asyncio.to_thread(asked, path, "requeue", ids=tuple(ids[:2]))
+    await spool.wait_after(6)
+    await clock.advance(60)
+    await asyncio.to_thread(asked, path, "requeue")
+    await spool.wait_after(9)
+    await spool.close()
+    await clock.advance(60)
+    again = await make(sinks=["s"], clock=clock, max_age=100)
+    while again.first_seq < 8:
+        await again.flush()
+    assert numbers(await everything(again)) == [2, 3, 4]
+
+
+async def test_copies_of_what_is_too_old_outlive_damage(make: MakeSpool, path: Path) -> None:
+    clock = ManualClock()
+    spool = await old_letters(make, clock, 5)
+    spool.reads("s", lambda event: True, lambda last_seq: 0)
+    await asyncio.to_thread(asked, path, "requeue")
+    await spool.wait_after(9)
+    await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE attempts")
+    again = await make(sinks=["s"], clock=clock, max_age=100)
+    for _ in range(3):
+        again.advance("s", 5)
+        await again.flush()
+    assert numbers(await everything(again)) == list(range(5))
+
+
+async def test_a_spool_of_a_version_that_noted_no_times_of_copies_goes_on(
+    make: MakeSpool, path: Path
+) -> None:
+    spool = await filled(make, 5)
+    await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE copies")
+    again = await make(sinks=["s"])
+    again.reads("s", lambda event: True, lambda last_seq: 0)
+    await asyncio.to_thread(asked, path, "replay")
+    await again.wait_after(9)

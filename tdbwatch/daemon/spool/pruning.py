@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
+from tdbwatch.daemon.spool import copies
 from tdbwatch.daemon.spool.api import WhenFull
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.plugin.event import Event
@@ -16,6 +17,11 @@ _GAP_BYTES: Final = 400
 """What a gap record takes, roughly."""
 _TIGHT: Final = 16
 """With less than one part in so many of `max_size` left there is no room: what a step frees is less."""
+_SINCE: Final = f"""
+SELECT seq, CASE WHEN target IS NULL THEN received_us ELSE max(received_us, ifnull({copies.MADE_US}, 0)) END
+FROM events LEFT JOIN streams ON streams.id = stream WHERE seq >= ? ORDER BY seq LIMIT ?
+"""  # noqa: S608 - our own words
+"""From when on an entry grows old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Limits:
 
     Attributes:
         max_size: bytes of the file.
-        max_age: seconds since an event was received.
+        max_age: seconds since an event was received, or the copy of one made.
         when_full: what is given up when even the undelivered is too much.
         max_dead_letters: the oldest beyond this many are given up.
     """
@@ -61,13 +67,10 @@ def oldest(connection: sqlite3.Connection, first_seq: int, size: int) -> int:
 
 
 def older_than(connection: sqlite3.Connection, first_seq: int, limit_us: int) -> int:
-    """The last of the oldest entries that were all received before `limit_us`, within one step; 0: none."""
-    rows = connection.execute(
-        "SELECT seq, received_us FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", (first_seq, STEP)
-    )
+    """The last of the oldest entries that are all of before `limit_us`, within one step; 0: none."""
     through = 0
-    for seq, received_us in rows:
-        if received_us >= limit_us:
+    for seq, since_us in connection.execute(_SINCE, (first_seq, STEP)):
+        if since_us >= limit_us:
             break
         through = seq
     return through

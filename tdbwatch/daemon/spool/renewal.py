@@ -94,7 +94,7 @@ def renew(
     path.parent.mkdir(parents=True, exist_ok=True)
     making, whole, aside = side(path, _MAKING), side(path, _WHOLE), place_aside(path, now)
     with _opened(path, known) as old, _made(making, connect) as store:
-        report = _fill(store, old, known, DamageReport(path, aside, str(error), 0))
+        report = _fill(store, old, known, DamageReport(path, aside, str(error), 0), int(now * 1e6))
     keep_owner(making, like=path)
     making.rename(whole)
     move_aside(path, aside)
@@ -135,7 +135,7 @@ def _new(path: Path, connect: Connect) -> Store:
     return Store(path, connect)
 
 
-def _fill(store: Store, old: Rescue, known: Known | None, report: DamageReport) -> DamageReport:
+def _fill(store: Store, old: Rescue, known: Known | None, report: DamageReport, now_us: int) -> DamageReport:
     cursors = dict(known.cursors) if known is not None else old.cursors()
     floor = known.floor if known is not None else min(cursors.values(), default=0)
     newest = [entry for entry in known.newest if entry.seq > floor] if known is not None else []
@@ -151,7 +151,7 @@ def _fill(store: Store, old: Rescue, known: Known | None, report: DamageReport) 
     report = replace(report, rescued=entries + len(newest), letters=letters)
     # A number beyond the last will be used anew: for an event that no sink is finished with.
     marks = [mark for mark in old.finished() if mark[0] <= last_seq]
-    store.begin(cursors, marks, old.drops(), old.requests(), last_seq, report)
+    store.begin(cursors, marks, old.drops(), old.requests(), last_seq, report, now_us)
     return report
 
 

@@ -5,7 +5,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool import marks
+from tdbwatch.daemon.spool import copies, marks
 from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.damage import damaged
 from tdbwatch.daemon.spool.foreign import APPLICATION_ID, NOT_OURS
@@ -75,6 +75,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if missing := _NAMES - names:
         raise damaged(f"there is no table {min(missing)}")
     marks.add(connection)
+    copies.add(connection)
     connection.execute("PRAGMA journal_mode = WAL")
 
 
@@ -98,7 +99,7 @@ def check_kind(connection: sqlite3.Connection, path: Path) -> None:
 def _create(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES}{marks.ADDED}"
+        f"BEGIN IMMEDIATE; {_TABLES}{marks.ADDED}{copies.ADDED}"
         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
     )
 

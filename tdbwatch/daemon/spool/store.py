@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool import drops, marks, requests, times, wal
+from tdbwatch.daemon.spool import copies, drops, marks, requests, times, wal
 from tdbwatch.daemon.spool.api import DamageReport, DeadLetter, Entry, History
 from tdbwatch.daemon.spool.attempts import AttemptBound
 from tdbwatch.daemon.spool.attempts import weigh as weigh_attempts
@@ -113,7 +113,9 @@ class Store:
         """What people ask to be delivered again."""
         return requests.waiting(self._connection)
 
-    def serve(self, request: Request, wants: Callable[[Event], bool]) -> tuple[list[Entry], Request | None]:
+    def serve(
+        self, request: Request, wants: Callable[[Event], bool], now_us: int
+    ) -> tuple[list[Entry], Request | None]:
         """One small step of a request: what it adds to the log, and what is left of it.
 
         Raises:
@@ -123,6 +125,8 @@ class Store:
             events, rest = requests.step(self._connection, self._streams, request, wants)
             entries = [Entry(seq, event, request.sink) for seq, event in enumerate(events, self.last_seq + 1)]
             times.note_copies(self._connection, self.last_seq, entries)
+            if entries:
+                copies.note(self._connection, entries[0].seq, now_us)
             self._insert(entries)
         self.last_seq += len(entries)
         if request.kind == "requeue":
@@ -163,8 +167,12 @@ class Store:
         asked: Sequence[Request],
         last_seq: int,
         damage: DamageReport,
+        now_us: int,
     ) -> None:
-        """The last step of taking over: with it the file is whole, and says itself that it replaces one."""
+        """The last step of taking over: with it the file is whole, and says itself that it replaces one.
+
+        Copies begin to grow old anew: when they were made may be lost, and none may go for that.
+        """
         with self.transaction():
             self._save_cursors(cursors)
             marks.save(self._connection, finished)
@@ -173,6 +181,7 @@ class Store:
             self._keep("last_seq", last_seq)
             self._keep("missing", count_missing(self._connection, last_seq, damage.rescued))
             times.note_all(self._connection)
+            copies.note(self._connection, 0, now_us)
             self._keep("damage", damage_text(damage))
 
     def full(self, limits: Limits) -> bool:
@@ -262,6 +271,7 @@ class Store:
             done = self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
             attempts = self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
             marks.forget(self._connection, through)
+            copies.forget(self._connection, through)
             # Numbers are never used twice, also when no entry is left that shows the last one.
             self._keep("last_seq", self.last_seq)
             drops.save(self._connection, [tally])

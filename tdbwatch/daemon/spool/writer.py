@@ -322,7 +322,7 @@ class Writer:
                 if self._serving or wants is None or not self._has_room(request.sink):
                     left.append(request)
                     continue
-                entries, rest = store.serve(request, wants)
+                entries, rest = store.serve(request, wants, self._now_us())
                 news.entries = news.entries + entries
                 news.weights = news.weights + weights_of(entry.event for entry in entries)
                 self._serving = True
@@ -339,12 +339,15 @@ class Writer:
             return False
         return self._floor() >= store.first_seq or not store.full(self._limits)
 
+    def _now_us(self) -> int:
+        return int(self._steady.now() * 1e6)
+
     def _floor(self) -> int:
         return self._readers.floor(self._store.last_seq)
 
     def _prune(self, news: News, steps: int) -> None:
         """Keep the limits, in so many small steps; what is left of them is for the next turns, at once."""
-        store, now_us = self._store, int(self._steady.now() * 1e6)
+        store, now_us = self._store, self._now_us()
         self._pruning = False
         try:
             # No event goes for dead letters, or for history.
