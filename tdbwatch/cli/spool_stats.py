@@ -41,7 +41,10 @@ def _stats(options: argparse.Namespace) -> int:
     say(f"{counted(found.count, 'entry', 'entries')}{times}\n")
     _say_sinks(place, found, fresh)
     for request in found.requests:
-        say(f"{request.kind} for {request.sink}: waits or is under way")
+        missed = (
+            f"; {counted(request.missed, 'record')} went before it came to them" if request.missed else ""
+        )
+        say(f"{request.kind} for {request.sink}: waits or is under way{missed}")
     for tally in found.drops:
         say(f"{counted(tally.count, 'undelivered event')} dropped: {tally.reason}; a gap record will tell")
     return exits.OK

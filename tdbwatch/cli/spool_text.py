@@ -99,7 +99,7 @@ def stats_json(stats: Stats, path: str, user: str | None, fresh: Iterable[str]) 
         ]
         + [{"sink": sink, "cursor": None, "behind": None, "dead_letters": 0} for sink in fresh],
         "requests": [
-            {"kind": r.kind, "sink": r.sink, "position": r.position, "through": r.through}
+            {"kind": r.kind, "sink": r.sink, "position": r.position, "through": r.through, "missed": r.missed}
             for r in stats.requests
         ],
         "dropped": [{"reason": tally.reason, "count": tally.count} for tally in stats.drops],

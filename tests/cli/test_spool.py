@@ -332,7 +332,9 @@ def test_requeue_by_id_leaves_a_request_for_the_daemon(run: Run, events: list[Ev
     code, out, _ = run("spool", "requeue", events[1].id, events[2].id)
     assert (code, out) == (0, "oncall: 2 dead letters will be delivered again when the daemon runs\n")
     [found] = objects(run("spool", "stats", "--json")[1])
-    assert found["requests"] == [{"kind": "requeue", "sink": "oncall", "position": 0, "through": 3}]
+    assert found["requests"] == [
+        {"kind": "requeue", "sink": "oncall", "position": 0, "through": 3, "missed": 0}
+    ]
     assert run("spool", "requeue", "no-such-id")[0] == 66
     assert run("spool", "requeue", "--sink", "audit")[:2] == (0, "no dead letter matches\n")
     assert run("spool", "requeue")[0] == 64

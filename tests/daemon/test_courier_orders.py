@@ -168,11 +168,13 @@ async def test_an_order_that_comes_while_the_sink_is_probed_is_obeyed_after_the_
     await bench.emit(1)
     await bench.pass_time(3600)
     assert (len(sink.batches), courier.status().in_flight) == (2, 1)
-    order(bench, "replay")
-    await until(bench, lambda: courier.status().lag == 2)
-    gate.set()
-    await until(bench, lambda: sink.got == [1, 1])
+    with structlog.testing.capture_logs() as logs:
+        order(bench, "replay")
+        await until(bench, lambda: courier.status().lag == 2)
+        gate.set()
+        await until(bench, lambda: sink.got == [1, 1])
     assert courier.status().state == "running"
+    assert [line["event"] for line in logs].count("sink.woken") == 1, "it is one order"
 
 
 async def test_a_second_request_is_an_order_too_while_the_first_waits(bench: Bench) -> None:

@@ -201,7 +201,9 @@ class SpoolModel(RuleBasedStateMachine):
         left = [(name, seq) for number, name, seq in rows if number not in moved]
         before = self.state()
         after = (self.entries + copies, self.last_seq + len(copies), self.cursors, left)
-        self.crash_in(lambda: self.store.serve(request, lambda event: True, 0), statement)
+        self.crash_in(
+            lambda: self.store.serve(request, lambda event: True, Limits(), self.store.last_seq, 0), statement
+        )
         assert self.found() in (before, after), "each letter is dead or in the log: never both, never neither"
         self.entries, self.last_seq, self.cursors, self.letters = self.found()
 

@@ -11,6 +11,7 @@ import pytest
 
 from tdbwatch.daemon.spool import Attempt, DeadLetter, DropReport, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import letters, opened, stats
+from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.requests import ask, discard
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.daemon.spool.selection import Selection
@@ -147,7 +148,7 @@ def test_a_crash_between_the_steps_of_a_request_repeats_and_loses_nothing(path: 
     for _ in range(3):  # each life makes one step
         with closing(Store(path, connect)) as store:
             [request] = store.requests()
-            entries, _ = store.serve(request, lambda event: True, 0)
+            entries, _ = store.serve(request, lambda event: True, Limits(), store.last_seq, 0)
             copied += numbers(entries)
     assert copied == list(range(2500))
     with closing(Store(path, connect)) as store:

@@ -259,12 +259,16 @@ class Courier:
         with suppress(DeadlineError):
             await within(self._clock, seconds, until.wait())
 
-    def _wake(self) -> None:
-        """People asked for the sink to be delivered to: what it waits for ends, and it is tried as usual."""
+    def _wake(self, *, told: bool = False) -> None:
+        """People asked for the sink to be delivered to: what it waits for ends, and it is tried as usual.
+
+        Args:
+            told: the log says so already.
+        """
         now, breaker = self._clock.monotonic(), self._breaker
         if self._opened and not (breaker.open or breaker.holds(now)):
             return  # it is being delivered to; a room that waits does so for its own reason
-        if breaker.failures or breaker.holds(now):
+        if not told and (breaker.failures or breaker.holds(now)):
             self._faults.woken()
         breaker.wake(now)
         self._ordered = self._ledger.in_flight > 0
@@ -276,6 +280,6 @@ class Courier:
         try:
             await self._delivery.attempt(parcel, asked)
             if self._ordered and not self._ledger.in_flight:
-                self._wake()
+                self._wake(told=True)
         finally:
             self._kick.set()

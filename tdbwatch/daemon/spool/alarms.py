@@ -11,6 +11,7 @@ import structlog
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import DamageReport, DropReport
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.requests import Request
 
 _WORTH: Final = 20
 """Dropped events for each gap record where it pushes out others: so all of them together push out few."""
@@ -124,6 +125,16 @@ class Alarms:
             bytes=size,
             path=self._path,
             remedy="another process reads the spool and does not let go of it: end that process",
+        )
+
+    def missed(self, request: Request) -> None:
+        """The limits took delivered events before they were copied for this one."""
+        self._log.warning(
+            "spool.replay_missed",
+            sink=request.sink,
+            records=request.missed,
+            path=self._path,
+            remedy="the spool was full of newer ones; raise spool.max_size, or replay less at once",
         )
 
     def letters_dropped(self, count: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from tdbwatch.daemon.spool.api import DamageReport, Entry
 from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.requests import Request
 
 
 @dataclass(slots=True)
@@ -14,6 +15,7 @@ class News:
 
     Attributes:
         asked: sinks that people ask to be delivered to again, with requests that were not there before.
+        missed: a request that did not find all that it was about any more.
         entries: new ones in the log, with their `weights` in memory.
         waiters: those whose wait is over.
         abandoned: those who waited in vain.
@@ -28,6 +30,7 @@ class News:
     """
 
     asked: Collection[str] = ()
+    missed: Request | None = None
     entries: list[Entry] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """What a spool that is too large or too old gives up first. Reads only; `Store.prune` deletes."""
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,11 @@ _GAP_BYTES: Final = 400
 """What a gap record takes, roughly."""
 _TIGHT: Final = 16
 """With less than one part in so many of `max_size` left there is no room: what a step frees is less."""
+_MOST_HEADROOM: Final = 64 << 20
+_SIZE: Final = (
+    "SELECT max(seq), sum(size) FROM"
+    " (SELECT seq, length(payload) + length(event) AS size FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?)"
+)
 _SINCE: Final = f"""
 SELECT seq, CASE WHEN target IS NULL THEN received_us ELSE max(received_us, ifnull({copies.MADE_US}, 0)) END
 FROM events LEFT JOIN streams ON streams.id = stream WHERE seq >= ? ORDER BY seq LIMIT ?
@@ -39,6 +45,27 @@ class Limits:
     max_age: float = 7 * 86_400.0
     when_full: WhenFull = "drop_oldest"
     max_dead_letters: int = 100_000
+
+    @property
+    def headroom(self) -> int:
+        """Bytes that what people ask for leaves to what comes in."""
+        return min(self.max_size // 16, _MOST_HEADROOM)
+
+
+def size_of(events: Sequence[Event]) -> int:
+    """What these take in the file, roughly."""
+    return sum([len(event.payload) + len(event.event) for event in events]) + _ROW_BYTES * len(events)
+
+
+def holds(connection: sqlite3.Connection, first_seq: int, through: int, count: int, size: int) -> bool:
+    """Whether the entries up to `through`, at least so many, take `size` bytes."""
+    size -= max(0, count) * _ROW_BYTES
+    while size > 0:
+        last, found = connection.execute(_SIZE, (first_seq, through, STEP)).fetchone()
+        if last is None:
+            return False
+        first_seq, size = last + 1, size - found
+    return True
 
 
 def room_for(limits: Limits, used: int, delivered: float) -> int:

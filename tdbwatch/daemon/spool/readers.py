@@ -72,6 +72,11 @@ class Readers:
         """How many entries up to this one a sink that reads now could get and has not."""
         return self._reading[sink].backlog(last_seq)
 
+    def unread(self, sink: str, last_seq: int) -> int:
+        """How many of these it does not even have in memory."""
+        backlog = self._reading[sink].backlog
+        return backlog(last_seq) - max(0, backlog(0))
+
     def hold(self, sink: str, pending: Pending) -> None:
         """What the sink has not finished of what it has read; true until it says otherwise."""
         self._pending[sink] = pending

@@ -9,6 +9,7 @@ crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
 
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -21,6 +22,11 @@ Kind = Literal["replay", "requeue"]
 
 STEP: Final = 1_000
 """Entries looked at in one step: no commit of new events waits long for it."""
+STEP_BYTES: Final = 4 << 20
+"""The same for their bytes."""
+_MOVE: Final = "UPDATE requests SET position = ? WHERE number = ?"
+_MISS: Final = "INSERT OR REPLACE INTO meta VALUES ('missed ' || ?, ?)"
+"""What a request found no more is counted in `meta`: the table has no column for it in older files."""
 _INSERT: Final = (
     "INSERT INTO requests(kind, sink, selection, position, through, made_us) VALUES (?, ?, ?, ?, ?, ?)"
 )
@@ -35,6 +41,7 @@ class Request:
         kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end.
         position: up to this seq (of the log, or number of a dead letter) it is done.
         through: it goes up to this one.
+        missed: records that it was about and that went before it came to them; routes were not asked.
     """
 
     number: int
@@ -43,6 +50,16 @@ class Request:
     selection: Selection
     position: int
     through: int
+    missed: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.position >= self.through
+
+    @property
+    def order(self) -> tuple[Kind, str, Selection]:
+        """What is asked for, whatever its number and however far it has come."""
+        return self.kind, self.sink, self.selection
 
 
 def ask(connection: sqlite3.Connection, kind: Kind, sink: str, selection: Selection, now_us: int) -> int:
@@ -89,7 +106,8 @@ def discard(connection: sqlite3.Connection, selection: Selection) -> int:
 def waiting(connection: sqlite3.Connection) -> list[Request]:
     """The requests that are not done. Those that only a newer version understands are left to it."""
     rows = connection.execute(
-        "SELECT number, kind, sink, selection, position, through FROM requests ORDER BY number"
+        "SELECT number, kind, sink, selection, position, through,"
+        " ifnull((SELECT value FROM meta WHERE key = 'missed ' || number), 0) FROM requests ORDER BY number"
     )
     return [request for request in map(_request, rows.fetchall()) if request is not None]
 
@@ -101,13 +119,13 @@ def unknown(connection: sqlite3.Connection) -> int:
 
 
 def _request(row: tuple[Any, ...]) -> Request | None:
-    number, kind, sink, text, position, through = row
+    number, kind, sink, text, *numbers = row
     try:
         selection = Selection.from_json(text)
     except (TypeError, ValueError):
         return None
-    sound = isinstance(sink, str) and all(isinstance(value, int) for value in (position, through))
-    return Request(number, kind, sink, selection, position, through) if kind in _SOURCES and sound else None
+    sound = isinstance(sink, str) and all(isinstance(value, int) for value in numbers)
+    return Request(number, kind, sink, selection, *numbers) if kind in _SOURCES and sound else None
 
 
 def restore(connection: sqlite3.Connection, requests: Iterable[Request]) -> None:
@@ -117,12 +135,18 @@ def restore(connection: sqlite3.Connection, requests: Iterable[Request]) -> None
         replay = request.kind == "replay"
         position, through = (request.position, request.through) if replay else (0, last)
         values = (request.kind, request.sink, request.selection.to_json(), position, through, 0)
-        connection.execute(_INSERT, values)
+        number = connection.execute(_INSERT, values).lastrowid
+        if request.missed:
+            connection.execute(_MISS, (number, request.missed))
 
 
 def step(
-    connection: sqlite3.Connection, streams: Streams, request: Request, wants: Callable[[Event], bool]
-) -> tuple[list[Event], Request | None]:
+    connection: sqlite3.Connection,
+    streams: Streams,
+    request: Request,
+    wants: Callable[[Event], bool],
+    most_bytes: int = STEP_BYTES,
+) -> tuple[list[Event], Request]:
     """The next events to deliver, and what is left of the request. Within a transaction of the writer's."""
     source = _SOURCES[request.kind]
     first = connection.execute(
@@ -130,13 +154,7 @@ def step(
     ).fetchone()
     if first is None or first[0] > request.through:
         return [], _moved(connection, request, request.through)
-    end = min(first[0] + STEP - 1, request.through)
-    terms, values = _conditions(request.kind, request.sink, request.selection)
-    rows = connection.execute(
-        f"SELECT number, id, stream, received_us, event, payload FROM {source}"
-        f" WHERE number BETWEEN ? AND ? AND {terms} ORDER BY number",
-        (first[0], end, *values),
-    ).fetchall()
+    rows, end = _rows(connection, request, first[0], most_bytes)
     events = [entry_of(row, streams).event for row in rows]
     if request.kind == "requeue":
         connection.executemany("DELETE FROM dead_letters WHERE number = ?", [row[:1] for row in rows])
@@ -145,18 +163,57 @@ def step(
     return events, _moved(connection, request, end)
 
 
+def _rows(
+    connection: sqlite3.Connection, request: Request, first: int, most_bytes: int
+) -> tuple[list[tuple[Any, ...]], int]:
+    """What the request is about of the next entries, and up to where these go; at least one."""
+    end = min(first + STEP - 1, request.through)
+    terms, values = _conditions(request.kind, request.sink, request.selection)
+    found = connection.execute(
+        f"SELECT number, id, stream, received_us, event, payload FROM {_SOURCES[request.kind]}"
+        f" WHERE number BETWEEN ? AND ? AND {terms} ORDER BY number",
+        (first, end, *values),
+    )
+    rows: list[tuple[Any, ...]] = []
+    with closing(found):  # read one by one: all of them may be more than memory should hold
+        for row in found:
+            most_bytes -= len(row[-1]) + len(row[-2])
+            if rows and most_bytes < 0:
+                return rows, rows[-1][0]
+            rows.append(row)
+    return rows, end
+
+
+def miss(connection: sqlite3.Connection, through: int) -> None:
+    """Entries up to this one go: count those that replays have not come to. Within a transaction."""
+    for request in waiting(connection):
+        last = min(through, request.through)
+        if request.kind == "replay" and request.position < last:
+            terms, values = _conditions("replay", request.sink, request.selection)
+            count = connection.execute(
+                f"SELECT count(*) FROM {LOG} WHERE number > ? AND number <= ? AND {terms}",
+                (request.position, last, *values),
+            ).fetchone()[0]
+            connection.execute(_MOVE, (last, request.number))
+            if count:
+                connection.execute(_MISS, (request.number, request.missed + count))
+
+
 def _conditions(kind: Kind, sink: str, selection: Selection) -> tuple[str, list[Any]]:
     """Of dead letters those of the sink; of the log what was heard, and no copies that requests made."""
     terms, values = replace(selection, sink=sink if kind == "requeue" else None).conditions()
     return (f"target IS NULL AND {terms}" if kind == "replay" else terms), values
 
 
-def _moved(connection: sqlite3.Connection, request: Request, position: int) -> Request | None:
-    if position >= request.through:
+def _moved(connection: sqlite3.Connection, request: Request, position: int) -> Request:
+    missed = connection.execute("SELECT value FROM meta WHERE key = 'missed ' || ?", (request.number,))
+    moved = replace(request, position=position, missed=(missed.fetchone() or (0,))[0])
+    if moved.done:
         connection.execute("DELETE FROM requests WHERE number = ?", (request.number,))
-        return None
-    connection.execute("UPDATE requests SET position = ? WHERE number = ?", (position, request.number))
-    return replace(request, position=position)
+        connection.execute("DELETE FROM meta WHERE key = 'missed ' || ?", (request.number,))
+    else:
+        connection.execute(_MOVE, (position, request.number))
+    return moved
 
 
 def sinks_with_letters(connection: sqlite3.Connection, selection: Selection) -> list[str]:

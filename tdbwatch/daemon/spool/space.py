@@ -16,6 +16,13 @@ _USUAL_CHECKPOINT: Final = 1_000
 """Pages of log after which SQLite moves them into the file, unless told otherwise."""
 
 
+def full(text: str) -> sqlite3.OperationalError:
+    """What SQLite raises where there is no space."""
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
 class Space:
     """The disk that a file is on."""
 
@@ -37,7 +44,7 @@ class Space:
         """Bytes of events in one commit that leave such a disk room to breathe."""
         return max(_PAGE * 16, self.reserve // 4) if self.reserve else _MOST_RESERVED
 
-    def check(self, wanted: int, reusable: int, *, finishing: bool = False) -> None:
+    def check(self, wanted: int, reusable: int, *, finishing: bool = False, all_of_it: bool = False) -> None:
         """See whether `wanted` bytes may be written, first to the log, then to the file.
 
         Whatever it is, it leaves the last quarter of what is kept back: to cursors, and to deleting.
@@ -46,6 +53,7 @@ class Space:
             reusable: bytes within the file that are free.
             finishing: not for events, but for what ends them, and so makes room: the file may grow by half of
                 what is kept back for it. The other half is for events in place of those that are finished.
+            all_of_it: for what can wait: none of what is kept back is touched, not even by the log.
 
         Raises:
             sqlite3.OperationalError: they would take what is kept back.
@@ -53,13 +61,12 @@ class Space:
         size, free = self._size_and_free()
         growth = max(0, wanted - reusable)
         at_last = self.reserve // 2 if finishing else self.reserve + wanted
-        if size and (free - wanted - growth < self.reserve // 4 or (growth and free - growth < at_last)):
+        least = self.reserve if all_of_it else self.reserve // 4
+        if size and (free - wanted - growth < least or (growth and free - growth < at_last)):
             text = (
                 f"database or disk is full: {free:,} bytes are left; the last {self.reserve:,} are kept back"
             )
-            error = sqlite3.OperationalError(text)
-            error.sqlite_errorcode = sqlite3.SQLITE_FULL
-            raise error
+            raise full(text)
 
     def _size_and_free(self) -> tuple[int, int]:
         """Bytes; (0, 0) where the file system does not say."""

@@ -352,6 +352,8 @@ class SqliteSpool:
             self._alarms.log_grows(news.log_bytes)
         if news.damage is not None:
             self._damaged(news.damage)
+        if news.missed is not None:
+            self._alarms.missed(news.missed)
 
     def _given_up(self, news: News) -> None:
         if news.forgotten or news.damage is not None:

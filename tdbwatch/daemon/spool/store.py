@@ -19,7 +19,16 @@ from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.daemon.spool.letters import LetterBound
 from tdbwatch.daemon.spool.letters import weigh as weigh_letters
-from tdbwatch.daemon.spool.pruning import STEP, Limits, older_than, oldest, room_for, undelivered
+from tdbwatch.daemon.spool.pruning import (
+    STEP,
+    Limits,
+    holds,
+    older_than,
+    oldest,
+    room_for,
+    size_of,
+    undelivered,
+)
 from tdbwatch.daemon.spool.requests import Request
 from tdbwatch.daemon.spool.rows import (
     INSERT_ATTEMPT,
@@ -31,12 +40,15 @@ from tdbwatch.daemon.spool.rows import (
 )
 from tdbwatch.daemon.spool.schema import free_bytes, prepare, used_bytes
 from tdbwatch.daemon.spool.selection import teach_globs
-from tdbwatch.daemon.spool.space import Space
+from tdbwatch.daemon.spool.space import Space, full
 from tdbwatch.daemon.spool.sweep import Sinks, Sweeper
 from tdbwatch.plugin.event import Event
 
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 _MOST_STEPS: Final = 20
+_COARSE: Final = 64
+"""A part in so many goes beyond what must, so that not every commit has to make room."""
+_FINE: Final = 1_024
 
 
 class Store:
@@ -114,15 +126,18 @@ class Store:
         return requests.waiting(self._connection)
 
     def serve(
-        self, request: Request, wants: Callable[[Event], bool], now_us: int
-    ) -> tuple[list[Entry], Request | None]:
+        self, request: Request, wants: Callable[[Event], bool], limits: Limits, floor: int, now_us: int
+    ) -> tuple[list[Entry], Request]:
         """One small step of a request: what it adds to the log, and what is left of it.
 
         Raises:
-            sqlite3.Error: nothing of it was written.
+            sqlite3.Error: nothing of it was written; SQLITE_FULL also where it would take the room of others.
         """
+        most_bytes = min(requests.STEP_BYTES, self.space.group_bytes, limits.max_size // _COARSE)
         with trusting_nothing(), self.transaction():
-            events, rest = requests.step(self._connection, self._streams, request, wants)
+            events, rest = requests.step(self._connection, self._streams, request, wants, most_bytes)
+            if events:
+                self._check_room(size_of(events), limits, floor)
             entries = [Entry(seq, event, request.sink) for seq, event in enumerate(events, self.last_seq + 1)]
             times.note_copies(self._connection, self.last_seq, entries)
             if entries:
@@ -132,6 +147,18 @@ class Store:
         if request.kind == "requeue":
             self._letters.doubt()
         return entries, rest
+
+    def _check_room(self, size: int, limits: Limits, floor: int) -> None:
+        """See whether copies of `size` bytes take no room but that of what is delivered.
+
+        Raises:
+            sqlite3.OperationalError: they do, or leave too little for what comes in.
+        """
+        self.space.check(size, free_bytes(self._connection), all_of_it=True)
+        surplus = used_bytes(self._connection) + size + limits.headroom - limits.max_size
+        delivered = floor - self.first_seq + 1 - self.missing
+        if surplus > 0 and not holds(self._connection, self.first_seq, floor, delivered, surplus):
+            raise full("the spool has no room for copies")
 
     def history(self, sink: str) -> History:
         """What was tried with the entries beyond the sink's cursor, as far as it can be read."""
@@ -214,23 +241,34 @@ class Store:
                 return
             self.empty_log()
 
-    def prune(self, limits: Limits, floor: int, now_us: int, pending: Callable[[], Sinks]) -> Tally | None:
+    def prune(
+        self,
+        limits: Limits,
+        floor: int,
+        now_us: int,
+        pending: Callable[[], Sinks],
+        *,
+        sparing: bool = False,
+    ) -> Tally | None:
         """One small step towards the limits; what it gave up undelivered, or None when it did nothing.
 
         Args:
             floor: entries up to this one are finished for every sink.
             now_us: microseconds since the Unix epoch.
             pending: what each sink has not finished.
+            sparing: what goes may still be asked for: little more than must.
         """
         with trusting_nothing():
-            return self._prune(limits, floor, now_us, pending)
+            return self._prune(limits, floor, now_us, pending, _FINE if sparing else _COARSE)
 
-    def _prune(self, limits: Limits, floor: int, now_us: int, pending: Callable[[], Sinks]) -> Tally | None:
+    def _prune(
+        self, limits: Limits, floor: int, now_us: int, pending: Callable[[], Sinks], parts: int
+    ) -> Tally | None:
         self.more_to_prune = True
         sweeps = self._is_almost_full(limits) and self._sweeper.rested
         if sweeps and self.make_room(floor, self.last_seq, pending):
             return Tally("max_size")
-        reason, through = "max_size", self._too_many(limits, floor)
+        reason, through = "max_size", self._too_many(limits, floor, parts)
         reach = self.last_seq
         if through < self.first_seq:
             limit_us = now_us - int(limits.max_age * 1e6)
@@ -256,18 +294,19 @@ class Store:
         self.room = room_for(limits, used, min(1, delivered))
         return used
 
-    def _too_many(self, limits: Limits, floor: int) -> int:
+    def _too_many(self, limits: Limits, floor: int, parts: int) -> int:
         """The last entry that must go for the size of the file, within one step; 0: none."""
         surplus = self.measure(limits, floor) - limits.max_size
         if surplus <= 0:
             return 0
-        through = oldest(self._connection, self.first_seq, surplus + limits.max_size // 64)
+        through = oldest(self._connection, self.first_seq, surplus + limits.max_size // parts)
         if floor >= self.first_seq or limits.when_full == "drop_newest":
             through = min(through, floor)  # what is delivered goes first
         return through
 
     def _forget(self, through: int, tally: Tally) -> None:
         with self.transaction():
+            requests.miss(self._connection, through)
             done = self._connection.execute("DELETE FROM events WHERE seq <= ?", (through,))
             attempts = self._connection.execute("DELETE FROM attempts WHERE last_seq <= ?", (through,))
             marks.forget(self._connection, through)

@@ -27,15 +27,13 @@ from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.readers import Readers
 from tdbwatch.daemon.spool.renewal import Known, place, renew
-from tdbwatch.daemon.spool.requests import Request
+from tdbwatch.daemon.spool.serving import Serving
 from tdbwatch.daemon.spool.store import Store
 from tdbwatch.daemon.spool.window import Window, weights_of
 
 _ROWS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
 _FEW_LETTERS: Final = 5
-_MOST_BEHIND: Final = 5_000
-"""Entries that a sink may be behind and still get more of what people asked for."""
 
 
 class Writer:
@@ -75,10 +73,9 @@ class Writer:
         self._retry_interval = retry_interval
         self._check_interval = check_interval
         self._checked = 0.0
-        self._requests: list[Request] = []
-        self._known_requests: frozenset[int] = frozenset()
         self._group = Group()
-        self._serving = self._pruning = self._catching_up = False
+        self._serving = Serving(readers, limits, tell)
+        self._pruning = self._catching_up = False
         self._trimming = True
         self._lost_letters = 0
         self._refusing = False
@@ -155,7 +152,7 @@ class Writer:
     @property
     def _patience(self) -> float:
         """Seconds to wait for something to write; none, while there is more to do."""
-        return 0 if self._serving or self._pruning or self._trimming else self._check_interval
+        return 0 if self._serving.busy or self._pruning or self._trimming else self._check_interval
 
     def _turn(self, group: Group) -> None:
         self._group = group
@@ -188,20 +185,13 @@ class Writer:
             try:
                 self._store.handle.check()
                 self._look_at_the_log()
-                self._look_for_requests()
+                self._serving.look(self._store)
             except sqlite3.DatabaseError as found:
                 error = found if is_damage(found) else None
             except OSError:  # the disk's trouble shows at the next commit
                 return
         if error is not None:
             self._replace(error)
-
-    def _look_for_requests(self) -> None:
-        self._requests = self._store.requests()
-        asked = {request.sink for request in self._requests if request.number not in self._known_requests}
-        self._known_requests = frozenset(request.number for request in self._requests)
-        if asked:
-            self._tell(News(asked=asked))
 
     def _look_at_the_log(self) -> None:
         size = wal.size(self._path)
@@ -313,31 +303,19 @@ class Writer:
         return tally
 
     def _serve(self, news: News) -> None:
-        """One step of what people asked for, while its sink keeps up and nothing undelivered goes for it."""
-        self._serving = False
-        store, left = self._store, list[Request]()
+        """One step of what people asked for."""
+        self._serving.busy = False
+        if self._inbox.closed:
+            return
         try:
-            for request in self._requests:
-                wants = self._readers.wants(request.sink)
-                if self._serving or wants is None or not self._has_room(request.sink):
-                    left.append(request)
-                    continue
-                entries, rest = store.serve(request, wants, self._now_us())
-                news.entries = news.entries + entries
-                news.weights = news.weights + weights_of(entry.event for entry in entries)
-                self._serving = True
-                left += [rest] if rest is not None else []
-            self._requests = left
-        except sqlite3.Error as error:  # tried again after the next look at the file
-            self._requests = []
+            entries = self._serving.step(self._store, self._floor(), self._now_us())
+        except sqlite3.Error as error:
+            self._serving.put_off()
             if is_damage(error):
                 self._reported = error
-
-    def _has_room(self, sink: str) -> bool:
-        store = self._store
-        if self._inbox.closed or self._readers.backlog(sink, store.last_seq) > _MOST_BEHIND:
-            return False
-        return self._floor() >= store.first_seq or not store.full(self._limits)
+        else:
+            news.entries = news.entries + entries
+            news.weights = news.weights + weights_of(entry.event for entry in entries)
 
     def _now_us(self) -> int:
         return int(self._steady.now() * 1e6)
@@ -364,7 +342,8 @@ class Writer:
                 self._reported = error
 
     def _give_way(self, now_us: int) -> Tally | None:
-        return self._store.prune(self._limits, self._floor(), now_us, self._readers.pending)
+        sparing, pending = self._serving.lagging, self._readers.pending
+        return self._store.prune(self._limits, self._floor(), now_us, pending, sparing=sparing)
 
     def _trim_letters(self, news: News, steps: int) -> bool:
         """Whether more of them must go."""
@@ -400,6 +379,8 @@ class Writer:
         else:
             with suppress(sqlite3.Error):
                 store.close()
+            with suppress(sqlite3.Error):
+                self._serving.renewed(self._store)
             forgotten, missing = self._store.first_seq - 1, self._store.missing
             self._tell(News(damage=report, forgotten=forgotten, missing=missing, trouble=""))
 
