@@ -498,6 +498,7 @@ async def test_a_requeued_letter_grows_old_from_when_it_was_requeued(make: MakeS
         spool.advance("s", 5)
         await spool.flush()
     assert numbers(await everything(spool)) == list(range(5))
+    assert (spool.entries, spool.dropped) == (5, 0), "not in memory only"
     await clock.advance(2)
     while spool.entries:
         await spool.flush()
