@@ -15,6 +15,7 @@ from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import damaged, is_full
 from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.daemon.spool.inbox import Group
+from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.pruning import Limits, holds
 from tdbwatch.daemon.spool.requests import Kind, Request, ask
 from tdbwatch.daemon.spool.schema import connect
@@ -249,3 +250,20 @@ async def test_a_request_is_one_order_also_when_damage_gives_it_a_new_number(
     await asked(path)
     await looked(spool)
     assert len(orders) == 2, "the same once more is another one"
+
+
+async def test_what_makes_room_beyond_a_sick_room_is_counted_for_a_replay_too(
+    make: MakeSpool, path: Path
+) -> None:
+    spool = await make(sinks=["s"], max_size=2 * MIB)
+    spool.append([Event.create("sick", "e", [0])])
+    await append(spool, 13)
+    assert await asked(path) == 1301
+    spool.hold("s", Pending(1301, {("//stuff", "sick"): 1}))
+    async with asyncio.timeout(20):
+        while not requests(path)[0].missed:
+            await append(spool, 1)
+    [request] = requests(path)
+    with opened(path) as connection:
+        query = "SELECT count(*) FROM events WHERE seq <= 1301"
+        assert request.missed == 1301 - connection.execute(query).fetchone()[0] > 0

@@ -8,8 +8,8 @@ crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
 # ruff: noqa: S608 - the SQL is put together of words of our own; values are bound
 
 import sqlite3
-from collections.abc import Callable, Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -189,14 +189,30 @@ def miss(connection: sqlite3.Connection, through: int) -> None:
     for request in waiting(connection):
         last = min(through, request.through)
         if request.kind == "replay" and request.position < last:
-            terms, values = _conditions("replay", request.sink, request.selection)
-            count = connection.execute(
-                f"SELECT count(*) FROM {LOG} WHERE number > ? AND number <= ? AND {terms}",
-                (request.position, last, *values),
-            ).fetchone()[0]
+            count = _ahead(connection, request, request.position, last)
             connection.execute(_MOVE, (last, request.number))
             if count:
                 connection.execute(_MISS, (request.number, request.missed + count))
+
+
+@contextmanager
+def missing(connection: sqlite3.Connection, after: int, through: int) -> Iterator[None]:
+    """The same for those of these entries that are deleted within."""
+    replays = [request for request in waiting(connection) if request.kind == "replay"]
+    before = [_ahead(connection, request, after, through) for request in replays]
+    yield
+    for request, count in zip(replays, before, strict=True):
+        if gone := count - (_ahead(connection, request, after, through) if count else 0):
+            connection.execute(_MISS, (request.number, request.missed + gone))
+
+
+def _ahead(connection: sqlite3.Connection, request: Request, after: int, through: int) -> int:
+    """How many of these entries a replay is about and has not come to."""
+    terms, values = _conditions("replay", request.sink, request.selection)
+    query = f"SELECT count(*) FROM {LOG} WHERE number > ? AND number <= ? AND {terms}"
+    limits = (max(after, request.position), min(through, request.through))
+    count: int = connection.execute(query, (*limits, *values)).fetchone()[0]
+    return count
 
 
 def _conditions(kind: Kind, sink: str, selection: Selection) -> tuple[str, list[Any]]:

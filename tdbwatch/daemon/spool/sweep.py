@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tdbwatch.daemon.spool.pending import Pending
+from tdbwatch.daemon.spool.requests import missing
 from tdbwatch.daemon.spool.rows import Key, Streams
 
 WINDOW: Final = 5_000
@@ -81,7 +82,8 @@ class Sweeper:
             if not self._deleted:
                 self._rests_until = time.monotonic() + REST
             return None
-        deleted = self._connection.execute(_DELETE, (self._position, end)).rowcount
+        with missing(self._connection, self._position, end):
+            deleted = self._connection.execute(_DELETE, (self._position, end)).rowcount
         if deleted:
             self._connection.execute(_FORGET, (self._position, end))
         self._position = end
