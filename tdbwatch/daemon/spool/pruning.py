@@ -21,7 +21,8 @@ _TIGHT: Final = 16
 _MOST_HEADROOM: Final = 64 << 20
 _SIZE: Final = (
     "SELECT max(seq), sum(size) FROM"
-    " (SELECT seq, length(payload) + length(event) AS size FROM events WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?)"
+    " (SELECT seq, length(payload) + length(event) AS size FROM events"
+    " WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?)"
 )
 _SINCE: Final = f"""
 SELECT seq, CASE WHEN target IS NULL THEN received_us ELSE max(received_us, ifnull({copies.MADE_US}, 0)) END
