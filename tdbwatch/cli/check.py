@@ -10,9 +10,10 @@ from typing import Any, Final
 from structlog.testing import capture_logs
 
 from tdbwatch.cli.formatting import HelpFormatter
-from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.output import say
 from tdbwatch.daemon.config import Checked, ConfigError, Document, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
+from tdbwatch.daemon.words import counted
 
 _HELP: Final = "check a configuration file without starting anything"
 _EPILOG: Final = """\

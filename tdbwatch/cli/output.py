@@ -60,8 +60,3 @@ def _to_nowhere(stream: TextIO) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
-
-
-def counted(number: int, word: str, plural: str = "") -> str:
-    """`1 event`, `2,000 events`."""
-    return f"{number:,} {word if number == 1 else plural or word + 's'}"

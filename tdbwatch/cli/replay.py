@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
-from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.output import say
 from tdbwatch.cli.spool_place import (
     add_filters,
     add_place,
@@ -15,6 +15,7 @@ from tdbwatch.cli.spool_place import (
     require_sink,
     selection_of,
 )
+from tdbwatch.daemon.words import counted
 
 _EPILOG: Final = """\
 example:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
-from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.output import say
 from tdbwatch.cli.spool_place import add_filters, command, place_for_sink, selection_of
+from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from sqlite3 import Connection

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.output import say
 from tdbwatch.cli.spool_place import Place, add_filters, command, place_for_sink, selection_of
+from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.api import DeadLetter, Entry

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
-from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.output import say
 from tdbwatch.cli.spool_place import Place, add_place, guarded, only_one, place_of
+from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.api import Attempt

@@ -4,8 +4,9 @@ import argparse
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.output import counted, say
+from tdbwatch.cli.output import say
 from tdbwatch.cli.spool_place import Place, command, place_of
+from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.browse import Stats

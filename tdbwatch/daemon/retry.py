@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 
 from tdbwatch.backoff import BackoffPolicy
+from tdbwatch.daemon.words import counted, duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class RetryPolicy:
             age: seconds since the first one.
         """
         if self.max_attempts is not None and attempts >= self.max_attempts:
-            return f"gave up after {attempts} attempts"
+            return f"gave up after {counted(attempts, 'attempt')}"
         if self.max_age is not None and age >= self.max_age:
-            return f"gave up after {attempts} attempts in {age:.0f} s"
+            return f"gave up after {counted(attempts, 'attempt')} in {duration(age)}"
         return None

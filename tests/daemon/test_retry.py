@@ -37,7 +37,7 @@ def test_a_senseless_wish_is_ignored(after: float) -> None:
 def test_giving_up_is_by_attempts_or_by_age() -> None:
     assert STEADY.exhausted(2, 59) is None
     assert STEADY.exhausted(3, 0) == "gave up after 3 attempts"
-    assert STEADY.exhausted(1, 60) == "gave up after 1 attempts in 60 s"
+    assert STEADY.exhausted(1, 60) == "gave up after 1 attempt in 1 min"
 
 
 def test_without_limits_it_never_gives_up() -> None:

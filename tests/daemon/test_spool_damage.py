@@ -128,7 +128,7 @@ async def test_a_request_that_this_version_does_not_understand_is_left_alone(
         await spool.wait_after(5)  # the one behind it is served
     assert not spool.failed.done()
     texts = [finding.text for finding in examine(path)]
-    assert "1 requests that this version does not understand; a newer one left them" in texts
+    assert "1 request that this version does not understand; a newer one left them" in texts
 
 
 @pytest.mark.parametrize(("share", "least"), [(0.5, 1200), (0.9, 2500)])

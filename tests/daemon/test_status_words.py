@@ -24,7 +24,7 @@ from tdbwatch.daemon.status.markup import element
 from tdbwatch.daemon.status.metrics import Metrics
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, Snapshot
 from tdbwatch.daemon.status.spans import Gap, OpenGap, Span, closed
-from tdbwatch.daemon.status.words import ago, counted, duration, size
+from tdbwatch.daemon.words import ago, counted, duration, size
 from tdbwatch.plugin import Kind
 from tdbwatch.testing import ManualClock
 

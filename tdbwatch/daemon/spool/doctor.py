@@ -17,6 +17,7 @@ from tdbwatch.daemon.spool.renewal import renew
 from tdbwatch.daemon.spool.requests import unknown
 from tdbwatch.daemon.spool.rescue import rescuing
 from tdbwatch.daemon.spool.schema import connect
+from tdbwatch.daemon.words import counted
 
 _FAULTS_SHOWN: Final = 5
 
@@ -100,24 +101,24 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
         "SELECT count(*) FROM events WHERE stream NOT IN (SELECT id FROM streams)"
     ).fetchone()[0]
     if orphans:
-        text = f"{_counted(orphans, 'event')} without a stream, so that nobody knows of which room"
+        text = f"{counted(orphans, 'event')} without a stream, so that nobody knows of which room"
         yield Finding("damage", text)
     for sink in found.sinks:
         if sink.cursor < found.first_seq - 1:
             missed = found.first_seq - 1 - sink.cursor
-            gone = _counted(missed, "entry", "entries")
+            gone = counted(missed, "entry", "entries")
             text = f"{sink.sink}: {gone} beyond its cursor went with spool.max_size or spool.max_age"
             yield Finding("note", text)
         if sink.dead_letters:
             remedy = f"mend the sink, then: tdbwatch spool requeue --sink {sink.sink}"
-            yield Finding("note", f"{sink.sink}: {_counted(sink.dead_letters, 'dead letter')}", remedy)
+            yield Finding("note", f"{sink.sink}: {counted(sink.dead_letters, 'dead letter')}", remedy)
     for request in found.requests:
         yield Finding("note", f"a {request.kind} for {request.sink} waits or is under way")
     if strange := unknown(connection):
-        text = f"{strange} requests that this version does not understand; a newer one left them"
+        text = f"{counted(strange, 'request')} that this version does not understand; a newer one left them"
         yield Finding("note", text, "run that version")
     for tally in found.drops:
-        dropped = _counted(tally.count, "undelivered event")
+        dropped = counted(tally.count, "undelivered event")
         text = f"{dropped} dropped ({tally.reason}), and no gap record tells so yet"
         yield Finding("note", text, "the daemon writes it when it runs")
 
@@ -131,7 +132,7 @@ def _set_aside(path: Path) -> Iterator[Finding]:
         except sqlite3.Error as error:
             yield Finding("note", f"a damaged spool, {aside.name}, cannot be looked into now: {error}")
             continue
-        held = f"{_counted(entries, 'event')} and {_counted(letters, 'dead letter')} can be read in it"
+        held = f"{counted(entries, 'event')} and {counted(letters, 'dead letter')} can be read in it"
         some = entries or letters
         remedy = f"look: tdbwatch spool list --spool {aside}; then delete it" if some else "delete it"
         yield Finding("note", f"a damaged spool was set aside as {aside.name}; {held}", remedy)
@@ -145,12 +146,8 @@ def lost(path: Path, report: DamageReport) -> str:
             holes = found.last_seq - found.first_seq + 1 - found.count
             which = "from the first that was saved to the last that was heard"
             return (
-                f"up to {_counted(holes, 'event')} {which} could not be read"
+                f"up to {counted(holes, 'event')} {which} could not be read"
                 if holes
                 else f"none is missing {which}"
             )
     return "how many events were lost is not known" if not report.rescued else ""
-
-
-def _counted(number: int, word: str, plural: str = "") -> str:
-    return f"{number} {word if number == 1 else plural or word + 's'}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tdbwatch.daemon.status.markup import Markup, element
-from tdbwatch.daemon.status.words import ago
+from tdbwatch.daemon.words import ago
 from tdbwatch.plugin.event import format_time
 
 NONE: Final = "-"

@@ -4,7 +4,7 @@ from tdbwatch.daemon.status.cells import badge, clock_time, span, table
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.spans import Span, still_open
-from tdbwatch.daemon.status.words import ago, counted, duration
+from tdbwatch.daemon.words import ago, counted, duration
 from tdbwatch.plugin.event import format_time
 
 COLUMNS = (

@@ -6,7 +6,7 @@ from typing import Final
 
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
-from tdbwatch.daemon.status.words import ago, counted, duration, plain
+from tdbwatch.daemon.words import ago, counted, duration, plain
 from tdbwatch.plugin.event import format_time
 
 RECENT_GAP: Final = 900.0

@@ -16,7 +16,7 @@ from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tables import nodes, rooms, sinks, spool
-from tdbwatch.daemon.status.words import duration
+from tdbwatch.daemon.words import duration
 from tdbwatch.plugin.event import format_time
 
 

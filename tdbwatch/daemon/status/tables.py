@@ -6,7 +6,7 @@ from tdbwatch.daemon.status.cells import NONE, badge, section, span, when
 from tdbwatch.daemon.status.health import ROOM_STATES
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
-from tdbwatch.daemon.status.words import duration, plain, size
+from tdbwatch.daemon.words import duration, plain, size
 
 _WHOLE: Final = len("255.255.255.255:65535")
 """Characters of an address that fit into a column as a whole."""

@@ -15,9 +15,9 @@ def plain(error: str) -> str:
     return _OURS.sub("", error)
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 event`, `2,000 events`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """`1 event`, `2,000 events`; `plural` where an `s` does not make it."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
 def duration(seconds: float) -> str:
