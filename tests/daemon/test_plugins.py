@@ -143,7 +143,10 @@ def test_a_plugin_that_hangs_while_it_is_imported_is_named_with_the_line_it_hang
 ) -> None:
     bad = write("bad.py", "import threading\n\nthreading.Event().wait()\n")
     write("good.py", GOOD)
-    registry = load(folder, seconds=0.2)
+    with structlog.testing.capture_logs() as logs:
+        registry = load(folder, seconds=0.2)
+    said = "plugin bad is slow to import; it has 0.2 s, and the start waits"
+    assert next(line["event"] for line in logs) == said, "before it is known how that ends"
     problem = only_problem(registry)
     assert problem.where == line_of(bad, "wait()")
     assert "did not return within 0.2 s" in problem.reason

@@ -37,6 +37,10 @@ class Call(Generic[_T]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it does; returns as soon as that is known."""
+        return bool(futures.wait([self._future], seconds).done)
+
     def wait(self, seconds: float) -> _T:
         """The result.
 

@@ -18,6 +18,8 @@ from tdbwatch.plugin.sink import marked
 IMPORT_SECONDS: Final = 10.0
 """How long a plugin may take to import."""
 
+_SLOW: Final = 2.0
+"""Seconds after which it is said that a plugin makes the start wait."""
 _KNOWN_HOOKS: Final = sorted(name for name in vars(HookSpecs) if not name.startswith("_"))
 _log: Final = structlog.get_logger(__name__)
 
@@ -59,6 +61,11 @@ def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> No
         return
     try:
         work = Call(lambda: _import(candidate), f"import of plugin {candidate.name}")
+        if not work.ends_within(min(_SLOW, import_seconds)):
+            text = (
+                f"plugin {candidate.name} is slow to import; it has {import_seconds:g} s, and the start waits"
+            )
+            _log.warning(text, plugin=candidate.name, where=candidate.files)
         plugin, version, offers = work.wait(import_seconds)
     except BaseException as error:  # noqa: BLE001 - plugins raise anything, SystemExit too
         registry.report_error(candidate.name, "it cannot be imported", error, candidate.files)
