@@ -3,9 +3,11 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tdbwatch.node import Cluster
 
@@ -88,6 +90,15 @@ async def test_rooms_are_left_before_it_stops(
     assert all(node.connections == 0 for node in cluster.nodes)
 
 
+@pytest.fixture
+def hangups_arrive() -> Iterator[None]:
+    """Also where the tests run under nohup, whose children ignore them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangups_arrive")
 async def test_a_hangup_is_ignored_and_says_what_to_do(start: Any, until: Any, write_config: Any) -> None:
     command = await start("--config", write_config())
     await command.ready()
