@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final, Literal
 
 from tdbwatch.daemon.spool.api import DamageReport, SpoolError
@@ -110,7 +111,8 @@ def _contents(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
             text = f"{sink.sink}: {gone} beyond its cursor went with spool.max_size or spool.max_age"
             yield Finding("note", text)
         if sink.dead_letters:
-            remedy = f"mend the sink, then: tdbwatch spool requeue --sink {sink.sink}"
+            words = f"requeue --sink {quote(sink.sink)} --spool {quote(str(path))}"
+            remedy = f"mend the sink, then: tdbwatch spool {words}"
             yield Finding("note", f"{sink.sink}: {counted(sink.dead_letters, 'dead letter')}", remedy)
     for request in found.requests:
         yield Finding("note", f"a {request.kind} for {request.sink} waits or is under way")
@@ -134,7 +136,9 @@ def _set_aside(path: Path) -> Iterator[Finding]:
             continue
         held = f"{counted(entries, 'event')} and {counted(letters, 'dead letter')} can be read in it"
         some = entries or letters
-        remedy = f"look: tdbwatch spool list --spool {aside}; then delete it" if some else "delete it"
+        remedy = (
+            f"look: tdbwatch spool list --spool {quote(str(aside))}; then delete it" if some else "delete it"
+        )
         yield Finding("note", f"a damaged spool was set aside as {aside.name}; {held}", remedy)
 
 
