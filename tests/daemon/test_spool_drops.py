@@ -1,0 +1,177 @@
+"""What is dropped is told of by gap records: to the last event, whatever becomes of the records."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.alarms import Alarms
+from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.plugin import Event
+from tdbwatch.plugin.event import format_time
+from tdbwatch.testing import ManualClock
+
+from .limits_bench import MakeSpool, Teller, drain, events, fill, gap, telling
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[MakeSpool]:
+    async with telling(tmp_path) as make:
+        yield make
+
+
+@pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
+async def test_gap_records_count_every_event_that_was_dropped_though_many_are_dropped_themselves(
+    make: MakeSpool, when_full: str
+) -> None:
+    spool = await make(max_size=1 << 20, when_full=when_full)
+    sent = await fill(spool, 40)
+    taken, told = await drain(spool, sent)
+    assert taken + told == sent
+    assert told > 2000
+    assert spool.dropped == told, "nothing counts twice in the metrics"
+
+
+@pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
+async def test_the_counts_are_right_over_kill_9_too(make: MakeSpool, tmp_path: Path, when_full: str) -> None:
+    options: dict[str, Any] = {"max_size": 1 << 20, "when_full": when_full}
+    spool = await make(**options)
+    sent = await fill(spool, 30)
+    for suffix in ("", "-wal"):  # what kill -9 leaves, in the midst of dropping
+        shutil.copy(f"{spool.path}{suffix}", tmp_path / f"killed.db{suffix}")
+    killed = await make("killed.db", **options)
+    taken, told = await drain(killed, sent)
+    assert taken + told == sent
+
+
+async def test_a_full_spool_that_nobody_appends_to_is_quiet(make: MakeSpool) -> None:
+    spool = await make(max_size=1 << 20, when_full="drop_newest")
+    await fill(spool, 20)
+    before = spool.dropped
+    for _ in range(50):
+        await spool.flush()
+        await asyncio.sleep(0.001)
+    assert spool.dropped == before > 0
+
+
+async def test_a_stop_of_a_full_spool_leaves_the_count_to_the_next_start(make: MakeSpool) -> None:
+    spool = await make(max_size=1 << 20, when_full="drop_newest")
+    sent = await fill(spool, 20)
+    await spool.close()
+    again = await make(max_size=1 << 20, when_full="drop_newest")
+    taken, told = await drain(again, sent)
+    assert taken + told == sent
+
+
+def test_a_gap_record_that_is_dropped_hands_on_its_count_and_its_beginning() -> None:
+    tally = Tally("r").add_events([*events(2), gap(40)])
+    assert (tally.count, tally.again) == (42, 40)
+    assert tally.report().since_us == 1795418640000000
+    assert Tally("r").add_events([gap(None)]).count == 1
+
+
+def test_each_room_keeps_its_own_times_also_those_of_a_gap_record_that_was_dropped() -> None:
+    heard = [Event.create("a", received_us=1_000_000), Event.create("b", received_us=3_000_000)]
+    details = {"since": format_time(2_000_000), "until": format_time(4_000_000), "dropped": 7}
+    later = Event.create("b", "gap", kind="gap", details=details, received_us=9_000_000)
+    report = Tally("r").add_events([*heard, later]).report()
+    assert report.times == {
+        ("//stuff", "a"): (1_000_000, 1_000_000),
+        ("//stuff", "b"): (2_000_000, 4_000_000),
+    }
+    assert (report.since_us, report.until_us) == (1_000_000, 4_000_000)
+
+
+async def fill_rooms(spool: SqliteSpool, rooms: int) -> int:
+    """Append small events of many rooms until the first are dropped; how many events."""
+    total = 0
+    while spool.first_seq == 1:
+        spool.append([Event.create(f"room-{number % rooms}", "e", [number]) for number in range(rooms)])
+        total += rooms
+        await spool.flush()
+    for _ in range(10):  # until it is as small as it should be
+        await spool.flush()
+    return total
+
+
+async def test_gap_records_of_many_rooms_do_not_eat_a_full_spool_and_all_is_told_once_there_is_room(
+    make: MakeSpool,
+) -> None:
+    spool = await make(max_size=1 << 20, check_interval=0.001)
+    sent = await fill_rooms(spool, 1000)
+    dropped = spool.dropped
+    for _ in range(100):
+        await spool.flush()
+        await asyncio.sleep(0.001)
+    assert (spool.dropped, spool.last_seq) == (dropped, sent), "nobody appends: nothing more goes"
+    taken, told = await drain(spool, sent)
+    assert (taken, told) == (sent - dropped, dropped)
+
+
+async def test_what_waits_for_room_is_told_by_the_next_start_too(make: MakeSpool) -> None:
+    spool = await make(max_size=1 << 20)
+    sent = await fill_rooms(spool, 1000)
+    await spool.close()
+    again = await make(max_size=1 << 20)
+    kept = again.entries
+    taken, told = await drain(again, sent)
+    assert (taken, told) == (kept, sent - kept)
+
+
+async def test_a_full_spool_tells_of_many_drops_while_it_is_full(make: MakeSpool) -> None:
+    teller = Teller()
+    teller.spool = spool = await make(max_size=1 << 20, on_drop=teller)
+    await fill(spool, 40)
+    assert teller.reports, "also when no sink ever comes back"
+    assert all(report.count - report.again >= 20 for report in teller.reports)
+
+
+class Hands:
+    """Stands in for the event loop's own clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "time", lambda: self.now)
+        monkeypatch.setattr(loop, "call_later", self._call_later)
+
+    def _call_later(self, wait: float, callback: Callable[[], None]) -> asyncio.Handle:
+        self.timers.append((self.now + wait, callback))
+        return asyncio.Handle(callback, (), asyncio.get_running_loop())
+
+    def turn_to_timer(self) -> None:
+        [(self.now, callback)] = self.timers
+        self.timers.clear()
+        callback()
+
+
+async def test_reports_come_ever_more_seldom_while_drops_go_on_and_at_once_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hands, told = Hands(monkeypatch), list[float]()
+    alarms = Alarms(
+        Path("spool.db"),
+        lambda _: told.append(hands.now),
+        lambda _: None,
+        lambda _: None,
+        lambda: None,
+        1.0,
+        lambda: 1000,
+        ManualClock(),
+    )
+    for _ in range(9):
+        alarms.drop(Tally("max_size").add_events(events(1)))
+        hands.turn_to_timer()
+    assert [round(later - earlier) for earlier, later in pairwise([1000, *told])] == [
+        *(1, 2, 4, 8, 16, 32),
+        *(60, 60, 60),
+    ]
+    hands.now += 200
+    alarms.drop(Tally("max_size").add_events(events(1)))
+    assert hands.timers[0][0] == hands.now + 1
