@@ -3,9 +3,7 @@
 import errno
 import io
 import json
-import logging
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,18 +16,6 @@ from tdbwatch.plugin import DELIVERED, Event, Retry, SinkContext
 from tdbwatch.plugin.sink import marked
 from tdbwatch.sinks.log import LogOptions, LogSink
 from tdbwatch.sinks.text import printable
-
-
-@pytest.fixture
-def restored_logging() -> Iterator[None]:
-    """Configures the daemon's logging at will; puts back what was there."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
 
 
 async def logged(event: Event, **options: Any) -> dict[str, Any]:
@@ -112,9 +98,7 @@ def nested(depth: int) -> Event:
 
 
 @pytest.mark.parametrize("renderer", ["console", "journal", "json"])
-async def test_arguments_nested_deeper_than_python_can_follow_still_make_a_line(
-    renderer: Any, restored_logging: None
-) -> None:
+async def test_arguments_nested_deeper_than_python_can_follow_still_make_a_line(renderer: Any) -> None:
     out = io.StringIO()
     logs.configure("info", renderer, out)
     sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
@@ -138,7 +122,7 @@ class _FullDisk(io.StringIO):
         return super().write(text)
 
 
-async def test_an_event_whose_line_cannot_be_written_is_not_delivered(restored_logging: None) -> None:
+async def test_an_event_whose_line_cannot_be_written_is_not_delivered() -> None:
     out = _FullDisk(lines=2)
     logs.configure("info", "json", out)
     sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
@@ -151,15 +135,13 @@ async def test_an_event_whose_line_cannot_be_written_is_not_delivered(restored_l
     assert [json.loads(line)["args"] for line in out.getvalue().splitlines()] == [[0], [1], [2], [3]]
 
 
-async def test_a_log_that_cannot_be_written_harms_nobody_else(
-    restored_logging: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_log_that_cannot_be_written_harms_nobody_else(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("info", "json", _FullDisk(lines=0))
     structlog.get_logger("tdbwatch").warning("nobody hears it")
     assert "No space left" in capsys.readouterr().err
 
 
-async def test_json_lines_steer_no_terminal_and_say_all_the_same(restored_logging: None) -> None:
+async def test_json_lines_steer_no_terminal_and_say_all_the_same() -> None:
     out = io.StringIO()
     logs.configure("info", "json", out)
     sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
@@ -171,7 +153,7 @@ async def test_json_lines_steer_no_terminal_and_say_all_the_same(restored_loggin
     assert line.rstrip("\n").isprintable()
 
 
-async def test_fields_cannot_clash_with_those_of_the_log(restored_logging: None) -> None:
+async def test_fields_cannot_clash_with_those_of_the_log() -> None:
     out = io.StringIO()
     logs.configure("info", "json", out)
     sink = LogSink(LogOptions(), SinkContext("console", log=structlog.get_logger("tdbwatch.sink.console")))
