@@ -39,6 +39,7 @@ async def telling(folder: Path) -> AsyncIterator[MakeSpool]:
 
     async def make(name: str = "spool.db", **options: Any) -> SqliteSpool:
         defaults = {"linger": 0, "retry_interval": 0.01, "check_interval": 0.01, "sinks": ["s"]}
+        defaults["read_first"] = 0
         teller = Teller()
         spool = SqliteSpool(folder / name, **(defaults | {"on_drop": teller, "drop_interval": 0} | options))
         teller.spool = spool

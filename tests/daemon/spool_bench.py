@@ -17,7 +17,9 @@ async def making(folder: Path, **defaults: Any) -> AsyncIterator[MakeSpool]:
     made: list[SqliteSpool] = []
 
     async def make(name: str = "spool.db", **options: Any) -> SqliteSpool:
-        spool = SqliteSpool(folder / name, **({"linger": 0, "retry_interval": 0.01} | defaults | options))
+        spool = SqliteSpool(
+            folder / name, **({"linger": 0, "retry_interval": 0.01, "read_first": 0} | defaults | options)
+        )
         await spool.open()
         made.append(spool)
         return spool

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,6 +66,11 @@ made = st.builds(
 
 
 SINKS = ("s", "t", "x")
+
+
+def told(pending: dict[str, Pending]) -> Any:
+    """As if the sinks had just said so."""
+    return SimpleNamespace(pending=lambda: pending, answered=lambda _: True, forget=lambda: None)
 
 
 def all_beyond(floor: int) -> dict[str, Pending]:
@@ -141,7 +147,7 @@ class SpoolModel(RuleBasedStateMachine):
 
     @rule(now_us=st.integers(0, 120), floor=st.integers(0, 50))
     def prune_by_age(self, now_us: int, floor: int) -> None:
-        tally = self.store.prune(Limits(max_age=0.0), floor, now_us, lambda: all_beyond(floor))
+        tally = self.store.prune(Limits(max_age=0.0), floor, now_us, told(all_beyond(floor)))
         kept = list(self.entries)
         while kept and kept[0].event.received_us < now_us:
             kept.pop(0)
@@ -152,8 +158,8 @@ class SpoolModel(RuleBasedStateMachine):
     @rule(statement=st.integers(0, 20))
     def crash_in_prune(self, statement: int) -> None:
         before = self.state()
-        pending = lambda: all_beyond(0)  # noqa: E731
-        self.crash_in(lambda: self.store.prune(Limits(max_age=0.0), 0, 1000, pending), statement)
+        inquiry = told(all_beyond(0))
+        self.crash_in(lambda: self.store.prune(Limits(max_age=0.0), 0, 1000, inquiry), statement)
         after = ([], *before[1:])
         assert self.found() in (before, after)
         self.entries = self.found()[0]
@@ -176,7 +182,7 @@ class SpoolModel(RuleBasedStateMachine):
 
         def sweep_all() -> None:
             self.store._sweeper._all_again_at = 0.0
-            while self.store.make_room(floor, self.last_seq, lambda: pending):
+            while self.store.make_room(floor, self.last_seq, 1 << 30, told(pending)):
                 pass
 
         if cut is None:

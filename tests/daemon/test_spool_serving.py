@@ -259,7 +259,8 @@ async def test_what_makes_room_beyond_a_sick_room_is_counted_for_a_replay_too(
     spool.append([Event.create("sick", "e", [0])])
     await append(spool, 13)
     assert await asked(path) == 1301
-    spool.hold("s", Pending(1301, {("//stuff", "sick"): 1}))
+    pending = Pending(1301, {("//stuff", "sick"): 1})
+    spool.reads("s", lambda _: True, lambda _: 9999, pending=lambda: pending)
     async with asyncio.timeout(20):
         while not requests(path)[0].missed:
             await append(spool, 1)

@@ -61,7 +61,7 @@ class Courier:
             max_in_flight=settings.max_in_flight,
             max_ahead=settings.max_ahead,
         )
-        spool.reads(settings.name, wants, self._backlog, self._wake)
+        spool.reads(settings.name, wants, self._backlog, self._wake, self._ledger.pending)
         self._delivery = Delivery(
             settings, host, spool, self._ledger, self._breaker, self._faults, clock, self._rng
         )

@@ -20,10 +20,6 @@ from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
 
 _PART_AFTER: Final = 2
 """Failures of a whole parcel after which its entries go one by one: one of them may be to blame."""
-_OUT_OF_TURN: Final = 1_000
-"""Entries beyond the cursor from which on it matters which of them are finished."""
-_TELL_EVERY: Final = 0.25
-"""Seconds between looks at them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,6 @@ class Delivery:
         """Events since the last that was delivered."""
         self.dead = 0
         self.stuck = False
-        self._tell_again_at = 0.0
         self.last_error: str | None = None
         self.progress = asyncio.Event()
         """Set and cleared whenever entries are finished."""
@@ -120,16 +115,8 @@ class Delivery:
         cursor = self._ledger.cursor
         if cursor > self._spool.cursor(self._settings.name):
             self._spool.advance(self._settings.name, cursor)
-        if self._ledger.position > cursor + _OUT_OF_TURN:
-            self._tell_what_is_pending()
         self.progress.set()
         self.progress.clear()
-
-    def _tell_what_is_pending(self) -> None:
-        now = self._clock.monotonic()
-        if now >= self._tell_again_at:
-            self._tell_again_at = now + _TELL_EVERY
-            self._spool.hold(self._settings.name, self._ledger.pending())
 
     def _all_delivered(self, parcel: Parcel, answer: _Answer) -> None:
         self.delivered += len(parcel.entries)

@@ -124,16 +124,16 @@ class Intake:
 
     async def _entries(self, after: int) -> _Found | None:
         """What comes next, as far as there is room for it; None: it cannot be read at the moment."""
-        ledger, spool = self._ledger, self._spool
+        ledger, spool, end = self._ledger, self._spool, self._spool.last_seq
         try:
             entries = await spool.read(after, ledger.room_left, min(_READ_BYTES, ledger.bytes_left))
         except SpoolError as error:
             self._faults.failed("spool.read_failed", describe(error))
-            entries = []
+            entries, end = [], 0
         if entries:
             return _Found(entries, entries[-1].seq)
-        if spool.first_seq > after + 1:  # what was to come was dropped
-            return _Found([], spool.first_seq - 1)
+        if (through := max(end, spool.first_seq - 1)) > after:  # what was to come has made room
+            return _Found([], through)
         await self._clock.sleep(_READ_RETRY)
         return None
 

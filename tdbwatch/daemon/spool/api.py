@@ -188,6 +188,7 @@ class Spool(Protocol):
         wants: Callable[[Event], bool],
         backlog: Callable[[int], int],
         asked: Callable[[], None] = lambda: None,
+        pending: Callable[[], Pending] | None = None,
     ) -> None:
         """`sink` is read for from now on; until then what people ask to be delivered to it again waits.
 
@@ -196,14 +197,9 @@ class Spool(Protocol):
             backlog: given the newest entry, how many there are that it could get now and has not; a long one
                 puts such requests off. Called in other threads.
             asked: called once for each such request, in the event loop.
+            pending: what of the log it has read and not finished: all else may make room, though its cursor
+                is before it. Called in the event loop. None: nobody knows.
         """
-
-    def hold(self, sink: str, pending: Pending) -> None:
-        """Of what `sink` has read it has not finished this; true until it says otherwise, or its cursor does.
-
-        All else may make room, though the cursor is before it.
-        """
-        ...
 
     def history(self, sink: str) -> History:
         """What was tried before the start with the entries beyond the cursor, as far as it is known."""

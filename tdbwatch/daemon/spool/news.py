@@ -19,7 +19,9 @@ class News:
         entries: new ones in the log, with their `weights` in memory.
         waiters: those whose wait is over.
         abandoned: those who waited in vain.
-        forgotten: entries up to this one are gone; with it, how many are `missing` behind it.
+        inquires: the writer wants to know what sinks have not finished.
+        forgotten: entries up to this one are gone.
+        missing: how many are missing behind the first; None: as before.
         trouble: why the disk refuses; empty: it accepts again.
         refuses: under `drop_newest`, whether the spool is full of what is undelivered.
         catching_up: whether more is about to be dropped for its age; what tells of it may as well wait.
@@ -35,7 +37,8 @@ class News:
     weights: list[int] = field(default_factory=list)
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
     forgotten: int = 0
-    missing: int = 0
+    missing: int | None = None
+    inquires: bool = False
     drops: list[Tally] = field(default_factory=list)
     trouble: str | None = None
     refuses: bool | None = None

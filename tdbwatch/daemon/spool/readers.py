@@ -22,6 +22,7 @@ class Reading:
     wants: Callable[[Event], bool]
     backlog: Callable[[int], int]
     asked: Callable[[], None]
+    pending: Callable[[], Pending]
 
 
 class Readers:
@@ -37,6 +38,8 @@ class Readers:
         self._cursors: dict[str, int] = {}
         self._reading: dict[str, Reading] = {}
         self._pending: dict[str, Pending] = {}
+        self.answered = False
+        """Whether all that read have said what they have not finished, since this was reset."""
 
     def load(self, cursors: Mapping[str, int], start: int) -> dict[str, int]:
         """Go on from these; the cursors of sinks that are new, which begin at `start`."""
@@ -77,13 +80,23 @@ class Readers:
         backlog = self._reading[sink].backlog
         return backlog(last_seq) - max(0, backlog(0))
 
-    def hold(self, sink: str, pending: Pending) -> None:
-        """What the sink has not finished of what it has read; true until it says otherwise."""
-        self._pending[sink] = pending
+    @property
+    def anybody(self) -> bool:
+        """Whether any sink reads now."""
+        return bool(self._reading)
+
+    def answer(self) -> None:
+        """Have the sinks say what they have not finished. In the event loop."""
+        self._pending = {sink: reading.pending() for sink, reading in self._reading.items()}
+        self.answered = True
+
+    def have_read(self, seq: int) -> bool:
+        """Whether every sink has read the log up to there."""
+        return all(pending.position >= seq for pending in self.pending().values())
 
     def pending(self) -> dict[str, Pending]:
         """What each sink has not finished. Of one that did not say: all beyond its cursor."""
-        cursors, held = self._cursors.copy(), self._pending.copy()
+        cursors, held = self._cursors.copy(), self._pending
         known = [sink for sink in self._known.copy() or cursors if sink in cursors]
         return {sink: max(Pending(cursors[sink]), held.get(sink, _NOTHING), key=_position) for sink in known}
 

@@ -85,7 +85,7 @@ class Streams:
         return done.lastrowid
 
     def _load(self) -> None:
-        for row in self._connection.execute(SELECT_STREAMS, (0, _LARGEST)):
+        for row in self._connection.execute(SELECT_STREAMS, (max(self._keys, default=0), _LARGEST)):
             self._take(row)
 
     def _take(self, row: Sequence[Any]) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -79,6 +80,7 @@ class SqliteSpool:
         drop_interval: float = 1.0,
         retry_interval: float = 1.0,
         check_interval: float = 1.0,
+        read_first: float = 5.0,
         max_dead_letters: int = 100_000,
         sinks: Collection[str] | None = None,
         connect: Connect = _connect,
@@ -114,6 +116,7 @@ class SqliteSpool:
             self._readers,
             retry_interval,
             check_interval,
+            read_first,
         )
         self._reader = Reader(self.path)
         self._histories: dict[str, History] = {}
@@ -272,18 +275,16 @@ class SqliteSpool:
         wants: Callable[[Event], bool],
         backlog: Callable[[int], int],
         asked: Callable[[], None] = lambda: None,
+        pending: Callable[[], Pending] | None = None,
     ) -> None:
         """What people ask to be delivered to `sink` again is served from now on."""
-        self._readers.begin(sink, Reading(wants, backlog, asked))
+        unknown = partial(Pending, 0)
+        self._readers.begin(sink, Reading(wants, backlog, asked, pending or unknown))
 
     def advance(self, sink: str, seq: int) -> None:
         """Move the cursor of `sink` to `seq`; durable with one of the next commits."""
         self._readers.advance(sink, seq)
         self._inbox.put_cursor(sink, seq)
-
-    def hold(self, sink: str, pending: Pending) -> None:
-        """What `sink` has not finished of what it has read: all else may make room."""
-        self._readers.hold(sink, pending)
 
     def history(self, sink: str) -> History:
         """What was tried before the start with the entries beyond the cursor, as far as the file tells."""
@@ -329,6 +330,8 @@ class SqliteSpool:
         self._given_up(news)
         for sink in news.asked:
             self._readers.asked(sink)
+        if news.inquires:
+            self._readers.answer()
         if news.entries:
             self._window.extend(news.entries, news.weights)
             self._last_seq = news.entries[-1].seq
@@ -356,8 +359,10 @@ class SqliteSpool:
             self._alarms.missed(news.missed)
 
     def _given_up(self, news: News) -> None:
+        if news.missing is not None:
+            self._missing = news.missing
         if news.forgotten or news.damage is not None:
-            self._first_seq, self._missing = news.forgotten + 1, news.missing
+            self._first_seq = news.forgotten + 1
             self._window.forget(news.forgotten)
         for tally in news.drops:
             self._alarms.drop(tally)

@@ -17,6 +17,7 @@ from tdbwatch.daemon.spool.extent import count_missing, extent_of, first_of
 from tdbwatch.daemon.spool.handle import Connect, Handle
 from tdbwatch.daemon.spool.history import NO_HISTORY, history_of
 from tdbwatch.daemon.spool.inbox import Group
+from tdbwatch.daemon.spool.inquiry import Inquiry
 from tdbwatch.daemon.spool.letters import LetterBound
 from tdbwatch.daemon.spool.letters import weigh as weigh_letters
 from tdbwatch.daemon.spool.pruning import (
@@ -41,11 +42,13 @@ from tdbwatch.daemon.spool.rows import (
 from tdbwatch.daemon.spool.schema import free_bytes, prepare, used_bytes
 from tdbwatch.daemon.spool.selection import teach_globs
 from tdbwatch.daemon.spool.space import Space, full
-from tdbwatch.daemon.spool.sweep import Sinks, Sweeper
+from tdbwatch.daemon.spool.sweep import Sweeper
 from tdbwatch.plugin.event import Event
 
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 _MOST_STEPS: Final = 20
+_AGED: Final = 1.0
+"""Seconds that what is known of sinks may be old, where entries go for their age in any case."""
 _COARSE: Final = 64
 """A part in so many goes beyond what must, so that not every commit has to make room."""
 _FINE: Final = 1_024
@@ -223,7 +226,7 @@ class Store:
         """
         self._connection.execute(_EMPTY_LOG).fetchall()
 
-    def relieve(self, floor: int, pending: Callable[[], Sinks]) -> None:
+    def relieve(self, floor: int, inquiry: Inquiry) -> None:
         """Find room within the file, and on the disk, for what it does not take. Only the delivered goes.
 
         Raises:
@@ -237,7 +240,7 @@ class Store:
                 return
             if through >= self.first_seq:
                 self._forget(through, Tally("max_size"))
-            elif not self.make_room(floor, self.last_seq, pending):
+            elif not self.make_room(floor, self.last_seq, missing, inquiry):
                 return
             self.empty_log()
 
@@ -246,7 +249,7 @@ class Store:
         limits: Limits,
         floor: int,
         now_us: int,
-        pending: Callable[[], Sinks],
+        inquiry: Inquiry,
         *,
         sparing: bool = False,
     ) -> Tally | None:
@@ -255,37 +258,34 @@ class Store:
         Args:
             floor: entries up to this one are finished for every sink.
             now_us: microseconds since the Unix epoch.
-            pending: what each sink has not finished.
+            inquiry: what each sink has not finished.
             sparing: what goes may still be asked for: little more than must.
         """
         with trusting_nothing():
-            return self._prune(limits, floor, now_us, pending, _FINE if sparing else _COARSE)
+            return self._prune(limits, floor, now_us, inquiry, _FINE if sparing else _COARSE)
 
-    def _prune(
-        self, limits: Limits, floor: int, now_us: int, pending: Callable[[], Sinks], parts: int
-    ) -> Tally | None:
-        self.more_to_prune = True
-        sweeps = self._is_almost_full(limits) and self._sweeper.rested
-        if sweeps and self.make_room(floor, self.last_seq, pending):
-            return Tally("max_size")
-        reason, through = "max_size", self._too_many(limits, floor, parts)
-        reach = self.last_seq
+    def _prune(self, limits: Limits, floor: int, now_us: int, inquiry: Inquiry, parts: int) -> Tally | None:
+        surplus = self.measure(limits, floor) - limits.max_size
+        reason, reach, aim, within = "max_size", self.last_seq, surplus + limits.max_size // parts, 0.0
+        through = oldest(self._connection, self.first_seq, aim) if surplus > 0 else 0
+        if floor >= self.first_seq or limits.when_full == "drop_newest":
+            through = min(through, floor)  # what is delivered goes first
         if through < self.first_seq:
             limit_us = now_us - int(limits.max_age * 1e6)
             reason, through = "max_age", older_than(self._connection, self.first_seq, limit_us)
-            reach = through
+            reach, aim, within = through, limits.max_size, _AGED
         if through < self.first_seq:
             return None
-        if through > floor and self.make_room(floor, reach, pending):
-            return Tally(reason)
+        if through > floor:
+            if self.make_room(floor, reach, aim, inquiry):
+                self.more_to_prune = True
+                return Tally(reason)
+            if not inquiry.answered(within):
+                return None
         self.more_to_prune = through - self.first_seq + 1 >= STEP
         tally = undelivered(self._connection, reason, floor, through)
         self._forget(through, tally)
         return tally
-
-    def _is_almost_full(self, limits: Limits) -> bool:
-        """Time to look for what every sink has: before it is all that could make room."""
-        return used_bytes(self._connection) > limits.max_size - limits.max_size // 16
 
     def measure(self, limits: Limits, floor: int) -> int:
         """Bytes of the file that hold something; keeps for how many gap records there is room."""
@@ -293,16 +293,6 @@ class Store:
         delivered = max(0, floor - self.first_seq + 1) / max(1, self.last_seq - self.first_seq + 1)
         self.room = room_for(limits, used, min(1, delivered))
         return used
-
-    def _too_many(self, limits: Limits, floor: int, parts: int) -> int:
-        """The last entry that must go for the size of the file, within one step; 0: none."""
-        surplus = self.measure(limits, floor) - limits.max_size
-        if surplus <= 0:
-            return 0
-        through = oldest(self._connection, self.first_seq, surplus + limits.max_size // parts)
-        if floor >= self.first_seq or limits.when_full == "drop_newest":
-            through = min(through, floor)  # what is delivered goes first
-        return through
 
     def _forget(self, through: int, tally: Tally) -> None:
         with self.transaction():
@@ -323,25 +313,34 @@ class Store:
         self._attempts.gone(attempts.rowcount)
         self.first_seq, self.missing = first_seq, missing
 
-    def make_room(self, floor: int, through: int, pending: Callable[[], Sinks]) -> bool:
-        """A step of deleting what every sink has beyond `floor`, up to `through`; False: there is none."""
+    def make_room(self, floor: int, through: int, aim: int, inquiry: Inquiry) -> bool:
+        """A step of deleting what every sink has beyond `floor`, up to `through`; False: there is none.
+
+        Args:
+            aim: bytes that are wanted.
+        """
         for _ in range(_MOST_STEPS):
-            if (deleted := self._sweep(floor, through, pending)) is None:
+            if (deleted := self._sweep(floor, through, aim, inquiry)) is None:
                 return False
             if deleted:
+                inquiry.forget()
                 break
         return True
 
-    def _sweep(self, floor: int, through: int, pending: Callable[[], Sinks]) -> int | None:
+    def _sweep(self, floor: int, through: int, aim: int, inquiry: Inquiry) -> int | None:
         start = max(floor, self.first_seq - 1)
-        with trusting_nothing(), self.transaction():
-            deleted = self._sweeper.step(start, through, self._streams, pending)
-            if not deleted:
-                return deleted
-            first_seq = first_of(self._connection, self.last_seq)
-            missing = self.missing + deleted - (first_seq - self.first_seq)
-            self._keep("last_seq", self.last_seq)
-            self._keep("missing", missing)
+        try:
+            with trusting_nothing(), self.transaction():
+                deleted = self._sweeper.step(start, through, aim, self._streams, inquiry.pending)
+                if not deleted:
+                    return deleted
+                first_seq = first_of(self._connection, self.last_seq)
+                missing = self.missing + deleted - (first_seq - self.first_seq)
+                self._keep("last_seq", self.last_seq)
+                self._keep("missing", missing)
+        except BaseException:
+            self._sweeper.begin_anew()
+            raise
         self.first_seq, self.missing = first_seq, missing
         return deleted
 

@@ -10,13 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tdbwatch.daemon.spool.pending import Pending
+from tdbwatch.daemon.spool.pruning import oldest
 from tdbwatch.daemon.spool.requests import missing
 from tdbwatch.daemon.spool.rows import Key, Streams
 
-WINDOW: Final = 5_000
-"""Entries looked at in one step: few enough that no commit of new events waits long for it."""
-REST: Final = 0.5
-"""Seconds after a round that found nothing."""
 ALL_AGAIN: Final = 10.0
 """Seconds between rounds through all of the log."""
 
@@ -52,50 +49,50 @@ class Sweeper:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._position = 0
+        connection.execute(_MAKE)
+        self._swept = self._position = 0
         self._end: int | None = None
-        self._swept = 0
         self._all_again_at = 0.0
-        self._deleted = 0
-        self._rests_until = 0.0
 
-    @property
-    def rested(self) -> bool:
-        """Whether a round may find something: not right after one that found nothing."""
-        return time.monotonic() >= self._rests_until
+    def begin_anew(self) -> None:
+        """What was done last was undone: nothing is known of what is left."""
+        self._end, self._all_again_at = None, 0.0
 
-    def step(self, start: int, through: int, streams: Streams, pending: Callable[[], Sinks]) -> int | None:
+    def step(
+        self, start: int, through: int, aim: int, streams: Streams, pending: Callable[[], Sinks]
+    ) -> int | None:
         """Delete what every sink has, of some entries. Within a transaction.
 
         Args:
             start: entries up to this one are left to others.
             through: those beyond this one stay.
+            aim: bytes; no more is looked at.
 
         Returns:
             how many went; None: the round is over, and the next call begins another.
         """
         if self._end is None:
-            self._begin(start, firsts(streams.known(), pending()))
-        end = min(self._position + WINDOW, self._end or 0, through)
+            self._end = self._begin(start, streams, pending())
+        end = min(oldest(self._connection, self._position + 1, aim), self._end, through)
         if self._position >= end:
             self._swept, self._end = max(self._swept, self._position), None
-            if not self._deleted:
-                self._rests_until = time.monotonic() + REST
             return None
         with missing(self._connection, self._position, end):
             deleted = self._connection.execute(_DELETE, (self._position, end)).rowcount
         if deleted:
             self._connection.execute(_FORGET, (self._position, end))
         self._position = end
-        self._deleted += deleted
         return deleted
 
-    def _begin(self, start: int, found: list[tuple[int, int]]) -> None:
+    def _begin(self, start: int, streams: Streams, sinks: Sinks) -> int:
+        """Where a new round ends."""
         now = time.monotonic()
         if now >= self._all_again_at:  # a room may have gone on that was sick
             self._all_again_at, self._swept = now + ALL_AGAIN, 0
-        self._position, self._deleted = max(start, self._swept), 0
-        self._end = max((first for _, first in found), default=0) - 1
-        self._connection.execute(_MAKE)
+        self._position = max(start, self._swept)
+        if max((one.position for one in sinks.values()), default=_LARGEST) <= self._position:
+            return self._position
+        found = firsts(streams.known(), sinks)
         self._connection.execute("DELETE FROM unfinished")
         self._connection.executemany("INSERT INTO unfinished VALUES (?, ?)", found)
+        return max((first for _, first in found), default=0) - 1

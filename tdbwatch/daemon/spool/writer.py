@@ -21,6 +21,7 @@ from tdbwatch.daemon.spool.damage import is_damage, is_full
 from tdbwatch.daemon.spool.drops import NOT_TAKEN, Tally
 from tdbwatch.daemon.spool.handle import Connect
 from tdbwatch.daemon.spool.inbox import Group, Inbox
+from tdbwatch.daemon.spool.inquiry import Inquiry
 from tdbwatch.daemon.spool.leaps import SteadyTime
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.news import News
@@ -33,6 +34,8 @@ from tdbwatch.daemon.spool.window import Window, weights_of
 
 _ROWS_PER_STEP: Final = 1_000
 _RETRIES_AT_CLOSE: Final = 3
+_SHORTLY: Final = 0.02
+"""Seconds between looks for an answer of the sinks."""
 _FEW_LETTERS: Final = 5
 
 
@@ -59,6 +62,7 @@ class Writer:
         readers: Readers,
         retry_interval: float,
         check_interval: float,
+        read_first: float,
     ) -> None:
         self._path = path
         self._lock = lock
@@ -75,9 +79,11 @@ class Writer:
         self._checked = 0.0
         self._group = Group()
         self._serving = Serving(readers, limits, tell)
+        self._inquiry = Inquiry(readers, lambda: tell(News(inquires=True)), read_first)
         self._pruning = self._catching_up = False
         self._trimming = True
         self._lost_letters = 0
+        self._missing: int | None = None
         self._refusing = False
         self._log_alarm = 2 * wal.USUAL_BYTES
         self._gave_up = False
@@ -109,6 +115,7 @@ class Writer:
     def start(self) -> None:
         with suppress(sqlite3.Error):  # which shows soon enough
             self._store.measure(self._limits, self._floor())
+        self._inquiry.begin(self._store.last_seq)
         self._thread.start()
 
     def room(self) -> int:
@@ -152,7 +159,9 @@ class Writer:
     @property
     def _patience(self) -> float:
         """Seconds to wait for something to write; none, while there is more to do."""
-        return 0 if self._serving.busy or self._pruning or self._trimming else self._check_interval
+        if self._serving.busy or self._pruning or self._trimming:
+            return 0
+        return min(_SHORTLY, self._check_interval) if self._inquiry.open else self._check_interval
 
     def _turn(self, group: Group) -> None:
         self._group = group
@@ -172,8 +181,11 @@ class Writer:
         more = self._pruning and bool(news.drops) and news.drops[-1].reason == "max_age"
         if more != self._catching_up:
             self._catching_up = news.catching_up = more
+        if self._store.missing != self._missing or news.forgotten:
+            news.missing = self._missing = self._store.missing
         waiters, dropped = news.waiters or news.abandoned, news.drops or news.lost_letters
-        if waiters or news.entries or news.forgotten or dropped or news.catching_up is not None:
+        changed = news.missing is not None or news.catching_up is not None
+        if waiters or news.entries or news.forgotten or dropped or changed:
             self._tell(news)
 
     def _check(self) -> None:
@@ -214,10 +226,11 @@ class Writer:
                 news.drops.append(self._give_up(group, "max_size"))
 
     def _has_no_room(self) -> bool:
-        store = self._store
+        """Whether the spool is full of what some sink is still to get, as far as one can be sure of that."""
+        store, aim = self._store, self._limits.max_size // 64
         while self._floor() < store.first_seq <= store.last_seq and store.full(self._limits):
-            if not store.make_room(self._floor(), store.last_seq, self._readers.pending):
-                return True
+            if not store.make_room(self._floor(), store.last_seq, aim, self._inquiry):
+                return self._inquiry.answered() or self._refusing
         return False
 
     def _write(self, group: Group, news: News) -> None:
@@ -228,7 +241,7 @@ class Writer:
                 store = self._store
                 self._check()
                 if self._store is not store:
-                    news.forgotten = news.missing = 0  # of the file before
+                    news.forgotten, news.missing = 0, None  # of the file before
             try:
                 self._commit(group, news)
                 if tries:
@@ -274,11 +287,11 @@ class Writer:
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 raise
-            store.relieve(self._floor(), self._readers.pending)
+            store.relieve(self._floor(), self._inquiry)
             entries = store.commit(group)
         finally:
             if store.first_seq != first_seq:
-                news.forgotten, news.missing = store.first_seq - 1, store.missing
+                news.forgotten = store.first_seq - 1
         news.entries, news.weights = entries, group.weights
 
     def _write_the_rest(self, group: Group, news: News) -> None:
@@ -333,7 +346,7 @@ class Writer:
                 return
             while steps and (tally := self._give_way(now_us)) is not None:
                 steps -= 1
-                news.forgotten, news.missing = store.first_seq - 1, store.missing
+                news.forgotten = store.first_seq - 1
                 if tally.count:
                     news.drops.append(tally)
             self._pruning = not steps and store.more_to_prune
@@ -342,8 +355,8 @@ class Writer:
                 self._reported = error
 
     def _give_way(self, now_us: int) -> Tally | None:
-        sparing, pending = self._serving.lagging, self._readers.pending
-        return self._store.prune(self._limits, self._floor(), now_us, pending, sparing=sparing)
+        sparing, inquiry = self._serving.lagging, self._inquiry
+        return self._store.prune(self._limits, self._floor(), now_us, inquiry, sparing=sparing)
 
     def _trim_letters(self, news: News, steps: int) -> bool:
         """Whether more of them must go."""
