@@ -13,27 +13,22 @@ from websockets.uri import parse_uri
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.dialing import dial
-from tdbwatch.client.transports import Receiver, Wire, tune
+from tdbwatch.client.transports.base import Receiver, Wire
 from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE
 
 _MAX_MESSAGE: Final = DEFAULT_MAX_BODY + HEADER_SIZE
 
 
-class WebSocketWire(asyncio.Protocol):
+class WebSocketWire(Wire, asyncio.Protocol):
     """Feeds the messages of a WebSocket to the receiver, as if they were pieces of one stream."""
 
     def __init__(self, address: Address, receiver: Receiver) -> None:
-        self._receiver = receiver
+        super().__init__(receiver)
         self._protocol = ClientProtocol(parse_uri(str(address)), max_size=_MAX_MESSAGE)
-        self._transport: asyncio.Transport | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            tune(sock)
+        super().connection_made(transport)
         self._protocol.send_request(self._protocol.connect())
         self._flush()
 
@@ -63,19 +58,11 @@ class WebSocketWire(asyncio.Protocol):
             self._protocol.send_binary(data)
         self._flush()
 
-    def backlog(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
-
     def close(self) -> None:
         with contextlib.suppress(WebSocketException):
             self._protocol.send_close(1000)
         self._flush()
-        if self._transport is not None:
-            self._transport.close()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        super().close()
 
     def _handshake_done(self) -> None:
         if self.opened.done():

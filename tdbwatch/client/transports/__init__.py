@@ -1,0 +1,43 @@
+"""The ways to a node: TCP, UNIX socket and WebSocket, behind one small face.
+
+Errors of sockets and of the WebSocket library are translated here, once: opening raises `OSError`, later a
+reason is told.
+"""
+
+import ssl as ssl_module
+
+from tdbwatch.client.addresses import Address
+from tdbwatch.client.transports.base import Receiver, SslSetting, Wire
+from tdbwatch.client.transports.socket import open_tcp, open_unix
+
+__all__ = ["Receiver", "SslSetting", "Wire", "open_wire", "tls_context"]
+
+
+def tls_context(setting: SslSetting) -> ssl_module.SSLContext | None:
+    """The context for a setting: True verifies certificates and host names; None and False mean no TLS."""
+    if setting is True:
+        return ssl_module.create_default_context()
+    return setting or None
+
+
+async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None, turn: int = 0) -> Wire:
+    """Connect to a node.
+
+    Args:
+        turn: how often it failed before: of a name with several addresses, another one comes first.
+
+    Raises:
+        OSError: it cannot be reached, its certificate does not verify, or it is not a ThingsDB endpoint.
+    """
+    if address.scheme == "unix":
+        return await open_unix(address.path, receiver)
+    context = tls_context(ssl)
+    try:
+        if address.is_websocket:
+            from tdbwatch.client.transports.websocket import open_websocket  # its library loads when used
+
+            return await open_websocket(address, receiver, context, turn)
+        return await open_tcp(address, receiver, context, turn)
+    except ssl_module.SSLCertVerificationError as error:
+        reason = f"{address}: its certificate was refused: {error.verify_message or error}"
+        raise ssl_module.SSLCertVerificationError(error.errno, reason) from error
