@@ -2,15 +2,16 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
 from typing import Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 DEFAULT_PORT: Final = 9200
 DEFAULT_WEBSOCKET_PORT: Final = 9270
 
 Scheme = Literal["tcp", "unix", "ws", "wss"]
 
-_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%a-z0-9]+\]")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+|\[[^\[\]]+\]")
 _LOGIN: Final = "a node's address must hold no user or password; write them under auth"
 
 
@@ -32,6 +33,11 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
     @property
+    def peer(self) -> str:
+        """The host as the node itself may know it: without the zone, which says where we are (RFC 6874)."""
+        return self.host.partition("%")[0]
+
+    @property
     def is_websocket(self) -> bool:
         return self.scheme in {"ws", "wss"}
 
@@ -39,7 +45,8 @@ class Address:
 def parse_address(value: str | tuple[str, int] | Address) -> Address:
     """The address of `host`, `host:port`, `[v6]:port`, `ws://...`, `wss://...`, `unix:///path` or a pair.
 
-    The host of a pair may be any of these as well.
+    The host of a pair may be any of these as well. An IPv6 address needs brackets only where a port follows;
+    it may name a zone (`fe80::1%eth0`).
 
     Raises:
         ValueError: with a message that says what is wrong and what to write instead.
@@ -67,7 +74,7 @@ def parse_address(value: str | tuple[str, int] | Address) -> Address:
 def _of_pair(host: str, port: int) -> Address:
     """`host` may name its own port, if `port` is the same or was left at the default."""
     if re.fullmatch(rf"(?:{_HOST.pattern}):[^:]*", host) is None:
-        return Address("tcp", host.strip("[]"), port)
+        return Address("tcp", _host(host), port)
     address = _parse_text(host)
     if port not in {DEFAULT_PORT, address.port}:
         raise ValueError(
@@ -94,14 +101,31 @@ def _parse_text(text: str) -> Address:
     if text.startswith("/"):
         return Address("unix", port=0, path=text)
     if text.count(":") > 1 and not text.startswith("["):
-        raise ValueError(f"{text!r}: write an IPv6 address in brackets, such as [::1]:9200")
+        return Address("tcp", _host(text))
     match = re.fullmatch(rf"({_HOST.pattern})(?::([^:]*))?", text)
     if match is None:
         raise ValueError(
             f"{text!r} is not a node's address; write for instance node01:9200 or ws://node01:9270"
         )
     port = DEFAULT_PORT if match[2] is None else _port(match[2], text)
-    return Address("tcp", match[1].strip("[]"), port)
+    return Address("tcp", _host(match[1]), port)
+
+
+def _host(text: str) -> str:
+    """A host's name, or its address without the brackets."""
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if ":" not in host and host == text:
+        return host
+    try:
+        address = IPv6Address(host)
+    except AddressValueError:
+        address = None
+    if address is None or (host == text and 1 < int(address) < 2**32):  # no host's address: ::1:9200 is meant
+        raise ValueError(
+            f"{text!r} is not a host's IPv6 address; where a port follows, write brackets, "
+            f"such as [::1]:{DEFAULT_PORT}"
+        )
+    return host
 
 
 def _parse_uri(text: str) -> Address:
@@ -127,7 +151,8 @@ def _parse_uri(text: str) -> Address:
     if not parts.hostname:
         raise ValueError(f"{text!r} names no host")
     path = parts.path + (f"?{parts.query}" if parts.query else "")
-    return Address(scheme, parts.hostname, DEFAULT_WEBSOCKET_PORT if port is None else port, path)
+    host = _host(f"[{unquote(parts.hostname)}]") if ":" in parts.hostname else parts.hostname
+    return Address(scheme, host, DEFAULT_WEBSOCKET_PORT if port is None else port, path)
 
 
 def _port(value: object, where: str) -> int:

@@ -38,7 +38,7 @@ async def dial(
     first = turn % len(found)
     sock = await _first_of(found[first:] + found[:first])
     _, protocol = await asyncio.get_running_loop().create_connection(
-        make, sock=sock, ssl=context, server_hostname=None if context is None else address.host
+        make, sock=sock, ssl=context, server_hostname=None if context is None else address.peer
     )
     return protocol
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tdbwatch.client.addresses import Address, parse_address
+from tdbwatch.client.transports.websocket import WebSocketWire
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,44 @@ from tdbwatch.client.addresses import Address, parse_address
 )
 def test_a_host_beside_a_port_may_name_its_own(value: tuple[str, int], expected: Address) -> None:
     assert parse_address(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("::1", Address("tcp", "::1")),
+        ("[::1]", Address("tcp", "::1")),
+        ("[::1]:9201", Address("tcp", "::1", 9201)),
+        ("2001:db8::9201", Address("tcp", "2001:db8::9201")),
+        ("::ffff:10.0.0.1", Address("tcp", "::ffff:10.0.0.1")),
+        ("fe80::1%eth0", Address("tcp", "fe80::1%eth0")),
+        ("fe80::1%br-lan.100", Address("tcp", "fe80::1%br-lan.100")),
+        ("[fe80::1%Wi-Fi_2]:9201", Address("tcp", "fe80::1%Wi-Fi_2", 9201)),
+        ("ws://[::1]", Address("ws", "::1", 9270)),
+        ("ws://[fe80::1%25eth0]:9271/x", Address("ws", "fe80::1%eth0", 9271, "/x")),
+    ],
+)
+def test_an_ipv6_address_needs_brackets_only_before_a_port_and_may_name_a_zone(
+    value: str, expected: Address
+) -> None:
+    assert parse_address(value) == expected
+    assert parse_address(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["::1:9200", "1:2:3:4:5:6:7:8:9200", "a:b:c", "fe80::1%", "[abc]", "[1.2.3.4]:1"]
+)
+@pytest.mark.parametrize("pair", [False, True])
+def test_what_is_no_ipv6_address_or_has_a_port_without_brackets_is_refused(value: str, pair: bool) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_address((value, 9200) if pair else value)
+    assert "is not a host's IPv6 address; where a port follows, write brackets" in str(caught.value)
+
+
+async def test_a_zone_says_where_we_are_and_is_not_told_to_the_node() -> None:
+    assert parse_address("fe80::1%eth0").peer == "fe80::1"
+    wire = WebSocketWire(parse_address("ws://[fe80::1%25eth0]"), receiver=None)  # type: ignore[arg-type]
+    assert wire._protocol.connect().headers["Host"] == "[fe80::1]:9270"
 
 
 @pytest.mark.parametrize(

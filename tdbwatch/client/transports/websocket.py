@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl as ssl_module
+from dataclasses import replace
 from typing import Final
 
 from websockets.client import ClientProtocol
@@ -24,7 +25,8 @@ class WebSocketWire(Wire, asyncio.Protocol):
 
     def __init__(self, address: Address, receiver: Receiver) -> None:
         super().__init__(receiver)
-        self._protocol = ClientProtocol(parse_uri(str(address)), max_size=_MAX_MESSAGE)
+        uri = parse_uri(str(replace(address, host=address.peer)))
+        self._protocol = ClientProtocol(uri, max_size=_MAX_MESSAGE)
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
