@@ -2,32 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.keeper import Keeper
 from tdbwatch.client.link import Link
+from tdbwatch.client.old_servers import Group
 from tdbwatch.client.pool import NodePool
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.settings import Settings
-from tdbwatch.exceptions import ConnectionLostError, NotConnectedError
 from tdbwatch.exceptions import LookupError as RoomLookupError
+from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.wire import Kind
 
 log = logging.getLogger("tdbwatch.client")
-
-
-@dataclass(eq=False, slots=True)
-class Group:
-    """Keepers whose links hear the same rooms, each on a node of its own."""
-
-    keepers: list[Keeper]
-    collection: str | None = None
-    """The only collection that they hear; None: every one."""
-
-    def hears(self, subscription: Subscription) -> bool:
-        return self.collection is None or subscription.collection == self.collection
 
 
 class Fleet:
@@ -53,6 +41,7 @@ class Fleet:
         self._addresses: list[Address] = []
         self._groups: list[Group] = []
         self._former: list[Keeper] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def started(self) -> bool:
@@ -66,14 +55,22 @@ class Fleet:
         """
         NodePool(addresses, self._settings.rng)  # refuses what is wrong before anything is given up
         self.close()
+        self._loop = asyncio.get_running_loop()
         self._addresses = list(addresses)
         self._settings.merging = self._size > 1
         self._settings.proven = False
         return first_of(self._add_group(None, insist=insist))
 
     def close(self) -> None:
-        """Close all links; returns at once."""
+        """Close all links; returns at once.
+
+        The loop need not run now: if it is stopped, the rest is done when it runs again. If it is closed,
+        nothing of it can run any more, and its sockets go with what held them.
+        """
         groups, self._groups = self._groups, []
+        if self._loop is not None and self._loop.is_closed():
+            self._former.clear()
+            return
         for group in groups:
             for keeper in group.keepers:
                 keeper.close()
@@ -140,30 +137,6 @@ class Fleet:
             for joiner in keeper.joiners:
                 joiner.retry_now()
 
-    # -- KeeperOwner -------------------------------------------------------------------------------------
-
-    def in_use(self, keeper: Keeper) -> Collection[Address]:
-        group = self._group_of(keeper)
-        return [] if group is None else [a for each in group.keepers for a in each.addresses]
-
-    def wanted(self, keeper: Keeper) -> Sequence[Subscription]:
-        group = self._group_of(keeper)
-        return [] if group is None else [s for s in self.subscriptions if group.hears(s)]
-
-    def pushes_no_scope(self, keeper: Keeper, collection: str) -> None:
-        group = self._group_of(keeper)
-        if group is None:
-            return
-        if group.collection is None:
-            group.collection = collection
-            for subscription in list(self.subscriptions):
-                self._group_for(subscription)
-        elif group.collection != collection:  # two links learned it at once, with two collections
-            self._start_again(keeper)
-
-    def link_ready(self) -> None:
-        self._link_ready()
-
     # -- inside ------------------------------------------------------------------------------------------
 
     @property
@@ -178,9 +151,6 @@ class Fleet:
         for group in self._groups:
             yield from group.keepers
 
-    def _group_of(self, keeper: Keeper) -> Group | None:
-        return next((group for group in self._groups if keeper in group.keepers), None)
-
     def _group_for(self, subscription: Subscription) -> Group | None:
         """The group that hears it, made if there is none; None while not connected at all."""
         if not self._groups:
@@ -191,15 +161,19 @@ class Fleet:
         self._add_group(subscription.collection, insist=True)
         return self._groups[-1]
 
+    def _regroup(self) -> None:
+        """A group turned out to hear one collection only: make groups for the others."""
+        for subscription in list(self.subscriptions):
+            self._group_for(subscription)
+
     def _add_group(self, collection: str | None, *, insist: bool) -> "list[asyncio.Future[None]]":
         pool = NodePool(self._addresses, self._settings.rng)
-        keepers = [Keeper(self, pool, self._settings, persistent=self._persistent) for _ in range(self._size)]
-        self._groups.append(Group(keepers, collection))
-        return [keeper.start(insist=insist) for keeper in keepers]
-
-    def _start_again(self, keeper: Keeper) -> None:
-        for joiner in keeper.joiners:
-            joiner.link.abort(ConnectionLostError("it hears a collection that another link is for"))
+        group = Group(self.subscriptions.keys(), self._regroup, collection)
+        for _ in range(self._size):
+            keeper = Keeper(group, pool, self._settings, self._link_ready, persistent=self._persistent)
+            group.keepers.append(keeper)
+        self._groups.append(group)
+        return [keeper.start(insist=insist) for keeper in group.keepers]
 
 
 async def leave(rooms: Sequence[tuple[Link, int]], scope: str, timeout: float | None) -> bool:
@@ -213,10 +187,10 @@ async def leave(rooms: Sequence[tuple[Link, int]], scope: str, timeout: float | 
 
 
 def first_of(futures: "Sequence[asyncio.Future[None]]") -> "asyncio.Future[None]":
-    """Ends with whichever ends first, well or not: one link is enough, one refused login is too."""
+    """Ends with whichever ends first, well or not: one link is enough, and what ends one keeper ends all."""
     if len(futures) == 1:
         return futures[0]
-    first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    first: asyncio.Future[None] = futures[0].get_loop().create_future()
 
     def ended(future: "asyncio.Future[None]") -> None:
         error = None if future.cancelled() else future.exception()

@@ -5,11 +5,13 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final
 
 from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.client.link import Link
 from tdbwatch.client.link_rooms import LinkRooms
+from tdbwatch.client.old_servers import Group, PushScopes
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.client.strays import Stray, Strays
 from tdbwatch.clock import Clock
@@ -33,38 +35,23 @@ Wish = tuple[Subscription, int | str]
 _FAILURES: Final = (ThingsDBError, OSError, ProtocolError, EncodeError)
 
 
-class JoinerOwner(Protocol):
-    """What a joiner asks of whoever made it."""
-
-    def wanted(self) -> Sequence[Subscription]:
-        """What this link should hear."""
-        ...
-
-    def pushes_no_scope(self, collection: str) -> None:
-        """The link is to an old server, and hears this collection: others must be heard elsewhere."""
-        ...
-
-
 class Joiner:
     """One link's task of hearing every room that it should."""
 
-    def __init__(
-        self, link: Link, owner: JoinerOwner, clock: Clock, rng: random.Random, *, merging: bool
-    ) -> None:
+    def __init__(self, link: Link, group: Group, clock: Clock, rng: random.Random, *, merging: bool) -> None:
         self.link = link
         self.rooms = LinkRooms(link, merging=merging)
         self.active = False
         """Whether rooms may be joined on this link: it is authenticated and not on its way out."""
-        self._owner = owner
+        self._group = group
         self._clock = clock
         self._rng = rng
+        self._scopes = PushScopes(link, self.rooms, group)
         self._strays = Strays(link, self.rooms, clock, self._spawn, self._heard_again)
         self._due: dict[Subscription, float] = {}
         self._backoffs: dict[Subscription, Backoff] = {}
         self._tried: set[Subscription] = set()
-        self._asked: set[str] = set()
         self._joining: set[object] = set()
-        self._learning = asyncio.Lock()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -79,7 +66,7 @@ class Joiner:
         Returns also when the link is lost meanwhile.
         """
         self.active = True
-        while self.active and (fresh := [s for s in self._owner.wanted() if s not in self._tried]):
+        while self.active and (fresh := [s for s in self._group.wanted() if s not in self._tried]):
             await self._round(fresh)
         if self.active:
             self._spawn(self._run(), f"tdbwatch-joiner {self.link.address}")
@@ -104,12 +91,10 @@ class Joiner:
 
     def stray_heard(self, emit: Emit | RawEmit) -> None:
         """An event that no room of this link seems to want."""
-        if emit.scope is None and self.rooms.scoped is None:
-            self._learn(scoped=False)
-            if self.rooms.has(emit):
-                self._heard_again(emit)
-                return
-        self._strays.hear(emit)
+        if self._scopes.heard(emit.scope) and self.rooms.has(emit):
+            self._heard_again(emit)
+        else:
+            self._strays.hear(emit)
 
     def retry_now(self) -> None:
         """Something changed for the better: do not wait with what could not be joined."""
@@ -189,7 +174,10 @@ class Joiner:
             by_scope[wish[0].scope].append(wish)
         await asyncio.gather(
             *(
-                self._join_in_turn(scope, of_scope[start : start + ROOMS_PER_REQUEST])
+                self._scopes.in_turn(
+                    of_scope[0][0].collection,
+                    partial(self._join, scope, of_scope[start : start + ROOMS_PER_REQUEST]),
+                )
                 for scope, of_scope in by_scope.items()
                 for start in range(0, len(of_scope), ROOMS_PER_REQUEST)
             )
@@ -230,34 +218,11 @@ class Joiner:
             return None
         return room_id
 
-    async def _join_in_turn(self, scope: str, wishes: Sequence[Wish]) -> None:
-        """As `_join`, but until it is known whether pushes carry scopes, one collection after the other."""
-        collection = wishes[0][0].collection
-        if self._knows_nothing():
-            async with self._learning:
-                if self._knows_nothing() and self._asked - {collection}:
-                    await self._hear_what_follows()
-                if self._knows_nothing():
-                    self._asked.add(collection)
-                    await self._join(scope, wishes)
-                    return
-        if self.rooms.scoped is False and collection not in self.rooms.collections():
-            wanted = set(self._owner.wanted())
-            wishes = [wish for wish in wishes if wish[0] in wanted]
-        if wishes:
-            await self._join(scope, wishes)
-
-    def _knows_nothing(self) -> bool:
-        return self.rooms.scoped is None
-
-    async def _hear_what_follows(self) -> None:
-        """After the answer to a PING, everything that the server pushed before has been heard."""
-        try:
-            await self.link.call(Kind.PING, timeout=REQUEST_TIMEOUT)
-        except _FAILURES as error:
-            log.debug("%s: %s", self.link.address, error)
-
     async def _join(self, scope: str, wishes: Sequence[Wish]) -> None:
+        wishes = [wish for wish in wishes if self._group.hears(wish[0])]  # it may have learned meanwhile
+        if not wishes:
+            return
+
         def answered(ids: Any) -> None:  # in the moment of the answer: events may follow in the same breath
             for (subscription, key), room_id in zip(wishes, room_ids(ids, len(wishes)), strict=True):
                 if room_id is None:
@@ -309,17 +274,9 @@ class Joiner:
     # -- what pushes tell --------------------------------------------------------------------------------
 
     def _room_join_heard(self, push: RoomJoin) -> None:
-        self._learn(scoped=push.scope is not None)
+        self._scopes.heard(push.scope)
         if push.scope is not None and not self.rooms.has(push):
             self._strays.named(push.scope, push.id)
-
-    def _learn(self, *, scoped: bool) -> None:
-        if self.rooms.scoped is not None:
-            return
-        self.rooms.learn(scoped=scoped)
-        if not scoped and (collections := self.rooms.collections()):
-            log.info("%s pushes no scopes: one connection for each collection", self.link.address)
-            self._owner.pushes_no_scope(next(iter(collections)))
 
     def _heard_again(self, stray: Stray) -> None:
         if isinstance(stray, RoomDelete):

@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Final
 
+from tdbwatch.client import link as links
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.dialing import words
 from tdbwatch.client.joiner import Joiner
@@ -12,17 +14,16 @@ from tdbwatch.client.link import Link
 from tdbwatch.client.login import authenticate
 from tdbwatch.client.merge import SETTLE
 from tdbwatch.client.observer import report_push
-from tdbwatch.client.pool import Choice, NodePool
-from tdbwatch.client.rooms import Subscription
+from tdbwatch.client.old_servers import Group
+from tdbwatch.client.phases import Phases
+from tdbwatch.client.pool import Choice, NodePool, Outcome
 from tdbwatch.client.settings import Settings
-from tdbwatch.exceptions import AuthError, ProtocolError, ThingsDBError
+from tdbwatch.exceptions import AuthError, ProtocolError, RequestTimeoutError, ThingsDBError
 from tdbwatch.wire import Emit, Push, RawEmit
 
 log = logging.getLogger("tdbwatch.client")
 
 AUTH_TIMEOUT: Final = 10.0
-AUTH_RETRY: Final = 30.0
-"""Seconds between attempts once a login that used to work is refused."""
 RESTART: Final = 5.0
 """Seconds until a keeper that died of a mistake of ours begins anew."""
 POLL: Final = 1.0
@@ -32,24 +33,29 @@ _EXPECTED: Final = (OSError, ProtocolError, ThingsDBError)
 """What attempts fail with; anything else is a mistake of ours."""
 
 
-class KeeperOwner(Protocol):
-    """What a keeper asks of, and tells, its client."""
+class Phase(Enum):
+    """Where a keeper stands."""
 
-    def in_use(self, keeper: "Keeper") -> Collection[Address]:
-        """The nodes that this keeper and those beside it have links to."""
-        ...
+    IDLE = "idle"
+    """There is no link, and none is made."""
+    CONNECTING = "connecting"
+    """A link is being made. One that answers is in use already while its rooms are still being joined."""
+    SERVING = "serving"
+    """There is a link, and all is well."""
+    MOVING = "moving"
+    """There is a link, and another one is being made to take its place."""
+    CLOSED = "closed"
 
-    def wanted(self, keeper: "Keeper") -> Sequence[Subscription]:
-        """What this keeper's link should hear."""
-        ...
 
-    def pushes_no_scope(self, keeper: "Keeper", collection: str) -> None:
-        """An old server: the keeper's link can hear this collection, and no other one beside it."""
-        ...
-
-    def link_ready(self) -> None:
-        """Requests can be sent."""
-        ...
+TRANSITIONS: Final = {
+    Phase.IDLE: {Phase.CONNECTING, Phase.CLOSED},
+    Phase.CONNECTING: {Phase.SERVING, Phase.MOVING, Phase.IDLE, Phase.CLOSED},
+    Phase.SERVING: {Phase.MOVING, Phase.CONNECTING, Phase.IDLE, Phase.CLOSED},
+    Phase.MOVING: {Phase.SERVING, Phase.MOVING, Phase.CONNECTING, Phase.IDLE, Phase.CLOSED},
+    Phase.CLOSED: set[Phase](),
+}
+_MAKING: Final = frozenset({Phase.CONNECTING, Phase.MOVING})
+"""A task is making a link."""
 
 
 class Keeper:
@@ -57,39 +63,46 @@ class Keeper:
 
     A node that announces its shutdown is replaced at once: the old link goes on hearing and answering until
     the new one has joined every room, and a little longer, for what is still on its way.
+
+    Args:
+        group: tells what the link should hear, and which nodes the keepers beside this one use.
+        link_ready: called when requests can be sent.
+        persistent: keep the link alive.
     """
 
     def __init__(
-        self, owner: KeeperOwner, pool: NodePool, settings: Settings, *, persistent: bool = True
+        self,
+        group: Group,
+        pool: NodePool,
+        settings: Settings,
+        link_ready: Callable[[], None],
+        *,
+        persistent: bool = True,
     ) -> None:
         self.link: Link | None = None
         """The link that requests go to."""
-        self._owner = owner
+        self._group = group
         self._pool = pool
         self._settings = settings
+        self._link_ready = link_ready
         self._persistent = persistent
         self._insist = persistent
+        self._phases = Phases(TRANSITIONS, Phase.IDLE)
         self._joiners: dict[Link, Joiner] = {}
-        self._closing: set[Link] = set()
-        self._candidate: Link | None = None
         self._announced: set[Link] = set()
-        self._trying: Address | None = None
-        self._moving = False
-        self._wake = asyncio.Event()
-        self._waiters: list[asyncio.Future[None]] = []
-        self._closed = False
+        self._open: set[Link] = set()
         self._task: asyncio.Task[None] | None = None
         self._handovers: set[asyncio.Task[None]] = set()
+        self._ready: asyncio.Future[None] | None = None
 
     @property
-    def is_live(self) -> bool:
-        return self.link is not None and self.link.is_live
+    def phase(self) -> Phase:
+        return self._phases.now
 
     @property
     def addresses(self) -> list[Address]:
         """The nodes that this keeper has links to, or tries."""
-        held = [link.address for link in self._joiners if link.is_live]
-        return held if self._trying is None or self._trying in held else [*held, self._trying]
+        return list(dict.fromkeys(link.address for link in self._joiners))
 
     @property
     def joiners(self) -> list[Joiner]:
@@ -101,29 +114,24 @@ class Keeper:
         """These, and those of links that are made or let go of."""
         return list(self._joiners.values())
 
-    def start(self, *, insist: bool) -> asyncio.Future[None]:
-        """Begin. With `insist` it tries until there is a link; else the first failure ends it.
+    def start(self, *, insist: bool) -> "asyncio.Future[None]":
+        """Begin. With `insist` it tries until there is a link; else once each node has failed it ends.
 
         Returns:
-            A future that ends when there is a link, or with the error that ended the attempt.
+            A future that ends when there is a link, or with the error that ended the attempts.
         """
         self._insist = insist
-        self._task = asyncio.create_task(self._run(), name="tdbwatch-keeper")
-        self._task.add_done_callback(self._ended)
-        return self._waiter()
+        return self._begin(Phase.CONNECTING)
 
-    def move(self) -> asyncio.Future[None] | None:
+    def move(self) -> "asyncio.Future[None] | None":
         """Make a new link, on another node if there is one, then let go of this one. None if under way."""
-        if self._task is None or self._task.done():
+        if self.phase is Phase.IDLE:
             return self.start(insist=self._persistent)
-        if self._moving or self._trying is not None or (self._persistent and not self.is_live):
-            return None
-        self._moving = True
-        self._wake.set()
-        return self._waiter()
+        return self._begin(Phase.MOVING) if self.phase is Phase.SERVING else None
 
     def close(self) -> None:
-        self._closed = True
+        """Close every link; returns at once. The loop need not run now, but must not be closed."""
+        self._phases.go(Phase.CLOSED)
         for task in (self._task, *self._handovers):
             if task is not None:
                 task.cancel()
@@ -133,18 +141,10 @@ class Keeper:
 
     async def wait_closed(self) -> None:
         """Return when every task has ended and every socket is closed."""
-        waits: list[asyncio.Future[Any]] = [link.closed for link in self._closing]
+        waits: list[asyncio.Future[Any]] = [link.closed for link in self._open]
         waits += [task for task in (self._task, *self._handovers) if task is not None]
         if waits:
             await asyncio.wait(waits)
-
-    # -- JoinerOwner -------------------------------------------------------------------------------------
-
-    def wanted(self) -> Sequence[Subscription]:
-        return self._owner.wanted(self)
-
-    def pushes_no_scope(self, collection: str) -> None:
-        self._owner.pushes_no_scope(self, collection)
 
     # -- LinkOwner ---------------------------------------------------------------------------------------
 
@@ -152,27 +152,25 @@ class Keeper:
         joiner = self._joiners.pop(link, None)
         if joiner is None:
             return
-        if link is self._candidate:
-            self._candidate = None
         if link in self._announced:
             self._announced.discard(link)
             self._settings.observer.disconnected(link.address, str(reason))
-        if link is self.link:
+        used = link is self.link
+        if used:
             self.link = None
             self._pool.lost(link.address, self._settings.clock.monotonic())
             log.warning("lost the connection to %s: %s", link.address, reason)
         joiner.stop(str(reason))
-        if self.link is None and self._candidate is not None and not self._closed:
-            self._use(self._candidate)  # its rooms may not be joined yet, but it answers
+        if used:
+            self._replace()
 
     def link_leaving(self, link: Link) -> None:
         self._pool.leaving(link.address, self._settings.clock.monotonic())
         if (joiner := self._joiners.get(link)) is not None:
             joiner.rooms.leaving(f"{link.address} is shutting down")
-        if link is self.link and self._persistent:
+        if link is self.link and self._persistent and self.phase is Phase.SERVING:
             log.info("%s is shutting down: moving to another node", link.address)
-            self._moving = True
-            self._wake.set()
+            self._go(Phase.MOVING)
 
     def push_heard(self, link: Link, push: Push) -> None:
         if (joiner := self._joiners.get(link)) is not None:
@@ -183,60 +181,87 @@ class Keeper:
         if (joiner := self._joiners.get(link)) is not None:
             joiner.stray_heard(emit)
 
-    # -- inside ------------------------------------------------------------------------------------------
+    # -- from phase to phase -----------------------------------------------------------------------------
 
-    def _waiter(self) -> asyncio.Future[None]:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return waiter
+    def _begin(self, phase: Phase) -> "asyncio.Future[None]":
+        self._pool.begin_round()
+        self._ready = asyncio.get_running_loop().create_future()
+        self._go(phase)
+        return self._ready
 
-    async def _run(self) -> None:
-        while True:
-            while not await self._attempt():
-                pass
-            await self._until_needed()
-            if not self._persistent and not self._moving:
-                return
+    def _go(self, phase: Phase) -> None:
+        self._phases.go(phase)
+        if phase in _MAKING:
+            self._keep_making()
 
-    async def _until_needed(self) -> None:
-        """Return when the link is lost, or should be moved."""
-        if self.link is None or self._moving:
+    def _keep_making(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._make_link(), name="tdbwatch-keeper")
+            self._task.add_done_callback(self._made)
+
+    def _replace(self) -> None:
+        """The link in use is lost: another one that answers takes its place, or is made."""
+        if candidate := self.joiners:
+            self._use(candidate[0].link)  # its rooms may not be joined yet
+        elif self.phase is Phase.SERVING and not self._persistent:
+            self._go(Phase.IDLE)
+        elif self.phase in {Phase.SERVING, Phase.MOVING}:
+            self._go(Phase.CONNECTING)
+
+    def _made(self, task: "asyncio.Task[None]") -> None:
+        """There is a link, or there will be none."""
+        error = None if task.cancelled() else task.exception()
+        mistake = error is not None and not isinstance(error, _EXPECTED)
+        if mistake:
+            log.error("keeping the connection failed by a mistake of ours", exc_info=error)
+        if task is not self._task or self.phase is Phase.SERVING:
             return
-        woken: asyncio.Future[Any] = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait([woken, self.link.lost], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
+        if mistake and self._persistent:  # it must not end in silence
+            asyncio.get_running_loop().call_later(RESTART, self._make_again)
+        elif self.phase is not Phase.CLOSED:
+            self._go(Phase.IDLE if self.link is None else Phase.SERVING)
+        self._resolve(error or ConnectionAbortedError("the connection is not kept any more"))
 
-    async def _attempt(self) -> bool:
-        """One attempt at a new link; whether there is one now.
+    def _make_again(self) -> None:
+        if self.phase in _MAKING:
+            self._insist = True
+            self._keep_making()
+
+    def _resolve(self, error: BaseException | None) -> None:
+        """Tell whoever waits for the link."""
+        if self._ready is None or self._ready.done():
+            return
+        if error is None:
+            self._ready.set_result(None)
+        else:
+            self._ready.set_exception(error)
+            self._ready.exception()  # marks it as read: not every caller waits for it
+
+    # -- making a link -----------------------------------------------------------------------------------
+
+    async def _make_link(self) -> None:
+        """Try until there is one, as long as the phase asks for it.
 
         Raises:
-            OSError, ProtocolError, ThingsDBError: why it failed, if it is not to be repeated.
+            OSError, ProtocolError, ThingsDBError: there will be none, and why.
         """
         clock = self._settings.clock
-        choice = self._choose()
-        if choice is None or choice.wait > 0:
-            await clock.sleep(POLL if choice is None else min(choice.wait, POLL))
-            return False
-        self._trying = choice.address
-        failure: Exception | None = None
-        try:
-            await self._connect(choice)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt is made
-            failure = error
-        finally:
-            self._trying = self._candidate = None
-        if failure is not None:
-            await self._attempt_failed(choice.address, failure)
-        return failure is None
+        while self.phase in _MAKING:
+            choice = self._choose()
+            if choice is None or choice.wait > 0:
+                await clock.sleep(POLL if choice is None else min(choice.wait, POLL))
+                continue
+            try:
+                await self._connect(choice)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt is made
+                self._failed(choice.address, error)
 
     def _choose(self) -> Choice | None:
         now = self._settings.clock.monotonic()
-        taken = self._owner.in_use(self)
+        taken = self._group.in_use()
         choice = self._pool.choose(now, taken)
         if choice is None:  # no node is free: a second link to the own one will do, if it stays
-            stays = [link.address for link in self._joiners if link.is_live and not link.leaving]
+            stays = [link.address for link in self._joiners if not link.leaving]
             choice = self._pool.choose(now, [address for address in taken if address not in stays])
         return choice
 
@@ -246,60 +271,95 @@ class Keeper:
         Raises:
             OSError, ProtocolError, ThingsDBError: why it failed.
         """
-        link = await self._open(choice)
-        self._candidate = link
-        if not self.is_live:
+        link, joiner = await self._log_in(choice)
+        if self.link is None:
             self._use(link)  # calls need not wait for rooms
         else:
-            for joiner in self._joiners.values():
-                joiner.rooms.begin_merging()
-        await self._joiners[link].join_all()
-        if not link.is_live:
-            raise link.lost.result()
-        if link is not self.link and (link.leaving or self._joiners[link].lacks_rooms_for_now):
-            link.retire()  # the link of before hears more
-            raise ConnectionAbortedError(f"{link.address} is not ready to take over")
+            for each in self._joiners.values():
+                each.rooms.begin_merging()
+        await joiner.join_all()
+        link.require_live()
         if link is not self.link:
+            if link.leaving or joiner.lacks_rooms_for_now:  # the link of before hears more
+                self._let_go(link, reason := f"{link.address} is not ready to take over")
+                raise ConnectionAbortedError(reason)
             self._use(link)
         self._announce(link)
 
-    async def _open(self, choice: Choice) -> Link:
+    async def _log_in(self, choice: Choice) -> tuple[Link, Joiner]:
         settings = self._settings
         link = Link(choice.address, self, settings.clock, settings.heartbeat, raw_events=settings.raw_events)
-        await link.open(settings.ssl, settings.connect_timeout, turn=choice.failures)
-        self._closing.add(link)
-        link.closed.add_done_callback(lambda _: self._closing.discard(link))
-        self._joiners[link] = Joiner(link, self, settings.clock, settings.rng, merging=settings.merging)
+        joiner = Joiner(link, self._group, settings.clock, settings.rng, merging=settings.merging)
+        self._joiners[link] = joiner
         try:
+            await link.open(settings.ssl, settings.connect_timeout, turn=choice.failures)
+            self._open.add(link)
+            link.closed.add_done_callback(lambda _: self._open.discard(link))
             if settings.auth is not None:
                 await authenticate(link, settings.auth, AUTH_TIMEOUT)
-            if not link.is_live:  # it was lost right behind the answer
-                raise link.lost.result()
+            link.require_live()  # it may have been lost right behind the answer
         except BaseException as error:
             link.abort(ConnectionAbortedError(str(error)))
             raise
-        return link
+        return link, joiner
 
     def _use(self, link: Link) -> None:
         old, self.link = self.link, link
-        joiner = self._joiners[link]
-        if old is not None and old in self._joiners:
+        rooms = self._joiners[link].rooms
+        if old is not None:
             self._joiners[old].rest()
             if not old.leaving:
-                for subscription in joiner.rooms.subscriptions():
+                for subscription in rooms.subscriptions():
                     subscription.taken_over()
-        if joiner.rooms.merging and (old is not None or not self._settings.merging):
+        if rooms.merging and (old is not None or not self._settings.merging):
             task = asyncio.create_task(self._finish_handover(old), name=f"tdbwatch-handover {link.address}")
             self._handovers.add(task)
             task.add_done_callback(self._handover_ended)
-        self._owner.link_ready()
+        self._link_ready()
+
+    def _announce(self, link: Link) -> None:
+        self._insist = self._persistent
+        self._settings.proven = True
+        self._pool.connected(link.address, self._settings.clock.monotonic())
+        self._go(Phase.MOVING if link.leaving and self._persistent else Phase.SERVING)
+        self._announced.add(link)
+        self._settings.observer.connected(link.address)
+        log.info("connected to %s", link.address)
+        self._resolve(None)
+
+    def _failed(self, address: Address, error: Exception) -> None:
+        """An attempt failed. Report it; the next one is made when the pool allows.
+
+        Raises:
+            OSError, ProtocolError, ThingsDBError: there will be none.
+        """
+        now, reason = self._settings.clock.monotonic(), words(error)
+        wait = self._pool.failed(address, now, outcome_of(error), reason)
+        if not self._handovers:
+            self._end_merging()
+        if self.link is None and self._pool.all_tried:
+            if self._pool.all_refuse and not self._settings.proven:
+                raise (
+                    error
+                    if len(self._pool) == 1
+                    else AuthError(f"no node takes the login: {self._pool.reasons()}")
+                )
+            if not self._insist:
+                raise error
+        self._settings.observer.unreachable(address, reason, wait)
+        if not isinstance(error, _EXPECTED):
+            log.error("connecting to %s failed by a mistake of ours", address, exc_info=error)
+        elif times := self._pool.complaint(address, reason, now):
+            often = f" ({times} times now)" if times > 1 else ""
+            log.warning("cannot connect to %s%s: %s", address, often, reason)
+
+    # -- handing over ------------------------------------------------------------------------------------
 
     async def _finish_handover(self, old: Link | None) -> None:
         """Hear on the old link what is still on its way, then let it finish its calls and go."""
         await self._settings.clock.sleep(SETTLE)
-        if old is not None and (joiner := self._joiners.get(old)) is not None:
-            joiner.stop("another node took over")
-            old.retire()
+        if old in self._joiners:
+            self._let_go(old, "another node took over")
         await self._settings.clock.sleep(2 * SETTLE)
         self._end_merging()
 
@@ -308,62 +368,20 @@ class Keeper:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed", task.get_name(), exc_info=error)
 
+    def _let_go(self, link: Link, reason: str) -> None:
+        self._joiners[link].stop(reason)
+        link.retire()
+
     def _end_merging(self) -> None:
         """Back to the short way, once nothing else hears the same rooms."""
-        hearing = [joiner for link, joiner in self._joiners.items() if not link.retiring]
-        if not self._settings.merging and self._candidate is None and len(hearing) == 1:
+        hearing = [j for link, j in self._joiners.items() if link.phase is not links.Phase.RETIRING]
+        if not self._settings.merging and len(hearing) == 1:
             hearing[0].rooms.end_merging()
 
-    def _announce(self, link: Link) -> None:
-        self._insist = self._persistent
-        self._settings.proven = True
-        self._moving = link.leaving
-        if not self._moving:
-            self._wake.clear()
-        self._pool.connected(link.address, self._settings.clock.monotonic())
-        self._announced.add(link)
-        self._settings.observer.connected(link.address)
-        log.info("connected to %s", link.address)
-        self._resolve(None)
 
-    def _resolve(self, error: BaseException | None) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if waiter.done():
-                continue
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
-                waiter.exception()  # marks it as read: not every caller waits for it
-
-    async def _attempt_failed(self, address: Address, error: Exception) -> None:
-        """Report it, and wait where trying again at once would do harm."""
-        clock, refused = self._settings.clock, isinstance(error, AuthError)
-        wait = self._pool.failed(address, clock.monotonic())
-        if not self._handovers:
-            self._end_merging()
-        if not self.is_live and (not self._insist or (refused and not self._settings.proven)):
-            raise error
-        if refused:
-            wait = max(wait, AUTH_RETRY)
-        self._settings.observer.unreachable(address, reason := words(error), wait)
-        if not isinstance(error, _EXPECTED):
-            log.error("connecting to %s failed by a mistake of ours", address, exc_info=error)
-        elif times := self._pool.complaint(address, reason, clock.monotonic()):
-            often = f" ({times} times now)" if times > 1 else ""
-            log.warning("cannot connect to %s%s: %s", address, often, reason)
-        if refused:
-            await clock.sleep(wait)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, _EXPECTED):
-            log.error("keeping the connection failed by a mistake of ours", exc_info=error)
-            if self._persistent and not self._closed:  # a mistake must not end in silence
-                asyncio.get_running_loop().call_later(RESTART, self._restart)
-        self._resolve(error or ConnectionAbortedError("the connection is not kept any more"))
-
-    def _restart(self) -> None:
-        if not self._closed and (self._task is None or self._task.done()):
-            self.start(insist=True)
+def outcome_of(error: Exception) -> Outcome:
+    """What an attempt that failed says of its node."""
+    if isinstance(error, AuthError):
+        return Outcome.REFUSED
+    answered = isinstance(error, ThingsDBError) and not isinstance(error, RequestTimeoutError)
+    return Outcome.NOT_READY if answered else Outcome.UNREACHABLE

@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final, Protocol
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.calls import Call
 from tdbwatch.client.fail_file import dump_failed
+from tdbwatch.client.phases import Phases
 from tdbwatch.client.transports import SslSetting, Wire, open_wire
 from tdbwatch.clock import Clock
 from tdbwatch.exceptions import ConnectionLostError, LocalProtocolError, NotConnectedError, from_wire
@@ -49,6 +51,31 @@ class Heartbeat:
             )
 
 
+class Phase(Enum):
+    """Where a link stands."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    LEAVING = "leaving"
+    """Its node shuts down: it answers, but hears no other node's emits any more."""
+    RETIRING = "retiring"
+    """Another link took over: it hears nothing, and lives for the calls that are outstanding."""
+    LOST = "lost"
+    """Of no more use; its socket may still be closing."""
+    CLOSED = "closed"
+
+
+TRANSITIONS: Final = {
+    Phase.CONNECTING: {Phase.LIVE, Phase.LOST},
+    Phase.LIVE: {Phase.LEAVING, Phase.RETIRING, Phase.LOST},
+    Phase.LEAVING: {Phase.RETIRING, Phase.LOST},
+    Phase.RETIRING: {Phase.LOST},
+    Phase.LOST: {Phase.CLOSED},
+    Phase.CLOSED: set[Phase](),
+}
+_IN_USE: Final = frozenset({Phase.LIVE, Phase.LEAVING, Phase.RETIRING})
+
+
 class LinkOwner(Protocol):
     """Who hears what a link cannot decide itself."""
 
@@ -79,11 +106,11 @@ class Link:
     ) -> None:
         self.address = address
         self.rooms: dict[RoomKey, Deliver] = {}
-        self.leaving = False
-        self.lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        """Ends when the link is of no more use, with the reason."""
+        self.loss: Exception | None = None
+        """Why the link is of no more use; None while it is."""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends when its socket is closed, which may be a little later."""
+        self._phases = Phases(TRANSITIONS, Phase.CONNECTING)
         self._owner = owner
         self._clock = clock
         self._heartbeat = heartbeat
@@ -94,20 +121,28 @@ class Link:
         self.heard_at = clock.monotonic()
         """When anything was heard last, in monotonic seconds."""
         self._beat: asyncio.Task[None] | None = None
-        self._retiring = False
 
     def __repr__(self) -> str:
-        state = "lost" if self.lost.done() else "leaving" if self.leaving else "live"
-        return f"<Link {self.address} {state}>"
+        return f"<Link {self.address} {self.phase.value}>"
+
+    @property
+    def phase(self) -> Phase:
+        return self._phases.now
 
     @property
     def is_live(self) -> bool:
-        return self._wire is not None and not self.lost.done()
+        """Whether it answers."""
+        return self._phases.now in _IN_USE
+
+    @property
+    def leaving(self) -> bool:
+        """Whether its node shuts down."""
+        return self._phases.now is Phase.LEAVING
 
     @property
     def heard_until(self) -> float:
         """Until when it surely delivered what its node did: now, unless it was lost."""
-        return self.heard_at if self.lost.done() else self.now()
+        return self.now() if self.loss is None else self.heard_at
 
     def now(self) -> float:
         """The time of its clock, in monotonic seconds."""
@@ -118,10 +153,14 @@ class Link:
         """Calls that wait for an answer of this link."""
         return len(self._calls)
 
-    @property
-    def retiring(self) -> bool:
-        """Whether it only lives for the calls that are outstanding."""
-        return self._retiring
+    def require_live(self) -> None:
+        """Do nothing, unless it is lost.
+
+        Raises:
+            Exception: why it is.
+        """
+        if self.loss is not None:
+            raise self.loss
 
     async def open(self, ssl: SslSetting, timeout: float | None, turn: int = 0) -> None:
         """Connect. Of a name with several addresses, begin with the one whose `turn` it is.
@@ -133,15 +172,15 @@ class Link:
         deadline = asyncio.timeout(timeout)
         try:
             async with deadline:
-                self._wire = await open_wire(self.address, self, ssl, turn)
+                wire = await open_wire(self.address, self, ssl, turn)
         except TimeoutError:
             if deadline.expired():
                 raise TimeoutError(f"{self.address} did not answer within {timeout:g} s") from None
             raise
-        if self.lost.done():  # before we knew that it was open
-            self._wire.abort()
-            raise self.lost.result()
-        self.heard_at = self._clock.monotonic()
+        if self.loss is not None:  # before we knew that it was open
+            wire.abort()
+            raise self.loss
+        self._opened(wire)
         self._beat = asyncio.create_task(self._keep_alive(), name=f"tdbwatch-heartbeat {self.address}")
         self._beat.add_done_callback(self._heart_stopped)
 
@@ -163,7 +202,7 @@ class Link:
             NotConnectedError: the link is not live; nothing was sent.
             EncodeError: the body cannot be encoded; nothing was sent.
         """
-        if self._wire is None or self.lost.done():
+        if self._wire is None or not self.is_live:
             raise NotConnectedError(f"not connected to {self.address}")
         if self._wire.backlog() > MAX_BACKLOG:
             raise NotConnectedError(
@@ -180,7 +219,7 @@ class Link:
 
     def retire(self) -> None:
         """Hear no more events, close once the outstanding calls are answered."""
-        self._retiring = True
+        self._phases.go(Phase.RETIRING)
         self.rooms.clear()
         self._close_if_done()
 
@@ -192,22 +231,20 @@ class Link:
 
     def close(self) -> None:
         """Close in order: what was written is sent."""
-        if self._wire is not None and not self.lost.done():
+        if self._wire is not None and self.is_live:
             self._wire.close()
-            impatient = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._wire.abort)
+            impatient = self.closed.get_loop().call_later(CLOSE_TIMEOUT, self._wire.abort)
             self.closed.add_done_callback(lambda _: impatient.cancel())
         self._end(ConnectionAbortedError("closed by this client"))
 
     # -- Receiver ----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self.lost.done():
-            return
-        self.heard_at = self._clock.monotonic()
+        if self.loss is None:
+            self.heard_at = self._clock.monotonic()
         for start in range(0, len(data), PIECE):
-            self._hear(data[start : start + PIECE])
-            if self.lost.done():
-                return
+            if self.loss is None:  # else what was heard so far ended it
+                self._hear(data[start : start + PIECE])
 
     def _hear(self, data: bytes) -> None:
         rooms, emit_type, session = self.rooms, self._emit_type, self._session
@@ -226,17 +263,22 @@ class Link:
                 deliver(heard)
             else:
                 room_id = None
-                if not self._retiring:
+                if self.phase is not Phase.RETIRING:
                     self._owner.stray_heard(self, heard)  # type: ignore[arg-type]
         if session.error is not None:
             self.abort(session.error)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.closed.done():
-            self.closed.set_result(None)
         self._end(error or ConnectionResetError("closed by the node"))
+        self._phases.go(Phase.CLOSED)
+        self.closed.set_result(None)
 
     # -- inside ------------------------------------------------------------------------------------------
+
+    def _opened(self, wire: Wire) -> None:
+        self._wire = wire
+        self._phases.go(Phase.LIVE)
+        self.heard_at = self._clock.monotonic()
 
     def _other_heard(self, heard: object) -> None:
         if isinstance(heard, Response):
@@ -271,8 +313,8 @@ class Link:
 
     def _status_heard(self, status: NodeStatus) -> None:
         self._owner.push_heard(self, status)
-        if status.status in {"SHUTTING_DOWN", "OFFLINE"} and not self.leaving:
-            self.leaving = True
+        if status.status in {"SHUTTING_DOWN", "OFFLINE"} and self.phase is Phase.LIVE:
+            self._phases.go(Phase.LEAVING)
             self._owner.link_leaving(self)
 
     def _forget(self, request_id: int) -> None:
@@ -281,13 +323,14 @@ class Link:
         self._close_if_done()
 
     def _close_if_done(self) -> None:
-        if self._retiring and not self._calls and not self.lost.done():
+        if self.phase is Phase.RETIRING and not self._calls:
             self.close()
 
     def _end(self, reason: Exception) -> None:
-        if self.lost.done():
+        if self.loss is not None:
             return
-        self.lost.set_result(reason)
+        self._phases.go(Phase.LOST)
+        self.loss = reason
         self.rooms.clear()
         if self._beat is not None:
             self._beat.cancel()

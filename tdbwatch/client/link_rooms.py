@@ -1,7 +1,7 @@
 """The rooms that one link hears: who gets their events, and what the server's pushes say of them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -77,9 +77,8 @@ class LinkRooms:
 
     def __init__(self, link: "Link", *, merging: bool) -> None:
         self.link = link
-        self.scoped: bool | None = None
-        """Whether room pushes carry their scope, as they do since ThingsDB 1.8.6; None: not known yet."""
         self.merging = merging
+        self._by_id = False
         self._members: dict[RoomKey, Members] = {}
 
     def add(self, subscription: Subscription, room_id: int) -> None:
@@ -107,12 +106,10 @@ class LinkRooms:
         """All that are heard."""
         return [s for members in self._members.values() for s in members.subscriptions]
 
-    def learn(self, *, scoped: bool) -> None:
-        """How this server pushes. Without scopes the id alone must tell, so there is one collection only."""
-        if self.scoped is None:
-            self.scoped = scoped
-            for key in self._members:
-                self._route(key)
+    def hear_by_id(self) -> None:
+        """Pushes carry no scope: the id alone tells which room is meant."""
+        self._by_id = True
+        self._route_all()
 
     def begin_merging(self) -> None:
         """Another link is about to take over: what both hear must go on once."""
@@ -214,15 +211,19 @@ class LinkRooms:
 
     def _route(self, key: RoomKey) -> None:
         entrance = self._members[key].entrance()
-        self.link.rooms[key] = entrance
-        if self.scoped is False:
-            self.link.rooms[None, key[1]] = entrance
+        for each in self._push_keys(key):
+            self.link.rooms[each] = entrance
 
     def _remove(self, key: RoomKey) -> Members:
-        self.link.rooms.pop(key, None)
-        if self.scoped is False:
-            self.link.rooms.pop((None, key[1]), None)
+        for each in self._push_keys(key):
+            self.link.rooms.pop(each, None)
         return self._members.pop(key)
+
+    def _push_keys(self, key: RoomKey) -> Iterator[tuple[str | None, int]]:
+        """What pushes about a room are found by."""
+        yield key
+        if self._by_id:
+            yield None, key[1]
 
     def _merge(self, subscription: Subscription) -> None:
         if subscription.merge is None:

@@ -36,5 +36,4 @@ async def authenticate(link: Link, auth: Auth, timeout: float | None) -> None:
     try:
         await link.call(Kind.AUTH, body, timeout=timeout)
     except AuthError as error:
-        message = f"{link.address} refused the login: {error.error_msg}"
-        raise AuthError(errdata={"error_code": error.error_code, "error_msg": message}) from None
+        raise AuthError(f"{link.address} refused the login: {error.error_msg}") from None

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from tdbwatch.backoff import Backoff, BackoffPolicy
@@ -16,7 +17,23 @@ QUIET: Final = 10.0
 STABLE_AFTER: Final = 10.0
 """Seconds that a link must have lived before its node's failures are forgotten."""
 
+REFUSED_FOR: Final = 30.0
+"""Seconds until a node is asked again that refused the login, if every one that can be reached does."""
+
 NEVER: Final = float("inf")
+
+
+class Outcome(Enum):
+    """What came of the last attempt to use a node."""
+
+    UNTRIED = auto()
+    CONNECTED = auto()
+    REFUSED = auto()
+    """It refused the login. A node that just joins its cluster does so for seconds: it knows no users yet."""
+    NOT_READY = auto()
+    """It answered, but otherwise: it may take the login later."""
+    UNREACHABLE = auto()
+    """There is no answer, or what answers is not ThingsDB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +56,8 @@ class _Node:
     failures: int = 0
     said: str = ""
     quiet_until: float = 0.0
+    outcome: Outcome = Outcome.UNTRIED
+    reason: str = ""
 
 
 class NodePool:
@@ -74,10 +93,37 @@ class NodePool:
         first = min(free, key=lambda node: node.not_before)
         return Choice(first.address, first.not_before - now, first.backoff.attempts)
 
-    def failed(self, address: Address, now: float) -> float:
+    def begin_round(self) -> None:
+        """From now on every node counts as untried."""
+        for node in self._nodes.values():
+            node.outcome = Outcome.UNTRIED
+
+    @property
+    def all_tried(self) -> bool:
+        """Whether every node was tried in this round."""
+        return all(node.outcome is not Outcome.UNTRIED for node in self._nodes.values())
+
+    @property
+    def all_refuse(self) -> bool:
+        """Whether every node that can be reached refuses the login, and there is one."""
+        outcomes = {node.outcome for node in self._nodes.values()}
+        return Outcome.REFUSED in outcomes and outcomes <= {Outcome.REFUSED, Outcome.UNREACHABLE}
+
+    def reasons(self) -> str:
+        """Why the nodes could not be used when they were tried last."""
+        failed = [node for node in self._nodes.values() if node.reason]
+        return "; ".join(
+            node.reason if str(node.address) in node.reason else f"{node.address}: {node.reason}"
+            for node in failed
+        )
+
+    def failed(self, address: Address, now: float, outcome: Outcome, reason: str) -> float:
         """The node could not be reached or used; returns the seconds until it may be tried again."""
         node = self._nodes[address]
+        node.outcome, node.reason = outcome, reason
         wait = node.backoff.next()
+        if outcome is Outcome.REFUSED and self.all_refuse:
+            wait = max(wait, REFUSED_FOR)
         node.not_before = now + wait
         return wait
 
@@ -96,8 +142,8 @@ class NodePool:
 
     def connected(self, address: Address, now: float) -> None:
         """The node has a working link."""
-        self._nodes[address].connected_at = now
-        self._nodes[address].failures = 0
+        node = self._nodes[address]
+        node.outcome, node.reason, node.failures, node.connected_at = Outcome.CONNECTED, "", 0, now
 
     def lost(self, address: Address, now: float) -> None:
         """The node's link ended. One that lived for a while may be made anew at once, others must wait."""
@@ -105,7 +151,7 @@ class NodePool:
         if now - node.connected_at >= STABLE_AFTER:
             node.backoff.reset()
         node.connected_at = NEVER  # a next link may be lost before it is of use, and must not count as stable
-        self.failed(address, now)
+        node.not_before = now + node.backoff.next()
 
     def leaving(self, address: Address, now: float) -> None:
         """The node announced its shutdown."""

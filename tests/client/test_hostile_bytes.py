@@ -51,7 +51,7 @@ class Owner:
 
 def opened():
     link = Link(Address("tcp", "test"), Owner(), SYSTEM_CLOCK, Heartbeat())
-    link._wire = Wire()
+    link._opened(Wire())
     return link
 
 
@@ -80,8 +80,8 @@ def test_any_bytes_in_any_pieces_end_in_answers_or_in_a_protocol_error(stream, c
         edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
         for start, end in pairwise(edges):
             link.data_received(stream[start:end])
-        if link.lost.done():
-            assert isinstance(link.lost.result(), ProtocolError)
+        if not link.is_live:
+            assert isinstance(link.loss, ProtocolError)
             assert link._wire.aborted
         else:
             link.abort(ConnectionLostError("the end"))
@@ -129,7 +129,7 @@ async def test_what_breaks_the_protocol_ends_the_connection_at_once(stream):
     link = opened()
     call = link.call(Kind.QUERY, ["@t", "x"], timeout=None)
     link.data_received(stream)
-    assert isinstance(link.lost.result(), ProtocolError)
+    assert isinstance(link.loss, ProtocolError)
     with pytest.raises(ConnectionLostError, match="executed or not"):
         await call
 

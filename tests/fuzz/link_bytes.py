@@ -51,11 +51,6 @@ class _Owner:
 
     joiner = None
 
-    def wanted(self):
-        return self.subscriptions
-
-    def pushes_no_scope(self, collection): ...
-
     def link_lost(self, link, reason):
         self.joiner.stop(str(reason))
 
@@ -80,6 +75,7 @@ async def scenario(data):
     from tdbwatch.client.addresses import Address
     from tdbwatch.client.joiner import Joiner
     from tdbwatch.client.link import Heartbeat, Link
+    from tdbwatch.client.old_servers import Group
     from tdbwatch.client.rooms import Subscription
     from tdbwatch.exceptions import ConnectionLostError, ProtocolError
     from tdbwatch.testing import ManualClock
@@ -88,11 +84,13 @@ async def scenario(data):
     owner, clock = _Owner(), ManualClock()
     options = data[0] if data else 0
     link = Link(Address("tcp", "fuzz"), owner, clock, Heartbeat(), raw_events=bool(options & 2))
-    link._wire = _Wire()
+    link._opened(_Wire())
     rooms = ["alerts", 3, ".code();"] if options & 4 else ["alerts"]
     scopes = ["//stuff", "//ops"] if options & 8 else ["//stuff"]
-    owner.subscriptions = [Subscription(key, scope, _Listener()) for key in rooms for scope in scopes]
-    owner.joiner = Joiner(link, owner, clock, random.Random(0), merging=bool(options & 16))
+    wanted = [Subscription(key, scope, _Listener()) for key in rooms for scope in scopes]
+    owner.joiner = Joiner(
+        link, Group(wanted, lambda: None), clock, random.Random(0), merging=bool(options & 16)
+    )
     calls = [link.call(kind, None, timeout=None) for kind in (Kind.QUERY, Kind.AUTH, Kind.EMIT)]
     joining = asyncio.ensure_future(owner.joiner.join_all())
     stream = input_to_stream(data)
@@ -101,8 +99,8 @@ async def scenario(data):
         link.data_received(stream[start : start + size])
         for _ in range(4):
             await asyncio.sleep(0)
-    if link.lost.done():
-        assert isinstance(link.lost.result(), ProtocolError), link.lost.result()
+    if not link.is_live:
+        assert isinstance(link.loss, ProtocolError), link.loss
     else:
         link.abort(ConnectionLostError("the end of the input"))
     assert all(call.done() for call in calls)

@@ -23,7 +23,7 @@ def test_what_falls_silent_is_noticed_within_the_heartbeats_timeout(
             (link,) = world.room.subscription.links
             world.nodes[0].spawn(fault(world, world.in_use()[0], LONG), "fault")
             began = world.clock.monotonic()
-            await world.until(link.lost.done, "the loss to be noticed")
+            await world.until(lambda: not link.is_live, "the loss to be noticed")
             return world.clock.monotonic() - began
 
     assert heartbeat.interval < run(noticed_after()) <= heartbeat.timeout + 0.02
