@@ -43,10 +43,6 @@ class Fleet:
         self._former: list[Keeper] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    @property
-    def started(self) -> bool:
-        return bool(self._groups)
-
     def start(self, addresses: Sequence[Address], *, insist: bool) -> "asyncio.Future[None]":
         """Begin to connect; the future ends with the first link, or when the login or all else is refused.
 
@@ -91,7 +87,7 @@ class Fleet:
         """
         if not self._groups:
             raise NotConnectedError("never connected; call connect() or connect_pool() first")
-        return self._main.keepers[0].move()
+        return self._groups[0].keepers[0].move()
 
     def link(self, other_than: Link | None = None) -> Link | None:
         """The link that requests go to: preferably of a node that stays."""
@@ -127,7 +123,7 @@ class Fleet:
         """Hear a room no more, from this moment on; the links that should leave it, and its id there."""
         self.subscriptions.pop(subscription, None)
         subscription.ended = True
-        joiners = [joiner for keeper in self._keepers() for joiner in keeper.all_joiners]
+        joiners = [joiner for keeper in self._keepers() for joiner in keeper.joiners]
         ids = [(joiner.link, joiner.discard(subscription)) for joiner in joiners]
         return [(link, room_id) for link, room_id in ids if room_id is not None and link.is_live]
 
@@ -142,10 +138,6 @@ class Fleet:
     @property
     def _size(self) -> int:
         return max(1, min(self._connections, len(set(self._addresses))))
-
-    @property
-    def _main(self) -> Group:
-        return self._groups[0]
 
     def _keepers(self) -> Iterator[Keeper]:
         for group in self._groups:

@@ -76,25 +76,23 @@ class Joiner:
 
         A caller that goes away does not stop it: half a join is worse than a whole one.
         """
-        await asyncio.wait({self._spawn(self._round([subscription]), f"tdbwatch-join {subscription!s:.60}")})
+        if self.active:
+            await asyncio.wait(
+                {self._spawn(self._round([subscription]), f"tdbwatch-join {subscription!s:.60}")}
+            )
 
     def push_heard(self, push: Push) -> None:
         """A room was deleted or left: look for it again, since one of its name may be made anew."""
         if isinstance(push, RoomJoin):
             self._room_join_heard(push)
+        elif isinstance(push, Emit | RawEmit):
+            self._stray_heard(push)
         elif isinstance(push, RoomDelete) and not self.rooms.has(push):
             self._strays.hear(push)
         elif isinstance(push, RoomDelete | RoomLeave):
             for subscription in self.rooms.gone(push):
                 if not (subscription.status is RoomStatus.DELETED and isinstance(subscription.key, int)):
                     self._later(subscription, RETRY if isinstance(push, RoomDelete) else NODE_RETRY)
-
-    def stray_heard(self, emit: Emit | RawEmit) -> None:
-        """An event that no room of this link seems to want."""
-        if self._scopes.heard(emit.scope) and self.rooms.has(emit):
-            self._heard_again(emit)
-        else:
-            self._strays.hear(emit)
 
     def retry_now(self) -> None:
         """Something changed for the better: do not wait with what could not be joined."""
@@ -185,25 +183,16 @@ class Joiner:
 
     async def _join_coded(self, subscriptions: Sequence[Subscription]) -> None:
         """Join rooms as their codes return, many in one request: none waits for another one's code."""
-        resolved: list[Wish] = []
-        news = asyncio.Event()
-
-        async def resolve(subscription: Subscription) -> None:
-            room_id = await self._run_code(subscription)
-            if room_id is not None:
-                resolved.append((subscription, room_id))
-            news.set()
-
         async with asyncio.TaskGroup() as group:
-            running = {group.create_task(resolve(s), name=f"tdbwatch-code {s!s:.60}") for s in subscriptions}
-            while any(not task.done() for task in running) or resolved:
-                if not resolved:
-                    await news.wait()
-                news.clear()
-                batch, resolved[:] = resolved[:], []
-                if batch:
-                    group.create_task(self._join_each(batch), name="tdbwatch-join-coded")
-                running = {task for task in running if not task.done()}
+            running = {
+                group.create_task(self._run_code(s), name=f"tdbwatch-code {s!s:.60}"): s
+                for s in subscriptions
+            }
+            while running:
+                done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                resolved = [(running.pop(task), task.result()) for task in done]
+                if wishes := [(s, room_id) for s, room_id in resolved if room_id is not None]:
+                    group.create_task(self._join_each(wishes), name="tdbwatch-join-coded")
 
     async def _run_code(self, subscription: Subscription) -> int | None:
         body = [subscription.scope, subscription.key]
@@ -277,6 +266,12 @@ class Joiner:
         self._scopes.heard(push.scope)
         if push.scope is not None and not self.rooms.has(push):
             self._strays.named(push.scope, push.id)
+
+    def _stray_heard(self, emit: Emit | RawEmit) -> None:
+        if self._scopes.heard(emit.scope) and self.rooms.has(emit):
+            self._heard_again(emit)
+        else:
+            self._strays.hear(emit)
 
     def _heard_again(self, stray: Stray) -> None:
         if isinstance(stray, RoomDelete):

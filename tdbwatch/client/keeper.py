@@ -19,13 +19,13 @@ from tdbwatch.client.phases import Phases
 from tdbwatch.client.pool import Choice, NodePool, Outcome
 from tdbwatch.client.settings import Settings
 from tdbwatch.exceptions import AuthError, ProtocolError, RequestTimeoutError, ThingsDBError
-from tdbwatch.wire import Emit, Push, RawEmit
+from tdbwatch.wire import Push
 
 log = logging.getLogger("tdbwatch.client")
 
 AUTH_TIMEOUT: Final = 10.0
 RESTART: Final = 5.0
-"""Seconds until a keeper that died of a mistake of ours begins anew."""
+"""Seconds until the next attempt after a mistake of ours."""
 POLL: Final = 1.0
 """Seconds after which nodes that could not be tried are looked at again: another one may be free by then."""
 
@@ -106,12 +106,7 @@ class Keeper:
 
     @property
     def joiners(self) -> list[Joiner]:
-        """Those on which rooms are joined now: one, or two while a link takes over."""
-        return [joiner for joiner in self._joiners.values() if joiner.active]
-
-    @property
-    def all_joiners(self) -> list[Joiner]:
-        """These, and those of links that are made or let go of."""
+        """One for each link; two links hear the rooms while one takes over."""
         return list(self._joiners.values())
 
     def start(self, *, insist: bool) -> "asyncio.Future[None]":
@@ -177,10 +172,6 @@ class Keeper:
             joiner.push_heard(push)
         report_push(self._settings.observer, link.address, push)
 
-    def stray_heard(self, link: Link, emit: Emit | RawEmit) -> None:
-        if (joiner := self._joiners.get(link)) is not None:
-            joiner.stray_heard(emit)
-
     # -- from phase to phase -----------------------------------------------------------------------------
 
     def _begin(self, phase: Phase) -> "asyncio.Future[None]":
@@ -191,18 +182,15 @@ class Keeper:
 
     def _go(self, phase: Phase) -> None:
         self._phases.go(phase)
-        if phase in _MAKING:
-            self._keep_making()
-
-    def _keep_making(self) -> None:
-        if self._task is None or self._task.done():
+        if phase in _MAKING and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._make_link(), name="tdbwatch-keeper")
             self._task.add_done_callback(self._made)
 
     def _replace(self) -> None:
         """The link in use is lost: another one that answers takes its place, or is made."""
-        if candidate := self.joiners:
-            self._use(candidate[0].link)  # its rooms may not be joined yet
+        candidate = next((joiner.link for joiner in self.joiners if joiner.active), None)
+        if candidate is not None:
+            self._use(candidate)  # its rooms may not be joined yet
         elif self.phase is Phase.SERVING and not self._persistent:
             self._go(Phase.IDLE)
         elif self.phase in {Phase.SERVING, Phase.MOVING}:
@@ -211,21 +199,11 @@ class Keeper:
     def _made(self, task: "asyncio.Task[None]") -> None:
         """There is a link, or there will be none."""
         error = None if task.cancelled() else task.exception()
-        mistake = error is not None and not isinstance(error, _EXPECTED)
-        if mistake:
-            log.error("keeping the connection failed by a mistake of ours", exc_info=error)
         if task is not self._task or self.phase is Phase.SERVING:
             return
-        if mistake and self._persistent:  # it must not end in silence
-            asyncio.get_running_loop().call_later(RESTART, self._make_again)
-        elif self.phase is not Phase.CLOSED:
+        if self.phase is not Phase.CLOSED:
             self._go(Phase.IDLE if self.link is None else Phase.SERVING)
         self._resolve(error or ConnectionAbortedError("the connection is not kept any more"))
-
-    def _make_again(self) -> None:
-        if self.phase in _MAKING:
-            self._insist = True
-            self._keep_making()
 
     def _resolve(self, error: BaseException | None) -> None:
         """Tell whoever waits for the link."""
@@ -245,16 +223,25 @@ class Keeper:
         Raises:
             OSError, ProtocolError, ThingsDBError: there will be none, and why.
         """
-        clock = self._settings.clock
         while self.phase in _MAKING:
-            choice = self._choose()
-            if choice is None or choice.wait > 0:
-                await clock.sleep(POLL if choice is None else min(choice.wait, POLL))
-                continue
             try:
-                await self._connect(choice)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt is made
-                self._failed(choice.address, error)
+                await self._attempt()
+            except Exception as error:
+                if isinstance(error, _EXPECTED) or not self._insist:
+                    raise
+                log.exception("keeping the connection failed by a mistake of ours")
+                await self._settings.clock.sleep(RESTART)
+
+    async def _attempt(self) -> None:
+        """Try a node, or wait for one that may be tried."""
+        choice = self._choose()
+        if choice is None or choice.wait > 0:
+            await self._settings.clock.sleep(POLL if choice is None else min(choice.wait, POLL))
+            return
+        try:
+            await self._connect(choice)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt is made
+            self._failed(choice.address, error)
 
     def _choose(self) -> Choice | None:
         now = self._settings.clock.monotonic()
@@ -322,10 +309,10 @@ class Keeper:
         self._settings.proven = True
         self._pool.connected(link.address, self._settings.clock.monotonic())
         self._go(Phase.MOVING if link.leaving and self._persistent else Phase.SERVING)
+        self._resolve(None)
+        log.info("connected to %s", link.address)
         self._announced.add(link)
         self._settings.observer.connected(link.address)
-        log.info("connected to %s", link.address)
-        self._resolve(None)
 
     def _failed(self, address: Address, error: Exception) -> None:
         """An attempt failed. Report it; the next one is made when the pool allows.
@@ -339,11 +326,7 @@ class Keeper:
             self._end_merging()
         if self.link is None and self._pool.all_tried:
             if self._pool.all_refuse and not self._settings.proven:
-                raise (
-                    error
-                    if len(self._pool) == 1
-                    else AuthError(f"no node takes the login: {self._pool.reasons()}")
-                )
+                raise self._refused(error)
             if not self._insist:
                 raise error
         self._settings.observer.unreachable(address, reason, wait)
@@ -352,6 +335,9 @@ class Keeper:
         elif times := self._pool.complaint(address, reason, now):
             often = f" ({times} times now)" if times > 1 else ""
             log.warning("cannot connect to %s%s: %s", address, often, reason)
+
+    def _refused(self, last: Exception) -> Exception:
+        return last if len(self._pool) == 1 else AuthError(f"no node takes the login: {self._pool.reasons()}")
 
     # -- handing over ------------------------------------------------------------------------------------
 

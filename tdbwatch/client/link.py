@@ -83,9 +83,9 @@ class LinkOwner(Protocol):
 
     def link_leaving(self, link: "Link") -> None: ...
 
-    def push_heard(self, link: "Link", push: Push) -> None: ...
-
-    def stray_heard(self, link: "Link", emit: Emit | RawEmit) -> None: ...
+    def push_heard(self, link: "Link", push: Push) -> None:
+        """A push, or an event of a room that it has no taker for."""
+        ...
 
 
 class Link:
@@ -147,11 +147,6 @@ class Link:
     def now(self) -> float:
         """The time of its clock, in monotonic seconds."""
         return self._clock.monotonic()
-
-    @property
-    def outstanding(self) -> int:
-        """Calls that wait for an answer of this link."""
-        return len(self._calls)
 
     def require_live(self) -> None:
         """Do nothing, unless it is lost.
@@ -264,7 +259,7 @@ class Link:
             else:
                 room_id = None
                 if self.phase is not Phase.RETIRING:
-                    self._owner.stray_heard(self, heard)  # type: ignore[arg-type]
+                    self._owner.push_heard(self, heard)  # type: ignore[arg-type]
         if session.error is not None:
             self.abort(session.error)
 

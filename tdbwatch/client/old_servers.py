@@ -30,7 +30,7 @@ PING_TIMEOUT: Final = 30.0
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """Keepers whose links hear the same rooms, each on its own node. Without old servers there is one group."""
+    """Keepers whose links hear the same rooms, each on its own node. There is one, but for old servers."""
 
     subscriptions: Collection[Subscription]
     """All that the client wants to hear."""

@@ -74,10 +74,6 @@ class NodePool:
     def __len__(self) -> int:
         return len(self._nodes)
 
-    @property
-    def addresses(self) -> tuple[Address, ...]:
-        return tuple(self._nodes)
-
     def choose(self, now: float, in_use: Collection[Address] = ()) -> Choice | None:
         """The node to try next: at random among those that may be tried now, else the one due first.
 

@@ -45,9 +45,6 @@ class Owner:
     def push_heard(self, link, push):
         self.pushes.append(push)
 
-    def stray_heard(self, link, emit):
-        self.pushes.append(emit)
-
 
 def opened():
     link = Link(Address("tcp", "test"), Owner(), SYSTEM_CLOCK, Heartbeat())

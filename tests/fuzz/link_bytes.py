@@ -60,9 +60,6 @@ class _Owner:
     def push_heard(self, link, push):
         self.joiner.push_heard(push)
 
-    def stray_heard(self, link, emit):
-        self.joiner.stray_heard(emit)
-
 
 class _Listener:
     def __getattr__(self, name):

@@ -4,11 +4,13 @@ Errors of sockets and of the WebSocket library are translated here, once: openin
 reason is told.
 """
 
+import asyncio
 import ssl as ssl_module
 
 from tdbwatch.client.addresses import Address
+from tdbwatch.client.dialing import dial
 from tdbwatch.client.transports.base import Receiver, SslSetting, Wire
-from tdbwatch.client.transports.socket import open_tcp, open_unix
+from tdbwatch.client.transports.socket import SocketWire
 
 __all__ = ["Receiver", "SslSetting", "Wire", "open_wire", "tls_context"]
 
@@ -30,14 +32,16 @@ async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None
         OSError: it cannot be reached, its certificate does not verify, or it is not a ThingsDB endpoint.
     """
     if address.scheme == "unix":
-        return await open_unix(address.path, receiver)
+        loop = asyncio.get_running_loop()
+        _, wire = await loop.create_unix_connection(lambda: SocketWire(receiver), address.path)
+        return wire
     context = tls_context(ssl)
     try:
         if address.is_websocket:
             from tdbwatch.client.transports.websocket import open_websocket  # its library loads when used
 
             return await open_websocket(address, receiver, context, turn)
-        return await open_tcp(address, receiver, context, turn)
+        return await dial(lambda: SocketWire(receiver), address, context, turn)
     except ssl_module.SSLCertVerificationError as error:
         reason = f"{address}: its certificate was refused: {error.verify_message or error}"
         raise ssl_module.SSLCertVerificationError(error.errno, reason) from error

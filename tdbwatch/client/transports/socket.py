@@ -3,12 +3,8 @@
 import asyncio
 import contextlib
 import socket
-import ssl as ssl_module
-from collections.abc import Callable
 from typing import Final
 
-from tdbwatch.client.addresses import Address
-from tdbwatch.client.dialing import dial
 from tdbwatch.client.transports.base import Receiver, Wire
 
 _READ_SIZE: Final = 256 * 1024
@@ -21,11 +17,11 @@ class SocketWire(Wire, asyncio.BufferedProtocol):
     def __init__(self, receiver: Receiver) -> None:
         super().__init__(receiver)
         self._buffer = memoryview(bytearray(_READ_SIZE))
-        self._acknowledge: Callable[[], object] = lambda: None
+        self._socket: socket.socket | None = None
 
     def tune(self, sock: socket.socket) -> None:
         super().tune(sock)
-        self._acknowledge = _quick_acknowledger(sock)
+        self._socket = sock
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         return self._buffer
@@ -38,44 +34,15 @@ class SocketWire(Wire, asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._acknowledge = lambda: None
+        self._socket = None
         self._receiver.connection_lost(exc)
 
+    def _acknowledge(self) -> None:
+        """Acknowledge at once what was read.
 
-def _quick_acknowledger(sock: socket.socket) -> Callable[[], object]:
-    """Acknowledges what was read at once.
-
-    The server writes small pieces in a row, and Nagle's algorithm there waits for our acknowledgement: up to
-    40 ms. The kernel clears the option, so it is set again after each read (measured: protocol facts).
-    """
-    if _QUICKACK is None:
-        return lambda: None
-    option = _QUICKACK
-
-    def acknowledge() -> None:
-        with contextlib.suppress(OSError):  # the socket may just have been closed
-            sock.setsockopt(socket.IPPROTO_TCP, option, 1)
-
-    return acknowledge
-
-
-async def open_unix(path: str, receiver: Receiver) -> Wire:
-    """Connect to a UNIX socket.
-
-    Raises:
-        OSError: nobody listens there.
-    """
-    loop = asyncio.get_running_loop()
-    _, wire = await loop.create_unix_connection(lambda: SocketWire(receiver), path)
-    return wire
-
-
-async def open_tcp(
-    address: Address, receiver: Receiver, context: ssl_module.SSLContext | None, turn: int = 0
-) -> Wire:
-    """Connect by TCP, with TLS if there is a context.
-
-    Raises:
-        OSError: the node cannot be reached.
-    """
-    return await dial(lambda: SocketWire(receiver), address, context, turn)
+        The server writes small pieces in a row, and Nagle's algorithm there waits for our acknowledgement: up
+        to 40 ms. The kernel clears the option, so it is set after each read (measured: protocol facts).
+        """
+        if self._socket is not None and _QUICKACK is not None:
+            with contextlib.suppress(OSError):  # the socket may just have been closed
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
