@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from tdbwatch.exceptions import AuthError, NodeError
 from tdbwatch.node import Cluster
+from tdbwatch.wire import Kind
 
 Lines = Callable[[str], list[dict[str, Any]]]
 
@@ -241,3 +243,38 @@ async def test_log_lines_are_json_when_nobody_looks(
     await until(lambda: "disk-full" in command.text, "the event")
     assert await command.stop() == 0
     assert all(isinstance(json.loads(line), dict) for line in command.text.splitlines())
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_a_node_that_refuses_the_login_does_not_keep_the_daemon_from_the_other_one(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines, connections: int
+) -> None:
+    cluster.nodes[0].faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
+    config = write_config()
+    settings = json.loads(config.read_text())["thingsdb"] | {"connections": connections}
+    command = await start("--config", write_config(thingsdb=settings))
+    await command.ready()
+    emit(cluster, 10)
+    await until(lambda: len(lines("alerts.jsonl")) == 10, "all events")
+    assert await command.stop() == 0
+
+
+async def test_the_daemon_ends_with_78_if_every_node_refuses_the_login_and_names_each(
+    start: Any, cluster: Cluster, write_config: Any
+) -> None:
+    for node in cluster.nodes:
+        node.faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
+    command = await start("--config", write_config())
+    assert await command.exit_code() == 78
+    (said,) = [r for r in command.records() if r["event"].startswith("the login was refused")]
+    assert all(f"{node.address} refused the login" in said["reason"] for node in cluster.nodes)
+
+
+async def test_the_daemon_waits_for_a_node_that_is_not_ready_though_the_other_one_refuses(
+    start: Any, until: Any, cluster: Cluster, write_config: Any
+) -> None:
+    cluster.nodes[0].faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
+    cluster.nodes[1].faults.refuse(Kind.AUTH, count=3, error=NodeError("not ready"))
+    command = await start("--config", write_config())
+    await command.ready()
+    assert await command.stop() == 0

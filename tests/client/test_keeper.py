@@ -487,3 +487,39 @@ async def test_an_address_that_accepts_and_hangs_is_not_tried_for_ever(
         ready = client.connect_pool([("db.test", cluster.nodes[0].port)], "admin", "pass")
         await until(ready.done, clock, 0.05)
         assert await client.query("echo;", scope="//stuff") == {}
+
+
+async def test_a_mistake_of_ours_is_logged_and_the_next_attempt_made(
+    new_client, cluster, clock, until, caplog
+):
+    class Broken(Diary):
+        def unreachable(self, address, reason, wait):
+            super().unreachable(address, reason, wait)
+            raise ZeroDivisionError("a mistake")
+
+    observer = Broken()
+    client = new_client(observer=observer)
+    cluster.nodes[0].faults.refuse_connections = True
+    ready = client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+    await until(lambda: len(observer.entries) == 3, clock)
+    cluster.nodes[0].faults.refuse_connections = False
+    await until(ready.done, clock)
+    assert client.is_connected()
+    assert caplog.text.count("keeping the connection failed by a mistake of ours") == 3
+    caplog.clear()
+
+
+async def test_a_single_attempt_that_fails_by_a_mistake_of_ours_ends_with_it(
+    new_client, cluster, monkeypatch, clock, until
+):
+    async def authenticate(*args):
+        raise ZeroDivisionError("a mistake")
+
+    client = new_client(auto_reconnect=False)
+    await client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+    cluster.nodes[0].faults.close_connections()
+    monkeypatch.setattr("tdbwatch.client.keeper.authenticate", authenticate)
+    await until(lambda: not client.is_connected())
+    again = await client.reconnect()
+    await until(again.done, clock)
+    assert isinstance(again.exception(), ZeroDivisionError)

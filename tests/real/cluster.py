@@ -104,7 +104,14 @@ class RealCluster:
         await until(seen, lambda: f"a settled cluster ({waiting})", timeout)
 
     async def _bootstrap(self) -> None:
-        first, *others = self.nodes
+        await self.found()
+        for node in self.nodes[1:]:
+            await self.add(node)
+        await self.settled()
+
+    async def found(self) -> None:
+        """Make a cluster of the first node."""
+        first = self.nodes[0]
         first.start("--init")
         await self._answers(first, (USER, FIRST_PASSWORD))
         await ask(
@@ -115,12 +122,13 @@ class RealCluster:
             user=USER,
             password=self.auth[1],
         )
-        for node in others:
-            secret = secrets.token_urlsafe(12)
-            node.start("--secret", secret)
-            await self._listens(node)
-            await self._invite(node, secret)
-        await self.settled()
+
+    async def add(self, node: RealNode) -> None:
+        """Start a node and invite it; it takes some more seconds until it takes part."""
+        secret = secrets.token_urlsafe(12)
+        node.start("--secret", secret)
+        await self._listens(node)
+        await self._invite(node, secret)
 
     async def _invite(self, node: RealNode, secret: str) -> None:
         """Until it works: a cluster takes the next node only when it is connected to the one before."""
