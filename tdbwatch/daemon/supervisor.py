@@ -99,7 +99,7 @@ class Daemon:
 
         Raises:
             SpoolError: the spool cannot be used.
-            AuthError: the login is refused.
+            AuthError: every node that can be reached refuses the login.
         """
         await self.spool.open()
         self._spool_is_open = True
