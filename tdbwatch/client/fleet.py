@@ -63,14 +63,14 @@ class Fleet:
         The loop need not run now: if it is stopped, the rest is done when it runs again. If it is closed,
         nothing of it can run any more, and its sockets go with what held them.
         """
-        groups, self._groups = self._groups, []
-        if self._loop is not None and self._loop.is_closed():
-            self._former.clear()
-            return
-        for group in groups:
-            for keeper in group.keepers:
+        closed = self._loop is not None and self._loop.is_closed()
+        former, self._groups = list(self._keepers()), []
+        for keeper in former:
+            if closed:
+                keeper.abandon()
+            else:
                 keeper.close()
-                self._former.append(keeper)
+        self._former = [] if closed else self._former + former
 
     async def wait_closed(self) -> None:
         """Return when everything that was closed is."""

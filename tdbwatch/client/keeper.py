@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from tdbwatch.client import link as links
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.dialing import words
 from tdbwatch.client.joiner import Joiner
 from tdbwatch.client.link import Link
 from tdbwatch.client.login import authenticate
@@ -18,6 +17,7 @@ from tdbwatch.client.old_servers import Group
 from tdbwatch.client.phases import Phases
 from tdbwatch.client.pool import Choice, NodePool, Outcome
 from tdbwatch.client.settings import Settings
+from tdbwatch.client.transports.dialing import words
 from tdbwatch.exceptions import AuthError, ProtocolError, RequestTimeoutError, ThingsDBError
 from tdbwatch.wire import Push
 
@@ -134,6 +134,14 @@ class Keeper:
         for link in list(self._joiners):
             link.close()
 
+    def abandon(self) -> None:
+        """Forget every link: the loop is closed, and nothing of them can run any more."""
+        self._phases.go(Phase.CLOSED)
+        self.link = None
+        for joiner in self._joiners.values():
+            joiner.rooms.clear("the event loop was closed")
+        self._joiners.clear()
+
     async def wait_closed(self) -> None:
         """Return when every task has ended and every socket is closed."""
         waits: list[asyncio.Future[Any]] = [link.closed for link in self._open]
@@ -238,10 +246,12 @@ class Keeper:
         if choice is None or choice.wait > 0:
             await self._settings.clock.sleep(POLL if choice is None else min(choice.wait, POLL))
             return
+        settings = self._settings
+        link = Link(choice.address, self, settings.clock, settings.heartbeat, raw_events=settings.raw_events)
         try:
-            await self._connect(choice)
+            await self._connect(link, choice.failures)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt is made
-            self._failed(choice.address, error)
+            self._failed(link, error)
 
     def _choose(self) -> Choice | None:
         now = self._settings.clock.monotonic()
@@ -252,13 +262,13 @@ class Keeper:
             choice = self._pool.choose(now, [address for address in taken if address not in stays])
         return choice
 
-    async def _connect(self, choice: Choice) -> None:
+    async def _connect(self, link: Link, turn: int) -> None:
         """Connect, log in, join every room; then this is the link.
 
         Raises:
             OSError, ProtocolError, ThingsDBError: why it failed.
         """
-        link, joiner = await self._log_in(choice)
+        joiner = await self._log_in(link, turn)
         if self.link is None:
             self._use(link)  # calls need not wait for rooms
         else:
@@ -273,13 +283,12 @@ class Keeper:
             self._use(link)
         self._announce(link)
 
-    async def _log_in(self, choice: Choice) -> tuple[Link, Joiner]:
+    async def _log_in(self, link: Link, turn: int) -> Joiner:
         settings = self._settings
-        link = Link(choice.address, self, settings.clock, settings.heartbeat, raw_events=settings.raw_events)
         joiner = Joiner(link, self._group, settings.clock, settings.rng, merging=settings.merging)
         self._joiners[link] = joiner
         try:
-            await link.open(settings.ssl, settings.connect_timeout, turn=choice.failures)
+            await link.open(settings.ssl, settings.connect_timeout, turn)
             self._open.add(link)
             link.closed.add_done_callback(lambda _: self._open.discard(link))
             if settings.auth is not None:
@@ -288,7 +297,7 @@ class Keeper:
         except BaseException as error:
             link.abort(ConnectionAbortedError(str(error)))
             raise
-        return link, joiner
+        return joiner
 
     def _use(self, link: Link) -> None:
         old, self.link = self.link, link
@@ -314,14 +323,14 @@ class Keeper:
         self._announced.add(link)
         self._settings.observer.connected(link.address)
 
-    def _failed(self, address: Address, error: Exception) -> None:
+    def _failed(self, link: Link, error: Exception) -> None:
         """An attempt failed. Report it; the next one is made when the pool allows.
 
         Raises:
             OSError, ProtocolError, ThingsDBError: there will be none.
         """
-        now, reason = self._settings.clock.monotonic(), words(error)
-        wait = self._pool.failed(address, now, outcome_of(error), reason)
+        address, now, reason = link.address, self._settings.clock.monotonic(), words(error)
+        wait = self._pool.failed(address, now, outcome_of(error), reason, link.ways)
         if not self._handovers:
             self._end_merging()
         if self.link is None and self._pool.all_tried:

@@ -148,6 +148,11 @@ class Link:
         """The time of its clock, in monotonic seconds."""
         return self._clock.monotonic()
 
+    @property
+    def ways(self) -> int:
+        """How many addresses its node's name has."""
+        return 1 if self._wire is None else self._wire.ways
+
     def require_live(self) -> None:
         """Do nothing, unless it is lost.
 

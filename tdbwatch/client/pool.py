@@ -57,6 +57,7 @@ class _Node:
     said: str = ""
     quiet_until: float = 0.0
     outcome: Outcome = Outcome.UNTRIED
+    refusals: int = 0
     reason: str = ""
 
 
@@ -113,11 +114,18 @@ class NodePool:
             for node in failed
         )
 
-    def failed(self, address: Address, now: float, outcome: Outcome, reason: str) -> float:
-        """The node could not be reached or used; returns the seconds until it may be tried again."""
+    def failed(self, address: Address, now: float, outcome: Outcome, reason: str, ways: int = 1) -> float:
+        """The node could not be reached or used; returns the seconds until it may be tried again.
+
+        Args:
+            ways: how many addresses its name has. It refuses when each has; until then the next is tried.
+        """
         node = self._nodes[address]
-        node.outcome, node.reason = outcome, reason
         wait = node.backoff.next()
+        node.refusals = (node.refusals + 1) % ways if outcome is Outcome.REFUSED else 0
+        if node.refusals:
+            outcome, wait = Outcome.NOT_READY, 0.0
+        node.outcome, node.reason = outcome, reason
         if outcome is Outcome.REFUSED and self.all_refuse:
             wait = max(wait, REFUSED_FOR)
         node.not_before = now + wait

@@ -96,12 +96,8 @@ def test_a_fleet_that_is_connecting_is_closed_while_its_loop_stands_still(fleet,
 
 
 def test_a_fleet_whose_loop_is_closed_is_closed_without_a_word_and_starts_on_another_loop(fleet, node, loop):
-    first = asyncio.new_event_loop()
-    first.run_until_complete(started(fleet, node))
-    for task in (tasks := asyncio.all_tasks(first)):
-        task.cancel()
-    first.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    first.close()
+    with asyncio.Runner() as runner:  # it cancels what still runs
+        runner.run(started(fleet, node))
     fleet.close()
     assert fleet.links() == []
     with warnings.catch_warnings():

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tdbwatch.client import Client, Observer, dialing
+from tdbwatch.client import Client, Observer
 from tdbwatch.client.pool import REFUSED_FOR
+from tdbwatch.client.transports import dialing
 from tdbwatch.exceptions import AuthError, ConnectionLostError, NotConnectedError
 from tdbwatch.wire import Kind, encode_frame
 
@@ -33,7 +34,7 @@ async def talker():
     """A server that says what it is told to as soon as somebody connects, or in answer to anything."""
     servers = []
 
-    async def talker(greeting=b"", answer=None):
+    async def talker(greeting=b"", answer=None, where=("127.0.0.1", 0)):
         async def serve(reader, writer):
             writer.write(greeting)
             with contextlib.suppress(ConnectionError):
@@ -42,7 +43,7 @@ async def talker():
                         writer.write(answer(data))
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(serve, *where)
         servers.append(server)
         return server.sockets[0].getsockname()[:2]
 
@@ -473,6 +474,24 @@ async def test_an_address_that_does_not_answer_does_not_use_up_the_time_for_the_
         assert client.is_connected()
         for each in waiting:
             each.close()
+
+
+@pytest.mark.parametrize("hosts", [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"]])
+async def test_an_address_that_refuses_the_login_leaves_it_to_the_others_of_its_name(
+    new_client, cluster, names, talker, hosts
+):
+    names["db.test"] = hosts
+    await talker(b"", refuse_login, ("127.0.0.2", cluster.nodes[0].port))
+    client = new_client()
+    await client.connect_pool([("db.test", cluster.nodes[0].port)], "admin", "pass")
+    assert await client.query("echo;", scope="//stuff") == {}
+
+
+async def test_a_login_that_all_addresses_of_a_name_refuse_is_an_error_at_once(new_client, cluster, names):
+    names["db.test"] = ["127.0.0.1", "127.0.0.1", "127.0.0.1"]
+    with pytest.raises(AuthError, match="refused the login"):
+        await new_client().connect_pool([("db.test", cluster.nodes[0].port)], "admin", "wrong")
+    assert cluster.executed[Kind.AUTH] == 3
 
 
 async def test_an_address_that_accepts_and_hangs_is_not_tried_for_ever(

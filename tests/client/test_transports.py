@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.client import dialing
+from tdbwatch.client.transports import dialing
 from tdbwatch.node import Cluster
 
 TLS = Path(__file__).parent.parent / "node" / "tls"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.client import Client, dialing
+from tdbwatch.client import Client
 from tdbwatch.client.pool import NODE_BACKOFF
+from tdbwatch.client.transports import dialing
 from tdbwatch.node import Cluster
 from tdbwatch.wire import Kind
 

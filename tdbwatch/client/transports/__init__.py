@@ -8,8 +8,8 @@ import asyncio
 import ssl as ssl_module
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.dialing import dial
 from tdbwatch.client.transports.base import Receiver, SslSetting, Wire
+from tdbwatch.client.transports.dialing import dial
 from tdbwatch.client.transports.socket import SocketWire
 
 __all__ = ["Receiver", "SslSetting", "Wire", "open_wire", "tls_context"]

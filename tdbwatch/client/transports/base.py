@@ -22,6 +22,8 @@ class Wire(asyncio.BaseProtocol):
     """A way to a node: writes bytes and closes; what it reads it gives to its receiver."""
 
     def __init__(self, receiver: Receiver) -> None:
+        self.ways = 1
+        """How many addresses the node's name has; another attempt may lead to another one."""
         self._receiver = receiver
         self._transport: asyncio.Transport | None = None
 

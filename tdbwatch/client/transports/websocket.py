@@ -13,8 +13,8 @@ from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.dialing import dial
 from tdbwatch.client.transports.base import Receiver, Wire
+from tdbwatch.client.transports.dialing import dial
 from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE
 
 _MAX_MESSAGE: Final = DEFAULT_MAX_BODY + HEADER_SIZE

@@ -13,18 +13,19 @@ from typing import Any, Final, TypeVar
 
 from tdbwatch.blocking import in_own_thread
 from tdbwatch.client.addresses import Address
+from tdbwatch.client.transports.base import Wire
 
 HEAD_START: Final = 0.25
 """Seconds that an address has before the next one of the same name is tried beside it (RFC 8305)."""
 
-_Protocol = TypeVar("_Protocol", bound=asyncio.BaseProtocol)
+_Wire = TypeVar("_Wire", bound=Wire)
 _Found = tuple[int, int, int, Any]
 """Family, type, protocol and address of a socket."""
 
 
 async def dial(
-    make: Callable[[], _Protocol], address: Address, context: ssl_module.SSLContext | None, turn: int = 0
-) -> _Protocol:
+    make: Callable[[], _Wire], address: Address, context: ssl_module.SSLContext | None, turn: int = 0
+) -> _Wire:
     """Connect by TCP, with TLS if there is a context.
 
     Args:
@@ -37,10 +38,11 @@ async def dial(
     found = await resolve(address.host, address.port)
     first = turn % len(found)
     sock = await _first_of(found[first:] + found[:first])
-    _, protocol = await asyncio.get_running_loop().create_connection(
+    _, wire = await asyncio.get_running_loop().create_connection(
         make, sock=sock, ssl=context, server_hostname=None if context is None else address.peer
     )
-    return protocol
+    wire.ways = len(found)
+    return wire
 
 
 async def resolve(host: str, port: int) -> list[_Found]:
