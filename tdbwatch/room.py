@@ -94,9 +94,7 @@ class Room:
         Raises:
             RuntimeError: call `join` or `no_join` first.
         """
-        if (client := self.__tdbwatch.client) is None:
-            raise RuntimeError(f"{self.__tdbwatch} has no client yet; call join() or no_join() first")
-        return client
+        return self.__tdbwatch.client_or_error()
 
     @_Shown
     def status(self) -> RoomStatus:
@@ -150,6 +148,7 @@ class Room:
             ForbiddenError: the user may not join.
             ThingsDBError: what the code raised that should return the room's id.
             TimeoutError: not joined within `wait` seconds; it goes on trying.
+            NotConnectedError: the client was never connected, or is closed.
             RuntimeError: it is joined already.
             Exception: what `on_init` raised; the room is not joined then.
         """
@@ -162,7 +161,7 @@ class Room:
 
         Raises:
             LookupError: the room does not exist any more.
-            RuntimeError: it was never joined.
+            TypeError, RuntimeError: it was never joined; `RuntimeError` if it is named by its id.
         """
         await self.__tdbwatch.leave()
 
@@ -174,16 +173,15 @@ class Room:
             LookupError: there is no such room any more.
         """
         place = self.__tdbwatch
-        if place.client is None or place.id is None:
-            raise RuntimeError(f"{place} has no client yet; call join() or no_join() first")
-        await place.client.emit(place.id, event, *args, scope=place.scope, peers_only=peers_only)
+        client, room = place.client_or_error(), place.key if place.id is None else place.id
+        await client.emit(room, event, *args, scope=place.scope, peers_only=peers_only)
 
     async def no_join(self, client: "Client") -> None:
         """Find out the room's id without joining, to emit only.
 
         Raises:
-            LookupError: there is no such room.
-            TypeError: the code returned something that is no room's id.
+            LookupError: there is no room of that name.
+            TypeError: the id, or what the code returned, is no room's.
         """
         await self.__tdbwatch.find(client)
 

@@ -250,6 +250,15 @@ class Client(Admin):
         listeners = [subscription.listener for subscription in self._fleet.subscriptions]
         return tuple(listener.room for listener in listeners if isinstance(listener, Membership))
 
+    def check_open(self) -> None:
+        """For what would wait for ever on a client that nobody connects.
+
+        Raises:
+            NotConnectedError: never connected, or closed.
+        """
+        if not self._fleet.started:
+            raise NotConnectedError("not connected; call connect_pool() or reconnect() first")
+
     async def subscribe(self, subscription: Subscription) -> None:
         """Hear a room on every link, now and after each reconnect, until `unsubscribe`.
 

@@ -12,7 +12,6 @@ from tdbwatch.client.handlers import handlers_of
 from tdbwatch.client.rooms import RoomStatus, Subscription, is_room_name
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.exceptions import NodeError, RequestTimeoutError, ThingsDBError
-from tdbwatch.exceptions import TypeError as RoomTypeError
 from tdbwatch.wire.scopes import canonical, collection_of
 
 if TYPE_CHECKING:
@@ -54,6 +53,16 @@ class Place:
             return RoomStatus.WAITING
         return self.membership.subscription.status
 
+    def client_or_error(self) -> "Client":
+        """The client.
+
+        Raises:
+            RuntimeError: there is none yet.
+        """
+        if self.client is None:
+            raise RuntimeError(f"{self} has no client yet; call join() or no_join() first")
+        return self.client
+
     def enter(self, client: "Client") -> str:
         """This client it is, from now on; returns the scope."""
         self.client = client
@@ -65,6 +74,7 @@ class Place:
         """See `Room.join`."""
         if self.membership is not None and not self.membership.subscription.ended:
             raise RuntimeError(f"{self} is joined already")
+        client.check_open()
         scope = self.enter(client)
         membership = self.membership = Membership(self, scope, client, waits=bool(wait), lasting=lasting)
         try:
@@ -78,23 +88,25 @@ class Place:
 
     async def leave(self) -> None:
         """See `Room.leave`."""
-        if self.client is None:
-            raise RuntimeError(f"{self} has no client yet; call join() or no_join() first")
+        if self.id is None:
+            raise TypeError(f"{self} was never joined")
+        self.client_or_error()
         if self.membership is not None and not self.membership.was_left:
             await self.membership.leave()
 
     async def find(self, client: "Client") -> None:
         """See `Room.no_join`."""
         scope, key = self.enter(client), self.key
-        if isinstance(key, int):
-            room_id = await client.query("room(id).id();", scope=scope, id=key)
-        elif is_room_name(key):
-            room_id = await client.query("room(name).id();", scope=scope, name=key)
-        else:
-            room_id = await client.query(key, scope=scope)
+        if isinstance(key, str) and is_room_name(key):
+            self.id = await client.query("room(name).id();", scope=scope, name=key)
+            return
+        room_id = await client.query(key, scope=scope) if isinstance(key, str) else key
         if isinstance(room_id, bool) or not isinstance(room_id, int):
-            raise RoomTypeError(f"{self}: the code returned {room_id!r:.80} and not a room's id")
-        self.id = room_id
+            raise TypeError(f"{self}: the code returned {room_id!r:.80} and not a room's id")
+        try:
+            self.id = await client.query("room(id).id();", scope=scope, id=room_id)
+        except RoomLookupError:
+            raise TypeError(f"{self}: {room_id} is no room's id") from None
 
 
 class Membership:
@@ -120,6 +132,7 @@ class Membership:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with the first `on_join`, or with what keeps it from ever coming."""
         self._awaited = True
+        """`join` has not returned yet."""
 
     async def ready(self, wait: float | None) -> None:
         """Return when the first `on_join` has ended; without `wait` at once, if nothing is known to be wrong.
@@ -186,9 +199,9 @@ class Membership:
 
     def room_unjoinable(self, error: Exception) -> None:
         passes = not isinstance(error, ThingsDBError) or isinstance(error, NodeError | RequestTimeoutError)
-        if not self._ready.done() and not passes:
+        if self._awaited and not self._ready.done() and not passes:
+            self.discard()
             self._ready.set_exception(error)
-            self._ready.exception()  # marks it as read: nobody may wait for it
 
     def room_unheard(self, reason: str, since: float) -> None:  # noqa: ARG002
         self._just_joined = False
@@ -227,11 +240,10 @@ class Membership:
         if not isinstance(error, Exception) or isinstance(error, StopIteration):  # a future takes neither
             error = RuntimeError(f"on_init of {self._place} raised {error!r}")
         self.discard()
-        if not self._awaited:
-            log.error("%s was left again, since its on_init raised", self._place, exc_info=error)
-        if not self._ready.done():
+        if self._awaited:
             self._ready.set_exception(error)
-            self._ready.exception()  # marks it as read
+        else:
+            log.error("%s was left again, since its on_init raised", self._place, exc_info=error)
 
 
 def of_collection(scope: str) -> str:

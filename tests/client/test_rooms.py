@@ -182,7 +182,7 @@ async def test_hooks_may_be_plain_or_async_and_init_ends_before_join(client):
     ],
 )
 async def test_a_room_that_cannot_be_joined_is_an_error_and_not_tried_again(
-    client, cluster, Ears, key, scope, error, pass_time, clock
+    client, cluster, Ears, key, scope, error, pass_time, clock, caplog
 ):
     cluster.on_query(".text;", "not an id")
     cluster.on_query(".yes;", True)
@@ -190,6 +190,7 @@ async def test_a_room_that_cannot_be_joined_is_an_error_and_not_tried_again(
     with pytest.raises(error):
         await ears.join(client)
     assert (ears.hooks, client.get_rooms()) == ([], ())
+    assert "tried again" not in caplog.text
     requests = cluster.executed.total()
     await pass_time(clock, 4)
     assert cluster.executed.total() == requests
@@ -322,9 +323,18 @@ async def test_a_room_that_is_left_is_heard_no_more_and_can_be_joined_again(
     assert ears.hooks == ["init", "join", "leave", "init", "join"]
 
 
-async def test_leaving_a_room_that_was_never_joined_is_an_error(Ears):
-    with pytest.raises(RuntimeError, match="no client yet"):
-        await Ears("alerts").leave()
+@pytest.mark.parametrize(("key", "error"), [("alerts", TypeError), (".code;", TypeError), (1, RuntimeError)])
+async def test_leaving_a_room_that_was_never_joined_is_an_error(Ears, key, error):
+    with pytest.raises(error):
+        await Ears(key).leave()
+
+
+async def test_a_room_is_not_joined_with_a_client_that_nobody_connects(new_client, client, Ears):
+    client.close()
+    for closed in (client, new_client()):
+        with pytest.raises(ConnectionError, match=r"connect_pool\(\) or reconnect\(\) first"):
+            await Ears("alerts").join(closed)
+        assert closed.get_rooms() == ()
 
 
 async def test_leaving_again_changes_nothing(client, cluster, Ears):
@@ -477,6 +487,17 @@ async def test_a_room_can_be_emitted_to_without_joining(client, cluster, Ears, u
     await mouth.no_join(client)
     await mouth.emit("hello")
     assert (ears.events, mouth.events, mouth.id) == (["hello"], [], 1)
+    await mouth.leave()
+    assert (mouth.hooks, client.get_rooms()) == ([], (ears,))
+
+
+@pytest.mark.parametrize(("key", "error"), [("nowhere", LookupError), (77, TypeError), (".odd;", TypeError)])
+async def test_no_join_of_something_that_is_no_room_is_an_error(client, cluster, Ears, key, error):
+    cluster.on_query(".odd;", "chat")
+    for code, name in (("room(id).id();", "id"), ("room(name).id();", "name")):
+        cluster.on_query(code, lambda scope, code, v, n=name: cluster.collection("stuff").room(v[n]).id)
+    with pytest.raises(error):
+        await Ears(key).no_join(client)
 
 
 async def test_emitting_needs_a_client_and_a_room(client, cluster, Ears, until):
