@@ -1,6 +1,5 @@
 """Which methods of a class are handlers, and of which events."""
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -30,7 +29,7 @@ def handlers_of(owner: object) -> dict[str, Callable[..., Any]]:
     cls = type(owner)
     if (names := _known.get(cls)) is None:
         names = _known[cls] = _handler_names(cls)
-    return {event: _bound(inspect.getattr_static(cls, name), owner) for event, name in names.items()}
+    return {event: _bound(_member(cls, name), owner) for event, name in names.items()}
 
 
 def _handler_names(cls: type) -> dict[str, str]:
@@ -41,6 +40,11 @@ def _handler_names(cls: type) -> dict[str, str]:
             members[name] = member
     marked = {name: getattr(member, _MARK, None) for name, member in members.items()}
     return {event: name for name, event in marked.items() if isinstance(event, str)}
+
+
+def _member(cls: type, name: str) -> Any:
+    """As it was defined: `getattr` would hide what a `staticmethod` is."""
+    return next(vars(base)[name] for base in cls.__mro__ if name in vars(base))
 
 
 def _bound(member: Any, owner: object) -> Callable[..., Any]:

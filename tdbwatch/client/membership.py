@@ -130,7 +130,7 @@ class Membership:
         self._initialised = False
         self._just_joined = False
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Ends with the first `on_join`, or with what keeps it from ever coming."""
+        """Ends with the first `on_join` that is waited for, or with what keeps it from ever coming."""
         self._awaited = True
         """`join` has not returned yet."""
 
@@ -187,10 +187,7 @@ class Membership:
                 self._fail(error)
                 return
             on_init = None
-        self.backlog.join(partial(self._joined, on_init))
-
-    def room_left(self) -> None:
-        pass
+        self._join(on_init)
 
     def room_deleted(self) -> None:
         if not self._lasting:
@@ -212,9 +209,18 @@ class Membership:
         if self._just_joined:  # then it runs already
             self._just_joined = False
         elif not self.subscription.ended:
-            self.backlog.join(partial(self._joined, None))
+            self._join(None)
 
     # -- inside ------------------------------------------------------------------------------------------
+
+    def _join(self, on_init: Callable[[], Awaitable[Any]] | None) -> None:
+        if self._waits or on_init is not None:
+            self.backlog.join(partial(self._joined, on_init))
+        else:
+            self._spawn_on_join()
+
+    def _spawn_on_join(self) -> None:
+        self.backlog.spawn(self.backlog.run("on_join", self.room.on_join), "on-join")
 
     async def _joined(self, on_init: Callable[[], Awaitable[Any]] | None) -> None:
         try:
@@ -225,12 +231,11 @@ class Membership:
                 raise
             self._fail(error)
             return
+        if not self._waits:
+            self._spawn_on_join()
+            return
         try:
-            if self._waits:
-                await self.backlog.run("on_join", self.room.on_join)
-            else:
-                self.backlog.spawn(self.backlog.run("on_join", self.room.on_join), "on-join")
-                await asyncio.sleep(0)  # so that it begins before any event is handled
+            await self.backlog.run("on_join", self.room.on_join)
         finally:
             if not self._ready.done():
                 self._ready.set_result(None)
