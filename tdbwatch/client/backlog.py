@@ -1,99 +1,189 @@
-"""What a room's async handlers still have to do: one after the other, in a task of the room's own."""
+"""What a room's handlers and hooks still have to do, in the order in which it came."""
 
 import asyncio
 import inspect
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
 
 log = logging.getLogger("tdbwatch.room")
 
 _Work = tuple[str, Callable[..., Awaitable[Any]], tuple[Any, ...]]
 """Its name in the log, what to call, and with what."""
+_NOBODY: Final[Mapping[str, Callable[..., Any]]] = {}
+
+
+class Owner(Protocol):
+    """A room, as the log calls it."""
+
+    max_backlog: int
+    dropped: int
+    """Events that were dropped because more than `max_backlog` were waiting."""
+
+
+class _Held(NamedTuple):
+    """An event that waits for `on_join`."""
+
+    event: str
+    args: tuple[Any, ...]
 
 
 class Backlog:
-    """Runs handlers and hooks. Whatever they raise is logged with their name and their room, and ends here.
+    """Calls handlers and hooks. Whatever they raise is logged with their name and their room, and ends here.
 
-    Args:
-        owner: the room; its `repr` is in the log.
-        limit: handlers that may wait; further ones are dropped, counted and logged.
+    Plain handlers are called at once, async ones one after the other in a task. While the room is being
+    joined, every event is held back. What waits, for either reason, is bounded.
     """
 
-    def __init__(self, owner: object, limit: int) -> None:
-        self.dropped = 0
+    def __init__(
+        self, owner: Owner, handlers: Mapping[str, Callable[..., Any]], on_emit: Callable[..., Any]
+    ) -> None:
         self._owner = owner
-        self._limit = limit
+        self._open = (
+            {event: self._in_turn(f"the handler of event {event!r}", h) for event, h in handlers.items()},
+            self._in_turn("on_emit", on_emit),
+        )
+        self._handlers: Mapping[str, Callable[..., Any]]
+        self._handlers, self._rest = (
+            self._open
+        )  # others while the room is being joined: no event needs a test
+        self._held: deque[Callable[[], None]] = deque()
         self._waiting: deque[_Work] = deque()
+        self._join_due = False
         self._worker: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._held) + len(self._waiting)
+
+    def deliver(self, emit: Any) -> None:
+        """Call the event's handler. Nothing that it raises goes further than here."""
+        handler = self._handlers.get(emit.event)
+        try:
+            if handler is not None:
+                handler(*emit.args)
+            else:
+                self._rest(emit.event, *emit.args)
+        except (
+            Exception,
+            asyncio.CancelledError,
+        ):  # a handler may have looked at a future that was cancelled
+            log.exception("the handler of event %r of %s raised", emit.event, self._owner)
+
+    def join(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Hold back what comes from now on until `work` has ended; it begins after the handlers before it.
+
+        If it has not begun when the room is joined once more, once is enough.
+        """
+        self._handlers, self._rest = _NOBODY, self._hold
+        if not self._join_due:
+            self._join_due = True
+            self._add("on_join", self._join, work)
+
+    def hook(self, name: str, hook: Callable[[], Any]) -> None:
+        """Call a hook after the events that are held back; if it is async, after all handlers before it."""
+        if self._is_holding:
+            self._held.append(partial(self.hook, name, hook))
+        elif inspect.iscoroutinefunction(hook):
+            self._add(name, hook)
+        else:
+            self._call(name, hook)
 
     def clear(self) -> None:
-        """Forget what waits; a handler that runs goes on."""
+        """Forget what waits, and hold back no more; a handler or hook that runs goes on."""
         self._waiting.clear()
+        self._held.clear()
+        self._let_in()
 
-    def immediate(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
-        """A plain handler as it is; an async one as a plain one that makes it wait for its turn."""
-        if not inspect.iscoroutinefunction(handler):
-            return handler
-        return lambda *args: self._put(name, handler, args)
-
-    def hook(self, hook: Callable[[], Any]) -> None:
-        """Call a hook; if it is async, when the handlers before it are done."""
-        if inspect.iscoroutinefunction(hook):
-            self._waiting.append((hook.__name__, hook, ()))
-            self._work()
-        else:
-            self.call(hook)
-
-    def call(self, hook: Callable[[], Any]) -> Awaitable[Any] | None:
-        """Call a hook; returns what must be awaited, if it is async."""
+    async def run(self, name: str, hook: Callable[..., Any], *args: Any) -> None:
+        """Call a hook or an async handler, and await it. Only a cancellation of this task goes on."""
         try:
-            result = hook()
-        except (Exception, asyncio.CancelledError):
-            log.exception("%s of %r raised", hook.__name__, self._owner)
-            return None
-        return result if inspect.isawaitable(result) else None
-
-    async def run(self, name: str, handler: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        """Await a handler or hook. Only a cancellation of the task that awaits it goes on."""
-        task = asyncio.current_task()
-        try:
-            await handler(*args)
+            result = hook(*args)
+            if inspect.isawaitable(result):
+                await result
         except asyncio.CancelledError:
-            if task is not None and task.cancelling():
+            if is_cancelled():
                 raise
-            log.exception("%s of %r was cancelled", name, self._owner)
+            log.exception("%s of %s was cancelled", name, self._owner)
         except Exception:
-            log.exception("%s of %r raised", name, self._owner)
+            log.exception("%s of %s raised", name, self._owner)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something beside the handlers."""
-        task = asyncio.create_task(work, name=name)
+        task = asyncio.create_task(work, name=f"tdbwatch-{name} {self._owner!s:.60}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def _put(self, name: str, handler: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
-        if len(self._waiting) < self._limit:
-            self._waiting.append((name, handler, args))
-            self._work()
-            return
-        self.dropped += 1
-        if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8, ...
-            log.error(
-                "%r: its async handlers are too slow, %d events dropped so far", self._owner, self.dropped
-            )
+    # -- inside ------------------------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _in_turn(self, name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """A plain handler as it is; an async one as a plain one that makes it wait for its turn."""
+        if not inspect.iscoroutinefunction(handler):
+            return handler
+
+        def wait(*args: Any) -> None:
+            if self._has_space("async handlers"):
+                self._add(name, handler, *args)
+
+        return wait
+
+    def _call(self, name: str, hook: Callable[[], Any]) -> None:
+        try:
+            hook()
+        except (Exception, asyncio.CancelledError):
+            log.exception("%s of %s raised", name, self._owner)
+
+    @property
+    def _is_holding(self) -> bool:
+        return self._handlers is _NOBODY
+
+    def _hold(self, event: str, *args: Any) -> None:
+        if self._has_space("on_join"):
+            self._held.append(partial(self.deliver, _Held(event, args)))
+
+    async def _join(self, work: Callable[[], Awaitable[None]]) -> None:
+        self._join_due = False
+        try:
+            await work()
+        finally:
+            if not self._join_due:
+                self._let_in()
+
+    def _let_in(self) -> None:
+        self._handlers, self._rest = self._open
+        while self._held and not self._is_holding:
+            self._held.popleft()()
+
+    def _has_space(self, what_for: str) -> bool:
+        owner = self._owner
+        if len(self) < owner.max_backlog:
+            return True
+        owner.dropped += 1
+        if owner.dropped & (owner.dropped - 1) == 0:  # 1, 2, 4, 8, ...
+            log.error(
+                "%s: %d events dropped so far; %d wait for %s",
+                owner,
+                owner.dropped,
+                owner.max_backlog,
+                what_for,
+            )
+        return False
+
+    def _add(self, name: str, work: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        self._waiting.append((name, work, args))
         if self._worker is None or self._worker.done():
-            self._worker = self.spawn(self._work_off(), f"tdbwatch-room {self._owner!r:.60}")
+            self._worker = self.spawn(self._work_off(), "room")
 
     async def _work_off(self) -> None:
         while self._waiting:
-            name, handler, args = self._waiting.popleft()
-            await self.run(name, handler, *args)
+            name, work, args = self._waiting.popleft()
+            await self.run(name, work, *args)
+
+
+def is_cancelled() -> bool:
+    """Whether the task that runs is being cancelled: a `CancelledError` may have come from elsewhere."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

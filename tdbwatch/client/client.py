@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.admin import Admin
@@ -12,6 +12,7 @@ from tdbwatch.client.calls import Call
 from tdbwatch.client.fleet import Fleet, leave
 from tdbwatch.client.link import Heartbeat, Link
 from tdbwatch.client.login import Auth, authenticate, parse_auth
+from tdbwatch.client.membership import Membership
 from tdbwatch.client.observer import Observer
 from tdbwatch.client.outbox import Outbox
 from tdbwatch.client.rooms import Subscription
@@ -246,7 +247,17 @@ class Client(Admin):
 
     def get_rooms(self) -> "tuple[Room, ...]":
         """The rooms that this client hears or wants to hear."""
-        return tuple(dict.fromkeys(cast("Room", s.listener) for s in self._fleet.subscriptions))
+        listeners = [subscription.listener for subscription in self._fleet.subscriptions]
+        return tuple(listener.room for listener in listeners if isinstance(listener, Membership))
+
+    def check_open(self) -> None:
+        """For what would wait for ever on a client that nobody connects.
+
+        Raises:
+            NotConnectedError: never connected, or closed.
+        """
+        if not self._fleet.started:
+            raise NotConnectedError("not connected; call connect_pool() or reconnect() first")
 
     async def subscribe(self, subscription: Subscription) -> None:
         """Hear a room on every link, now and after each reconnect, until `unsubscribe`.
@@ -254,6 +265,10 @@ class Client(Admin):
         Returns when every live link has tried once; what came of it is told to the listener.
         """
         await self._fleet.subscribe(subscription)
+
+    def forget(self, subscription: Subscription) -> None:
+        """Join the room no more, since it was deleted; what links still hear of it is delivered."""
+        self._fleet.forget(subscription)
 
     def discard(self, subscription: Subscription) -> None:
         """Hear the room no more, as `unsubscribe`, but wait for no answer."""

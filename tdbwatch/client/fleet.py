@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from tdbwatch.client.addresses import Address
+from tdbwatch.client.joiner import Joiner
 from tdbwatch.client.keeper import Keeper
 from tdbwatch.client.link import Link
 from tdbwatch.client.old_servers import Group
@@ -119,12 +120,19 @@ class Fleet:
             joiners = [joiner for keeper in group.keepers for joiner in keeper.joiners]
             await asyncio.gather(*(joiner.join_one(subscription) for joiner in joiners))
 
-    def discard(self, subscription: Subscription) -> list[tuple[Link, int]]:
-        """Hear a room no more, from this moment on; the links that should leave it, and its id there."""
+    def forget(self, subscription: Subscription) -> list[Joiner]:
+        """Join a room no more; it is heard until the server says that it is gone."""
         self.subscriptions.pop(subscription, None)
         subscription.ended = True
         joiners = [joiner for keeper in self._keepers() for joiner in keeper.joiners]
-        ids = [(joiner.link, joiner.discard(subscription)) for joiner in joiners]
+        for joiner in joiners:
+            joiner.forget(subscription)
+        return joiners
+
+    def discard(self, subscription: Subscription) -> list[tuple[Link, int]]:
+        """Hear a room no more, from this moment on; the links that should leave it, and its id there."""
+        joiners = self.forget(subscription)
+        ids = [(joiner.link, joiner.rooms.discard(subscription)) for joiner in joiners]
         return [(link, room_id) for link, room_id in ids if room_id is not None and link.is_live]
 
     def retry_rooms(self) -> None:

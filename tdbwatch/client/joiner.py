@@ -100,11 +100,11 @@ class Joiner:
         self._due = dict.fromkeys(self._due, self._clock.monotonic())
         self._wake.set()
 
-    def discard(self, subscription: Subscription) -> int | None:
-        """Forget a subscription; returns the id of the room that the link should leave, if any."""
+    def forget(self, subscription: Subscription) -> None:
+        """Nobody wants it joined any more."""
         self._due.pop(subscription, None)
         self._backoffs.pop(subscription, None)
-        return self.rooms.discard(subscription)
+        self._tried.discard(subscription)
 
     def rest(self) -> None:
         """Join nothing any more, but go on hearing what was joined."""
@@ -159,6 +159,7 @@ class Joiner:
 
     async def _round(self, subscriptions: Sequence[Subscription]) -> None:
         """Try each once. Code is run first, since it may return another id than before."""
+        subscriptions = [subscription for subscription in subscriptions if not subscription.ended]
         self._tried.update(subscriptions)
         await asyncio.gather(
             self._join_each([(s, s.key) for s in subscriptions if not s.is_code]),
@@ -203,6 +204,8 @@ class Joiner:
                     f"the code must return a room's id, not {type(room_id).__name__} {room_id!r:.80}"
                 )
         except _FAILURES as error:
+            if isinstance(error, RoomLookupError) and subscription.id is not None:
+                return subscription.id  # it may live on elsewhere
             self._refused(subscription, error)
             return None
         return room_id
@@ -211,13 +214,16 @@ class Joiner:
         wishes = [wish for wish in wishes if self._group.hears(wish[0])]  # it may have learned meanwhile
         if not wishes:
             return
+        nameless: list[Wish] = []
 
         def answered(ids: Any) -> None:  # in the moment of the answer: events may follow in the same breath
             for (subscription, key), room_id in zip(wishes, room_ids(ids, len(wishes)), strict=True):
-                if room_id is None:
-                    self._refused(subscription, RoomLookupError(f"{scope} has no room {key}"))
-                else:
+                if room_id is not None:
                     self._joined(subscription, room_id)
+                elif subscription.id not in {None, key}:
+                    nameless.append((subscription, subscription.id))
+                else:
+                    self._refused(subscription, RoomLookupError(f"{scope} has no room {key}"))
 
         body = [scope, *(key for _, key in wishes)]
         self._joining.add(answered)
@@ -234,6 +240,8 @@ class Joiner:
                 self._refused(subscription, error)
         finally:
             self._joining.discard(answered)
+        if nameless:  # or called otherwise now; under its id it may live on
+            await self._join(scope, nameless)
 
     def _joined(self, subscription: Subscription, room_id: int) -> None:
         if not subscription.ended:
@@ -254,6 +262,8 @@ class Joiner:
         subscription.unjoinable(error)
 
     def _later(self, subscription: Subscription, policy: BackoffPolicy) -> None:
+        if subscription.ended:
+            return
         backoff = self._backoffs.get(subscription)
         if backoff is None or backoff.policy is not policy:
             backoff = self._backoffs[subscription] = Backoff(policy, self._rng)

@@ -43,11 +43,13 @@ class RoomListener(Protocol):
 
     def room_joined(self, room_id: int) -> None: ...
 
-    def room_left(self) -> None: ...
+    def room_deleted(self) -> None:
+        """It is gone. Unless the listener gives the subscription up, it is joined once it is made again."""
+        ...
 
-    def room_deleted(self) -> None: ...
-
-    def room_unjoinable(self, error: Exception) -> None: ...
+    def room_unjoinable(self, error: Exception) -> None:
+        """It cannot be joined now. Unless the listener gives the subscription up, it is tried again."""
+        ...
 
     def room_unheard(self, reason: str, since: float) -> None:
         """No link hears it any more, or none that hears all; `since` is in monotonic seconds.
@@ -138,11 +140,11 @@ class Subscription:
         if missing and self.id is not None:
             self.deleted(str(error))
             return
-        status = RoomStatus.MISSING if missing else RoomStatus.REFUSED
-        if (status, str(error)) != (self.status, self.reason):
-            log.warning("%s cannot be joined, will be tried again: %s", self, error)
-        self.status, self.reason = status, str(error)
+        before = self.status, self.reason
+        self.status, self.reason = RoomStatus.MISSING if missing else RoomStatus.REFUSED, str(error)
         self._tell(self.listener.room_unjoinable, error)
+        if not self.ended and before != (self.status, self.reason):
+            log.warning("%s cannot be joined, will be tried again: %s", self, error)
 
     def deleted(self, reason: str) -> None:
         """It is gone from the database."""

@@ -80,9 +80,6 @@ class Canary:
     def room_joined(self, room_id: int) -> None:
         self._log.debug("joined", room_id=room_id)
 
-    def room_left(self) -> None:
-        """Nothing to do."""
-
     def room_deleted(self) -> None:
         self._log.warning("the canary's room was deleted")
 

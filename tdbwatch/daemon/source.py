@@ -115,9 +115,6 @@ class WatchedRoom:
             self._gap(self._silent_since_us)
             self._silent_since_us = None
 
-    def room_left(self) -> None:
-        self._changed("left", None)
-
     def room_deleted(self) -> None:
         self.silent("the room was deleted")
         self._changed("deleted", None)

@@ -287,7 +287,7 @@ async def test_a_node_that_cannot_join_rooms_yet_is_not_moved_to_until_it_can(
 
 async def test_a_room_made_anew_after_a_move_is_heard(client, pair, Ears, until, clock, pass_time):
     ears = Ears("alerts")
-    await ears.join(client)
+    await ears.join(client, lasting=True)
     await (await client.reconnect())
     pair.emit("//stuff", "alerts", "before")
     pair.delete_room("//stuff", "alerts")

@@ -116,7 +116,7 @@ async def test_a_collection_that_got_its_old_name_back_is_found_under_that(
     await until(lambda: not client.is_connected())
     cluster.rename_collection("things", "stuff")
     await until(lambda: stuff.hooks.count("join") == 2, clock)
-    assert (stuff.scope, "delete" in stuff.hooks) == ("//stuff", False)
+    assert (stuff.scope, "delete" in stuff.hooks) == ("@collection:stuff", False)
 
 
 async def test_a_room_of_a_renamed_collection_can_be_left(client, cluster, rooms, until):

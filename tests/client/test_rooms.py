@@ -8,7 +8,6 @@ import pytest
 from tdbwatch import exceptions as errors
 from tdbwatch.client import joiner
 from tdbwatch.client.rooms import RoomStatus
-from tdbwatch.exceptions import NodeError, RequestTimeoutError
 from tdbwatch.room import Room, event
 from tdbwatch.wire import Kind
 
@@ -36,16 +35,42 @@ async def test_a_room_is_joined_by_name_by_id_or_by_code(client, cluster, emit, 
     cluster.on_query(".alerts.id();", 1)
     ears = Ears(key)
     await ears.join(client)
-    assert (ears.id, ears.scope, ears.client, ears.hooks) == (1, "//stuff", client, ["init", "join"])
+    assert (ears.id, ears.scope, ears.client, ears.hooks) == (
+        1,
+        "@collection:stuff",
+        client,
+        ["init", "join"],
+    )
     emit("e", 1, [2], {"a": None})
     await until(lambda: ears.heard == [("e", 1, [2], {"a": None})])
 
 
 async def test_a_room_without_a_scope_takes_the_clients(client, Ears):
     ears = Ears("alerts", scope=None)
-    assert (ears.id, ears.scope, ears.client) == (None, None, None)
+    assert (ears.id, ears.scope) == (None, None)
+    with pytest.raises(RuntimeError, match=r"join\(\) or no_join\(\) first"):
+        ears.client.query("echo;")
     await ears.join(client)
-    assert ears.scope == "//stuff"
+    assert (ears.scope, ears.client) == ("@collection:stuff", client)
+
+
+@pytest.mark.parametrize(
+    "scope", ["//stuff", "@:stuff", "/collection/stuff", "@collection:stuff", "@c:stuff"]
+)
+async def test_a_rooms_scope_is_spelled_as_the_server_does(client, Ears, scope):
+    ears = Ears("alerts", scope)
+    assert ears.scope == "@collection:stuff"
+    await ears.join(client)
+    assert ears.scope == "@collection:stuff"
+
+
+async def test_a_scope_that_is_no_collections_is_refused_before_anything_is_sent(client, Ears):
+    for scope in ("@t", "@n:0", "stuff", ""):
+        with pytest.raises(ValueError, match="no collection's scope"):
+            Ears("alerts", scope)
+    client.set_default_scope("@t")
+    with pytest.raises(ValueError, match="no collection's scope"):
+        await Ears("alerts", None).join(client)
 
 
 async def test_handlers_get_their_events_and_on_emit_gets_the_rest(client, emit, until):
@@ -154,11 +179,10 @@ async def test_hooks_may_be_plain_or_async_and_init_ends_before_join(client):
         ("nonsense();", "//stuff", SyntaxError),
         (".text;", "//stuff", TypeError),
         (".yes;", "//stuff", TypeError),
-        ("alerts", "@t", errors.BadDataError),
     ],
 )
 async def test_a_room_that_cannot_be_joined_is_an_error_and_not_tried_again(
-    client, cluster, Ears, key, scope, error, pass_time, clock
+    client, cluster, Ears, key, scope, error, pass_time, clock, caplog
 ):
     cluster.on_query(".text;", "not an id")
     cluster.on_query(".yes;", True)
@@ -166,6 +190,7 @@ async def test_a_room_that_cannot_be_joined_is_an_error_and_not_tried_again(
     with pytest.raises(error):
         await ears.join(client)
     assert (ears.hooks, client.get_rooms()) == ([], ())
+    assert "tried again" not in caplog.text
     requests = cluster.executed.total()
     await pass_time(clock, 4)
     assert cluster.executed.total() == requests
@@ -191,7 +216,7 @@ async def test_a_node_that_is_not_ready_makes_join_wait(client, node, Ears, unti
 async def test_a_join_that_takes_too_long_is_an_error_and_goes_on(client, node, Ears, until, clock, emit):
     node.faults.refuse(Kind.JOIN)
     ears = Ears("alerts")
-    with pytest.raises(RequestTimeoutError, match="not joined within"):
+    with pytest.raises(TimeoutError, match="not joined within"):
         await ears.join(client, wait=0.01)
     assert ears.status is RoomStatus.REFUSED
     node.faults.clear()
@@ -295,21 +320,42 @@ async def test_a_room_that_is_left_is_heard_no_more_and_can_be_joined_again(
     emit("heard")
     await until(lambda: ears.heard)
     assert ears.events == ["heard"]
-    assert ears.hooks == ["init", "join", "leave", "join"]
+    assert ears.hooks == ["init", "join", "leave", "init", "join"]
 
 
-async def test_leaving_what_is_not_joined_or_not_there_any_more_is_a_lookup_error(
-    client, cluster, Ears, until
-):
+@pytest.mark.parametrize(("key", "error"), [("alerts", TypeError), (".code;", TypeError), (1, RuntimeError)])
+async def test_leaving_a_room_that_was_never_joined_is_an_error(Ears, key, error):
+    with pytest.raises(error):
+        await Ears(key).leave()
+
+
+async def test_a_room_is_not_joined_with_a_client_that_nobody_connects(new_client, client, Ears):
+    client.close()
+    for closed in (client, new_client()):
+        with pytest.raises(ConnectionError, match=r"connect_pool\(\) or reconnect\(\) first"):
+            await Ears("alerts").join(closed)
+        assert closed.get_rooms() == ()
+
+
+async def test_leaving_again_changes_nothing(client, cluster, Ears):
+    one, other = Ears("alerts"), Ears("alerts")
+    await one.join(client)
+    await other.join(client)
+    await one.leave()
+    await one.leave()
+    assert one.hooks == ["init", "join", "leave"]
+    assert cluster.collection("stuff").room("alerts").listeners
+
+
+async def test_leaving_a_room_that_is_gone_is_a_lookup_error(client, cluster, Ears, until):
     ears = Ears("alerts")
-    with pytest.raises(LookupError, match="not joined"):
-        await ears.leave()
     await ears.join(client)
     cluster.delete_room("//stuff", "alerts")
     await until(lambda: "delete" in ears.hooks)
-    with pytest.raises(LookupError, match="not found"):
-        await ears.leave()
-    assert client.get_rooms() == ()
+    for _ in range(2):
+        with pytest.raises(LookupError, match="not found"):
+            await ears.leave()
+    assert ears.hooks == ["init", "join", "delete"]
 
 
 async def test_a_room_can_be_left_while_disconnected(client, node, Ears, until, clock, cluster):
@@ -441,17 +487,38 @@ async def test_a_room_can_be_emitted_to_without_joining(client, cluster, Ears, u
     await mouth.no_join(client)
     await mouth.emit("hello")
     assert (ears.events, mouth.events, mouth.id) == (["hello"], [], 1)
+    await mouth.leave()
+    assert (mouth.hooks, client.get_rooms()) == ([], (ears,))
+
+
+@pytest.mark.parametrize(("key", "error"), [("nowhere", LookupError), (77, TypeError), (".odd;", TypeError)])
+async def test_no_join_of_something_that_is_no_room_is_an_error(client, cluster, Ears, key, error):
+    cluster.on_query(".odd;", "chat")
+    for code, name in (("room(id).id();", "id"), ("room(name).id();", "name")):
+        cluster.on_query(code, lambda scope, code, v, n=name: cluster.collection("stuff").room(v[n]).id)
+    with pytest.raises(error):
+        await Ears(key).no_join(client)
 
 
 async def test_emitting_needs_a_client_and_a_room(client, cluster, Ears, until):
     ears = Ears("alerts")
     with pytest.raises(RuntimeError, match=r"join\(\) or no_join\(\) first"):
-        ears.emit("e")
+        await ears.emit("e")
     await ears.join(client)
     cluster.delete_room("//stuff", "alerts")
     await until(lambda: "delete" in ears.hooks)
+    assert ears.id == 1
     with pytest.raises(LookupError):
-        ears.emit("e")
+        await ears.emit("e")
+
+
+async def test_nothing_is_emitted_before_it_is_awaited(client, Ears, until):
+    ears = Ears("alerts")
+    await ears.join(client)
+    second, first = ears.emit("second"), asyncio.create_task(ears.emit("first"))
+    await first
+    await second
+    await until(lambda: ears.events == ["first", "second"])
 
 
 async def test_an_emit_to_a_missing_room_is_a_lookup_error(client):
@@ -537,23 +604,23 @@ async def test_a_slow_async_handler_stops_no_other_room_and_its_backlog_is_bound
     client, emit, until, Ears, caplog
 ):
     class Stuck(Room):
-        MAX_BACKLOG = 5
-
         @event("e")
         async def stuck(self, number):
-            await asyncio.Event().wait()
+            await never.wait()
 
-    stuck, ears = Stuck("alerts"), Ears("alerts")
+    never = asyncio.Event()
+    stuck, ears = Stuck("alerts", max_backlog=5), Ears("alerts")
     await stuck.join(client)
     await ears.join(client)
     for number in range(20):
         emit("e", number)
     await until(lambda: len(ears.heard) == 20)
     assert (stuck.backlog, stuck.dropped) == (5, 15)
-    assert any("too slow" in record.getMessage() for record in caplog.records)
+    messages = [record.getMessage() for record in caplog.records if "dropped so far" in record.getMessage()]
+    assert [int(message.split(">: ")[1].split()[0]) for message in messages] == [1, 2, 4, 8]
     await stuck.leave()
     assert stuck.backlog == 0
-    stuck._backlog._worker.cancel()
+    never.set()
 
 
 async def test_a_handler_may_leave_its_own_room(client, emit, until):
@@ -600,18 +667,35 @@ async def test_events_of_a_room_are_heard_in_the_order_they_were_emitted(client,
         assert room.events == sorted(room.events, key=int)
 
 
-async def test_subclasses_inherit_and_override_handlers():
+async def test_subclasses_inherit_and_override_handlers(client, emit, until):
     class Base(Room):
+        def __init__(self):
+            super().__init__("alerts")
+            self.heard = []
+
         @event("a")
-        def a(self): ...
+        def a(self):
+            self.heard.append("a")
 
         @event("b")
-        def b(self): ...
+        def b(self):
+            self.heard.append("base's b")
+
+        def on_emit(self, event, *args):
+            self.heard.append(f"unhandled {event}")
 
     class Derived(Base):
-        @event("c")
-        def b(self): ...
+        @Room.event("c")
+        def b(self):
+            self.heard.append("c")
 
-    assert set(Base(1)._handlers) == {"a", "b"}
-    assert set(Derived(1)._handlers) == {"a", "c"}
-    assert isinstance(NodeError(), errors.ThingsDBError)
+        @Room.event("a")
+        def later_a(self):
+            self.heard.append("derived's a")
+
+    room = Derived()
+    await room.join(client)
+    for name in "abc":
+        emit(name)
+    await until(lambda: len(room.heard) == 3)
+    assert room.heard == ["derived's a", "unhandled b", "c"]

@@ -71,7 +71,7 @@ class World:
     def emit(self):
         ears = self.rng.choice(self.ears)
         with contextlib.suppress(LookupError, RuntimeError):
-            self.calls[len(self.calls)] = ears.emit("noise")
+            self.calls[len(self.calls)] = asyncio.create_task(ears.emit("noise"))
 
     def cancel(self):
         if self.calls:

@@ -159,9 +159,9 @@ def twins(
 async def hear() -> Callable[..., Awaitable[Ears]]:
     """Join a room and remember all that is heard."""
 
-    async def hear(client: Client, key: int | str, scope: str) -> Ears:
+    async def hear(client: Client, key: int | str, scope: str, *, lasting: bool = False) -> Ears:
         ears = Ears(key, scope=scope)
-        await ears.join(client, wait=60)
+        await ears.join(client, wait=60, lasting=lasting)
         return ears
 
     return hear

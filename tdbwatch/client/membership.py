@@ -1,0 +1,262 @@
+"""What is behind a `Room`: objects of their own, so that whatever a subclass names does not touch them."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tdbwatch.client.backlog import Backlog, is_cancelled
+from tdbwatch.client.handlers import handlers_of
+from tdbwatch.client.rooms import RoomStatus, Subscription, is_room_name
+from tdbwatch.exceptions import LookupError as RoomLookupError
+from tdbwatch.exceptions import NodeError, RequestTimeoutError, ThingsDBError
+from tdbwatch.wire.scopes import canonical, collection_of
+
+if TYPE_CHECKING:
+    from tdbwatch.client.client import Client
+    from tdbwatch.room import Room
+
+log = logging.getLogger("tdbwatch.room")
+
+
+class Place:
+    """What a `Room` knows: how it is found, by which client, and the last membership, if there was one."""
+
+    __slots__ = ("_scope", "client", "dropped", "id", "key", "max_backlog", "membership", "room")
+
+    def __init__(self, room: "Room", key: int | str, scope: str | None, max_backlog: int) -> None:
+        if isinstance(key, int) and not 0 <= key < 2**63:
+            raise ValueError(f"{key} is no room's id")
+        self.room = room
+        self.key = key.strip() if isinstance(key, str) else key
+        self.max_backlog = max_backlog
+        self.dropped = 0
+        self.id = key if isinstance(key, int) else None
+        self.client: Client | None = None
+        self.membership: Membership | None = None
+        self._scope = None if scope is None else of_collection(scope)
+
+    def __str__(self) -> str:
+        return f"<{type(self.room).__name__} {self.key!r} scope={self.scope!r} id={self.id}>"
+
+    @property
+    def scope(self) -> str | None:
+        """As the server writes it; None if it was not given, until there is a client."""
+        return self._scope if self.membership is None else canonical(self.membership.subscription.scope)
+
+    @property
+    def status(self) -> RoomStatus:
+        """Where it stands now, or how it ended."""
+        if self.membership is None or self.membership.was_left:
+            return RoomStatus.WAITING
+        return self.membership.subscription.status
+
+    def client_or_error(self) -> "Client":
+        """The client.
+
+        Raises:
+            RuntimeError: there is none yet.
+        """
+        if self.client is None:
+            raise RuntimeError(f"{self} has no client yet; call join() or no_join() first")
+        return self.client
+
+    def enter(self, client: "Client") -> str:
+        """This client it is, from now on; returns the scope."""
+        self.client = client
+        if self._scope is None:
+            self._scope = of_collection(client.get_default_scope())
+        return self.scope or self._scope
+
+    async def join(self, client: "Client", wait: float | None, *, lasting: bool) -> None:
+        """See `Room.join`."""
+        if self.membership is not None and not self.membership.subscription.ended:
+            raise RuntimeError(f"{self} is joined already")
+        client.check_open()
+        scope = self.enter(client)
+        membership = self.membership = Membership(self, scope, client, waits=bool(wait), lasting=lasting)
+        try:
+            await client.subscribe(membership.subscription)
+            await membership.ready(wait)
+        except TimeoutError:
+            raise
+        except BaseException:  # refused for good, or the caller went away: as if it had not been asked for
+            membership.discard()
+            raise
+
+    async def leave(self) -> None:
+        """See `Room.leave`."""
+        if self.id is None:
+            raise TypeError(f"{self} was never joined")
+        self.client_or_error()
+        if self.membership is not None and not self.membership.was_left:
+            await self.membership.leave()
+
+    async def find(self, client: "Client") -> None:
+        """See `Room.no_join`."""
+        scope, key = self.enter(client), self.key
+        if isinstance(key, str) and is_room_name(key):
+            self.id = await client.query("room(name).id();", scope=scope, name=key)
+            return
+        room_id = await client.query(key, scope=scope) if isinstance(key, str) else key
+        if isinstance(room_id, bool) or not isinstance(room_id, int):
+            raise TypeError(f"{self}: the code returned {room_id!r:.80} and not a room's id")
+        try:
+            self.id = await client.query("room(id).id();", scope=scope, id=room_id)
+        except RoomLookupError:
+            raise TypeError(f"{self}: {room_id} is no room's id") from None
+
+
+class Membership:
+    """One join of a `Room`, until it is left or deleted: its subscription's listener.
+
+    Args:
+        waits: events wait for `on_join`.
+        lasting: it goes on when the room is deleted.
+    """
+
+    def __init__(self, place: Place, scope: str, client: "Client", *, waits: bool, lasting: bool) -> None:
+        room = place.room
+        self.room = room
+        self.subscription = Subscription(place.key, scope, self)
+        self.backlog = Backlog(place, handlers_of(room), room.on_emit)
+        self.deliver = self.backlog.deliver
+        self._place = place
+        self._client = client
+        self._waits = waits
+        self._lasting = lasting
+        self._initialised = False
+        self._just_joined = False
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Ends with the first `on_join` that is waited for, or with what keeps it from ever coming."""
+        self._awaited = True
+        """`join` has not returned yet."""
+
+    async def ready(self, wait: float | None) -> None:
+        """Return when the first `on_join` has ended; without `wait` at once, if nothing is known to be wrong.
+
+        Raises:
+            TimeoutError: it has not within `wait` seconds.
+        """
+        try:
+            if self._ready.done():
+                self._ready.result()
+            elif wait:
+                await asyncio.wait({self._ready}, timeout=wait)
+                if not self._ready.done():
+                    raise TimeoutError(f"{self._place} was not joined within {wait:g} s")
+                self._ready.result()
+        finally:
+            self._awaited = False
+
+    @property
+    def was_left(self) -> bool:
+        """Whether it is over, and not because the room is gone."""
+        return self.subscription.ended and self.subscription.status is not RoomStatus.DELETED
+
+    async def leave(self) -> None:
+        """End it, and tell so.
+
+        Raises:
+            LookupError: the room does not exist any more.
+        """
+        self.backlog.clear()
+        is_gone = self.subscription.status in {RoomStatus.MISSING, RoomStatus.DELETED}
+        if not await self._client.unsubscribe(self.subscription) or is_gone:
+            raise RoomLookupError(f"{self._place} was not found")
+        self.backlog.hook("on_leave", self.room.on_leave)
+
+    def discard(self) -> None:
+        """End it, as if it had never been."""
+        self.backlog.clear()
+        self._client.discard(self.subscription)
+
+    # -- RoomListener ------------------------------------------------------------------------------------
+
+    def room_joined(self, room_id: int) -> None:
+        self._place.id = room_id
+        self._just_joined = True
+        on_init = None if self._initialised else self.room.on_init
+        self._initialised = True
+        if on_init is not None and not inspect.iscoroutinefunction(on_init):
+            try:
+                on_init()
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the caller of join gets it
+                self._fail(error)
+                return
+            on_init = None
+        self._join(on_init)
+
+    def room_deleted(self) -> None:
+        if not self._lasting:
+            self._client.forget(self.subscription)
+        self.backlog.hook("on_delete", self.room.on_delete)
+
+    def room_unjoinable(self, error: Exception) -> None:
+        passes = not isinstance(error, ThingsDBError) or isinstance(error, NodeError | RequestTimeoutError)
+        if self._awaited and not self._ready.done() and not passes:
+            self.discard()
+            self._ready.set_exception(error)
+
+    def room_unheard(self, reason: str, since: float) -> None:  # noqa: ARG002
+        self._just_joined = False
+        if not self.subscription.ended:
+            log.info("%s is not heard for now: %s", self._place, reason)
+
+    def room_heard(self) -> None:
+        if self._just_joined:  # then it runs already
+            self._just_joined = False
+        elif not self.subscription.ended:
+            self._join(None)
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _join(self, on_init: Callable[[], Awaitable[Any]] | None) -> None:
+        if self._waits or on_init is not None:
+            self.backlog.join(partial(self._joined, on_init))
+        else:
+            self._spawn_on_join()
+
+    def _spawn_on_join(self) -> None:
+        self.backlog.spawn(self.backlog.run("on_join", self.room.on_join), "on-join")
+
+    async def _joined(self, on_init: Callable[[], Awaitable[Any]] | None) -> None:
+        try:
+            if on_init is not None:
+                await on_init()
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled():
+                raise
+            self._fail(error)
+            return
+        if not self._waits:
+            self._spawn_on_join()
+            return
+        try:
+            await self.backlog.run("on_join", self.room.on_join)
+        finally:
+            if not self._ready.done():
+                self._ready.set_result(None)
+
+    def _fail(self, error: BaseException) -> None:
+        """`on_init` raised: the join has failed."""
+        if not isinstance(error, Exception) or isinstance(error, StopIteration):  # a future takes neither
+            error = RuntimeError(f"on_init of {self._place} raised {error!r}")
+        self.discard()
+        if self._awaited:
+            self._ready.set_exception(error)
+        else:
+            log.error("%s was left again, since its on_init raised", self._place, exc_info=error)
+
+
+def of_collection(scope: str) -> str:
+    """The scope as the server writes it, such as `@collection:stuff`.
+
+    Raises:
+        ValueError: it is no collection's.
+    """
+    if collection_of(scope) is None:
+        raise ValueError(f"{scope!r} is no collection's scope; write for instance //stuff")
+    return canonical(scope)
