@@ -14,7 +14,7 @@ in the room's own task, from a backlog that is bounded.
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from tdbwatch.client.backlog import Backlog
@@ -149,7 +149,7 @@ class Room:
             LookupError: there is no such room or collection.
             ForbiddenError: the user may not join.
             ThingsDBError: what the code raised that should return the room's id.
-            RequestTimeoutError: not joined within `wait` seconds; it goes on trying.
+            TimeoutError: not joined within `wait` seconds; it goes on trying.
             RuntimeError: it is joined already.
         """
         subscription = self._prepare(client)
@@ -161,7 +161,7 @@ class Room:
                 self._first_join.result()
             if wait:
                 await self._joined_within(wait)
-        except RequestTimeoutError:
+        except TimeoutError:
             raise
         except BaseException:  # refused for good, or the caller went away: as if it had not been asked for
             self._subscription = None
@@ -187,7 +187,7 @@ class Room:
             raise RoomLookupError(f"{self!r} was not found")
         self._backlog.hook(self.on_leave)
 
-    def emit(self, event: str, *args: Any, peers_only: bool = False) -> asyncio.Future[None]:
+    def emit(self, event: str, *args: Any, peers_only: bool = False) -> Coroutine[Any, Any, None]:
         """Emit an event to the room; `peers_only` leaves this connection out (since ThingsDB 1.8.0).
 
         Raises:
@@ -278,7 +278,7 @@ class Room:
         try:
             await asyncio.wait_for(asyncio.shield(self._first_join), wait)
         except TimeoutError:
-            raise RequestTimeoutError(f"{self!r} was not joined within {wait:g} s") from None
+            raise TimeoutError(f"{self!r} was not joined within {wait:g} s") from None
 
     def _run_on_join(self, initialising: Awaitable[Any] | None) -> None:
         self._backlog.spawn(self._joined(initialising), f"tdbwatch-on-join {self._key!r:.40}")

@@ -192,7 +192,7 @@ class Fleet:
         return self._groups[-1]
 
     def _add_group(self, collection: str | None, *, insist: bool) -> "list[asyncio.Future[None]]":
-        pool = NodePool(self._addresses, self._settings.rng)
+        pool = NodePool(self._addresses, self._settings.rng, self._settings.backoff)
         keepers = [Keeper(self, pool, self._settings, persistent=self._persistent) for _ in range(self._size)]
         self._groups.append(Group(keepers, collection))
         return [keeper.start(insist=insist) for keeper in keepers]

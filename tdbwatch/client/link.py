@@ -194,7 +194,7 @@ class Link:
         """Close in order: what was written is sent."""
         if self._wire is not None and not self.lost.done():
             self._wire.close()
-            impatient = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._wire.abort)
+            impatient = self.lost.get_loop().call_later(CLOSE_TIMEOUT, self._wire.abort)
             self.closed.add_done_callback(lambda _: impatient.cancel())
         self._end(ConnectionAbortedError("closed by this client"))
 
