@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.admin import Admin
@@ -52,10 +52,11 @@ class Client(Admin):
         raw_events: rooms get `RawEmit`, whose arguments are not decoded.
     """
 
-    MAX_RECONNECT_WAIT_TIME: ClassVar[float] = NODE_BACKOFF.maximum
-    """Seconds for which a node that fails again and again is left alone. Change it before connecting."""
-    MAX_RECONNECT_TIMEOUT: ClassVar[float] = CONNECT_TIMEOUT
-    """Seconds for a node of a pool to accept a connection. Change it before connecting."""
+    MAX_RECONNECT_WAIT_TIME: float = 60
+    """Seconds, at most, for which a node that fails again and again is left alone (it is 30 if this is more).
+    Change it, on the class or the client, before connecting."""
+    MAX_RECONNECT_TIMEOUT: float = 10
+    """Seconds, at most, for a node of a pool to accept a connection (they are 5 if this is more)."""
 
     def __init__(
         self,
@@ -122,7 +123,7 @@ class Client(Admin):
         """
         login = parse_auth(auth)
         nodes = [parse_address(node) for node in pool]
-        return self._start(nodes, login, self.MAX_RECONNECT_TIMEOUT, insist=True)
+        return self._start(nodes, login, min(CONNECT_TIMEOUT, self.MAX_RECONNECT_TIMEOUT), insist=True)
 
     async def authenticate(self, *auth: str | tuple[str, str], timeout: float | None = 10) -> None:
         """Log in with a token, two strings, or one pair; later connections log in the same way.
@@ -304,7 +305,8 @@ class Client(Admin):
             raise RuntimeError("the client is connected, or connecting, already; close it first")
         settings = self._settings
         settings.auth, settings.connect_timeout = auth, timeout
-        settings.backoff = replace(NODE_BACKOFF, maximum=self.MAX_RECONNECT_WAIT_TIME)
+        longest = min(NODE_BACKOFF.maximum, self.MAX_RECONNECT_WAIT_TIME)
+        settings.backoff = replace(NODE_BACKOFF, maximum=longest)
         self._nodes, self._insist = nodes, insist
         return self._begin()
 

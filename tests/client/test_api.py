@@ -30,7 +30,7 @@ def signature(thing):
     """As the document writes it: no types, no self, objects as `...`."""
     if isinstance(thing, property):
         return "property"
-    if isinstance(thing, float):
+    if isinstance(thing, int | float):
         return repr(thing)
     written = []
     for parameter in inspect.signature(thing).parameters.values():

@@ -17,6 +17,7 @@ from tdbwatch.wire import Kind, encode_frame
 class Diary(Observer):
     def __init__(self):
         self.entries = []
+        self.waits = []
 
     def connected(self, address):
         self.entries.append(("connected", str(address)))
@@ -26,6 +27,7 @@ class Diary(Observer):
 
     def unreachable(self, address, reason, wait):
         self.entries.append(("unreachable", reason))
+        self.waits.append(wait)
 
 
 @pytest.fixture
@@ -490,3 +492,17 @@ async def test_an_address_that_accepts_and_hangs_is_not_tried_for_ever(
         ready = client.connect_pool([("db.test", cluster.nodes[0].port)], "admin", "pass")
         await until(ready.done, clock, 0.05)
         assert await client.query("echo;", scope="//stuff") == {}
+
+
+@pytest.mark.parametrize(("longest", "waits"), [(3, 3), (60, 30), (120, 30)])
+async def test_a_node_waits_no_longer_than_the_client_allows(new_client, pair, clock, until, longest, waits):
+    diary = Diary()
+    client = new_client(observer=diary)
+    client.MAX_RECONNECT_WAIT_TIME = longest
+    for node in pair.nodes:
+        await node.stop()
+    connecting = client.connect_pool([node.address for node in pair.nodes], "admin", "pass")
+    await until(lambda: len(diary.waits) > 20, clock, step=1.0)
+    client.close()
+    await asyncio.wait([connecting])
+    assert waits / 2 < max(diary.waits) <= waits
