@@ -150,8 +150,10 @@ class Room:
             ForbiddenError: the user may not join.
             ThingsDBError: what the code raised that should return the room's id.
             TimeoutError: not joined within `wait` seconds; it goes on trying.
+            NotConnectedError: the client was never connected, or is closed.
             RuntimeError: it is joined already.
         """
+        client.check_open()
         subscription = self._prepare(client)
         self._first_join = asyncio.get_running_loop().create_future()
         self._subscription = subscription

@@ -280,6 +280,15 @@ class Client(Admin):
         """The rooms that this client hears or wants to hear."""
         return tuple(dict.fromkeys(cast("Room", s.listener) for s in self._fleet.subscriptions))
 
+    def check_open(self) -> None:
+        """For what would wait for ever on a client that nobody connects.
+
+        Raises:
+            NotConnectedError: never connected, or closed.
+        """
+        if self._outbox.closed:
+            raise NotConnectedError("not connected; call connect_pool() or reconnect() first")
+
     async def subscribe(self, subscription: Subscription) -> None:
         """Hear a room on every link, now and after each reconnect, until `unsubscribe`.
 

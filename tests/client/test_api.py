@@ -64,7 +64,7 @@ def test_the_documented_signature_is_the_codes(module, name, what):
 
 
 ADMINISTRATION = {name for name in vars(tdbwatch.client.client.Admin) if not name.startswith("_")}
-OWN = {"links", "in_use", "subscribe", "unsubscribe", "discard"}
+OWN = {"links", "in_use", "subscribe", "unsubscribe", "discard", "check_open"}
 """What the daemon uses: not for programs, and not documented."""
 
 

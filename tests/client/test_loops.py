@@ -282,6 +282,13 @@ async def test_a_closed_client_asks_nothing_until_it_is_connected_again(client, 
     assert await client.query("echo;", n=1) == {"n": 1}
 
 
+async def test_a_room_is_not_joined_with_a_client_that_nobody_connects(new_client, client):
+    client.close()
+    for closed in (client, new_client()):
+        with pytest.raises(NotConnectedError, match=r"connect_pool\(\) or reconnect\(\) first"):
+            await Room("alerts", scope="//stuff").join(closed)
+
+
 async def test_a_client_that_is_connecting_does_not_connect_a_second_time(new_client, cluster):
     client = new_client()
     first = client.connect_pool([cluster.nodes[0].address], "admin", "pass")

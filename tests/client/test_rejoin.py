@@ -197,9 +197,9 @@ async def test_one_room_that_the_server_chokes_on_does_not_keep_the_rest_of_its_
     for number in range(50):
         cluster.add_room("//stuff", f"room{number}")
         rooms.append(Ears(f"room{number}"))
+    connecting = client.connect_pool([cluster.nodes[0].address], "admin", "pass")
     joining = [asyncio.create_task(room.join(client)) for room in rooms]
-    await asyncio.sleep(0)
-    await client.connect_pool([cluster.nodes[0].address], "admin", "pass")
+    await connecting
     results = await asyncio.gather(*joining, return_exceptions=True)
     assert [type(result) for result in results if result is not None] == [errors.BadDataError]
     assert sum(room.status is RoomStatus.JOINED for room in rooms) == 51
