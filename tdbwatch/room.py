@@ -32,11 +32,11 @@ _MARK: Final = "__tdbwatch_event__"
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 
-def event(name: str) -> Callable[[_Handler], _Handler]:
+def event(event: str) -> Callable[[_Handler], _Handler]:
     """Make a method of a `Room` the handler of an event; it gets the event's arguments."""
 
     def mark(handler: _Handler) -> _Handler:
-        setattr(handler, _MARK, name)
+        setattr(handler, _MARK, event)
         return handler
 
     return mark
@@ -53,6 +53,8 @@ class Room:
 
     MAX_BACKLOG: ClassVar[int] = 10_000
     """Events that may wait for async handlers; further ones are dropped, counted and logged."""
+
+    event = staticmethod(event)
 
     _handler_names: ClassVar[dict[str, str]] = {}
 

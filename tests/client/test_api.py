@@ -98,7 +98,7 @@ EXPECTED = {
     **{f"Room.{name}": "()" for name in ("on_init", "on_leave", "on_delete")},
     "Room.on_emit": "(event, *args)",
     **{f"Room.{name}": "property" for name in ("id", "scope", "client")},
-    "event": "(name)",
+    "event": "(event)",
     "set_package_fail_file": "(fn='')",
 }
 

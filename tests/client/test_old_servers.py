@@ -50,8 +50,6 @@ async def test_rooms_that_are_wanted_before_the_client_connects_are_told_apart(
     """Also events between the answer to the JOIN and the ROOM_JOIN push that shows the server's age."""
     client = new_client()
     rooms = {scope: Ears(name, scope) for scope, name in SCOPES.items()}
-    joining = [asyncio.create_task(room.join(client)) for room in rooms.values()]
-    await asyncio.sleep(0)
     from tdbwatch.node import handlers
     from tdbwatch.wire import Kind
 
@@ -64,7 +62,9 @@ async def test_rooms_that_are_wanted_before_the_client_connects_are_told_apart(
         return reply
 
     monkeypatch.setitem(handlers._HANDLERS, Kind.JOIN, join_and_emit)
-    await client.connect_pool([old.nodes[0].address], "admin", "pass")
+    connecting = client.connect_pool([old.nodes[0].address], "admin", "pass")
+    joining = [asyncio.create_task(room.join(client)) for room in rooms.values()]
+    await connecting
     await asyncio.gather(*joining)
     for scope, name in SCOPES.items():
         old.emit(scope, name, "last")
