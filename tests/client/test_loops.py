@@ -268,6 +268,16 @@ def test_a_client_serves_one_run_after_another_of_loops_that_end(rig):
     assert [asyncio.run(main()) for _ in range(2)] == [{}, {}]
 
 
+async def test_the_loop_of_a_client_is_the_given_one_or_the_one_it_first_ran_on(new_client):
+    running, other = asyncio.get_running_loop(), asyncio.new_event_loop()
+    client = new_client()
+    assert client.get_event_loop() is running
+    assert await asyncio.to_thread(client.get_event_loop) is running
+    assert Client(loop=other).get_event_loop() is other
+    other.close()
+    assert Client(loop=other).get_event_loop() is running
+
+
 # -- closed --------------------------------------------------------------------------------------------------
 
 
