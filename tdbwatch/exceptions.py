@@ -1,18 +1,20 @@
 """Every error that the connector raises.
 
 Two families. A `ThingsDBError` is an answer of the server: it has a code (`ErrorCode`) and a message, and
-one class per code, each also the Python built-in of its meaning where there is one. The others are about
-the way to the server: `ProtocolError`, `ConnectionLostError`, `NotConnectedError`, ...
+one class per code. The others are about the way to the server, and no answer: `ConnectionLostError`,
+`NotConnectedError`, `ProtocolError`, ..., and the built-in `TimeoutError` where a deadline has passed.
 
-The names are those of python-thingsdb 1.x, which is why some hide built-ins: import the module, not the
-names. One difference is meant: `CancelledError` is not an `asyncio.CancelledError`, so an answer of the
-server can never be taken for the cancellation of the caller's task.
+Names and built-in bases are those of python-thingsdb 1.x: a program's `except` clauses catch the same. No
+answer is an `OSError`, so a loop that connects again after one stops at a login that is refused. Some names
+hide built-ins: import the module, not the names. One difference is meant: `CancelledError` is not an
+`asyncio.CancelledError`, so an answer of the server can never be taken for the cancellation of the
+caller's task.
 """
 
 import builtins
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypedDict, TypeVar
 
 
 class ErrorCode(IntEnum):
@@ -41,6 +43,13 @@ class ErrorCode(IntEnum):
     INTERNAL = -1
 
 
+class ErrData(TypedDict):
+    """The body of an ERROR answer."""
+
+    error_msg: str
+    error_code: int
+
+
 class ThingsDBError(Exception):
     """An error that ThingsDB answered.
 
@@ -51,7 +60,7 @@ class ThingsDBError(Exception):
 
     code: ClassVar[int] = int(ErrorCode.INTERNAL)
 
-    def __init__(self, *args: Any, errdata: dict[str, Any] | None = None) -> None:
+    def __init__(self, *args: Any, errdata: ErrData | None = None) -> None:
         self.error_code: int = self.code
         if errdata is not None:
             args = (errdata["error_msg"],)
@@ -93,7 +102,7 @@ class OperationError(ThingsDBError):
 
 
 @_answers(ErrorCode.NUM_ARGUMENTS)
-class NumArgumentsError(ThingsDBError, builtins.TypeError):
+class NumArgumentsError(ThingsDBError):
     """A function got the wrong number of arguments."""
 
 
@@ -123,12 +132,12 @@ class MaxQuotaError(ThingsDBError):
 
 
 @_answers(ErrorCode.AUTH)
-class AuthError(ThingsDBError, builtins.PermissionError):
+class AuthError(ThingsDBError):
     """Authentication failed, or the connection is not authenticated."""
 
 
 @_answers(ErrorCode.FORBIDDEN)
-class ForbiddenError(ThingsDBError, builtins.PermissionError):
+class ForbiddenError(ThingsDBError):
     """The user lacks a privilege on the scope."""
 
 
@@ -143,7 +152,7 @@ class BadDataError(ThingsDBError):
 
 
 @_answers(ErrorCode.SYNTAX)
-class SyntaxError(ThingsDBError, builtins.SyntaxError):
+class SyntaxError(ThingsDBError):
     """The code of a query does not parse."""
 
 
@@ -163,8 +172,8 @@ class ResultTooLargeError(ThingsDBError):
 
 
 @_answers(ErrorCode.REQUEST_TIMEOUT)
-class RequestTimeoutError(ThingsDBError, builtins.TimeoutError):
-    """The request took too long, by the server's or the caller's limit."""
+class RequestTimeoutError(ThingsDBError):
+    """The request took too long, by the server's limit. (By the caller's, it is a `TimeoutError`.)"""
 
 
 @_answers(ErrorCode.REQUEST_CANCEL)
@@ -214,8 +223,11 @@ class LocalProtocolError(Exception):
     """This side was about to break the protocol. Nothing was sent and nothing changed."""
 
 
-class EncodeError(builtins.ValueError):
-    """A value that ThingsDB cannot take, such as an object or an integer of more than 64 bits."""
+class EncodeError(builtins.TypeError, builtins.OverflowError, builtins.ValueError):
+    """A value that ThingsDB cannot take, such as a set or an integer of more than 64 bits; nothing was sent.
+
+    python-thingsdb lets each of the three bases through, depending on the value.
+    """
 
 
 class NotConnectedError(builtins.ConnectionError):

@@ -52,9 +52,8 @@ class Emitting:
     def _emit(self, number: int) -> None:
         payload = SAME if self._identical and number % IDENTICAL == 0 else number
         at = time.time()
-        future: asyncio.Future[None] = self.client.emit(
-            self._room_id, "tick", payload, scope=self._scope, timeout=TIMEOUT
-        )
+        emit = self.client.emit(self._room_id, "tick", payload, scope=self._scope, timeout=TIMEOUT)
+        future = asyncio.create_task(emit)
         self._outstanding.add(future)
         future.add_done_callback(lambda future: self._answered(future, payload, at))
 

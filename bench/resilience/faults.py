@@ -38,7 +38,7 @@ async def rolling(cluster: RealCluster, nodes: Sequence[RealNode], emitter: Clie
     """Restart every node, one after the other; the emitter leaves each in time."""
     for node in nodes:
         if emitter.connection_info() == node.address:
-            await emitter.reconnect()
+            emitter.reconnect()
             await until(lambda n=node: emitter.connection_info() != n.address, "the emitter to move", 60)
         node.signal(signal.SIGTERM)
         await cluster.restart(node)

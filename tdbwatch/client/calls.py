@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.exceptions import ConnectionLostError, RequestTimeoutError
+from tdbwatch.exceptions import ConnectionLostError
 from tdbwatch.wire.kinds import Kind
 
 
@@ -18,7 +18,7 @@ class Call:
     Args:
         kind: which request.
         body: its body, encoded when it is sent.
-        timeout: seconds until it fails with `RequestTimeoutError`, waiting included; None: no deadline.
+        timeout: seconds from now until it fails with `TimeoutError`, waiting included; None: no deadline.
         on_answer: called with the value in the very moment it is heard, before anything that follows it on
             the stream; what must not be late by one turn of the event loop belongs here.
         on_error: may take an error over (to try again elsewhere) by returning True.
@@ -91,7 +91,7 @@ class Call:
         if not self.future.done():
             where = "its answer" if self.holder is not None and self.attempts else "a connection"
             self.future.set_exception(
-                RequestTimeoutError(
+                TimeoutError(
                     f"no answer to the {self.kind.name} within {self.timeout:g} s (waited for {where})"
                 )
             )

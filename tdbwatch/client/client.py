@@ -2,19 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.admin import Admin
 from tdbwatch.client.calls import Call
+from tdbwatch.client.code import strip_code
 from tdbwatch.client.fleet import Fleet, leave
 from tdbwatch.client.link import Heartbeat, Link
 from tdbwatch.client.login import Auth, authenticate, parse_auth
 from tdbwatch.client.membership import Membership
 from tdbwatch.client.observer import Observer
 from tdbwatch.client.outbox import Outbox
+from tdbwatch.client.pool import NODE_BACKOFF
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.settings import CONNECT_TIMEOUT, Settings
 from tdbwatch.client.transports import SslSetting
@@ -33,11 +36,15 @@ LEAVE_TIMEOUT: Final = 10.0
 class Client(Admin):
     """A connection to ThingsDB that heals itself.
 
+    What asks the server (`query`, `run`, `emit`, ...) is a coroutine: nothing is sent, and no deadline runs,
+    before it is awaited or made a task. `connect_pool` and `reconnect` act at once, and return a future that
+    nobody needs to wait for. Everything may be called before, while and after the event loop runs.
+
     Args:
         auto_reconnect: make a new connection when one is lost, and move when a node shuts down.
         ssl: TLS for TCP and `wss://`. True verifies the certificate and the host name; a context of your
             own is taken as it is.
-        loop: kept for python-thingsdb's sake; the running loop is used.
+        loop: the event loop to connect on where none is running; else the running one is used.
         connections: how many nodes to be connected to at once; every room is joined on each.
         heartbeat: how a silent node is noticed.
         clock: the time, for tests.
@@ -45,6 +52,12 @@ class Client(Admin):
         observer: told of connections and of nodes.
         raw_events: rooms get `RawEmit`, whose arguments are not decoded.
     """
+
+    MAX_RECONNECT_WAIT_TIME: float = 60
+    """Seconds, at most, for which a node that fails again and again is left alone (it is 30 if this is more).
+    Change it, on the class or the client, before connecting."""
+    MAX_RECONNECT_TIMEOUT: float = 10
+    """Seconds, at most, for a node of a pool to accept a connection (they are 5 if this is more)."""
 
     def __init__(
         self,
@@ -71,6 +84,10 @@ class Client(Admin):
         self._scope = "@t"
         self._fleet = Fleet(self._settings, connections, auto_reconnect, self._link_ready)
         self._outbox = Outbox(self._fleet, patient=auto_reconnect)
+        self._nodes: Sequence[Address] = ()
+        self._insist = False
+        self._ready: asyncio.Future[None] | None = None
+        """The first connection, while it is being made."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,15 +99,14 @@ class Client(Admin):
 
     # -- connecting --------------------------------------------------------------------------------------
 
-    async def connect(self, host: str, port: int = DEFAULT_PORT, timeout: float | None = 5) -> None:
+    async def connect(self, host: str, port: int = DEFAULT_PORT, timeout: float | None = 10) -> None:
         """Connect to one node. `host` may be a name, an address, or a URI, which names its own port.
 
         Raises:
             OSError: the node cannot be reached within `timeout` seconds.
             ValueError: `host` or `port` is no address.
         """
-        address = parse_address((host, port))
-        await self._start([address], None, timeout or None, insist=False)
+        await self._start([parse_address((host, port))], None, timeout or None, insist=False)
 
     def connect_pool(
         self, pool: Iterable[str | tuple[str, int] | Address], *auth: str | tuple[str, str]
@@ -103,18 +119,20 @@ class Client(Admin):
 
         Raises:
             ValueError: a bad address, an empty pool, or auth that is neither.
+            RuntimeError: it is connected already; or no event loop runs, and the client was given none.
             AuthError: from the future: the login is refused.
         """
         login = parse_auth(auth)
-        return self._start([parse_address(node) for node in pool], login, CONNECT_TIMEOUT, insist=True)
+        nodes = [parse_address(node) for node in pool]
+        return self._start(nodes, login, min(CONNECT_TIMEOUT, self.MAX_RECONNECT_TIMEOUT), insist=True)
 
-    async def authenticate(self, *auth: str | tuple[str, str], timeout: float | None = 5) -> None:
+    async def authenticate(self, *auth: str | tuple[str, str], timeout: float | None = 10) -> None:
         """Log in with a token, two strings, or one pair; later connections log in the same way.
 
         Raises:
             AuthError: refused.
             NotConnectedError: there is no connection.
-            RequestTimeoutError: no answer within `timeout` seconds.
+            TimeoutError: no answer within `timeout` seconds.
         """
         login = parse_auth(auth)
         links = self._fleet.links()
@@ -124,17 +142,24 @@ class Client(Admin):
         self._settings.auth = login
         self._fleet.retry_rooms()
 
-    async def reconnect(self) -> asyncio.Future[None] | None:
+    def reconnect(self) -> asyncio.Future[None] | None:
         """Make a new connection, to another node if there is one, then let go of the old one.
+
+        It acts at once, also on a client that was closed.
 
         Returns:
             A future that ends when the new connection is ready; nobody needs to wait for it. None if one is
             being made already.
 
         Raises:
-            NotConnectedError: never connected, or closed.
+            NotConnectedError: never connected.
+            RuntimeError: no event loop runs, and the client never ran on one.
         """
-        return self._fleet.move()
+        if not self._nodes:
+            raise NotConnectedError("never connected; call connect() or connect_pool() first")
+        if self._outbox.closed:
+            return self._begin()
+        return self._in_loop(self._fleet.move)
 
     def is_connected(self) -> bool:
         """Whether there is a live connection."""
@@ -160,6 +185,7 @@ class Client(Admin):
 
     def close(self) -> None:
         """Close every connection; returns at once. Calls that wait for an answer fail."""
+        self._ready = None
         self._fleet.close()
         self._outbox.close()
 
@@ -185,8 +211,10 @@ class Client(Admin):
         self._scope = scope
 
     def get_event_loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that the client runs on."""
-        return self._loop or asyncio.get_running_loop()
+        """The event loop that the client runs on: the one it was given, else the one it first ran on."""
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def query(
         self,
@@ -195,24 +223,28 @@ class Client(Admin):
         timeout: float | None = None,
         skip_strip_code: bool = False,
         **kwargs: Any,
-    ) -> asyncio.Future[Any]:
-        """Run code. It is sent in this call; the future that is returned ends with its result.
+    ) -> Coroutine[Any, Any, Any]:
+        """Run code, and return its result.
 
         Args:
-            code: ThingsDB code; white space around it is cut off unless `skip_strip_code`.
+            code: ThingsDB code; white space around it, and one comment before it, are cut off unless
+                `skip_strip_code`.
             scope: where to run it, by default `get_default_scope()`.
-            timeout: seconds until `RequestTimeoutError`; None waits as long as the connection lives.
+            timeout: seconds until `TimeoutError`, from when it is awaited; None waits as long as the
+                connection lives.
             kwargs: variables for the code.
 
         Raises:
             ThingsDBError: what the code raised, by class and code.
+            TimeoutError: no answer within `timeout`; the code may have run or not.
+            EncodeError: ThingsDB has no type for a variable. The code did not run.
             ConnectionLostError: the connection died meanwhile; the code may have run or not.
             NotConnectedError: there is no connection, and none is being made. The code did not run.
         """
-        body = [scope or self._scope, code if skip_strip_code else code.strip()]
+        body: list[Any] = [scope or self._scope, code if skip_strip_code else strip_code(code)]
         if kwargs:
-            body.append(kwargs)  # type: ignore[arg-type]
-        return self._submit(Kind.QUERY, body, timeout)
+            body.append(kwargs)
+        return self._request(Kind.QUERY, body, timeout)
 
     def run(
         self,
@@ -221,14 +253,14 @@ class Client(Admin):
         scope: str | None = None,
         timeout: float | None = None,
         **kwargs: Any,
-    ) -> asyncio.Future[Any]:
+    ) -> Coroutine[Any, Any, Any]:
         """Run a procedure, with arguments by position or by name, not both. Else as `query`."""
         if args and kwargs:
             raise ValueError("a procedure takes arguments by position or by name, not both")
         body: list[Any] = [scope or self._scope, procedure]
         if args or kwargs:
             body.append(list(args) or kwargs)
-        return self._submit(Kind.RUN, body, timeout)
+        return self._request(Kind.RUN, body, timeout)
 
     def emit(
         self,
@@ -238,10 +270,10 @@ class Client(Admin):
         scope: str | None = None,
         peers_only: bool = False,
         timeout: float | None = None,
-    ) -> asyncio.Future[None]:
+    ) -> Coroutine[Any, Any, None]:
         """Emit an event to a room, by its id or name; `peers_only` leaves this connection out."""
         kind = Kind.EMIT_PEER if peers_only else Kind.EMIT
-        return self._submit(kind, [scope or self._scope, room, event, *args], timeout)
+        return self._request(kind, [scope or self._scope, room, event, *args], timeout)
 
     # -- rooms -------------------------------------------------------------------------------------------
 
@@ -257,6 +289,15 @@ class Client(Admin):
             NotConnectedError: never connected, or closed.
         """
         if not self._fleet.started:
+            raise NotConnectedError("not connected; call connect_pool() or reconnect() first")
+
+    def check_open(self) -> None:
+        """For what would wait for ever on a client that nobody connects.
+
+        Raises:
+            NotConnectedError: never connected, or closed.
+        """
+        if self._outbox.closed:
             raise NotConnectedError("not connected; call connect_pool() or reconnect() first")
 
     async def subscribe(self, subscription: Subscription) -> None:
@@ -282,25 +323,52 @@ class Client(Admin):
     # -- inside ------------------------------------------------------------------------------------------
 
     def _start(
-        self, addresses: Sequence[Address], auth: Auth | None, timeout: float | None, *, insist: bool
+        self, nodes: Sequence[Address], auth: Auth | None, timeout: float | None, *, insist: bool
     ) -> asyncio.Future[None]:
-        if self.is_connected():
-            raise RuntimeError("the client is connected already; close it first")
-        self._settings.auth, self._settings.connect_timeout = auth, timeout
+        if self.is_connected() or self._ready is not None:
+            raise RuntimeError("the client is connected, or connecting, already; close it first")
+        settings = self._settings
+        settings.auth, settings.connect_timeout = auth, timeout
+        longest = min(NODE_BACKOFF.maximum, self.MAX_RECONNECT_WAIT_TIME)
+        settings.backoff = replace(NODE_BACKOFF, maximum=longest)
+        self._nodes, self._insist = nodes, insist
+        return self._begin()
+
+    def _begin(self) -> asyncio.Future[None]:
+        """Connect to the nodes that were asked for last."""
+        ready = self._in_loop(lambda: self._fleet.start(self._nodes, insist=self._insist))
+        assert ready is not None
         self._outbox.open()
-        ready = self._fleet.start(addresses, insist=insist)
+        self._ready = ready
         ready.add_done_callback(self._started)
         return ready
 
     def _started(self, ready: asyncio.Future[None]) -> None:
         """A first connection that failed, or that nobody waits for any more, is given up."""
-        if ready.cancelled() or ready.exception() is not None:
-            self.close()
+        given_up = ready.cancelled() or ready.exception() is not None
+        if ready is self._ready:
+            self._ready = None
+            if given_up:
+                self.close()
+
+    def _in_loop(self, begin: Callable[[], asyncio.Future[None] | None]) -> asyncio.Future[None] | None:
+        """Begin at once if an event loop runs, else as soon as the client's own one does."""
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return self.get_event_loop().create_task(self._later(begin))
+        return begin()
+
+    async def _later(self, begin: Callable[[], asyncio.Future[None] | None]) -> None:
+        if self._outbox.closed:
+            raise ConnectionAbortedError("the client was closed before it could connect")
+        if (begun := begin()) is not None:
+            await begun
 
     def _link_ready(self) -> None:
         self._outbox.flush()
 
-    def _submit(self, kind: Kind, body: Any, timeout: float | None) -> asyncio.Future[Any]:
+    async def _request(self, kind: Kind, body: Any, timeout: float | None) -> Any:
         call = Call(kind, body, timeout or None, on_error=self._outbox.try_again)
         self._outbox.send(call)
-        return call.future
+        return await call.future

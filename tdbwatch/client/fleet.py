@@ -167,7 +167,7 @@ class Fleet:
             self._group_for(subscription)
 
     def _add_group(self, collection: str | None, *, insist: bool) -> "list[asyncio.Future[None]]":
-        pool = NodePool(self._addresses, self._settings.rng)
+        pool = NodePool(self._addresses, self._settings.rng, self._settings.backoff)
         group = Group(self.subscriptions.keys(), self._regroup, collection)
         for _ in range(self._size):
             keeper = Keeper(group, pool, self._settings, self._link_ready, persistent=self._persistent)

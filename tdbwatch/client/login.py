@@ -15,7 +15,7 @@ def parse_auth(auth: Sequence[Any]) -> Auth:
     """A login, from a token, two strings or one pair.
 
     Raises:
-        ValueError: neither; the message does not show what was given.
+        TypeError: neither; the message does not show what was given.
     """
     if len(auth) == 1 and isinstance(auth[0], str):
         return auth[0]
@@ -23,7 +23,7 @@ def parse_auth(auth: Sequence[Any]) -> Auth:
         auth = auth[0]
     if len(auth) == 2 and all(isinstance(part, str) for part in auth):
         return (auth[0], auth[1])
-    raise ValueError("to log in, give a token, or user and password as two strings or one pair")
+    raise TypeError("to log in, give a token, or user and password as two strings or one pair")
 
 
 async def authenticate(link: Link, auth: Auth, timeout: float | None) -> None:

@@ -27,18 +27,18 @@ class Outbox:
     def __init__(self, fleet: Fleet, *, patient: bool) -> None:
         self._fleet = fleet
         self._patient = patient
-        self._closed = True
+        self.closed = True
         self._waiting: dict[Call, None] = {}
         self._repeated: dict[Call, asyncio.TimerHandle] = {}
         self._refused_by: Link | None = None
 
     def open(self) -> None:
         """Connections are being made: calls may wait."""
-        self._closed = False
+        self.closed = False
 
     def close(self) -> None:
         """Fail whatever waits: it was not executed."""
-        self._closed = True
+        self.closed = True
         waiting = [*self._waiting, *self._repeated]
         for call in waiting:
             self._drop(call)
@@ -59,8 +59,12 @@ class Outbox:
         link = self._fleet.link(other_than=self._refused_by if call.attempts else None)
         if link is not None:
             self._send_by(link, call)
-        elif self._closed or not self._patient:
-            call.failed(NotConnectedError("not connected; the request was not sent"))
+        elif self.closed or not self._patient:
+            call.failed(
+                NotConnectedError(
+                    "not connected; the request was not sent (call connect_pool() or reconnect())"
+                )
+            )
         elif len(self._waiting) >= MAX_WAITING:
             call.failed(NotConnectedError(f"{MAX_WAITING} requests wait for a connection already"))
         else:
@@ -72,7 +76,7 @@ class Outbox:
 
         Returns whether it took the call over. One with a deadline is tried until then.
         """
-        if self._closed or not self._patient or not isinstance(error, NodeError):
+        if self.closed or not self._patient or not isinstance(error, NodeError):
             return False
         if call.timeout is None and call.attempts > NODE_RETRIES:
             return False

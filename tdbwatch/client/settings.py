@@ -4,9 +4,11 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
+from tdbwatch.backoff import BackoffPolicy
 from tdbwatch.client.link import Heartbeat
 from tdbwatch.client.login import Auth
 from tdbwatch.client.observer import Observer
+from tdbwatch.client.pool import NODE_BACKOFF
 from tdbwatch.client.transports import SslSetting
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 
@@ -22,6 +24,7 @@ class Settings:
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     raw_events: bool = False
     connect_timeout: float | None = CONNECT_TIMEOUT
+    backoff: BackoffPolicy = NODE_BACKOFF
     clock: Clock = SYSTEM_CLOCK
     rng: random.Random = field(default_factory=random.Random)
     observer: Observer = field(default_factory=Observer)

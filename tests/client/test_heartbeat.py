@@ -1,5 +1,7 @@
 """An idle link lives as long as its node answers pings, and not longer."""
 
+import asyncio
+
 import pytest
 
 from tdbwatch.client import Client, Heartbeat
@@ -53,7 +55,8 @@ async def test_a_node_that_freezes_in_use_is_left_for_another_one(connect, pair,
     ears = Ears("alerts")
     await ears.join(client)
     frozen, other = where(client, pair)
-    unknown = client.query("slow;")
+    unknown = asyncio.create_task(client.query("slow;"))
+    await asyncio.sleep(0)
     frozen.faults.freeze()
     waiting_since = clock.monotonic()
     await until(lambda: client.connection_info() == other.address, clock)

@@ -18,6 +18,7 @@ from tdbwatch.wire import Kind, encode_frame
 class Diary(Observer):
     def __init__(self):
         self.entries = []
+        self.waits = []
 
     def connected(self, address):
         self.entries.append(("connected", str(address)))
@@ -27,6 +28,7 @@ class Diary(Observer):
 
     def unreachable(self, address, reason, wait):
         self.entries.append(("unreachable", reason))
+        self.waits.append(wait)
 
 
 @pytest.fixture
@@ -101,7 +103,7 @@ async def test_a_login_is_a_token_two_strings_or_a_pair(new_client, cluster, log
 
 @pytest.mark.parametrize("login", [(), (1,), ("a", "b", "c"), (("a",),), ("a", 1)])
 async def test_other_logins_are_refused_without_showing_them(new_client, login):
-    with pytest.raises(ValueError, match="token, or user and password"):
+    with pytest.raises(TypeError, match="token, or user and password"):
         new_client().connect_pool(["localhost"], *login)
 
 
@@ -140,9 +142,9 @@ async def test_an_empty_pool_and_bad_addresses_are_refused(new_client):
 
 async def test_a_client_that_is_connected_refuses_to_connect_again(connect, cluster):
     client = await connect(cluster)
-    with pytest.raises(RuntimeError, match="connected already"):
+    with pytest.raises(RuntimeError, match="connected, or connecting, already"):
         await client.connect("127.0.0.1", cluster.nodes[0].port)
-    with pytest.raises(RuntimeError, match="connected already"):
+    with pytest.raises(RuntimeError, match="connected, or connecting, already"):
         client.connect_pool([cluster.nodes[0].address], "admin", "pass")
 
 
@@ -233,9 +235,11 @@ async def test_wait_closed_does_not_wait_for_a_node_that_reads_no_more(connect, 
     monkeypatch.setattr(link, "CLOSE_TIMEOUT", 0.05)
     client = await connect(cluster)
     cluster.nodes[0].faults.freeze()
-    calls = [client.query("echo;", data=b"x" * 10_000_000) for _ in range(3)]
+    calls = [asyncio.create_task(client.query("echo;", data=b"x" * 10_000_000)) for _ in range(3)]
+    await asyncio.sleep(0)
     await client.close_and_wait()
-    assert {type(call.exception()) for call in calls} == {ConnectionLostError}
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in ended} == {ConnectionLostError}
 
 
 # -- staying connected ---------------------------------------------------------------------------------------
@@ -290,7 +294,7 @@ async def test_without_auto_reconnect_a_lost_connection_stays_lost_until_reconne
     assert not client.is_connected()
     with pytest.raises(NotConnectedError):
         await client.query("echo;")
-    await until((await client.reconnect()).done, clock)
+    await until(client.reconnect().done, clock)
     assert await client.query("echo;") == {}
 
 
@@ -298,11 +302,11 @@ async def test_without_auto_reconnect_a_reconnect_that_fails_says_why(connect, c
     client = await connect(cluster, auto_reconnect=False)
     await cluster.nodes[0].stop()
     await until(lambda: not client.is_connected())
-    failing = await client.reconnect()
+    failing = client.reconnect()
     await until(failing.done, clock)
     assert isinstance(failing.exception(), ConnectionRefusedError)
     await cluster.nodes[0].start()
-    working = await client.reconnect()
+    working = client.reconnect()
     await until(working.done, clock)
     assert client.is_connected()
 
@@ -310,8 +314,9 @@ async def test_without_auto_reconnect_a_reconnect_that_fails_says_why(connect, c
 async def test_reconnect_moves_to_another_node_and_loses_no_call(connect, pair, where, until):
     client = await connect(pair)
     _, other = where(client, pair)
-    running = client.query("slow;")
-    await (await client.reconnect())
+    running = asyncio.create_task(client.query("slow;"))
+    await asyncio.sleep(0)
+    await client.reconnect()
     assert client.connection_info() == other.address
     assert not running.done()
     running.cancel()
@@ -322,7 +327,7 @@ async def test_reconnect_with_a_single_node_makes_a_new_connection_to_it(
 ):
     client = await connect(cluster)
     (before,) = cluster.nodes[0].clients
-    await (await client.reconnect())
+    await client.reconnect()
     assert client.is_connected()
     await pass_time(clock, 5)
     (after,) = cluster.nodes[0].clients
@@ -331,25 +336,25 @@ async def test_reconnect_with_a_single_node_makes_a_new_connection_to_it(
 
 async def test_reconnect_while_reconnecting_is_none(connect, pair, until):
     client = await connect(pair)
-    moving = await client.reconnect()
-    assert await client.reconnect() is None
+    moving = client.reconnect()
+    assert client.reconnect() is None
     await moving
     pair.nodes[0].faults.refuse_connections = pair.nodes[1].faults.refuse_connections = True
     for node in pair.nodes:
         node.faults.close_connections()
     await until(lambda: not client.is_connected())
-    assert await client.reconnect() is None
+    assert client.reconnect() is None
 
 
 async def test_reconnect_before_connect_is_an_error(new_client):
     with pytest.raises(NotConnectedError, match="never connected"):
-        await new_client().reconnect()
+        new_client().reconnect()
 
 
 async def test_a_cancelled_reconnect_goes_on_in_the_background(connect, pair, where, until):
     client = await connect(pair)
     _, other = where(client, pair)
-    (await client.reconnect()).cancel()
+    client.reconnect().cancel()
     await until(lambda: client.connection_info() == other.address)
 
 
@@ -539,6 +544,20 @@ async def test_a_single_attempt_that_fails_by_a_mistake_of_ours_ends_with_it(
     cluster.nodes[0].faults.close_connections()
     monkeypatch.setattr("tdbwatch.client.keeper.authenticate", authenticate)
     await until(lambda: not client.is_connected())
-    again = await client.reconnect()
+    again = client.reconnect()
     await until(again.done, clock)
     assert isinstance(again.exception(), ZeroDivisionError)
+
+
+@pytest.mark.parametrize(("longest", "waits"), [(3, 3), (60, 30), (120, 30)])
+async def test_a_node_waits_no_longer_than_the_client_allows(new_client, pair, clock, until, longest, waits):
+    diary = Diary()
+    client = new_client(observer=diary)
+    client.MAX_RECONNECT_WAIT_TIME = longest
+    for node in pair.nodes:
+        await node.stop()
+    connecting = client.connect_pool([node.address for node in pair.nodes], "admin", "pass")
+    await until(lambda: len(diary.waits) > 20, clock, step=1.0)
+    client.close()
+    await asyncio.wait([connecting])
+    assert waits / 2 < max(diary.waits) <= waits

@@ -154,7 +154,7 @@ async def test_renaming_during_a_move_is_followed_on_both_connections(
     client = await connect(pair)
     ears = Ears("alerts")
     await ears.join(client)
-    await (await client.reconnect())
+    await client.reconnect()
     pair.rename_collection("stuff", "things")
     for number in range(5):
         pair.emit("//things", "alerts", str(number))

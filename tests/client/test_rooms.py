@@ -8,6 +8,7 @@ import pytest
 from tdbwatch import exceptions as errors
 from tdbwatch.client import joiner
 from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.exceptions import NodeError
 from tdbwatch.room import Room, event
 from tdbwatch.wire import Kind
 
@@ -176,7 +177,7 @@ async def test_hooks_may_be_plain_or_async_and_init_ends_before_join(client):
         ("nowhere", "//stuff", LookupError),
         (77, "//stuff", LookupError),
         ("alerts", "//nowhere", LookupError),
-        ("nonsense();", "//stuff", SyntaxError),
+        ("nonsense();", "//stuff", errors.SyntaxError),
         (".text;", "//stuff", TypeError),
         (".yes;", "//stuff", TypeError),
     ],
@@ -648,7 +649,7 @@ async def test_a_handler_may_close_the_client(client, emit, until):
 
     room = Closing("alerts")
     await room.join(client)
-    pending = client.query("slow;")
+    pending = asyncio.create_task(client.query("slow;"))
     for _ in range(3):
         emit("e")
     await until(pending.done)

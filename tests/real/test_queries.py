@@ -118,7 +118,7 @@ async def test_a_procedure_that_is_unknown_or_called_wrongly_raises(watcher, pro
 
 
 async def test_many_queries_at_once_get_each_its_own_answer(watcher, scopes):
-    answers = [watcher.query("n * 2;", scope=scopes[0], n=n) for n in range(500)]
+    answers = [asyncio.create_task(watcher.query("n * 2;", scope=scopes[0], n=n)) for n in range(500)]
 
     assert [await answer for answer in answers] == [n * 2 for n in range(500)]
 

@@ -1,0 +1,3 @@
+"""As `thingsdb.exceptions`."""
+
+from tdbwatch.exceptions import *  # noqa: F403

@@ -1,0 +1,1 @@
+"""As `thingsdb.misc`."""
