@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ..client.behaviours.program import Observed, run, source
-from ..client.behaviours.table import NEVER_ENDS, Behaviour, behaviours, switch
+from tests.client.behaviours.program import Observed, run, source
+from tests.client.behaviours.table import NEVER_ENDS, Behaviour, behaviours, switch
 from .cluster import RealCluster, ask
 
 pytestmark = pytest.mark.real

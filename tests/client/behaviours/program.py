@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -21,8 +22,18 @@ asyncio.run(_run())
 """
 
 
+COMPLAINT: Final = re.compile(
+    r"Traceback|Warning|never (?:awaited|retrieved)|Exception ignored|was destroyed"
+)
+
+
 class Observed(NamedTuple):
-    """What a program showed: its output, how it ended, and what it complained of on standard error."""
+    """What a program showed: its output and how it ended.
+
+    Attributes:
+        shows: its output, and its exit code or that it never ended.
+        complaints: standard error, if Python complains there; what is only logged does not count.
+    """
 
     shows: str
     complaints: str
@@ -39,7 +50,7 @@ async def run(text: str, address: str, auth: tuple[str, str], limit: float) -> O
     """Run a program for at most `limit` seconds."""
     host, _, port = address.rpartition(":")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", text, host, port, *auth,
+        sys.executable, "-P", "-c", text, host, port, *auth,  # -P: what is installed, not what lies around
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
@@ -56,4 +67,5 @@ async def run(text: str, address: str, auth: tuple[str, str], limit: float) -> O
         if process.returncode is None:
             process.kill()
     out, err = await reading
-    return Observed(f"{out.decode()}{end}".strip(), err.decode())
+    complaints = err.decode()
+    return Observed(f"{out.decode()}{end}".strip(), complaints if COMPLAINT.search(complaints) else "")
