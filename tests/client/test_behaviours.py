@@ -2,7 +2,7 @@
 
 import pytest
 
-from .behaviours.embedded import teach
+from .behaviours.embedded import World
 from .behaviours.program import run, source
 from .behaviours.table import NEVER_ENDS, behaviours, differences, switch
 
@@ -11,7 +11,7 @@ TABLE = behaviours()
 
 @pytest.mark.parametrize("entry", [entry for entry in TABLE if not entry.needs_thingsdb], ids=str)
 async def test_the_embedded_node_shows(entry, cluster):
-    teach(cluster)
+    World(cluster)
     observed = await run(switch(source(entry)), cluster.nodes[0].address, ("admin", "pass"), limit=20)
     assert observed == (entry.shows, "")
 

@@ -1,4 +1,4 @@
-"""Every public name of python-thingsdb is here, too, with the same parameters, or the documentation lists it."""
+"""Every public name of python-thingsdb is here, with the same parameters, or the documentation lists it."""
 
 import ast
 import importlib

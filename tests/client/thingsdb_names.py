@@ -1,4 +1,4 @@
-"""The public names of python-thingsdb, with their parameters: read from the package, or as they were recorded.
+"""The public names of python-thingsdb, with their parameters: read from the package, or as recorded.
 
 Run as a program, with the package installed, it prints the recording anew.
 """

@@ -1,4 +1,4 @@
-"""The table of behaviours on a real node, side by side: every program is run with python-thingsdb and with ours."""
+"""The table of behaviours on a real node: each program with tdbwatch, and with python-thingsdb itself."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ import pytest
 
 from tests.client.behaviours.program import Observed, run, source
 from tests.client.behaviours.table import NEVER_ENDS, Behaviour, behaviours, switch
+
 from .cluster import RealCluster, ask
 
 pytestmark = pytest.mark.real

@@ -1,69 +1,71 @@
-"""The embedded node as a small ThingsDB: it answers the few sentences of code that the table's programs say."""
+"""The embedded node as a small ThingsDB: it answers the few sentences of code that the programs say."""
 
 import asyncio
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from tdbwatch import exceptions as errors
 from tdbwatch.node import Cluster
 
-SCOPE = "//stuff"
+SCOPE: Final = "//stuff"
+SECONDS: Final = 0.7
+"""What the slow sentence takes."""
 
 
-def teach(cluster: Cluster) -> None:
-    """Make the room `chat` in `//stuff`, and answer the sentences."""
-    number = 0
+class World:
+    """What the programs find: the collection `stuff` with its room, its number and its procedure."""
 
-    def sentence(pattern: str, answer: Any) -> None:
-        compiled = re.compile(pattern)
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.number = 0
+        cluster.add_room(SCOPE, "chat")
+        cluster.on_procedure("add", lambda a, b: a + b)
+        for pattern, answer in self._sentences().items():
+            self._teach(re.compile(pattern), answer)
 
-        def give(scope: str, code: str, variables: dict[str, Any]) -> Any:
-            found = compiled.fullmatch(code.strip())
+    def _sentences(self) -> dict[str, Callable[..., Any]]:
+        """Answers, each called with the pattern's groups and the query's variables."""
+        return {
+            r"(\d+) \+ (\d+);": lambda a, b: int(a) + int(b),
+            r'"(.*)";': lambda text: text,
+            r"nil;": lambda: None,
+            r"x;": lambda x: x,
+            r"\.n;": lambda: self.number,
+            r"\.n \+= 1; nil;": self.count,
+            r"range\(\d+\)\.each\(\|\| .*": lambda: asyncio.sleep(SECONDS),
+            r"\.(\w+) = room\(\); .*": lambda name: self.cluster.add_room(SCOPE, name),
+            r"\.(\w+)\.id\(\);": self.room_id,
+            r"room\(name\)\.id\(\);": self.room_id,
+            r'\.del\("(\w+)"\); nil;': lambda name: self.cluster.delete_room(SCOPE, name),
+            r'\.(\w+)\.emit\("(\w+)"(?:, )?(.*)\);': self.emit,
+            r'range\((\d+)\)\.each\(\|i\| \.(\w+)\.emit\("(\w+)", i\)\);': self.emit_numbers,
+            r"1 / 0;": lambda: fail(errors.ErrorCode.ZERO_DIV, "division or modulo by zero"),
+            r'raise\(err\((-?\d+), "(.*)"\)\);': fail,
+        }
+
+    def _teach(self, pattern: re.Pattern[str], answer: Callable[..., Any]) -> None:
+        def give(_scope: str, code: str, variables: dict[str, Any]) -> Any:
+            found = pattern.fullmatch(code.strip())
             assert found is not None
             return answer(*found.groups(), **variables)
 
-        cluster.on_query(compiled, give)
+        self.cluster.on_query(pattern, give)
 
-    def make(name: str) -> None:
-        cluster.add_room(SCOPE, name)
+    def count(self) -> None:
+        self.number += 1
 
-    def emit(name: str, event: str, arguments: str) -> None:
-        cluster.emit(SCOPE, name, event, *json.loads(f"[{arguments}]"))
+    def room_id(self, name: str) -> int:
+        return self.cluster.collection("stuff").room(name).id
 
-    def emit_many(count: str, name: str, event: str) -> None:
+    def emit(self, name: str, event: str, arguments: str) -> None:
+        self.cluster.emit(SCOPE, name, event, *json.loads(f"[{arguments}]"))
+
+    def emit_numbers(self, count: str, name: str, event: str) -> None:
         for number in range(int(count)):
-            cluster.emit(SCOPE, name, event, number)
+            self.cluster.emit(SCOPE, name, event, number)
 
-    def add_one() -> None:
-        nonlocal number
-        number += 1
 
-    def room_id(name: str) -> int:
-        return cluster.collection("stuff").room(name).id
-
-    def fail(error: errors.ThingsDBError) -> Any:
-        raise error
-
-    def number_error(message: str, code: str) -> Any:
-        raise errors.from_wire({"error_code": int(code), "error_msg": message})
-
-    make("chat")
-    sentence(r"(\d+) \+ (\d+);", lambda a, b: int(a) + int(b))
-    sentence(r'"(.*)";', lambda text: text)
-    sentence(r"nil;", lambda: None)
-    sentence(r"x;", lambda x: x)
-    sentence(r"\.(\w+) = room\(\); \.\w+\.set_name\(\"\w+\"\); nil;", make)
-    sentence(r"\.(\w+)\.id\(\);", room_id)
-    sentence(r"room\(name\)\.id\(\);", lambda name: room_id(name))
-    sentence(r"\.del\(\"(\w+)\"\); nil;", lambda name: cluster.delete_room(SCOPE, name))
-    sentence(r"\.(\w+)\.emit\(\"(\w+)\"(?:, )?(.*)\);", emit)
-    sentence(r"range\((\d+)\)\.each\(\|i\| \.(\w+)\.emit\(\"(\w+)\", i\)\);", emit_many)
-    sentence(r"\.n \+= 1; nil;", add_one)
-    sentence(r"\.n;", lambda: number)
-    sentence(
-        r"range\(\d+\)\.each\(\|\| range\(\d+\)\.reduce\(\|a, b\| a \+ b\)\);", lambda: asyncio.sleep(0.7)
-    )
-    cluster.on_procedure("add", lambda a, b: a + b)
-    sentence(r"1 / 0;", lambda: fail(errors.ZeroDivisionError("division or modulo by zero")))
-    sentence(r"raise\(err\((-?\d+), \"(.*)\"\)\);", lambda code, message: number_error(message, code))
+def fail(code: int | str, message: str) -> Any:
+    raise errors.from_wire({"error_code": int(code), "error_msg": message})

@@ -1,4 +1,4 @@
-"""Reads the table of behaviours, the Markdown files beside this one. `README.md` says how they are written."""
+"""Reads the table of behaviours: the Markdown files beside this one, written as `README.md` says."""
 
 import re
 from collections.abc import Iterator
