@@ -38,6 +38,10 @@ def what(thing: Any) -> str:
         return "property"
     if isinstance(thing, type) and issubclass(thing, enum.Enum):
         return "enum " + " ".join(f"{each.name}={each.value}" for each in thing)
+    if isinstance(thing, type) and issubclass(thing, dict):
+        return "dict " + " ".join(thing.__annotations__)
+    if isinstance(thing, type) and issubclass(thing, BaseException):
+        return f"error {' '.join(_builtin_bases(thing))} {parameters(thing)}"
     if callable(thing) or isinstance(thing, staticmethod):
         return parameters(thing)
     return f"value {thing!r}" if isinstance(thing, int | str) else f"value of {type(thing).__name__}"
@@ -51,6 +55,15 @@ def parameters(thing: Any) -> str:
         return "()"
     plain = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
     return str(inspect.Signature([each for each in plain if each.name != "self"]))
+
+
+def _builtin_bases(error: type[BaseException]) -> list[str]:
+    """The names of what a program may catch it as, besides its own name and `Exception`."""
+    return [
+        base.__name__
+        for base in error.__mro__
+        if base.__module__ in {"builtins", "asyncio.exceptions"} and base not in Exception.__mro__
+    ]
 
 
 def _of_module(name: str) -> Iterator[tuple[str, str]]:
