@@ -51,9 +51,15 @@ def differs(name):
         return what(ours) != theirs
     expected = _parameters(theirs)
     offered = {n: p for n, p in inspect.signature(ours).parameters.items() if n != "self"}
-    taken = [offered[n].replace(annotation=inspect.Parameter.empty) for n in offered if n in expected]
+    taken = [_bare(offered[n]) for n in offered if n in expected]
     needed = [p for n, p in offered.items() if n not in expected and p.default is p.empty and p.kind < 2]
-    return taken != list(expected.values()) or needed != []
+    return taken != [_bare(p) for p in expected.values()] or needed != []
+
+
+def _bare(parameter):
+    """Without its type; `{}` as a default is None here, since that one would be shared by all calls."""
+    default = None if parameter.default == {} else parameter.default
+    return parameter.replace(annotation=inspect.Parameter.empty, default=default)
 
 
 def _parameters(recorded):

@@ -38,6 +38,7 @@ class World:
             r"\.(\w+) = room\(\); .*": lambda name: self.cluster.add_room(SCOPE, name),
             r"\.(\w+)\.id\(\);": self.room_id,
             r"room\(name\)\.id\(\);": self.room_id,
+            r"room\(id\)\.id\(\);": lambda id: self.room_id(id),
             r'\.del\("(\w+)"\); nil;': lambda name: self.cluster.delete_room(SCOPE, name),
             r'\.(\w+)\.emit\("(\w+)"(?:, )?(.*)\);': self.emit,
             r'range\((\d+)\)\.each\(\|i\| \.(\w+)\.emit\("(\w+)", i\)\);': self.emit_numbers,
@@ -56,7 +57,7 @@ class World:
     def count(self) -> None:
         self.number += 1
 
-    def room_id(self, name: str) -> int:
+    def room_id(self, name: str | int) -> int:
         return self.cluster.collection("stuff").room(name).id
 
     def emit(self, name: str, event: str, arguments: str) -> None:
