@@ -288,15 +288,6 @@ class Client(Admin):
         Raises:
             NotConnectedError: never connected, or closed.
         """
-        if not self._fleet.started:
-            raise NotConnectedError("not connected; call connect_pool() or reconnect() first")
-
-    def check_open(self) -> None:
-        """For what would wait for ever on a client that nobody connects.
-
-        Raises:
-            NotConnectedError: never connected, or closed.
-        """
         if self._outbox.closed:
             raise NotConnectedError("not connected; call connect_pool() or reconnect() first")
 

@@ -230,18 +230,19 @@ class Joiner:
         try:
             await self.link.call(Kind.JOIN, body, timeout=REQUEST_TIMEOUT, on_answer=answered)
         except _FAILURES as error:
-            if isinstance(error, BadDataError | EncodeError) and len(wishes) > 1:
-                half = (
-                    len(wishes) // 2
-                )  # one of them is at fault: it must not keep the others from being heard
-                await asyncio.gather(self._join(scope, wishes[:half]), self._join(scope, wishes[half:]))
-                return
-            for subscription, _ in wishes:
-                self._refused(subscription, error)
+            await self._join_failed(scope, wishes, error)
         finally:
             self._joining.discard(answered)
         if nameless:  # or called otherwise now; under its id it may live on
             await self._join(scope, nameless)
+
+    async def _join_failed(self, scope: str, wishes: Sequence[Wish], error: Exception) -> None:
+        if isinstance(error, BadDataError | EncodeError) and len(wishes) > 1:
+            half = len(wishes) // 2  # one of them is at fault: it must not keep the others from being heard
+            await asyncio.gather(self._join(scope, wishes[:half]), self._join(scope, wishes[half:]))
+            return
+        for subscription, _ in wishes:
+            self._refused(subscription, error)
 
     def _joined(self, subscription: Subscription, room_id: int) -> None:
         if not subscription.ended:

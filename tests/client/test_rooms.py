@@ -8,7 +8,6 @@ import pytest
 from tdbwatch import exceptions as errors
 from tdbwatch.client import joiner
 from tdbwatch.client.rooms import RoomStatus
-from tdbwatch.exceptions import NodeError
 from tdbwatch.room import Room, event
 from tdbwatch.wire import Kind
 

@@ -38,7 +38,7 @@ class RealCluster:
     """
 
     def __init__(self, binary: Path, folder: Path, size: int = 3, shutdown_period: int = 2) -> None:
-        self.auth = (USER, secrets.token_urlsafe(12))
+        self.auth = (USER, secrets.token_hex(12))
         ports = free_ports(3 * size)  # asked for together: no two nodes may get the same one
         self.nodes = [
             RealNode(i, binary, folder, shutdown_period, ports[3 * i : 3 * i + 3]) for i in range(size)
@@ -125,7 +125,7 @@ class RealCluster:
 
     async def add(self, node: RealNode) -> None:
         """Start a node and invite it; it takes some more seconds until it takes part."""
-        secret = secrets.token_urlsafe(12)
+        secret = secrets.token_hex(12)
         node.start("--secret", secret)
         await self._listens(node)
         await self._invite(node, secret)

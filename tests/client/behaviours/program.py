@@ -1,0 +1,71 @@
+"""Runs the programs of the table, each as a process of its own."""
+
+import asyncio
+import os
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .table import NEVER_ENDS, Behaviour
+
+PRELUDE: Final = (Path(__file__).parent / "prelude.py.txt").read_text("utf-8")
+EPILOGUE: Final = """
+
+async def _run():
+    await main(await connect())
+    await close_all()
+
+
+asyncio.run(_run())
+"""
+
+
+COMPLAINT: Final = re.compile(
+    r"Traceback|Warning|never (?:awaited|retrieved)|Exception ignored|was destroyed"
+)
+
+
+class Observed(NamedTuple):
+    """What a program showed: its output and how it ended.
+
+    Attributes:
+        shows: its output, and its exit code or that it never ended.
+        complaints: standard error, if Python complains there; what is only logged does not count.
+    """
+
+    shows: str
+    complaints: str
+
+
+def source(behaviour: Behaviour) -> str:
+    """The whole text of a program, for python-thingsdb."""
+    if behaviour.is_whole:
+        return PRELUDE + behaviour.program
+    return f"{PRELUDE}\n\nasync def main(client):\n{textwrap.indent(behaviour.program, '    ')}{EPILOGUE}"
+
+
+async def run(text: str, address: str, auth: tuple[str, str], limit: float) -> Observed:
+    """Run a program for at most `limit` seconds."""
+    host, _, port = address.rpartition(":")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", text, host, port, *auth,  # -P: what is installed, not what lies around
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    reading = asyncio.gather(process.stdout.read(), process.stderr.read())
+    try:
+        await asyncio.wait_for(process.wait(), limit)
+        end = f"(exit code {process.returncode})" if process.returncode else ""
+    except TimeoutError:
+        process.kill()
+        end = NEVER_ENDS
+    finally:
+        if process.returncode is None:
+            process.kill()
+    out, err = await reading
+    complaints = err.decode()
+    return Observed(f"{out.decode()}{end}".strip(), complaints if COMPLAINT.search(complaints) else "")
