@@ -38,7 +38,7 @@ class World:
             r"\.(\w+) = room\(\); .*": lambda name: self.cluster.add_room(SCOPE, name),
             r"\.(\w+)\.id\(\);": self.room_id,
             r"room\(name\)\.id\(\);": self.room_id,
-            r"room\(id\)\.id\(\);": self.room_id,
+            r"room\(id\)\.id\(\);": lambda **id: self.room_id(id["id"]),
             r'\.del\("(\w+)"\); nil;': lambda name: self.cluster.delete_room(SCOPE, name),
             r'\.(\w+)\.emit\("(\w+)"(?:, )?(.*)\);': self.emit,
             r'range\((\d+)\)\.each\(\|i\| \.(\w+)\.emit\("(\w+)", i\)\);': self.emit_numbers,
