@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 from tdbwatch.client.handlers import event
-from tdbwatch.client.membership import Place
+from tdbwatch.client.place import Place
 from tdbwatch.client.rooms import RoomStatus
 
 if TYPE_CHECKING:

@@ -217,13 +217,7 @@ class Joiner:
         nameless: list[Wish] = []
 
         def answered(ids: Any) -> None:  # in the moment of the answer: events may follow in the same breath
-            for (subscription, key), room_id in zip(wishes, room_ids(ids, len(wishes)), strict=True):
-                if room_id is not None:
-                    self._joined(subscription, room_id)
-                elif subscription.id not in {None, key}:
-                    nameless.append((subscription, subscription.id))
-                else:
-                    self._refused(subscription, RoomLookupError(f"{scope} has no room {key}"))
+            nameless.extend(self._answered(scope, wishes, ids))
 
         body = [scope, *(key for _, key in wishes)]
         self._joining.add(answered)
@@ -233,7 +227,7 @@ class Joiner:
             await self._join_failed(scope, wishes, error)
         finally:
             self._joining.discard(answered)
-        if nameless:  # or called otherwise now; under its id it may live on
+        if nameless:
             await self._join(scope, nameless)
 
     async def _join_failed(self, scope: str, wishes: Sequence[Wish], error: Exception) -> None:
@@ -243,6 +237,16 @@ class Joiner:
             return
         for subscription, _ in wishes:
             self._refused(subscription, error)
+
+    def _answered(self, scope: str, wishes: Sequence[Wish], ids: Any) -> Iterable[Wish]:
+        """Take the answer to a JOIN; yields what to ask for by id, since its name or code leads nowhere."""
+        for (subscription, key), room_id in zip(wishes, room_ids(ids, len(wishes)), strict=True):
+            if room_id is not None:
+                self._joined(subscription, room_id)
+            elif subscription.id not in {None, key}:
+                yield subscription, subscription.id
+            else:
+                self._refused(subscription, RoomLookupError(f"{scope} has no room {key}"))
 
     def _joined(self, subscription: Subscription, room_id: int) -> None:
         if not subscription.ended:

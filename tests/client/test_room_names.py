@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.client.backlog import Backlog
-from tdbwatch.client.membership import Membership, Place
+from tdbwatch.client.membership import Membership
+from tdbwatch.client.place import Place
 from tdbwatch.client.rooms import RoomListener, RoomStatus, Subscription
 from tdbwatch.room import Room, event
 

@@ -371,6 +371,20 @@ async def test_a_room_can_be_left_while_disconnected(client, node, Ears, until, 
     assert not cluster.collection("stuff").room("alerts").listeners
 
 
+async def test_a_room_that_was_never_joined_yet_can_be_left(client, node, Ears, until, clock, cluster):
+    await node.stop()
+    await until(lambda: not client.is_connected())
+    ears = Ears("alerts")
+    await ears.join(client, wait=0)
+    assert client.get_rooms() == (ears,)
+    await ears.leave()
+    assert client.get_rooms() == ()
+    await node.start()
+    await until(client.is_connected, clock)
+    await client.query("echo;")
+    assert (ears.hooks, cluster.executed[Kind.JOIN]) == (["leave"], 0)
+
+
 async def test_a_node_that_dies_while_a_room_is_left_has_left_it(client, node, Ears):
     ears = Ears("alerts")
     await ears.join(client)

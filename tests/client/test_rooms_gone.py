@@ -162,7 +162,10 @@ async def test_a_program_that_makes_and_ends_rooms_without_end_collects_nothing(
         await lock.join(client)
         cluster.emit("//stuff", name, "async go")
         await end(lock, cluster, name, until)
-        return weakref.ref(lock), weakref.ref(lock._Room__tdbwatch.membership)
+        missing = Lock("nowhere")
+        with pytest.raises(LookupError):
+            await missing.join(client)
+        return weakref.ref(lock), weakref.ref(missing), weakref.ref(lock._Room__tdbwatch.membership)
 
     used = [reference for number in range(30) for reference in await use(number)]
     await client.query("echo;")
