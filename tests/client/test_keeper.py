@@ -539,6 +539,6 @@ async def test_a_single_attempt_that_fails_by_a_mistake_of_ours_ends_with_it(
     cluster.nodes[0].faults.close_connections()
     monkeypatch.setattr("tdbwatch.client.keeper.authenticate", authenticate)
     await until(lambda: not client.is_connected())
-    again = await client.reconnect()
+    again = client._fleet.move()
     await until(again.done, clock)
     assert isinstance(again.exception(), ZeroDivisionError)

@@ -71,7 +71,7 @@ def phase_of(client):
 async def test_a_keeper_serves_moves_and_connects_again(connect, pair, where, until, clock):
     client = await connect(pair)
     assert phase_of(client) is keeper.Phase.SERVING
-    moving = await client.reconnect()
+    moving = client._fleet.move()
     assert phase_of(client) is keeper.Phase.MOVING
     await moving
     assert phase_of(client) is keeper.Phase.SERVING
@@ -87,7 +87,7 @@ async def test_a_keeper_without_auto_reconnect_is_idle_until_it_is_told(connect,
     cluster.nodes[0].faults.close_connections()
     await until(lambda: not client.is_connected())
     assert phase_of(client) is keeper.Phase.IDLE
-    again = await client.reconnect()  # in the same breath
+    again = client._fleet.move()  # in the same breath
     assert phase_of(client) is keeper.Phase.CONNECTING
     await until(again.done, clock)
     assert again.exception() is None
@@ -99,7 +99,7 @@ async def test_a_keeper_whose_work_is_cancelled_by_others_keeps_the_link_it_has(
     client = await connect(pair)
     used, other = where(client, pair)
     other.faults.refuse_connections = True
-    moving = await client.reconnect()
+    moving = client._fleet.move()
     (task,) = [task for task in asyncio.all_tasks() if task.get_name() == "tdbwatch-keeper"]
     task.cancel()
     await until(moving.done)

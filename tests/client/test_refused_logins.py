@@ -194,7 +194,7 @@ async def test_a_move_to_a_node_that_refuses_leaves_the_connection_in_use(
     await ready
     used, other = where(client, pair)
     refuse(other)
-    moving = await client.reconnect()
+    moving = client._fleet.move()
     await pass_time(clock, 5)
     assert not moving.done()
     assert await client.query("echo;", scope="//stuff") == {}
@@ -214,12 +214,12 @@ async def test_without_auto_reconnect_a_reconnect_tries_each_node_before_it_fail
     refuse(other)
     used.faults.close_connections()
     await until(lambda: not client.is_connected())
-    again = await client.reconnect()
+    again = client._fleet.move()
     await until(again.done, clock)
     assert client.connection_info() == used.address
     refuse(used)
     used.faults.close_connections()
     await until(lambda: not client.is_connected())
-    again = await client.reconnect()
+    again = client._fleet.move()
     await until(again.done, clock)
     assert isinstance(again.exception(), AuthError)
