@@ -44,6 +44,10 @@ class Fleet:
         self._former: list[Keeper] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def started(self) -> bool:
+        return bool(self._groups)
+
     def start(self, addresses: Sequence[Address], *, insist: bool) -> "asyncio.Future[None]":
         """Begin to connect; the future ends with the first link, or when the login or all else is refused.
 

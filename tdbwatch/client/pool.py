@@ -17,9 +17,6 @@ QUIET: Final = 10.0
 STABLE_AFTER: Final = 10.0
 """Seconds that a link must have lived before its node's failures are forgotten."""
 
-REFUSED_FOR: Final = 30.0
-"""Seconds until a node is asked again that refused the login, if every one that can be reached does."""
-
 NEVER: Final = float("inf")
 
 
@@ -68,6 +65,7 @@ class NodePool:
         self, addresses: Iterable[Address], rng: random.Random, policy: BackoffPolicy = NODE_BACKOFF
     ) -> None:
         self._rng = rng
+        self._longest = policy.maximum
         self._nodes = {a: _Node(a, Backoff(policy, rng)) for a in addresses}
         if not self._nodes:
             raise ValueError("the pool of nodes is empty; name at least one node")
@@ -127,7 +125,7 @@ class NodePool:
             outcome, wait = Outcome.NOT_READY, 0.0
         node.outcome, node.reason = outcome, reason
         if outcome is Outcome.REFUSED and self.all_refuse:
-            wait = max(wait, REFUSED_FOR)
+            wait = self._longest
         node.not_before = now + wait
         return wait
 

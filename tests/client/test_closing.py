@@ -87,8 +87,13 @@ def test_a_fleet_is_closed_while_its_loop_stands_still_and_the_loop_does_the_res
 
 def test_a_fleet_that_is_connecting_is_closed_while_its_loop_stands_still(fleet, node, loop):
     async def begin():
-        return fleet.start([parse_address(node.node.address)], insist=True)
+        ready = fleet.start([parse_address(node.node.address)], insist=True)
+        async with asyncio.timeout(10):
+            while not node.node.connections:
+                await asyncio.sleep(0)
+        return ready
 
+    node.loop.call_soon_threadsafe(node.node.faults.freeze)
     ready = loop.run_until_complete(begin())
     fleet.close()
     loop.run_until_complete(fleet.wait_closed())
