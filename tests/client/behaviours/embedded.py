@@ -34,11 +34,11 @@ class World:
             r"x;": lambda x: x,
             r"\.n;": lambda: self.number,
             r"\.n \+= 1; nil;": self.count,
+            r'\.n \+= 1; \.chat\.emit\("now", \.n\);': self.count_and_tell,
             r"range\(\d+\)\.each\(\|\| .*": lambda: asyncio.sleep(SECONDS),
             r"\.(\w+) = room\(\); .*": lambda name: self.cluster.add_room(SCOPE, name),
             r"\.(\w+)\.id\(\);": self.room_id,
-            r"room\(name\)\.id\(\);": self.room_id,
-            r"room\(id\)\.id\(\);": lambda **id: self.room_id(id["id"]),
+            r"room\((?:name|id)\)\.id\(\);": lambda **key: self.room_id(*key.values()),
             r'\.del\("(\w+)"\); nil;': lambda name: self.cluster.delete_room(SCOPE, name),
             r'\.(\w+)\.emit\("(\w+)"(?:, )?(.*)\);': self.emit,
             r'range\((\d+)\)\.each\(\|i\| \.(\w+)\.emit\("(\w+)", i\)\);': self.emit_numbers,
@@ -56,6 +56,10 @@ class World:
 
     def count(self) -> None:
         self.number += 1
+
+    def count_and_tell(self) -> None:
+        self.count()
+        self.cluster.emit(SCOPE, "chat", "now", self.number)
 
     def room_id(self, name: str | int) -> int:
         return self.cluster.collection("stuff").room(name).id
