@@ -2,18 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
-from tdbwatch.client.admin import Admin
-from tdbwatch.client.calls import Call
-from tdbwatch.client.code import strip_code
+from tdbwatch.client.asking import Asking
 from tdbwatch.client.fleet import Fleet, leave
 from tdbwatch.client.link import Heartbeat, Link
 from tdbwatch.client.login import Auth, authenticate, parse_auth
+from tdbwatch.client.loop import ClientLoop
 from tdbwatch.client.observer import Observer
 from tdbwatch.client.outbox import Outbox
 from tdbwatch.client.pool import NODE_BACKOFF
@@ -32,7 +31,7 @@ LEAVE_TIMEOUT: Final = 10.0
 """Seconds for a node to answer that a room was left."""
 
 
-class Client(Admin):
+class Client(Asking):
     """A connection to ThingsDB that heals itself.
 
     What asks the server (`query`, `run`, `emit`, ...) is a coroutine: nothing is sent, and no deadline runs,
@@ -71,7 +70,7 @@ class Client(Admin):
         observer: Observer | None = None,
         raw_events: bool = False,
     ) -> None:
-        self._loop = loop
+        self._loop = ClientLoop(loop)
         self._settings = Settings(
             ssl=ssl,
             heartbeat=heartbeat or Heartbeat(),
@@ -80,9 +79,8 @@ class Client(Admin):
             rng=rng or random.Random(),
             observer=observer or Observer(),
         )
-        self._scope = "@t"
         self._fleet = Fleet(self._settings, connections, auto_reconnect, self._link_ready)
-        self._outbox = Outbox(self._fleet, patient=auto_reconnect)
+        super().__init__(Outbox(self._fleet, patient=auto_reconnect))
         self._nodes: Sequence[Address] = ()
         self._insist = False
         self._ready: asyncio.Future[None] | None = None
@@ -117,7 +115,8 @@ class Client(Admin):
             auth: a token; or user and password, as two strings or one pair.
 
         Raises:
-            ValueError: a bad address, an empty pool, or auth that is neither.
+            ValueError: a bad address, or an empty pool.
+            TypeError: auth that is neither.
             RuntimeError: it is connected already; or no event loop runs, and the client was given none.
             AuthError: from the future: the login is refused.
         """
@@ -158,7 +157,7 @@ class Client(Admin):
             raise NotConnectedError("never connected; call connect() or connect_pool() first")
         if self._outbox.closed:
             return self._begin()
-        return self._in_loop(self._fleet.move)
+        return self._loop.begin(self._fleet.move)
 
     def is_connected(self) -> bool:
         """Whether there is a live connection."""
@@ -197,82 +196,9 @@ class Client(Admin):
         self.close()
         await self.wait_closed()
 
-    # -- asking ------------------------------------------------------------------------------------------
-
-    def get_default_scope(self) -> str:
-        """The scope of queries that name none."""
-        return self._scope
-
-    def set_default_scope(self, scope: str) -> None:
-        """Change the default scope, at first `@t`. Write for instance `//stuff` or `@:stuff`."""
-        if not scope.startswith(("@", "/")):
-            raise ValueError(f"{scope!r} is no scope; scopes start with @ or /, such as //stuff")
-        self._scope = scope
-
     def get_event_loop(self) -> asyncio.AbstractEventLoop:
-        """The event loop that the client runs on: the one it was given, else the one it first ran on."""
-        if self._loop is None or self._loop.is_closed():
-            self._loop = asyncio.get_running_loop()
-        return self._loop
-
-    def query(
-        self,
-        code: str,
-        scope: str | None = None,
-        timeout: float | None = None,
-        skip_strip_code: bool = False,
-        **kwargs: Any,
-    ) -> Coroutine[Any, Any, Any]:
-        """Run code, and return its result.
-
-        Args:
-            code: ThingsDB code; white space around it, and one comment before it, are cut off unless
-                `skip_strip_code`.
-            scope: where to run it, by default `get_default_scope()`.
-            timeout: seconds until `TimeoutError`, from when it is awaited; None waits as long as the
-                connection lives.
-            kwargs: variables for the code.
-
-        Raises:
-            ThingsDBError: what the code raised, by class and code.
-            TimeoutError: no answer within `timeout`; the code may have run or not.
-            EncodeError: ThingsDB has no type for a variable. The code did not run.
-            ConnectionLostError: the connection died meanwhile; the code may have run or not.
-            NotConnectedError: there is no connection, and none is being made. The code did not run.
-        """
-        body: list[Any] = [scope or self._scope, code if skip_strip_code else strip_code(code)]
-        if kwargs:
-            body.append(kwargs)
-        return self._request(Kind.QUERY, body, timeout)
-
-    def run(
-        self,
-        procedure: str,
-        *args: Any,
-        scope: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> Coroutine[Any, Any, Any]:
-        """Run a procedure, with arguments by position or by name, not both. Else as `query`."""
-        if args and kwargs:
-            raise ValueError("a procedure takes arguments by position or by name, not both")
-        body: list[Any] = [scope or self._scope, procedure]
-        if args or kwargs:
-            body.append(list(args) or kwargs)
-        return self._request(Kind.RUN, body, timeout)
-
-    def emit(
-        self,
-        room: int | str,
-        event: str,
-        *args: Any,
-        scope: str | None = None,
-        peers_only: bool = False,
-        timeout: float | None = None,
-    ) -> Coroutine[Any, Any, None]:
-        """Emit an event to a room, by its id or name; `peers_only` leaves this connection out."""
-        kind = Kind.EMIT_PEER if peers_only else Kind.EMIT
-        return self._request(kind, [scope or self._scope, room, event, *args], timeout)
+        """The event loop that the client runs on: the one it was given, else the one it ran on last."""
+        return self._loop.get()
 
     # -- rooms -------------------------------------------------------------------------------------------
 
@@ -321,12 +247,21 @@ class Client(Admin):
 
     def _begin(self) -> asyncio.Future[None]:
         """Connect to the nodes that were asked for last."""
-        ready = self._in_loop(lambda: self._fleet.start(self._nodes, insist=self._insist))
-        assert ready is not None
         self._outbox.open()
+        try:
+            ready = self._loop.begin(self._open)
+        except Exception:
+            self._outbox.close()
+            raise
+        assert ready is not None
         self._ready = ready
         ready.add_done_callback(self._started)
         return ready
+
+    def _open(self) -> asyncio.Future[None]:
+        if self._outbox.closed:
+            raise ConnectionAbortedError("the client was closed before it could connect")
+        return self._fleet.start(self._nodes, insist=self._insist)
 
     def _started(self, ready: asyncio.Future[None]) -> None:
         """A first connection that failed, or that nobody waits for any more, is given up."""
@@ -336,24 +271,5 @@ class Client(Admin):
             if given_up:
                 self.close()
 
-    def _in_loop(self, begin: Callable[[], asyncio.Future[None] | None]) -> asyncio.Future[None] | None:
-        """Begin at once if an event loop runs, else as soon as the client's own one does."""
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return self.get_event_loop().create_task(self._later(begin))
-        return begin()
-
-    async def _later(self, begin: Callable[[], asyncio.Future[None] | None]) -> None:
-        if self._outbox.closed:
-            raise ConnectionAbortedError("the client was closed before it could connect")
-        if (begun := begin()) is not None:
-            await begun
-
     def _link_ready(self) -> None:
         self._outbox.flush()
-
-    async def _request(self, kind: Kind, body: Any, timeout: float | None) -> Any:
-        call = Call(kind, body, timeout or None, on_error=self._outbox.try_again)
-        self._outbox.send(call)
-        return await call.future

@@ -63,7 +63,7 @@ def test_the_documented_signature_is_the_codes(module, name, what):
     assert signature(find(MODULES[module], name)) == what
 
 
-ADMINISTRATION = {name for name in vars(tdbwatch.client.client.Admin) if not name.startswith("_")}
+ADMINISTRATION = {name for name in vars(tdbwatch.client.admin.Admin) if not name.startswith("_")}
 OWN = {"links", "in_use", "subscribe", "unsubscribe", "discard", "check_open"}
 """What the daemon uses: not for programs, and not documented."""
 
