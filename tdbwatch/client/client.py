@@ -18,6 +18,7 @@ from tdbwatch.client.outbox import Outbox
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.settings import CONNECT_TIMEOUT, Settings
 from tdbwatch.client.transports import SslSetting
+from tdbwatch.client.turns import Turns
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.wire import Kind
@@ -70,6 +71,7 @@ class Client(Admin):
         )
         self._scope = "@t"
         self._fleet = Fleet(self._settings, connections, auto_reconnect, self._link_ready)
+        self.turns = Turns()
         self._outbox = Outbox(self._fleet, patient=auto_reconnect)
 
     async def __aenter__(self) -> Self:
