@@ -20,6 +20,7 @@ from tdbwatch.client.pool import NODE_BACKOFF
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.settings import CONNECT_TIMEOUT, Settings
 from tdbwatch.client.transports import SslSetting
+from tdbwatch.client.turns import Turns
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.wire import Kind
@@ -86,6 +87,7 @@ class Client(Asking):
         self._insist = False
         self._ready: asyncio.Future[None] | None = None
         """The first connection, while it is being made."""
+        self.turns = Turns()
 
     async def __aenter__(self) -> Self:
         return self

@@ -36,6 +36,7 @@ class Membership:
         self.deliver = self.backlog.deliver
         self._place = place
         self._client = client
+        self._turn = client.turns.begin()
         self._waits = waits
         self._lasting = lasting
         self._initialised = False
@@ -48,9 +49,12 @@ class Membership:
     async def ready(self, wait: float | None) -> None:
         """Return when the first `on_join` has ended; without `wait` at once, if nothing is known to be wrong.
 
+        Call it after the first attempt to join.
+
         Raises:
             TimeoutError: it has not within `wait` seconds.
         """
+        self._turn.end()
         try:
             if self._ready.done():
                 self._ready.result()
@@ -81,6 +85,7 @@ class Membership:
 
     def discard(self) -> None:
         """End it, as if it had never been."""
+        self._turn.end()
         self.backlog.clear()
         self._client.discard(self.subscription)
 
@@ -89,16 +94,12 @@ class Membership:
     def room_joined(self, room_id: int) -> None:
         self._place.id = room_id
         self._just_joined = True
-        on_init = None if self._initialised else self.room.on_init
+        if self._initialised:
+            self._join(None)
+            return
         self._initialised = True
-        if on_init is not None and not inspect.iscoroutinefunction(on_init):
-            try:
-                on_init()
-            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the caller of join gets it
-                self._fail(error)
-                return
-            on_init = None
-        self._join(on_init)
+        self._initialise(self.room.on_init)
+        self._turn.end()
 
     def room_deleted(self) -> None:
         if not self._lasting:
@@ -124,6 +125,17 @@ class Membership:
 
     # -- inside ------------------------------------------------------------------------------------------
 
+    def _initialise(self, on_init: Callable[[], Any]) -> None:
+        if inspect.iscoroutinefunction(on_init):
+            self._join(on_init)
+            return
+        try:
+            on_init()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the caller of join gets it
+            self._fail(error)
+        else:
+            self._join(None)
+
     def _join(self, on_init: Callable[[], Awaitable[Any]] | None) -> None:
         if self._waits or on_init is not None:
             self.backlog.join(partial(self._joined, on_init))
@@ -131,7 +143,11 @@ class Membership:
             self._spawn_on_join()
 
     def _spawn_on_join(self) -> None:
-        self.backlog.spawn(self.backlog.run("on_join", self.room.on_join), "on-join")
+        self.backlog.spawn(self._on_join(), "on-join")
+
+    async def _on_join(self) -> None:
+        await self._client.turns.wait()
+        await self.backlog.run("on_join", self.room.on_join)
 
     async def _joined(self, on_init: Callable[[], Awaitable[Any]] | None) -> None:
         try:
@@ -146,7 +162,7 @@ class Membership:
             self._spawn_on_join()
             return
         try:
-            await self.backlog.run("on_join", self.room.on_join)
+            await self._on_join()
         finally:
             if not self._ready.done():
                 self._ready.set_result(None)

@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from tdbwatch.client import turns
 from tdbwatch.room import Room, event
 
 
@@ -230,6 +231,55 @@ async def test_rooms_that_join_at_once_do_not_wait_for_each_other(client, cluste
     await until(
         lambda: all(room.seen == ["joining", "joined", name] for room, name in zip(rooms, names, strict=True))
     )
+
+
+@pytest.mark.parametrize("wait", [60, None])
+async def test_of_rooms_that_join_together_each_on_init_comes_before_the_first_on_join(
+    client, cluster, Ears, wait
+):
+    """As with python-thingsdb, where each join waits for the one before it."""
+    seen = []
+
+    class Seeing(Ears):
+        def on_init(self):
+            seen.append("init")
+
+        async def on_join(self):
+            seen.append("join")
+            if len(seen) == 6:
+                over.set()
+
+    over = asyncio.Event()
+    late = asyncio.get_running_loop().create_future()
+    cluster.on_query(".late.id();", lambda *_: late)
+    cluster.add_room("//stuff", "other")
+    joins = [
+        asyncio.create_task(Seeing(key).join(client, wait)) for key in ("alerts", "other", ".late.id();")
+    ]
+    await settled(client)
+    assert seen == ["init", "init"]
+    late.set_result(1)
+    await asyncio.gather(*joins)
+    await over.wait()
+    assert seen == ["init"] * 3 + ["join"] * 3
+
+
+async def test_a_join_that_takes_long_holds_up_no_other_rooms_on_join_for_long(
+    client, cluster, Ears, monkeypatch, until
+):
+    monkeypatch.setattr(turns, "PATIENCE", 0.01)
+    never = asyncio.get_running_loop().create_future()
+    cluster.on_query(".never.id();", lambda *_: never)
+    joining = asyncio.create_task(Ears(".never.id();").join(client))
+    await settled(client)
+    ears = Ears("alerts")
+    await ears.join(client)
+    assert (ears.hooks, joining.done()) == (["init", "join"], False)
+    joining.cancel()
+    await asyncio.gather(joining, return_exceptions=True)
+    monkeypatch.setattr(turns, "PATIENCE", 600.0)  # what was given up is not waited for
+    again = Ears("alerts")
+    await again.join(client)
 
 
 async def test_an_on_join_may_join_another_room_and_hear_it(client, cluster, emit, until, lose):
