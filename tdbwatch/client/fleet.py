@@ -60,7 +60,8 @@ class Fleet:
         self._addresses = list(addresses)
         self._settings.merging = self._size > 1
         self._settings.proven = False
-        return first_of(self._add_group(None, insist=insist))
+        ready = self._add_group(None, insist=insist)
+        return ready[0] if len(ready) == 1 else asyncio.create_task(first_of(ready))
 
     def close(self) -> None:
         """Close all links; returns at once.
@@ -190,22 +191,7 @@ async def leave(rooms: Sequence[tuple[Link, int]], scope: str, timeout: float | 
     return not any(answer == [None] or isinstance(answer, RoomLookupError) for answer in answers)
 
 
-def first_of(futures: "Sequence[asyncio.Future[None]]") -> "asyncio.Future[None]":
-    """Ends with whichever ends first, well or not: one link is enough, and what ends one keeper ends all."""
-    if len(futures) == 1:
-        return futures[0]
-    first: asyncio.Future[None] = futures[0].get_loop().create_future()
-
-    def ended(future: "asyncio.Future[None]") -> None:
-        error = None if future.cancelled() else future.exception()
-        if first.done():
-            return
-        if error is None:
-            first.set_result(None)
-        else:
-            first.set_exception(error)
-            first.exception()  # marks it as read: not every caller waits for it
-
-    for future in futures:
-        future.add_done_callback(ended)
-    return first
+async def first_of(futures: "Sequence[asyncio.Future[None]]") -> None:
+    """End with whichever ends first, well or not: one link is enough, and what ends one keeper ends all."""
+    done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    done.pop().result()
