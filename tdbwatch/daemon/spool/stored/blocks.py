@@ -1,0 +1,161 @@
+"""Runs and blocks: events as they travel into the log, lie in it, and come out again. Pure.
+
+A *run* is what one room heard in one turn of the event loop: the events share all but name and arguments,
+and their ids follow each other. A *block* is some runs of one lane in a row: one row of the log.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.ids import ids_from, packed_id
+
+
+class Lane(NamedTuple):
+    """What keeps its order: events, gaps and other records of one room together."""
+
+    scope: str
+    room: str
+
+
+class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Events of one room that were received together.
+
+    Attributes:
+        id: the first one's UUIDv7, as 16 bytes; those of the others follow it (`plugin.ids.ids_from`).
+        received_us: when they were received, in microseconds since the Unix epoch.
+        events: their names.
+        payloads: MessagePack: of each the array of arguments, or, of other kinds, the map of details.
+    """
+
+    id: bytes
+    received_us: int
+    kind: str
+    scope: str
+    room: str
+    room_id: int | None
+    arg_names: tuple[str, ...]
+    events: list[str]
+    payloads: list[msgspec.Raw]
+
+    @property
+    def lane(self) -> Lane:
+        return Lane(self.scope, self.room)
+
+    def unpacked(self) -> Iterator[Event]:
+        """The events, one by one."""
+        us, kind, scope, room = self.received_us, self.kind, self.scope, self.room
+        room_id, names = self.room_id, self.arg_names
+        for event_id, event, payload in zip(
+            ids_from(self.id, len(self.events)), self.events, self.payloads, strict=True
+        ):
+            yield Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
+
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[Run]).decode
+_SMALL: Final = 16
+_MEDIUM: Final = 1 << 16
+
+
+def run_of(event: Event) -> Run:
+    """A run of this one event."""
+    return Run(
+        packed_id(event.id),
+        event.received_us,
+        str(event.kind),
+        event.scope,
+        event.room,
+        event.room_id,
+        event.arg_names,
+        [event.event],
+        [msgspec.Raw(event.payload)],
+    )
+
+
+def encode_run(run: Run) -> bytes:
+    """One run, as `pack` takes it."""
+    return _encode(run)
+
+
+def pack(runs: Sequence[bytes]) -> bytes:
+    """The body of a block: a MessagePack array of runs."""
+    size = len(runs)
+    if size < _SMALL:
+        head = bytes((0x90 | size,))
+    elif size < _MEDIUM:
+        head = b"\xdc" + size.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + size.to_bytes(4, "big")
+    return b"".join((head, *runs))
+
+
+def unpack(body: bytes) -> list[Run]:
+    """The runs of a block's body.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _decode(body)
+
+
+def sound(run: Run) -> bool:
+    """Whether a run that was decoded makes sense."""
+    return len(run.id) == 16 and len(run.events) == len(run.payloads) > 0
+
+
+class Block:
+    """Some entries in a row, all of one lane.
+
+    Attributes:
+        first_seq: the number of the first; the others follow without a hole.
+        target: the only sink that gets them (a replay or a requeue); None: every sink.
+        body: the runs (`unpack`).
+    """
+
+    __slots__ = ("_events", "body", "count", "first_seq", "lane", "target")
+
+    def __init__(self, first_seq: int, count: int, lane: Lane, target: str | None, body: bytes) -> None:
+        self.first_seq = first_seq
+        self.count = count
+        self.lane = lane
+        self.target = target
+        self.body = body
+        self._events: list[Event] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Block {self.first_seq}-{self.last_seq} {self.lane.scope} {self.lane.room}>"
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + self.count - 1
+
+    @property
+    def runs(self) -> list[Run]:
+        """Its runs.
+
+        Raises:
+            ValueError: it does not decode, or has not as many events as it should: the file is damaged.
+        """
+        runs = unpack(self.body)
+        if not all(map(sound, runs)) or sum(len(run.events) for run in runs) != self.count:
+            raise ValueError(f"the entries {self.first_seq} to {self.last_seq} make no sense")
+        return runs
+
+    @property
+    def events(self) -> list[Event]:
+        """Its events, decoded once for all who read them.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        if self._events is None:
+            self._events = [event for run in self.runs for event in run.unpacked()]
+        return self._events
+
+    def numbered(self) -> Iterable[tuple[int, Event]]:
+        """Its events with their numbers."""
+        return zip(count(self.first_seq), self.events, strict=False)
