@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run
+from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin.event import Event
 
@@ -225,7 +225,7 @@ class Spool(Protocol):
 
     # -- the way in --------------------------------------------------------------------------------------
 
-    def append(self, runs: Sequence[Run]) -> None:
+    def append(self, heard: Sequence[Heard]) -> None:
         """Take these events, in order. Never blocks and never raises for trouble with the disk."""
 
     async def flush(self) -> None:

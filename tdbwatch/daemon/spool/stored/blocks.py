@@ -4,7 +4,7 @@ A *run* is what one room heard in one turn of the event loop: the events share a
 and their ids follow each other. A *block* is some runs of one lane in a row: one row of the log.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -22,7 +22,7 @@ class Lane(NamedTuple):
 
 
 class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Events of one room that were received together.
+    """Events of one lane that were received together.
 
     Attributes:
         id: the first one's UUIDv7, as 16 bytes; those of the others follow it (`plugin.ids.ids_from`).
@@ -34,31 +34,39 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     id: bytes
     received_us: int
     kind: str
-    scope: str
-    room: str
     room_id: int | None
     arg_names: tuple[str, ...]
     events: list[str]
     payloads: list[msgspec.Raw]
 
-    @property
-    def lane(self) -> Lane:
-        return Lane(self.scope, self.room)
+    def unpacked(self, lane: Lane) -> list[Event]:
+        """The events, one by one.
 
-    def unpacked(self) -> Iterator[Event]:
-        """The events, one by one."""
-        us, kind, scope, room = self.received_us, self.kind, self.scope, self.room
-        room_id, names = self.room_id, self.arg_names
-        for event_id, event, payload in zip(
-            ids_from(self.id, len(self.events)), self.events, self.payloads, strict=True
-        ):
-            yield Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
+        Raises:
+            ValueError: so many ids do not follow the first.
+        """
+        us, kind, room_id, names = self.received_us, self.kind, self.room_id, self.arg_names
+        scope, room = lane
+        return [
+            Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
+            for event_id, event, payload in zip(
+                ids_from(self.id, len(self.events)), self.events, self.payloads, strict=True
+            )
+        ]
 
+
+Heard = tuple[Lane, Run]
+"""What one room heard in one turn."""
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Run]).decode
 _SMALL: Final = 16
 _MEDIUM: Final = 1 << 16
+
+
+def heard(events: Iterable[Event]) -> list[Heard]:
+    """Each of these events as a run of its own, in order."""
+    return [(Lane(event.scope, event.room), run_of(event)) for event in events]
 
 
 def run_of(event: Event) -> Run:
@@ -67,8 +75,6 @@ def run_of(event: Event) -> Run:
         packed_id(event.id),
         event.received_us,
         str(event.kind),
-        event.scope,
-        event.room,
         event.room_id,
         event.arg_names,
         [event.event],
@@ -153,7 +159,7 @@ class Block:
             ValueError: as `runs`.
         """
         if self._events is None:
-            self._events = [event for run in self.runs for event in run.unpacked()]
+            self._events = [event for run in self.runs for event in run.unpacked(self.lane)]
         return self._events
 
     def numbered(self) -> Iterable[tuple[int, Event]]:
