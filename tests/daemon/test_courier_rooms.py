@@ -2,10 +2,7 @@
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +10,11 @@ import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import opened
-from tdbwatch.daemon.spool.news import News
-from tdbwatch.daemon.spool.requests import ask
-from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
-from .courier_bench import Bench, failing, in_order
+from .courier_kit import Bench, failing, in_order, run_over
+from .memory_spool_kit import Disk
 
 
 async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
@@ -35,7 +28,7 @@ async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
         await bench.emit(number, room="well")
     await bench.clock.advance(3)
     assert sink.got == [0, 1, 2, 3, 4]
-    assert bench.spool.cursor("sink0") == 0
+    assert await bench.finished() == 0
     assert courier.status().oldest_us is not None
 
 
@@ -46,7 +39,7 @@ async def test_exhausted_events_block_their_room_where_configured(bench: Bench) 
     await bench.clock.advance(20)
     assert len(sink.batches) > 10
     assert await bench.letters() == []
-    assert bench.spool.cursor("sink0") == 0
+    assert await bench.finished() == 0
 
 
 async def test_a_poison_event_that_is_tried_for_ever_blocks_its_own_room_only(bench: Bench) -> None:
@@ -109,8 +102,8 @@ async def test_a_sick_room_holds_up_no_other_however_much_is_behind_it(bench: Be
         await bench.emit(f"well {number}", room="well")
     await bench.pass_time(1)
     assert sink.got == [f"well {number}" for number in range(30)]
-    assert (courier.status().lag, bench.spool.cursor("sink0")) == (300, 0)
-    assert courier._ledger.unfinished <= 10, "memory is bounded"
+    assert (courier.status().lag, await bench.finished()) == (300, 0)
+    assert courier._lanes.memory.count <= 10, "memory is bounded"
     mended = True
     await bench.emit("late", room="sick")
     await bench.pass_time(100)
@@ -131,29 +124,25 @@ async def test_a_poison_event_on_a_quiet_sink_delays_no_other_room(bench: Bench)
 
 @pytest.mark.parametrize("lives", [1, 3])
 async def test_a_burst_of_sick_rooms_delays_no_other_room_nor_does_a_restart_after_it(
-    tmp_path: Path, lives: int
+    disk: Disk, lives: int
 ) -> None:
     def answer(batch: Sequence[Event]) -> list[Any]:
         return [Retry("HTTP 500") if event.room.startswith("sick") else DELIVERED for event in batch]
 
     clock = ManualClock()
     for life in range(lives):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        courier, sink = bench.courier(answer)
-        if not life:
-            bench.spool.append([Event.create(f"sick{room}", "e", [0]) for room in range(20)])
-            await bench.emit()
-        while not sink.batches:
-            await settle()
-        for number in range(100):
-            await bench.emit(number, room=f"well{number % 7}")
-            assert sink.got[number:] == [number]
-            await bench.pass_time(1, 1)
-        assert courier.status().lag == 20
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(disk, clock) as bench:
+            courier, sink = bench.courier(answer)
+            if not life:
+                await bench.append([Event.create(f"sick{room}", "e", [0]) for room in range(20)])
+                await bench.emit()
+            while not sink.batches:
+                await settle()
+            for number in range(100):
+                await bench.emit(number, room=f"well{number % 7}")
+                assert sink.got[number:] == [number]
+                await bench.pass_time(1, 1)
+            assert courier.status().lag == 20
 
 
 async def test_a_poison_event_delays_no_batch_of_other_rooms_beyond_its_wait(bench: Bench) -> None:
@@ -178,7 +167,7 @@ async def test_what_people_ask_for_is_served_though_a_sick_room_keeps_the_cursor
     await bench.emit(*range(6000), room="sick")
     await bench.emit("well", room="well")
     await bench.pass_time(1)
-    assert (sink.got, bench.spool.cursor("sink0")) == (["well"], 0)
+    assert (sink.got, await bench.finished()) == (["well"], 0)
     with opened(bench.spool.path, "rw") as connection:
         ask(connection, "replay", "sink0", Selection(room="well"), 0)
     while sink.got != ["well", "well"]:
@@ -246,7 +235,7 @@ async def test_the_spool_is_told_what_is_not_finished_while_a_sick_room_keeps_th
             await asyncio.sleep(0.01)  # what is let go of is read again in a thread
     bench.spool._readers.answer()
     assert bench.spool._readers.pending() == {"sink0": pending}
-    assert bench.spool.cursor("sink0") == 0
+    assert await bench.finished() == 0
     assert (pending.rooms["//stuff", "sick"], pending.rooms["//stuff", "sicker"]) == (1, 1502)
     assert pending.rooms.get(("//stuff", "well"), pending.position) >= 1502, "what was going on then"
     assert len(sink.got) >= 1500
@@ -315,7 +304,7 @@ async def test_dropped_entries_that_were_never_read_are_passed_without_a_busy_lo
     bench.spool._given_up(News(forgotten=20))
     await bench.pass_time(10)
     await courier.caught_up()
-    assert bench.spool.cursor("sink0") == 20
+    assert await bench.finished() == 20
 
 
 async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_reason(bench: Bench) -> None:
@@ -340,25 +329,21 @@ async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_re
 
 
 async def test_a_restart_with_as_many_waiting_rooms_is_no_reason_to_say_so_while_the_sink_takes_them(
-    tmp_path: Path,
+    disk: Disk,
 ) -> None:
     clock = ManualClock()
     for life, answer in enumerate([Retry("no"), None]):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        with structlog.testing.capture_logs() as logs:
-            courier, sink = bench.courier(
-                lambda batch, answer=answer: [answer or DELIVERED] * len(batch),
-                batch=BatchLimits(count=1), max_ahead=10, breaker_threshold=10**9,
-            )  # fmt: skip
-            sink.open = lambda bench=bench: bench.clock.sleep(0.1)  # type: ignore[method-assign]
-            for room in range(10 if life == 0 else 0):
-                await bench.emit(1, room=f"sick{room}")
-            await bench.emit("waits", room=f"well{life}")
-            await bench.pass_time(0.5)
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(disk, clock) as bench:
+            with structlog.testing.capture_logs() as logs:
+                courier, sink = bench.courier(
+                    lambda batch, answer=answer: [answer or DELIVERED] * len(batch),
+                    batch=BatchLimits(count=1), max_ahead=10, breaker_threshold=10**9,
+                )  # fmt: skip
+                sink.open = lambda bench=bench: bench.clock.sleep(0.1)  # type: ignore[method-assign]
+                for room in range(10 if life == 0 else 0):
+                    await bench.emit(1, room=f"sick{room}")
+                await bench.emit("waits", room=f"well{life}")
+                await bench.pass_time(0.5)
     assert sorted(map(str, sink.got)) == [*["1"] * 10, "waits", "waits"]
     assert [line for line in logs if line["event"] == "sink.held_up"] == []
 
@@ -370,7 +355,7 @@ async def test_what_a_sink_that_is_down_keeps_in_memory_is_bounded_in_bytes(benc
         await bench.emit(big)
     status = courier.status()
     assert status.lag == 24
-    assert courier._ledger.unfinished <= 16
+    assert courier._lanes.memory.count <= 16
 
 
 async def test_several_batches_in_flight_keep_the_order_of_each_room(bench: Bench) -> None:

@@ -259,6 +259,9 @@ class Spool(Protocol):
     async def read_lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
         """As `read`, but the blocks of one lane only, as far as they begin at `through` or before."""
 
+    async def count_lane(self, lane: Lane, after: int, through: int) -> int:
+        """How many entries of one lane there are from `after` (not included) to `through` (included)."""
+
     def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
         """Have `told` called, in the event loop, with the blocks that the log gives up from now on."""
 

@@ -2,18 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
+
+import pytest
 
 from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import letters
-from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.daemon.spool.api import Attempt
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle
+
+from .memory_spool_kit import Disk, MemorySpool
 
 NO_JITTER = RetryPolicy(initial=1, factor=2, maximum=60, jitter=0)
 
@@ -66,7 +70,7 @@ def in_order(batch: Sequence[Event], outcomes: list[Any]) -> list[Any]:
 class Bench:
     """A spool, a clock, and couriers over them."""
 
-    def __init__(self, spool: SqliteSpool, clock: ManualClock) -> None:
+    def __init__(self, spool: MemorySpool, clock: ManualClock) -> None:
         self.spool = spool
         self.clock = clock
         self.couriers: list[Courier] = []
@@ -97,7 +101,10 @@ class Bench:
         return courier, sink
 
     async def emit(self, *numbers: Any, room: str = "alerts") -> None:
-        self.spool.append([Event.create(room, "e", [number]) for number in numbers])
+        await self.append([Event.create(room, "e", [number]) for number in numbers])
+
+    async def append(self, events: Sequence[Event]) -> None:
+        self.spool.append(heard(events))
         await self.spool.flush()
         await settle()
 
@@ -108,10 +115,44 @@ class Bench:
             await self.spool.flush()
             await settle()
 
+    async def finished(self, room: str = "alerts", sink: str = "sink0") -> int:
+        """Up to where everything of this room is finished for this sink, as the spool knows it."""
+        await self.clock.advance(0.05)
+        await self.spool.flush()
+        return self.spool.progress(sink).finished_through(Lane("//stuff", room))
+
     async def letters(self) -> list[tuple[Any, ...]]:
         await self.spool.flush()
-        with self.spool.inspect() as connection:
-            return [
-                (dead.sink, dead.entry.seq, dead.reason, dead.attempts, dead.first_error, dead.last_error)
-                for dead in letters(connection, Selection())
-            ]
+        return [
+            (dead.sink, dead.entry.seq, dead.reason, dead.attempts, dead.first_error, dead.last_error)
+            for dead in self.spool.disk.letters
+        ]
+
+    async def attempts(self, seq: int) -> list[Attempt]:
+        """The history of one entry."""
+        await self.spool.flush()
+        return [attempt for attempt in self.spool.disk.attempts if seq in attempt.seqs]
+
+
+@asynccontextmanager
+async def run_over(disk: Disk, clock: ManualClock) -> AsyncIterator[Bench]:
+    """One run over what may be there from earlier ones; it is stopped in order."""
+    spool = MemorySpool(disk)
+    await spool.open()
+    bench = Bench(spool, clock)
+    yield bench
+    for courier in bench.couriers:
+        await courier.stop(0)
+    await spool.close()
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with run_over(Disk(), ManualClock()) as bench:
+        yield bench
+
+
+@pytest.fixture
+def disk() -> Disk:
+    """Where the spool is that outlives a run."""
+    return Disk()
