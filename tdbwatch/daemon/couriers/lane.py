@@ -65,7 +65,7 @@ class LaneQueue:
         tried: what failed; it goes before all that was never tried.
         fresh: what was never tried.
         disk: what is in the log only; None: nothing.
-        beyond: finished entries after the first that is not.
+        beyond: finished entries from the first that may be unfinished on.
         remembered: what became, before a restart, of the first entries on disk.
     """
 
@@ -169,7 +169,7 @@ class LaneQueue:
         self.fresh.prepend([piece for piece in unfinished if piece.failure is None])
         if finished or self.beyond:
             first = self.first_seq if self._follows() is not State.DONE else None
-            self.beyond = () if first is None else [seq for seq in (*self.beyond, *finished) if seq > first]
+            self.beyond = () if first is None else [seq for seq in (*self.beyond, *finished) if seq >= first]
 
     def let_go(self) -> None:
         """What was never tried stays in the log only."""
