@@ -63,7 +63,7 @@ class Daemon:
         self._notifier = notifier or Notifier({})
         self._log = structlog.get_logger("tdbwatch")
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._couriers: list[Courier] = []
+        self.each_courier: list[Courier] = []
         self._spool_is_open = False
         self._knows_downtime = False
         self._beat_soon = asyncio.Event()
@@ -89,7 +89,7 @@ class Daemon:
 
     def couriers(self) -> list[CourierStatus]:
         """How each sink is doing."""
-        return [courier.status() for courier in self._couriers]
+        return [courier.status() for courier in self.each_courier]
 
     async def start(self) -> None:
         """Open the spool, start the couriers, connect, join the rooms.
@@ -103,8 +103,8 @@ class Daemon:
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
-        self._couriers = make_couriers(self.config, self.registry, self.spool, self.clock, self._rng)
-        for courier in self._couriers:
+        self.each_courier = make_couriers(self.config, self.registry, self.spool, self.clock, self._rng)
+        for courier in self.each_courier:
             self._watch(courier.start())
         self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
         if self.status is not None:
@@ -157,14 +157,14 @@ class Daemon:
         self.source.flush()
         await self._within(left() * DRAIN_SHARE, self.spool.flush(), "the disk does not take what was heard")
         await self._drain(left() * DRAIN_SHARE)
-        await asyncio.gather(*(courier.stop(left()) for courier in self._couriers))
+        await asyncio.gather(*(courier.stop(left()) for courier in self.each_courier))
         await self._within(left(), self.spool.close(), "the spool could not be closed in order")
 
     async def drained(self) -> None:
         """Return when every sink has everything that was heard."""
         self.source.flush()
         await self.spool.flush()
-        await asyncio.gather(*(courier.caught_up() for courier in self._couriers))
+        await asyncio.gather(*(courier.caught_up() for courier in self.each_courier))
 
     def summary(self) -> str:
         """One line for people: systemd's status, the log."""
@@ -178,7 +178,7 @@ class Daemon:
 
     def _redelivery(self) -> Redelivery:
         router = make_router(self.config)
-        sinks = {c.name: Receiver(c, router.matcher(c.name)) for c in self._couriers}
+        sinks = {c.name: Receiver(c, router.matcher(c.name)) for c in self.each_courier}
         return Redelivery(self.spool, sinks, self.clock)
 
     async def _leave_rooms(self) -> None:
@@ -194,7 +194,7 @@ class Daemon:
             self._log.warning(complaint, error=str(error) or type(error).__name__)
 
     async def _drain(self, seconds: float) -> None:
-        waits = [asyncio.ensure_future(courier.drained(seconds)) for courier in self._couriers]
+        waits = [asyncio.ensure_future(courier.drained(seconds)) for courier in self.each_courier]
         if waits:
             _, pending = await asyncio.wait(waits, timeout=seconds)
             for wait in pending:
