@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run
+from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin.event import Event
 
@@ -140,6 +140,10 @@ class Gone:
     lane: Lane
     target: str | None
 
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + self.count - 1
+
 
 OrderKind = Literal["replay", "requeue"]
 
@@ -176,6 +180,7 @@ class DropReport:
         rooms: how many, by (scope, room).
         again: how many of them were in a report before, whose gap record was given up, too.
         times: the first and the last time, by (scope, room).
+        note: what else there is to say about the reason.
     """
 
     reason: str
@@ -185,6 +190,7 @@ class DropReport:
     rooms: Mapping[Lane, int]
     again: int = 0
     times: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +302,7 @@ class Spool(Protocol):
         """The next dead letters of a requeue, each with its number; at least one, if there is any."""
 
     async def redeliver(
-        self, order: Order, runs: Sequence[Run], position: int, letters: Sequence[int] = ()
+        self, order: Order, heard: Sequence[Heard], position: int, letters: Sequence[int] = ()
     ) -> bool:
         """Put copies of these events at the end of the log, for the order's sink, and move the order on.
 

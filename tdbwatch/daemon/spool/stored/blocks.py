@@ -60,6 +60,8 @@ Heard = tuple[Lane, Run]
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Run]).decode
+EVENT_BYTES: Final = 700
+"""What an event takes in memory once it is decoded and rendered, beside its bytes, roughly."""
 _SMALL: Final = 16
 _MEDIUM: Final = 1 << 16
 
@@ -80,6 +82,11 @@ def run_of(event: Event) -> Run:
         [event.event],
         [msgspec.Raw(event.payload)],
     )
+
+
+def singles(run: Run) -> list[Run]:
+    """A run's events as runs of their own."""
+    return [run_of(event) for event in run.unpacked(Lane("", ""))]
 
 
 def encode_run(run: Run) -> bytes:
@@ -138,6 +145,11 @@ class Block:
     @property
     def last_seq(self) -> int:
         return self.first_seq + self.count - 1
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory, roughly."""
+        return len(self.body) + EVENT_BYTES * self.count
 
     @property
     def runs(self) -> list[Run]:

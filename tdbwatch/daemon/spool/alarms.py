@@ -1,0 +1,91 @@
+"""What the spool has to say of itself in the log: trouble with the disk, damage, dead letters given up."""
+
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+import structlog
+
+from tdbwatch.daemon.spool.api import DamageReport
+
+
+class Alarms:
+    """Says what begins, and what ends.
+
+    Attributes:
+        trouble: why the disk does not take events now; None when all is well.
+        refusing: the spool is full of what is undelivered, and takes no more.
+        lost_letters: dead letters given up since the start.
+    """
+
+    def __init__(self, path: Path, log: Any = None) -> None:
+        self.trouble: str | None = None
+        self.refusing = False
+        self.lost_letters = 0
+        self._path = str(path)
+        self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
+
+    def disk(self, error: str) -> None:
+        """The disk refuses for this reason, or, if it is empty, accepts again."""
+        if error and self.trouble is None:
+            self._log.error(
+                "spool.disk_refuses",
+                error=error,
+                path=self._path,
+                remedy="make space or mend the disk; events are held in memory until then",
+            )
+        elif not error and self.trouble is not None:
+            self._log.warning("spool.disk_accepts_again", path=self._path)
+        self.trouble = error or None
+
+    def refuses(self, refusing: bool) -> None:
+        """Under `drop_newest`: the spool is full of what is undelivered, or not any more."""
+        if refusing and not self.refusing:
+            self._log.error(
+                "spool.full",
+                path=self._path,
+                remedy="mend the sinks that are behind, or raise spool.max_size; what comes in is dropped",
+            )
+        elif self.refusing and not refusing:
+            self._log.warning("spool.takes_events_again", path=self._path)
+        self.refusing = refusing
+
+    def damaged(self, report: DamageReport) -> None:
+        remedy = "a new spool was begun; the old file is gone: see who removed it"
+        if report.kept:
+            look = f"tdbwatch spool doctor --dry-run --spool {quote(str(report.moved_to))}"
+            remedy = f"a new spool was begun; for what the old one still holds, see `{look}`"
+        self._log.error(
+            "spool.damaged",
+            error=report.error,
+            moved_to=str(report.moved_to) if report.kept else None,
+            rescued=report.rescued,
+            remedy=remedy,
+        )
+
+    def log_grows(self, size: int) -> None:
+        """Someone who reads on and on keeps SQLite from emptying its log."""
+        self._log.error(
+            "spool.log_grows",
+            bytes=size,
+            path=self._path,
+            remedy="another process reads the spool and does not let go of it: end that process",
+        )
+
+    def letters_dropped(self, count: int) -> None:
+        self.lost_letters += count
+        self._log.error("spool.dead_letters_dropped", count=count, path=self._path)
+
+    def dropped(self, reason: str, count: int, **more: str) -> None:
+        self._log.error("spool.dropped", reason=reason, count=count, path=self._path, **more)
+
+    def writer_died(self, error: BaseException) -> str:
+        """Nothing is written any more; why."""
+        self._log.critical(
+            "spool.writer_died",
+            exc_info=error,
+            path=self._path,
+            remedy="restart; this is a mistake of tdbwatch",
+        )
+        self.trouble = f"the writer died: {error!r}"
+        return self.trouble

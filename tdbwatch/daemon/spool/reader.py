@@ -1,0 +1,90 @@
+"""Reading what is not in memory any more: a connection and a thread of its own, so no commit waits for it."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tdbwatch.daemon.spool.api import Entry, Order
+from tdbwatch.daemon.spool.stored import orders
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane
+from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.rows import blocks_where
+from tdbwatch.daemon.spool.survival.damage import trusting_nothing
+
+_FROM: Final = (
+    "first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= ?)"
+    " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
+)
+_FROM_IN_LANE: Final = (
+    "scope = ? AND room = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"
+    " WHERE scope = ? AND room = ? AND first_seq <= ?)"
+    " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
+)
+_T = TypeVar("_T")
+
+
+class Reader:
+    """Asks the file. Every method raises `sqlite3.Error` where it cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="tdbwatch-spool-reader")
+        self._connection: sqlite3.Connection | None = None
+
+    async def blocks(self, after: int, through: int, max_bytes: int) -> list[Block]:
+        """Blocks with entries after `after`, as far as they begin at `through` or before; at least one."""
+        values = (after + 1, after + 1, through)
+        return await self._ask(lambda connection: blocks_where(connection, _FROM, values, max_bytes))
+
+    async def lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
+        """The same of one lane."""
+        values = (*lane, *lane, after + 1, after + 1, through)
+        return await self._ask(lambda connection: blocks_where(connection, _FROM_IN_LANE, values, max_bytes))
+
+    async def orders(self) -> list[Order]:
+        """What people asked for and is not done."""
+        return await self._ask(orders.waiting)
+
+    async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
+        """The next dead letters of a requeue, with their numbers."""
+        return await self._ask(lambda connection: _letters(connection, order, limit, max_bytes))
+
+    def forget(self) -> None:
+        """The file was replaced: read from the new one."""
+        self._thread.submit(self._close)
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=False)
+
+    async def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
+
+    def _answer(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA query_only = ON")
+        with trusting_nothing():
+            return question(self._connection)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+def _letters(
+    connection: sqlite3.Connection, order: Order, limit: int, max_bytes: int
+) -> list[tuple[int, Entry]]:
+    found: list[tuple[int, Entry]] = []
+    for number, letter in letters_after(connection, order.position, order.through, order.sink):
+        if order.selection.matches(letter.entry.event):
+            found.append((number, letter.entry))
+            max_bytes -= len(letter.entry.event.payload)
+            if len(found) >= limit or max_bytes <= 0:
+                break
+    return found

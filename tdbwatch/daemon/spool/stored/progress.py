@@ -1,0 +1,151 @@
+"""The progress of the sinks: what is in the file, and what follows from it."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tdbwatch.daemon.spool.api import Behind, Past, Progress
+from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.wire.codec import decode, encode
+
+_SET_FLOOR: Final = "INSERT OR REPLACE INTO progress VALUES (?, ?)"
+_SET_BEHIND: Final = "INSERT OR REPLACE INTO behind VALUES (?, ?, ?, ?, ?, ?)"
+_UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room = ?"
+
+
+@dataclass(slots=True)
+class Change:
+    """What a sink has finished since its progress was saved last."""
+
+    floor: int
+    behind: dict[Lane, Behind | None] = field(default_factory=dict)
+
+    def merge(self, floor: int, behind: Mapping[Lane, Behind | None]) -> None:
+        """A later one."""
+        self.floor = floor
+        self.behind.update(behind)
+
+
+def load(connection: sqlite3.Connection) -> dict[str, Progress]:
+    """By sink, what it has finished.
+
+    Raises:
+        KeyError, TypeError, ValueError: a row makes no sense.
+    """
+    found = {
+        _text(sink): Progress(_number(floor))
+        for sink, floor in connection.execute("SELECT sink, floor FROM progress")
+    }
+    for row in connection.execute("SELECT sink, scope, room, first_seq, beyond, tried FROM behind"):
+        sink, scope, room, first_seq, beyond, tried = row
+        lane = Lane(_text(scope), _text(room))
+        found[sink].behind[lane] = Behind(_number(first_seq), _beyond(beyond), _tried(tried))
+    return found
+
+
+def save(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
+    """Write what changed. Within a transaction."""
+    connection.executemany(_SET_FLOOR, [(sink, change.floor) for sink, change in changes.items()])
+    now, no_longer = [], []
+    for sink, change in changes.items():
+        for lane, behind in change.behind.items():
+            if behind is None:
+                no_longer.append((sink, *lane))
+            else:
+                now.append(
+                    (sink, *lane, behind.first_seq, encode(list(behind.beyond)), _packed(behind.tried))
+                )
+    if no_longer:
+        connection.executemany(_UNSET_BEHIND, no_longer)
+    if now:
+        connection.executemany(_SET_BEHIND, now)
+
+
+def whole(progress: Mapping[str, Progress]) -> dict[str, Change]:
+    """All of it, as changes to an empty file."""
+    return {sink: Change(one.floor, dict(one.behind)) for sink, one in progress.items()}
+
+
+def remove(connection: sqlite3.Connection, sink: str) -> None:
+    """Forget a sink. Within a transaction."""
+    connection.execute("DELETE FROM progress WHERE sink = ?", (sink,))
+    connection.execute("DELETE FROM behind WHERE sink = ?", (sink,))
+
+
+def apply(progress: dict[str, Progress], changes: Mapping[str, Change]) -> bool:
+    """Make the changes in memory; whether a lane that was behind got further: more may go than before."""
+    further = False
+    for sink, change in changes.items():
+        one = progress.setdefault(sink, Progress(0))
+        one.floor = change.floor
+        for lane, behind in change.behind.items():
+            if behind is None:
+                further |= one.behind.pop(lane, None) is not None
+            else:
+                before = one.behind.get(lane)
+                further |= before is not None and behind.first_seq > before.first_seq
+                one.behind[lane] = behind
+    return further
+
+
+class Reach:
+    """What every one of some sinks has finished.
+
+    Args:
+        names: the sinks of the configuration; None: all that there are. Others hold nothing back.
+    """
+
+    def __init__(self, progress: Mapping[str, Progress], names: Collection[str] | None) -> None:
+        self._progress = {sink: one for sink, one in progress.items() if names is None or sink in names}
+
+    @property
+    def floor(self) -> int | None:
+        """Beyond it some sink has finished nothing; None: there is no sink."""
+        return min((one.floor for one in self._progress.values()), default=None)
+
+    def through(self, lane: Lane, target: str | None) -> int | None:
+        """Up to here all entries of the lane are finished for whom they are for; None: for nobody."""
+        return min((one.finished_through(lane) for one in self._concerned(target)), default=None)
+
+    def finished(self, last_seq: int, lane: Lane, target: str | None) -> bool:
+        """Whether all entries of the lane up to this one are finished for whom they are for."""
+        through = self.through(lane, target)
+        return through is None or last_seq <= through
+
+    def unfinished(self, seqs: Iterable[int], lane: Lane, target: str | None) -> set[int]:
+        """Which of these a sink is still to get."""
+        concerned = self._concerned(target)
+        return {seq for seq in seqs if not all(one.finished(seq, lane) for one in concerned)}
+
+    def _concerned(self, target: str | None) -> list[Progress]:
+        if target is None:
+            return list(self._progress.values())
+        return [self._progress[target]] if target in self._progress else []
+
+
+def _packed(tried: Iterable[Past]) -> bytes:
+    return encode([[p.count, p.attempts, p.first_us, p.first_error, p.last_error] for p in tried])
+
+
+def _tried(packed: Any) -> tuple[Past, ...]:
+    return tuple(
+        Past(_number(count), _number(attempts), _number(first_us), _text(first_error), _text(last_error))
+        for count, attempts, first_us, first_error, last_error in decode(packed)
+    )
+
+
+def _beyond(packed: Any) -> tuple[int, ...]:
+    return tuple(map(_number, decode(packed)))
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r:.40} is no number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{value!r:.40} is no text")
+    return value

@@ -1,0 +1,1 @@
+"""How the file survives: damage, rescue, locks, other programs' files, full disks."""
