@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tdbwatch.daemon.spool.lock import SpoolLock
 
 from tdbwatch.cli.app import build_parser, main
 from tdbwatch.daemon.spool import Attempt, DeadLetter, SqliteSpool, browse
-from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.plugin import Event, Kind
 
 HOUR_US = 3_600_000_000

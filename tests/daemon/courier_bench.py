@@ -5,12 +5,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from tdbwatch.daemon.spool.browse import letters
+from tdbwatch.daemon.spool.selection import Selection
+
 from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import letters
-from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tdbwatch.daemon.spool.browse import letters
+from tdbwatch.daemon.spool.selection import Selection
 
 from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import letters
-from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Delivered, Event, Rejected, Retry, Sink, SinkContext
 from tdbwatch.testing import ManualClock, settle
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import structlog
+from tdbwatch.daemon.spool.browse import opened
+from tdbwatch.daemon.spool.requests import Kind, ask, waiting
+from tdbwatch.daemon.spool.selection import Selection
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import opened
-from tdbwatch.daemon.spool.requests import Kind, ask, waiting
-from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
 

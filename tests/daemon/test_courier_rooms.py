@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import structlog
-
-from tdbwatch.daemon.couriers import BatchLimits
-from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.daemon.spool.browse import opened
 from tdbwatch.daemon.spool.news import News
 from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.selection import Selection
+
+from tdbwatch.daemon.couriers import BatchLimits
+from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 

@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from tdbwatch.daemon.spool.finished import Finished
 
 SEQS = st.integers(-20, 120)

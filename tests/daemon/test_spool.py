@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tdbwatch.daemon.spool.schema import connect
 
 from tdbwatch.daemon.spool import DeadLetter, DropReport, SpoolError, SqliteSpool
-from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
 from tdbwatch.daemon.spool.leaps import SteadyTime
+
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 import structlog
-
-from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import set_aside
 from tdbwatch.daemon.spool.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.lock import SpoolLock
 from tdbwatch.daemon.spool.requests import ask
 from tdbwatch.daemon.spool.selection import Selection
+
+from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError, SqliteSpool
 from tdbwatch.plugin import Event
 
 from .spool_bench import MakeSpool, events, everything

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tdbwatch.daemon.spool.drops import Tally
 
 from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.daemon.spool.alarms import Alarms
-from tdbwatch.daemon.spool.drops import Tally
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-
-from tdbwatch.daemon.spool import DeadLetter, Entry, SqliteSpool
 from tdbwatch.daemon.spool.browse import letters, opened
 from tdbwatch.daemon.spool.requests import ask, discard
 from tdbwatch.daemon.spool.schema import connect, used_bytes
 from tdbwatch.daemon.spool.selection import Selection
+
+from tdbwatch.daemon.spool import DeadLetter, Entry, SqliteSpool
 
 from .spool_bench import MakeSpool, events
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-
-from tdbwatch.daemon.spool import DeadLetter, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.schema import connect
+
+from tdbwatch.daemon.spool import DeadLetter, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.window import weigh, weight, weights_of
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock

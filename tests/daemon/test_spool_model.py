@@ -16,10 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
-from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.daemon.spool.extent import extent_of
-from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.requests import ask
@@ -27,6 +24,9 @@ from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.daemon.spool.store import Store
+
+from tdbwatch.daemon.spool.api import DeadLetter, Entry
+from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.plugin import Event
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tdbwatch.daemon.spool import Attempt, DeadLetter, DropReport, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import letters, opened, stats
 from tdbwatch.daemon.spool.pruning import Limits
 from tdbwatch.daemon.spool.requests import ask, discard
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.daemon.spool.store import Store
+
+from tdbwatch.daemon.spool import Attempt, DeadLetter, DropReport, Entry, SpoolError, SqliteSpool
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError, SqliteSpool
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import set_aside
 from tdbwatch.daemon.spool.doctor import repair
@@ -21,6 +19,8 @@ from tdbwatch.daemon.spool.renewal import renew
 from tdbwatch.daemon.spool.rescue import Rescue
 from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.daemon.spool.store import Store
+
+from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError, SqliteSpool
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

@@ -9,12 +9,9 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-
-from tdbwatch.daemon.spool import DeadLetter, SqliteSpool
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.damage import damaged, is_full
 from tdbwatch.daemon.spool.drops import Tally
-from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.daemon.spool.pending import Pending
 from tdbwatch.daemon.spool.pruning import Limits, holds
 from tdbwatch.daemon.spool.requests import Kind, Request, ask
@@ -22,6 +19,9 @@ from tdbwatch.daemon.spool.schema import connect
 from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.daemon.spool.space import Space
 from tdbwatch.daemon.spool.store import Store
+
+from tdbwatch.daemon.spool import DeadLetter, SqliteSpool
+from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.plugin import Event
 
 from .spool_bench import MakeSpool, events, everything, making

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-
-from tdbwatch.daemon.spool import DropReport
 from tdbwatch.daemon.spool.browse import opened, stats
 from tdbwatch.daemon.spool.pending import Pending
+
+from tdbwatch.daemon.spool import DropReport
 from tdbwatch.plugin import Event
 
 from .limits_bench import MakeSpool, telling

@@ -11,9 +11,9 @@ import pytest
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.looking.found import Letters
 from tdbwatch.daemon.status import page
 from tdbwatch.daemon.status.document import document
-from tdbwatch.daemon.status.figures import Letters
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.remedies import is_mistake
 from tdbwatch.daemon.status.spans import closed

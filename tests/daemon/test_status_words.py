@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.plugins import PluginProblem
+from tdbwatch.daemon.spool.looking.found import Letters
 from tdbwatch.daemon.status import page, tables
 from tdbwatch.daemon.status.document import document
-from tdbwatch.daemon.status.figures import Letters, survey
+from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
 from tdbwatch.daemon.status.journal import CAUSES, GAPS_KEPT, Journal, cause_of
 from tdbwatch.daemon.status.markup import element
