@@ -265,6 +265,9 @@ class Spool(Protocol):
     async def read_lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
         """As `read`, but the blocks of one lane only, as far as they begin at `through` or before."""
 
+    async def count_lane(self, lane: Lane, after: int, through: int) -> int:
+        """How many entries of one lane there are from `after` (not included) to `through` (included)."""
+
     def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
         """Have `told` called, in the event loop, with the blocks that the log gives up from now on."""
 
@@ -300,6 +303,10 @@ class Spool(Protocol):
 
     async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
         """The next dead letters of a requeue, each with its number; at least one, if there is any."""
+
+    @property
+    def redelivery_bytes(self) -> int:
+        """Bytes of events that should be redelivered in one step."""
 
     async def redeliver(
         self, order: Order, heard: Sequence[Heard], position: int, letters: Sequence[int] = ()
