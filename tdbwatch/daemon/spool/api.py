@@ -304,6 +304,10 @@ class Spool(Protocol):
     async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
         """The next dead letters of a requeue, each with its number; at least one, if there is any."""
 
+    @property
+    def redelivery_bytes(self) -> int:
+        """Bytes of events that should be redelivered in one step."""
+
     async def redeliver(
         self, order: Order, heard: Sequence[Heard], position: int, letters: Sequence[int] = ()
     ) -> bool:
