@@ -7,7 +7,7 @@ sink only. The spool keeps copies and progress in one commit.
 from collections import deque
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import structlog
@@ -20,7 +20,7 @@ from tdbwatch.plugin.event import Event
 INTERVAL: Final = 1.0
 """Seconds between looks for orders."""
 STEP: Final = 1_000
-STEP_BYTES: Final = 1 << 20
+"""Dead letters at once, at most."""
 _MOST_BEHIND: Final = 5_000
 """Entries that a sink may be behind and still get more of what people ordered."""
 _MOST_BYTES_AHEAD: Final = 16 << 20
@@ -79,8 +79,8 @@ class Redelivery:
         self._spool = spool
         self._sinks = sinks
         self._clock = clock
-        self._known: set[int] = set()
-        self._told: set[int] = set()
+        self._told: dict[int, int] = {}
+        """By order that was taken up: how many missed records were told of."""
         self._log = log if log is not None else structlog.get_logger("tdbwatch.redelivery")
 
     async def run(self) -> None:
@@ -98,50 +98,57 @@ class Redelivery:
         """One step of each order that can be served now; whether there was any."""
         orders = await self._spool.orders()
         for order in orders:
-            if order.number not in self._known and order.sink in self._sinks:
-                self._known.add(order.number)
-                self._sinks[order.sink].courier.wake()
-            if order.missed and order.number not in self._told:
-                self._told.add(order.number)
-                self._tell_missed(order)
+            if order.sink in self._sinks:
+                self._take_up(order)
         return any([await self._serve(order) for order in orders])
+
+    def _take_up(self, order: Order) -> None:
+        if order.number not in self._told:
+            self._told[order.number] = 0
+            self._sinks[order.sink].courier.wake()
+        if order.missed and not self._told[order.number]:  # of those to come the end tells
+            self._tell_missed(order)
 
     async def _serve(self, order: Order) -> bool:
         sink = self._sinks.get(order.sink)
         if sink is None or not sink.keeps_up():
             return False
+        await self._spool.unhurried()
         step = await (self._replay(order, sink) if order.kind == "replay" else self._requeue(order))
-        if step.position >= order.through:
-            await self._tell_of_the_end(order)
+        ending = step.position >= order.through
+        latest = await self._latest(order) if ending else order
         if not await self._spool.redeliver(order, heard(step.events), step.position, step.letters):
             return False
+        if ending:
+            if latest.missed > self._told.get(order.number, 0):
+                self._tell_missed(latest)
+            self._told.pop(order.number, None)
         if step.events:
             size = sum(len(event.payload) for event in step.events)
             sink.copies.append((self._spool.last_seq, size))
         return True
 
     async def _replay(self, order: Order, sink: Receiver) -> _Step:
-        blocks = await self._spool.read(order.position, STEP_BYTES)
+        blocks = await self._spool.read(order.position, self._spool.redelivery_bytes)
         if not blocks or blocks[0].first_seq > order.through:
             return _Step((), order.through)
         events = [event for block in blocks for event in _asked_for(order, block) if sink.wants(event)]
         return _Step(events, min(blocks[-1].last_seq, order.through))
 
     async def _requeue(self, order: Order) -> _Step:
-        letters = await self._spool.letters(order, STEP, STEP_BYTES)
+        letters = await self._spool.letters(order, STEP, self._spool.redelivery_bytes)
         if not letters:
             return _Step((), order.through)
         numbers = [number for number, _ in letters]
         return _Step([entry.event for _, entry in letters], numbers[-1], numbers)
 
-    async def _tell_of_the_end(self, order: Order) -> None:
+    async def _latest(self, order: Order) -> Order:
         """What went while it was served is known in the end only."""
-        for now in await self._spool.orders():
-            if now.number == order.number and now.missed > order.missed:
-                self._tell_missed(replace(order, missed=now.missed))
+        return next((now for now in await self._spool.orders() if now.number == order.number), order)
 
     def _tell_missed(self, order: Order) -> None:
         """The limits took delivered events before they were copied."""
+        self._told[order.number] = order.missed
         self._log.warning(
             "spool.replay_missed",
             sink=order.sink,

@@ -116,9 +116,9 @@ class Courier:
         return self._outlook.backlog
 
     @property
-    def ahead_bytes(self) -> int:
-        """Bytes of unfinished entries in memory."""
-        return self._lanes.memory.size
+    def position(self) -> int:
+        """The last entry that was read."""
+        return self._lanes.position
 
     def status(self) -> CourierStatus:
         """Counters since the start, and how it is now."""

@@ -3,135 +3,32 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, DropReport, Order, WhenFull
-from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, pack, singles, unpack
+from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, DropReport
+from tdbwatch.daemon.spool.group import Copies, Group, Packing
+from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, Tally
 from tdbwatch.daemon.spool.stored.progress import Change
-from tdbwatch.daemon.spool.stored.rows import Row
 
-BLOCK_BYTES: Final = 256 << 10
-"""A block that has so many is full: what is read, decoded and deleted at once stays small."""
-GROUP_BYTES: Final = 8 << 20
-"""Bytes of events in one commit: bounds its memory, and the time until couriers see its first event."""
-_RUN_BYTES: Final = 100
-"""What a run takes in memory beside its bytes, roughly."""
 _MOST_ATTEMPTS: Final = 20_000
-
-
-@dataclass(slots=True)
-class Packing:
-    """A block in the making."""
-
-    lane: Lane
-    runs: list[bytes] = field(default_factory=list)
-    count: int = 0
-    size: int = 0
-    first_us: int = 0
-    last_us: int = 0
-
-    def add(self, packed: bytes, run: Run) -> None:
-        us = run.received_us
-        self.first_us, self.last_us = (
-            (min(self.first_us, us), max(self.last_us, us)) if self.runs else (us, us)
-        )
-        self.runs.append(packed)
-        self.count += len(run.events)
-        self.size += len(packed) + _RUN_BYTES
-
-    def row(self) -> Row:
-        us = self.last_us
-        return Row(self.count, self.lane, None, self.first_us, us, us, pack(self.runs))
-
-    def tally(self, reason: str) -> Tally:
-        """What is lost when it is given up."""
-        runs = unpack(pack(self.runs))
-        return Tally(reason).add_events(event for run in runs for event in run.unpacked(self.lane))
-
-
-@dataclass(slots=True)
-class Copies:
-    """Copies of events for one sink, and what of an order is done with them."""
-
-    order: Order
-    heard: Sequence[Heard]
-    position: int
-    letters: Sequence[int]
-    done: "asyncio.Future[bool]"
-
-
-@dataclass(slots=True)
-class Group:
-    """What one commit makes durable."""
-
-    packings: list[Packing] = field(default_factory=list)
-    progress: dict[str, Change] = field(default_factory=dict)
-    letters: list[DeadLetter] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    drops: dict[str, Tally] = field(default_factory=dict)
-    settled: list[DropReport] = field(default_factory=list)
-    damage_told: bool = False
-    copies: list[Copies] = field(default_factory=list)
-    """Each in a commit of its own, after the others."""
-    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
-    mourners: list["asyncio.Future[None]"] = field(default_factory=list)
-    """Those who wait for the dead letters only."""
-
-    def count(self, tally: Tally) -> None:
-        """Count what was given up, by reason: however much it is, it takes little memory."""
-        self.drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
-
-    def give_up_events(self, reason: str) -> Tally:
-        """Its events are lost."""
-        tally = Tally(reason)
-        for packing in self.packings:
-            tally.merge(packing.tally(reason))
-        self.count(tally)
-        self.packings = []
-        return tally
-
-    @property
-    def waiting(self) -> Sequence["asyncio.Future[Any]"]:
-        """All who wait for it."""
-        return (*self.waiters, *self.mourners, *(copies.done for copies in self.copies))
-
-    @property
-    def urgent(self) -> bool:
-        return bool(self.waiters or self.mourners or self.copies)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing to write (copies apart)."""
-        return not (
-            self.packings
-            or self.progress
-            or self.letters
-            or self.attempts
-            or self.drops
-            or self.settled
-            or self.damage_told
-        )
+_Packed = tuple[Lane, Run, bytes]
 
 
 class Inbox:
     """Filled by the event loop, emptied by the writer's thread; bounded in memory.
 
     Args:
-        max_bytes: of events that wait for a commit; beyond it `when_full` decides which are given up.
-        max_event: bytes of a single event; others would have to go for a larger one.
+        limits: of memory, and how large events, blocks and commits may be; `when_full` says which events
+            are given up when too many wait for a commit.
         linger: seconds to wait for company before events are committed.
         idle_linger: the same when there is only progress and history to write: nobody waits for them.
     """
 
-    def __init__(
-        self, max_bytes: int, max_event: int, when_full: WhenFull, linger: float, idle_linger: float
-    ) -> None:
-        self._max_bytes = max_bytes
-        self._max_event = min(max_bytes, max_event)
-        self._when_full = when_full
+    def __init__(self, limits: Limits, linger: float, idle_linger: float) -> None:
+        self._limits = limits
         self._linger = linger
         self._idle_linger = idle_linger
         self._changed = threading.Condition()
@@ -139,7 +36,7 @@ class Inbox:
         self._open: dict[Lane, Packing] = {}
         self._bytes = self._taken = 0
         self._closed = False
-        self.group_bytes = GROUP_BYTES
+        self.group_bytes = limits.group_bytes
         """Bytes of events in one commit, roughly; set before the first is taken."""
 
     @property
@@ -151,7 +48,7 @@ class Inbox:
     @property
     def pressed(self) -> bool:
         """Whether so much waits that nothing else should hold up what takes it."""
-        return 2 * self._bytes > self._max_bytes
+        return 2 * self._bytes > self._limits.max_held
 
     @property
     def closed(self) -> bool:
@@ -159,22 +56,21 @@ class Inbox:
 
     def put(self, heard: Sequence[Heard], reason: str) -> list[Tally]:
         """Take events; return which were given up: because too many wait (for `reason`), or as too large."""
-        packed = [(lane, run, encode_run(run)) for lane, run in heard]
-        too_large = Tally(TOO_LARGE)
-        if any(len(each) > self._max_event for _, _, each in packed):
-            packed = [one for each in packed for one in self._without_too_large(*each, too_large)]
+        most, too_large, lost = self._limits.block_bytes, Tally(TOO_LARGE), Tally(reason)
+        packed: list[_Packed] = [(lane, run, encode_run(run)) for lane, run in heard]
+        if any(len(each) > most for _, _, each in packed):
+            packed = self._admitted([part for one in packed for part in _parts(*one, most)], too_large)
         with self._changed:
             first = not self._group.packings
-            for lane, run, each in packed:
-                self._packing(lane).add(each, run)
-                self._bytes += len(each) + _RUN_BYTES
-            dropped = self._shrink() if self._bytes > self._max_bytes else []
+            refused = self._add(packed)
+            dropped = self._shrink()
             if first:
                 self._changed.notify()
-        tally = Tally(reason)
+        for lane, run, _ in refused:
+            lost.add_runs(lane, (run,))
         for packing in dropped:
-            tally.merge(packing.tally(reason))
-        return [tally for tally in (too_large, tally) if tally.rooms]
+            lost.merge(packing.tally(reason))
+        return [tally for tally in (too_large, lost) if tally.rooms]
 
     def put_progress(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
         with self._changed:
@@ -263,12 +159,22 @@ class Inbox:
     def _anything_to_write(self) -> bool:
         return self._group.urgent or not self._group.empty
 
-    def _packing(self, lane: Lane) -> Packing:
-        packing = self._open.get(lane)
-        if packing is None or packing.size >= BLOCK_BYTES:
-            packing = self._open[lane] = Packing(lane)
-            self._group.packings.append(packing)
-        return packing
+    def _add(self, packed: Iterable[_Packed]) -> list[_Packed]:
+        """Take what there is space for, or all of it, where older events go for it; what was not taken."""
+        most = self._limits.max_held if self._limits.when_full == "drop_newest" else None
+        refused: list[_Packed] = []
+        for one in packed:
+            lane, run, each = one
+            if most is not None and self._bytes + len(each) > most:
+                refused.append(one)
+                continue
+            packing = self._open.get(lane)
+            if packing is None or packing.size >= self._limits.block_bytes:
+                packing = self._open[lane] = Packing(lane)
+                self._group.packings.append(packing)
+                self._bytes += packing.size
+            self._bytes += packing.add(each, run)
+        return refused
 
     def _wait_for_company(self) -> None:
         started = time.monotonic()
@@ -285,7 +191,8 @@ class Inbox:
             if number and size + packing.size > self.group_bytes:
                 break
             number, size = number + 1, size + packing.size
-        self._group, self._open = Group(packings=group.packings[number:]), {}
+        self._group = Group(packings=group.packings[number:])
+        self._seal(group.packings[:number])
         if self._group.packings:  # who waits for all of it waits for these, too
             self._group.waiters, group.waiters = group.waiters, []
             self._group.settled, group.settled = group.settled, []  # as does what counts on it
@@ -296,27 +203,37 @@ class Inbox:
         return group
 
     def _shrink(self) -> list[Packing]:
-        """Give up what is too much: whole blocks."""
-        packings, dropped = self._group.packings, list[Packing]()
-        place = 0 if self._when_full == "drop_oldest" else -1
-        while packings and self._bytes > self._max_bytes:
-            dropped.append(packing := packings.pop(place))
-            self._bytes -= packing.size
-            if self._open.get(packing.lane) is packing:
-                del self._open[packing.lane]
+        """Give up what is too much: the oldest blocks."""
+        packings, count = self._group.packings, 0
+        while self._bytes > self._limits.max_held and count < len(packings):
+            self._bytes -= packings[count].size
+            count += 1
+        dropped = packings[:count]
+        del packings[:count]
+        self._seal(dropped)
         return dropped
 
-    def _without_too_large(
-        self, lane: Lane, run: Run, packed: bytes, tally: Tally
-    ) -> Iterable[tuple[Lane, Run, bytes]]:
-        """The run; event by event, if it is larger than one event may be."""
-        if len(packed) <= self._max_event:
-            return [(lane, run, packed)]
-        kept: list[tuple[Lane, Run, bytes]] = []
-        for one in singles(run):
-            each = encode_run(one)
-            if len(each) > self._max_event:
-                tally.add_events(one.unpacked(lane))
+    def _seal(self, packings: Iterable[Packing]) -> None:
+        """Nothing is added to these any more."""
+        for packing in packings:
+            if self._open.get(packing.lane) is packing:
+                del self._open[packing.lane]
+
+    def _admitted(self, packed: Iterable[_Packed], too_large: Tally) -> list[_Packed]:
+        """Without the events for which too many others would have to go."""
+        admitted: list[_Packed] = []
+        for lane, run, each in packed:
+            if len(each) > self._limits.max_event:
+                too_large.add_runs(lane, (run,))
             else:
-                kept.append((lane, one, each))
-        return kept
+                admitted.append((lane, run, each))
+        return admitted
+
+
+def _parts(lane: Lane, run: Run, packed: bytes, most: int) -> Iterator[_Packed]:
+    """A run in parts that are not larger than a block, as far as its events are not."""
+    if len(packed) <= most or len(run.events) == 1:
+        yield lane, run, packed
+        return
+    for half in halves(run):
+        yield from _parts(lane, half, encode_run(half), most)

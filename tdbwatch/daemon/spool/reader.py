@@ -23,6 +23,11 @@ _FROM_IN_LANE: Final = (
     " WHERE scope = ? AND room = ? AND first_seq <= ?)"
     " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
 )
+_COUNT_IN_LANE: Final = (
+    "SELECT ifnull(sum(min(first_seq + count - 1, ?) - max(first_seq - 1, ?)), 0) FROM blocks"
+    " WHERE scope = ? AND room = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"
+    " WHERE scope = ? AND room = ? AND first_seq <= ?) AND first_seq + count - 1 > ? AND first_seq <= ?"
+)
 _T = TypeVar("_T")
 
 
@@ -43,6 +48,13 @@ class Reader:
         """The same of one lane."""
         values = (*lane, *lane, after + 1, after + 1, through)
         return await self._ask(lambda connection: blocks_where(connection, _FROM_IN_LANE, values, max_bytes))
+
+    async def count(self, lane: Lane, after: int, through: int) -> int:
+        """How many entries one lane has behind `after`, up to `through`."""
+        values = (through, after, *lane, *lane, after + 1, after, through)
+        return await self._ask(
+            lambda connection: int(connection.execute(_COUNT_IN_LANE, values).fetchone()[0])
+        )
 
     async def orders(self) -> list[Order]:
         """What people asked for and is not done."""

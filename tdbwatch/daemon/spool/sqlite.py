@@ -22,8 +22,9 @@ from tdbwatch.daemon.spool.api import (
     SpoolError,
 )
 from tdbwatch.daemon.spool.drop_reports import DropReports
-from tdbwatch.daemon.spool.inbox import Copies, Inbox
-from tdbwatch.daemon.spool.limits.settings import EVENT_SHARE, Limits
+from tdbwatch.daemon.spool.group import Copies
+from tdbwatch.daemon.spool.inbox import Inbox
+from tdbwatch.daemon.spool.limits.settings import Limits
 from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.report import TurnReport
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
@@ -87,12 +88,11 @@ class SqliteSpool:
         self.path = Path(path)
         limits, pace = limits or Limits(), pace or Pace()
         self._sinks = sinks
+        self._redelivery_bytes = limits.redelivery_bytes
         self._listener: Listener = listener or Deaf()
         self._lock = SpoolLock(self.path)
         self._window = Window(limits.window)
-        most = limits.max_size // EVENT_SHARE
-        idle = max(pace.linger, _IDLE_LINGER)
-        self._inbox = Inbox(limits.max_held, most, limits.when_full, pace.linger, idle)
+        self._inbox = Inbox(limits, pace.linger, max(pace.linger, _IDLE_LINGER))
         self._files = FileWatch(self.path, self._lock, connect, self._window.snapshot, clock)
         self._writer = Writer(self._files, self._inbox, limits, pace, sinks, clock, self._tell)
         self._reader = Reader(self.path)
@@ -192,6 +192,8 @@ class SqliteSpool:
         """Take these events, in order. Never blocks and never raises for trouble with the disk."""
         self._traffic.came(sum(len(run.events) for _, run in heard))
         for tally in self._inbox.put(heard, TOO_FAST if self.alarms.trouble is None else DISK_REFUSED):
+            if tally.reason == TOO_FAST:
+                self._traffic.lost()
             self.drops.add(tally)
             self._inbox.put_drops(tally)
 
@@ -235,6 +237,10 @@ class SqliteSpool:
     async def read_lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
         """As `read`, but the blocks of one lane only, as far as they begin at `through` or before."""
         return await self._asked(self._reader.lane(lane, after, through, max_bytes))
+
+    async def count_lane(self, lane: Lane, after: int, through: int) -> int:
+        """How many entries of one lane there are from `after` (not included) to `through` (included)."""
+        return await self._asked(self._reader.count(lane, after, through))
 
     def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
         """Have `told` called, in the event loop, with the blocks that the log gives up from now on."""
@@ -280,6 +286,11 @@ class SqliteSpool:
     async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
         """The next dead letters of a requeue, each with its number; at least one, if there is any."""
         return await self._asked(self._reader.letters(order, limit, max_bytes))
+
+    @property
+    def redelivery_bytes(self) -> int:
+        """Bytes of events that should be redelivered in one step."""
+        return self._redelivery_bytes
 
     async def redeliver(
         self, order: Order, heard: Sequence[Heard], position: int, letters: Sequence[int] = ()
@@ -350,8 +361,8 @@ class SqliteSpool:
         asyncio.get_running_loop().call_soon(self._inbox.put_damage_told)
 
     def _report_drop(self, report: DropReport) -> None:
-        if report.reason == TOO_FAST:
-            came, written = self._traffic.rates()
+        if report.reason == TOO_FAST and self._traffic.at_loss is not None:
+            came, written = self._traffic.at_loss
             report = replace(report, note=f"{came:,} events a second came, {written:,} were written")
         self._listener.dropped(report)
 

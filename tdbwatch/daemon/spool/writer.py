@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.inbox import Group, Inbox
+from tdbwatch.daemon.spool.group import Group
+from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits.settings import Limits
 from tdbwatch.daemon.spool.limits.steady_time import SteadyTime
 from tdbwatch.daemon.spool.limits.upkeep import Upkeep
 from tdbwatch.daemon.spool.report import TurnReport
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.store import Store, copy_rows, weight
+from tdbwatch.daemon.spool.stored.store import GoneError, Store, copy_rows, weight
 from tdbwatch.daemon.spool.survival.damage import is_damage, is_full
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
@@ -163,7 +164,9 @@ class Writer:
     def _admit(self, group: Group, report: TurnReport) -> None:
         """Under `drop_newest` a full spool takes no more events while the old ones are undelivered."""
         with suppress(sqlite3.Error):
-            refuses = self._upkeep.refuses(self._store, self._reach())
+            for gone in self._upkeep.admits(self._store, self._reach()):
+                report.gone += gone
+            refuses = self._upkeep.refuses
             if refuses != self._refusing:
                 self._refusing = refuses
                 self._tell(TurnReport(refuses=refuses))
@@ -201,7 +204,8 @@ class Writer:
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 raise
-            report.gone += self._upkeep.size.relieve(self._store, self._reach())
+            for gone in self._upkeep.size.relieve(self._store, self._reach()):
+                report.gone += gone
             report.blocks = self._store.commit(group)
 
     def _let_pass(self, group: Group, error: sqlite3.Error) -> None:
@@ -247,6 +251,8 @@ class Writer:
                 if self._upkeep.size.takes_copies(self._store, self._reach(), size):
                     report.blocks = report.blocks + self._store.redeliver(copies, self._now_us())
                     done = True
+            except GoneError:  # the order is looked at anew
+                pass
             except sqlite3.Error as error:
                 if is_damage(error):
                     self._files.suspect(error)
@@ -256,7 +262,7 @@ class Writer:
         """Keep the limits, in small steps; what is left of them is for the next turns, at once."""
         was_catching_up = self._upkeep.catching_up
         try:
-            for step in self._upkeep.steps(self._store, self._reach, self._now_us(), len(report.blocks)):
+            for step in self._upkeep.steps(self._store, self._reach, self._now_us(), report.blocks):
                 report.gone += step.gone
                 self._lost_letters += step.letters
                 if step.tally is not None and step.tally.rooms:

@@ -6,8 +6,14 @@ from typing import Final
 from tdbwatch.daemon.spool.api import WhenFull
 
 _MOST_HEADROOM: Final = 64 << 20
-EVENT_SHARE: Final = 4
+_EVENT_SHARE: Final = 4
 """A single event may take one part in so many of `max_size`."""
+_BLOCK_SHARE: Final = 64
+_BLOCK_BYTES: Final = 256 << 10
+_LEAST_BLOCK: Final = 4 << 10
+_REDELIVERY_BYTES: Final = 1 << 20
+_GROUP_SHARE: Final = 16
+_GROUP_BYTES: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,28 @@ class Limits:
     max_dead_letters: int = 100_000
     max_held: int = 64 << 20
     window: int = 48 << 20
+
+    @property
+    def max_event(self) -> int:
+        """Bytes of a single event: too many others would have to go for a larger one."""
+        return min(self.max_held, self.max_size // _EVENT_SHARE)
+
+    @property
+    def block_bytes(self) -> int:
+        """A block that has so many is full: what is read, decoded and given up at once stays small."""
+        return max(
+            _LEAST_BLOCK, min(_BLOCK_BYTES, self.max_size // _BLOCK_SHARE, self.max_held // _BLOCK_SHARE)
+        )
+
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of events in one commit: bounds its memory, and the time until couriers see its first."""
+        return max(_LEAST_BLOCK, min(_GROUP_BYTES, self.max_size // _GROUP_SHARE))
+
+    @property
+    def redelivery_bytes(self) -> int:
+        """Bytes of copies that are made at once: a step that is too large for the spool would never go."""
+        return max(_LEAST_BLOCK, min(_REDELIVERY_BYTES, self.max_size // _BLOCK_SHARE))
 
     @property
     def headroom(self) -> int:

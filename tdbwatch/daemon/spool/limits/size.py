@@ -1,15 +1,14 @@
 """The file is no larger than it may be: what is delivered makes way first, then what `when_full` says."""
 
-import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.limits.chores import Step, undelivered
+from tdbwatch.daemon.spool.limits.delivered import Delivered, blocks_after
 from tdbwatch.daemon.spool.limits.settings import Limits
 from tdbwatch.daemon.spool.stored import orders
-from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.daemon.spool.stored.drops import MAX_SIZE, Tally
+from tdbwatch.daemon.spool.stored.drops import MAX_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.schema import free_bytes, used_bytes
 from tdbwatch.daemon.spool.stored.store import Store
@@ -20,60 +19,10 @@ STEP_BYTES: Final = 4 << 20
 """Bytes deleted in one step, where more must go."""
 _COARSE, _FINE = 64, 1_024
 """One part in so many of `max_size` goes at once; the fine one where replays may still ask for it."""
-_AGAIN: Final = 1.0
-"""Seconds between looks at blocks that had to stay."""
 _GAP_BYTES: Final = 500
 """What a gap record takes in the file, roughly."""
 _TIGHT: Final = 16
 """With less than one part in so many of `max_size` left there is no space for gap records."""
-_ROW_BYTES: Final = 150
-_BLOCKS: Final = (
-    "SELECT first_seq, count, scope, room, target, length(body) FROM blocks"
-    " WHERE first_seq > ? ORDER BY first_seq LIMIT ?"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sized:
-    block: Gone
-    size: int
-
-
-def _after(store: Store, position: int) -> list[_Sized]:
-    """The next blocks, without what is in them."""
-    return [
-        _Sized(Gone(first_seq, count, Lane(scope, room), target), size + _ROW_BYTES)
-        for first_seq, count, scope, room, target, size in store.connection.execute(_BLOCKS, (position, STEP))
-    ]
-
-
-class Delivered:
-    """Finds what every sink has, the oldest first, wherever it is in the log."""
-
-    def __init__(self) -> None:
-        self._position = 0
-        self._version = -1
-        self._again_at = 0.0
-
-    def oldest(self, store: Store, reach: Reach, aim: int) -> list[Gone]:
-        """Blocks of about `aim` bytes in all; none: there is nothing, or nothing in reach of one step."""
-        now = time.monotonic()
-        if store.version != self._version and now >= self._again_at:  # some that had to stay may go now
-            self._position, self._version, self._again_at = 0, store.version, now + _AGAIN
-        floor = store.last_seq if reach.floor is None else reach.floor
-        found: list[Gone] = []
-        while not found and (rows := self._rows(store, floor)):
-            for row in rows:
-                self._position = row.block.first_seq
-                if reach.finished(row.block.last_seq, row.block.lane, row.block.target):
-                    found.append(row.block)
-                    aim -= row.size
-                    if aim <= 0:
-                        break
-        return found
-
-    def _rows(self, store: Store, floor: int) -> list[_Sized]:
-        return [row for row in _after(store, self._position) if row.block.last_seq <= floor]
 
 
 class Size:
@@ -94,9 +43,8 @@ class Size:
             return None
         parts = _FINE if orders.replays(store.connection) else _COARSE
         aim = min(surplus + self._limits.max_size // parts, STEP_BYTES)
-        if doomed := self._delivered.oldest(store, reach, aim):
-            store.delete(doomed, Tally(MAX_SIZE))
-            return Step(doomed)
+        if gone := self._delivered.give_up(store, reach, aim):
+            return Step(gone)
         if self._limits.when_full == "drop_newest":
             return None
         doomed = _oldest(store, aim)
@@ -113,57 +61,44 @@ class Size:
         self.gap_records = left // 2 // _GAP_BYTES if left > limits.max_size // _TIGHT else 0
         return used
 
-    def refuses(self, store: Store, reach: Reach) -> bool:
-        """Under `drop_newest`: whether the file is full of what some sink is still to get."""
-        while used_bytes(store.connection) > self._limits.max_size:
-            if not (doomed := self._delivered.oldest(store, reach, STEP_BYTES)):
-                return True
-            store.delete(doomed, Tally(MAX_SIZE))
-        return False
+    def exceeded(self, store: Store) -> bool:
+        """Whether the file is too large."""
+        return used_bytes(store.connection) > self._limits.max_size
+
+    def fit(self, store: Store, reach: Reach) -> Iterator[list[Gone]]:
+        """Let what is delivered go until the file is no larger than it may be, as far as there is any."""
+        return self._make_way(store, reach, lambda: used_bytes(store.connection) - self._limits.max_size)
 
     def takes_copies(self, store: Store, reach: Reach, size: int) -> bool:
         """Whether copies of `size` bytes take no space but that of what is delivered."""
         limits = self._limits
         surplus = used_bytes(store.connection) + size + limits.headroom - limits.max_size
-        return surplus <= 0 or _delivered_bytes(store, reach, surplus) >= surplus
+        return surplus <= 0 or self._delivered.hold(store, reach, surplus)
 
-    def relieve(self, store: Store, reach: Reach) -> list[Gone]:
+    def relieve(self, store: Store, reach: Reach) -> Iterator[list[Gone]]:
         """Find space on the disk, and within the file, for what it does not take. Only the delivered goes.
 
         Raises:
             sqlite3.Error: not even that can be written.
         """
-        gone: list[Gone] = []
         store.empty_log()
-        while (missing := store.space.reserve - free_bytes(store.connection)) > 0:
-            if not (doomed := self._delivered.oldest(store, reach, min(missing, STEP_BYTES))):
-                break
-            store.delete(doomed, Tally(MAX_SIZE))
+        missing = lambda: store.space.reserve - free_bytes(store.connection)  # noqa: E731
+        for gone in self._make_way(store, reach, missing):
+            yield gone
             store.empty_log()
-            gone += doomed
-        return gone
+
+    def _make_way(self, store: Store, reach: Reach, missing: Callable[[], int]) -> Iterator[list[Gone]]:
+        while (size := missing()) > 0:
+            if not (gone := self._delivered.give_up(store, reach, min(size, STEP_BYTES))):
+                return
+            yield gone
 
 
 def _oldest(store: Store, aim: int) -> list[Gone]:
     found: list[Gone] = []
-    for row in _after(store, 0):
+    for row in blocks_after(store, 0):
         found.append(row.block)
         aim -= row.size
-        if aim <= 0:
+        if aim <= 0 or len(found) == STEP:
             break
     return found
-
-
-def _delivered_bytes(store: Store, reach: Reach, enough: int) -> int:
-    """Bytes of what every sink has, as far as they matter."""
-    floor, position, size = store.last_seq if reach.floor is None else reach.floor, 0, 0
-    while size < enough and (rows := _after(store, position)):
-        for row in rows:
-            position = row.block.first_seq
-            if row.block.last_seq <= floor and reach.finished(
-                row.block.last_seq, row.block.lane, row.block.target
-            ):
-                size += row.size
-        if rows[-1].block.last_seq > floor:
-            break
-    return size

@@ -1,17 +1,20 @@
 """The chores in their order, and how much of them is done between two commits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.limits.age import Age
 from tdbwatch.daemon.spool.limits.chores import Chore, Step
 from tdbwatch.daemon.spool.limits.kept import Newest, kept_tables
 from tdbwatch.daemon.spool.limits.settings import Limits
-from tdbwatch.daemon.spool.limits.size import Size
+from tdbwatch.daemon.spool.limits.size import STEP_BYTES, Size
+from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 
 _BLOCKS_PER_STEP: Final = 100
+_BYTES_PER_STEP: Final = STEP_BYTES // 2
 
 
 class Upkeep:
@@ -19,10 +22,11 @@ class Upkeep:
 
     Attributes:
         busy: whether there is more to do at once.
+        refuses: whether what comes in has to be dropped, as of the last `admits`.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.busy = False
+        self.busy = self.refuses = False
         self._limits = limits
         self.begin_anew()
 
@@ -36,13 +40,18 @@ class Upkeep:
         """Whether more is about to be dropped for its age."""
         return self._age.catching_up
 
-    def refuses(self, store: Store, reach: Reach) -> bool:
-        """Whether what comes in has to be dropped."""
-        return self._limits.when_full == "drop_newest" and not self.busy and self.size.refuses(store, reach)
+    def admits(self, store: Store, reach: Reach) -> Iterator[list[Gone]]:
+        """Under `drop_newest`: what is delivered goes before anything that comes in is refused."""
+        self.refuses = False
+        if self._limits.when_full == "drop_newest" and not self.busy:
+            yield from self.size.fit(store, reach)
+            self.refuses = self.size.exceeded(store)
 
-    def steps(self, store: Store, reach: Callable[[], Reach], now_us: int, blocks: int) -> Iterator[Step]:
-        """What is done after a commit of so many blocks."""
-        left, self.busy = 1 + blocks // _BLOCKS_PER_STEP, False
+    def steps(
+        self, store: Store, reach: Callable[[], Reach], now_us: int, grown: Sequence[Block]
+    ) -> Iterator[Step]:
+        """What is done after a commit of these blocks: enough for the file not to outgrow its limit."""
+        left, self.busy = _budget(grown), False
         chores: list[Chore] = [*self._kept, self.size, self._age]
         for chore in chores:
             while (step := chore.step(store, reach(), now_us)) is not None:
@@ -51,3 +60,8 @@ class Upkeep:
                 if left <= 0:
                     self.busy = step.more
                     return
+
+
+def _budget(grown: Sequence[Block]) -> int:
+    size = sum(len(block.body) for block in grown)
+    return 1 + len(grown) // _BLOCKS_PER_STEP + size // _BYTES_PER_STEP

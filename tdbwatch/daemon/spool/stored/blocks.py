@@ -62,6 +62,8 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Run]).decode
 EVENT_BYTES: Final = 700
 """What an event takes in memory once it is decoded and rendered, beside its bytes, roughly."""
+_COUNTER_BIT: Final = 64
+"""Where the counter begins that tells ids of a run apart (`plugin.ids`)."""
 _SMALL: Final = 16
 _MEDIUM: Final = 1 << 16
 
@@ -84,9 +86,15 @@ def run_of(event: Event) -> Run:
     )
 
 
-def singles(run: Run) -> list[Run]:
-    """A run's events as runs of their own."""
-    return [run_of(event) for event in run.unpacked(Lane("", ""))]
+def halves(run: Run) -> tuple[Run, Run]:
+    """A run of several events as two."""
+    middle = len(run.events) // 2
+    first_id = (int.from_bytes(run.id, "big") + (middle << _COUNTER_BIT)).to_bytes(16, "big")
+    replace = msgspec.structs.replace
+    return (
+        replace(run, events=run.events[:middle], payloads=run.payloads[:middle]),
+        replace(run, id=first_id, events=run.events[middle:], payloads=run.payloads[middle:]),
+    )
 
 
 def encode_run(run: Run) -> bytes:

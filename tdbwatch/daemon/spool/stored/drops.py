@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import DropReport
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.blocks import Lane, Run
 from tdbwatch.plugin.event import Event, Kind
 
 MAX_SIZE: Final = "max_size"
@@ -76,6 +76,15 @@ class Tally:
                 self._add_gap(event)
             elif event.kind == _EVENT:
                 self.add(Lane(event.scope, event.room), 1, event.received_us, event.received_us)
+        return self
+
+    def add_runs(self, lane: Lane, runs: Iterable[Run]) -> "Tally":
+        """The same for runs of a lane, which need not be taken apart."""
+        for run in runs:
+            if run.kind == _EVENT:
+                self.add(lane, len(run.events), run.received_us, run.received_us)
+            else:
+                self.add_events(run.unpacked(lane))
         return self
 
     def _add_gap(self, gap: Event) -> None:

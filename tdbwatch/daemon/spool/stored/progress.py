@@ -9,6 +9,8 @@ from tdbwatch.daemon.spool.api import Behind, Past, Progress
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.wire.codec import decode, encode
 
+Span = tuple[int, int]
+"""The first and the last of some numbers in a row."""
 _SET_FLOOR: Final = "INSERT OR REPLACE INTO progress VALUES (?, ?)"
 _SET_BEHIND: Final = "INSERT OR REPLACE INTO behind VALUES (?, ?, ?, ?, ?, ?)"
 _UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room = ?"
@@ -67,26 +69,20 @@ def whole(progress: Mapping[str, Progress]) -> dict[str, Change]:
     return {sink: Change(one.floor, dict(one.behind)) for sink, one in progress.items()}
 
 
-def remove(connection: sqlite3.Connection, sink: str) -> None:
-    """Forget a sink. Within a transaction."""
-    connection.execute("DELETE FROM progress WHERE sink = ?", (sink,))
-    connection.execute("DELETE FROM behind WHERE sink = ?", (sink,))
-
-
-def apply(progress: dict[str, Progress], changes: Mapping[str, Change]) -> bool:
-    """Make the changes in memory; whether a lane that was behind got further: more may go than before."""
-    further = False
+def apply(progress: dict[str, Progress], changes: Mapping[str, Change]) -> list[tuple[Lane, Span]]:
+    """Make the changes in memory; where lanes that were behind got further: there more may go than before."""
+    freed: list[tuple[Lane, Span]] = []
     for sink, change in changes.items():
         one = progress.setdefault(sink, Progress(0))
         one.floor = change.floor
         for lane, behind in change.behind.items():
-            if behind is None:
-                further |= one.behind.pop(lane, None) is not None
-            else:
-                before = one.behind.get(lane)
-                further |= before is not None and behind.first_seq > before.first_seq
+            before = one.behind.pop(lane, None)
+            if behind is not None:
                 one.behind[lane] = behind
-    return further
+            through = change.floor if behind is None else behind.first_seq - 1
+            if before is not None and before.first_seq <= through:
+                freed.append((lane, (before.first_seq, through)))
+    return freed
 
 
 class Reach:
@@ -98,6 +94,10 @@ class Reach:
 
     def __init__(self, progress: Mapping[str, Progress], names: Collection[str] | None) -> None:
         self._progress = {sink: one for sink, one in progress.items() if names is None or sink in names}
+
+    def floors(self) -> list[tuple[str, int]]:
+        """By sink, beyond what it has finished nothing."""
+        return [(sink, one.floor) for sink, one in self._progress.items()]
 
     @property
     def floor(self) -> int | None:

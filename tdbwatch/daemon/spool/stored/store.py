@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import DamageReport, DeadLetter, Gone, Order, Progress
-from tdbwatch.daemon.spool.inbox import Copies, Group
+from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.stored import drops, orders, progress
-from tdbwatch.daemon.spool.stored.blocks import Block, encode_run, pack
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import attempts_weight, letters_weight
-from tdbwatch.daemon.spool.stored.progress import Reach
+from tdbwatch.daemon.spool.stored.progress import Reach, Span
 from tdbwatch.daemon.spool.stored.rows import (
     INSERT_ATTEMPT,
     INSERT_BLOCK,
@@ -31,9 +31,13 @@ from tdbwatch.daemon.spool.survival.damage import NONSENSE, damage_of, damage_te
 from tdbwatch.daemon.spool.survival.disk import Space
 from tdbwatch.daemon.spool.survival.handle import Connect, Handle
 
-_ROW_BYTES: Final = 150
+ROW_BYTES: Final = 150
 """What a block takes in the file beside its body, roughly: its row, and its place in the index."""
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+
+class GoneError(Exception):
+    """A dead letter is not there any more."""
 
 
 class Store:
@@ -44,7 +48,7 @@ class Store:
         last_seq: the newest entry that there ever was.
         entries: how many there are.
         progress: by sink, what it has finished, as it is in the file.
-        version: counts what lets go of blocks that had to stay before.
+        freed: by lane, between which numbers sinks that were behind got further: more may go than before.
     """
 
     def __init__(self, path: Path, connect: Connect) -> None:
@@ -70,7 +74,7 @@ class Store:
         self.connection.execute("PRAGMA secure_delete = FAST").fetchall()
         self.connection.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
         self.progress: dict[str, Progress] = progress.load(self.connection)
-        self.version = 0
+        self.freed: dict[Lane, Span] = {}
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
@@ -113,13 +117,16 @@ class Store:
             if group.damage_told:
                 self.connection.execute("DELETE FROM meta WHERE key = 'damage'")
         self._grown(blocks)
-        self.version += progress.apply(self.progress, group.progress)
+        for lane, span in progress.apply(self.progress, group.progress):
+            first, last = self.freed.get(lane, span)
+            self.freed[lane] = (min(first, span[0]), max(last, span[1]))
         return blocks
 
     def redeliver(self, copies: Copies, now_us: int) -> list[Block]:
         """Add copies to the log, and move their order on.
 
         Raises:
+            GoneError: somebody has deleted one of the dead letters meanwhile; nothing was written.
             sqlite3.Error: nothing of it was written; SQLITE_FULL also where it would take what others need.
         """
         rows = copy_rows(copies, now_us)
@@ -127,8 +134,7 @@ class Store:
             self.space.check(weight(rows), free_bytes(self.connection), all_of_it=True)
         with self.transaction():
             blocks = self._insert(rows)
-            ended = [(number,) for number in copies.letters]
-            self.connection.executemany("DELETE FROM dead_letters WHERE number = ?", ended)
+            self._end_letters(copies.letters)
             orders.move(self.connection, copies.order, copies.position)
         self._grown(blocks)
         return blocks
@@ -145,13 +151,6 @@ class Store:
             drops.save(self.connection, [tally])
         self.entries -= sum(block.count for block in doomed)
         self.first_seq = first_of(self.connection, self.last_seq)
-
-    def forget_sink(self, sink: str) -> None:
-        """The sink has no progress any more."""
-        with self.transaction():
-            progress.remove(self.connection, sink)
-        self.progress.pop(sink, None)
-        self.version += 1
 
     def take_over(self, blocks: Iterable[tuple[int, Row]], letters: Iterable[tuple[int, DeadLetter]]) -> None:
         """Keep what was in a damaged file, under the old numbers."""
@@ -212,6 +211,11 @@ class Store:
         self.connection.executemany(INSERT_BLOCK, [row.values(first_seq) for first_seq, row in numbered])
         return [Block(first_seq, row.count, row.lane, row.target, row.body) for first_seq, row in numbered]
 
+    def _end_letters(self, numbers: Sequence[int]) -> None:
+        query = "DELETE FROM dead_letters WHERE number = ?"
+        if self.connection.executemany(query, [(number,) for number in numbers]).rowcount < len(numbers):
+            raise GoneError
+
     def _grown(self, blocks: Sequence[Block]) -> None:
         count = sum(block.count for block in blocks)
         self.entries += count
@@ -235,7 +239,7 @@ class Store:
 
 def weight(rows: Iterable[Row]) -> int:
     """Bytes that these will take in the file."""
-    return sum(len(row.body) + _ROW_BYTES for row in rows)
+    return sum(len(row.body) + ROW_BYTES for row in rows)
 
 
 def copy_rows(copies: Copies, now_us: int) -> list[Row]:
