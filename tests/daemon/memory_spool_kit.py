@@ -30,6 +30,11 @@ class Disk:
     letters: list[DeadLetter] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
 
+    def copy(self) -> "Disk":
+        """As it is now, for those who go on after a crash."""
+        progress = {sink: Progress(one.floor, dict(one.behind)) for sink, one in self.progress.items()}
+        return Disk(list(self.blocks), self.last_seq, progress, list(self.letters), list(self.attempts))
+
 
 class MemorySpool:
     """Behaves as `Spool` says.
@@ -56,14 +61,8 @@ class MemorySpool:
 
     def commit(self) -> None:
         """What was saved and noted becomes durable."""
-        for sink, floor, changed in self._unsaved:
-            progress = self.disk.progress[sink]
-            progress.floor = floor
-            for lane, behind in changed.items():
-                if behind is None:
-                    del progress.behind[lane]
-                else:
-                    progress.behind[lane] = behind
+        for sink in {sink for sink, _, _ in self._unsaved}:
+            self.disk.progress[sink] = self.latest(sink)
         self._unsaved.clear()
         self.disk.attempts += self._unnoted
         self._unnoted.clear()
@@ -156,9 +155,19 @@ class MemorySpool:
     # -- what sinks have finished ------------------------------------------------------------------------
 
     def progress(self, sink: str) -> Progress:
-        self.commit()
-        known = self.disk.progress.setdefault(sink, Progress(0))
-        return Progress(known.floor, dict(known.behind))
+        return self.latest(sink)
+
+    def latest(self, sink: str) -> Progress:
+        """With what was saved and is not durable yet."""
+        known = self.disk.progress.get(sink, Progress(0))
+        latest = Progress(known.floor, dict(known.behind))
+        for name, floor, changed in self._unsaved:
+            if name == sink:
+                latest.floor = floor
+                latest.behind.update((lane, one) for lane, one in changed.items() if one is not None)
+                for lane in (lane for lane, one in changed.items() if one is None):
+                    del latest.behind[lane]
+        return latest
 
     def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
         self.saves += 1

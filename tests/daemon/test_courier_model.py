@@ -1,18 +1,15 @@
-"""A courier over a real spool against the promises, whatever the sink does and whenever either dies.
+"""A courier over a spool in memory against the promises, whatever the sink does and whenever either dies.
 
-The sink does random things for a while, with random stops and crashes; then it works. A crash is made real by
-going on with a copy of the spool's files, as they were at that moment.
+The sink does random things for a while, with random stops and crashes; then it works. A crash goes on with
+what was durable at that moment.
 """
 
 import asyncio
 import random
-import shutil
-import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -24,11 +21,13 @@ from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.api import DeadLetter
+from tdbwatch.daemon.spool.api import Behind, DeadLetter
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.plugin import DELIVERED, Event, Kind, Rejected, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle
+
+from .memory_spool_kit import Disk, MemorySpool
 
 KINDS = [Kind.EVENT, Kind.EVENT, Kind.EVENT, Kind.GAP, Kind.ROOM, Kind.NODE]
 TIMEOUT = 5.0
@@ -44,6 +43,8 @@ class Story:
     failed: Counter[str] = field(default_factory=Counter)
     """Attempts that count, by the event's id."""
     letters: dict[str, DeadLetter] = field(default_factory=dict)
+    saved: set[str] = field(default_factory=set)
+    """The ids of what was saved as finished in this life, or durably."""
 
     @property
     def finished(self) -> set[str]:
@@ -109,6 +110,7 @@ class Watched(InlineHost):
 
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
         ids = [event.id for event in batch]
+        assert not set(ids) & self.story.saved, "what was saved as finished comes no more"
         try:
             verdict = await super().deliver(batch)
             outcomes = judge(verdict, len(ids)) or [DELIVERED] * len(ids)
@@ -124,25 +126,42 @@ class Watched(InlineHost):
         return verdict
 
 
-class Recording(SqliteSpool):
-    """Tells the story of dead letters once they are durable."""
+class Recording(MemorySpool):
+    """Tells the story of dead letters once they are durable; checks what is saved."""
 
     story: Story
+    over = False
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
         await super().dead_letter(letters)
-        for letter in letters:
+        for letter in letters if not self.over else ():
             self.story.log.append(("dead", letter.entry.event.id))
             self.story.letters[letter.entry.event.id] = letter
+
+    def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
+        super().save(sink, floor, changed)
+        if self.over:
+            return
+        self.story.saved |= self.finished(sink)
+        assert self.finished(sink) <= self.story.finished, "what is unfinished was saved as finished"
+
+    def finished(self, sink: str) -> set[str]:
+        """What is saved as finished, durable or not."""
+        progress = self.latest(sink)
+        return {
+            event.id
+            for block in self.disk.blocks
+            for seq, event in block.numbered()
+            if progress.finished(seq, block.lane)
+        }
 
 
 class World:
     """One spool and one courier over it, several times."""
 
-    def __init__(self, rng: random.Random, folder: Path) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.folder = folder
-        self.lives = 0
+        self.disk = Disk()
         self.clock = ManualClock()
         self.story = Story()
         self.sink = Chaotic(self.story, rng, self.clock)
@@ -167,14 +186,11 @@ class World:
         self.crashes = rng.random() < 0.6
         self.crashed = False
 
-    @property
-    def path(self) -> Path:
-        return self.folder / str(self.lives) / "spool.db"
-
     async def begin(self) -> None:
         """A life."""
-        self.spool = Recording(self.path, clock=self.clock, linger=0, sinks=["sink"])
+        self.spool = Recording(self.disk)
         self.spool.story = self.story
+        self.story.saved = self.spool.finished("sink")
         await self.spool.open()
         self.read_letters()
         host = Watched(lambda: self.sink, name="sink", timeout=TIMEOUT, clock=self.clock)
@@ -186,12 +202,9 @@ class World:
 
     def read_letters(self) -> None:
         """Some may have become durable when nobody waited for them any more."""
-        with self.spool.inspect() as connection:
-            rows = connection.execute("SELECT seq FROM dead_letters ORDER BY number").fetchall()
-        for (seq,) in rows:
-            event_id = self.story.emitted[seq - 1].id
-            if ("dead", event_id) not in self.story.log:
-                self.story.log.append(("dead", event_id))
+        for letter in self.disk.letters:
+            if ("dead", letter.entry.event.id) not in self.story.log:
+                self.story.log.append(("dead", letter.entry.event.id))
 
     async def stop(self) -> None:
         stopping = asyncio.create_task(self.courier.stop(self.rng.choice([0, 0, 3])))
@@ -201,18 +214,13 @@ class World:
         await self.spool.close()
 
     async def crash(self) -> None:
-        """Everything is gone but the files; what the old objects still do is not seen any more."""
+        """Everything is gone but what is durable; what the old objects still do is not seen any more."""
         self.crashed = True
+        self.disk = self.disk.copy()
+        self.spool.over = True
         self.task.cancel()
         with suppress(asyncio.CancelledError):
             await self.task
-        old, old_path = self.spool, self.path
-        self.lives += 1
-        self.path.parent.mkdir(parents=True)
-        for name in (old_path.name, f"{old_path.name}-wal"):
-            shutil.copy(old_path.with_name(name), self.path.with_name(name))
-        old.story = Story()
-        await old.close()
 
     async def emit(self) -> None:
         room = self.rng.choice(self.rooms)
@@ -221,20 +229,14 @@ class World:
             for n in range(self.rng.randint(1, 6))
         ]
         self.story.emitted += events
-        self.spool.append(events)
+        self.spool.append(heard(events))
         await self.spool.flush()
 
     async def pass_time(self, seconds: float) -> None:
         await self.clock.advance(seconds)
         await self.spool.flush()
         await settle()
-        self.check_cursor()
-
-    def check_cursor(self) -> None:
         assert not self.task.done(), self.task.exception()
-        finished = self.story.finished
-        done = self.story.emitted[: self.spool.cursor("sink")]
-        assert {event.id for event in done} <= finished, "the cursor passed what is unfinished"
 
     async def live(self) -> None:
         await self.begin()
@@ -282,7 +284,7 @@ def check_order(story: Story, crashed: bool) -> None:
     for what, event_id in story.log:
         room, number = numbers[event_id]
         if what == "taken":
-            assert event_id not in seen["dead"], "delivered after it was a dead letter"
+            assert crashed or event_id not in seen["dead"], "delivered after it was a dead letter"
             assert crashed or event_id not in seen["refused"], "only a crash undoes a refusal"
             first = event_id not in seen["taken"] | seen["refused"]
             assert not first or number > newest[room], "first deliveries are in order"
@@ -305,8 +307,8 @@ class Picky(Chaotic):
 class SickRooms(World):
     """Any number of rooms are sick, but fewer batches of these come in a row than the breaker's threshold."""
 
-    def __init__(self, rng: random.Random, folder: Path) -> None:
-        super().__init__(rng, folder)
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__(rng)
         self.sink = Picky(self.story, rng, self.clock)
         self.policy = replace(self.policy, max_attempts=None)
         batch = replace(self.settings.batch, max_bytes=1 << 20, wait=0)
@@ -325,13 +327,13 @@ class SickRooms(World):
 
     async def append(self, events: list[Event]) -> None:
         self.story.emitted += events
-        self.spool.append(events)
+        self.spool.append(heard(events))
         await self.spool.flush()
         await self.caught_up()
 
     async def caught_up(self) -> None:
         """No time passes until the courier has read what there is, and has done what it can do now."""
-        while self.courier._ledger.position < self.spool.last_seq:
+        while self.courier._lanes.position < self.spool.last_seq:
             await self.clock.advance(0)
         await settle()
 
@@ -340,8 +342,8 @@ class SickRooms(World):
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
 def test_healthy_rooms_never_wait_for_sick_ones_whatever_stops_or_crashes(seed: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
-        world = SickRooms(random.Random(seed), Path(folder))
+    with structlog.testing.capture_logs():
+        world = SickRooms(random.Random(seed))
         asyncio.run(world.live())
         check(world)
 
@@ -350,7 +352,7 @@ def test_healthy_rooms_never_wait_for_sick_ones_whatever_stops_or_crashes(seed: 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
 def test_every_event_ends_once_and_in_order_whatever_the_sink_does(seed: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, structlog.testing.capture_logs():
-        world = World(random.Random(seed), Path(folder))
+    with structlog.testing.capture_logs():
+        world = World(random.Random(seed))
         asyncio.run(world.live())
         check(world)
