@@ -7,6 +7,7 @@ import pytest
 
 from tdbwatch.daemon.spool import DamageReport
 
+from .courier_kit import bench, memory_bench  # noqa: F401 - fixtures
 from .spool_kit import Heard, MakeSpool, making
 
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -11,13 +13,17 @@ import pytest
 from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool.api import Attempt
+from tdbwatch.daemon.spool.api import Attempt, Progress
+from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
+from tdbwatch.daemon.spool.stored.history import attempts_at
+from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle
 
-from .memory_spool_kit import Disk, MemorySpool
+from .memory_spool_kit import MemorySpool
+from .spool_kit import spool_at
 
 NO_JITTER = RetryPolicy(initial=1, factor=2, maximum=60, jitter=0)
 
@@ -70,7 +76,7 @@ def in_order(batch: Sequence[Event], outcomes: list[Any]) -> list[Any]:
 class Bench:
     """A spool, a clock, and couriers over them."""
 
-    def __init__(self, spool: MemorySpool, clock: ManualClock) -> None:
+    def __init__(self, spool: Any, clock: ManualClock) -> None:
         self.spool = spool
         self.clock = clock
         self.couriers: list[Courier] = []
@@ -117,27 +123,36 @@ class Bench:
 
     async def finished(self, room: str = "alerts", sink: str = "sink0") -> int:
         """Up to where everything of this room is finished for this sink, as the spool knows it."""
-        await self.clock.advance(0.05)
+        return (await self.progress(sink)).finished_through(Lane("//stuff", room))
+
+    async def progress(self, sink: str = "sink0") -> Progress:
+        """What this sink has finished, as the spool knows it."""
+        await self.clock.advance(0.05)  # it is not saved more often than that
         await self.spool.flush()
-        return self.spool.progress(sink).finished_through(Lane("//stuff", room))
+        if isinstance(self.spool, MemorySpool):
+            return self.spool.progress(sink)
+        with opened(self.spool.path) as look:
+            return look.progress()[sink]
 
     async def letters(self) -> list[tuple[Any, ...]]:
         await self.spool.flush()
-        return [
-            (dead.sink, dead.entry.seq, dead.reason, dead.attempts, dead.first_error, dead.last_error)
-            for dead in self.spool.disk.letters
-        ]
+        with opened(self.spool.path) as look:
+            return [
+                (dead.sink, dead.entry.seq, dead.reason, dead.attempts, dead.first_error, dead.last_error)
+                for dead in look.letters(Selection())
+            ]
 
     async def attempts(self, seq: int) -> list[Attempt]:
         """The history of one entry."""
         await self.spool.flush()
-        return [attempt for attempt in self.spool.disk.attempts if seq in attempt.seqs]
+        with closing(sqlite3.connect(self.spool.path)) as connection:
+            return attempts_at(connection, seq)
 
 
 @asynccontextmanager
-async def run_over(disk: Disk, clock: ManualClock) -> AsyncIterator[Bench]:
+async def run_over(path: Path, clock: ManualClock, **options: Any) -> AsyncIterator[Bench]:
     """One run over what may be there from earlier ones; it is stopped in order."""
-    spool = MemorySpool(disk)
+    spool = spool_at(path, clock=clock, **options)
     await spool.open()
     bench = Bench(spool, clock)
     yield bench
@@ -147,12 +162,15 @@ async def run_over(disk: Disk, clock: ManualClock) -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-async def bench() -> AsyncIterator[Bench]:
-    async with run_over(Disk(), ManualClock()) as bench:
+async def bench(path: Path) -> AsyncIterator[Bench]:
+    async with run_over(path, ManualClock()) as bench:
         yield bench
 
 
 @pytest.fixture
-def disk() -> Disk:
-    """Where the spool is that outlives a run."""
-    return Disk()
+async def memory_bench() -> AsyncIterator[Bench]:
+    """Over a spool that gives up what a test wants it to."""
+    bench = Bench(MemorySpool(), ManualClock())
+    yield bench
+    for courier in bench.couriers:
+        await courier.stop(0)

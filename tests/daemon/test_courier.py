@@ -16,8 +16,7 @@ from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry, SinkContext
 from tdbwatch.plugin.sink import FunctionSink
 from tdbwatch.testing import settle
 
-from .courier_kit import Bench, Scripted, run_over
-from .memory_spool_kit import Disk
+from .courier_kit import Bench, Scripted
 
 
 async def test_events_arrive_in_order_and_the_cursor_follows(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
 
 from .courier_kit import NO_JITTER, Bench, run_over
-from .memory_spool_kit import Disk
 
 
 async def test_the_wait_that_a_sink_asks_for_is_obeyed_up_to_a_cap(bench: Bench) -> None:
@@ -251,13 +251,13 @@ async def test_one_wait_for_the_whole_batch_holds_for_the_sink(bench: Bench) -> 
     assert len(sink.batches) == 1
 
 
-async def test_a_restart_in_a_pause_tries_at_once_and_counts_from_the_start(disk: Disk) -> None:
+async def test_a_restart_in_a_pause_tries_at_once_and_counts_from_the_start(path: Path) -> None:
     clock = ManualClock()
     lives = [Retry("410 Gone", pause=True), Retry("busy")]
     for life, answer in enumerate(lives):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock) as bench:
             policy = RetryPolicy(initial=1, jitter=0, max_attempts=2, max_age=3_600)
-            courier, sink = bench.courier(lambda batch, answer=answer: answer, retry=policy)
+            _, sink = bench.courier(lambda batch, answer=answer: answer, retry=policy)
             if life == 0:
                 await bench.emit(1)
             await bench.pass_time(5)

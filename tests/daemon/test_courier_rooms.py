@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
 from .courier_kit import Bench, failing, in_order, run_over
-from .memory_spool_kit import Disk
 
 
 async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
@@ -124,14 +124,14 @@ async def test_a_poison_event_on_a_quiet_sink_delays_no_other_room(bench: Bench)
 
 @pytest.mark.parametrize("lives", [1, 3])
 async def test_a_burst_of_sick_rooms_delays_no_other_room_nor_does_a_restart_after_it(
-    disk: Disk, lives: int
+    path: Path, lives: int
 ) -> None:
     def answer(batch: Sequence[Event]) -> list[Any]:
         return [Retry("HTTP 500") if event.room.startswith("sick") else DELIVERED for event in batch]
 
     clock = ManualClock()
     for life in range(lives):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock) as bench:
             courier, sink = bench.courier(answer)
             if not life:
                 await bench.append([Event.create(f"sick{room}", "e", [0]) for room in range(20)])
@@ -157,8 +157,10 @@ async def test_a_poison_event_delays_no_batch_of_other_rooms_beyond_its_wait(ben
 
 
 async def test_what_people_ask_for_is_served_though_a_sick_room_keeps_the_cursor_far_behind(
-    bench: Bench,
+    memory_bench: Bench,
 ) -> None:
+    bench = memory_bench
+
     def answer(batch: Sequence[Event]) -> Any:
         return [DELIVERED if event.room != "sick" else Retry("no") for event in batch]
 
@@ -194,7 +196,8 @@ async def test_rooms_that_fall_behind_again_and_again_lose_and_double_nothing(be
         assert got == sorted(got)
 
 
-async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(bench: Bench) -> None:
+async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(memory_bench: Bench) -> None:
+    bench = memory_bench
     mended = False
 
     def answer(batch: Sequence[Event]) -> Any:
@@ -224,14 +227,15 @@ async def test_a_sick_room_keeps_only_itself_from_being_finished(bench: Bench) -
     await bench.emit(*range(200), room="sicker")
     await bench.pass_time(1)
     assert len(sink.got) == 1500
-    progress = bench.spool.progress("sink0")
+    progress = await bench.progress()
     assert progress.floor == 1701
     assert [(lane.room, behind.first_seq) for lane, behind in progress.behind.items()] == [
         ("sick", 1), ("sicker", 1502)
     ]  # fmt: skip
 
 
-async def test_what_the_spool_dropped_no_longer_counts_as_waiting(bench: Bench) -> None:
+async def test_what_the_spool_dropped_no_longer_counts_as_waiting(memory_bench: Bench) -> None:
+    bench = memory_bench
     policy = RetryPolicy(initial=100, factor=1, jitter=0)
     courier, _ = bench.courier(
         lambda batch: Retry("down"), retry=policy, batch=BatchLimits(count=5), max_ahead=10
@@ -248,7 +252,8 @@ async def test_what_the_spool_dropped_no_longer_counts_as_waiting(bench: Bench) 
     assert courier.status().lag == in_memory
 
 
-async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(bench: Bench) -> None:
+async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(memory_bench: Bench) -> None:
+    bench = memory_bench
     mended = False
 
     def answer(batch: Sequence[Event]) -> Any:
@@ -274,7 +279,10 @@ async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(be
     assert sink.got == [*range(5), "new"]
 
 
-async def test_dropped_entries_that_were_never_read_are_passed_without_a_busy_loop(bench: Bench) -> None:
+async def test_dropped_entries_that_were_never_read_are_passed_without_a_busy_loop(
+    memory_bench: Bench,
+) -> None:
+    bench = memory_bench
     courier, sink = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(count=1), max_ahead=5)
     await bench.emit(*range(20))
     bench.spool.drop(20)
@@ -308,11 +316,11 @@ async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_re
 
 
 async def test_a_restart_with_as_many_waiting_rooms_is_no_reason_to_say_so_while_the_sink_takes_them(
-    disk: Disk,
+    path: Path,
 ) -> None:
     clock = ManualClock()
     for life, answer in enumerate([Retry("no"), None]):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock) as bench:
             with structlog.testing.capture_logs() as logs:
                 courier, sink = bench.courier(
                     lambda batch, answer=answer: [answer or DELIVERED] * len(batch),

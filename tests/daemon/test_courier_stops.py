@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +13,13 @@ from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
 from .courier_kit import Bench, run_over
-from .memory_spool_kit import Disk
 
 
-async def test_attempts_and_age_go_on_counting_over_a_restart(disk: Disk) -> None:
+async def test_attempts_and_age_go_on_counting_over_a_restart(path: Path) -> None:
     clock = ManualClock()
     attempts = 0
     for life in range(6):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock) as bench:
             retry = RetryPolicy(initial=5, factor=1, jitter=0, max_attempts=4, max_age=None)
             courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
             if life == 0:
@@ -31,7 +31,7 @@ async def test_attempts_and_age_go_on_counting_over_a_restart(disk: Disk) -> Non
     assert [(letter[1], letter[3]) for letter in letters] == [(1, 4), (2, 4)]
 
 
-async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_restart(disk: Disk) -> None:
+async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_restart(path: Path) -> None:
     clock = ManualClock()
     got: list[Any] = []
 
@@ -40,7 +40,7 @@ async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_re
         return [DELIVERED if event.room == "well" else Retry("no") for event in batch]
 
     for life in range(2):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock) as bench:
             courier, _ = bench.courier(answer)
             if life == 0:
                 await bench.emit("stays", room="sick")
@@ -50,11 +50,11 @@ async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_re
     assert got == [1, 2, 3]
 
 
-async def test_batches_that_failed_together_stay_together_over_a_restart(disk: Disk) -> None:
+async def test_batches_that_failed_together_stay_together_over_a_restart(path: Path) -> None:
     clock = ManualClock()
     batches = [tuple(range(first, first + 10)) for first in range(0, 50, 10)]
     for life, answer in enumerate([Retry("429", after=5), None]):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock) as bench:
             courier, sink = bench.courier(lambda batch, answer=answer: answer, batch=BatchLimits(count=10))
             if life == 0:
                 await bench.append([Event.create(f"room{number}", "e", [number]) for number in range(50)])
@@ -65,7 +65,7 @@ async def test_batches_that_failed_together_stay_together_over_a_restart(disk: D
 
 @pytest.mark.parametrize(("days", "most"), [(0, 3), (2, None)])
 async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after_a_restart(
-    disk: Disk, days: int, most: int | None
+    path: Path, days: int, most: int | None
 ) -> None:
     clock = ManualClock()
     policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=most)
@@ -75,7 +75,7 @@ async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after
             raise ValueError
 
     for life, answer in enumerate([lambda batch: Retry("429", after=5), poisoned]):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock) as bench:
             courier, sink = bench.courier(answer, retry=policy)
             if life == 0:
                 await bench.emit(1, "poison", 2)
@@ -86,15 +86,15 @@ async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after
     assert (sink.got, [letter[1] for letter in letters]) == ([1, 2], [2])
 
 
-async def test_a_restart_goes_on_from_the_cursor(bench: Bench) -> None:
-    first, sink = bench.courier(name="same")
-    await bench.emit(1, 2)
-    await first.caught_up()
-    await first.stop(1)
-    await bench.emit(3, 4)
-    _, again = bench.courier(name="same")
-    await bench.couriers[-1].caught_up()
-    assert (sink.got, again.got) == ([1, 2], [3, 4])
+async def test_a_restart_goes_on_where_the_last_run_ended(path: Path) -> None:
+    clock, got = ManualClock(), []
+    for numbers in ([1, 2], [3, 4]):
+        async with run_over(path, clock) as bench:
+            courier, sink = bench.courier()
+            await bench.emit(*numbers)
+            await courier.caught_up()
+        got.append(sink.got)
+    assert got == [[1, 2], [3, 4]]
 
 
 async def test_stop_lets_what_is_in_flight_finish(bench: Bench) -> None:
@@ -156,10 +156,10 @@ async def test_a_drain_waits_for_a_probe_that_comes_in_time(bench: Bench) -> Non
     assert sink.got == [5, 6]
 
 
-async def test_a_clock_that_was_set_back_makes_nothing_immortal(disk: Disk) -> None:
+async def test_a_clock_that_was_set_back_makes_nothing_immortal(path: Path) -> None:
     policy = RetryPolicy(initial=1, factor=1, jitter=0, max_age=60)
     for clock in (ManualClock(1_700_000_000), ManualClock(1_600_000_000)):
-        async with run_over(disk, clock) as bench:
+        async with run_over(path, clock, max_age=1e12) as bench:
             courier, _ = bench.courier(lambda batch: Retry("no"), retry=policy)
             if clock.time() == 1_700_000_000:
                 await bench.emit(1)
