@@ -1,6 +1,5 @@
 """Couriers: a sick room is its own trouble, however much is behind it."""
 
-import asyncio
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +33,7 @@ async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
 
 async def test_exhausted_events_block_their_room_where_configured(bench: Bench) -> None:
     retry = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=2)
-    _courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry, on_exhausted="block")
+    _, sink = bench.courier(lambda batch: Retry("no"), retry=retry, on_exhausted="block")
     await bench.emit(1)
     await bench.clock.advance(20)
     assert len(sink.batches) > 10
@@ -322,7 +321,7 @@ async def test_a_restart_with_as_many_waiting_rooms_is_no_reason_to_say_so_while
     for life, answer in enumerate([Retry("no"), None]):
         async with run_over(path, clock) as bench:
             with structlog.testing.capture_logs() as logs:
-                courier, sink = bench.courier(
+                _, sink = bench.courier(
                     lambda batch, answer=answer: [answer or DELIVERED] * len(batch),
                     batch=BatchLimits(count=1), max_ahead=10, breaker_threshold=10**9,
                 )  # fmt: skip

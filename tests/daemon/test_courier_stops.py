@@ -21,7 +21,7 @@ async def test_attempts_and_age_go_on_counting_over_a_restart(path: Path) -> Non
     for life in range(6):
         async with run_over(path, clock) as bench:
             retry = RetryPolicy(initial=5, factor=1, jitter=0, max_attempts=4, max_age=None)
-            courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
+            _, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
             if life == 0:
                 await bench.emit(1, 2)
             await bench.pass_time(6, steps=2)
@@ -41,7 +41,7 @@ async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_re
 
     for life in range(2):
         async with run_over(path, clock) as bench:
-            courier, _ = bench.courier(answer)
+            bench.courier(answer)
             if life == 0:
                 await bench.emit("stays", room="sick")
                 await bench.emit(1, 2, 3, room="well")
@@ -55,7 +55,7 @@ async def test_batches_that_failed_together_stay_together_over_a_restart(path: P
     batches = [tuple(range(first, first + 10)) for first in range(0, 50, 10)]
     for life, answer in enumerate([Retry("429", after=5), None]):
         async with run_over(path, clock) as bench:
-            courier, sink = bench.courier(lambda batch, answer=answer: answer, batch=BatchLimits(count=10))
+            _, sink = bench.courier(lambda batch, answer=answer: answer, batch=BatchLimits(count=10))
             if life == 0:
                 await bench.append([Event.create(f"room{number}", "e", [number]) for number in range(50)])
             await bench.pass_time(300)
@@ -76,7 +76,7 @@ async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after
 
     for life, answer in enumerate([lambda batch: Retry("429", after=5), poisoned]):
         async with run_over(path, clock) as bench:
-            courier, sink = bench.courier(answer, retry=policy)
+            _, sink = bench.courier(answer, retry=policy)
             if life == 0:
                 await bench.emit(1, "poison", 2)
             await bench.pass_time(9, steps=9)
@@ -160,7 +160,7 @@ async def test_a_clock_that_was_set_back_makes_nothing_immortal(path: Path) -> N
     policy = RetryPolicy(initial=1, factor=1, jitter=0, max_age=60)
     for clock in (ManualClock(1_700_000_000), ManualClock(1_600_000_000)):
         async with run_over(path, clock, max_age=1e12) as bench:
-            courier, _ = bench.courier(lambda batch: Retry("no"), retry=policy)
+            bench.courier(lambda batch: Retry("no"), retry=policy)
             if clock.time() == 1_700_000_000:
                 await bench.emit(1)
                 await bench.pass_time(2)
