@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from itertools import chain
 from math import ceil
 
 from tdbwatch.daemon.couriers.lane import LaneQueue
@@ -48,11 +49,11 @@ class Parcel:
     @property
     def events(self) -> list[Event]:
         """All of them, in a list of the caller's own."""
-        return [event for _, piece in self.shares for event in piece.events]
+        return list(chain.from_iterable([piece.events for _, piece in self.shares]))
 
     @property
     def seqs(self) -> list[int]:
-        return [seq for _, piece in self.shares for seq in piece.seqs]
+        return list(chain.from_iterable([piece.seqs for _, piece in self.shares]))
 
     @property
     def lanes(self) -> list[LaneQueue]:

@@ -81,8 +81,8 @@ class Piece:
 
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
-        if len(self.seqs) <= count and self.size <= size:
-            return len(self.seqs)
+        if self.size <= size:
+            return min(count, len(self.seqs))
         for index, event in enumerate(self.events[:count]):
             size -= len(event.payload) + len(event.event) + OVERHEAD
             if size < 0:

@@ -55,8 +55,7 @@ class Wanted:
         wants, events = self._wants, piece.events
         if not isinstance(wants, Matcher):
             return piece.only([index for index, event in enumerate(events) if wants(event)])
-        pairs = set(map(_kind_and_name, events))
-        wanted = {pair for pair in pairs if wants.by_name(pair[0], *block.lane, pair[1])}
-        if len(wanted) == len(pairs):
+        wanted = {pair for pair in block.names if wants.by_name(pair[0], *block.lane, pair[1])}
+        if len(wanted) == len(block.names):
             return piece
         return piece.only([index for index, pair in enumerate(map(_kind_and_name, events)) if pair in wanted])

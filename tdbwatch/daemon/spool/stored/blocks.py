@@ -137,7 +137,7 @@ class Block:
         body: the runs (`unpack`).
     """
 
-    __slots__ = ("_events", "body", "count", "first_seq", "lane", "target")
+    __slots__ = ("_events", "_names", "body", "count", "first_seq", "lane", "target")
 
     def __init__(self, first_seq: int, count: int, lane: Lane, target: str | None, body: bytes) -> None:
         self.first_seq = first_seq
@@ -146,6 +146,7 @@ class Block:
         self.target = target
         self.body = body
         self._events: list[Event] | None = None
+        self._names: frozenset[tuple[str, str]] = frozenset()
 
     def __repr__(self) -> str:
         return f"<Block {self.first_seq}-{self.last_seq} {self.lane.scope} {self.lane.room}>"
@@ -179,8 +180,19 @@ class Block:
             ValueError: as `runs`.
         """
         if self._events is None:
-            self._events = [event for run in self.runs for event in run.unpacked(self.lane)]
+            runs = self.runs
+            self._events = [event for run in runs for event in run.unpacked(self.lane)]
+            self._names = frozenset((run.kind, name) for run in runs for name in set(run.events))
         return self._events
+
+    @property
+    def names(self) -> frozenset[tuple[str, str]]:
+        """The kinds and names of its events: few, so whoever asks for each of these asks seldom.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        return self._names if self.events else frozenset()
 
     def numbered(self) -> Iterable[tuple[int, Event]]:
         """Its events with their numbers."""
