@@ -110,7 +110,7 @@ class World:
     def check_memory(self) -> None:
         """What is counted is what is there, and a lane with a failure keeps no more than that."""
         pieces = [piece for q in self.lanes for piece in (*q.taken, *q.tried, *q.fresh)]
-        assert self.lanes.memory.count == sum(map(len, pieces))
+        assert self.lanes.memory.count == sum([one.count for one in pieces])
         assert self.lanes.memory.size == sum(piece.size for piece in pieces)
         assert not any(queue.sick and queue.fresh for queue in self.lanes)
 

@@ -154,7 +154,7 @@ class LaneQueue:
             if piece is None:
                 break
             pieces.append(piece)
-            count, size = count - len(piece), size - piece.size
+            count, size = count - piece.count, size - piece.size
         self.taken += pieces
         return pieces
 
@@ -207,7 +207,7 @@ class LaneQueue:
         assert disk is not None, "it was read"
         for piece in pieces:
             (self.fresh if piece.failure is None else self.tried).append(piece)
-            disk.count = max(0, disk.count - len(piece))
+            disk.count = max(0, disk.count - piece.count)
         self._read_through(through)
 
     def _read_through(self, seq: int) -> None:

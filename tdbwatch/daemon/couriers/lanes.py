@@ -105,13 +105,13 @@ class Lanes:
             queue.fresh.append(piece)
             self._ready.add(queue, now)
         elif queue.disk is not None or queue.sick:
-            queue.leave(piece.first_seq, piece.last_seq, len(piece))
+            queue.leave(piece.first_seq, piece.last_seq, piece.count)
             return
         else:
             queue.fresh.append(piece)
             if queue.state is State.READY:
                 self._ready.grow(piece)
-        self.memory.take(len(piece), piece.size)
+        self.memory.take(piece.count, piece.size)
 
     def resume(self, queues: Iterable[Sequence[LaneQueue]]) -> None:
         """These lanes were behind before a restart; those that are to go together are together here."""
@@ -122,7 +122,7 @@ class Lanes:
     def found(self, read: Sequence[tuple[LaneQueue, Sequence[Piece], int]], now: float) -> None:
         """Of each of these lanes, the pieces are what the log has up to the seq."""
         for queue, pieces, through in read:
-            self.memory.take(sum(map(len, pieces)), sum([piece.size for piece in pieces]))
+            self.memory.take(sum([one.count for one in pieces]), sum([one.size for one in pieces]))
             queue.found(pieces, through)
             self.touched.add(queue.lane)
         self._place([queue for queue, _, _ in read], now)
@@ -202,8 +202,8 @@ class Lanes:
                 self._waiting.add(Group(group.due, group.lanes[index:]))
                 break
             shares += [(queue, piece) for piece in pieces]
-            count -= sum(map(len, pieces))
-            size -= sum([piece.size for piece in pieces])
+            count -= sum([one.count for one in pieces])
+            size -= sum([one.size for one in pieces])
         return shares
 
     def _send(self, shares: list[Share], now: float) -> Parcel | None:
@@ -220,7 +220,7 @@ class Lanes:
     def finish(self, parcel: Parcel, now: float) -> None:
         """All of it is finished."""
         for _, piece in parcel.shares:
-            self.memory.give(len(piece), piece.size)
+            self.memory.give(piece.count, piece.size)
             self.highest = max(self.highest, piece.last_seq)
         lanes = parcel.lanes
         for queue in lanes:
@@ -248,10 +248,10 @@ class Lanes:
         back: dict[LaneQueue, tuple[list[Piece], list[int]]] = {}
         start = 0
         for queue, piece in parcel.shares:
-            start, own = start + len(piece), fates[start : start + len(piece)]
+            start, own = start + piece.count, fates[start : start + piece.count]
             pieces, finished = kept(piece, own, failure)
-            self.memory.give(len(piece), piece.size)
-            self.memory.take(sum(map(len, pieces)), sum([part.size for part in pieces]))
+            self.memory.give(piece.count, piece.size)
+            self.memory.take(sum([one.count for one in pieces]), sum([one.size for one in pieces]))
             if any(fate is not Fate.UNTRIED for fate in own):
                 self.highest = max(self.highest, piece.last_seq)
             unfinished, ended = back.setdefault(queue, ([], []))

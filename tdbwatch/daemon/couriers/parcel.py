@@ -39,7 +39,7 @@ class Parcel:
     since: float
 
     def __len__(self) -> int:
-        return sum([len(piece) for _, piece in self.shares])
+        return sum([piece.count for _, piece in self.shares])
 
     @property
     def attempts(self) -> int:

@@ -47,25 +47,24 @@ class Piece:
     """Entries of one lane, oldest first; between them there may be others that are not for this sink.
 
     Attributes:
+        count: entries.
         size: bytes that they count for, no less than `weigh` says.
         failure: what became of them; None: they were never tried.
     """
 
-    __slots__ = ("events", "failure", "seqs", "size")
+    __slots__ = ("count", "events", "failure", "seqs", "size")
 
     def __init__(
         self, seqs: Sequence[int], events: Sequence[Event], size: int, failure: Failure | None = None
     ) -> None:
         self.seqs = seqs
+        self.count = len(seqs)
         self.events = events
         self.size = size
         self.failure = failure
 
     def __repr__(self) -> str:
-        return f"<Piece {self.first_seq}-{self.last_seq}: {len(self)}>"
-
-    def __len__(self) -> int:
-        return len(self.seqs)
+        return f"<Piece {self.first_seq}-{self.last_seq}: {self.count}>"
 
     @property
     def first_seq(self) -> int:
@@ -82,12 +81,12 @@ class Piece:
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
         if self.size <= size:
-            return min(count, len(self.seqs))
+            return min(count, self.count)
         for index, event in enumerate(self.events[:count]):
             size -= len(event.payload) + len(event.event) + OVERHEAD
             if size < 0:
                 return index
-        return min(count, len(self.seqs))
+        return min(count, self.count)
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
@@ -97,7 +96,7 @@ class Piece:
 
     def only(self, indexes: Sequence[int]) -> "Piece":
         """Some of the entries, in order."""
-        if len(indexes) == len(self.seqs):
+        if len(indexes) == self.count:
             return self
         events = [self.events[index] for index in indexes]
         return Piece([self.seqs[index] for index in indexes], events, weigh(events), self.failure)
@@ -134,13 +133,13 @@ class Pieces:
 
     def append(self, piece: Piece) -> None:
         self._pieces.append(piece)
-        self.count += len(piece)
+        self.count += piece.count
         self.size += piece.size
 
     def prepend(self, pieces: Sequence[Piece]) -> None:
         """Put these before all others."""
         self._pieces.extendleft(reversed(pieces))
-        self.count += sum(map(len, pieces))
+        self.count += sum([one.count for one in pieces])
         self.size += sum([piece.size for piece in pieces])
 
     def take(self, count: int, size: int, *, at_least: int = 0) -> Piece | None:
@@ -152,11 +151,11 @@ class Pieces:
         piece = self._pieces[0]
         if not (fitting := max(piece.fitting(count, size), at_least)):
             return None
-        if fitting < len(piece):
+        if fitting < piece.count:
             piece, self._pieces[0] = piece.split(fitting)
         else:
             self._pieces.popleft()
-        self.count -= len(piece)
+        self.count -= piece.count
         self.size = self.size - piece.size if self._pieces else 0
         return piece
 
@@ -179,7 +178,7 @@ def _labels(piece: Piece) -> Iterator[tuple[Failure, str, int]]:
     failure = piece.failure
     assert failure is not None, "it failed"
     if not failure.first_errors:
-        yield failure, failure.first_error, len(piece)
+        yield failure, failure.first_error, piece.count
         return
     for seq in piece.seqs:
         yield failure, failure.first_error_of(seq), 1

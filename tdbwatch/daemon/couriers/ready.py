@@ -42,7 +42,7 @@ class Ready:
 
     def grow(self, piece: Piece) -> None:
         """One of these lanes has got this."""
-        self._count += len(piece)
+        self._count += piece.count
         self._size += piece.size
 
     def ripe_at(self, now: float) -> float | None:
@@ -66,7 +66,7 @@ class Ready:
                     self._return(lane)
                 break
             shares.append((lane, piece))
-            count, size = count - len(piece), size - piece.size
+            count, size = count - piece.count, size - piece.size
             if lane.fresh:
                 had_turn.append(lane)
         self.since = now

@@ -37,14 +37,14 @@ class Remembered:
         return [part for piece in pieces for part in self._laid_over(queue, piece)]
 
     def _laid_over(self, queue: LaneQueue, piece: Piece) -> Iterator[Piece]:
-        while queue.remembered and len(piece):
+        while queue.remembered and piece.count:
             past, *others = queue.remembered
-            count = min(past.count, len(piece))
+            count = min(past.count, piece.count)
             head, piece = piece.split(count)
             yield head.failed(self._failure(past, head.seqs))
             left = [replace(past, count=past.count - count)] if past.count > count else []
             queue.remembered = (*left, *others)
-        if len(piece):
+        if piece.count:
             yield piece
 
     def _failure(self, past: Past, seqs: Sequence[int]) -> Failure:

@@ -44,12 +44,12 @@ class Wanted:
         if after >= block.first_seq:
             piece = piece.split(min(len(seqs), after - block.first_seq + 1))[1]
         if through is not None and through < block.last_seq:
-            piece = piece.split(max(0, len(piece) - (block.last_seq - through)))[0]
+            piece = piece.split(max(0, piece.count - (block.last_seq - through)))[0]
         if finished:
             piece = piece.only([index for index, seq in enumerate(piece.seqs) if seq not in finished])
         if block.target is None:
             piece = self._routed(piece, block)
-        return piece if len(piece) else None
+        return piece if piece.count else None
 
     def _routed(self, piece: Piece, block: Block) -> Piece:
         wants, events = self._wants, piece.events
