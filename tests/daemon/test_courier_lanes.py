@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.memory import Memory
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.daemon.couriers.progress import Saved
@@ -78,7 +77,7 @@ class World:
 
     def begin(self) -> None:
         progress = Progress(self.progress.floor, dict(self.progress.behind))
-        self.lanes = Lanes(self.settings, progress.floor, Memory(self.settings))
+        self.lanes = Lanes(self.settings, progress.floor)
         self.lanes.resume(resumed(progress, self.settings.batch.count))
         self.remembered = Remembered(progress, self.settings.retry, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
@@ -149,9 +148,9 @@ class World:
     def send(self) -> None:
         way = self.rng.choice(["next", "probe", "untried"])
         if way == "untried":
-            parcel = self.lanes.next_untried(self.now)
+            parcel = self.lanes.turns.next(self.now, untried=True)
         else:
-            parcel = self.lanes.next(self.now, probe=way == "probe")
+            parcel = self.lanes.turns.next(self.now, probe=way == "probe")
         if parcel is None:
             return
         held = {queue.lane for other in self.in_flight for queue in other.lanes}
@@ -255,7 +254,7 @@ class World:
             self.now += 4
             self.read()
             self.read_again()
-            while (parcel := self.lanes.next(self.now)) is not None:
+            while (parcel := self.lanes.turns.next(self.now)) is not None:
                 self.check_comes_next(parcel)
                 self.in_flight.append(parcel)
             for parcel in self.in_flight:
@@ -284,9 +283,9 @@ def test_every_entry_is_finished_in_order_and_what_is_saved_is_exact(
     world.drain()
 
 
-def lanes_of(*sizes: tuple[Lane, int], memory: Memory | None = None, **options: Any) -> Lanes:
+def lanes_of(*sizes: tuple[Lane, int], **options: Any) -> Lanes:
     """Lanes that have read a block for each of these."""
-    lanes = Lanes(CourierSettings("sink", **options), 0, memory)
+    lanes = Lanes(CourierSettings("sink", **options), 0)
     read(lanes, *sizes)
     return lanes
 
@@ -303,14 +302,14 @@ def read(lanes: Lanes, *sizes: tuple[Lane, int], size: int = 0, now: float = 0) 
 def sent(lanes: Lanes, now: float = 0) -> list[list[int]]:
     """All that may go now, one after the other: each is taken at once."""
     seqs = []
-    while (parcel := lanes.next(now)) is not None:
+    while (parcel := lanes.turns.next(now)) is not None:
         seqs.append(parcel.seqs)
         lanes.finish(parcel, now)
     return seqs
 
 
 def next_of(lanes: Lanes, now: float = 0) -> Parcel:
-    parcel = lanes.next(now)
+    parcel = lanes.turns.next(now)
     assert parcel is not None
     return parcel
 
@@ -359,9 +358,9 @@ def test_entries_that_failed_together_go_one_by_one_with_their_past() -> None:
     fail(lanes, next_of(lanes), 0)
     fail(lanes, next_of(lanes), due=1, alone=True)
     read(lanes, (A, 2))
-    assert lanes.next(0.5) is None
+    assert lanes.turns.next(0.5) is None
     seen = []
-    while (parcel := lanes.next(1)) is not None:
+    while (parcel := lanes.turns.next(1)) is not None:
         seen.append((parcel.seqs, parcel.attempts))
         lanes.finish(parcel, 1)
     assert seen == [([1], 2), ([2], 2), ([3], 2), ([4], 2), ([5], 2)]
@@ -415,7 +414,7 @@ def resume(
             found.append((queue, past.lay_over(queue, [one for one in pieces if one]), progress.floor))
         lanes.found(found, 0)
     went = []
-    while (parcel := lanes.next(0)) is not None:
+    while (parcel := lanes.turns.next(0)) is not None:
         went.append((parcel.seqs, parcel.attempts))
         lanes.finish(parcel, 0)
     return went
@@ -425,9 +424,9 @@ def test_what_stands_behind_a_lane_that_waits_does_not_make_a_batch_full() -> No
     lanes = lanes_of((A, 1), batch=BatchLimits(count=3, wait=5), max_in_flight=1)
     fail(lanes, next_of(lanes, 5), due=1000)
     read(lanes, (A, 3), (B, 1), now=10)
-    assert lanes.next(11) is None
-    assert lanes.next_due(11) == 15
-    assert lanes.next(15) is not None
+    assert lanes.turns.next(11) is None
+    assert lanes.turns.next_due(11) == 15
+    assert lanes.turns.next(15) is not None
 
 
 def test_the_longest_due_goes_first_so_that_none_starves() -> None:

@@ -14,8 +14,6 @@ from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.dispatch import Dispatch
 from tdbwatch.daemon.couriers.faults import FaultLog
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.opening import Opening
-from tdbwatch.daemon.couriers.outlook import Outlook
 from tdbwatch.daemon.couriers.reading import Reading
 from tdbwatch.daemon.couriers.remembered import Remembered, resumed
 from tdbwatch.daemon.couriers.saving import Saving
@@ -51,28 +49,29 @@ class Courier:
     ) -> None:
         rng = rng if rng is not None else random.Random()
         log = log if log is not None else structlog.get_logger("tdbwatch.courier")
-        self.name = name = settings.name
+        name, progress = settings.name, spool.progress(settings.name)
+        faults = FaultLog(log, name, settings.plugin, clock)
+        past = Remembered(progress, settings.retry, clock.monotonic(), int(clock.time() * 1e6))
+        self._settings = settings
         self._host = host
         self._spool = spool
         self._clock = clock
-        progress = spool.progress(name)
-        breaker = Breaker(settings.retry, settings.breaker_threshold)
-        faults = FaultLog(log, name, settings.plugin, clock)
+        self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold)
         self._lanes = lanes = Lanes(settings, progress.floor)
         lanes.resume(resumed(progress, settings.batch.count))
         self._saving = saving = Saving(name, spool, lanes, progress, clock)
-        delivery = Delivery(settings, host, spool, lanes, breaker, faults, saving, clock, rng)
-        self._opening = Opening(host, breaker, faults, delivery.counters, saving, clock, rng)
-        self._dispatch = Dispatch(name, lanes, breaker, faults, delivery.attempt, clock)
-        past = Remembered(progress, settings.retry, clock.monotonic(), int(clock.time() * 1e6))
+        self._delivery = Delivery(settings, host, spool, lanes, breaker, faults, saving, clock, rng)
+        self._dispatch = Dispatch(lanes.turns, breaker, faults, self._delivery.attempt, clock)
         self._reading = Reading(
             spool, lanes, breaker, Wanted(name, wants), past, faults, clock, saving.moved, self._filled
         )
-        self._outlook = Outlook(
-            settings, spool, lanes, breaker, delivery.counters, self._opening, self._dispatch, clock
-        )
         self._task: asyncio.Task[None] | None = None
         spool.watch(self._gone)
+
+    @property
+    def name(self) -> str:
+        """The sink's name."""
+        return self._settings.name
 
     def start(self) -> "asyncio.Task[None]":
         """Begin; the task ends at `stop`, or with the exception of a mistake in the courier itself."""
@@ -84,20 +83,23 @@ class Courier:
         """End within about `grace` seconds: what is in flight may finish, nothing new begins."""
         until = self._clock.monotonic() + grace
         self._dispatch.stop()
-        if self._task is not None:
-            await self._wind_up(self._task, grace * _DELIVERING)
+        if (task := self._task) is not None:
+            with suppress(DeadlineError):
+                await within(self._clock, grace * _DELIVERING, self._dispatch.idle(task))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         self._saving.save()
         await self._host.close(max(0.0, until - self._clock.monotonic()))
 
     async def drained(self, seconds: float) -> None:
         """Return when everything is finished, or when nothing more can be within so many seconds."""
         until = self._clock.monotonic() + seconds
-        while not self._outlook.caught_up and self._outlook.may_deliver(until):
+        while not self._all_finished and self._may_deliver(until):
             await self._saving.moved.wait()
 
     async def caught_up(self) -> None:
         """Return when everything in the spool is finished for this sink."""
-        while not self._outlook.caught_up:
+        while not self._all_finished:
             await self._saving.moved.wait()
 
     def wake(self) -> None:
@@ -105,15 +107,16 @@ class Courier:
 
         If it is being delivered to, nothing changes: a room that waits does so for its own reason.
         """
-        if self._outlook.waits:
-            self._opening.woken.set()
+        opened, breaker = self._delivery.opened, self._breaker
+        if not opened or breaker.open or breaker.holds(self._clock.monotonic()):
+            self._delivery.woken.set()
             self._dispatch.wake()
             self._saving.tell()
 
     @property
     def backlog(self) -> int:
         """Entries that the sink could get now: not what is behind entries of their room that wait."""
-        return self._outlook.backlog
+        return self._unread + self._lanes.available
 
     @property
     def position(self) -> int:
@@ -122,19 +125,73 @@ class Courier:
 
     def status(self) -> CourierStatus:
         """Counters since the start, and how it is now."""
-        return self._outlook.status()
+        lanes, counters, oldest = self._lanes, self._delivery.counters, self._lanes.oldest
+        return CourierStatus(
+            sink=self.name,
+            plugin=self._settings.plugin,
+            state=self._state(),
+            delivered=counters.delivered,
+            retried=counters.retried,
+            rejected=counters.rejected,
+            dead=counters.dead,
+            lag=lanes.unfinished + self._unread,
+            in_flight=len(lanes.turns.in_flight),
+            waiting=len(lanes.turns.waiting),
+            failures=self._breaker.failures,
+            last_error=counters.last_error,
+            oldest_us=oldest.received_us if oldest is not None else None,
+            refused_in_row=counters.refused_in_row,
+            probing=self._breaker.open,
+            held_until_us=self._held_until_us(),
+        )
 
-    async def _wind_up(self, task: "asyncio.Task[None]", grace: float) -> None:
-        with suppress(DeadlineError):
-            await within(self._clock, grace, self._dispatch.idle(task))
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    def _state(self) -> str:
+        breaker, counters, lanes = self._breaker, self._delivery.counters, self._lanes
+        if self._dispatch.stopping:
+            return "stopped"
+        if counters.stuck:
+            return "stuck"
+        if breaker.paused is not None:
+            return "paused"
+        if not self._delivery.opened:
+            return "retrying" if breaker.failures else "opening"
+        failing = breaker.failures and lanes  # with nothing left, nothing is tried again
+        if breaker.open or lanes.turns.waiting or failing:
+            return "retrying"
+        return "refusing" if counters.refused_in_row >= self._settings.breaker_threshold else "running"
+
+    def _held_until_us(self) -> int | None:
+        seconds = self._breaker.hold_until - self._clock.monotonic()
+        return int((self._clock.time() + seconds) * 1e6) if seconds > 0 else None
+
+    @property
+    def _unread(self) -> int:
+        return max(0, self._spool.last_seq - max(self._lanes.position, self._spool.first_seq - 1))
+
+    @property
+    def _all_finished(self) -> bool:
+        return not self._lanes and self._lanes.position >= self._spool.last_seq
+
+    def _may_deliver(self, until: float) -> bool:
+        """Whether the sink may get anything before then, as far as one can know."""
+        lanes, turns, breaker, delivery = self._lanes, self._lanes.turns, self._breaker, self._delivery
+        never = delivery.counters.stuck or (breaker.failures and not delivery.opened)
+        if never or breaker.hold_until > until:
+            return False
+        if turns.in_flight or lanes.to_read or self._dispatch.kick.is_set():
+            return True
+        now = self._clock.monotonic()
+        if breaker.holds(now) and turns.ready:  # until then
+            return True
+        due = turns.next_due(now)
+        unread = self._unread > 0 and not lanes.memory.full
+        return unread or (due is not None and due <= until)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._saving.run(), name=f"courier-{self.name}-progress")
             group.create_task(self._reading.run(), name=f"courier-{self.name}-reading")
-            await self._opening.run()
+            await self._delivery.open()
             await self._dispatch.run(group)
 
     def _filled(self) -> None:

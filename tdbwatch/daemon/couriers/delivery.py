@@ -1,25 +1,34 @@
 """One attempt: call the sink with a parcel, and do what its answer demands."""
 
+import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.couriers.answer import Answer, Sorted, Told, fates_of, outcomes_by_kind
+from tdbwatch.daemon.couriers.answer import (
+    Answer,
+    Sorted,
+    Told,
+    dead_letter,
+    fates_of,
+    outcomes_by_kind,
+)
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe, shorten
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
-from tdbwatch.daemon.couriers.pieces import Failure
+from tdbwatch.daemon.couriers.pieces import Failure, another
 from tdbwatch.daemon.couriers.saving import Saving
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.status import Counters
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
-from tdbwatch.daemon.deadline import DeadlineError
+from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Spool
+from tdbwatch.daemon.spool.api import Attempt, Spool
 from tdbwatch.plugin.outcome import Outcome, Retry
 
 _PART_AFTER: Final = 2
@@ -31,6 +40,8 @@ class Delivery:
 
     Attributes:
         counters: since the start.
+        opened: whether the sink is.
+        woken: set to have it opened at once.
     """
 
     def __init__(
@@ -46,6 +57,8 @@ class Delivery:
         rng: random.Random,
     ) -> None:
         self.counters = Counters()
+        self.opened = False
+        self.woken = asyncio.Event()
         self._settings = settings
         self._host = host
         self._spool = spool
@@ -55,6 +68,30 @@ class Delivery:
         self._saving = saving
         self._clock = clock
         self._rng = rng
+
+    async def open(self) -> None:
+        """Open the sink, as often as it takes."""
+        while not self.opened:
+            self.woken.clear()
+            try:
+                await self._host.open()
+                self.opened, self.counters.stuck = True, False
+            except Exception as error:  # noqa: BLE001 - a sink may raise anything
+                self._not_opened(error)
+                seconds = self._settings.retry.wait(self._breaker.failures, self._rng)
+                with suppress(DeadlineError):
+                    await within(self._clock, seconds, self.woken.wait())
+        self._worked(None)
+
+    def _not_opened(self, error: Exception) -> None:
+        self.counters.stuck = isinstance(error, SinkStuckError | SinkHangsError)
+        self.counters.last_error = describe(error)
+        if self.counters.stuck:
+            self._faults.stuck(str(error))
+        else:
+            self._faults.failed("sink.open_failed", describe(error), error)
+        self._breaker.failed(self._clock.monotonic(), self._rng)
+        self._saving.tell()  # whoever waits for it to deliver need not any more
 
     async def attempt(self, parcel: Parcel, asked: int) -> None:
         """Offer the parcel to the sink once.
@@ -73,7 +110,7 @@ class Delivery:
         if answer.outcomes is None:
             self._all_delivered(parcel, answer)
         else:
-            tried = _tried(parcel, self._breaker.active(started), started_us)
+            tried = another(parcel.failure, self._breaker.active(started), started_us)
             await self._sort(parcel, answer, answer.outcomes, tried)
         self._saving.tell()
 
@@ -96,10 +133,10 @@ class Delivery:
         self.counters.delivered += len(parcel)
         self.counters.refused_in_row = 0
         self._lanes.finish(parcel, self._clock.monotonic())
-        self._worked(answer)
+        self._worked(answer.asked)
 
-    def _worked(self, answer: Answer) -> None:
-        if self._breaker.worked(self._clock.monotonic(), asked=answer.asked):
+    def _worked(self, asked: int | None) -> None:
+        if self._breaker.worked(self._clock.monotonic(), asked=asked):
             self._faults.worked()
             self.counters.last_error = None
 
@@ -118,10 +155,10 @@ class Delivery:
         told, counters = Sorted.of(parcel, outcomes), self.counters
         counters.delivered += told.delivered
         if not told.nothing_finished:
-            self._worked(answer)
+            self._worked(answer.asked)
         if answer.pause is not None:
             self._pause(answer.pause)
-        await self._bury([self._letter(tried, one, refusal.reason) for one, refusal in told.refused])
+        await self._bury(tried, [(one, said.reason, said.reason) for one, said in told.refused])
         counters.rejected += len(told.refused)
         counters.refused_in_row = len(told.refused) + (0 if told.delivered else counters.refused_in_row)
         if told.again and answer.pause is None:
@@ -148,7 +185,7 @@ class Delivery:
             self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
         spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
         if spent and self._settings.on_exhausted != "block":
-            await self._bury([self._letter(failure, one, spent, retry.reason) for one, retry in told.again])
+            await self._bury(failure, [(one, spent, said.reason) for one, said in told.again])
             fates = [Fate.FINISHED if fate is Fate.FAILED else fate for fate in fates]
             self._lanes.settle(parcel, fates, self._clock.monotonic())
             return
@@ -188,48 +225,22 @@ class Delivery:
         first_error = tried.first_error or error
         return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
 
-    def _letter(self, failure: Failure, told: Told, reason: str, last_error: str | None = None) -> DeadLetter:
-        """A dead letter; `last_error` where that is not the reason."""
-        reason = shorten(reason)
-        return DeadLetter(
-            sink=self._settings.name,
-            entry=Entry(told.seq, told.event),
-            reason=reason,
-            attempts=failure.attempts,
-            first_error=failure.first_error_of(told.seq) or reason,
-            last_error=(reason if last_error is None else shorten(last_error)) or reason,
-            first_us=failure.first_us,
-            dead_us=int(self._clock.time() * 1e6),
-        )
-
-    async def _bury(self, letters: list[DeadLetter]) -> None:
+    async def _bury(self, failure: Failure, letters: Sequence[tuple[Told, str, str]]) -> None:
+        """Each of these entries, with the reason and its last error, is to be a dead letter."""
         if letters:
-            await self._spool.dead_letter(letters)
-            self.counters.dead += len(letters)
-            self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
+            sink, now_us = self._settings.name, int(self._clock.time() * 1e6)
+            kept = [dead_letter(sink, failure, one, reason, error, now_us) for one, reason, error in letters]
+            await self._spool.dead_letter(kept)
+            self.counters.dead += len(kept)
+            self._faults.gave_up(len(kept), kept[0].reason, kept[0].last_error)
 
     def _note(self, parcel: Parcel, answer: Answer, started_us: int, duration_us: int) -> None:
         """Keep the history, one attempt for each kind of outcome and each error."""
-        sink, number, raised = self._settings.name, parcel.attempts + 1, answer.cause is not None
+        call = (parcel.attempts + 1, started_us, duration_us)
+        raised, kinds = answer.cause is not None, outcomes_by_kind(parcel.seqs, answer.outcomes)
         self._spool.note(
             [
-                Attempt(
-                    sink,
-                    seqs,
-                    number,
-                    started_us,
-                    duration_us,
-                    "error" if raised else outcome,
-                    shorten(detail),
-                )
-                for outcome, seqs, detail in outcomes_by_kind(parcel.seqs, answer.outcomes)
+                Attempt(self._settings.name, seqs, *call, "error" if raised else outcome, shorten(detail))
+                for outcome, seqs, detail in kinds
             ]
         )
-
-
-def _tried(parcel: Parcel, started: float, started_us: int) -> Failure:
-    """What has become of a parcel's entries, this attempt included, but not what came of it."""
-    before = parcel.failure
-    if before is None:
-        return Failure(1, started, started_us, "", "")
-    return replace(before, attempts=before.attempts + 1)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog
-from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.parcel import Parcel
+from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.deadline import DeadlineError, within
 
 
@@ -26,8 +26,7 @@ class Dispatch:
 
     def __init__(
         self,
-        sink: str,
-        lanes: Lanes,
+        turns: Turns,
         breaker: Breaker,
         faults: FaultLog,
         attempt: Callable[[Parcel, int], Awaitable[None]],
@@ -35,8 +34,7 @@ class Dispatch:
     ) -> None:
         self.kick = asyncio.Event()
         self.errands: set[asyncio.Task[None]] = set()
-        self._sink = sink
-        self._lanes = lanes
+        self._turns = turns
         self._breaker = breaker
         self._faults = faults
         self._attempt = attempt
@@ -59,13 +57,13 @@ class Dispatch:
         breaker = self._breaker
         if breaker.failures or breaker.holds(self._clock.monotonic()):
             self._faults.woken()
-        self._asked = self._lanes.in_flight > 0
+        self._asked = bool(self._turns.in_flight)
         self._hasten()
 
     def _hasten(self) -> None:
         now = self._clock.monotonic()
         self._breaker.wake(now)
-        self._lanes.hasten(now)
+        self._turns.waiting.hasten(now)
         self.kick.set()
 
     async def run(self, group: asyncio.TaskGroup) -> None:
@@ -73,9 +71,7 @@ class Dispatch:
         while True:
             self.kick.clear()
             while (parcel := self._next()) is not None:
-                errand = group.create_task(
-                    self._carry(parcel, self._breaker.asked), name=f"courier-{self._sink}-delivery"
-                )
+                errand = group.create_task(self._carry(parcel, self._breaker.asked), name="delivery")
                 self.errands.add(errand)
                 errand.add_done_callback(self.errands.discard)
             await self._wait(self._due())
@@ -83,7 +79,7 @@ class Dispatch:
     async def _carry(self, parcel: Parcel, asked: int) -> None:
         try:
             await self._attempt(parcel, asked)
-            if self._asked and not self._lanes.in_flight:
+            if self._asked and not self._turns.in_flight:
                 self._asked = False
                 if self._breaker.open or self._breaker.holds(self._clock.monotonic()):
                     self._hasten()
@@ -93,22 +89,22 @@ class Dispatch:
     def _next(self) -> Parcel | None:
         if self.stopping:
             return None
-        now, breaker, lanes = self._clock.monotonic(), self._breaker, self._lanes
-        if breaker.open and lanes.in_flight:
+        now, breaker, turns = self._clock.monotonic(), self._breaker, self._turns
+        if breaker.open and turns.in_flight:
             return None
         if breaker.holds(now):
-            return None if now < breaker.untried_hold_until else lanes.next_untried(now)
-        return lanes.next(now, probe=breaker.open)
+            return None if now < breaker.untried_hold_until else turns.next(now, untried=True)
+        return turns.next(now, probe=breaker.open)
 
     def _due(self) -> float | None:
         """When to look again, if nothing happens before."""
-        now, breaker, lanes = self._clock.monotonic(), self._breaker, self._lanes
-        if self.stopping or (breaker.open and lanes.in_flight):
+        now, breaker, turns = self._clock.monotonic(), self._breaker, self._turns
+        if self.stopping or (breaker.open and turns.in_flight):
             return None
         if not breaker.holds(now):
-            return lanes.next_due(now)
+            return turns.next_due(now)
         untried = breaker.untried_hold_until
-        due = untried if now < untried else lanes.next_due(now, untried=True)
+        due = untried if now < untried else turns.next_due(now, untried=True)
         return breaker.hold_until if due is None else min(due, breaker.hold_until)
 
     async def _wait(self, due: float | None) -> None:

@@ -1,7 +1,8 @@
 """How much a courier keeps in memory, and may keep. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from tdbwatch.daemon.couriers.pieces import Piece
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.spool.stored.blocks import Block
 
@@ -32,15 +33,17 @@ class Memory:
     def full(self) -> bool:
         return self.count >= self._max_count or self.size >= self._max_bytes
 
-    def take(self, count: int, size: int) -> None:
-        """So much more is kept."""
-        self.count += count
-        self.size += size
+    def take(self, pieces: Iterable[Piece]) -> None:
+        """These are kept."""
+        for piece in pieces:
+            self.count += piece.count
+            self.size += piece.size
 
-    def give(self, count: int, size: int) -> None:
-        """So much less is kept."""
-        self.count -= count
-        self.size -= size
+    def give(self, pieces: Iterable[Piece]) -> None:
+        """These are kept no longer."""
+        for piece in pieces:
+            self.count -= piece.count
+            self.size -= piece.size
 
     def learn(self, blocks: Sequence[Block]) -> None:
         """These were read."""

@@ -39,7 +39,11 @@ class Parcel:
     since: float
 
     def __len__(self) -> int:
-        return sum([piece.count for _, piece in self.shares])
+        return sum([piece.count for piece in self.pieces])
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return [piece for _, piece in self.shares]
 
     @property
     def attempts(self) -> int:
@@ -49,11 +53,11 @@ class Parcel:
     @property
     def events(self) -> list[Event]:
         """All of them, in a list of the caller's own."""
-        return list(chain.from_iterable([piece.events for _, piece in self.shares]))
+        return list(chain.from_iterable([piece.events for piece in self.pieces]))
 
     @property
     def seqs(self) -> list[int]:
-        return list(chain.from_iterable([piece.seqs for _, piece in self.shares]))
+        return list(chain.from_iterable([piece.seqs for piece in self.pieces]))
 
     @property
     def lanes(self) -> list[LaneQueue]:

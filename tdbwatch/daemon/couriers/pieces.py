@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Final
@@ -41,6 +41,13 @@ class Failure:
 
     def first_error_of(self, seq: int) -> str:
         return self.first_errors.get(seq, self.first_error)
+
+
+def another(failure: Failure | None, at: float, us: int) -> Failure:
+    """With one more attempt, made at this time, of which nobody knows yet what came of it."""
+    if failure is None:
+        return Failure(1, at, us, "", "")
+    return replace(failure, attempts=failure.attempts + 1)
 
 
 class Piece:

@@ -106,7 +106,7 @@ class Reading:
             patience = _PATIENCE
             await self._moves(_PATIENCE)
             if lanes.held_up and not self._breaker.open:
-                self._faults.held_up(lanes.waiting, lanes.memory.count)
+                self._faults.held_up(len(lanes.turns.waiting), lanes.memory.count)
         await self._spool.unhurried()
 
     async def _moves(self, seconds: float) -> None:
