@@ -314,11 +314,12 @@ class SqliteSpool:
         self._alarm(report)
         if report.extent is not None:
             state.first_seq, state.entries = report.extent
-        if report.gone:
-            for told in state.watchers:
-                told(report.gone)
         if report.blocks:
             self._grown(report.blocks)
+        if report.gone:
+            self._window.forget(report.gone)
+            for told in state.watchers:
+                told(report.gone)
         state.turned.set()
         state.turned.clear()
         _answer(report.waiters, None)

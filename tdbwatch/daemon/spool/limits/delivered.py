@@ -13,6 +13,7 @@ from tdbwatch.daemon.spool.stored.store import ROW_BYTES, Store
 _BLOCKS: Final = "SELECT first_seq, count, scope, room, target, length(body) FROM blocks WHERE"
 _AFTER: Final = f"{_BLOCKS} first_seq > ? ORDER BY first_seq"
 _COPIES: Final = f"{_BLOCKS} target = ? AND first_seq > ? ORDER BY first_seq"
+_NEXT_TARGET: Final = "SELECT min(target) FROM blocks WHERE target > ?"
 _OF_LANE: Final = (
     f"{_BLOCKS} room = ? AND scope = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"  # noqa: S608
     " WHERE room = ? AND scope = ? AND first_seq <= ?) AND first_seq <= ? ORDER BY first_seq"
@@ -96,12 +97,21 @@ class Delivered:
 
     def _targeted(self, store: Store, reach: Reach) -> Iterator[Sized]:
         """Those for one sink need not wait for the others."""
-        for sink, floor in reach.floors():
+        for sink in _targets(store):
+            floor = reach.floor_of(sink)
             for row in _found(store, _COPIES, sink, max(self.position, self.copies.get(sink, 0))):
-                if row.block.last_seq > floor:
+                if floor is not None and row.block.last_seq > floor:
                     break
                 self.copies[sink] = row.block.first_seq
                 yield row
+
+
+def _targets(store: Store) -> Iterator[str]:
+    """The sinks that there are copies for."""
+    sink = store.connection.execute(_NEXT_TARGET, ("",)).fetchone()[0]
+    while sink is not None:
+        yield sink
+        sink = store.connection.execute(_NEXT_TARGET, (sink,)).fetchone()[0]
 
 
 def _finished(reach: Reach, block: Gone) -> bool:

@@ -26,12 +26,13 @@ class Upkeep:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.busy = self.refuses = False
+        self.refuses = False
         self._limits = limits
         self.begin_anew()
 
     def begin_anew(self) -> None:
-        """The file is another one."""
+        """The file is another one, or its limits are: first of all it is looked at."""
+        self.busy = True
         self.size, self._age = Size(self._limits), Age(self._limits)
         self._kept = [Newest(table) for table in kept_tables(self._limits)]
 

@@ -95,9 +95,9 @@ class Reach:
     def __init__(self, progress: Mapping[str, Progress], names: Collection[str] | None) -> None:
         self._progress = {sink: one for sink, one in progress.items() if names is None or sink in names}
 
-    def floors(self) -> list[tuple[str, int]]:
-        """By sink, beyond what it has finished nothing."""
-        return [(sink, one.floor) for sink, one in self._progress.items()]
+    def floor_of(self, sink: str) -> int | None:
+        """Beyond it this one has finished nothing; None: it is none of these sinks."""
+        return self._progress[sink].floor if sink in self._progress else None
 
     @property
     def floor(self) -> int | None:
