@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tdbwatch.daemon.spool.space import Space
 
-from tdbwatch.daemon.spool import Attempt, DeadLetter, SqliteSpool
+from tdbwatch.daemon.spool import Attempt, DeadLetter
+from tdbwatch.daemon.spool.survival.disk import Space
 
 from .spool_bench import MakeSpool, events
 

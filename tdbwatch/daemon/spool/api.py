@@ -202,6 +202,7 @@ class DamageReport:
         error: what SQLite said of it.
         rescued: entries that were in memory, or still readable, and are in the new file.
         letters: dead letters that are.
+        progress_lost: what sinks had finished could not be read: twice is better than never.
     """
 
     path: Path
@@ -209,6 +210,7 @@ class DamageReport:
     error: str
     rescued: int
     letters: int = 0
+    progress_lost: bool = False
 
     @property
     def kept(self) -> bool:

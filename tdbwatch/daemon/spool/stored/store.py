@@ -78,8 +78,10 @@ class Store:
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
-        # Entries that nobody has a cursor for: damage took the progress, and twice is better than never.
-        self.fresh = not (self.last_seq and self.progress)
+        # Entries that nobody has finished: damage took the progress, and twice is better than never.
+        damage = self.damage
+        lost = damage is not None and damage.progress_lost
+        self.fresh = lost or not (self.last_seq and self.progress)
 
     def recount(self) -> None:
         """Look at what there is."""

@@ -58,7 +58,8 @@ def trusting_nothing() -> Iterator[None]:
 
 def damage_text(report: DamageReport) -> str:
     """The report as it is kept in the new file."""
-    return json.dumps([report.moved_to.name, report.error, report.rescued, report.letters])
+    what = (report.rescued, report.letters, report.progress_lost)
+    return json.dumps([report.moved_to.name, report.error, *what])
 
 
 def damage_of(text: str, path: Path) -> DamageReport:
@@ -67,8 +68,8 @@ def damage_of(text: str, path: Path) -> DamageReport:
     Raises:
         ValueError, TypeError: it is none.
     """
-    name, error, rescued, letters = json.loads(text)
-    return DamageReport(path, path.with_name(name), error, rescued, letters)
+    name, error, rescued, letters, progress_lost = json.loads(text)
+    return DamageReport(path, path.with_name(name), error, rescued, letters, progress_lost)
 
 
 def place_aside(path: Path, now: float) -> Path:

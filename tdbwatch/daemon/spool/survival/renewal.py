@@ -32,6 +32,8 @@ from tdbwatch.daemon.spool.survival.handle import Connect
 from tdbwatch.daemon.spool.survival.lock import keep_owner
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 
+_ANYBODY: Final = ""
+"""Stands for the sinks that nobody knows any more: all that there is may be for them."""
 _MAKING: Final = ".renewing"
 _WHOLE: Final = ".renewed"
 
@@ -43,6 +45,7 @@ class Known:
     Attributes:
         reach: what every sink has finished.
         newest: the newest blocks.
+        progress_lost: as in `DamageReport`.
         connection: still open to the file, where that is not in its place any more.
     """
 
@@ -51,6 +54,7 @@ class Known:
     progress: Mapping[str, Progress]
     newest: Sequence[Block] = ()
     connection: sqlite3.Connection | None = None
+    progress_lost: bool = False
 
 
 def place(path: Path, connect: Connect) -> None:
@@ -149,9 +153,9 @@ def _new(path: Path, connect: Connect) -> Store:
 def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
     """The same, from the file itself. Of a sink whose progress cannot be read nothing is finished."""
     progress = old.progress()
-    whole = progress | {sink: Progress(0) for sink in sinks or () if sink not in progress}
     floors = (one.floor for one in progress.values())
-    return Known(Reach(whole, sinks), max(old.last_seq(), *floors, 0), progress)
+    reach = Reach(progress, sinks) if old.trusted else Reach({_ANYBODY: Progress(0)}, None)
+    return Known(reach, max(old.last_seq(), *floors, 0), progress, progress_lost=not old.trusted)
 
 
 def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: float) -> DamageReport:
@@ -167,7 +171,7 @@ def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: fl
         store.take_over((), dead)
         letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for _, letter in dead))
     store.recount()
-    report = replace(report, rescued=store.entries, letters=letters)
+    report = replace(report, rescued=store.entries, letters=letters, progress_lost=known.progress_lost)
     # A number beyond the last will be used anew: for an event that no sink is finished with.
     store.begin(known.progress, old.drops(), old.orders(), last_seq, report)
     return report

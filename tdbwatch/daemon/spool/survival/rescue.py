@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -12,9 +14,16 @@ from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.rows import blocks_where
+from tdbwatch.daemon.spool.stored.rows import block_of
 from tdbwatch.daemon.spool.survival.damage import NONSENSE
+from tdbwatch.daemon.spool.survival.salvage import salvaged
 
+_HEADS: Final = (
+    "SELECT first_seq, count, scope, room, target, x'' FROM blocks NOT INDEXED"
+    " WHERE first_seq > ? AND first_seq <= ? ORDER BY first_seq LIMIT ?"
+)
+_BODY: Final = "SELECT CAST(body AS BLOB) FROM blocks WHERE first_seq = ?"
+_PAGE: Final = 4096
 _STEP: Final = 512
 _MOST_IN_VAIN: Final = 2_000
 """Steps in vain after which nothing more is expected."""
@@ -38,12 +47,26 @@ class Rescue:
         self._last_seq = last_seq
 
     def progress(self) -> dict[str, Progress]:
-        """What the sinks have finished; nothing, for those that are known, where not all can be read."""
-        found: dict[str, Progress] | None = self._ask(progress.load, None)
-        if found is not None:
-            return found
+        """What the sinks have finished: nothing, where that cannot be read or trusted.
+
+        A sink may be missing, unless all of it is `trusted`.
+        """
+        if self.trusted:
+            names = self._ask(progress.sinks, list[str]())
+            return {sink: self._ask(partial(progress.of, sink=sink), Progress(0)) for sink in names}
         rows: list[Any] = self._ask(lambda c: c.execute("SELECT sink FROM progress").fetchall(), [])
         return {sink: Progress(0) for (sink,) in rows if isinstance(sink, str)}
+
+    @cached_property
+    def trusted(self) -> bool:
+        """Whether no sink's progress is missing: a page that is spoilt may just have fewer rows."""
+        return all(self._is_whole(table) for table in ("progress", "behind")) and self._ask(
+            lambda c: progress.sinks(c) is not None, otherwise=False
+        )
+
+    def _is_whole(self, table: str) -> bool:
+        found: list[Any] = self._ask(lambda c: c.execute(f"PRAGMA integrity_check({table})").fetchall(), [])
+        return found == [("ok",)]
 
     def drops(self) -> list[Tally]:
         return self._ask(unsettled, [])
@@ -59,22 +82,31 @@ class Rescue:
 
     def blocks(self) -> Iterator[list[Block]]:
         """The blocks that decode, in order."""
-        yield from self._pieces("blocks", "first_seq", 0, self._last_seq, self._blocks)
+        for heads in self._pieces("blocks", "first_seq", 0, self._last_seq, self._heads):
+            for head in heads:
+                if found := salvaged(self._with_body(head)):
+                    yield found
 
     def letters(self) -> Iterator[list[tuple[int, DeadLetter]]]:
         """The dead letters with their numbers, in order."""
         yield from self._pieces("dead_letters", "number", 0, None, self._letters)
 
-    def _blocks(self, after: int, through: int) -> list[Block]:
+    def _heads(self, after: int, through: int) -> list[Block]:
+        """The blocks without their bodies, each of which may be large."""
         assert self._connection is not None
-        terms, values = (
-            "first_seq > ? AND first_seq <= ? ORDER BY first_seq LIMIT ?",
-            (after, through, 2 * _STEP),
-        )
-        found = blocks_where(self._connection, terms, values)
+        rows = self._connection.execute(_HEADS, (after, through, 2 * _STEP))
         # A spoilt tree may show rows twice, and out of their places.
-        whole = {block.first_seq: block for block in found if block.runs}
-        return [block for seq, block in sorted(whole.items()) if after < seq <= through]
+        heads = {head.first_seq: head for head in map(block_of, rows) if after < head.first_seq <= through}
+        found = [heads[seq] for seq in sorted(heads)]
+        for head, following in pairwise(found):
+            head.count = min(head.count, following.first_seq - head.first_seq)
+        return found
+
+    def _with_body(self, head: Block) -> Block:
+        body = self._ask(lambda c: bytes(c.execute(_BODY, (head.first_seq,)).fetchone()[0]), None)
+        if body is None:
+            body = b"".join(self._ask(lambda c: list(_as_far_as_it_goes(c, head.first_seq)), []))
+        return Block(head.first_seq, head.count, head.lane, head.target, body)
 
     def _letters(self, after: int, through: int) -> list[tuple[int, DeadLetter]]:
         assert self._connection is not None
@@ -83,8 +115,8 @@ class Rescue:
     def _pieces(
         self, table: str, key: str, after: int, last: int | None, read: Callable[[int, int], list[_T]]
     ) -> Iterator[list[_T]]:
-        if self._connection is None:
-            return
+        if not self._ask(lambda c: c.execute(f"SELECT 1 FROM {table} WHERE 0") is not None, otherwise=False):
+            return  # nobody knows any more where the table is
         end = self._bound("max", table, key) or last
         after = max(after, (self._following(table, key, after, end) or 1) - 1)
         vain, most = 0, _MOST_BLIND if end is None else _MOST_IN_VAIN
@@ -125,6 +157,13 @@ class Rescue:
             with suppress(*_UNREADABLE):
                 return question(self._connection)
         return otherwise
+
+
+def _as_far_as_it_goes(connection: sqlite3.Connection, first_seq: int) -> Iterator[bytes]:
+    """The beginning of a block's body, up to the first page that cannot be read."""
+    with connection.blobopen("blocks", "body", first_seq, readonly=True) as blob, suppress(sqlite3.Error):
+        while piece := blob.read(_PAGE):
+            yield piece
 
 
 def _halving(read: Callable[[int, int], list[_T]], after: int, through: int) -> list[_T]:
