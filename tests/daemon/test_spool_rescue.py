@@ -14,6 +14,7 @@ import pytest
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.api import Behind, Gone, Progress
+from tdbwatch.daemon.spool.file.damage import set_aside
 from tdbwatch.daemon.spool.looking.doctor import repair
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
@@ -21,7 +22,6 @@ from tdbwatch.daemon.spool.stored.blocks import Lane, encode_run, heard, pack
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.schema import connect
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.survival.damage import set_aside
 from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.daemon.spool.survival.rescue import Rescue
 from tdbwatch.plugin import Event
@@ -219,7 +219,7 @@ async def test_a_block_that_is_spoilt_within_keeps_the_other_runs(
     body = spoil([encode_run(run) for _, run in heard(sent)])
     change(path, f"UPDATE blocks SET body = x'{body.hex()}' WHERE first_seq = 1")
     spool = await make(window=1)
-    with pytest.raises(SpoolError, match="makes? no sense"):
+    with pytest.raises(SpoolError, match=r"makes? no sense"):
         await spool.read(0, 1)
     await until(lambda: reports)
     found = await everything(spool)

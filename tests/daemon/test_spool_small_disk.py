@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.daemon.spool import Attempt, DeadLetter
-from tdbwatch.daemon.spool.survival.disk import Space
+from tdbwatch.daemon.spool.file.disk import Space
 
 from .spool_bench import MakeSpool, events
 

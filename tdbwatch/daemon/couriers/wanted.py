@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Final
 
-from tdbwatch.daemon.couriers.pieces import OVERHEAD, Piece, weigh
+from tdbwatch.daemon.couriers.pieces import OVERHEAD, Piece
 from tdbwatch.daemon.routes import Matcher
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.plugin.event import Event

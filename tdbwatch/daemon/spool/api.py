@@ -11,16 +11,13 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from tdbwatch.daemon.spool.errors import SpoolError as SpoolError  # noqa: PLC0414 - of the seam, too
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin.event import Event
 
 WhenFull = Literal["drop_oldest", "drop_newest"]
 """What a full spool gives up: the oldest undelivered entries, or what comes in."""
-
-
-class SpoolError(Exception):
-    """The spool cannot be used; the text says why and what to do."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):

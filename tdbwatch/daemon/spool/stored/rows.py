@@ -1,13 +1,15 @@
 """Rows of the tables, and what they mean."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
+from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, encode_run, run_of, sound
 from tdbwatch.wire.codec import decode, encode
 
@@ -137,6 +139,22 @@ def _ranges(seqs: Sequence[int]) -> list[list[int]]:
         else:
             ranges.append([seq, seq])
     return ranges
+
+
+def damage_text(report: DamageReport) -> str:
+    """The report as it is kept in the new file."""
+    what = (report.rescued, report.letters, report.progress_lost)
+    return json.dumps([report.moved_to.name, report.error, *what])
+
+
+def damage_of(text: str, path: Path) -> DamageReport:
+    """The report of `damage_text`.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    name, error, rescued, letters, progress_lost = json.loads(text)
+    return DamageReport(path, path.with_name(name), error, rescued, letters, progress_lost)
 
 
 def _all(wanted: type, values: Iterable[Any]) -> bool:

@@ -15,11 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import DamageReport, Progress
-from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.rows import row_of
-from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.survival.damage import (
+from tdbwatch.daemon.spool.file.damage import (
     damaged,
     move_aside,
     move_side_files,
@@ -28,8 +24,12 @@ from tdbwatch.daemon.spool.survival.damage import (
     side,
     sync_folder,
 )
-from tdbwatch.daemon.spool.survival.handle import Connect
-from tdbwatch.daemon.spool.survival.lock import keep_owner
+from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.file.lock import keep_owner
+from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.progress import Reach
+from tdbwatch.daemon.spool.stored.rows import row_of
+from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 
 _ANYBODY: Final = ""

@@ -10,12 +10,12 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import DeadLetter, Order, Progress
+from tdbwatch.daemon.spool.file.damage import NONSENSE
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.rows import block_of
-from tdbwatch.daemon.spool.survival.damage import NONSENSE
 from tdbwatch.daemon.spool.survival.salvage import salvaged
 
 _HEADS: Final = (
@@ -115,8 +115,8 @@ class Rescue:
     def _pieces(
         self, table: str, key: str, after: int, last: int | None, read: Callable[[int, int], list[_T]]
     ) -> Iterator[list[_T]]:
-        if not self._ask(lambda c: c.execute(f"SELECT 1 FROM {table} WHERE 0") is not None, otherwise=False):
-            return  # nobody knows any more where the table is
+        if not self._is_there(table):
+            return
         end = self._bound("max", table, key) or last
         after = max(after, (self._following(table, key, after, end) or 1) - 1)
         vain, most = 0, _MOST_BLIND if end is None else _MOST_IN_VAIN
@@ -130,6 +130,11 @@ class Rescue:
                 vain += 1
                 following = self._following(table, key, after, end)
                 after = max(after, (following or 0) - 1)  # numbers may have wide gaps
+
+    def _is_there(self, table: str) -> bool:
+        """Whether anybody knows where the table is."""
+        query = f"SELECT 1 FROM {table} WHERE 0"  # noqa: S608 - our own names
+        return self._ask(lambda c: c.execute(query) is not None, otherwise=False)
 
     def _following(self, table: str, key: str, after: int, end: int | None) -> int | None:
         """The first number beyond `after`; where it cannot be read, about the first one that can.
