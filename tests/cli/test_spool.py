@@ -320,11 +320,11 @@ def test_doctor_says_one_dead_letter_in_the_singular(run: Run) -> None:
     assert "note    oncall: 1 dead letter\n" in run("spool", "doctor")[1]
 
 
-def test_requeue_by_id_leaves_a_request_for_the_daemon(run: Run, events: list[Event]) -> None:
+def test_requeue_by_id_leaves_an_order_for_the_daemon(run: Run, events: list[Event]) -> None:
     code, out, _ = run("spool", "requeue", events[1].id, events[2].id)
     assert (code, out) == (0, "oncall: 2 dead letters will be delivered again when the daemon runs\n")
     [found] = objects(run("spool", "stats", "--json")[1])
-    assert found["requests"] == [
+    assert found["orders"] == [
         {"kind": "requeue", "sink": "oncall", "position": 0, "through": 3, "missed": 0}
     ]
     assert run("spool", "requeue", "no-such-id")[0] == 66
@@ -526,9 +526,9 @@ def test_doctor_says_when_all_is_fine(run: Run) -> None:
 
 async def _crash(source: Path, target: Path, events: list[Event]) -> None:
     """At `target` what a kill leaves: a file, and a log that has all of it."""
-    spool = SqliteSpool(source, linger=0)
+    spool = SqliteSpool(source)
     await spool.open()
-    spool.append(events)
+    spool.append(heard(events))
     await spool.flush()
     for suffix in ("", "-wal"):
         Path(f"{target}{suffix}").write_bytes(Path(f"{source}{suffix}").read_bytes())
