@@ -25,8 +25,9 @@ from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import Event
+from tdbwatch.testing import ManualClock
 
-from .spool_kit import Heard, MakeSpool, change, events, everything, keep, spool_at
+from .spool_kit import Heard, MakeSpool, change, events, everything, keep, spool_at, until
 
 
 async def filled(
@@ -443,3 +444,42 @@ async def test_damage_is_told_again_until_its_gap_record_is_durable(
     await again.close()
     assert len(reports) == 2
     assert reports[1].error == reports[0].error
+
+
+@pytest.mark.parametrize("limits", [{"max_age": 50.0}, {"max_size": 1 << 20}])
+async def test_events_that_make_no_sense_and_have_to_go_do_not_end_the_writer(
+    make: MakeSpool, path: Path, told: Heard, limits: dict[str, Any]
+) -> None:
+    clock = ManualClock()
+    spool = await make(clock=clock)
+    for _ in range(100):
+        now_us = int(clock.time() * 1e6)
+        sent = [Event.create("alerts", "e", ["x" * 20_000], received_us=now_us)]
+        await keep(spool, sent)
+    await spool.close()
+    with opened(path, "rw") as look:  # which counts what it misses
+        look.order("replay", "s", Selection(event="e"))
+    change(path, "UPDATE blocks SET body = x'91c0' WHERE first_seq IN (1, 3)")
+    await clock.advance(60)
+    spool = await make(clock=clock, **limits)
+    await until(lambda: told.damages)
+    await keep(spool, more := [Event.create("alerts", "e", received_us=int(clock.time() * 1e6))])
+    await until(lambda: told.drops)
+    assert not spool.failed.done()
+    assert (await everything(spool))[-1].event == more[0]
+
+
+async def test_a_spool_of_a_preview_or_of_a_newer_version_is_refused_and_left_untouched(
+    make: MakeSpool, path: Path
+) -> None:
+    await (await make()).close()
+    for version, words in ((1, "of a preview of tdbwatch"), (3, "was written by a newer tdbwatch")):
+        change(path, f"PRAGMA user_version = {version}")
+        content = path.read_bytes()
+        for refused in (make, lambda: asyncio.to_thread(examine, path)):
+            with pytest.raises(SpoolError, match=words):
+                await refused()
+        with pytest.raises(SpoolError, match=words):
+            repair(path)
+        assert path.read_bytes() == content
+        assert set_aside(path) == []

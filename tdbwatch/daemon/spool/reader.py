@@ -42,14 +42,12 @@ class Reader:
     async def blocks(self, after: int, through: int, max_bytes: int) -> list[Block]:
         """Blocks with entries after `after`, as far as they begin at `through` or before; at least one."""
         values = (after + 1, after + 1, through)
-        return await self._ask(lambda connection: _sound(blocks_where(connection, _FROM, values, max_bytes)))
+        return await self._ask(lambda connection: blocks_where(connection, _FROM, values, max_bytes))
 
     async def lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
         """The same of one lane."""
         values = (*lane, *lane, after + 1, after + 1, through)
-        return await self._ask(
-            lambda connection: _sound(blocks_where(connection, _FROM_IN_LANE, values, max_bytes))
-        )
+        return await self._ask(lambda connection: blocks_where(connection, _FROM_IN_LANE, values, max_bytes))
 
     async def count(self, lane: Lane, after: int, through: int) -> int:
         """How many entries one lane has behind `after`, up to `through`."""
@@ -89,13 +87,6 @@ class Reader:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-
-
-def _sound(blocks: list[Block]) -> list[Block]:
-    """The same, once they are known to decode: whoever reads them further on need not think of damage."""
-    for block in blocks:
-        block.runs  # noqa: B018 - raises, if they do not
-    return blocks
 
 
 def _letters(

@@ -51,7 +51,7 @@ def trusting_nothing() -> Iterator[None]:
             raise
         raise damaged(f"a row makes no sense: {error}") from error  # text that is not UTF-8
     except NONSENSE as error:
-        raise damaged(f"a row makes no sense: {error!r}") from error
+        raise damaged(f"a row makes no sense: {error}") from error
 
 
 def place_aside(path: Path, now: float) -> Path:

@@ -59,6 +59,8 @@ def repair(path: Path) -> DamageReport:
         sqlite3.Error, OSError: the disk does not take it; nothing has changed.
     """
     refuse_foreign(path)
+    with suppress(sqlite3.DatabaseError), opened(path):  # which refuses another version's
+        pass
     lock = SpoolLock(path)
     lock.acquire()
     try:

@@ -40,8 +40,7 @@ def _nonsense(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _read_block(connection: sqlite3.Connection, first_seq: int) -> None:
-    for block in blocks_where(connection, "first_seq = ?", (first_seq,)):
-        block.runs  # noqa: B018 - looking is enough
+    blocks_where(connection, "first_seq = ?", (first_seq,))
 
 
 def _read_letter(connection: sqlite3.Connection, number: int) -> None:

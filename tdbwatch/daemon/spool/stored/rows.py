@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry
+from tdbwatch.daemon.spool.file.damage import trusting_nothing
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, encode_run, run_of, sound
 from tdbwatch.wire.codec import decode, encode
 
@@ -164,13 +165,18 @@ def _all(wanted: type, values: Iterable[Any]) -> bool:
 def blocks_where(
     connection: sqlite3.Connection, terms: str, values: Sequence[Any], max_bytes: int | None = None
 ) -> list[Block]:
-    """The blocks of which `terms` (SQL, what comes after WHERE) hold; about `max_bytes`, at least one."""
+    """The blocks of which `terms` (SQL, what comes after WHERE) hold; about `max_bytes`, at least one.
+
+    Raises:
+        sqlite3.DatabaseError: one of them does not decode: nobody further on need think of damage.
+    """
     found: list[Block] = []
-    for row in connection.execute(f"SELECT {BLOCK} FROM blocks WHERE {terms}", values):  # noqa: S608
-        block = block_of(row)
-        found.append(block)
-        if max_bytes is not None:
-            max_bytes -= len(block.body)
-            if max_bytes <= 0:
-                break
+    with trusting_nothing():
+        for row in connection.execute(f"SELECT {BLOCK} FROM blocks WHERE {terms}", values):  # noqa: S608
+            found.append(block := block_of(row))
+            block.runs  # noqa: B018 - raises, if they do not decode
+            if max_bytes is not None:
+                max_bytes -= len(block.body)
+                if max_bytes <= 0:
+                    break
     return found

@@ -154,7 +154,8 @@ def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
     """The same, from the file itself. Of a sink whose progress cannot be read nothing is finished."""
     progress = old.progress()
     floors = (one.floor for one in progress.values())
-    reach = Reach(progress, sinks) if old.trusted else Reach({_ANYBODY: Progress(0)}, None)
+    known = old.trusted and progress  # where there is none, the first sink begins with the first event
+    reach = Reach(progress, sinks) if known else Reach({_ANYBODY: Progress(0)}, None)
     return Known(reach, max(old.last_seq(), *floors, 0), progress, progress_lost=not old.trusted)
 
 
