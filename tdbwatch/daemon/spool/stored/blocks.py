@@ -64,7 +64,9 @@ EVENT_BYTES: Final = 700
 """What an event takes in memory once it is decoded and rendered, beside its bytes, roughly."""
 _COUNTER_BIT: Final = 64
 """Where the counter begins that tells ids of a run apart (`plugin.ids`)."""
-_END_OF_TIME_US: Final = 253_402_300_800_000_000
+MOST_SEQ: Final = 1 << 53
+"""No log comes so far: a number like this is one whose bits have flipped."""
+END_OF_TIME_US: Final = 253_402_300_800_000_000
 """The year 10,000: no calendar goes further."""
 _SMALL: Final = 16
 _MEDIUM: Final = 1 << 16
@@ -131,7 +133,7 @@ def sound(run: Run) -> bool:
         0 < len(run.events) == len(run.payloads)
         and len(run.id) == 16
         and has_room_for(run.id, len(run.events))
-        and 0 <= run.received_us < _END_OF_TIME_US
+        and 0 <= run.received_us < END_OF_TIME_US
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Behind, Past, Progress
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
 from tdbwatch.wire.codec import decode, encode
 
 Span = tuple[int, int]
@@ -59,6 +59,8 @@ def of(connection: sqlite3.Connection, sink: str) -> Progress:
     """
     (floor,) = connection.execute("SELECT floor FROM progress WHERE sink = ?", (sink,)).fetchone()
     found = Progress(_number(floor))
+    if found.floor >= MOST_SEQ:
+        raise ValueError(f"{sink} cannot have finished {floor} entries")
     query = "SELECT scope, room, first_seq, beyond, tried FROM behind WHERE sink = ?"
     for scope, room, first_seq, beyond, tried in connection.execute(query, (sink,)):
         lane = Lane(_text(scope), _text(room))

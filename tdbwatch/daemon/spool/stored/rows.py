@@ -11,7 +11,16 @@ import msgspec
 
 from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry
 from tdbwatch.daemon.spool.file.damage import trusting_nothing
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, encode_run, run_of, sound
+from tdbwatch.daemon.spool.stored.blocks import (
+    END_OF_TIME_US,
+    MOST_SEQ,
+    Block,
+    Lane,
+    Run,
+    encode_run,
+    run_of,
+    sound,
+)
 from tdbwatch.wire.codec import decode, encode
 
 BLOCK: Final = "first_seq, count, scope, room, target, body"
@@ -63,12 +72,14 @@ def block_of(row: Sequence[Any]) -> Block:
     """The block of a row of `BLOCK`.
 
     Raises:
-        TypeError: the row makes no sense.
+        ValueError, TypeError: the row makes no sense.
     """
     first_seq, count, scope, room, target, body = row
     kinds = (type(first_seq), type(count), type(scope), type(room), type(body))
-    if kinds != (int, int, str, str, bytes) or count < 1 or not isinstance(target, str | None):
+    if kinds != (int, int, str, str, bytes) or not isinstance(target, str | None):
         raise TypeError(f"block {first_seq} has fields of wrong types")
+    if count < 1 or first_seq + count > MOST_SEQ:
+        raise ValueError(f"block {first_seq} cannot have {count} entries")
     return Block(first_seq, count, Lane(scope, room), target, body)
 
 
@@ -104,6 +115,8 @@ def letter_of(row: Sequence[Any]) -> tuple[int, DeadLetter]:
     numbers, texts = (number, seq, attempts, *times), (sink, scope, room, reason, first_error, last_error)
     if not (_all(int, numbers) and _all(str, texts)):
         raise TypeError(f"dead letter {number} has fields of wrong types")
+    if seq >= MOST_SEQ or not all(0 <= us < END_OF_TIME_US for us in times):
+        raise ValueError(f"dead letter {number} has numbers that no spool comes to")
     entry = Entry(seq, _event(packed, Lane(scope, room)), sink)
     errors = (first_error or reason, last_error or reason)
     return number, DeadLetter(sink, entry, reason, attempts, *errors, *times)
@@ -123,8 +136,16 @@ def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:
-    """The attempt of a row of `ATTEMPT`."""
+    """The attempt of a row of `ATTEMPT`.
+
+    Raises:
+        ValueError, TypeError: the row makes no sense.
+    """
     packed, sink, number, started_us, duration_us, outcome, detail = row
+    if not (_all(int, (number, started_us, duration_us)) and _all(str, (sink, outcome, detail))):
+        raise TypeError("an attempt has fields of wrong types")
+    if not 0 <= started_us < END_OF_TIME_US:
+        raise ValueError("an attempt has a time that no calendar has")
     seqs = tuple(seq for first, last in decode(packed) for seq in range(first, last + 1))
     return Attempt(sink, seqs, number, started_us, duration_us, outcome, detail)
 

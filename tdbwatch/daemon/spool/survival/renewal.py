@@ -8,11 +8,12 @@ the damaged one as it was or finishes the change, and tells of it.
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tdbwatch.daemon.spool.api import DamageReport, Progress
 from tdbwatch.daemon.spool.file.damage import (
@@ -34,8 +35,11 @@ from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 
 _ANYBODY: Final = ""
 """Stands for the sinks that nobody knows any more: all that there is may be for them."""
+_PIECE_BYTES: Final = 4 << 20
+_ROW_BYTES: Final = 1_000
 _MAKING: Final = ".renewing"
 _WHOLE: Final = ".renewed"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +166,13 @@ def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
 def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: float) -> DamageReport:
     last_seq, letters, now_us = known.last_seq, 0, int(now * 1e6)
     newest = [block for block in known.newest if _needed(block, known.reach)]
-    for piece in old.blocks():
+    for piece in _gathered(chain.from_iterable(old.blocks()), lambda block: len(block.body)):
         store.take_over(
             [(b.first_seq, row_of(b, now_us)) for b in _missing(piece, newest) if _needed(b, known.reach)], ()
         )
-        last_seq = max(last_seq, piece[-1].last_seq)
+        last_seq = max(last_seq, *(block.last_seq for block in piece))
     store.take_over([(block.first_seq, row_of(block, now_us)) for block in newest], ())
-    for dead in old.letters():
+    for dead in _gathered(old.letters(), lambda each: len(each[1].entry.event.payload)):
         store.take_over((), dead)
         letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for _, letter in dead))
     store.recount()
@@ -176,6 +180,19 @@ def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: fl
     # A number beyond the last will be used anew: for an event that no sink is finished with.
     store.begin(known.progress, old.drops(), old.orders(), last_seq, report)
     return report
+
+
+def _gathered(items: Iterable[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """The same in pieces, each for one transaction: all of them may be more than memory should hold."""
+    piece, total = list[_T](), 0
+    for item in items:
+        piece.append(item)
+        total += size(item) + _ROW_BYTES
+        if total >= _PIECE_BYTES:
+            yield piece
+            piece, total = [], 0
+    if piece:
+        yield piece
 
 
 def _needed(block: Block, reach: Reach) -> bool:
