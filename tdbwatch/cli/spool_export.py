@@ -53,8 +53,8 @@ def _records(place: Place, items: Iterable["Entry"]) -> Iterator[dict[str, Any]]
     from tdbwatch.daemon.spool.looking.look import opened
 
     with opened(place.path) as look:
-        last = look.last_seq
-        again = look.copied(last)
+        last = look.log.last_seq
+        again = look.log.copied(last)
     written: set[str] = set()
     for entry in items:
         if entry.seq > last:

@@ -43,7 +43,7 @@ def _requeue(options: argparse.Namespace) -> int:
         before = _requeued(look)
         asked = {
             sink: look.order("requeue", sink, replace(selection, sink=sink))
-            for sink in look.sinks_with_letters(selection)
+            for sink in look.letters.sinks(selection)
         }
     if not asked:
         return _none(options)
@@ -60,13 +60,13 @@ def _drop(options: argparse.Namespace) -> int:
     place, chosen = place_for_sink(options), _chosen(options)
     if not options.yes:
         with opened(place.path) as look:
-            count = sum(1 for _ in look.letters(_whole(look, chosen)))
+            count = sum(1 for _ in look.letters.some(_whole(look, chosen)))
         if count:
             message = f"{counted(count, 'dead letter')} would be deleted for good; say --yes to do it"
             raise CommandError(exits.USAGE, message)
         return _none(options)
     with opened(place.path, "rw") as look:
-        count = look.discard(_whole(look, chosen))
+        count = look.letters.discard(_whole(look, chosen))
         requeued = _requeued(look)
     if not count:
         return _none(options)

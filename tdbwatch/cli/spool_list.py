@@ -55,12 +55,12 @@ def found(place: Place, selection: "Selection", options: argparse.Namespace, las
 
     with opened(place.path) as look:
         if options.dead:
-            yield from look.letters(selection, last=last)
+            yield from look.letters.some(selection, last=last)
         elif options.sink is None:
-            yield from look.entries(selection, last=last)
+            yield from look.log.some(selection, last=last)
         else:
             events, wants = replace(selection, sink=None), place.wants(options.sink)
-            yield from look.unfinished(events, options.sink, wants, last=last)
+            yield from look.log.unfinished(events, options.sink, wants, last=last)
 
 
 def _lines(items: Iterable[Any], options: argparse.Namespace) -> Iterator[str]:

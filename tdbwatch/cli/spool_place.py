@@ -37,7 +37,7 @@ class Place:
     @property
     def user(self) -> str | None:
         """The process that uses the spool now."""
-        from tdbwatch.daemon.spool.survival.lock import SpoolLock
+        from tdbwatch.daemon.spool.file.lock import SpoolLock
 
         return SpoolLock(self.path).holder()
 
@@ -205,7 +205,7 @@ def guarded(work: Work, *, writes: bool = False) -> Work:
 
 def _trouble(options: argparse.Namespace, error: sqlite3.Error, writes: bool) -> CommandError:
     """What SQLite says, with the place and the likely remedy."""
-    from tdbwatch.daemon.spool.survival.damage import is_damage
+    from tdbwatch.daemon.spool.file.damage import is_damage
 
     where = place_of(options).path
     if is_damage(error):

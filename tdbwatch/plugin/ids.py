@@ -65,11 +65,20 @@ def ids_from(packed: bytes, count: int) -> Iterator[str]:
         ValueError: the counter of the first leaves no room for so many.
     """
     text = packed.hex()
-    first = int(text[13:16], 16)
-    if first + count > MOST_IN_A_RUN:
+    if not has_room_for(packed, count):
         raise ValueError(f"{count} ids do not follow {text}")
+    first = _counter(packed)
     prefix, suffix = f"{text[:8]}-{text[8:12]}-{text[12]}", f"-{text[16:20]}-{text[20:]}"
     return (prefix + number + suffix for number in _SEQUENCE[first : first + count])
+
+
+def has_room_for(packed: bytes, count: int) -> bool:
+    """Whether so many ids in a row can begin with this one."""
+    return _counter(packed) + count <= MOST_IN_A_RUN
+
+
+def _counter(packed: bytes) -> int:
+    return int.from_bytes(packed[6:8], "big") & 0xFFF
 
 
 def packed_id(text: str) -> bytes:

@@ -11,16 +11,13 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from tdbwatch.daemon.spool.errors import SpoolError as SpoolError  # noqa: PLC0414 - of the seam, too
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin.event import Event
 
 WhenFull = Literal["drop_oldest", "drop_newest"]
 """What a full spool gives up: the oldest undelivered entries, or what comes in."""
-
-
-class SpoolError(Exception):
-    """The spool cannot be used; the text says why and what to do."""
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -202,6 +199,7 @@ class DamageReport:
         error: what SQLite said of it.
         rescued: entries that were in memory, or still readable, and are in the new file.
         letters: dead letters that are.
+        progress_lost: what sinks had finished could not be read: twice is better than never.
     """
 
     path: Path
@@ -209,6 +207,7 @@ class DamageReport:
     error: str
     rescued: int
     letters: int = 0
+    progress_lost: bool = False
 
     @property
     def kept(self) -> bool:

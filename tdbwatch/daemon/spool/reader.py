@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from tdbwatch.daemon.spool.api import Entry, Order
+from tdbwatch.daemon.spool.file.damage import trusting_nothing
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.rows import blocks_where
-from tdbwatch.daemon.spool.survival.damage import trusting_nothing
 
 _FROM: Final = (
     "first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= ?)"

@@ -22,6 +22,10 @@ from tdbwatch.daemon.spool.api import (
     SpoolError,
 )
 from tdbwatch.daemon.spool.drop_reports import DropReports
+from tdbwatch.daemon.spool.file.damage import is_damage
+from tdbwatch.daemon.spool.file.foreign import refuse_foreign
+from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits.settings import Limits
@@ -30,10 +34,6 @@ from tdbwatch.daemon.spool.report import TurnReport
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
 from tdbwatch.daemon.spool.stored.schema import connect as _connect
-from tdbwatch.daemon.spool.survival.damage import is_damage
-from tdbwatch.daemon.spool.survival.foreign import refuse_foreign
-from tdbwatch.daemon.spool.survival.handle import Connect
-from tdbwatch.daemon.spool.survival.lock import SpoolLock
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 from tdbwatch.daemon.spool.traffic import Traffic
 from tdbwatch.daemon.spool.window import Window

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.spool.file.damage import is_damage, is_full
 from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits.settings import Limits
@@ -22,7 +23,6 @@ from tdbwatch.daemon.spool.report import TurnReport
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import GoneError, Store, copy_rows, weight
-from tdbwatch.daemon.spool.survival.damage import is_damage, is_full
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
 _RETRIES_AT_CLOSE: Final = 3

@@ -10,11 +10,11 @@ from shlex import quote
 from typing import Final, Literal
 
 from tdbwatch.daemon.spool.api import DamageReport, SpoolError
+from tdbwatch.daemon.spool.file.damage import set_aside
+from tdbwatch.daemon.spool.file.foreign import MAGIC, refuse_foreign
+from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.looking.look import Look, opened
 from tdbwatch.daemon.spool.stored.schema import connect
-from tdbwatch.daemon.spool.survival.damage import set_aside
-from tdbwatch.daemon.spool.survival.foreign import MAGIC, refuse_foreign
-from tdbwatch.daemon.spool.survival.lock import SpoolLock
 from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.daemon.spool.survival.rescue import rescuing
 from tdbwatch.daemon.words import counted
@@ -59,6 +59,8 @@ def repair(path: Path) -> DamageReport:
         sqlite3.Error, OSError: the disk does not take it; nothing has changed.
     """
     refuse_foreign(path)
+    with suppress(sqlite3.DatabaseError), opened(path):  # which refuses another version's
+        pass
     lock = SpoolLock(path)
     lock.acquire()
     try:
@@ -123,7 +125,7 @@ def _set_aside(path: Path) -> Iterator[Finding]:
         try:
             with rescuing(aside) as found:
                 entries = sum(block.count for piece in found.blocks() for block in piece)
-                letters = sum(map(len, found.letters()))
+                letters = sum(1 for _ in found.letters())
         except sqlite3.Error as error:
             yield Finding("note", f"a damaged spool, {aside.name}, cannot be looked into now: {error}")
             continue

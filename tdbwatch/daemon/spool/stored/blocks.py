@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tdbwatch.plugin.event import Event
-from tdbwatch.plugin.ids import ids_from, packed_id
+from tdbwatch.plugin.ids import has_room_for, ids_from, packed_id
 
 
 class Lane(NamedTuple):
@@ -43,7 +43,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """The events, one by one.
 
         Raises:
-            ValueError: so many ids do not follow the first.
+            ValueError: so many ids do not follow the first; never, if it is `sound`.
         """
         us, kind, room_id, names = self.received_us, self.kind, self.room_id, self.arg_names
         scope, room = lane
@@ -64,6 +64,10 @@ EVENT_BYTES: Final = 700
 """What an event takes in memory once it is decoded and rendered, beside its bytes, roughly."""
 _COUNTER_BIT: Final = 64
 """Where the counter begins that tells ids of a run apart (`plugin.ids`)."""
+MOST_SEQ: Final = 1 << 53
+"""No log comes so far: a number like this is one whose bits have flipped."""
+END_OF_TIME_US: Final = 253_402_300_800_000_000
+"""The year 10,000: no calendar goes further."""
 _SMALL: Final = 16
 _MEDIUM: Final = 1 << 16
 
@@ -124,8 +128,13 @@ def unpack(body: bytes) -> list[Run]:
 
 
 def sound(run: Run) -> bool:
-    """Whether a run that was decoded makes sense."""
-    return len(run.id) == 16 and len(run.events) == len(run.payloads) > 0
+    """Whether a run that was decoded makes sense: its events can be made, and shown."""
+    return (
+        0 < len(run.events) == len(run.payloads)
+        and len(run.id) == 16
+        and has_room_for(run.id, len(run.events))
+        and 0 <= run.received_us < END_OF_TIME_US
+    )
 
 
 class Block:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Behind, Past, Progress
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
 from tdbwatch.wire.codec import decode, encode
 
 Span = tuple[int, int]
@@ -35,14 +35,36 @@ def load(connection: sqlite3.Connection) -> dict[str, Progress]:
     Raises:
         KeyError, TypeError, ValueError: a row makes no sense.
     """
-    found = {
-        _text(sink): Progress(_number(floor))
-        for sink, floor in connection.execute("SELECT sink, floor FROM progress")
-    }
-    for row in connection.execute("SELECT sink, scope, room, first_seq, beyond, tried FROM behind"):
-        sink, scope, room, first_seq, beyond, tried = row
+    return {sink: of(connection, sink) for sink in sinks(connection)}
+
+
+def sinks(connection: sqlite3.Connection) -> list[str]:
+    """Those with progress.
+
+    Raises:
+        KeyError, TypeError: a row makes no sense.
+    """
+    names = [_text(sink) for (sink,) in connection.execute("SELECT sink FROM progress")]
+    for (sink,) in connection.execute("SELECT DISTINCT sink FROM behind"):
+        if sink not in names:
+            raise KeyError(sink)
+    return names
+
+
+def of(connection: sqlite3.Connection, sink: str) -> Progress:
+    """What one of them has finished.
+
+    Raises:
+        TypeError, ValueError: a row makes no sense.
+    """
+    (floor,) = connection.execute("SELECT floor FROM progress WHERE sink = ?", (sink,)).fetchone()
+    found = Progress(_number(floor))
+    if found.floor >= MOST_SEQ:
+        raise ValueError(f"{sink} cannot have finished {floor} entries")
+    query = "SELECT scope, room, first_seq, beyond, tried FROM behind WHERE sink = ?"
+    for scope, room, first_seq, beyond, tried in connection.execute(query, (sink,)):
         lane = Lane(_text(scope), _text(room))
-        found[sink].behind[lane] = Behind(_number(first_seq), _beyond(beyond), _tried(tried))
+        found.behind[lane] = Behind(_number(first_seq), _beyond(beyond), _tried(tried))
     return found
 
 

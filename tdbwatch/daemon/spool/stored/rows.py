@@ -1,14 +1,26 @@
 """Rows of the tables, and what they mean."""
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, encode_run, run_of, sound
+from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, Entry
+from tdbwatch.daemon.spool.file.damage import trusting_nothing
+from tdbwatch.daemon.spool.stored.blocks import (
+    END_OF_TIME_US,
+    MOST_SEQ,
+    Block,
+    Lane,
+    Run,
+    encode_run,
+    run_of,
+    sound,
+)
 from tdbwatch.wire.codec import decode, encode
 
 BLOCK: Final = "first_seq, count, scope, room, target, body"
@@ -60,12 +72,14 @@ def block_of(row: Sequence[Any]) -> Block:
     """The block of a row of `BLOCK`.
 
     Raises:
-        TypeError: the row makes no sense.
+        ValueError, TypeError: the row makes no sense.
     """
     first_seq, count, scope, room, target, body = row
     kinds = (type(first_seq), type(count), type(scope), type(room), type(body))
-    if kinds != (int, int, str, str, bytes) or count < 1 or not isinstance(target, str | None):
+    if kinds != (int, int, str, str, bytes) or not isinstance(target, str | None):
         raise TypeError(f"block {first_seq} has fields of wrong types")
+    if count < 1 or first_seq + count > MOST_SEQ:
+        raise ValueError(f"block {first_seq} cannot have {count} entries")
     return Block(first_seq, count, Lane(scope, room), target, body)
 
 
@@ -101,6 +115,8 @@ def letter_of(row: Sequence[Any]) -> tuple[int, DeadLetter]:
     numbers, texts = (number, seq, attempts, *times), (sink, scope, room, reason, first_error, last_error)
     if not (_all(int, numbers) and _all(str, texts)):
         raise TypeError(f"dead letter {number} has fields of wrong types")
+    if seq >= MOST_SEQ or not all(0 <= us < END_OF_TIME_US for us in times):
+        raise ValueError(f"dead letter {number} has numbers that no spool comes to")
     entry = Entry(seq, _event(packed, Lane(scope, room)), sink)
     errors = (first_error or reason, last_error or reason)
     return number, DeadLetter(sink, entry, reason, attempts, *errors, *times)
@@ -120,8 +136,16 @@ def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:
-    """The attempt of a row of `ATTEMPT`."""
+    """The attempt of a row of `ATTEMPT`.
+
+    Raises:
+        ValueError, TypeError: the row makes no sense.
+    """
     packed, sink, number, started_us, duration_us, outcome, detail = row
+    if not (_all(int, (number, started_us, duration_us)) and _all(str, (sink, outcome, detail))):
+        raise TypeError("an attempt has fields of wrong types")
+    if not 0 <= started_us < END_OF_TIME_US:
+        raise ValueError("an attempt has a time that no calendar has")
     seqs = tuple(seq for first, last in decode(packed) for seq in range(first, last + 1))
     return Attempt(sink, seqs, number, started_us, duration_us, outcome, detail)
 
@@ -139,6 +163,22 @@ def _ranges(seqs: Sequence[int]) -> list[list[int]]:
     return ranges
 
 
+def damage_text(report: DamageReport) -> str:
+    """The report as it is kept in the new file."""
+    what = (report.rescued, report.letters, report.progress_lost)
+    return json.dumps([report.moved_to.name, report.error, *what])
+
+
+def damage_of(text: str, path: Path) -> DamageReport:
+    """The report of `damage_text`.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    name, error, rescued, letters, progress_lost = json.loads(text)
+    return DamageReport(path, path.with_name(name), error, rescued, letters, progress_lost)
+
+
 def _all(wanted: type, values: Iterable[Any]) -> bool:
     return all(type(value) is wanted for value in values)
 
@@ -146,13 +186,18 @@ def _all(wanted: type, values: Iterable[Any]) -> bool:
 def blocks_where(
     connection: sqlite3.Connection, terms: str, values: Sequence[Any], max_bytes: int | None = None
 ) -> list[Block]:
-    """The blocks of which `terms` (SQL, what comes after WHERE) hold; about `max_bytes`, at least one."""
+    """The blocks of which `terms` (SQL, what comes after WHERE) hold; about `max_bytes`, at least one.
+
+    Raises:
+        sqlite3.DatabaseError: one of them does not decode: nobody further on need think of damage.
+    """
     found: list[Block] = []
-    for row in connection.execute(f"SELECT {BLOCK} FROM blocks WHERE {terms}", values):  # noqa: S608
-        block = block_of(row)
-        found.append(block)
-        if max_bytes is not None:
-            max_bytes -= len(block.body)
-            if max_bytes <= 0:
-                break
+    with trusting_nothing():
+        for row in connection.execute(f"SELECT {BLOCK} FROM blocks WHERE {terms}", values):  # noqa: S608
+            found.append(block := block_of(row))
+            block.runs  # noqa: B018 - raises, if they do not decode
+            if max_bytes is not None:
+                max_bytes -= len(block.body)
+                if max_bytes <= 0:
+                    break
     return found

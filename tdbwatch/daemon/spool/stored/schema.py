@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.survival.damage import damaged
-from tdbwatch.daemon.spool.survival.foreign import APPLICATION_ID, NOT_OURS
+from tdbwatch.daemon.spool.file.damage import damaged
+from tdbwatch.daemon.spool.file.foreign import APPLICATION_ID, NOT_OURS
 
 FORMAT: Final = 2
 """Kept as SQLite's `user_version`. Format 1 was never released."""

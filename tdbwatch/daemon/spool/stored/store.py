@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import DamageReport, DeadLetter, Gone, Order, Progress
+from tdbwatch.daemon.spool.file import wal
+from tdbwatch.daemon.spool.file.damage import NONSENSE, trusting_nothing
+from tdbwatch.daemon.spool.file.disk import Space
+from tdbwatch.daemon.spool.file.handle import Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.stored import drops, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack
@@ -23,13 +27,11 @@ from tdbwatch.daemon.spool.stored.rows import (
     Row,
     attempt_row,
     blocks_where,
+    damage_of,
+    damage_text,
     letter_row,
 )
 from tdbwatch.daemon.spool.stored.schema import free_bytes, prepare
-from tdbwatch.daemon.spool.survival import wal
-from tdbwatch.daemon.spool.survival.damage import NONSENSE, damage_of, damage_text, trusting_nothing
-from tdbwatch.daemon.spool.survival.disk import Space
-from tdbwatch.daemon.spool.survival.handle import Connect, Handle
 
 ROW_BYTES: Final = 150
 """What a block takes in the file beside its body, roughly: its row, and its place in the index."""
@@ -78,8 +80,10 @@ class Store:
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
-        # Entries that nobody has a cursor for: damage took the progress, and twice is better than never.
-        self.fresh = not (self.last_seq and self.progress)
+        # Entries that nobody has finished: damage took the progress, and twice is better than never.
+        damage = self.damage
+        lost = damage is not None and damage.progress_lost
+        self.fresh = lost or not (self.last_seq and self.progress)
 
     def recount(self) -> None:
         """Look at what there is."""

@@ -1,1 +1,1 @@
-"""How the file survives: damage, rescue, locks, other programs' files, full disks."""
+"""How what is in the file survives: it is watched, rescued from a damaged one, and goes on in a new one."""

@@ -8,18 +8,15 @@ the damaged one as it was or finishes the change, and tells of it.
 import os
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from tdbwatch.daemon.spool.api import DamageReport, Progress
-from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.rows import row_of
-from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.survival.damage import (
+from tdbwatch.daemon.spool.file.damage import (
     damaged,
     move_aside,
     move_side_files,
@@ -28,12 +25,21 @@ from tdbwatch.daemon.spool.survival.damage import (
     side,
     sync_folder,
 )
-from tdbwatch.daemon.spool.survival.handle import Connect
-from tdbwatch.daemon.spool.survival.lock import keep_owner
+from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.file.lock import keep_owner
+from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.progress import Reach
+from tdbwatch.daemon.spool.stored.rows import row_of
+from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 
+_ANYBODY: Final = ""
+"""Stands for the sinks that nobody knows any more: all that there is may be for them."""
+_PIECE_BYTES: Final = 4 << 20
+_ROW_BYTES: Final = 1_000
 _MAKING: Final = ".renewing"
 _WHOLE: Final = ".renewed"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Known:
     Attributes:
         reach: what every sink has finished.
         newest: the newest blocks.
+        progress_lost: as in `DamageReport`.
         connection: still open to the file, where that is not in its place any more.
     """
 
@@ -51,6 +58,7 @@ class Known:
     progress: Mapping[str, Progress]
     newest: Sequence[Block] = ()
     connection: sqlite3.Connection | None = None
+    progress_lost: bool = False
 
 
 def place(path: Path, connect: Connect) -> None:
@@ -149,28 +157,42 @@ def _new(path: Path, connect: Connect) -> Store:
 def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
     """The same, from the file itself. Of a sink whose progress cannot be read nothing is finished."""
     progress = old.progress()
-    whole = progress | {sink: Progress(0) for sink in sinks or () if sink not in progress}
     floors = (one.floor for one in progress.values())
-    return Known(Reach(whole, sinks), max(old.last_seq(), *floors, 0), progress)
+    known = old.trusted and progress  # where there is none, the first sink begins with the first event
+    reach = Reach(progress, sinks) if known else Reach({_ANYBODY: Progress(0)}, None)
+    return Known(reach, max(old.last_seq(), *floors, 0), progress, progress_lost=not old.trusted)
 
 
 def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: float) -> DamageReport:
     last_seq, letters, now_us = known.last_seq, 0, int(now * 1e6)
     newest = [block for block in known.newest if _needed(block, known.reach)]
-    for piece in old.blocks():
+    for piece in _gathered(chain.from_iterable(old.blocks()), lambda block: len(block.body)):
         store.take_over(
             [(b.first_seq, row_of(b, now_us)) for b in _missing(piece, newest) if _needed(b, known.reach)], ()
         )
-        last_seq = max(last_seq, piece[-1].last_seq)
+        last_seq = max(last_seq, *(block.last_seq for block in piece))
     store.take_over([(block.first_seq, row_of(block, now_us)) for block in newest], ())
-    for dead in old.letters():
+    for dead in _gathered(old.letters(), lambda each: len(each[1].entry.event.payload)):
         store.take_over((), dead)
         letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for _, letter in dead))
     store.recount()
-    report = replace(report, rescued=store.entries, letters=letters)
+    report = replace(report, rescued=store.entries, letters=letters, progress_lost=known.progress_lost)
     # A number beyond the last will be used anew: for an event that no sink is finished with.
     store.begin(known.progress, old.drops(), old.orders(), last_seq, report)
     return report
+
+
+def _gathered(items: Iterable[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """The same in pieces, each for one transaction: all of them may be more than memory should hold."""
+    piece, total = list[_T](), 0
+    for item in items:
+        piece.append(item)
+        total += size(item) + _ROW_BYTES
+        if total >= _PIECE_BYTES:
+            yield piece
+            piece, total = [], 0
+    if piece:
+        yield piece
 
 
 def _needed(block: Block, reach: Reach) -> bool:

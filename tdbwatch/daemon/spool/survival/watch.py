@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import DamageReport
+from tdbwatch.daemon.spool.file import wal
+from tdbwatch.daemon.spool.file.damage import is_damage
+from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.survival import wal
-from tdbwatch.daemon.spool.survival.damage import is_damage
-from tdbwatch.daemon.spool.survival.handle import Connect
-from tdbwatch.daemon.spool.survival.lock import SpoolLock
 from tdbwatch.daemon.spool.survival.renewal import Known, place, renew
 
 

@@ -5,9 +5,9 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from tdbwatch.daemon.spool.survival import wal
-from tdbwatch.daemon.spool.survival.damage import damaged
-from tdbwatch.daemon.spool.survival.foreign import MAGIC
+from tdbwatch.daemon.spool.file import wal
+from tdbwatch.daemon.spool.file.damage import damaged
+from tdbwatch.daemon.spool.file.foreign import MAGIC
 
 Connect = Callable[[Path], sqlite3.Connection]
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.errors import SpoolError
 
 _TRIES: Final = 5
 _PAUSE: Final = 0.02

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.survival.damage import set_aside, side
+from tdbwatch.daemon.spool.errors import SpoolError
+from tdbwatch.daemon.spool.file.damage import set_aside, side
 
 APPLICATION_ID: Final = 0x7464_6277  # "tdbw": tells a spool from any other SQLite file
 NOT_OURS: Final = "is an SQLite file but not a spool of tdbwatch; name another path"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool.survival.damage import damaged, side
+from tdbwatch.daemon.spool.file.damage import damaged, side
 
 _HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts
 _FRAME: Final = struct.Struct(">LLLL8x")  # page, size of the file after a commit (else 0), both salts
@@ -70,11 +70,20 @@ def check(path: Path) -> None:
         connection.execute(
             "SELECT count(*) FROM sqlite_schema"
         ).fetchone()  # now it knows the last valid frame
-        with side(path, "-shm").open("rb") as index:
-            (valid,) = _SHM_FRAMES.unpack(index.read(_SHM_FRAMES.size))
+        valid = _valid_frames(path)
     lost = _commits_behind(log, valid)
     if lost > _MOST_TORN:
         raise damaged(f"the log beside the file is damaged; {lost} commits behind that place are lost")
+
+
+def _valid_frames(path: Path) -> int:
+    """How many frames of the log SQLite takes for its own, now that it has read it."""
+    try:
+        with side(path, "-shm").open("rb") as index:
+            (valid,) = _SHM_FRAMES.unpack(index.read(_SHM_FRAMES.size))
+    except FileNotFoundError:
+        raise damaged("the file says that it has no log, but there is one beside it") from None
+    return int(valid)
 
 
 def _commits_behind(log: Path, valid: int) -> int:

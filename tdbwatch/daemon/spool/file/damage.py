@@ -1,6 +1,5 @@
 """What a damaged file is, and moving one aside."""
 
-import json
 import os
 import sqlite3
 import time
@@ -9,7 +8,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool.api import DamageReport
 from tdbwatch.wire.codec import BodyError
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -53,22 +51,7 @@ def trusting_nothing() -> Iterator[None]:
             raise
         raise damaged(f"a row makes no sense: {error}") from error  # text that is not UTF-8
     except NONSENSE as error:
-        raise damaged(f"a row makes no sense: {error!r}") from error
-
-
-def damage_text(report: DamageReport) -> str:
-    """The report as it is kept in the new file."""
-    return json.dumps([report.moved_to.name, report.error, report.rescued, report.letters])
-
-
-def damage_of(text: str, path: Path) -> DamageReport:
-    """The report of `damage_text`.
-
-    Raises:
-        ValueError, TypeError: it is none.
-    """
-    name, error, rescued, letters = json.loads(text)
-    return DamageReport(path, path.with_name(name), error, rescued, letters)
+        raise damaged(f"a row makes no sense: {error}") from error
 
 
 def place_aside(path: Path, now: float) -> Path:
