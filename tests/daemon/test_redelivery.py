@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
+from tdbwatch.daemon.spool.survival.damage import damaged, is_full
+from tdbwatch.daemon.spool.survival.disk import Space
 
 from tdbwatch.daemon.spool import DropReport
 from tdbwatch.daemon.spool.api import Behind, OrderKind
@@ -18,8 +20,6 @@ from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.schema import connect
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.survival.damage import damaged, is_full
-from tdbwatch.daemon.spool.survival.disk import Space
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
