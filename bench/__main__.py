@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 
-from bench import connections, dispatch, idle, isolation, latency, pipeline
+from bench import backlog, connections, dispatch, flood, idle, isolation, latency, pipeline
 from bench.plan import FULL, QUICK
 from bench.table import Row, show
 
@@ -16,6 +16,8 @@ SCENARIOS = {
     "latency": latency.run,
     "idle": idle.run,
     "pipeline": pipeline.run,
+    "flood": flood.run,
+    "backlog": backlog.run,
     "isolation": isolation.run,
     "connections": connections.run,
 }

@@ -17,6 +17,7 @@ class Plan:
     pipeline: int
     many_sinks: int
     backlog: int
+    flood: int
     isolation_rounds: int
     isolation_seconds: float
     """Long enough that the sick sinks' couriers have read ahead as far as they may."""
@@ -32,6 +33,7 @@ FULL = Plan(
     pipeline=100_000,
     many_sinks=25_000,
     backlog=1_000_000,
+    flood=5_000_000,
     isolation_rounds=6,
     isolation_seconds=5.0,
 )
@@ -45,6 +47,7 @@ QUICK = Plan(
     pipeline=50_000,
     many_sinks=5_000,
     backlog=100_000,
+    flood=500_000,
     isolation_rounds=2,
     isolation_seconds=4.0,
 )

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 LIMIT: Final = 90.0
-"""Seconds after which any process is ended, whatever it waits for."""
+"""Seconds after which a worker is ended, whatever it waits for, unless it is given another limit."""
+LONGEST: Final = 900.0
+"""The same for servers."""
 START_DELAY_NS: Final = 200_000_000
 """Between an order to several servers and the first event, so that they begin together."""
 
@@ -26,6 +28,10 @@ class ServerProcess:
     def blast(self, count: int) -> None:
         """See `bench.server`."""
         self._order(f"blast {count}")
+
+    def rooms(self, count: int) -> None:
+        """See `bench.server`."""
+        self._order(f"rooms {count}")
 
     def pace(self, rate: int, seconds: float, start_ns: int) -> None:
         """See `bench.server`."""
@@ -49,13 +55,17 @@ def soon() -> int:
     return time.monotonic_ns() + START_DELAY_NS
 
 
-def work(module: str, when_ready: Callable[[], None] = lambda: None, **options: Any) -> dict[str, Any]:
+def work(
+    module: str, when_ready: Callable[[], None] = lambda: None, limit: float = LIMIT, **options: Any
+) -> dict[str, Any]:
     """What a worker found out: `python -m MODULE OPTIONS` prints `ready`, later its results as JSON.
+
+    It is ended after `limit` seconds.
 
     Raises:
         RuntimeError: it failed; what it said is on standard error.
     """
-    with _process(module, json.dumps(options)) as process:
+    with _process(module, json.dumps(options), limit=limit) as process:
         assert process.stdout is not None
         if process.stdout.readline().strip() == "ready":
             when_ready()
@@ -67,15 +77,15 @@ def work(module: str, when_ready: Callable[[], None] = lambda: None, **options: 
 
 
 @contextmanager
-def _process(module: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def _process(module: str, *arguments: str, limit: float = LONGEST) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    limit = threading.Timer(LIMIT, process.kill)
-    limit.start()
+    timer = threading.Timer(limit, process.kill)
+    timer.start()
     try:
         yield process
     finally:
-        limit.cancel()
+        timer.cancel()
         process.kill()
         process.communicate()

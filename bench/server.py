@@ -3,6 +3,7 @@
 Run as `python -m bench.server`. It prints its port, and takes orders on standard input:
 
     blast N                  N events between a `first` and a `last`, as fast as possible
+    rooms N                  the next blasts are for N rooms in turn
     pace RATE SECONDS START  events by the clock, from START (monotonic nanoseconds) on
 
 It ends when its standard input does.
@@ -15,10 +16,10 @@ import threading
 import time
 from typing import Final
 
-from bench.stream import FIRST, LAST, ROOM_ID, SCOPE, bodies, frame, timed_frame
+from bench.stream import FIRST, LAST, ROOM_ID, SCOPE, bodies, frame, room_id, timed_frame
 from tdbwatch.wire import PUSH_ID, Kind, Request, ServerSession, encode_frame, encode_push
 
-_BLOCK: Final = 10_000
+BLOCK: Final = 10_000
 """Events that are encoded ahead and repeated in a blast."""
 
 
@@ -28,8 +29,7 @@ class Server:
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._joined: list[socket.socket] = []
-        self._block = b"".join(encode_frame(PUSH_ID, Kind.ROOM_EMIT, body) for body in bodies(_BLOCK))
-        self._frame_ends = _ends(self._block)
+        self.rooms(0)
 
     @property
     def port(self) -> int:
@@ -43,9 +43,14 @@ class Server:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
 
+    def rooms(self, count: int) -> None:
+        """The next blasts are for so many rooms in turn; 0: for the one that there always is."""
+        self._block = b"".join(encode_frame(PUSH_ID, Kind.ROOM_EMIT, body) for body in bodies(BLOCK, count))
+        self._frame_ends = _ends(self._block)
+
     def blast(self, count: int) -> None:
         """`count` events, between a `first` and a `last`, as fast as the sockets take them."""
-        whole, rest = divmod(count, _BLOCK)
+        whole, rest = divmod(count, BLOCK)
         tail = self._block[: self._frame_ends[rest]]
         for piece in (frame(FIRST, []), *[self._block] * whole, tail, frame(LAST, [])):
             self._send(piece)
@@ -91,8 +96,9 @@ class Server:
         if request.kind == Kind.LEAVE:
             return session.answer(request, Kind.DATA, [ROOM_ID])
         if request.kind == Kind.JOIN:
-            pushed = encode_push(Kind.ROOM_JOIN, {"scope": SCOPE, "id": ROOM_ID})
-            return session.answer(request, Kind.DATA, [ROOM_ID]) + pushed
+            ids = [room if isinstance(room, int) else room_id(room) for room in request.body[1:]]
+            pushes = [encode_push(Kind.ROOM_JOIN, {"scope": SCOPE, "id": each}) for each in ids]
+            return b"".join((session.answer(request, Kind.DATA, ids), *pushes))
         return session.answer(request, Kind.OK)
 
 
@@ -112,6 +118,8 @@ def main() -> None:
         order, *numbers = line.split()
         if order == "blast":
             server.blast(int(numbers[0]))
+        elif order == "rooms":
+            server.rooms(int(numbers[0]))
         else:
             server.pace(int(numbers[0]), float(numbers[1]), int(numbers[2]))
 

@@ -15,9 +15,19 @@ FIRST, LAST = "first", "last"
 """Events that surround a blast; their handlers start and stop the watch."""
 
 
-def body(event: str, args: list[Any]) -> bytes:
+def room_name(number: int) -> str:
+    """The name of one of many rooms."""
+    return f"room-{number}"
+
+
+def room_id(name: str) -> int:
+    """The id of a room: of `ROOM`, or of one of many."""
+    return ROOM_ID if name == ROOM else ROOM_ID + 1 + int(name.removeprefix("room-"))
+
+
+def body(event: str, args: list[Any], room: int = ROOM_ID) -> bytes:
     """The body of a ROOM_EMIT push, its keys in the order that a node sends them (recording `rooms`)."""
-    packed: bytes = msgpack.packb({"scope": SCOPE, "id": ROOM_ID, "event": event, "args": args})
+    packed: bytes = msgpack.packb({"scope": SCOPE, "id": room, "event": event, "args": args})
     return packed
 
 
@@ -26,10 +36,11 @@ def frame(event: str, args: list[Any]) -> bytes:
     return encode_frame(PUSH_ID, Kind.ROOM_EMIT, body(event, args))
 
 
-def bodies(count: int) -> list[bytes]:
-    """Bodies of about 150 bytes, none like another."""
+def bodies(count: int, rooms: int = 0) -> list[bytes]:
+    """Bodies of about 150 bytes, none like another; of so many rooms in turn, 0: of `ROOM`."""
     rng = random.Random(1)
-    return [body(EVENT, _args(number, rng)) for number in range(count)]
+    ids = [room_id(room_name(number)) for number in range(rooms)] or [ROOM_ID]
+    return [body(EVENT, _args(number, rng), ids[number % len(ids)]) for number in range(count)]
 
 
 def timed_frame(due_ns: int, number: int) -> bytes:

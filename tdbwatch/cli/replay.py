@@ -1,7 +1,6 @@
 """`tdbwatch replay`: deliver to a sink again what it, or another life of it, had before."""
 
 import argparse
-import time
 from typing import Any, Final
 
 from tdbwatch.cli import exits
@@ -42,17 +41,15 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from tdbwatch.daemon.spool.browse import opened
-    from tdbwatch.daemon.spool.requests import ask
+    from tdbwatch.daemon.spool.looking.look import opened
 
     if options.sink is None:
         raise CommandError(exits.USAGE, "say which sink: --sink S")
     place, selection = place_for_sink(options), selection_of(options)
     if not options.dead:  # no route leads to a sink that is gone
         require_sink(options.sink, place.sinks({options.sink}))
-    with opened(place.path, "rw") as connection:
-        kind: Any = "requeue" if options.dead else "replay"
-        count = ask(connection, kind, options.sink, selection, time.time_ns() // 1000)
+    with opened(place.path, "rw") as look:
+        count = look.order("requeue" if options.dead else "replay", options.sink, selection)
     if not count:
         say("nothing matches")
     elif options.dead:

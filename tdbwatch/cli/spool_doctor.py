@@ -11,7 +11,7 @@ from tdbwatch.cli.spool_place import Place, add_place, guarded, place_of
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.spool.doctor import Finding
+    from tdbwatch.daemon.spool.looking.doctor import Finding
 
 _EPILOG: Final = """\
 example:
@@ -45,7 +45,7 @@ def add_parser(actions: Any) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     from tdbwatch.cli.spool_text import say_json
-    from tdbwatch.daemon.spool.doctor import damaged, examine
+    from tdbwatch.daemon.spool.looking.doctor import damaged, examine
 
     place = place_of(options)
     findings = examine(place.path)
@@ -65,7 +65,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _repair(place: Place) -> dict[str, Any]:
     from tdbwatch.daemon.spool.api import SpoolError
-    from tdbwatch.daemon.spool.doctor import lost, repair
+    from tdbwatch.daemon.spool.looking.doctor import lost, repair
 
     if place.user is not None:
         raise CommandError(exits.DAMAGED, f"process {place.user} uses the spool, {_IN_USE}")

@@ -50,11 +50,11 @@ def _records(place: Place, items: Iterable["Entry"]) -> Iterator[dict[str, Any]]
 
     What comes in meanwhile is left out: a copy could be of an event that was written already.
     """
-    from tdbwatch.daemon.spool.browse import copied, last_of, opened
+    from tdbwatch.daemon.spool.looking.look import opened
 
-    with opened(place.path) as connection:
-        last = last_of(connection)
-        again = copied(connection, last)
+    with opened(place.path) as look:
+        last = look.log.last_seq
+        again = look.log.copied(last)
     written: set[str] = set()
     for entry in items:
         if entry.seq > last:

@@ -1,7 +1,7 @@
 """`tdbwatch spool requeue` and `drop`: what to do with dead letters."""
 
 import argparse
-import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tdbwatch.cli import exits
@@ -11,9 +11,8 @@ from tdbwatch.cli.spool_place import add_filters, command, place_for_sink, selec
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection
-
-    from tdbwatch.daemon.spool.selection import Selection
+    from tdbwatch.daemon.spool.looking.look import Look
+    from tdbwatch.daemon.spool.stored.selection import Selection
 
 
 def add_parsers(actions: Any) -> None:
@@ -36,16 +35,15 @@ def _add_letters(parser: argparse.ArgumentParser) -> None:
 
 
 def _requeue(options: argparse.Namespace) -> int:
-    from tdbwatch.daemon.spool.browse import opened
-    from tdbwatch.daemon.spool.requests import ask, sinks_with_letters
+    from tdbwatch.daemon.spool.looking.look import opened
 
     place, chosen = place_for_sink(options), _chosen(options)
-    with opened(place.path, "rw") as connection:
-        selection = _whole(connection, chosen)
-        before = _requeued(connection)
+    with opened(place.path, "rw") as look:
+        selection = _whole(look, chosen)
+        before = _requeued(look)
         asked = {
-            sink: ask(connection, "requeue", sink, selection, time.time_ns() // 1000)
-            for sink in sinks_with_letters(connection, selection)
+            sink: look.order("requeue", sink, replace(selection, sink=sink))
+            for sink in look.letters.sinks(selection)
         }
     if not asked:
         return _none(options)
@@ -57,20 +55,19 @@ def _requeue(options: argparse.Namespace) -> int:
 
 
 def _drop(options: argparse.Namespace) -> int:
-    from tdbwatch.daemon.spool.browse import letters, opened
-    from tdbwatch.daemon.spool.requests import discard
+    from tdbwatch.daemon.spool.looking.look import opened
 
     place, chosen = place_for_sink(options), _chosen(options)
     if not options.yes:
-        with opened(place.path) as connection:
-            count = sum(1 for _ in letters(connection, _whole(connection, chosen)))
+        with opened(place.path) as look:
+            count = sum(1 for _ in look.letters.some(_whole(look, chosen)))
         if count:
             message = f"{counted(count, 'dead letter')} would be deleted for good; say --yes to do it"
             raise CommandError(exits.USAGE, message)
         return _none(options)
-    with opened(place.path, "rw") as connection:
-        count = discard(connection, _whole(connection, chosen))
-        requeued = _requeued(connection)
+    with opened(place.path, "rw") as look:
+        count = look.letters.discard(_whole(look, chosen))
+        requeued = _requeued(look)
     if not count:
         return _none(options)
     say(f"{counted(count, 'dead letter')} deleted")
@@ -79,11 +76,9 @@ def _drop(options: argparse.Namespace) -> int:
     return exits.OK
 
 
-def _requeued(connection: "Connection") -> set[str]:
+def _requeued(look: "Look") -> set[str]:
     """The sinks with a requeue that the daemon has not finished."""
-    from tdbwatch.daemon.spool.requests import waiting
-
-    return {request.sink for request in waiting(connection) if request.kind == "requeue"}
+    return {order.sink for order in look.orders() if order.kind == "requeue"}
 
 
 def _chosen(options: argparse.Namespace) -> "Selection":
@@ -93,22 +88,19 @@ def _chosen(options: argparse.Namespace) -> "Selection":
     return selection_of(options)
 
 
-def _whole(connection: "Connection", selection: "Selection") -> "Selection":
+def _whole(look: "Look", selection: "Selection") -> "Selection":
     """The selection with whole ids: lists on a terminal show only how they begin.
 
     Raises:
         CommandError: dead letters of several events begin so.
     """
-    from dataclasses import replace
-
     from tdbwatch.cli.spool_place import only_one
-    from tdbwatch.daemon.spool.browse import dead_ids_like
 
     if selection.ids is None:
         return selection
     return replace(
         selection,
-        ids=tuple(only_one(dead_ids_like(connection, part), part) or part for part in selection.ids),
+        ids=tuple(only_one(look.ids_like(part, dead_only=True), part) or part for part in selection.ids),
     )
 
 

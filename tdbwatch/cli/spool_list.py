@@ -12,7 +12,7 @@ from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.api import DeadLetter, Entry
-    from tdbwatch.daemon.spool.selection import Selection
+    from tdbwatch.daemon.spool.stored.selection import Selection
 
 LIST_SINK: Final = "what this sink is still to get; with --dead its dead letters"
 _ENTRY: Final = ("received", "id", "room", "event", "contents")
@@ -51,16 +51,16 @@ def found(place: Place, selection: "Selection", options: argparse.Namespace, las
     """The entries, or with `--dead` the dead letters, that the options select."""
     from dataclasses import replace
 
-    from tdbwatch.daemon.spool.browse import entries, letters, opened, unfinished
+    from tdbwatch.daemon.spool.looking.look import opened
 
-    with opened(place.path) as connection:
+    with opened(place.path) as look:
         if options.dead:
-            yield from letters(connection, selection, last=last)
+            yield from look.letters.some(selection, last=last)
         elif options.sink is None:
-            yield from entries(connection, selection, last=last)
+            yield from look.log.some(selection, last=last)
         else:
             events, wants = replace(selection, sink=None), place.wants(options.sink)
-            yield from unfinished(connection, events, options.sink, wants, last=last)
+            yield from look.log.unfinished(events, options.sink, wants, last=last)
 
 
 def _lines(items: Iterable[Any], options: argparse.Namespace) -> Iterator[str]:

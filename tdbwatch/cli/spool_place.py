@@ -14,7 +14,7 @@ from tdbwatch.cli.exits import CommandError
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import Outline
-    from tdbwatch.daemon.spool.selection import Selection
+    from tdbwatch.daemon.spool.stored.selection import Selection
     from tdbwatch.plugin import Event
 
 Work = Callable[[argparse.Namespace], int]
@@ -37,7 +37,7 @@ class Place:
     @property
     def user(self) -> str | None:
         """The process that uses the spool now."""
-        from tdbwatch.daemon.spool.lock import SpoolLock
+        from tdbwatch.daemon.spool.file.lock import SpoolLock
 
         return SpoolLock(self.path).holder()
 
@@ -101,12 +101,12 @@ def place_for_sink(options: argparse.Namespace) -> Place:
         CommandError: neither knows the sink.
         SpoolError, sqlite3.Error: the spool cannot be read.
     """
-    from tdbwatch.daemon.spool.browse import known_sinks, opened
+    from tdbwatch.daemon.spool.looking.look import opened
 
     place = place_of(options)
-    with opened(place.path) as connection:
+    with opened(place.path) as look:
         if options.sink is not None:
-            in_spool = known_sinks(connection)
+            in_spool = look.sinks()
             require_sink(options.sink, place.sinks(in_spool) | in_spool)
     return place
 
@@ -130,7 +130,7 @@ def selection_of(options: argparse.Namespace) -> "Selection":
     Raises:
         CommandError: the time is none.
     """
-    from tdbwatch.daemon.spool.selection import Selection
+    from tdbwatch.daemon.spool.stored.selection import Selection
 
     since_us = None if options.since is None else _since(options.since)
     ids = tuple(options.ids) if getattr(options, "ids", None) else None
@@ -205,7 +205,7 @@ def guarded(work: Work, *, writes: bool = False) -> Work:
 
 def _trouble(options: argparse.Namespace, error: sqlite3.Error, writes: bool) -> CommandError:
     """What SQLite says, with the place and the likely remedy."""
-    from tdbwatch.daemon.spool.damage import is_damage
+    from tdbwatch.daemon.spool.file.damage import is_damage
 
     where = place_of(options).path
     if is_damage(error):

@@ -1,7 +1,6 @@
 """`tdbwatch spool show ID`: the story of one event."""
 
 import argparse
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +12,7 @@ from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.api import Attempt
-    from tdbwatch.daemon.spool.browse import Story
+    from tdbwatch.daemon.spool.looking.found import Story
     from tdbwatch.plugin import Event
 
 _EPILOG: Final = """\
@@ -50,19 +49,17 @@ def add_parser(actions: Any) -> None:
 
 def _show(options: argparse.Namespace) -> int:
     from tdbwatch.cli.spool_text import say_json
-    from tdbwatch.daemon.spool.browse import cursors_of, ids_like, opened, story
+    from tdbwatch.daemon.spool.looking.look import opened
 
     place = place_of(options)
-    with opened(place.path) as connection:
-        found = only_one(ids_like(connection, options.id), options.id)
+    with opened(place.path) as look:
+        found = only_one(look.ids_like(options.id), options.id)
         if found is None:
             raise CommandError(exits.NO_INPUT, f"no event {options.id} is in {place.path}")
-        told, cursors = story(connection, found), cursors_of(connection)
+        told = look.story(found)
     event = (told.entries[0] if told.entries else told.letters[0].entry).event
     matched = _matched(place, event)
-    outcomes = {
-        sink: _outcome(sink, told, cursors.get(sink), matched) for sink in _sinks(place, told, cursors)
-    }
+    outcomes = {sink: _outcome(sink, told, matched) for sink in _sinks(place, told)}
     if options.json:
         say_json(_as_json(event, told, matched, outcomes))
     else:
@@ -90,25 +87,27 @@ def _matched(place: Place, event: "Event") -> _Matched | None:
     return _Matched(router.matching(event), sinks, "" if place.config.routes else why)
 
 
-def _sinks(place: Place, told: "Story", cursors: Collection[str]) -> list[str]:
+def _sinks(place: Place, told: "Story") -> list[str]:
     seen = {attempt.sink for attempt in told.attempts} | {letter.sink for letter in told.letters}
-    return sorted(place.sinks(set(cursors)) | seen)
+    return sorted(place.sinks(set(told.progress)) | seen)
 
 
-def _outcome(sink: str, told: "Story", cursor: int | None, matched: _Matched | None) -> str:
+def _outcome(sink: str, told: "Story", matched: _Matched | None) -> str:
     """How things stand between the event and a sink, in a few words."""
+    from tdbwatch.daemon.spool.stored.blocks import Lane
+
     ours = [attempt for attempt in told.attempts if attempt.sink == sink]
     letter = next((letter for letter in told.letters if letter.sink == sink), None)
     if letter is not None:
         return f"dead letter: {letter.reason}"
-    seqs = [entry.seq for entry in told.entries if entry.target in {None, sink}]
+    done, entries = told.progress.get(sink), [e for e in told.entries if e.target in {None, sink}]
     if ours and ours[-1].outcome == "delivered":
         return "delivered"
     if matched is not None and sink not in matched.sinks and not ours:
         return "no route leads there"
-    if cursor is None or not seqs:
+    if done is None or not entries:
         return "not known"
-    if any(seq > cursor and (seq, sink) not in told.finished for seq in seqs):
+    if any(not done.finished(e.seq, Lane(e.event.scope, e.event.room)) for e in entries):
         return f"waits, after {counted(len(ours), 'attempt')}" if ours else "waits"
     if ours and ours[-1].outcome == "rejected":
         return "not delivered; its dead letter was deleted, or became too old to be kept"

@@ -9,7 +9,7 @@ from tdbwatch.cli.spool_place import Place, command, place_of
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.spool.browse import Stats
+    from tdbwatch.daemon.spool.looking.found import Stats
 
 _EXAMPLE: Final = """--config prod.yaml
 
@@ -27,11 +27,11 @@ def add_parser(actions: Any) -> None:
 
 def _stats(options: argparse.Namespace) -> int:
     from tdbwatch.cli.spool_text import say_json, size_of, stats_json, time_of
-    from tdbwatch.daemon.spool.browse import opened, stats
+    from tdbwatch.daemon.spool.looking.look import opened
 
     place = place_of(options)
-    with opened(place.path) as connection:
-        found = stats(connection, place.path)
+    with opened(place.path) as look:
+        found = look.stats()
     fresh = sorted(place.sinks(set()) - {sink.sink for sink in found.sinks})
     if options.json:
         say_json(stats_json(found, str(place.path), place.user, fresh))
@@ -41,11 +41,9 @@ def _stats(options: argparse.Namespace) -> int:
     times = f", received {time_of(found.oldest_us)} to {time_of(found.newest_us)}" if found.count else ""
     say(f"{counted(found.count, 'entry', 'entries')}{times}\n")
     _say_sinks(place, found, fresh)
-    for request in found.requests:
-        missed = (
-            f"; {counted(request.missed, 'record')} went before it came to them" if request.missed else ""
-        )
-        say(f"{request.kind} for {request.sink}: waits or is under way{missed}")
+    for order in found.orders:
+        missed = f"; {counted(order.missed, 'record')} went before it came to them" if order.missed else ""
+        say(f"{order.kind} for {order.sink}: waits or is under way{missed}")
     for tally in found.drops:
         say(f"{counted(tally.count, 'undelivered event')} dropped: {tally.reason}; a gap record will tell")
     return exits.OK

@@ -7,7 +7,7 @@ from typing import Any
 
 from tdbwatch.cli.output import say
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
-from tdbwatch.daemon.spool.browse import Stats
+from tdbwatch.daemon.spool.looking.found import Stats
 from tdbwatch.plugin.event import Event, format_time
 
 
@@ -94,13 +94,13 @@ def stats_json(stats: Stats, path: str, user: str | None, fresh: Iterable[str]) 
         "used_by": user,
         "events": {"count": stats.count, "first_seq": stats.first_seq, "last_seq": stats.last_seq, **times},
         "sinks": [
-            {"sink": s.sink, "cursor": s.cursor, "behind": s.behind, "dead_letters": s.dead_letters}
+            {"sink": s.sink, "floor": s.floor, "behind": s.behind, "dead_letters": s.dead_letters}
             for s in stats.sinks
         ]
-        + [{"sink": sink, "cursor": None, "behind": None, "dead_letters": 0} for sink in fresh],
-        "requests": [
+        + [{"sink": sink, "floor": None, "behind": None, "dead_letters": 0} for sink in fresh],
+        "orders": [
             {"kind": r.kind, "sink": r.sink, "position": r.position, "through": r.through, "missed": r.missed}
-            for r in stats.requests
+            for r in stats.orders
         ],
         "dropped": [{"reason": tally.reason, "count": tally.count} for tally in stats.drops],
     }

@@ -63,12 +63,17 @@ def login(config: ThingsDBConfig) -> tuple[str] | tuple[str, str]:
     return (auth.username, auth.password.get_secret_value())
 
 
+def make_router(config: Config) -> Router:
+    """The routes of the configuration."""
+    return Router(config.routes, [sink.name for sink in config.sinks])
+
+
 def make_couriers(
     config: Config, registry: Registry, spool: Spool, clock: Clock, rng: random.Random
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
     redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
-    router = Router(config.routes, [sink.name for sink in config.sinks])
+    router = make_router(config)
     return [
         Courier(
             _settings(sink, registry.owner_of(sink.type)),

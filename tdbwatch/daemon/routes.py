@@ -52,13 +52,9 @@ class Router:
         """How many answers are kept."""
         return self._sinks.cache_info().currsize
 
-    def matcher(self, sink_name: str) -> Callable[[Event], bool]:
-        """A function that tells whether the sink `sink_name` gets an event."""
-        if not self._rules:
-            wanted = _UNROUTED if sink_name in self._everyone else frozenset()
-            return lambda event: event.kind in wanted
-        sinks = self._sinks
-        return lambda event: sink_name in sinks(event.kind, event.scope, event.room, event.event)
+    def matcher(self, sink_name: str) -> "Matcher":
+        """What tells whether the sink `sink_name` gets an event."""
+        return Matcher(sink_name, self._sinks)
 
     def _ask(self, kind: str, scope: str, room: str, event: str) -> frozenset[str]:
         if not self._rules:
@@ -70,6 +66,21 @@ class Router:
                 if rule.stop:
                     break
         return frozenset(found & self._everyone)
+
+
+class Matcher:
+    """Tells whether a sink gets an event: the event itself, or all that have this name in this room."""
+
+    def __init__(self, sink_name: str, sinks_for: Callable[[str, str, str, str], frozenset[str]]) -> None:
+        self._sink_name = sink_name
+        self._sinks_for = sinks_for
+
+    def __call__(self, event: Event) -> bool:
+        return self.by_name(event.kind, event.scope, event.room, event.event)
+
+    def by_name(self, kind: str, scope: str, room: str, event: str) -> bool:
+        """Whether it gets those that have these in common."""
+        return self._sink_name in self._sinks_for(kind, scope, room, event)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,31 @@
-"""From rooms to the spool: events are minted here, and what tdbwatch has to say itself becomes records.
+"""From rooms to the spool: what was heard becomes runs, and what tdbwatch has to say itself records.
 
-Nothing here waits: what a network read brings is gathered and handed to the spool in one piece.
+Nothing here waits. What a room hears is only kept, undecoded; once in each turn of the event loop all of it
+becomes one run for each room, with one time and ids in a row.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from tdbwatch.client.hearing import IN_FLIGHT
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import RoomConfig
-from tdbwatch.plugin.event import Event, Kind, format_time
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run
+from tdbwatch.plugin.event import Kind, format_time
 from tdbwatch.plugin.ids import IdMint
 from tdbwatch.wire import RawEmit
 from tdbwatch.wire.codec import encode
 from tdbwatch.wire.scopes import short
 
-_EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than all the rest
+_EVENT: Final = str(Kind.EVENT.value)
+_room_id = attrgetter("id")
 
 
 class Source:
@@ -27,25 +33,26 @@ class Source:
 
     def __init__(
         self,
-        append: Callable[[Sequence[Event]], None],
+        append: Callable[[Sequence[Heard]], None],
         clock: Clock,
         on_record: Callable[[Kind, str, str, str, Mapping[str, Any]], None] = lambda *_: None,
     ) -> None:
-        self.mint = IdMint(clock).mint
         self.received = 0
-        """Events heard since the start."""
+        """Events heard since the start, as of the last turn."""
+        self._mint = IdMint(clock).mint_run
         self._append = append
         self._on_record = on_record
-        self._gathered: list[Event] = []
+        self._listening: list[WatchedRoom] = []
+        self._gathered: list[Heard] = []
 
-    def take(self, event: Event) -> None:
-        """Hand one event on, with all others of this turn."""
-        if not self._gathered:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._gathered.append(event)
+    def has_news(self, room: "WatchedRoom") -> None:
+        """The room has heard something, the first thing in this turn."""
+        self._flush_soon()
+        self._listening.append(room)
 
     def flush(self) -> None:
         """Hand over what was gathered."""
+        self._gather()
         gathered, self._gathered = self._gathered, []
         if gathered:
             self._append(gathered)
@@ -54,9 +61,42 @@ class Source:
         self, kind: Kind, event: str, scope: str, room: str, room_id: int | None, details: Mapping[str, Any]
     ) -> None:
         """A record of tdbwatch's own: a gap, a change of a room or of a node."""
-        event_id, now_us = self.mint()
         self._on_record(kind, event, scope, room, details)
-        self.take(Event(event_id, kind, now_us, scope, room, room_id, event, encode(dict(details))))
+        self._flush_soon()
+        self._gather()  # what the room heard before comes first
+        payload = msgspec.Raw(encode(dict(details)))
+        first_id, _, now_us = self._mint(1)
+        run = Run(first_id, now_us, str(kind.value), room_id, (), [event], [payload])
+        self._gathered.append((Lane(scope, room), run))
+
+    def _flush_soon(self) -> None:
+        if not (self._listening or self._gathered):
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def _gather(self) -> None:
+        rooms, self._listening = self._listening, []
+        for room in rooms:
+            heard = room.take_heard()
+            self.received += len(heard)
+            for room_id, emits in _by_room_id(heard):
+                self._gathered += self._runs(room, room_id, emits)
+
+    def _runs(self, room: "WatchedRoom", room_id: int, emits: Sequence[RawEmit]) -> Iterator[Heard]:
+        done = 0
+        while done < len(emits):
+            first_id, count, now_us = self._mint(len(emits) - done)
+            part = emits[done : done + count]
+            done += count
+            room.last_event_us = now_us
+            names, payloads = [emit.event for emit in part], [emit.args for emit in part]
+            yield room.lane, Run(first_id, now_us, _EVENT, room_id, room.arg_names, names, payloads)
+
+
+def _by_room_id(emits: list[RawEmit]) -> list[tuple[int, list[RawEmit]]]:
+    """Nearly always one: a room that was made anew has another id."""
+    if len({emit.id for emit in emits}) == 1:
+        return [(emits[0].id, emits)]
+    return [(room_id, list(part)) for room_id, part in groupby(emits, _room_id)]
 
 
 _SET_BACK: Final = "; the machine's clock was set back meanwhile"
@@ -71,11 +111,13 @@ class WatchedRoom:
         self.received = 0
         self.last_event_us: int | None = None
         self.scope = short(config.scope)
+        self.lane = Lane(self.scope, self.name)
+        self.arg_names = config.args
         key = next(k for k in (config.name, config.id, config.code) if k is not None)
         self.subscription = Subscription(key, config.scope, self)
-        self._arg_names = config.args
         self._source = source
         self._clock = clock
+        self._heard: list[RawEmit] = []
         self._silent_since_us: int | None = None
         self._silent_reason = ""
         self._made_at = clock.time()
@@ -87,24 +129,15 @@ class WatchedRoom:
 
     def deliver(self, emit: RawEmit) -> None:
         """An event was heard."""
-        source = self._source
-        event_id, now_us = source.mint()
-        source.received += 1
-        self.received += 1
-        self.last_event_us = now_us
-        source.take(
-            Event(
-                event_id,
-                _EVENT,
-                now_us,
-                self.scope,
-                self.name,
-                emit.id,
-                emit.event,
-                bytes(emit.args),
-                self._arg_names,
-            )
-        )
+        if not self._heard:
+            self._source.has_news(self)
+        self._heard.append(emit)
+
+    def take_heard(self) -> list[RawEmit]:
+        """What was heard since this was called last."""
+        heard, self._heard = self._heard, []
+        self.received += len(heard)
+        return heard
 
     def room_joined(self, room_id: int) -> None:
         self._log.info("joined", room_id=room_id)

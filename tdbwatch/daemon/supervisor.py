@@ -13,13 +13,15 @@ from tdbwatch.client import Client, Observer
 from tdbwatch.client.addresses import Address
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon import pulse
-from tdbwatch.daemon.assembly import login, make_canary, make_client, make_couriers
+from tdbwatch.daemon.assembly import login, make_canary, make_client, make_couriers, make_router
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.source import Source, WatchedRoom
 from tdbwatch.daemon.spool.api import DamageReport, DropReport, SpoolError
+from tdbwatch.daemon.spool.limits.settings import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import START_PATIENCE, Journal, StatusServer
 from tdbwatch.daemon.systemd import Notifier
@@ -56,24 +58,21 @@ class Daemon:
         self.registry = registry
         self.phase = "starting"
         """`starting`, `running` or `stopping`."""
-        self._clock = clock
+        self.clock = clock
         self._rng = rng or random.Random()
         self._notifier = notifier or Notifier({})
         self._log = structlog.get_logger("tdbwatch")
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._couriers: list[Courier] = []
+        self.each_courier: list[Courier] = []
         self._spool_is_open = False
         self._knows_downtime = False
         self._beat_soon = asyncio.Event()
         self.spool = SqliteSpool(
             config.spool.path,
-            max_size=config.spool.max_size,
-            max_age=config.spool.max_age,
-            when_full=config.spool.when_full,
+            Limits(config.spool.max_size, config.spool.max_age, config.spool.when_full),
             sinks=[sink.name for sink in config.sinks],
+            listener=_SpoolListener(self),
             clock=clock,
-            on_drop=self._dropped,
-            on_damage=self._damaged,
         )
         self._pulse = pulse.Pulse(config.spool.path, clock)
         self.journal = Journal(clock)
@@ -90,7 +89,7 @@ class Daemon:
 
     def couriers(self) -> list[CourierStatus]:
         """How each sink is doing."""
-        return [courier.status() for courier in self._couriers]
+        return [courier.status() for courier in self.each_courier]
 
     async def start(self) -> None:
         """Open the spool, start the couriers, connect, join the rooms.
@@ -104,9 +103,10 @@ class Daemon:
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
-        self._couriers = make_couriers(self.config, self.registry, self.spool, self._clock, self._rng)
-        for courier in self._couriers:
+        self.each_courier = make_couriers(self.config, self.registry, self.spool, self.clock, self._rng)
+        for courier in self.each_courier:
             self._watch(courier.start())
+        self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
         if self.status is not None:
             self._spawn(self.status.run(), "tdbwatch-status")
         self._tell_of_downtime()
@@ -130,7 +130,7 @@ class Daemon:
     async def stop(self) -> None:
         """Leave the rooms, make what was heard durable, deliver what the grace allows, close everything."""
         grace = self.config.shutdown.grace
-        until = self._clock.monotonic() + grace
+        until = self.clock.monotonic() + grace
         self.phase = "stopping"
         self._notifier.stopping()
         self._log.info("stopping", grace=grace)
@@ -148,23 +148,23 @@ class Daemon:
         self._log.info("stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()})
 
     def _close_timeout(self, until: float) -> float:
-        return max(LEAST_CLOSE, min(LEAVE_TIMEOUT, until - self._clock.monotonic()))
+        return max(LEAST_CLOSE, min(LEAVE_TIMEOUT, until - self.clock.monotonic()))
 
     async def _stop_delivering(self, until: float) -> None:
         def left() -> float:
-            return max(0.1, until - self._clock.monotonic())
+            return max(0.1, until - self.clock.monotonic())
 
         self.source.flush()
         await self._within(left() * DRAIN_SHARE, self.spool.flush(), "the disk does not take what was heard")
         await self._drain(left() * DRAIN_SHARE)
-        await asyncio.gather(*(courier.stop(left()) for courier in self._couriers))
+        await asyncio.gather(*(courier.stop(left()) for courier in self.each_courier))
         await self._within(left(), self.spool.close(), "the spool could not be closed in order")
 
     async def drained(self) -> None:
         """Return when every sink has everything that was heard."""
         self.source.flush()
         await self.spool.flush()
-        await asyncio.gather(*(courier.caught_up() for courier in self._couriers))
+        await asyncio.gather(*(courier.caught_up() for courier in self.each_courier))
 
     def summary(self) -> str:
         """One line for people: systemd's status, the log."""
@@ -175,6 +175,11 @@ class Daemon:
         return text + (f"; {self.status.trouble}" if self.status is not None and self.status.trouble else "")
 
     # -- inside ------------------------------------------------------------------------------------------
+
+    def _redelivery(self) -> Redelivery:
+        router = make_router(self.config)
+        sinks = {c.name: Receiver(c, router.matcher(c.name)) for c in self.each_courier}
+        return Redelivery(self.spool, sinks, self.clock)
 
     async def _leave_rooms(self) -> None:
         for room in self.rooms:
@@ -189,7 +194,7 @@ class Daemon:
             self._log.warning(complaint, error=str(error) or type(error).__name__)
 
     async def _drain(self, seconds: float) -> None:
-        waits = [asyncio.ensure_future(courier.drained(seconds)) for courier in self._couriers]
+        waits = [asyncio.ensure_future(courier.drained(seconds)) for courier in self.each_courier]
         if waits:
             _, pending = await asyncio.wait(waits, timeout=seconds)
             for wait in pending:
@@ -210,7 +215,7 @@ class Daemon:
 
     async def _tell_of_no_node(self) -> None:
         """What is emitted while no node can be reached is missed, at the very first start as well."""
-        await self._clock.sleep(START_PATIENCE)
+        await self.clock.sleep(START_PATIENCE)
         if self.phase == "starting" and not self.client.is_connected():
             for room in self.rooms:
                 room.silent("no node could be reached since the start", room.silent_since)
@@ -220,13 +225,13 @@ class Daemon:
             self._beat_soon.clear()
             await self._beat()
             with suppress(DeadlineError):
-                await within(self._clock, pulse.INTERVAL, self._beat_soon.wait())
+                await within(self.clock, pulse.INTERVAL, self._beat_soon.wait())
 
     async def _beat(self) -> None:
         """Say until when which room was heard, once that is in the spool: a kill must lose nothing of it."""
         if not self._knows_downtime:  # else the last daemon's beat would be gone unread
             return
-        now = self._clock.time()
+        now = self.clock.time()
         silent = {(room.scope, room.name): room.silent_since for room in self.rooms}
         self.source.flush()
         with suppress(SpoolError):  # without a spool there is nothing to claim
@@ -244,7 +249,7 @@ class Daemon:
         """Tell systemd that we live, and how."""
         interval = self._notifier.watchdog_interval or 30.0
         while True:
-            await self._clock.sleep(interval)
+            await self.clock.sleep(interval)
             self._notifier.alive()
             self._notifier.status(self.summary())
 
@@ -265,23 +270,10 @@ class Daemon:
         if not self.failed.done():
             self.failed.set_exception(error)
 
-    def _dropped(self, report: DropReport) -> None:
-        self._log.error("events were dropped", reason=report.reason, count=report.count)
-        for (scope, room), count in report.rooms.items():
-            since_us, until_us = report.times[scope, room]
-            self._gap(scope, room, since_us, until_us, f"spool: {report.reason}", count)
-        self.journal.told_again(report.again)
-
-    def _damaged(self, report: DamageReport) -> None:
-        now_us = int(self._clock.time() * 1_000_000)
-        what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
-        reason = f"the spool was damaged{what}"
-        for room in self.rooms:
-            self._gap(room.scope, room.name, None, now_us, reason, None)
-
-    def _gap(
+    def gap(
         self, scope: str, room: str, since_us: int | None, until_us: int, reason: str, dropped: int | None
     ) -> None:
+        """Record that events of a room were missed, or dropped."""
         details = {
             "since": None if since_us is None else format_time(since_us),
             "until": format_time(until_us),
@@ -289,6 +281,29 @@ class Daemon:
             "dropped": dropped,
         }
         self.source.record(Kind.GAP, "gap", scope, room, None, details)
+
+
+class _SpoolListener:
+    """Makes gap records of what the spool could not keep."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def dropped(self, report: DropReport) -> None:
+        daemon, reason = self._daemon, f"spool: {report.reason}"
+        if report.note:
+            reason += f" ({report.note}); a faster disk, fewer rooms or several daemons help"
+        for lane, count in report.rooms.items():
+            since_us, until_us = report.times[lane]
+            daemon.gap(*lane, since_us, until_us, reason, count)
+        daemon.journal.told_again(report.again)
+
+    def damaged(self, report: DamageReport) -> None:
+        daemon = self._daemon
+        now_us = int(daemon.clock.time() * 1_000_000)
+        what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
+        for room in daemon.rooms:
+            daemon.gap(room.scope, room.name, None, now_us, f"the spool was damaged{what}", None)
 
 
 class _Watcher(Observer):

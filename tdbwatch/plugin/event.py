@@ -18,7 +18,6 @@ from tdbwatch.plugin.jsonable import args_as_json, is_jsonable, to_json, to_json
 from tdbwatch.wire.codec import BodyError, decode_leniently, encode
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST_DIGITS: Final = tuple(f"{number:03d}Z" for number in range(1_000))
 _mint: Final = IdMint()
 
 
@@ -189,18 +188,11 @@ def _shared_keys(scope: str, room: str, room_id: int | None, event: str) -> str:
     return to_json({"scope": scope, "room": room, "room_id": room_id, "event": event}).decode()[1:-1]
 
 
+@lru_cache(maxsize=256)  # what was received together has one time, and most of the rest its second
 def format_time(microseconds: int) -> str:
     """RFC 3339 in UTC with microseconds, such as `2026-11-23T07:24:00.123456Z`."""
-    milliseconds, rest = divmod(microseconds, 1_000)
-    return _format_millisecond(milliseconds) + _LAST_DIGITS[rest]
-
-
-@lru_cache(
-    maxsize=256
-)  # events come in bursts: most of them share their millisecond, or at least their second
-def _format_millisecond(milliseconds: int) -> str:
-    seconds, rest = divmod(milliseconds, 1_000)
-    return f"{_format_second(seconds)}.{rest:03d}"
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_format_second(seconds)}.{rest:06d}Z"
 
 
 @lru_cache(maxsize=256)

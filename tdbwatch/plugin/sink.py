@@ -21,6 +21,7 @@ from tdbwatch.plugin.outcome import DELIVERED, Outcome, Retry
 _MARK = "__tdbwatch_sink__"
 _FUNCTION_SECONDS = 1.0
 DEFAULT_BATCH: Final = 100
+DEFAULT_BATCH_BYTES: Final = 1_000_000
 """Events that a sink gets at once at most, unless its type or the configuration says otherwise."""
 Verdict = Outcome | Sequence[Outcome] | None
 """None: all delivered. One outcome: it holds for the whole batch. A sequence: one for each event, in order;
@@ -73,6 +74,8 @@ class SinkType:
     """Run in a thread of its own. Only for code known never to block the event loop is False right."""
     batch_count: int = DEFAULT_BATCH
     """At most so many events at once, unless the configuration says otherwise."""
+    batch_bytes: int = DEFAULT_BATCH_BYTES
+    """The same in bytes of payload; one event always fits."""
 
     @property
     def summary(self) -> str:
@@ -89,13 +92,15 @@ def sink(
     threaded: bool = True,
     options: type[Options] | None = None,
     batch_count: int = DEFAULT_BATCH,
+    batch_bytes: int = DEFAULT_BATCH_BYTES,
 ) -> Callable[[_T], _T]:
     """Offer the decorated function, or `Sink` class, as sink type `name`.
 
     A function gets one event at a time; it may be plain or async, and returns an `Outcome`, or nothing for
     `DELIVERED`. With `options`, their model, it gets the configured ones as a second argument. A class with
     options of its own names their model as its attribute `Options`. A sink that takes many events about as
-    fast as one may offer a larger `batch_count`; users can still set `batch: {count: ...}`.
+    fast as one may offer a larger `batch_count` and `batch_bytes`; users can still set
+    `batch: {count: ..., bytes: ...}`.
 
     Raises:
         TypeError: `options` for a class.
@@ -105,10 +110,10 @@ def sink(
         if inspect.isclass(target) and issubclass(target, Sink):
             if options is not None:
                 raise TypeError(f"{target.__name__}: a class names its options as its attribute Options")
-            made = SinkType(name, target, target.Options, threaded, batch_count)
+            made = SinkType(name, target, target.Options, threaded, batch_count, batch_bytes)
         else:
             factory = _function_factory(target, with_options=options is not None)
-            made = SinkType(name, factory, options or Options, threaded, batch_count)
+            made = SinkType(name, factory, options or Options, threaded, batch_count, batch_bytes)
         setattr(target, _MARK, made)
         return target
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from tdbwatch.daemon.spool.browse import opened, story
 
 from tdbwatch.daemon.spool import Attempt
-from tdbwatch.daemon.spool.browse import opened, story
 from tdbwatch.node import Cluster
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]

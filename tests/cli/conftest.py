@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.daemon.spool import DeadLetter, SqliteSpool
+from tdbwatch.daemon.spool import DeadLetter
+from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.stored.rows import entries_of
 from tdbwatch.plugin import Event
 
 CONFIG = """
@@ -19,12 +23,11 @@ MakeSpool = Callable[..., Path]
 
 
 async def _make(path: Path, events: list[Event], dead: int) -> None:
-    spool = SqliteSpool(path, linger=0, max_age=1e9)
+    spool = SqliteSpool(path, Limits(max_age=1e9), sinks=["audit", "oncall"])
     await spool.open()
-    spool.cursor("audit"), spool.cursor("oncall")
-    spool.append(events)
+    spool.append(heard(events))
     await spool.flush()
-    entries = await spool.read(0, 1000, 1 << 24)
+    entries = [entry for block in await spool.read(0, 1 << 24) for entry in entries_of(block)]
     await spool.dead_letter(
         [
             DeadLetter("oncall", e, "refused", n, "503", "504", e.event.received_us, e.event.received_us)

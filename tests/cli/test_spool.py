@@ -14,8 +14,14 @@ from typing import Any
 import pytest
 
 from tdbwatch.cli.app import build_parser, main
-from tdbwatch.daemon.spool import Attempt, DeadLetter, SqliteSpool, browse
-from tdbwatch.daemon.spool.lock import SpoolLock
+from tdbwatch.daemon.spool import Attempt, DeadLetter
+from tdbwatch.daemon.spool.api import Behind, Order
+from tdbwatch.daemon.spool.file.lock import SpoolLock
+from tdbwatch.daemon.spool.looking.log import Log
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
+from tdbwatch.daemon.spool.stored.rows import entries_of
+from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import Event, Kind
 
 HOUR_US = 3_600_000_000
@@ -36,16 +42,13 @@ def made(count: int) -> list[Event]:
     return [Event.create("alerts", names[n % 2], [n]) for n in range(count)]
 
 
-async def _fill(
-    path: Path, events: list[Event], *, dead: int, held_up: bool = False, outcome: str = "retry"
-) -> None:
-    """`held_up`: something else keeps the cursor of oncall before its dead letters."""
-    spool = SqliteSpool(path, linger=0)
+async def _fill(path: Path, events: list[Event], *, dead: int, outcome: str = "retry") -> None:
+    spool = SqliteSpool(path, sinks=["audit", "oncall"])
     await spool.open()
-    spool.cursor("audit"), spool.cursor("oncall")
-    spool.append(events)
-    await spool.flush()
-    entries = await spool.read(0, 1000, 1 << 24)
+    for event in events:  # each in a block of its own
+        spool.append(heard([event]))
+        await spool.flush()
+    entries = [entry for block in await spool.read(0, 1 << 24) for entry in entries_of(block)]
     letters = [
         DeadLetter(
             "oncall", entry, "gave up", 3, "503", "504", entry.event.received_us, entry.event.received_us
@@ -53,9 +56,9 @@ async def _fill(
         for entry in entries[:dead]
     ]
     await spool.dead_letter(letters)
-    spool.note(Attempt("oncall", (1, 2), 1, entries[0].event.received_us, 1500, outcome, "503 busy"))
-    spool.advance("audit", 4)
-    spool.advance("oncall", 0 if held_up else dead)
+    spool.note([Attempt("oncall", (1, 2), 1, entries[0].event.received_us, 1500, outcome, "503 busy")])
+    spool.save("audit", 4, {})
+    spool.save("oncall", dead, {})
     await spool.close()
 
 
@@ -102,10 +105,10 @@ def test_stats_in_json_are_stable(run: Run, folder: Path) -> None:
     assert found["used_by"] is None
     assert found["events"]["count"] == 10
     assert found["sinks"] == [
-        {"sink": "audit", "cursor": 4, "behind": 6, "dead_letters": 0},
-        {"sink": "oncall", "cursor": 3, "behind": 7, "dead_letters": 3},
+        {"sink": "audit", "floor": 4, "behind": 6, "dead_letters": 0},
+        {"sink": "oncall", "floor": 3, "behind": 7, "dead_letters": 3},
     ]
-    assert (found["requests"], found["dropped"]) == ([], [])
+    assert (found["orders"], found["dropped"]) == ([], [])
 
 
 def test_stats_for_people(run: Run) -> None:
@@ -143,18 +146,21 @@ def test_list_shows_what_the_filters_select_oldest_first(
 
 
 def test_what_a_sink_is_still_to_get_is_neither_what_it_got_out_of_turn_nor_a_dead_letter(
-    tmp_path: Path, events: list[Event], run: Run
+    folder: Path, events: list[Event], run: Run
 ) -> None:
-    path = tmp_path / "sick.db"
-    asyncio.run(_fill(path, events, dead=3, held_up=True))  # the cursor of oncall stays before all of them
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("UPDATE attempts SET outcome = 'delivered', seqs = x'91920509', last_seq = 9")
-        connection.execute("INSERT INTO finished VALUES (10, 'oncall')")
-    place = ("--spool", str(path))
+    asyncio.run(_save(folder / "spool.db", "oncall", 8, {Lane("//stuff", "alerts"): Behind(4, (5, 7))}))
+    place = ("--spool", "spool.db")
     listed = objects(run("spool", "list", "--sink", "oncall", "--json", place=place)[1])
-    assert [found["id"] for found in listed] == [events[3].id], "only the fourth is neither"
+    assert [found["id"] for found in listed] == [events[n].id for n in (3, 5, 7, 8, 9)]
     [found] = objects(run("spool", "stats", "--json", place=place)[1])
-    assert found["sinks"][1] == {"sink": "oncall", "cursor": 0, "behind": 1, "dead_letters": 3}
+    assert found["sinks"][1] == {"sink": "oncall", "floor": 8, "behind": 5, "dead_letters": 3}
+
+
+async def _save(path: Path, sink: str, floor: int, behind: dict[Lane, Behind]) -> None:
+    spool = SqliteSpool(path)
+    await spool.open()
+    spool.save(sink, floor, behind)
+    await spool.close()
 
 
 def test_export_writes_the_records_of_docs_and_never_over_a_file(
@@ -232,50 +238,36 @@ def test_an_export_has_each_event_once_though_it_was_put_into_the_log_again(
         events[n].id for n in (3, 5, 7, 9)
     ], "the third is a copy of one that waits, too"
     with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
-        connection.execute("DELETE FROM events WHERE seq <= 5")
+        connection.execute("DELETE FROM blocks WHERE first_seq <= 5")
     ids = [found["id"] for found in objects(run("spool", "export")[1])]
     assert ids == [events[n].id for n in (5, 6, 7, 8, 9, 2, 3)], "of what is gone the first copy is left"
 
 
 async def _copy(path: Path, again: list[Event]) -> None:
     """Put these into the log again, as a requeue for oncall does."""
-    spool = SqliteSpool(path, linger=0)
+    spool = SqliteSpool(path)
     await spool.open()
+    order = Order(1, "requeue", "oncall", Selection(), 0, 1)
+    assert await spool.redeliver(order, heard(again), 1)
     await spool.close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute(
-            "INSERT INTO streams(kind, scope, room, room_id, arg_names, target)"
-            " SELECT kind, scope, room, room_id, arg_names, 'oncall' FROM streams"
-            " WHERE room = 'alerts' LIMIT 1"
-        )
-        last = connection.execute("SELECT max(seq) FROM events").fetchone()[0]
-        for seq, event in enumerate(again, last + 1):
-            connection.execute(
-                "INSERT INTO events(seq, id, stream, received_us, event, payload)"
-                " SELECT ?, id, (SELECT id FROM streams WHERE target IS NOT NULL), received_us, event,"
-                " payload FROM events WHERE id = ? LIMIT 1",
-                (seq, event.id),
-            )
 
 
 def test_what_comes_in_during_an_export_is_left_out_rather_than_written_twice(
     run: Run, folder: Path, events: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def copied(connection: sqlite3.Connection, last: int) -> frozenset[str]:
-        found = browse_copied(connection, last)
+    def copied(log: Log, last: int) -> frozenset[str]:
+        found = seen(log, last)
         asyncio.run(_copy(folder / "spool.db", [events[2]]))
         return found
 
-    browse_copied = browse.copied
-    monkeypatch.setattr(browse, "copied", copied)
+    seen = Log.copied
+    monkeypatch.setattr(Log, "copied", copied)
     assert objects(run("spool", "export")[1]) == [event.record() for event in events]
 
 
 def test_a_spool_that_cannot_be_written_is_named(run: Run, folder: Path) -> None:
     with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
-        connection.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON requests BEGIN SELECT RAISE(FAIL, 'no'); END"
-        )
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON orders BEGIN SELECT RAISE(FAIL, 'no'); END")
     for place in (("--config", "prod.yaml"), ("--spool", str(folder / "spool.db"))):
         code, _, err = run("spool", "requeue", "--all", place=place)
         assert code == 73
@@ -301,7 +293,7 @@ def test_a_sink_that_no_daemon_has_started_is_in_the_stats(run: Run, folder: Pat
         "oncall                        7             3",
     ]
     [found] = objects(run("spool", "stats", "--json")[1])
-    assert found["sinks"][2] == {"sink": "fresh", "cursor": None, "behind": None, "dead_letters": 0}
+    assert found["sinks"][2] == {"sink": "fresh", "floor": None, "behind": None, "dead_letters": 0}
     assert "fresh" not in run("spool", "stats", place=("--spool", "spool.db"))[1]
 
 
@@ -328,11 +320,11 @@ def test_doctor_says_one_dead_letter_in_the_singular(run: Run) -> None:
     assert "note    oncall: 1 dead letter\n" in run("spool", "doctor")[1]
 
 
-def test_requeue_by_id_leaves_a_request_for_the_daemon(run: Run, events: list[Event]) -> None:
+def test_requeue_by_id_leaves_an_order_for_the_daemon(run: Run, events: list[Event]) -> None:
     code, out, _ = run("spool", "requeue", events[1].id, events[2].id)
     assert (code, out) == (0, "oncall: 2 dead letters will be delivered again when the daemon runs\n")
     [found] = objects(run("spool", "stats", "--json")[1])
-    assert found["requests"] == [
+    assert found["orders"] == [
         {"kind": "requeue", "sink": "oncall", "position": 0, "through": 3, "missed": 0}
     ]
     assert run("spool", "requeue", "no-such-id")[0] == 66
@@ -361,7 +353,10 @@ def test_a_dead_letter_that_was_deleted_looks_neither_delivered_nor_as_if_it_wai
     run: Run, folder: Path, events: list[Event], held_up: bool, outcome: str, said: str
 ) -> None:
     (folder / "prod.yaml").write_text(CONFIG.replace("spool.db", "other.db"))
-    asyncio.run(_fill(folder / "other.db", events, dead=3, held_up=held_up, outcome=outcome))
+    asyncio.run(_fill(folder / "other.db", events, dead=3, outcome=outcome))
+    if held_up:  # the first of its room waits, and the dead letters are behind it
+        behind = {Lane("//stuff", "alerts"): Behind(1, (2, 3))}
+        asyncio.run(_save(folder / "other.db", "oncall", 3, behind))
     assert run("spool", "drop", "--all", "--yes")[0] == 0
     assert f"oncall: {said}\n" in run("spool", "show", events[1].id)[1]
     assert "oncall: waits\n" in run("spool", "show", events[3].id)[1]
@@ -534,9 +529,9 @@ def test_doctor_says_when_all_is_fine(run: Run) -> None:
 
 async def _crash(source: Path, target: Path, events: list[Event]) -> None:
     """At `target` what a kill leaves: a file, and a log that has all of it."""
-    spool = SqliteSpool(source, linger=0)
+    spool = SqliteSpool(source)
     await spool.open()
-    spool.append(events)
+    spool.append(heard(events))
     await spool.flush()
     for suffix in ("", "-wal"):
         Path(f"{target}{suffix}").write_bytes(Path(f"{source}{suffix}").read_bytes())

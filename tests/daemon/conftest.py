@@ -5,23 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.daemon.spool import DamageReport, SqliteSpool
-from tdbwatch.testing import ManualClock
+from tdbwatch.daemon.spool import DamageReport
 
-from .courier_bench import Bench
-from .spool_bench import MakeSpool, making
-
-
-@pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    clock = ManualClock()
-    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0)
-    await spool.open()
-    bench = Bench(spool, clock)
-    yield bench
-    for courier in bench.couriers:
-        await courier.stop(0)
-    await spool.close()
+from .courier_kit import bench, memory_bench  # noqa: F401 - fixtures
+from .spool_kit import Heard, MakeSpool, making
 
 
 @pytest.fixture
@@ -31,14 +18,19 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def reports() -> list[DamageReport]:
-    """What such spools tell of damage."""
-    return []
+def told() -> Heard:
+    """What such spools tell of."""
+    return Heard()
 
 
 @pytest.fixture
-async def make(path: Path, reports: list[DamageReport]) -> AsyncIterator[MakeSpool]:
+def reports(told: Heard) -> list[DamageReport]:
+    """What such spools tell of damage."""
+    return told.damages
+
+
+@pytest.fixture
+async def make(path: Path, told: Heard) -> AsyncIterator[MakeSpool]:
     """Opens spools of one sink, `s`, that look at their file all the time."""
-    options = {"check_interval": 0.01, "sinks": ["s"], "on_damage": reports.append}
-    async with making(path.parent, **options) as make:
+    async with making(path.parent, sinks=["s"], listener=told) as make:
         yield make

@@ -16,7 +16,7 @@ from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry, SinkContext
 from tdbwatch.plugin.sink import FunctionSink
 from tdbwatch.testing import settle
 
-from .courier_bench import Bench, Scripted
+from .courier_kit import Bench, Scripted
 
 
 async def test_events_arrive_in_order_and_the_cursor_follows(bench: Bench) -> None:
@@ -24,7 +24,7 @@ async def test_events_arrive_in_order_and_the_cursor_follows(bench: Bench) -> No
     await bench.emit(*range(250))
     await courier.caught_up()
     assert sink.got == list(range(250))
-    assert bench.spool.cursor("sink0") == 250
+    assert await bench.finished() == 250
     assert courier.status().lag == 0
     assert courier.status().delivered == 250
 
@@ -36,7 +36,7 @@ async def test_events_that_routes_send_elsewhere_move_the_cursor_only(bench: Ben
     assert sink.got == [0, 2, 4, 6, 8, 10]
     await bench.emit(11)
     await courier.caught_up()
-    assert bench.spool.cursor("sink0") == 12
+    assert await bench.finished() == 12
 
 
 async def test_a_failing_batch_is_offered_again_with_growing_waits(bench: Bench) -> None:
@@ -273,14 +273,14 @@ async def test_a_probe_that_hangs_is_waited_for_without_a_busy_loop(bench: Bench
     await bench.pass_time(17)
     assert (courier.status().probing, courier.status().in_flight) == (True, 1)
     looks = 0
-    look = courier._next
+    look = courier._dispatch._next
 
     def count_looks() -> Any:
         nonlocal looks
         looks += 1
         return look()
 
-    courier._next = count_looks  # type: ignore[method-assign]
+    courier._dispatch._next = count_looks  # type: ignore[method-assign]
     await settle()
     assert looks == 0
 
@@ -350,8 +350,8 @@ async def test_every_attempt_is_kept_with_its_answer(bench: Bench) -> None:
     await bench.emit(1, 2)
     await bench.clock.advance(1)
     await courier.caught_up()
-    history = await bench.spool.attempts(2)
-    assert [(a.seqs, a.number, a.outcome, a.detail) for a in history] == [
+    history = await bench.attempts(2)
+    assert [(tuple(a.seqs), a.number, a.outcome, a.detail) for a in history] == [
         ((1, 2), 1, "retry", "busy"),
         ((1, 2), 2, "delivered", ""),
     ]
@@ -453,7 +453,7 @@ async def test_each_dead_letter_of_a_list_carries_its_own_errors(bench: Bench) -
         ("1 in attempt 1", "1 in attempt 1"),
         ("2 in attempt 1", "2 in attempt 1"),
     ]
-    assert [a.detail for a in await bench.spool.attempts(2)] == ["2 in attempt 1"]
+    assert [a.detail for a in await bench.attempts(2)] == ["2 in attempt 1"]
 
 
 async def test_each_of_a_list_keeps_its_own_first_error_over_its_attempts(bench: Bench) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import pytest
 from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import letters
-from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.stored.history import attempts_at
+from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import DELIVERED, Delivered, Event, Rejected, Retry, Sink, SinkContext
 from tdbwatch.testing import ManualClock, settle
+
+from .spool_kit import spool_at
 
 LONE = "\udcff"
 """Half a character, as `os.fsdecode` makes of a file name that is not UTF-8: no encoding holds it."""
@@ -50,7 +56,7 @@ class Bench:
         rng = random.Random(1)
         self.courier = Courier(settings, host, self.spool, lambda event: True, self.clock, rng)
         self.task = self.courier.start()
-        self.spool.append([Event.create("sick", "e", ["sick"])])
+        self.spool.append(heard([Event.create("sick", "e", ["sick"])]))
         for _ in range(4):
             await self.spool.flush()
             await self.clock.advance(1)
@@ -59,18 +65,18 @@ class Bench:
         """The courier and the spool work on; the dead letters' reasons and last errors."""
         assert not self.task.done()
         assert not self.spool.failed.done()
-        self.spool.append([Event.create("well", "e", ["well"])])
+        self.spool.append(heard([Event.create("well", "e", ["well"])]))
         await self.spool.flush()
         await settle()
         assert self.courier.status().lag == 0
-        with self.spool.inspect() as connection:
-            return [(dead.reason, dead.last_error) for dead in letters(connection, Selection())]
+        with opened(self.spool.path) as look:
+            return [(dead.reason, dead.last_error) for dead in look.letters(Selection())]
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+async def bench(path: Path) -> AsyncIterator[Bench]:
     clock = ManualClock()
-    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0)
+    spool = spool_at(path, clock=clock)
     await spool.open()
     bench = Bench(spool, clock)
     yield bench
@@ -117,7 +123,8 @@ async def test_unusual_answers_that_make_sense_are_taken(bench: Bench, verdict: 
     await bench.offer(lambda batch: verdict if sick(batch) else None)
     assert not bench.task.done()
     assert bench.courier.status().last_error == "busy"
-    assert {attempt.outcome for attempt in await bench.spool.attempts(1)} == {"retry"}
+    with closing(sqlite3.connect(bench.spool.path)) as connection:
+        assert {attempt.outcome for attempt in attempts_at(connection, 1)} == {"retry"}
 
 
 async def test_text_that_no_encoding_holds_is_kept_as_well_as_it_can_be(bench: Bench) -> None:

@@ -8,40 +8,59 @@ from typing import Any
 import pytest
 import structlog
 
+from tdbwatch.clock import SystemClock
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.hosts import InlineHost
+from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import opened
-from tdbwatch.daemon.spool.requests import Kind, ask, waiting
-from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.daemon.spool.api import OrderKind
+from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
 
-from .courier_bench import Bench, Scripted
+from .courier_kit import Bench, Scripted, run_over
 
 PAUSE = Retry("410 Gone", pause=True)
 
 
+class Busy(SystemClock):
+    """Nobody waits long by it."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, 0.001))
+
+
+class Served(Bench):
+    """With somebody who looks for orders all the time, from the first one on."""
+
+    redelivery: "asyncio.Task[None] | None" = None
+
+    def serve(self) -> None:
+        if self.redelivery is None:
+            receivers = {courier.name: Receiver(courier, lambda event: True) for courier in self.couriers}
+            self.redelivery = asyncio.create_task(Redelivery(self.spool, receivers, Busy()).run())
+
+
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    """With a spool that looks for requests all the time."""
-    clock = ManualClock()
-    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, check_interval=0.001)
-    await spool.open()
-    bench = Bench(spool, clock)
-    yield bench
-    for courier in bench.couriers:
-        await courier.stop(0)
-    await spool.close()
+async def bench(path: Path) -> AsyncIterator[Served]:
+    async with run_over(path, ManualClock()) as plain:
+        bench = Served(plain.spool, plain.clock)
+        bench.couriers = plain.couriers
+        yield bench
+        if bench.redelivery is not None:
+            bench.redelivery.cancel()
+            await asyncio.gather(bench.redelivery, return_exceptions=True)
 
 
-def order(bench: Bench, kind: Kind, sink: str = "sink0") -> int:
-    with opened(bench.spool.path, "rw") as connection:
-        return ask(connection, kind, sink, Selection(), 0)
+def order(bench: Served, kind: OrderKind, sink: str = "sink0") -> int:
+    with opened(bench.spool.path, "rw") as look:
+        count = look.order(kind, sink, Selection())
+    bench.serve()
+    return count
 
 
-async def until(bench: Bench, met: Callable[[], bool]) -> None:
+async def until(bench: Served, met: Callable[[], bool]) -> None:
     """Let the spool's thread find the request, without any time passing."""
     async with asyncio.timeout(20):
         while not met():
@@ -49,7 +68,7 @@ async def until(bench: Bench, met: Callable[[], bool]) -> None:
             await settle()
 
 
-async def test_a_requeue_ends_a_pause_and_is_delivered_at_once(bench: Bench) -> None:
+async def test_a_requeue_ends_a_pause_and_is_delivered_at_once(bench: Served) -> None:
     answers = iter([Rejected("bad"), PAUSE])
     courier, sink = bench.courier(lambda batch: next(answers, None))
     await bench.emit("dead")
@@ -63,7 +82,7 @@ async def test_a_requeue_ends_a_pause_and_is_delivered_at_once(bench: Bench) -> 
     assert [line["event"] for line in logs] == ["sink.woken", "sink.recovered"]
 
 
-async def test_a_replay_ends_a_pause_and_a_receiver_that_is_still_gone_pauses_it_again(bench: Bench) -> None:
+async def test_a_replay_ends_a_pause_and_a_receiver_that_is_still_gone_pauses_it_again(bench: Served) -> None:
     answers = iter([None, PAUSE, PAUSE])
     policy = RetryPolicy(initial=1, jitter=0, max_attempts=1)
     courier, sink = bench.courier(lambda batch: next(answers, None), retry=policy)
@@ -79,7 +98,7 @@ async def test_a_replay_ends_a_pause_and_a_receiver_that_is_still_gone_pauses_it
     assert await bench.letters() == [], "and no attempt is lost by it"
 
 
-async def test_each_request_is_an_order(bench: Bench) -> None:
+async def test_each_request_is_an_order(bench: Served) -> None:
     courier, sink = bench.courier(lambda batch: PAUSE if batch[0].args[0] else None)
     await bench.emit(0)
     await bench.emit(1)
@@ -89,7 +108,7 @@ async def test_each_request_is_an_order(bench: Bench) -> None:
         assert courier.status().state == "paused"
 
 
-async def test_an_order_reaches_a_sink_that_is_too_far_behind_to_be_served(bench: Bench) -> None:
+async def test_an_order_reaches_a_sink_that_is_too_far_behind_to_be_served(bench: Served) -> None:
     answers = iter([PAUSE])
     courier, sink = bench.courier(lambda batch: next(answers, None), max_ahead=10)
     await bench.emit(*range(6_000))
@@ -99,7 +118,7 @@ async def test_an_order_reaches_a_sink_that_is_too_far_behind_to_be_served(bench
     assert bench.clock.monotonic() == 0
 
 
-async def test_an_order_probes_a_sink_that_is_down_once_and_the_usual_waits_go_on(bench: Bench) -> None:
+async def test_an_order_probes_a_sink_that_is_down_once_and_the_usual_waits_go_on(bench: Served) -> None:
     courier, sink = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(count=1))
     for room in "abcdefghij":
         await bench.emit(1, room=room)
@@ -114,7 +133,7 @@ async def test_an_order_probes_a_sink_that_is_down_once_and_the_usual_waits_go_o
     assert len(sink.got) == 20
 
 
-async def test_an_order_ends_the_wait_that_a_sink_asked_for(bench: Bench) -> None:
+async def test_an_order_ends_the_wait_that_a_sink_asked_for(bench: Served) -> None:
     answers = iter([Retry("429", after=1800)])
     _, sink = bench.courier(lambda batch: next(answers, None))
     await bench.emit(1)
@@ -123,7 +142,7 @@ async def test_an_order_ends_the_wait_that_a_sink_asked_for(bench: Bench) -> Non
     assert bench.clock.monotonic() == 0
 
 
-async def test_an_order_leaves_a_room_alone_that_waits_for_its_own_reason(bench: Bench) -> None:
+async def test_an_order_leaves_a_room_alone_that_waits_for_its_own_reason(bench: Served) -> None:
     def answer(batch: Sequence[Event]) -> list[Any]:
         return [Retry("locked", after=1800) if event.room == "sick" else DELIVERED for event in batch]
 
@@ -135,7 +154,7 @@ async def test_an_order_leaves_a_room_alone_that_waits_for_its_own_reason(bench:
     assert sink.offered == [[1], [2], [1]]
 
 
-async def test_an_order_opens_a_sink_that_could_not_be_opened(bench: Bench) -> None:
+async def test_an_order_opens_a_sink_that_could_not_be_opened(bench: Served) -> None:
     lookups = iter([LookupError("no such host")] * 8)
     sink = Scripted(lambda batch: None)
 
@@ -154,7 +173,7 @@ async def test_an_order_opens_a_sink_that_could_not_be_opened(bench: Bench) -> N
     assert bench.clock.monotonic() == began
 
 
-async def test_an_order_that_comes_while_the_sink_is_probed_is_obeyed_after_the_probe(bench: Bench) -> None:
+async def test_an_order_that_comes_while_the_sink_is_probed_is_obeyed_after_the_probe(bench: Served) -> None:
     gate = asyncio.Event()
 
     async def answer_late(batch: Sequence[Event]) -> Any:
@@ -177,12 +196,12 @@ async def test_an_order_that_comes_while_the_sink_is_probed_is_obeyed_after_the_
     assert [line["event"] for line in logs].count("sink.woken") == 1, "it is one order"
 
 
-async def test_a_second_request_is_an_order_too_while_the_first_waits(bench: Bench) -> None:
+async def test_a_second_request_is_an_order_too_while_the_first_waits(bench: Served) -> None:
     courier, sink = bench.courier(lambda batch: PAUSE, max_ahead=10)
     await bench.emit(*range(6_000))
     for tries in range(2, 5):
         order(bench, "replay")
         await until(bench, lambda tries=tries: len(sink.batches) == tries)  # type: ignore[misc]
-    with opened(bench.spool.path) as connection:
-        assert len(waiting(connection)) == 3, "none of them can be served yet"
+    with opened(bench.spool.path) as look:
+        assert len(look.orders()) == 3, "none of them can be served yet"
     assert courier.status().state == "paused"

@@ -10,11 +10,10 @@ import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
 
-from .courier_bench import NO_JITTER, Bench
+from .courier_kit import NO_JITTER, Bench, run_over
 
 
 async def test_the_wait_that_a_sink_asks_for_is_obeyed_up_to_a_cap(bench: Bench) -> None:
@@ -252,21 +251,17 @@ async def test_one_wait_for_the_whole_batch_holds_for_the_sink(bench: Bench) -> 
     assert len(sink.batches) == 1
 
 
-async def test_a_restart_in_a_pause_tries_at_once_and_counts_from_the_start(tmp_path: Path) -> None:
+async def test_a_restart_in_a_pause_tries_at_once_and_counts_from_the_start(path: Path) -> None:
     clock = ManualClock()
     lives = [Retry("410 Gone", pause=True), Retry("busy")]
     for life, answer in enumerate(lives):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        policy = RetryPolicy(initial=1, jitter=0, max_attempts=2, max_age=3_600)
-        courier, sink = bench.courier(lambda batch, answer=answer: answer, retry=policy)
-        if life == 0:
-            await bench.emit(1)
-        await bench.pass_time(5)
-        assert len(sink.batches) == life + 1
-        letters = await bench.letters()
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock) as bench:
+            policy = RetryPolicy(initial=1, jitter=0, max_attempts=2, max_age=3_600)
+            _, sink = bench.courier(lambda batch, answer=answer: answer, retry=policy)
+            if life == 0:
+                await bench.emit(1)
+            await bench.pass_time(5)
+            assert len(sink.batches) == life + 1
+            letters = await bench.letters()
         await clock.advance(86_400)
     assert [(letter[2], letter[3]) for letter in letters] == [("gave up after 2 attempts", 2)]

@@ -2,9 +2,7 @@
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,10 @@ import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.browse import opened
-from tdbwatch.daemon.spool.news import News
-from tdbwatch.daemon.spool.requests import ask
-from tdbwatch.daemon.spool.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
-from .courier_bench import Bench, failing, in_order
+from .courier_kit import Bench, failing, in_order, run_over
 
 
 async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
@@ -35,18 +28,18 @@ async def test_a_poison_event_holds_up_its_own_room_only(bench: Bench) -> None:
         await bench.emit(number, room="well")
     await bench.clock.advance(3)
     assert sink.got == [0, 1, 2, 3, 4]
-    assert bench.spool.cursor("sink0") == 0
+    assert await bench.finished("sick") == 0
     assert courier.status().oldest_us is not None
 
 
 async def test_exhausted_events_block_their_room_where_configured(bench: Bench) -> None:
     retry = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=2)
-    _courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry, on_exhausted="block")
+    _, sink = bench.courier(lambda batch: Retry("no"), retry=retry, on_exhausted="block")
     await bench.emit(1)
     await bench.clock.advance(20)
     assert len(sink.batches) > 10
     assert await bench.letters() == []
-    assert bench.spool.cursor("sink0") == 0
+    assert await bench.finished() == 0
 
 
 async def test_a_poison_event_that_is_tried_for_ever_blocks_its_own_room_only(bench: Bench) -> None:
@@ -109,8 +102,8 @@ async def test_a_sick_room_holds_up_no_other_however_much_is_behind_it(bench: Be
         await bench.emit(f"well {number}", room="well")
     await bench.pass_time(1)
     assert sink.got == [f"well {number}" for number in range(30)]
-    assert (courier.status().lag, bench.spool.cursor("sink0")) == (300, 0)
-    assert courier._ledger.unfinished <= 10, "memory is bounded"
+    assert (courier.status().lag, await bench.finished("sick")) == (300, 0)
+    assert courier._lanes.memory.count <= 10, "memory is bounded"
     mended = True
     await bench.emit("late", room="sick")
     await bench.pass_time(100)
@@ -131,29 +124,29 @@ async def test_a_poison_event_on_a_quiet_sink_delays_no_other_room(bench: Bench)
 
 @pytest.mark.parametrize("lives", [1, 3])
 async def test_a_burst_of_sick_rooms_delays_no_other_room_nor_does_a_restart_after_it(
-    tmp_path: Path, lives: int
+    path: Path, lives: int
 ) -> None:
     def answer(batch: Sequence[Event]) -> list[Any]:
         return [Retry("HTTP 500") if event.room.startswith("sick") else DELIVERED for event in batch]
 
     clock = ManualClock()
     for life in range(lives):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        courier, sink = bench.courier(answer)
-        if not life:
-            bench.spool.append([Event.create(f"sick{room}", "e", [0]) for room in range(20)])
-            await bench.emit()
-        while not sink.batches:
-            await settle()
-        for number in range(100):
-            await bench.emit(number, room=f"well{number % 7}")
-            assert sink.got[number:] == [number]
-            await bench.pass_time(1, 1)
-        assert courier.status().lag == 20
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock) as bench:
+            courier, sink = bench.courier(answer)
+            if not life:
+                await bench.append([Event.create(f"sick{room}", "e", [0]) for room in range(20)])
+                await bench.emit()
+            while not sink.batches:
+                await settle()
+            for number in range(100):
+                now = clock.monotonic()
+                await bench.emit(number, room=f"well{number % 7}")
+                async with asyncio.timeout(20):
+                    while len(sink.got) <= number:  # a thread may still be reading what was there before
+                        await asyncio.sleep(0.001)
+                assert (sink.got[number:], clock.monotonic()) == ([number], now)
+                await bench.pass_time(1, 1)
+            assert courier.status().lag == 20
 
 
 async def test_a_poison_event_delays_no_batch_of_other_rooms_beyond_its_wait(bench: Bench) -> None:
@@ -168,24 +161,23 @@ async def test_a_poison_event_delays_no_batch_of_other_rooms_beyond_its_wait(ben
 
 
 async def test_what_people_ask_for_is_served_though_a_sick_room_keeps_the_cursor_far_behind(
-    bench: Bench,
+    memory_bench: Bench,
 ) -> None:
+    bench = memory_bench
+
     def answer(batch: Sequence[Event]) -> Any:
         return [DELIVERED if event.room != "sick" else Retry("no") for event in batch]
 
     policy = RetryPolicy(initial=1e6, factor=1, jitter=0)
-    _, sink = bench.courier(answer, retry=policy)
+    courier, sink = bench.courier(answer, retry=policy)
     await bench.emit(*range(6000), room="sick")
     await bench.emit("well", room="well")
     await bench.pass_time(1)
-    assert (sink.got, bench.spool.cursor("sink0")) == (["well"], 0)
-    with opened(bench.spool.path, "rw") as connection:
-        ask(connection, "replay", "sink0", Selection(room="well"), 0)
-    while sink.got != ["well", "well"]:
-        await bench.emit("more", room="elsewhere")
-        await bench.clock.advance(0.1)
-        await asyncio.sleep(0.01)  # the writer looks for requests by a clock of its own
-        sink.taken = [event for event in sink.taken if event.room == "well"]
+    assert (sink.got, await bench.finished("sick")) == (["well"], 0)
+    assert courier.backlog < 2000
+    bench.spool.copy("sink0", sink.taken)
+    await settle()
+    assert sink.got == ["well", "well"]
 
 
 async def test_rooms_that_fall_behind_again_and_again_lose_and_double_nothing(bench: Bench) -> None:
@@ -208,7 +200,8 @@ async def test_rooms_that_fall_behind_again_and_again_lose_and_double_nothing(be
         assert got == sorted(got)
 
 
-async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(bench: Bench) -> None:
+async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(memory_bench: Bench) -> None:
+    bench = memory_bench
     mended = False
 
     def answer(batch: Sequence[Event]) -> Any:
@@ -219,9 +212,7 @@ async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(ben
     await bench.emit(*range(100), room="sick")
     await bench.emit("well", room="well")
     await bench.pass_time(1)
-    with closing(sqlite3.connect(bench.spool.path, isolation_level=None)) as connection:
-        connection.execute("DELETE FROM events WHERE seq BETWEEN 2 AND 101")
-    bench.spool._given_up(News(forgotten=101))
+    bench.spool.drop(2)
     mended = True
     await bench.pass_time(100)
     await courier.caught_up()
@@ -229,44 +220,44 @@ async def test_what_is_read_again_and_was_dropped_meanwhile_holds_up_nothing(ben
     assert courier.status().lag == 0
 
 
-async def test_the_spool_is_told_what_is_not_finished_while_a_sick_room_keeps_the_cursor(
-    bench: Bench,
-) -> None:
+async def test_a_sick_room_keeps_only_itself_from_being_finished(bench: Bench) -> None:
     def answer(batch: Sequence[Event]) -> Any:
         return [DELIVERED if event.room == "well" else Retry("no") for event in batch]
 
     retry = RetryPolicy(initial=1e6, factor=1, jitter=0)
-    courier, sink = bench.courier(answer, retry=retry, max_ahead=100)
+    _, sink = bench.courier(answer, retry=retry, max_ahead=100)
     await bench.emit("first", room="sick")
     await bench.emit(*range(1500), room="well")
     await bench.emit(*range(200), room="sicker")
-    async with asyncio.timeout(20):
-        while (pending := courier._ledger.pending()).position < 1701:
-            await bench.clock.advance(0.3)
-            await asyncio.sleep(0.01)  # what is let go of is read again in a thread
-    bench.spool._readers.answer()
-    assert bench.spool._readers.pending() == {"sink0": pending}
-    assert bench.spool.cursor("sink0") == 0
-    assert (pending.rooms["//stuff", "sick"], pending.rooms["//stuff", "sicker"]) == (1, 1502)
-    assert pending.rooms.get(("//stuff", "well"), pending.position) >= 1502, "what was going on then"
-    assert len(sink.got) >= 1500
+    await bench.pass_time(1)
+    assert len(sink.got) == 1500
+    progress = await bench.progress()
+    assert progress.floor == 1701
+    assert [(lane.room, behind.first_seq) for lane, behind in progress.behind.items()] == [
+        ("sick", 1), ("sicker", 1502)
+    ]  # fmt: skip
 
 
-async def test_what_the_spool_dropped_no_longer_counts_as_waiting(bench: Bench) -> None:
+async def test_what_the_spool_dropped_no_longer_counts_as_waiting(memory_bench: Bench) -> None:
+    bench = memory_bench
     policy = RetryPolicy(initial=100, factor=1, jitter=0)
     courier, _ = bench.courier(
         lambda batch: Retry("down"), retry=policy, batch=BatchLimits(count=5), max_ahead=10
     )
-    await bench.emit(*range(1000))
+    for first in range(0, 1000, 100):
+        await bench.emit(*range(first, first + 100))
     await bench.pass_time(1)
     assert courier.status().lag == 1000
-    bench.spool._given_up(News(forgotten=600))
-    assert 400 <= courier.status().lag < 464, "what is read again later is counted in blocks"
-    bench.spool._given_up(News(forgotten=1000))
-    assert courier.status().lag == 0
+    bench.spool.drop(6)
+    in_memory = courier._lanes.memory.count
+    assert in_memory <= 10
+    assert courier.status().lag == 400 + in_memory, "what is in memory is delivered all the same"
+    bench.spool.drop(4)
+    assert courier.status().lag == in_memory
 
 
-async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(bench: Bench) -> None:
+async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(memory_bench: Bench) -> None:
+    bench = memory_bench
     mended = False
 
     def answer(batch: Sequence[Event]) -> Any:
@@ -276,46 +267,35 @@ async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(be
     courier, sink = bench.courier(answer, retry=policy, batch=BatchLimits(count=5), max_ahead=10)
     await bench.emit(*range(100), room="sick")
     await bench.pass_time(1)
-    with closing(sqlite3.connect(bench.spool.path, isolation_level=None)) as connection:
-        connection.execute("DELETE FROM events")
-    bench.spool._given_up(News(forgotten=100))
-    read = bench.spool._reader.read
+    read = bench.spool.read_lane
 
     async def read_slowly(*args: Any) -> Any:
-        entries = await read(*args)
-        bench.spool._reader.read = read  # type: ignore[method-assign]
+        blocks = await read(*args)
+        bench.spool.read_lane = read  # type: ignore[method-assign]
+        bench.spool.drop(1)
         await bench.emit("new", room="sick")
-        return entries
+        return blocks
 
-    bench.spool._reader.read = read_slowly  # type: ignore[method-assign]
+    bench.spool.read_lane = read_slowly  # type: ignore[method-assign]
     mended = True
     await bench.pass_time(101)
     await courier.caught_up()
     assert sink.got == [*range(5), "new"]
 
 
-async def test_dropped_entries_that_were_never_read_are_passed_without_a_busy_loop(bench: Bench) -> None:
+async def test_dropped_entries_that_were_never_read_are_passed_without_a_busy_loop(
+    memory_bench: Bench,
+) -> None:
+    bench = memory_bench
     courier, sink = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(count=1), max_ahead=5)
     await bench.emit(*range(20))
-    with closing(sqlite3.connect(bench.spool.path, isolation_level=None)) as connection:
-        connection.execute("DELETE FROM events")
-    reads = 0
-    read = bench.spool._reader.read
-
-    async def count_reads(*args: Any) -> Any:
-        nonlocal reads
-        reads += 1
-        return await read(*args)
-
-    bench.spool._reader.read = count_reads  # type: ignore[method-assign]
+    bench.spool.drop(20)
+    reads = bench.spool.reads
     sink.answer = lambda batch: None
-    bench.spool._window.clear()
     await bench.pass_time(10)
-    assert 0 < reads <= 30, "whoever dropped them is about to say so"
-    bench.spool._given_up(News(forgotten=20))
-    await bench.pass_time(10)
+    assert bench.spool.reads - reads <= 30
     await courier.caught_up()
-    assert bench.spool.cursor("sink0") == 20
+    assert await bench.finished() == 20
 
 
 async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_reason(bench: Bench) -> None:
@@ -340,25 +320,21 @@ async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_re
 
 
 async def test_a_restart_with_as_many_waiting_rooms_is_no_reason_to_say_so_while_the_sink_takes_them(
-    tmp_path: Path,
+    path: Path,
 ) -> None:
     clock = ManualClock()
     for life, answer in enumerate([Retry("no"), None]):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        with structlog.testing.capture_logs() as logs:
-            courier, sink = bench.courier(
-                lambda batch, answer=answer: [answer or DELIVERED] * len(batch),
-                batch=BatchLimits(count=1), max_ahead=10, breaker_threshold=10**9,
-            )  # fmt: skip
-            sink.open = lambda bench=bench: bench.clock.sleep(0.1)  # type: ignore[method-assign]
-            for room in range(10 if life == 0 else 0):
-                await bench.emit(1, room=f"sick{room}")
-            await bench.emit("waits", room=f"well{life}")
-            await bench.pass_time(0.5)
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock) as bench:
+            with structlog.testing.capture_logs() as logs:
+                _, sink = bench.courier(
+                    lambda batch, answer=answer: [answer or DELIVERED] * len(batch),
+                    batch=BatchLimits(count=1), max_ahead=10, breaker_threshold=10**9,
+                )  # fmt: skip
+                sink.open = lambda bench=bench: bench.clock.sleep(0.1)  # type: ignore[method-assign]
+                for room in range(10 if life == 0 else 0):
+                    await bench.emit(1, room=f"sick{room}")
+                await bench.emit("waits", room=f"well{life}")
+                await bench.pass_time(0.5)
     assert sorted(map(str, sink.got)) == [*["1"] * 10, "waits", "waits"]
     assert [line for line in logs if line["event"] == "sink.held_up"] == []
 
@@ -370,7 +346,7 @@ async def test_what_a_sink_that_is_down_keeps_in_memory_is_bounded_in_bytes(benc
         await bench.emit(big)
     status = courier.status()
     assert status.lag == 24
-    assert courier._ledger.unfinished <= 16
+    assert courier._lanes.memory.count <= 16
 
 
 async def test_several_batches_in_flight_keep_the_order_of_each_room(bench: Bench) -> None:

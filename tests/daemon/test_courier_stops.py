@@ -9,34 +9,29 @@ import pytest
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
 from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
-from .courier_bench import Bench
+from .courier_kit import Bench, run_over
 
 
-async def test_attempts_and_age_go_on_counting_over_a_restart(tmp_path: Path) -> None:
+async def test_attempts_and_age_go_on_counting_over_a_restart(path: Path) -> None:
     clock = ManualClock()
     attempts = 0
     for life in range(6):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        retry = RetryPolicy(initial=5, factor=1, jitter=0, max_attempts=4, max_age=None)
-        courier, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
-        if life == 0:
-            await bench.emit(1, 2)
-        await bench.pass_time(6, steps=2)
-        attempts += sum(1 in batch for batch in sink.offered)
-        letters = await bench.letters()
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock) as bench:
+            retry = RetryPolicy(initial=5, factor=1, jitter=0, max_attempts=4, max_age=None)
+            _, sink = bench.courier(lambda batch: Retry("no"), retry=retry)
+            if life == 0:
+                await bench.emit(1, 2)
+            await bench.pass_time(6, steps=2)
+            attempts += sum(1 in batch for batch in sink.offered)
+            letters = await bench.letters()
     assert attempts == 4
     assert [(letter[1], letter[3]) for letter in letters] == [(1, 4), (2, 4)]
 
 
-async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_restart(tmp_path: Path) -> None:
+async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_restart(path: Path) -> None:
     clock = ManualClock()
     got: list[Any] = []
 
@@ -45,40 +40,32 @@ async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_re
         return [DELIVERED if event.room == "well" else Retry("no") for event in batch]
 
     for life in range(2):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        courier, _ = bench.courier(answer)
-        if life == 0:
-            await bench.emit("stays", room="sick")
-            await bench.emit(1, 2, 3, room="well")
-        await settle()
-        assert spool.cursor("sink0") == 0
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock) as bench:
+            bench.courier(answer)
+            if life == 0:
+                await bench.emit("stays", room="sick")
+                await bench.emit(1, 2, 3, room="well")
+            await settle()
+            assert (await bench.finished("sick"), await bench.finished("well")) == (0, 4)
     assert got == [1, 2, 3]
 
 
-async def test_batches_that_failed_together_stay_together_over_a_restart(tmp_path: Path) -> None:
+async def test_batches_that_failed_together_stay_together_over_a_restart(path: Path) -> None:
     clock = ManualClock()
     batches = [tuple(range(first, first + 10)) for first in range(0, 50, 10)]
     for life, answer in enumerate([Retry("429", after=5), None]):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        courier, sink = bench.courier(lambda batch, answer=answer: answer, batch=BatchLimits(count=10))
-        if life == 0:
-            spool.append([Event.create(f"room{number}", "e", [number]) for number in range(50)])
-        await bench.pass_time(300)
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock) as bench:
+            _, sink = bench.courier(lambda batch, answer=answer: answer, batch=BatchLimits(count=10))
+            if life == 0:
+                await bench.append([Event.create(f"room{number}", "e", [number]) for number in range(50)])
+            await bench.pass_time(300)
         assert sorted({tuple(batch) for batch in sink.offered}) == batches
     assert len(sink.offered) == 5
 
 
 @pytest.mark.parametrize(("days", "most"), [(0, 3), (2, None)])
 async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after_a_restart(
-    tmp_path: Path, days: int, most: int | None
+    path: Path, days: int, most: int | None
 ) -> None:
     clock = ManualClock()
     policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=most)
@@ -88,30 +75,26 @@ async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after
             raise ValueError
 
     for life, answer in enumerate([lambda batch: Retry("429", after=5), poisoned]):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"])
-        await spool.open()
-        bench = Bench(spool, clock)
-        courier, sink = bench.courier(answer, retry=policy)
-        if life == 0:
-            await bench.emit(1, "poison", 2)
-        await bench.pass_time(9, steps=9)
-        assert life or len(sink.batches) == 2
-        letters = await bench.letters()
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock) as bench:
+            _, sink = bench.courier(answer, retry=policy)
+            if life == 0:
+                await bench.emit(1, "poison", 2)
+            await bench.pass_time(9, steps=9)
+            assert life or len(sink.batches) == 2
+            letters = await bench.letters()
         await clock.advance(days * 86_400)
     assert (sink.got, [letter[1] for letter in letters]) == ([1, 2], [2])
 
 
-async def test_a_restart_goes_on_from_the_cursor(bench: Bench) -> None:
-    first, sink = bench.courier(name="same")
-    await bench.emit(1, 2)
-    await first.caught_up()
-    await first.stop(1)
-    await bench.emit(3, 4)
-    _, again = bench.courier(name="same")
-    await bench.couriers[-1].caught_up()
-    assert (sink.got, again.got) == ([1, 2], [3, 4])
+async def test_a_restart_goes_on_where_the_last_run_ended(path: Path) -> None:
+    clock, got = ManualClock(), []
+    for numbers in ([1, 2], [3, 4]):
+        async with run_over(path, clock) as bench:
+            courier, sink = bench.courier()
+            await bench.emit(*numbers)
+            await courier.caught_up()
+        got.append(sink.got)
+    assert got == [[1, 2], [3, 4]]
 
 
 async def test_stop_lets_what_is_in_flight_finish(bench: Bench) -> None:
@@ -121,7 +104,7 @@ async def test_stop_lets_what_is_in_flight_finish(bench: Bench) -> None:
     await bench.clock.advance(2)
     await stopping
     assert sink.got == [1]
-    assert bench.spool.cursor("sink0") == 1
+    assert await bench.finished() == 1
 
 
 async def test_stop_abandons_what_outlives_the_grace_and_keeps_it(bench: Bench) -> None:
@@ -130,7 +113,7 @@ async def test_stop_abandons_what_outlives_the_grace_and_keeps_it(bench: Bench) 
     stopping = asyncio.create_task(courier.stop(3))
     await bench.clock.advance(3)
     await stopping
-    assert bench.spool.cursor("sink0") == 0
+    assert await bench.finished() == 0
 
 
 async def test_a_drain_waits_for_no_sink_that_cannot_deliver_in_time(bench: Bench) -> None:
@@ -173,21 +156,17 @@ async def test_a_drain_waits_for_a_probe_that_comes_in_time(bench: Bench) -> Non
     assert sink.got == [5, 6]
 
 
-async def test_a_clock_that_was_set_back_makes_nothing_immortal(tmp_path: Path) -> None:
+async def test_a_clock_that_was_set_back_makes_nothing_immortal(path: Path) -> None:
     policy = RetryPolicy(initial=1, factor=1, jitter=0, max_age=60)
     for clock in (ManualClock(1_700_000_000), ManualClock(1_600_000_000)):
-        spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0, sinks=["sink0"], max_age=1e12)
-        await spool.open()
-        bench = Bench(spool, clock)
-        courier, _ = bench.courier(lambda batch: Retry("no"), retry=policy)
-        if clock.time() == 1_700_000_000:
-            await bench.emit(1)
-            await bench.pass_time(2)
-        else:
-            await bench.pass_time(59)
-            assert await bench.letters() == []
-            await bench.pass_time(3)
-        letters = await bench.letters()
-        await courier.stop(0)
-        await spool.close()
+        async with run_over(path, clock, max_age=1e12) as bench:
+            bench.courier(lambda batch: Retry("no"), retry=policy)
+            if clock.time() == 1_700_000_000:
+                await bench.emit(1)
+                await bench.pass_time(2)
+            else:
+                await bench.pass_time(59)
+                assert await bench.letters() == []
+                await bench.pass_time(3)
+            letters = await bench.letters()
     assert [letter[1] for letter in letters] == [1]

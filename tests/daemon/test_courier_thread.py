@@ -11,14 +11,17 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.couriers import Courier, CourierSettings
 from tdbwatch.daemon.hosts import ThreadHost
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.plugin import Event, Sink, SinkContext
 from tdbwatch.plugin.sink import FunctionSink
 from tdbwatch.testing import ManualClock
 
+from .spool_kit import spool_at
+
 
 async def test_a_plugin_that_blocks_leaves_its_neighbour_alone(
-    tmp_path: Path,
+    path: Path,
 ) -> None:
     release, blocked, got = threading.Event(), threading.Event(), list[int]()
 
@@ -29,12 +32,12 @@ async def test_a_plugin_that_blocks_leaves_its_neighbour_alone(
     def keep(event: Event) -> None:
         got.append(event.args[0])
 
-    spool = SqliteSpool(tmp_path / "spool.db")
+    spool = SqliteSpool(path)
     await spool.open()
     stuck, healthy = (courier(spool, name, act) for name, act in (("stuck", block), ("healthy", keep)))
     stuck.start(), healthy.start()
     for turn in range(20):
-        spool.append([Event.create("r", "e", [turn * 50 + n]) for n in range(50)])
+        spool.append(heard([Event.create("r", "e", [turn * 50 + n]) for n in range(50)]))
         await spool.flush()
     await healthy.caught_up()
     assert got == list(range(1000))
@@ -47,7 +50,7 @@ async def test_a_plugin_that_blocks_leaves_its_neighbour_alone(
     await spool.close()
 
 
-async def test_poison_in_a_thread_is_set_aside_and_what_is_behind_it_flows(tmp_path: Path) -> None:
+async def test_poison_in_a_thread_is_set_aside_and_what_is_behind_it_flows(path: Path) -> None:
     got: list[int] = []
 
     def digest(event: Event) -> None:
@@ -55,11 +58,11 @@ async def test_poison_in_a_thread_is_set_aside_and_what_is_behind_it_flows(tmp_p
             raise ValueError("cannot digest")
         got.append(event.args[0])
 
-    spool = SqliteSpool(tmp_path / "spool.db")
+    spool = SqliteSpool(path)
     await spool.open()
     picky = courier(spool, "picky", digest, max_attempts=3)
     picky.start()
-    spool.append([Event.create("r", "e", [number]) for number in range(30)])
+    spool.append(heard([Event.create("r", "e", [number]) for number in range(30)]))
     await spool.flush()
     await picky.caught_up()
     assert got == [number for number in range(30) if number != 13]
@@ -69,7 +72,7 @@ async def test_poison_in_a_thread_is_set_aside_and_what_is_behind_it_flows(tmp_p
 
 
 async def test_a_sink_that_hangs_is_said_to_be_stuck_once_and_a_stop_hardly_waits_for_it(
-    tmp_path: Path,
+    path: Path,
 ) -> None:
     clock, release, blocked = ManualClock(), threading.Event(), threading.Event()
 
@@ -77,12 +80,12 @@ async def test_a_sink_that_hangs_is_said_to_be_stuck_once_and_a_stop_hardly_wait
         blocked.set()
         release.wait(30)
 
-    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0)
+    spool = spool_at(path, clock=clock)
     await spool.open()
     with structlog.testing.capture_logs() as logs:
         stuck = courier(spool, "stuck", block, clock=clock)
         stuck.start()
-        spool.append([Event.create("r", "e", [1])])
+        spool.append(heard([Event.create("r", "e", [1])]))
         await spool.flush()
         while not blocked.is_set():
             await asyncio.sleep(0)
@@ -98,7 +101,7 @@ async def test_a_sink_that_hangs_is_said_to_be_stuck_once_and_a_stop_hardly_wait
     await spool.close()
 
 
-async def test_a_sink_that_hangs_when_it_is_opened_is_stuck_too(tmp_path: Path) -> None:
+async def test_a_sink_that_hangs_when_it_is_opened_is_stuck_too(path: Path) -> None:
     clock, release, blocked = ManualClock(), threading.Event(), threading.Event()
 
     def make() -> Sink:
@@ -106,9 +109,9 @@ async def test_a_sink_that_hangs_when_it_is_opened_is_stuck_too(tmp_path: Path) 
         release.wait(30)
         raise LookupError
 
-    spool = SqliteSpool(tmp_path / "spool.db", clock=clock, linger=0)
+    spool = spool_at(path, clock=clock)
     await spool.open()
-    spool.append([Event.create("r", "e", [1])])
+    spool.append(heard([Event.create("r", "e", [1])]))
     await spool.flush()
     host = ThreadHost(make, name="stuck", timeout=20, clock=clock)
     with structlog.testing.capture_logs() as logs:

@@ -1,13 +1,18 @@
-"""The history of deliveries pushes out no events, and a restart knows of it what it needs."""
+"""The history of deliveries pushes out no events, and says what it should as long as it is kept."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tdbwatch.daemon.spool import Attempt, SqliteSpool
+from tdbwatch.daemon.spool import Attempt
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.history import attempts_at
 
-from .limits_bench import MakeSpool, events, rows_of, telling
+from .limits_kit import MakeSpool, events, rows_of, telling
+from .spool_kit import ask, keep
 
 
 @pytest.fixture
@@ -18,7 +23,7 @@ async def make(tmp_path: Path) -> AsyncIterator[MakeSpool]:
 
 async def tried(spool: SqliteSpool, attempts: Iterable[Attempt]) -> None:
     for number, attempt in enumerate(attempts):
-        spool.note(attempt)
+        spool.note([attempt])
         if number % 500 == 499:
             await spool.flush()
     for _ in range(20):
@@ -34,51 +39,32 @@ def failures(
             yield Attempt("s", (seq,), number, 1000 * number, 1, "error", f"{detail} {number}")
 
 
-async def test_history_pushes_out_no_events_and_a_restart_knows_first_and_newest_failure_of_each(
-    make: MakeSpool,
-) -> None:
+async def test_history_pushes_out_no_events_and_the_newest_of_it_is_kept(make: MakeSpool) -> None:
     spool = await make(max_size=2 << 20)
-    spool.append(events(500, 1000))
-    await spool.flush()
+    await keep(spool, events(500, 1000))
     await tried(spool, failures(range(1, 501), range(1, 61), "connection refused" * 3))
-    assert (spool.dropped, spool.first_seq) == (0, 1)
-    assert rows_of(spool, "attempts") < 4000
-    await spool.close()
-    failed = (await make(max_size=2 << 20)).history("s").failed
-    assert len(failed) == 500
-    assert {(past.attempts, past.first_us) for past in failed.values()} == {(60, 1000)}
+    assert (spool.drops.count, spool.first_seq) == (0, 1)
+    assert 1000 < rows_of(spool, "attempts") < 4000
+    assert ask(spool.path, "SELECT min(attempt) FROM attempts") > 50
+    assert ask(spool.path, "SELECT max(attempt) FROM attempts") == 60
 
 
-async def test_what_was_delivered_beyond_the_cursor_is_known_after_its_attempts_had_to_go(
-    make: MakeSpool,
-) -> None:
-    spool = await make(max_size=2 << 20)
-    spool.append(events(5000, 20))
+async def test_more_attempts_than_memory_should_hold_are_not_kept(make: MakeSpool) -> None:
+    spool = await make(linger=3600)
+    for number in range(30):
+        spool.note([Attempt("s", (1,), number, 1, 1, "error", "")] * 1000)
     await spool.flush()
-    spool.advance("s", 100)
-    delivered = [Attempt("s", (seq, seq + 1), 1, seq, 1, "delivered", "") for seq in range(201, 5000, 2)]
-    await tried(spool, failures([101], [1]))
-    await tried(spool, delivered)
-    await tried(spool, failures([101], range(2, 2000)))
-    assert spool.dropped == 0
-    assert rows_of(spool, "attempts") < 2500
-    await spool.close()
-    history = (await make(max_size=2 << 20)).history("s")
-    assert history.finished == set(range(201, 5001))
-    assert {seq: (past.attempts, past.first_us) for seq, past in history.failed.items()} == {
-        101: (1999, 1000)
-    }
+    assert rows_of(spool, "attempts") == 20_000
 
 
-async def test_attempts_of_events_that_every_sink_has_go_first(make: MakeSpool) -> None:
-    spool = await make(max_size=2 << 20)
-    spool.append(events(2000, 20))
+async def test_what_was_tried_with_an_entry_is_found_whatever_it_was_tried_with(make: MakeSpool) -> None:
+    spool = await make()
+    await keep(spool, events(9))
+    together = Attempt("s", (1, 2, 3, 5, 9), 1, 10, 1, "retry", "busy")
+    alone = Attempt("s", (5,), 2, 20, 1, "delivered", "")
+    spool.note([together, Attempt("s", (4, 6, 7), 1, 15, 1, "delivered", ""), alone])
     await spool.flush()
-    spool.advance("s", 1000)
-    await tried(spool, failures(range(1001, 1301), [1, 2, 3]))
-    await tried(spool, failures(range(1, 1001), [1, 2, 3]))
-    with spool.inspect() as connection:
-        query = "SELECT count(*), sum(last_seq > 1000) FROM attempts"
-        total, needed = connection.execute(query).fetchone()
-    assert total < 2500
-    assert needed == 900
+    with closing(sqlite3.connect(spool.path)) as connection:
+        assert attempts_at(connection, 5) == [together, alone]
+        assert attempts_at(connection, 9) == [together]
+        assert attempts_at(connection, 8) == []

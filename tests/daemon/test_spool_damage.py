@@ -16,24 +16,25 @@ from typing import Any
 import pytest
 import structlog
 
-from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError, SqliteSpool
-from tdbwatch.daemon.spool.browse import opened, stats
-from tdbwatch.daemon.spool.damage import set_aside
-from tdbwatch.daemon.spool.doctor import damaged, examine, repair
-from tdbwatch.daemon.spool.lock import SpoolLock
-from tdbwatch.daemon.spool.requests import ask
-from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError
+from tdbwatch.daemon.spool.file.damage import set_aside
+from tdbwatch.daemon.spool.file.lock import SpoolLock
+from tdbwatch.daemon.spool.looking.doctor import damaged, examine, repair
+from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import Event
+from tdbwatch.testing import ManualClock
 
-from .spool_bench import MakeSpool, events, everything
+from .spool_kit import Heard, MakeSpool, change, events, everything, keep, spool_at, until
 
 
 async def filled(
     make: MakeSpool, count: int, size: int = 0, **options: Any
 ) -> tuple[SqliteSpool, list[Event]]:
     spool = await make(**options)
-    spool.append(sent := events(count, size))
-    await spool.flush()
+    await keep(spool, sent := events(count, size))
     return spool, sent
 
 
@@ -42,11 +43,6 @@ async def arrives(reports: list[DamageReport]) -> DamageReport:
         while not reports:
             await asyncio.sleep(0.005)
     return reports[0]
-
-
-def change(path: Path, sql: str) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute(sql)
 
 
 async def test_trouble_with_reading_is_no_damage_and_moves_nothing_aside(
@@ -59,11 +55,10 @@ async def test_trouble_with_reading_is_no_damage_and_moves_nothing_aside(
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))  # none is left
     try:
         with pytest.raises(SpoolError, match="unable to open"):
-            await spool.read(0, 10, 1 << 20)
+            await spool.read(0, 1 << 20)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    spool.append(events(1))
-    await spool.flush()
+    await keep(spool, events(1))
     assert len(await everything(spool)) == 11
     assert reports == []
     assert set_aside(path) == []
@@ -72,15 +67,19 @@ async def test_trouble_with_reading_is_no_damage_and_moves_nothing_aside(
 @pytest.mark.parametrize(
     "nonsense",
     [
-        "UPDATE events SET stream = 99 WHERE seq = 50",
-        "UPDATE events SET payload = 5 WHERE seq = 50",
-        "UPDATE events SET event = CAST(x'ff' AS TEXT) WHERE seq = 50",
+        "UPDATE blocks SET count = 0 WHERE first_seq = 50",
+        "UPDATE blocks SET body = 5 WHERE first_seq = 50",
+        "UPDATE blocks SET body = x'9190' WHERE first_seq = 50",
+        "UPDATE blocks SET room = CAST(x'ff' AS TEXT) WHERE first_seq = 50",
     ],
 )
 async def test_a_row_that_makes_no_sense_is_damage_and_costs_itself_only(
     make: MakeSpool, path: Path, reports: list[DamageReport], nonsense: str
 ) -> None:
-    spool, sent = await filled(make, 100, window=1)
+    spool = await make()
+    sent = events(100)
+    for event in sent:  # each in a block of its own
+        await keep(spool, [event])
     await spool.close()
     change(path, nonsense)
     spool = await make(window=1)
@@ -92,7 +91,12 @@ async def test_a_row_that_makes_no_sense_is_damage_and_costs_itself_only(
 
 @pytest.mark.parametrize(
     "nonsense",
-    ["UPDATE streams SET arg_names = 'no JSON'", "UPDATE cursors SET seq = 'x'", "DROP TABLE attempts"],
+    [
+        "UPDATE progress SET floor = 'x'",
+        "INSERT INTO behind VALUES ('t', '', '', 1, x'90', x'90')",
+        "INSERT INTO behind VALUES ('s', '', '', 1, x'90', x'c0')",
+        "DROP TABLE attempts",
+    ],
 )
 async def test_nonsense_that_shows_at_the_start_is_moved_aside_like_other_damage(
     make: MakeSpool, path: Path, reports: list[DamageReport], nonsense: str
@@ -114,28 +118,26 @@ async def test_nonsense_that_shows_at_the_start_is_moved_aside_like_other_damage
         "'rewind', 's', '{}'",
     ],
 )
-async def test_a_request_that_this_version_does_not_understand_is_left_alone(
+async def test_an_order_that_this_version_does_not_understand_is_left_alone(
     make: MakeSpool, path: Path, row: str
 ) -> None:
     spool, _ = await filled(make, 5)
-    spool.reads("s", lambda event: True, lambda last_seq: last_seq - spool.cursor("s"))
-    spool.advance("s", 5)
-    await spool.flush()
-    change(path, f"INSERT INTO requests VALUES (1, {row}, 0, 5, 0)")
-    with opened(path, "rw") as connection:
-        ask(connection, "replay", "s", Selection(), 0)
-    async with asyncio.timeout(20):
-        await spool.wait_after(5)  # the one behind it is served
+    change(path, f"INSERT INTO orders VALUES (1, {row}, 0, 5, 0, 0)")
+    with opened(path, "rw") as look:
+        look.order("replay", "s", Selection())
+    assert [order.number for order in await spool.orders()] == [2]
     assert not spool.failed.done()
     texts = [finding.text for finding in examine(path)]
-    assert "1 request that this version does not understand; a newer one left them" in texts
+    assert "1 order that this version does not understand; a newer one left them" in texts
 
 
 @pytest.mark.parametrize(("share", "least"), [(0.5, 1200), (0.9, 2500)])
 async def test_a_file_that_was_cut_short_keeps_what_is_before_the_cut(
     make: MakeSpool, path: Path, reports: list[DamageReport], share: float, least: int
 ) -> None:
-    spool, sent = await filled(make, 3000, 500)
+    spool, sent = await make(), events(3000, 500)
+    for start in range(0, 3000, 50):  # SQLite's own pages are all over the file then
+        await keep(spool, sent[start : start + 50])
     await spool.close()
     os.truncate(path, int(path.stat().st_size * share) // 4096 * 4096)
     spool = await make()
@@ -206,9 +208,9 @@ async def test_another_programs_lock_is_no_sign_of_a_spool(make: MakeSpool, path
 
 async def crashed_after_twenty_commits(make: MakeSpool, path: Path) -> Path:
     """What a kill leaves: a file, and a log with five events in each commit."""
-    spool = await make(check_interval=60)
+    spool = await make(check=60)
     for _ in range(20):
-        spool.append(events(5))
+        spool.append(heard(events(5)))
         await spool.flush()
     crashed = path.with_name("crashed.db")
     for suffix in ("", "-wal"):
@@ -217,13 +219,13 @@ async def crashed_after_twenty_commits(make: MakeSpool, path: Path) -> Path:
 
 
 async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(
-    make: MakeSpool, path: Path, reports: list[DamageReport]
+    make: MakeSpool, path: Path, reports: list[DamageReport], told: Heard
 ) -> None:
     crashed = await crashed_after_twenty_commits(make, path)
     with Path(f"{crashed}-wal").open("r+b") as log:
         log.seek(log.seek(0, os.SEEK_END) // 2)
         log.write(b"\xff" * 100)
-    again = SqliteSpool(crashed, linger=0, sinks=["s"], on_damage=reports.append)
+    again = spool_at(crashed, sinks=["s"], listener=told)
     await again.open()
     assert "the log beside the file is damaged" in reports[0].error
     found = await everything(again)
@@ -233,11 +235,11 @@ async def test_what_was_committed_behind_a_damaged_place_of_the_log_is_missed(
 
 
 async def test_a_log_that_ends_in_a_torn_commit_is_no_damage(
-    make: MakeSpool, path: Path, reports: list[DamageReport]
+    make: MakeSpool, path: Path, reports: list[DamageReport], told: Heard
 ) -> None:
     crashed = await crashed_after_twenty_commits(make, path)
     os.truncate(f"{crashed}-wal", Path(f"{crashed}-wal").stat().st_size - 100)
-    again = SqliteSpool(crashed, linger=0, sinks=["s"], on_damage=reports.append)
+    again = spool_at(crashed, sinks=["s"], listener=told)
     await again.open()
     assert again.last_seq == 95
     assert reports == []
@@ -256,7 +258,7 @@ def remove_folder(path: Path) -> None:
 def restore_backup(path: Path) -> None:
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(f"{path}.new")) as backup:
         source.backup(backup)
-        backup.execute("DELETE FROM events WHERE seq > 100")  # an old one
+        backup.execute("DELETE FROM blocks WHERE first_seq > 100")  # an old one
         backup.commit()
     Path(f"{path}.new").rename(path)
 
@@ -272,8 +274,7 @@ async def test_a_file_removed_or_replaced_while_running_loses_nothing_since_it_i
     told = next(line["moved_to"] for line in logs if line["event"] == "spool.damaged")
     there = str(reports[0].moved_to) if attack is restore_backup else None
     assert told == there, "no file is named that is not there"
-    spool.append(more := events(3))
-    await spool.flush()
+    await keep(spool, more := events(3))
     assert [entry.event for entry in await everything(spool)] == sent + more
     with pytest.raises(SpoolError, match="another tdbwatch"):
         await make()
@@ -293,12 +294,11 @@ async def test_a_lock_whose_file_was_removed_is_taken_again(make: MakeSpool, pat
 
 
 async def test_a_lock_that_another_took_meanwhile_ends_the_writer(make: MakeSpool, path: Path) -> None:
-    first = await make(check_interval=60)
+    first = await make(check=60)
     path.with_name("spool.db.lock").unlink()
     second = await make()
-    first._writer._checked = 0.0  # its next look is due
-    first._writer._check_interval = 0.0
-    first.append(events(1))
+    first._files._looked_at = float("-inf")  # its next look is due
+    first.append(heard(events(1)))
     with pytest.raises(SpoolError, match="another tdbwatch"):
         await first.failed
     assert not second.failed.done()
@@ -307,32 +307,31 @@ async def test_a_lock_that_another_took_meanwhile_ends_the_writer(make: MakeSpoo
 async def test_numbers_that_someone_else_used_are_damage(
     make: MakeSpool, path: Path, reports: list[DamageReport]
 ) -> None:
-    spool, sent = await filled(make, 5, check_interval=60)
-    change(path, "INSERT INTO events SELECT 6, 'x', stream, 0, 'e', x'90' FROM events WHERE seq = 5")
-    spool.append(more := events(1))
-    await spool.flush()
+    spool, sent = await filled(make, 5, check=60)
+    change(path, "INSERT INTO blocks SELECT 6, 1, scope, room, NULL, 0, 0, 0, x'90' FROM blocks")
+    await keep(spool, more := events(1))
     await arrives(reports)
     assert sent == [entry.event for entry in await everything(spool)][:5]
     assert more[0] in [entry.event for entry in await everything(spool)]
 
 
-async def test_requests_outlive_damage(make: MakeSpool, path: Path, reports: list[DamageReport]) -> None:
+async def test_orders_outlive_damage(make: MakeSpool, path: Path, reports: list[DamageReport]) -> None:
     spool, _ = await filled(make, 3000)
     entries = await everything(spool)
     await spool.dead_letter([DeadLetter("s", entry, "r", 1, "", "", 1, 2) for entry in entries])
-    change(path, "DELETE FROM dead_letters WHERE number <= 1000")  # so that the new file numbers them anew
-    with opened(path, "rw") as connection:
-        ask(connection, "requeue", "s", Selection(), 0)
+    change(path, "DELETE FROM dead_letters WHERE number <= 1000")  # a new file must not number them anew
+    with opened(path, "rw") as look:
+        look.order("requeue", "s", Selection())
     path.unlink()
     await arrives(reports)
-    spool.advance("s", 3000)
-    spool.reads("s", lambda event: True, lambda last_seq: last_seq - spool.cursor("s"))
-    async with asyncio.timeout(20):
-        while spool.last_seq < 5000:
-            await spool.wait_after(spool.cursor("s"))
-            spool.advance("s", spool.last_seq)
-    copies = [entry.event.args[0] for entry in await everything(spool, after=3000)]
-    assert copies == list(range(1000, 3000))
+    [order] = await spool.orders()
+    assert (order.kind, order.sink, order.position, order.through) == ("requeue", "s", 0, 3000)
+    letters = await spool.letters(order, 5000, 1 << 30)
+    assert [number for number, _ in letters] == list(range(1001, 3001))
+    assert [entry.event.args[0] for _, entry in letters] == list(range(1000, 3000))
+    taken = letters[:500]
+    assert await spool.redeliver(order, heard([e.event for _, e in taken]), 1500, [n for n, _ in taken])
+    assert [entry.event.args[0] for entry in await everything(spool, after=3000)] == list(range(1000, 1500))
 
 
 async def test_more_than_memory_should_hold_is_taken_over_in_pieces(
@@ -340,22 +339,22 @@ async def test_more_than_memory_should_hold_is_taken_over_in_pieces(
 ) -> None:
     spool, _ = await filled(make, 120_000)
     await spool.close()
-    with opened(path) as connection:
-        assert stats(connection, path).count == 120_000
+    with opened(path) as look:
+        assert look.stats().count == 120_000
     with path.open("r+b") as file:
         file.seek(-4096, os.SEEK_END)
         file.write(b"\xff" * 4096)
     await make()
-    assert 119_000 < (await arrives(reports)).rescued < 120_000
-    with opened(path) as connection:
-        assert stats(connection, path).count == reports[0].rescued, "holes are not counted"
+    assert 110_000 < (await arrives(reports)).rescued < 120_000
+    with opened(path) as look:
+        assert look.stats().count == reports[0].rescued, "holes are not counted"
     assert not damaged(examine(path))
 
 
 RENEW = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.sqlite import Deaf, SqliteSpool
 
 left, folder = int(sys.argv[2]), str(Path(sys.argv[1]).parent)
 
@@ -366,13 +365,18 @@ def trap(event, args):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+class Told(Deaf):
+    count = 0
+    def damaged(self, report):
+        self.count += 1
+
 async def main():
-    told = []
-    spool = SqliteSpool(sys.argv[1], linger=0, sinks=["s"], on_damage=told.append)
+    told = Told()
+    spool = SqliteSpool(sys.argv[1], sinks=["s"], listener=told)
     sys.addaudithook(trap)
     await spool.open()
     await spool.close()
-    print(len(told))
+    print(told.count)
 
 asyncio.run(main())
 """
@@ -382,11 +386,11 @@ async def test_a_renewal_killed_before_any_of_its_steps_is_finished_and_told_of(
     make: MakeSpool, path: Path, tmp_path: Path, reports: list[DamageReport]
 ) -> None:
     spool, sent = await filled(make, 50)
-    spool.append(late := events(20))  # only in the log beside the file
+    spool.append(heard(late := events(20)))  # only in the log beside the file
     await spool.flush()
     crashed = tmp_path / "crashed"
     shutil.copytree(path.parent, crashed)
-    change(crashed / "spool.db", "UPDATE events SET stream = stream")  # the log is whole
+    change(crashed / "spool.db", "UPDATE blocks SET room = room")  # the log is whole
     kills = 0
     for step in range(1, 60):
         folder = tmp_path / f"step{step}"
@@ -399,11 +403,11 @@ async def test_a_renewal_killed_before_any_of_its_steps_is_finished_and_told_of(
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
         kills += 1
-        told = list[DamageReport]()
-        again = SqliteSpool(folder / "spool.db", linger=0, sinks=["s"], on_damage=told.append)
+        told = Heard()
+        again = spool_at(folder / "spool.db", sinks=["s"], listener=told)
         await again.open()
         assert [entry.event for entry in await everything(again)] == sent + late, f"killed at step {step}"
-        assert len(told) == 1, f"killed at step {step}"
+        assert len(told.damages) == 1, f"killed at step {step}"
         await again.close()
         left = {name.name for name in folder.iterdir() if "damaged" not in name.name}
         assert left == {"spool.db", "spool.db.lock"}, f"killed at step {step}"
@@ -413,7 +417,7 @@ async def test_a_renewal_killed_before_any_of_its_steps_is_finished_and_told_of(
 def break_rootpage(path: Path) -> None:
     """Spoil the table that is read at the start and not needed after."""
     with closing(sqlite3.connect(path)) as connection:
-        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'dead_letters'"
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'drops'"
         page = connection.execute(query).fetchone()[0]
     with path.open("r+b") as file:
         file.seek((page - 1) * 4096)
@@ -421,12 +425,12 @@ def break_rootpage(path: Path) -> None:
 
 
 async def test_damage_is_told_again_until_its_gap_record_is_durable(
-    make: MakeSpool, path: Path, reports: list[DamageReport]
+    make: MakeSpool, path: Path, reports: list[DamageReport], told: Heard
 ) -> None:
     spool, _ = await filled(make, 5)
     await spool.close()
     break_rootpage(path)
-    spool = await make(check_interval=60)
+    spool = await make(check=60)
     crashed = path.with_name("crashed.db")
     for suffix in ("", "-wal"):  # killed before anything was written of it
         if Path(f"{path}{suffix}").exists():
@@ -435,8 +439,47 @@ async def test_damage_is_told_again_until_its_gap_record_is_durable(
     await spool.close()
     await (await make()).close()
     assert len(reports) == 1, "not again once it is told"
-    again = SqliteSpool(crashed, linger=0, sinks=["s"], on_damage=reports.append)
+    again = spool_at(crashed, sinks=["s"], listener=told)
     await again.open()
     await again.close()
     assert len(reports) == 2
     assert reports[1].error == reports[0].error
+
+
+@pytest.mark.parametrize("limits", [{"max_age": 50.0}, {"max_size": 1 << 20}])
+async def test_events_that_make_no_sense_and_have_to_go_do_not_end_the_writer(
+    make: MakeSpool, path: Path, told: Heard, limits: dict[str, Any]
+) -> None:
+    clock = ManualClock()
+    spool = await make(clock=clock)
+    for _ in range(100):
+        now_us = int(clock.time() * 1e6)
+        sent = [Event.create("alerts", "e", ["x" * 20_000], received_us=now_us)]
+        await keep(spool, sent)
+    await spool.close()
+    with opened(path, "rw") as look:  # which counts what it misses
+        look.order("replay", "s", Selection(event="e"))
+    change(path, "UPDATE blocks SET body = x'91c0' WHERE first_seq IN (1, 3)")
+    await clock.advance(60)
+    spool = await make(clock=clock, **limits)
+    await until(lambda: told.damages)
+    await keep(spool, more := [Event.create("alerts", "e", received_us=int(clock.time() * 1e6))])
+    await until(lambda: told.drops)
+    assert not spool.failed.done()
+    assert (await everything(spool))[-1].event == more[0]
+
+
+async def test_a_spool_of_a_preview_or_of_a_newer_version_is_refused_and_left_untouched(
+    make: MakeSpool, path: Path
+) -> None:
+    await (await make()).close()
+    for version, words in ((1, "of a preview of tdbwatch"), (3, "was written by a newer tdbwatch")):
+        change(path, f"PRAGMA user_version = {version}")
+        content = path.read_bytes()
+        for refused in (make, lambda: asyncio.to_thread(examine, path)):
+            with pytest.raises(SpoolError, match=words):
+                await refused()
+        with pytest.raises(SpoolError, match=words):
+            repair(path)
+        assert path.read_bytes() == content
+        assert set_aside(path) == []

@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool import DropReport
 from tdbwatch.daemon.spool.alarms import Alarms
-from tdbwatch.daemon.spool.drops import Tally
+from tdbwatch.daemon.spool.drop_reports import DropReports
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import Lane, run_of
+from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock
 
-from .limits_bench import MakeSpool, Teller, drain, events, fill, gap, telling
+from .limits_kit import MakeSpool, Teller, drain, events, fill, gap, telling
+from .spool_kit import keep
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ async def test_gap_records_count_every_event_that_was_dropped_though_many_are_dr
     taken, told = await drain(spool, sent)
     assert taken + told == sent
     assert told > 2000
-    assert spool.dropped == told, "nothing counts twice in the metrics"
+    assert spool.drops.count == told, "nothing counts twice in the metrics"
 
 
 @pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
@@ -52,11 +56,11 @@ async def test_the_counts_are_right_over_kill_9_too(make: MakeSpool, tmp_path: P
 async def test_a_full_spool_that_nobody_appends_to_is_quiet(make: MakeSpool) -> None:
     spool = await make(max_size=1 << 20, when_full="drop_newest")
     await fill(spool, 20)
-    before = spool.dropped
+    before = spool.drops.count
     for _ in range(50):
         await spool.flush()
         await asyncio.sleep(0.001)
-    assert spool.dropped == before > 0
+    assert spool.drops.count == before > 0
 
 
 async def test_a_stop_of_a_full_spool_leaves_the_count_to_the_next_start(make: MakeSpool) -> None:
@@ -75,14 +79,21 @@ def test_a_gap_record_that_is_dropped_hands_on_its_count_and_its_beginning() -> 
     assert Tally("r").add_events([gap(None)]).count == 1
 
 
+def test_runs_count_as_their_events_do() -> None:
+    told = [*events(3), gap(40), gap(None), Event.create("alerts", "left", kind="room", details={})]
+    lane = Lane("//stuff", "alerts")
+    runs = Tally("r").add_runs(lane, map(run_of, told))
+    assert (runs, runs.count) == (Tally("r").add_events(told), 44)
+
+
 def test_each_room_keeps_its_own_times_also_those_of_a_gap_record_that_was_dropped() -> None:
     heard = [Event.create("a", received_us=1_000_000), Event.create("b", received_us=3_000_000)]
     details = {"since": format_time(2_000_000), "until": format_time(4_000_000), "dropped": 7}
     later = Event.create("b", "gap", kind="gap", details=details, received_us=9_000_000)
     report = Tally("r").add_events([*heard, later]).report()
     assert report.times == {
-        ("//stuff", "a"): (1_000_000, 1_000_000),
-        ("//stuff", "b"): (2_000_000, 4_000_000),
+        Lane("//stuff", "a"): (1_000_000, 1_000_000),
+        Lane("//stuff", "b"): (2_000_000, 4_000_000),
     }
     assert (report.since_us, report.until_us) == (1_000_000, 4_000_000)
 
@@ -91,9 +102,8 @@ async def fill_rooms(spool: SqliteSpool, rooms: int) -> int:
     """Append small events of many rooms until the first are dropped; how many events."""
     total = 0
     while spool.first_seq == 1:
-        spool.append([Event.create(f"room-{number % rooms}", "e", [number]) for number in range(rooms)])
+        await keep(spool, [Event.create(f"room-{number % rooms}", "e", [number]) for number in range(rooms)])
         total += rooms
-        await spool.flush()
     for _ in range(10):  # until it is as small as it should be
         await spool.flush()
     return total
@@ -102,13 +112,13 @@ async def fill_rooms(spool: SqliteSpool, rooms: int) -> int:
 async def test_gap_records_of_many_rooms_do_not_eat_a_full_spool_and_all_is_told_once_there_is_room(
     make: MakeSpool,
 ) -> None:
-    spool = await make(max_size=1 << 20, check_interval=0.001)
+    spool = await make(max_size=1 << 20, check=0.001)
     sent = await fill_rooms(spool, 1000)
-    dropped = spool.dropped
+    dropped = spool.drops.count
     for _ in range(100):
         await spool.flush()
         await asyncio.sleep(0.001)
-    assert (spool.dropped, spool.last_seq) == (dropped, sent), "nobody appends: nothing more goes"
+    assert (spool.drops.count, spool.last_seq) == (dropped, sent), "nobody appends: nothing more goes"
     taken, told = await drain(spool, sent)
     assert (taken, told) == (sent - dropped, dropped)
 
@@ -125,10 +135,10 @@ async def test_what_waits_for_room_is_told_by_the_next_start_too(make: MakeSpool
 
 async def test_a_full_spool_tells_of_many_drops_while_it_is_full(make: MakeSpool) -> None:
     teller = Teller()
-    teller.spool = spool = await make(max_size=1 << 20, on_drop=teller)
+    spool = await make(max_size=1 << 20, listener=teller)
     await fill(spool, 40)
-    assert teller.reports, "also when no sink ever comes back"
-    assert all(report.count - report.again >= 20 for report in teller.reports)
+    assert teller.drops, "also when no sink ever comes back"
+    assert all(report.count - report.again >= 20 for report in teller.drops)
 
 
 class Hands:
@@ -155,23 +165,19 @@ async def test_reports_come_ever_more_seldom_while_drops_go_on_and_at_once_after
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hands, told = Hands(monkeypatch), list[float]()
-    alarms = Alarms(
-        Path("spool.db"),
-        lambda _: told.append(hands.now),
-        lambda _: None,
-        lambda _: None,
-        lambda: None,
-        1.0,
-        lambda: 1000,
-        ManualClock(),
-    )
+    alarms = Alarms(Path("spool.db"))
+
+    def tell(_: DropReport) -> None:
+        told.append(hands.now)
+
+    drops = DropReports(tell, lambda _: None, 1.0, lambda: 1000, alarms, ManualClock())
     for _ in range(9):
-        alarms.drop(Tally("max_size").add_events(events(1)))
+        drops.add(Tally("max_size").add_events(events(1)))
         hands.turn_to_timer()
     assert [round(later - earlier) for earlier, later in pairwise([1000, *told])] == [
         *(1, 2, 4, 8, 16, 32),
         *(60, 60, 60),
     ]
     hands.now += 200
-    alarms.drop(Tally("max_size").add_events(events(1)))
+    drops.add(Tally("max_size").add_events(events(1)))
     assert hands.timers[0][0] == hands.now + 1

@@ -5,26 +5,29 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tdbwatch.daemon.spool import SqliteSpool
-from tdbwatch.daemon.spool.api import Entry
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+
+from .spool_kit import everything
 
 _APPEND = """
 import asyncio, sys
-from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.writer import Pace
 from tdbwatch.plugin import Event
 
 async def main():
-    spool = SqliteSpool(sys.argv[1], linger=0)
+    spool = SqliteSpool(sys.argv[1], pace=Pace(linger=0))
     await spool.open()
-    spool.cursor("sink")
+    spool.progress("sink")
     print("ready", flush=True)
     for turn in range(10_000):
         events = [Event.create("r", "e", [turn, n]) for n in range(7)]
-        spool.append(events)
+        spool.append(heard(events))
         await spool.flush()
         sys.stdout.write("".join(event.id + "\\n" for event in events))
         sys.stdout.flush()
-        spool.advance("sink", spool.last_seq)
+        spool.save("sink", spool.last_seq, {})
 
 asyncio.run(main())
 """
@@ -44,13 +47,6 @@ def run_and_kill(path: Path, lines: int) -> list[str]:
     return [line.strip() for line in acknowledged if line.endswith("\n")]
 
 
-async def everything(spool: SqliteSpool) -> list[Entry]:
-    found: list[Entry] = []
-    while more := await spool.read(found[-1].seq if found else 0, 1000, 1 << 22):
-        found += more
-    return found
-
-
 async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     rng = random.Random(seed)
@@ -60,7 +56,7 @@ async def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
         spool = SqliteSpool(path)
         await spool.open()
         found = await everything(spool)
-        assert spool.cursor("sink") <= spool.last_seq
+        assert spool.progress("sink").floor <= spool.last_seq
         await spool.close()
         ids = [entry.event.id for entry in found]
         wanted = set(acknowledged)

@@ -7,27 +7,28 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tdbwatch.daemon.spool import DeadLetter, Entry, SqliteSpool
-from tdbwatch.daemon.spool.browse import letters, opened
-from tdbwatch.daemon.spool.requests import ask, discard
-from tdbwatch.daemon.spool.schema import connect, used_bytes
-from tdbwatch.daemon.spool.selection import Selection
+from tdbwatch.daemon.spool import DeadLetter, Entry
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.schema import connect, used_bytes
 
-from .spool_bench import MakeSpool, events
+from .limits_kit import finish
+from .spool_kit import MakeSpool, events, everything, keep
 
 
 def dead(entry: Entry, reason: str = "no", first_error: str = "", last_error: str = "") -> DeadLetter:
+    entry = Entry(entry.seq, entry.event, "s")
     return DeadLetter("s", entry, reason, 1, first_error or reason, last_error or reason, 1, 2)
 
 
 async def bury(spool: SqliteSpool, count: int, reason: str = "no", error: str = "", size: int = 10) -> None:
     """So many events that the sink refuses, a hundred at a time."""
     for _ in range(count // 100):
-        spool.append(events(100, size))
-        await spool.flush()
-        entries = await spool.read(spool.last_seq - 100, 100, 1 << 22)
+        before = spool.last_seq
+        await keep(spool, events(100, size))
+        entries = await everything(spool, after=before)
         await spool.dead_letter([dead(entry, reason, error, error) for entry in entries])
-        spool.advance("s", spool.last_seq)
+        finish(spool)
 
 
 async def settled(spool: SqliteSpool, turns: int = 20) -> None:
@@ -36,8 +37,8 @@ async def settled(spool: SqliteSpool, turns: int = 20) -> None:
 
 
 def kept(path: Path) -> list[DeadLetter]:
-    with opened(path) as connection:
-        return list(letters(connection, Selection()))
+    with closing(sqlite3.connect(path)) as connection:
+        return [letter for _, letter in letters_after(connection, 0, 1 << 60)]
 
 
 def taken_by_letters(path: Path) -> int:
@@ -45,7 +46,7 @@ def taken_by_letters(path: Path) -> int:
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(":memory:")) as copy:
         source.backup(copy)
         before = used_bytes(copy)
-        copy.executescript("DROP TRIGGER letter_gone; DELETE FROM dead_letters")
+        copy.executescript("DELETE FROM dead_letters")
         return before - used_bytes(copy)
 
 
@@ -66,36 +67,21 @@ async def test_dead_letters_with_long_errors_take_half_of_the_file_at_most_and_n
     await bury(spool, 3_000, reason, error)
     await settled(spool)
     assert 1.3 * (1 << 20) < taken_by_letters(path) < 2.1 * (1 << 20)
-    assert spool.dropped == 0
+    assert spool.drops.count == 0
 
 
 async def test_an_error_that_is_the_reason_is_kept_once_and_reads_as_before(
     make: MakeSpool, path: Path
 ) -> None:
     spool = await make()
-    spool.append(events(1))
-    await spool.flush()
-    [entry] = await spool.read(0, 1, 1 << 20)
+    await keep(spool, events(1))
+    [entry] = await everything(spool)
     buried = [dead(entry), dead(entry, first_error="busy"), dead(entry, last_error="busy")]
     await spool.dead_letter(buried)
     assert kept(path) == buried
-    with spool.inspect() as connection:
+    with closing(sqlite3.connect(path)) as connection:
         texts = connection.execute("SELECT reason, first_error, last_error FROM dead_letters").fetchall()
     assert texts == [("no", "", ""), ("no", "busy", ""), ("no", "", "busy")]
-
-
-async def test_a_dead_letter_of_a_version_that_kept_each_text_reads_the_same(
-    make: MakeSpool, path: Path
-) -> None:
-    spool = await make()
-    spool.append(events(1))
-    await spool.flush()
-    [entry] = await spool.read(0, 1, 1 << 20)
-    await spool.dead_letter([dead(entry, "no", "busy", "busy")])
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("UPDATE dead_letters SET first_error = 'no', last_error = 'no'")
-        connection.commit()
-    assert kept(path) == [dead(entry)]
 
 
 class Counting:
@@ -110,37 +96,32 @@ class Counting:
         return connection
 
     def _trace(self, statement: str) -> None:
-        self.counts += statement.startswith("SELECT ifnull(length(payload)")
+        self.counts += "sum(" in statement and statement.endswith("FROM dead_letters WHERE number > 0")
 
 
-async def test_at_the_limit_a_few_go_at_once_and_nothing_is_counted_anew(make: MakeSpool, path: Path) -> None:
+async def test_at_the_limit_a_few_go_at_once_and_all_are_counted_anew_only_then(
+    make: MakeSpool, path: Path
+) -> None:
     counting = Counting()
     spool = await make(max_dead_letters=160, connect=counting.connect)
     await bury(spool, 100)
     before = counting.counts
-    [entry] = await spool.read(0, 1, 1 << 20)
+    [entry, *_] = await everything(spool)
     with capture_logs() as logs:
         for _ in range(61 + 21):
             await spool.dead_letter([dead(entry)])
         await settled(spool)
     dropped = [line["count"] for line in logs if line["event"] == "spool.dead_letters_dropped"]
     assert dropped == [11, 11]
-    assert spool.lost_letters == 22
-    assert counting.counts == before
+    assert spool.alarms.lost_letters == 22
+    assert counting.counts == before + 2
 
 
-@pytest.mark.parametrize("command", ["drop", "requeue"])
-async def test_dead_letters_that_commands_end_do_not_count(make: MakeSpool, path: Path, command: str) -> None:
+async def test_dead_letters_that_commands_end_do_not_count(make: MakeSpool, path: Path) -> None:
     spool = await make(max_dead_letters=160)
-    spool.reads("s", lambda _: True, lambda _: 0)
     await bury(spool, 100)
-    with opened(path, "rw") as connection:
-        if command == "drop":
-            assert discard(connection, Selection()) == 100
-        else:
-            assert ask(connection, "requeue", "s", Selection(), 1) == 100
-    if command == "requeue":
-        await spool.wait_after(100)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM dead_letters")
     await bury(spool, 100)
     await settled(spool)
     assert len(kept(path)) == 100
@@ -152,16 +133,14 @@ async def test_a_lower_max_size_takes_dead_letters_and_no_event_that_is_undelive
 ) -> None:
     spool = await make(max_size=64 << 20)
     await bury(spool, 4_000, size=2_000)
-    spool.append(sent := events(500, 2_000))
-    await spool.flush()
+    await keep(spool, sent := events(500, 2_000))
     await spool.close()
     with capture_logs() as logs:
         spool = await make(max_size=4 << 20, when_full=when_full)
-        spool.append(more := events(10))
+        await keep(spool, more := events(10))
         await settled(spool)
-    found = await spool.read(4_000, 1_000, 1 << 24)
-    assert [entry.event for entry in found] == [*sent, *more]
-    assert spool.dropped == 0
+    assert [entry.event for entry in await everything(spool, after=4_000)] == [*sent, *more]
+    assert spool.drops.count == 0
     [lost] = [line["count"] for line in logs if line["event"] == "spool.dead_letters_dropped"]
     left = kept(path)
     assert lost + len(left) == 4_000

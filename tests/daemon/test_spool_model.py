@@ -1,15 +1,10 @@
-"""The spool's store against a list, with crashes between any two writes.
+"""The spool's store against a list, with crashes between any two writes."""
 
-A crash is made real by copying the database and its log at that very moment, as a power cut would leave
-them, and going on with the copy.
-"""
-
+import asyncio
 import contextlib
-import shutil
+import copy
 import sqlite3
-import tempfile
-from pathlib import Path
-from types import SimpleNamespace
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -17,250 +12,250 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tdbwatch.daemon.spool.api import DeadLetter, Entry
-from tdbwatch.daemon.spool.extent import extent_of
-from tdbwatch.daemon.spool.inbox import Group
-from tdbwatch.daemon.spool.pending import Pending
-from tdbwatch.daemon.spool.pruning import Limits
-from tdbwatch.daemon.spool.requests import ask
-from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
-from tdbwatch.daemon.spool.schema import connect
-from tdbwatch.daemon.spool.selection import Selection
-from tdbwatch.daemon.spool.store import Store
+from tdbwatch.daemon.spool.api import Behind, DeadLetter, Entry, Gone, Past, Progress
+from tdbwatch.daemon.spool.group import Copies, Group
+from tdbwatch.daemon.spool.limits.chores import undelivered
+from tdbwatch.daemon.spool.stored import orders
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
+from tdbwatch.daemon.spool.stored.progress import Change
+from tdbwatch.daemon.spool.stored.rows import blocks_where
+from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.store import GoneError, extent
 from tdbwatch.plugin import Event
 
+from .store_kit import Content, Machine, by_lane, group_of, numbered
 
-class PowerCutError(Exception):
-    """The machine went down here."""
-
-
-class Trapped(sqlite3.Connection):
-    """Calls `trap` before and after each statement."""
-
-    trap: Any = None
-
-    def execute(self, *args: Any) -> sqlite3.Cursor:
-        self.spring()
-        done = super().execute(*args)
-        self.spring()
-        return done
-
-    def executemany(self, *args: Any) -> sqlite3.Cursor:
-        self.spring()
-        done = super().executemany(*args)
-        self.spring()
-        return done
-
-    def spring(self) -> None:
-        if self.trap is not None:
-            self.trap()
-
-
-rooms = st.sampled_from(["a", "b", "c"])
+ROOMS, SINKS = ("a", "b", "c"), ("s", "t", "x")
+rooms, sinks = st.sampled_from(ROOMS), st.sampled_from(SINKS)
+statements = st.integers(0, 24)
 made = st.builds(
     lambda room, n, at: Event.create(room, "e", [n], received_us=at),
     rooms,
     st.integers(0, 9),
     st.integers(0, 100),
 )
+heards = st.lists(made, max_size=6)
+pasts = st.tuples(
+    st.builds(Past, st.just(2), st.integers(1, 9), st.integers(0, 1 << 60), st.just("é"), st.just(""))
+)
+behinds = st.none() | st.builds(
+    Behind, st.integers(1, 30), st.lists(st.integers(2, 40), max_size=3).map(tuple), st.just(()) | pasts
+)
+changes = st.dictionaries(
+    sinks,
+    st.tuples(st.integers(0, 40), st.dictionaries(rooms.map(lambda room: Lane("//stuff", room)), behinds)),
+    max_size=2,
+)
 
 
-SINKS = ("s", "t", "x")
-
-
-def told(pending: dict[str, Pending]) -> Any:
-    """As if the sinks had just said so."""
-    return SimpleNamespace(pending=lambda: pending, answered=lambda _: True, forget=lambda: None)
-
-
-def all_beyond(floor: int) -> dict[str, Pending]:
-    """Every sink wants all that is beyond."""
-    return dict.fromkeys(SINKS, Pending(floor))
+def dead(sink: str, entry: Entry) -> DeadLetter:
+    return DeadLetter(sink, entry, "r", 1, "r", "r", 0, 0)
 
 
 class SpoolModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
-        self.generation = 0
-        self.entries: list[Entry] = []
+        self.machine = Machine()
         self.last_seq = 0
-        self.cursors: dict[str, int] = {}
-        self.letters: list[tuple[str, int]] = []
-        self.buried: dict[int, Event] = {}
-        self.open()
+        self.content = Content(self.machine.path)
 
-    def open(self) -> None:
-        self.path = self.folder / f"{self.generation}.db"
-        self.store = Store(self.path, lambda path: connect(path, Trapped))
+    @property
+    def store(self) -> Any:
+        return self.machine.store
 
-    def group(self, events: list[Event], sink: str | None, bury: bool) -> Group:
-        group = Group(events=events)
-        if sink is not None:
-            group.cursors[sink] = self.last_seq
-        if bury and self.entries:
-            group.letters.append(DeadLetter(sink or "x", self.entries[0], "r", 1, "", "", 0, 0))
-            self.buried[self.entries[0].seq] = self.entries[0].event
-        return group
-
-    def applied(self, group: Group) -> tuple[Any, ...]:
-        """What the model looks like with this group."""
-        entries = [Entry(self.last_seq + n, event) for n, event in enumerate(group.events, 1)]
-        letters = [(letter.sink, letter.entry.seq) for letter in group.letters]
-        cursors = self.cursors | group.cursors
-        return self.entries + entries, self.last_seq + len(entries), cursors, self.letters + letters
-
-    def state(self) -> tuple[Any, ...]:
-        return self.entries, self.last_seq, self.cursors, self.letters
-
-    def found(self) -> tuple[Any, ...]:
-        """What the file says, by a connection of its own."""
-        connection = sqlite3.connect(self.path)
-        try:
-            streams = Streams(connection)
-            rows = connection.execute(SELECT_EVENTS, (0, 1 << 60, -1)).fetchall()
-            entries = [entry_of(row, streams) for row in rows]
-            letters = connection.execute("SELECT sink, seq FROM dead_letters ORDER BY number").fetchall()
-        finally:
-            connection.close()
-        return entries, self.store.last_seq, self.store.cursors, letters
-
-    @rule(events=st.lists(made, max_size=5), sink=st.sampled_from([None, "s", "t"]), bury=st.booleans())
-    def commit(self, events: list[Event], sink: str | None, bury: bool) -> None:
-        group = self.group(events, sink, bury)
-        expected = self.applied(group)
-        assert self.store.commit(group) == expected[0][len(self.entries) :]
-        self.entries, self.last_seq, self.cursors, self.letters = expected
-
-    @rule(
-        events=st.lists(made, max_size=5),
-        sink=st.sampled_from([None, "s"]),
-        bury=st.booleans(),
-        statement=st.integers(0, 20),
-    )
-    def crash_in_commit(self, events: list[Event], sink: str | None, bury: bool, statement: int) -> None:
-        group = self.group(events, sink, bury)
-        before, after = self.state(), self.applied(group)
-        self.crash_in(lambda: self.store.commit(group), statement)
-        assert self.found() in (before, after), "all of a group, or nothing"
-        self.entries, self.last_seq, self.cursors, self.letters = self.found()
-
-    @rule(now_us=st.integers(0, 120), floor=st.integers(0, 50))
-    def prune_by_age(self, now_us: int, floor: int) -> None:
-        tally = self.store.prune(Limits(max_age=0.0), floor, now_us, told(all_beyond(floor)))
-        kept = list(self.entries)
-        while kept and kept[0].event.received_us < now_us:
-            kept.pop(0)
-        gone = self.entries[: len(self.entries) - len(kept)]
-        assert (tally.count if tally else 0) == sum(entry.seq > floor for entry in gone)
-        self.entries = kept
-
-    @rule(statement=st.integers(0, 20))
-    def crash_in_prune(self, statement: int) -> None:
-        before = self.state()
-        inquiry = told(all_beyond(0))
-        self.crash_in(lambda: self.store.prune(Limits(max_age=0.0), 0, 1000, inquiry), statement)
-        after = ([], *before[1:])
-        assert self.found() in (before, after)
-        self.entries = self.found()[0]
-
-    @rule(
-        floor=st.integers(0, 30),
-        position=st.integers(0, 50),
-        firsts=st.dictionaries(rooms, st.integers(1, 50)),
-        cut=st.none() | st.integers(0, 20),
-    )
-    def sweep(self, floor: int, position: int, firsts: dict[str, int], cut: int | None) -> None:
-        by_room = {("//stuff", room): first for room, first in firsts.items()}
-        pending = dict.fromkeys(SINKS, Pending(position, by_room))
-        kept = [
-            entry
-            for entry in self.entries
-            if entry.seq <= floor or entry.seq > position or entry.seq >= firsts.get(entry.event.room, 99)
-        ]
-        before, after = self.state(), (kept, *self.state()[1:])
-
-        def sweep_all() -> None:
-            self.store._sweeper._all_again_at = 0.0
-            while self.store.make_room(floor, self.last_seq, 1 << 30, told(pending)):
-                pass
-
+    def settle(self, action: Any, after: Content, last_seq: int, cut: int | None) -> None:
+        """Do it, and see that all of it was done; or, where it is cut, that all or nothing was."""
+        before = self.content
         if cut is None:
-            sweep_all()
-            assert self.found() == after
+            action()
+            assert Content(self.machine.path) == after
         else:
-            self.crash_in(sweep_all, cut)
-            assert self.found() in (before, after)
-        self.entries = self.found()[0]
+            self.machine.crash_in(action, cut)
+        self.content = Content(self.machine.path)
+        assert self.content in (before, after), "all, or nothing"
+        if self.content == after:
+            self.last_seq = last_seq
 
-    @rule(sink=st.sampled_from(["s", "t", "x"]), statement=st.integers(0, 20))
-    def crash_in_requeue(self, sink: str, statement: int) -> None:
-        with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            ask(connection, "requeue", sink, Selection(), 0)
-            rows = connection.execute("SELECT number, sink, seq FROM dead_letters ORDER BY number").fetchall()
-        if not (requests := self.store.requests()):
-            return
-        request = requests[0]  # perhaps one that an earlier crash has left
-        moved = [number for number, name, _ in rows if name == request.sink and number <= request.through]
-        events = [self.buried[seq] for number, _, seq in rows if number in moved]
-        copies = [Entry(self.last_seq + n, event, request.sink) for n, event in enumerate(events, 1)]
-        left = [(name, seq) for number, name, seq in rows if number not in moved]
-        before = self.state()
-        after = (self.entries + copies, self.last_seq + len(copies), self.cursors, left)
-        self.crash_in(
-            lambda: self.store.serve(request, lambda event: True, Limits(), self.store.last_seq, 0), statement
+    # -- what happens ------------------------------------------------------------------------------------
+
+    @rule(events=heards, changed=changes, bury=st.none() | sinks, cut=st.none() | statements)
+    def commit(self, events: list[Event], changed: Any, bury: str | None, cut: int | None) -> None:
+        after = copy.deepcopy(self.content)
+        group = group_of(events, progress={sink: Change(*change) for sink, change in changed.items()})
+        after.entries += numbered(by_lane(events), self.last_seq)
+        if bury is not None and self.content.entries:
+            [first, *_] = self.content.entries
+            group.letters.append(dead(bury, first))
+            after.letters_ever += 1
+            after.letters.append((after.letters_ever, bury, Entry(first.seq, first.event, bury)))
+        for sink, (floor, behind) in changed.items():
+            progress = after.progress.setdefault(sink, Progress(0))
+            progress.floor = floor
+            progress.behind |= behind
+            progress.behind = {lane: one for lane, one in progress.behind.items() if one is not None}
+        self.settle(lambda: self.store.commit(group), after, self.last_seq + len(events), cut)
+
+    @rule(which=st.sets(st.integers(0, 7)), names=st.none() | st.sets(sinks), cut=st.none() | statements)
+    def delete(self, which: set[int], names: set[str] | None, cut: int | None) -> None:
+        blocks = self.blocks()
+        doomed = [blocks[index] for index in sorted(which) if index < len(blocks)]
+        after = copy.deepcopy(self.content)
+        seqs = {seq for one in doomed for seq in range(one.first_seq, one.last_seq + 1)}
+        gone = [entry for entry in after.entries if entry.seq in seqs]
+        after.entries = [entry for entry in after.entries if entry.seq not in seqs]
+        lost = Counter(Lane("//stuff", one.event.room) for one in gone if self.wanted(one, names))
+        for lane, count in lost.items():
+            after.drops["r", lane] = after.drops.get(("r", lane), 0) + count
+        after.orders = [self.missing(order, gone) for order in after.orders]
+        tally = undelivered(self.store, self.store.reach(names), doomed, "r")
+        assert tally.count == lost.total()
+        self.settle(lambda: self.store.delete(doomed, tally), after, self.last_seq, cut)
+
+    def blocks(self) -> list[Gone]:
+        with contextlib.closing(sqlite3.connect(self.machine.path)) as connection:
+            return [
+                Gone(block.first_seq, block.count, block.lane, block.target)
+                for block in blocks_where(connection, "1 ORDER BY first_seq", ())
+            ]
+
+    def wanted(self, entry: Entry, names: set[str] | None) -> bool:
+        """Whether some sink is still to get it."""
+        lane = Lane("//stuff", entry.event.room)
+        return any(
+            not progress.finished(entry.seq, lane)
+            for sink, progress in self.content.progress.items()
+            if (names is None or sink in names) and entry.target in (None, sink)
         )
-        assert self.found() in (before, after), "each letter is dead or in the log: never both, never neither"
-        self.entries, self.last_seq, self.cursors, self.letters = self.found()
+
+    @staticmethod
+    def missing(order: Any, gone: list[Entry]) -> Any:
+        missed = sum(
+            order.kind == "replay"
+            and entry.target is None
+            and order.position < entry.seq <= order.through
+            and order.selection.matches(entry.event)
+            for entry in gone
+        )
+        return type(order)(
+            order.number,
+            order.kind,
+            order.sink,
+            order.selection,
+            order.position,
+            order.through,
+            order.missed + missed,
+        )
+
+    @rule(sink=sinks, room=st.none() | rooms)
+    def ask_for_a_replay(self, sink: str, room: str | None) -> None:
+        self.ask("replay", sink, Selection(room=room), self.last_seq)
+
+    @rule(sink=sinks)
+    def ask_for_letters(self, sink: str) -> None:
+        self.ask("requeue", sink, Selection(), max([n for n, *_ in self.content.letters], default=0))
+
+    def ask(self, kind: Any, sink: str, selection: Selection, through: int) -> None:
+        with contextlib.closing(sqlite3.connect(self.machine.path, isolation_level=None)) as connection:
+            orders.insert(connection, kind, sink, selection, through, 0)
+        self.content = Content(self.machine.path)
+
+    @rule(count=st.integers(1, 4), cut=st.none() | statements)
+    def requeue(self, count: int, cut: int | None) -> None:
+        order = next((order for order in self.content.orders if order.kind == "requeue"), None)
+        if order is None:
+            return
+        chosen = [
+            (number, entry)
+            for number, sink, entry in self.content.letters
+            if sink == order.sink and order.position < number <= order.through
+        ][:count]
+        position = chosen[-1][0] if len(chosen) == count else order.through
+        self.redeliver(order, [entry.event for _, entry in chosen], position, [n for n, _ in chosen], cut)
+
+    @rule(step=st.integers(1, 8), cut=st.none() | statements)
+    def replay(self, step: int, cut: int | None) -> None:
+        order = next((order for order in self.content.orders if order.kind == "replay"), None)
+        if order is not None:
+            position = min(order.position + step, order.through)
+            events = [
+                entry.event
+                for entry in self.content.entries
+                if order.position < entry.seq <= position
+                and entry.target is None
+                and order.selection.matches(entry.event)
+            ]
+            self.redeliver(order, events, position, [], cut)
+
+    def redeliver(
+        self, order: Any, events: list[Event], position: int, letters: list[int], cut: int | None
+    ) -> None:
+        after = copy.deepcopy(self.content)
+        after.entries += numbered(events, self.last_seq, order.sink)
+        after.letters = [one for one in after.letters if one[0] not in letters]
+        after.orders = [
+            type(one)(one.number, one.kind, one.sink, one.selection, position, one.through, one.missed)
+            if one.number == order.number
+            else one
+            for one in after.orders
+            if one.number != order.number or position < order.through
+        ]
+        copies = Copies(order, heard(events), position, letters, asyncio.Future(loop=LOOP))
+        last_seq = self.last_seq + len(events)
+        self.settle(lambda: self.store.redeliver(copies, 0), after, last_seq, cut)
 
     @rule()
     def reopen(self) -> None:
-        self.store.close()
-        self.open()
+        self.machine.reopen()
 
-    def crash_in(self, action: Any, statement: int) -> None:
-        left = statement
-
-        def trap() -> None:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise PowerCutError
-
-        connection: Any = self.store._connection
-        connection.trap = trap
-        with contextlib.suppress(PowerCutError):
-            action()
-        self.generation += 1
-        for suffix in ("", "-wal"):
-            shutil.copy(f"{self.path}{suffix}", self.folder / f"{self.generation}.db{suffix}")
-        connection.trap = None
-        self.store.close()
-        self.open()
+    # -- what always holds -------------------------------------------------------------------------------
 
     @invariant()
-    def the_file_is_the_model(self) -> None:
-        assert self.found() == self.state()
-        with contextlib.closing(sqlite3.connect(self.path)) as connection:
-            extent = extent_of(connection)
-        assert (extent.count, extent.last) == (len(self.entries), self.last_seq)
-        assert (extent.first, extent.missing) == (self.store.first_seq, self.store.missing)
+    def memory_says_what_the_file_says(self) -> None:
+        store, entries = self.store, self.content.entries
+        assert (store.entries, store.last_seq) == (len(entries), self.last_seq)
+        assert store.first_seq == (entries[0].seq if entries else self.last_seq + 1)
+        assert store.progress == self.content.progress
+        with contextlib.closing(sqlite3.connect(self.machine.path)) as connection:
+            assert extent(connection) == (store.first_seq, store.last_seq, store.entries)
 
     def teardown(self) -> None:
-        self.store.close()
-        shutil.rmtree(self.folder)
+        self.machine.end()
 
 
-SpoolModel.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
-TestSpoolModel = SpoolModel.TestCase
+LOOP = asyncio.new_event_loop()
+SpoolModel.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestSpoolModel = pytest.mark.timeout(300)(SpoolModel.TestCase)
 
 
 @pytest.mark.parametrize("statement", range(16))
 def test_a_requeue_that_is_cut_at_any_statement_moves_all_or_nothing(statement: int) -> None:
     model: Any = SpoolModel()
-    model.commit(events=[Event.create("a", "e", [1])], sink=None, bury=False)
+    model.commit(events=[Event.create("a", "e", [1])], changed={}, bury=None, cut=None)
     for _ in range(2):
-        model.commit(events=[], sink="s", bury=True)
-    model.crash_in_requeue(sink="s", statement=statement)
-    model.the_file_is_the_model()
+        model.commit(events=[], changed={}, bury="s", cut=None)
+    model.ask_for_letters(sink="s")
+    model.requeue(count=4, cut=statement)
+    model.memory_says_what_the_file_says()
+    assert len(model.content.letters) + len(model.content.entries) == 3
     model.teardown()
+
+
+def test_a_letter_that_somebody_deleted_meanwhile_is_not_requeued() -> None:
+    model: Any = SpoolModel()
+    model.commit(events=[Event.create("a", "e", [1])], changed={}, bury=None, cut=None)
+    model.commit(events=[], changed={}, bury="s", cut=None)
+    model.ask_for_letters(sink="s")
+    with contextlib.closing(sqlite3.connect(model.machine.path)) as connection, connection:
+        connection.execute("DELETE FROM dead_letters")
+    [order] = model.content.orders
+    copies = Copies(order, heard([Event.create("a")]), 1, [1], asyncio.Future(loop=LOOP))
+    with pytest.raises(GoneError):
+        model.store.redeliver(copies, 0)
+    assert model.store.last_seq == 1
+    assert Content(model.machine.path).orders == [order]
+    model.teardown()
+
+
+def test_a_group_with_nothing_in_it_writes_nothing() -> None:
+    assert Group().empty
+    assert not Group(letters=[dead("s", Entry(1, Event.create("a")))]).empty

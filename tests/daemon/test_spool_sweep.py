@@ -1,18 +1,29 @@
-"""What every sink has makes room wherever it is; nothing else does."""
+"""What every sink has makes space wherever it is; nothing else does."""
 
-import asyncio
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tdbwatch.daemon.spool import DropReport
-from tdbwatch.daemon.spool.browse import opened, stats
-from tdbwatch.daemon.spool.pending import Pending
+from tdbwatch.daemon.spool.api import Behind, Gone, Progress
+from tdbwatch.daemon.spool.group import Group
+from tdbwatch.daemon.spool.limits.delivered import Delivered
+from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.progress import Change
+from tdbwatch.daemon.spool.stored.rows import Row
+from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.plugin import Event
 
-from .limits_bench import MakeSpool, telling
-from .spool_bench import everything
+from .limits_kit import MakeSpool, telling
+from .spool_kit import Heard, everything, keep
+
+SICK, WELL = Lane("//stuff", "sick"), Lane("//stuff", "well")
 
 
 @pytest.fixture
@@ -21,64 +32,132 @@ async def make(tmp_path: Path) -> AsyncIterator[MakeSpool]:
         yield make
 
 
-def everything_is_wanted(_: Event) -> bool:
-    return True
-
-
-def nothing_is_behind(_: int) -> int:
-    return 0
-
-
 def numbered(room: str, numbers: range) -> list[Event]:
     return [Event.create(room, "e", [number, "x" * 200]) for number in numbers]
 
 
 @pytest.mark.parametrize("when_full", ["drop_newest", "drop_oldest"])
-async def test_what_every_sink_has_makes_room_though_a_sick_room_keeps_a_cursor_before_it(
-    make: MakeSpool, when_full: str
+async def test_what_every_sink_has_makes_space_though_a_sick_room_is_far_behind(
+    make: MakeSpool, told: Heard, when_full: str
 ) -> None:
-    reports: list[DropReport] = []
-    options = {"sinks": ["s", "t"], "on_drop": reports.append, "window": 0}
-    spool = await make(max_size=2 << 20, when_full=when_full, **options)
+    options: dict[str, Any] = {"max_size": 2 << 20, "when_full": when_full, "sinks": ["s", "t"]}
+    spool = await make(**options, listener=told, window=0)
     sick = numbered("sick", range(10))
-    spool.append(sick)
-    says = lambda: Pending(spool.last_seq, {("//stuff", "sick"): 1})  # noqa: E731
-    spool.reads("s", everything_is_wanted, nothing_is_behind, pending=says)  # its cursor stays at 0
+    await keep(spool, sick)
+    spool.save("s", 10, {SICK: Behind(1)})
     for start in range(0, 40_000, 1000):
-        spool.append(numbered("well", range(start, start + 1000)))
-        await spool.flush()
-        spool.advance("t", spool.last_seq)
-    async with asyncio.timeout(20):
-        while spool.entries > 10_000:
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)  # whatever it goes on to do
-    assert (spool.dropped, reports) == (0, [])
+        await keep(spool, numbered("well", range(start, start + 1000)))
+        spool.save("s", spool.last_seq, {})
+        spool.save("t", spool.last_seq, {})
+    await spool.flush()
+    assert (spool.drops.count, told.drops) == (0, [])
+    assert spool.entries < 10_000
     found = await everything(spool)
     assert [entry.event for entry in found[:10]] == sick, "which s is still to get"
-    assert len(found) < 20_000
     assert found[-1].event.args[0] == 39_999
     await spool.close()
-    again = await make(max_size=2 << 20, **options)
-    assert again.last_seq == 40_010
-    with opened(again.path) as connection:
-        assert stats(connection, again.path).count == again.entries <= len(found)
+    again = await make(**options)
+    assert (again.first_seq, again.last_seq, again.entries) == (1, 40_010, len(found))
 
 
-async def test_what_a_sink_has_not_read_or_not_finished_is_not_what_makes_room(make: MakeSpool) -> None:
-    reports: list[DropReport] = []
-    spool = await make(max_size=2 << 20, sinks=["s", "t"], on_drop=reports.append, window=0)
-    spool.append([*numbered("sick", range(1)), *numbered("well", range(4000))])
-    await spool.flush()
-    pending = Pending(3000, {("//stuff", "sick"): 1, ("//stuff", "well"): 2001})
-    spool.reads("s", everything_is_wanted, nothing_is_behind, pending=lambda: pending)
-    spool.advance("t", 4001)
-    spool.append(numbered("well", range(4000, 14000)))
-    await spool.flush()
-    async with asyncio.timeout(20):
-        while not spool.dropped:
-            await asyncio.sleep(0.01)
+async def test_what_a_sink_has_not_finished_is_not_what_makes_space(make: MakeSpool, told: Heard) -> None:
+    spool = await make(max_size=2 << 20, sinks=["s", "t"], listener=told, window=0)
+    await keep(spool, numbered("sick", range(1)))
+    for start in range(0, 4000, 100):
+        await keep(spool, numbered("well", range(start, start + 100)))
+    spool.save("s", 3001, {SICK: Behind(1), WELL: Behind(2002)})
+    spool.save("t", 4001, {})
+    for start in range(4000, 14_000, 100):
+        await keep(spool, numbered("well", range(start, start + 100)))
     kept = {entry.seq for entry in await everything(spool)}
-    gone = set(range(1, 9002)) - kept
-    assert gone, "it was full"
-    assert gone >= set(range(2, 2001)) or max(gone - {1}) <= 2000, "finished ones went first"
-    assert spool.dropped == len(gone - set(range(2, 2001))), "and count as no loss"
+    gone = set(range(1, spool.last_seq + 1)) - kept
+    finished = set(range(2, 2002))
+    assert gone >= finished, "these went first"
+    assert spool.drops.count == len(gone - finished), "and count as no loss"
+
+
+LANES = [Lane("", "a"), Lane("", "b"), Lane("", "c")]
+SINKS = ["s", "t"]
+lanes, sinks = st.sampled_from(LANES), st.sampled_from(SINKS)
+blocks = st.lists(
+    st.tuples(st.integers(1, 4), lanes, st.none() | sinks | st.just("gone")), min_size=1, max_size=12
+)
+steps = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("save"), sinks, st.integers(0, 50), st.dictionaries(lanes, st.none() | st.integers(1, 50))
+        ),
+        st.tuples(st.just("give up"), st.integers(1, 600)),
+        st.tuples(st.just("append"), blocks),
+    ),
+    max_size=12,
+)
+
+
+def rows(made: Any) -> Any:
+    return [Row(count, lane, target, 0, 0, 0, bytes(50 * count)) for count, lane, target in made]
+
+
+class Log:
+    """A store, and a list of what should be in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = Store(path, connect)
+        self.blocks: list[Gone] = []
+        self.progress = {sink: Progress(0) for sink in SINKS}
+        self.delivered = Delivered()
+        self.store.commit(Group(progress={sink: Change(0) for sink in SINKS}))
+
+    def append(self, made: Any) -> None:
+        with self.store.transaction():
+            found = self.store._insert(rows(made))
+        self.store._grown(found)
+        self.blocks += [Gone(one.first_seq, one.count, one.lane, one.target) for one in found]
+
+    def save(self, sink: str, floor: int, firsts: dict[Lane, int | None]) -> None:
+        """A sink never takes back what it has finished."""
+        one = self.progress[sink]
+        floor = max(one.floor, min(floor, self.store.last_seq))
+        behind: dict[Lane, Behind | None] = {}
+        for lane, first in firsts.items():
+            before = one.finished_through(lane)
+            if first is None or first > floor:
+                behind[lane] = None
+            else:
+                behind[lane] = Behind(max(first, before + 1))
+        self.store.commit(Group(progress={sink: Change(floor, behind)}))
+        one.floor = floor
+        for lane, now in behind.items():
+            one.behind.pop(lane, None)
+            if now is not None:
+                one.behind[lane] = now
+
+    def is_delivered(self, block: Gone) -> bool:
+        """Seq by seq, as the promise says."""
+        wanting = [one for sink, one in self.progress.items() if block.target in (None, sink)]
+        seqs = range(block.first_seq, block.last_seq + 1)
+        return all(one.finished(seq, block.lane) for one in wanting for seq in seqs)
+
+    def give_up(self, aim: int) -> None:
+        reach = self.store.reach(SINKS)
+        due = [block for block in self.blocks if self.is_delivered(block)]
+        assert self.delivered.hold(self.store, reach, 1) == bool(due)
+        gone = self.delivered.give_up(self.store, reach, aim)
+        assert all(self.is_delivered(block) for block in gone)
+        assert bool(gone) == bool(due), "as long as there is one that is delivered, one goes"
+        self.blocks = [block for block in self.blocks if block not in gone]
+        assert self.store.entries == sum(block.count for block in self.blocks)
+
+
+@settings(max_examples=150, deadline=None)
+@given(first=blocks, then=steps)
+def test_delivered_blocks_are_found_whatever_sinks_do_in_between(first: Any, then: Any) -> None:
+    folder = Path(tempfile.mkdtemp())
+    log = Log(folder / "spool.db")
+    try:
+        log.append(first)
+        for name, *values in [*then, ("give up", 1 << 30), ("give up", 1)]:
+            getattr(log, name.replace(" ", "_"))(*values)
+    finally:
+        log.store.close()
+        shutil.rmtree(folder)

@@ -10,10 +10,10 @@ import pytest
 
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.plugins import PluginProblem
-from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.looking.found import Letters
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import page
 from tdbwatch.daemon.status.document import document
-from tdbwatch.daemon.status.figures import Letters
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.remedies import is_mistake
 from tdbwatch.daemon.status.spans import closed
@@ -73,7 +73,7 @@ async def test_commands_can_be_pasted_into_a_shell(
     path = tmp_path / "it's a place" / "spool.db"
     spool = SqliteSpool(path)
     await spool.open()
-    spool.advance("on call", 0)
+    spool.save("on call", 0, {})
     await spool.flush()
     await spool.close()
     commands = re.findall("`(.*?)`", remedy(spool=replace(SPOOL, path=str(path)), **changes))

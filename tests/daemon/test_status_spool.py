@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from tdbwatch.daemon.spool import SqliteSpool
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import tables
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.metrics import Metrics
 from tdbwatch.testing import ManualClock
 
-from .spool_bench import MakeSpool, events
+from .spool_kit import Heard, MakeSpool, events, keep, until
 from .status_moments import FINE, NOW, SECOND, SPOOL
 
 MIB = 1 << 20
@@ -18,8 +18,7 @@ MIB = 1 << 20
 async def fill(spool: SqliteSpool, groups: int) -> None:
     """Append groups of 100 events of a KiB each that no sink takes."""
     for _ in range(groups):
-        spool.append(events(100, 1000))
-        await spool.flush()
+        await keep(spool, events(100, 1000))
 
 
 async def test_what_counts_for_the_limit_stays_below_it_however_much_is_on_disk(make: MakeSpool) -> None:
@@ -40,17 +39,17 @@ async def test_what_counts_for_the_limit_stays_below_it_however_much_is_on_disk(
 async def test_a_drop_is_a_warning_for_an_hour_after_the_last_one(make: MakeSpool) -> None:
     clock = ManualClock(NOW / 1e6)
     spool = await make(max_size=MIB, clock=clock)
-    assert spool.dropped_us is None
+    assert spool.drops.latest_us is None
     await fill(spool, 20)
-    assert spool.dropped > 0
-    assert spool.dropped_us == NOW
+    assert spool.drops.count > 0
+    assert spool.drops.latest_us == NOW
     await clock.advance(60)
     await fill(spool, 1)
-    assert spool.dropped_us == NOW + 60 * SECOND
-    view = replace(SPOOL, dropped=spool.dropped, last_drop_us=spool.dropped_us)
+    assert spool.drops.latest_us == NOW + 60 * SECOND
+    view = replace(SPOOL, dropped=spool.drops.count, last_drop_us=spool.drops.latest_us)
     [problem] = problems(replace(FINE, spool=view, taken_us=NOW + 3_659 * SECOND))
     assert problem.text.startswith(
-        f"{spool.dropped:,} undelivered events given up since the start, the latest"
+        f"{spool.drops.count:,} undelivered events given up since the start, the latest"
     )
     assert problems(replace(FINE, spool=view, taken_us=NOW + 3_660 * SECOND)) == ()
 
@@ -60,10 +59,10 @@ async def test_what_was_dropped_before_the_start_is_not_counted_since_the_start(
     spool = await make(**options)
     await fill(spool, 20)
     await spool.close()
-    reports = []
-    again = await make(**options, on_drop=reports.append, drop_interval=0)
-    again.advance("s", again.last_seq)
+    again = await make(**options, listener=(told := Heard()))
+    again.save("s", again.last_seq, {})
     await again.flush()
     await fill(again, 1)
-    assert (again.dropped, again.dropped_us) == (0, None)
-    assert [report.count for report in reports] == [spool.dropped], "its gap records tell of it"
+    assert (again.drops.count, again.drops.latest_us) == (0, None)
+    await until(lambda: told.drops)
+    assert [report.count for report in told.drops] == [spool.drops.count], "its gap records tell of it"

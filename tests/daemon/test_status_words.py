@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import sqlite3
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.plugins import PluginProblem
+from tdbwatch.daemon.spool import SpoolError
+from tdbwatch.daemon.spool.looking.found import Letters
 from tdbwatch.daemon.status import page, tables
 from tdbwatch.daemon.status.document import document
-from tdbwatch.daemon.status.figures import Letters, survey
+from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
 from tdbwatch.daemon.status.journal import CAUSES, GAPS_KEPT, Journal, cause_of
 from tdbwatch.daemon.status.markup import element
@@ -346,7 +347,7 @@ def test_metrics_of_hostile_names_are_still_one_line_each() -> None:
 
 
 def test_reading_the_figures_never_makes_a_spool(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"spool\.db"):
+    with pytest.raises(SpoolError, match=r"spool\.db"):
         survey(tmp_path / "spool.db")
     assert list(tmp_path.iterdir()) == []
 
@@ -354,5 +355,5 @@ def test_reading_the_figures_never_makes_a_spool(tmp_path: Path) -> None:
 def test_a_file_that_is_no_spool_has_no_figures(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     path.write_bytes(b"garbage" * 1_000)
-    with pytest.raises(sqlite3.DatabaseError):
+    with pytest.raises(SpoolError, match="is no spool"):
         survey(path)

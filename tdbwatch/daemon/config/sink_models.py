@@ -9,7 +9,7 @@ from tdbwatch.backoff import BackoffPolicy
 from tdbwatch.daemon.config.fields import PositiveDuration, Section, Text, UnlimitedCount, UnlimitedDuration
 from tdbwatch.daemon.config.problems import RefusedError
 from tdbwatch.plugin import Duration, Options, Size
-from tdbwatch.plugin.sink import DEFAULT_BATCH
+from tdbwatch.plugin.sink import DEFAULT_BATCH, DEFAULT_BATCH_BYTES
 
 
 class RetryConfig(Section):
@@ -45,8 +45,8 @@ class BatchConfig(Section):
 
     count: int = Field(default=DEFAULT_BATCH, ge=1, le=100_000)
     """At most this many events; the type of the sink may have another default."""
-    bytes: Size = Field(default=1_000_000, ge=1)
-    """At most this many bytes of payload; one event always fits."""
+    bytes: Size = Field(default=DEFAULT_BATCH_BYTES, ge=1)
+    """At most this many bytes of payload; one event always fits. As with `count`, the type may differ."""
     wait: Duration = 0.0
     """Seconds to wait for more events before a batch that is not full is delivered."""
 

@@ -77,9 +77,9 @@ class SinksCheck:
 
 def _of_type(settings: SinkSettings, sink_type: SinkType) -> SinkSettings:
     """What the configuration leaves open is as the sink's type has it."""
-    if "count" in settings.batch.model_fields_set:
-        return settings
-    batch = settings.batch.model_copy(update={"count": sink_type.batch_count})
+    usual = {"count": sink_type.batch_count, "bytes": sink_type.batch_bytes}
+    left_open = {key: value for key, value in usual.items() if key not in settings.batch.model_fields_set}
+    batch = settings.batch.model_copy(update=left_open)
     return settings.model_copy(update={"batch": batch})
 
 

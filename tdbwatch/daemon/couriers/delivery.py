@@ -3,74 +3,95 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.couriers.answer import (
+    Answer,
+    Sorted,
+    Told,
+    dead_letter,
+    fates_of,
+    outcomes_by_kind,
+)
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe, shorten
-from tdbwatch.daemon.couriers.ledger import Ledger
-from tdbwatch.daemon.couriers.parcel import Parcel, by_wait
+from tdbwatch.daemon.couriers.lane import LaneQueue
+from tdbwatch.daemon.couriers.lanes import Lanes
+from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
+from tdbwatch.daemon.couriers.pieces import Failure, another
+from tdbwatch.daemon.couriers.saving import Saving
 from tdbwatch.daemon.couriers.settings import CourierSettings
+from tdbwatch.daemon.couriers.status import Counters
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
-from tdbwatch.daemon.deadline import DeadlineError
+from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Spool
-from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
+from tdbwatch.daemon.spool.api import Attempt, Spool
+from tdbwatch.plugin.outcome import Outcome, Retry
 
 _PART_AFTER: Final = 2
 """Failures of a whole parcel after which its entries go one by one: one of them may be to blame."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What came of one call of the sink.
+class Delivery:
+    """Makes attempts for one courier, and counts them.
 
     Attributes:
-        outcomes: as `judge` returns them.
-        asked: the breaker's before the call began.
-        about_sink: one `Retry` for the whole batch: the wait that it asks for holds for the sink.
-        cause: what was raised.
+        counters: since the start.
+        opened: whether the sink is.
+        woken: set to have it opened at once.
     """
-
-    outcomes: Sequence[Outcome | None] | None
-    asked: int
-    about_sink: bool = False
-    cause: Exception | None = None
-
-
-class Delivery:
-    """Makes attempts for one courier, and counts them."""
 
     def __init__(
         self,
         settings: CourierSettings,
         host: Host,
         spool: Spool,
-        ledger: Ledger,
+        lanes: Lanes,
         breaker: Breaker,
         faults: FaultLog,
+        saving: Saving,
         clock: Clock,
         rng: random.Random,
     ) -> None:
+        self.counters = Counters()
+        self.opened = False
+        self.woken = asyncio.Event()
         self._settings = settings
         self._host = host
         self._spool = spool
-        self._ledger = ledger
+        self._lanes = lanes
         self._breaker = breaker
         self._faults = faults
+        self._saving = saving
         self._clock = clock
         self._rng = rng
-        self.delivered = 0
-        self.retried = 0
-        self.rejected = 0
-        self.refused_in_row = 0
-        """Events since the last that was delivered."""
-        self.dead = 0
-        self.stuck = False
-        self.last_error: str | None = None
-        self.progress = asyncio.Event()
-        """Set and cleared whenever entries are finished."""
+
+    async def open(self) -> None:
+        """Open the sink, as often as it takes."""
+        while not self.opened:
+            self.woken.clear()
+            try:
+                await self._host.open()
+                self.opened, self.counters.stuck = True, False
+            except Exception as error:  # noqa: BLE001 - a sink may raise anything
+                self._not_opened(error)
+                seconds = self._settings.retry.wait(self._breaker.failures, self._rng)
+                with suppress(DeadlineError):
+                    await within(self._clock, seconds, self.woken.wait())
+        self._worked(None)
+
+    def _not_opened(self, error: Exception) -> None:
+        self.counters.stuck = isinstance(error, SinkStuckError | SinkHangsError)
+        self.counters.last_error = describe(error)
+        if self.counters.stuck:
+            self._faults.stuck(str(error))
+        else:
+            self._faults.failed("sink.open_failed", describe(error), error)
+        self._breaker.failed(self._clock.monotonic(), self._rng)
+        self._saving.tell()  # whoever waits for it to deliver need not any more
 
     async def attempt(self, parcel: Parcel, asked: int) -> None:
         """Offer the parcel to the sink once.
@@ -84,190 +105,142 @@ class Delivery:
         except SinkStuckError as error:
             self._not_tried(parcel, error)
             return
-        self.stuck = isinstance(answer.cause, SinkHangsError)
-        if not parcel.attempts:
-            parcel.first_at, parcel.first_us = self._breaker.active(started), started_us
-        parcel.attempts += 1
+        self.counters.stuck = isinstance(answer.cause, SinkHangsError)
         self._note(parcel, answer, started_us, int((self._clock.monotonic() - started) * 1e6))
         if answer.outcomes is None:
             self._all_delivered(parcel, answer)
         else:
-            await self._sort(parcel, answer.outcomes, answer)
-        self.moved()
+            tried = another(parcel.failure, self._breaker.active(started), started_us)
+            await self._sort(parcel, answer, answer.outcomes, tried)
+        self._saving.tell()
 
-    async def _ask(self, parcel: Parcel, asked: int) -> _Answer:
+    async def _ask(self, parcel: Parcel, asked: int) -> Answer:
         """Call the sink.
 
         Raises:
             SinkStuckError: it was not called.
         """
-        count = len(parcel.entries)
+        count = len(parcel)
         try:
-            verdict = await self._host.deliver([entry.event for entry in parcel.entries])
-            return _Answer(judge(verdict, count), asked, about_sink=isinstance(verdict, Retry))
+            verdict = await self._host.deliver(parcel.events)
+            return Answer(judge(verdict, count), asked, about_sink=isinstance(verdict, Retry))
         except SinkStuckError:
             raise
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
-            return _Answer([Retry(describe(error))] * count, asked, cause=error)
+            return Answer([Retry(describe(error))] * count, asked, cause=error)
 
-    def moved(self) -> None:
-        """The ledger's cursor may have moved: tell the spool, and those who wait for progress."""
-        cursor = self._ledger.cursor
-        if cursor > self._spool.cursor(self._settings.name):
-            self._spool.advance(self._settings.name, cursor)
-        self.progress.set()
-        self.progress.clear()
+    def _all_delivered(self, parcel: Parcel, answer: Answer) -> None:
+        self.counters.delivered += len(parcel)
+        self.counters.refused_in_row = 0
+        self._lanes.finish(parcel, self._clock.monotonic())
+        self._worked(answer.asked)
 
-    def _all_delivered(self, parcel: Parcel, answer: _Answer) -> None:
-        self.delivered += len(parcel.entries)
-        self.refused_in_row = 0
-        self._ledger.settle(parcel)
-        self._worked(answer)
-
-    def _worked(self, answer: _Answer) -> None:
-        if self._breaker.worked(self._clock.monotonic(), asked=answer.asked):
+    def _worked(self, asked: int | None) -> None:
+        if self._breaker.worked(self._clock.monotonic(), asked=asked):
             self._faults.worked()
-            self.last_error = None
+            self.counters.last_error = None
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
-        self.stuck, self.last_error = True, str(error)
-        self._ledger.give_up(parcel)
-        self._breaker.failed(self._clock.monotonic(), self._rng, after=self._settings.retry.initial)
+        self.counters.stuck, self.counters.last_error = True, str(error)
+        now = self._clock.monotonic()
+        self._lanes.put_back(parcel, now)
+        self._breaker.failed(now, self._rng, after=self._settings.retry.initial)
         self._faults.stuck(str(error))
-        self.moved()
+        self._saving.tell()
 
-    async def _sort(self, parcel: Parcel, outcomes: Sequence[Outcome | None], answer: _Answer) -> None:
+    async def _sort(
+        self, parcel: Parcel, answer: Answer, outcomes: Sequence[Outcome | None], tried: Failure
+    ) -> None:
         """Not all was delivered: finish what is, bury what is refused, and offer the rest again."""
-        pairs = list(zip(parcel.entries, outcomes, strict=True))
-        again = [(entry, outcome) for entry, outcome in pairs if isinstance(outcome, Retry)]
-        refused = [(entry, outcome) for entry, outcome in pairs if isinstance(outcome, Rejected)]
-        untried = [entry for entry, outcome in pairs if outcome is None]
-        delivered = len(pairs) - len(again) - len(refused) - len(untried)
-        pause = next((outcome for _, outcome in again if outcome.pause), None)
-        self.delivered += delivered
-        if delivered or refused:
-            self._worked(answer)
-        if pause is not None:
-            self._pause(pause)
-        await self._bury(
-            [self._letter(parcel, entry, outcome.reason, outcome.reason) for entry, outcome in refused]
-        )
-        self.rejected += len(refused)
-        self.refused_in_row = len(refused) + (0 if delivered else self.refused_in_row)
-        if again and pause is None:
-            await self._again(parcel, again, untried, answer)
-        else:
-            self._unharmed(parcel, [entry for entry, _ in again], untried)
+        told, counters = Sorted.of(parcel, outcomes), self.counters
+        counters.delivered += told.delivered
+        if not told.nothing_finished:
+            self._worked(answer.asked)
+        if answer.pause is not None:
+            self._pause(answer.pause)
+        await self._bury(tried, [(one, said.reason, said.reason) for one, said in told.refused])
+        counters.rejected += len(told.refused)
+        counters.refused_in_row = len(told.refused) + (0 if told.delivered else counters.refused_in_row)
+        if told.again and answer.pause is None:
+            await self._again(parcel, answer, told, fates_of(outcomes, Fate.FAILED), tried)
+            return
+        counters.retried += len(told.again)  # a pause says nothing of its entries, so it is no attempt
+        self._lanes.settle(parcel, fates_of(outcomes, Fate.UNTRIED), self._clock.monotonic())
 
     def _pause(self, asked: Retry) -> None:
         """The sink wants to be left alone: from now on, even if the disk does not take dead letters."""
-        self.last_error = shorten(asked.reason)
-        seconds = self._breaker.pause(self._clock.monotonic(), self._rng, self.last_error, asked.after)
-        self._faults.paused(self.last_error, seconds)
-
-    def _unharmed(self, parcel: Parcel, paused: list[Entry], untried: list[Entry]) -> None:
-        """These come again. A pause says nothing of its entries, so it counts as no attempt."""
-        self.retried += len(paused)
-        self._ledger.settle(parcel, [(paused, self._clock.monotonic())] if paused else [], untried)
-        parcel.attempts -= 1
+        self.counters.last_error = error = shorten(asked.reason)
+        seconds = self._breaker.pause(self._clock.monotonic(), self._rng, error, asked.after)
+        self._faults.paused(error, seconds)
 
     async def _again(
-        self,
-        parcel: Parcel,
-        pairs: list[tuple[Entry, Retry]],
-        untried: list[Entry],
-        answer: _Answer,
+        self, parcel: Parcel, answer: Answer, told: Sorted, fates: list[Fate], tried: Failure
     ) -> None:
-        entries = [entry for entry, _ in pairs]
-        waits = by_wait(pairs, self._settings.retry.max_after)
-        after = max(after for _, after in waits) or None
-        whole = len(entries) == len(parcel.entries)
-        self._failed(parcel, pairs, answer.cause)
+        waits = waits_of([(one.lane, retry) for one, retry in told.again], self._settings.retry.max_after)
+        after = max(waits.values()) or None
+        failure = self._failed(tried, told.again, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
-        if len(entries) + len(untried) == len(parcel.entries):
+        if told.nothing_finished:
             wish = after if answer.about_sink else None
-            first = parcel.attempts == 1
-            self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=first)
-        spent = policy.exhausted(parcel.attempts, self._breaker.active(now) - parcel.first_at)
-        if self._settings.on_exhausted == "block":
-            spent = None
-        if spent:
-            await self._bury([self._letter(parcel, entry, spent, retry.reason) for entry, retry in pairs])
-            self._ledger.settle(parcel, untried=untried)
+            self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
+        spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
+        if spent and self._settings.on_exhausted != "block":
+            await self._bury(failure, [(one, spent, said.reason) for one, said in told.again])
+            fates = [Fate.FINISHED if fate is Fate.FAILED else fate for fate in fates]
+            self._lanes.settle(parcel, fates, self._clock.monotonic())
             return
-        self.retried += len(entries)
-        dues = [(part, now + policy.wait(parcel.attempts, self._rng, after)) for part, after in waits]
-        if whole and after is None and self._suspicious(parcel):
-            self._ledger.part(parcel, dues[0][1])
+        self.counters.retried += len(told.again)
+        whole = len(told.again) == len(parcel)
+        if whole and after is None and self._suspicious(parcel, failure):
+            failure = replace(failure, alone=True)
+            first = told.again[0][0].lane  # the others need not wait: the sink has not refused them alone
+            dues = {first: now + policy.wait(failure.attempts, self._rng)}
         else:
-            self._ledger.settle(parcel, dues, untried)
+            dues = self._dues(waits, failure.attempts, now)
+        self._lanes.settle(parcel, fates, now, failure, dues)
 
-    def _suspicious(self, parcel: Parcel) -> bool:
+    def _dues(self, waits: dict[LaneQueue, float], attempts: int, now: float) -> dict[LaneQueue, float]:
+        policy = self._settings.retry
+        due = {after: now + policy.wait(attempts, self._rng, after) for after in waits.values()}
+        return {lane: due[after] for lane, after in waits.items()}
+
+    def _suspicious(self, parcel: Parcel, failure: Failure) -> bool:
         """Whether one entry may be to blame for all: each alone must have an attempt left."""
         most = self._settings.retry.max_attempts or _PART_AFTER + 1
-        return len(parcel.entries) > 1 and parcel.attempts >= min(_PART_AFTER, most - 1)
+        return len(parcel) > 1 and failure.attempts >= min(_PART_AFTER, most - 1)
 
-    def _failed(self, parcel: Parcel, pairs: list[tuple[Entry, Retry]], cause: Exception | None) -> None:
-        if not parcel.first_error and any(retry.reason != pairs[0][1].reason for _, retry in pairs):
-            parcel.first_errors = {entry.seq: shorten(retry.reason) for entry, retry in pairs}
-        self.last_error = parcel.last_error = shorten(pairs[0][1].reason)
-        parcel.first_error = parcel.first_error or parcel.last_error
-        if self.stuck:
-            self._faults.stuck(parcel.last_error)
-            return
-        plugin_raised = cause if not isinstance(cause, DeadlineError | VerdictError) else None
-        self._faults.failed(
-            "sink.failed", parcel.last_error, plugin_raised, events=len(pairs), attempts=parcel.attempts
-        )
-
-    def _letter(self, parcel: Parcel, entry: Entry, reason: str, last_error: str | None = None) -> DeadLetter:
-        """A dead letter; `last_error` where its last attempt said something of its own."""
-        reason = shorten(reason)
-        return DeadLetter(
-            sink=self._settings.name,
-            entry=entry,
-            reason=reason,
-            attempts=parcel.attempts,
-            first_error=parcel.first_errors.get(entry.seq, parcel.first_error) or reason,
-            last_error=(parcel.last_error if last_error is None else shorten(last_error)) or reason,
-            first_us=parcel.first_us,
-            dead_us=int(self._clock.time() * 1e6),
-        )
-
-    async def _bury(self, letters: list[DeadLetter]) -> None:
-        if letters:
-            await self._spool.dead_letter(letters)
-            self.dead += len(letters)
-            self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
-
-    def _note(self, parcel: Parcel, answer: _Answer, started_us: int, duration_us: int) -> None:
-        """Keep the history, one attempt for each kind of outcome and each error."""
-        for outcome, seqs, detail in _grouped(parcel.entries, answer.outcomes):
-            name = "error" if answer.cause is not None else outcome
-            self._spool.note(
-                Attempt(
-                    self._settings.name, seqs, parcel.attempts, started_us, duration_us, name, shorten(detail)
-                )
+    def _failed(self, tried: Failure, again: list[tuple[Told, Retry]], cause: Exception | None) -> Failure:
+        """What has become of those that failed, which is said in the log."""
+        self.counters.last_error = error = shorten(again[0][1].reason)
+        first_errors = tried.first_errors
+        if not tried.first_error and any(retry.reason != again[0][1].reason for _, retry in again):
+            first_errors = {one.seq: shorten(retry.reason) for one, retry in again}
+        if self.counters.stuck:
+            self._faults.stuck(error)
+        else:
+            plugin_raised = cause if not isinstance(cause, DeadlineError | VerdictError) else None
+            self._faults.failed(
+                "sink.failed", error, plugin_raised, events=len(again), attempts=tried.attempts
             )
+        first_error = tried.first_error or error
+        return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
 
+    async def _bury(self, failure: Failure, letters: Sequence[tuple[Told, str, str]]) -> None:
+        """Each of these entries, with the reason and its last error, is to be a dead letter."""
+        if letters:
+            sink, now_us = self._settings.name, int(self._clock.time() * 1e6)
+            kept = [dead_letter(sink, failure, one, reason, error, now_us) for one, reason, error in letters]
+            await self._spool.dead_letter(kept)
+            self.counters.dead += len(kept)
+            self._faults.gave_up(len(kept), kept[0].reason, kept[0].last_error)
 
-def _grouped(
-    entries: Sequence[Entry], outcomes: Sequence[Outcome | None] | None
-) -> list[tuple[str, tuple[int, ...], str]]:
-    """(outcome, seqs, detail) for each kind of failure; of what was delivered the detail of the first."""
-    if outcomes is None:
-        return [("delivered", tuple(entry.seq for entry in entries), "")]
-    groups: dict[tuple[str, str], tuple[list[int], str]] = {}
-    for entry, outcome in zip(entries, outcomes, strict=True):
-        if outcome is not None:
-            taken = isinstance(outcome, Delivered)
-            detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
-            groups.setdefault((_name(outcome), "" if taken else detail), ([], detail))[0].append(entry.seq)
-    return [(name, tuple(seqs), detail) for (name, _), (seqs, detail) in groups.items()]
-
-
-def _name(outcome: Outcome) -> str:
-    """As `Attempt.outcome`."""
-    if isinstance(outcome, Retry):
-        return "paused" if outcome.pause else "retry"
-    return "delivered" if isinstance(outcome, Delivered) else "rejected"
+    def _note(self, parcel: Parcel, answer: Answer, started_us: int, duration_us: int) -> None:
+        """Keep the history, one attempt for each kind of outcome and each error."""
+        call = (parcel.attempts + 1, started_us, duration_us)
+        raised, kinds = answer.cause is not None, outcomes_by_kind(parcel.seqs, answer.outcomes)
+        self._spool.note(
+            [
+                Attempt(self._settings.name, seqs, *call, "error" if raised else outcome, shorten(detail))
+                for outcome, seqs, detail in kinds
+            ]
+        )

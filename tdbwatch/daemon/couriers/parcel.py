@@ -1,122 +1,102 @@
-"""Entries that go to a sink together, and those that wait for another attempt. Pure."""
+"""What goes to a sink together, and what becomes of each entry of it. Pure."""
 
-import heapq
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import chain
 from math import ceil
-from operator import attrgetter
 
-from tdbwatch.daemon.spool.api import Entry
+from tdbwatch.daemon.couriers.lane import LaneQueue
+from tdbwatch.daemon.couriers.pieces import Failure, Piece
+from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.outcome import Retry
 
-Room = tuple[str, str]
-Wait = tuple[list[Entry], float]
-"""Entries that wait for another attempt, and for how long or until when, in seconds."""
-_by_seq = attrgetter("first_seq")
-_entry_seq = attrgetter("seq")
+Share = tuple[LaneQueue, Piece]
+"""A piece, and the lane that it is of."""
 
 
-def room_of(entry: Entry) -> Room:
-    """What keeps its order: events, gaps and other records of one room together."""
-    return entry.event.scope, entry.event.room
+class Fate(Enum):
+    """What becomes of an entry after a call of the sink."""
 
-
-def by_wait(pairs: Iterable[tuple[Entry, Retry]], most: float) -> list[Wait]:
-    """What is to wait equally long, with the seconds that the sink named, 0 for none; rooms stay whole.
-
-    Equally long means to the second: a sink that names times a moment apart still gets its events together.
-    """
-    rooms: dict[Room, list[Entry]] = {}
-    waits: dict[Room, float] = {}
-    for entry, retry in pairs:
-        room = room_of(entry)
-        rooms.setdefault(room, []).append(entry)
-        after = min(retry.after, most) if retry.after is not None and retry.after > 0 else 0.0
-        waits[room] = max(waits.get(room, 0.0), after)
-    parts: dict[int, Wait] = {}
-    for room, after in waits.items():
-        entries, seconds = parts.get(ceil(after), ([], 0.0))
-        parts[ceil(after)] = (sorted([*entries, *rooms[room]], key=_entry_seq), max(seconds, after))
-    return list(parts.values())
+    FINISHED = auto()
+    FAILED = auto()
+    """It comes again, when it is due."""
+    UNTRIED = auto()
+    """It comes again as if nothing had been."""
 
 
 @dataclass(slots=True, eq=False)
 class Parcel:
-    """Entries that go to the sink together, and what became of them so far.
+    """Entries that the sink has now.
 
     Attributes:
-        attempts: made with these entries.
-        first_at: when the first attempt was made, by the monotonic clock without pauses.
-        due: no attempt before this time, by the monotonic clock; at first since when it may go.
-        first_errors: by seq, where the first failure was not the same for all; shared with what is split off.
+        failure: what became of them before; None: they were never tried.
+        since: when they went, by the monotonic clock.
     """
 
-    entries: list[Entry]
-    attempts: int = 0
-    first_at: float = 0.0
-    first_us: int = 0
-    first_error: str = ""
-    last_error: str = ""
-    due: float = 0.0
-    first_errors: dict[int, str] = field(default_factory=dict)
-
-    @property
-    def first_seq(self) -> int:
-        return self.entries[0].seq
-
-    def rooms(self) -> set[Room]:
-        return {room_of(entry) for entry in self.entries}
-
-    def split_off(self, entries: list[Entry]) -> "Parcel":
-        """A parcel of some of the entries, with the same past."""
-        return replace(self, entries=entries)
-
-
-@dataclass(slots=True)
-class Waiting:
-    """Parcels that wait for another attempt: thousands, when each room has an event that the sink refuses."""
-
-    _by_seq: list[Parcel] = field(default_factory=list)
-    _by_due: list[tuple[float, int, Parcel]] = field(default_factory=list)  # a heap
+    shares: list[Share]
+    failure: Failure | None
+    since: float
 
     def __len__(self) -> int:
-        return len(self._by_seq)
-
-    def __iter__(self) -> Iterator[Parcel]:
-        return iter(self._by_seq)
+        return sum([piece.count for piece in self.pieces])
 
     @property
-    def oldest(self) -> Parcel | None:
-        """The one with the oldest entry."""
-        return self._by_seq[0] if self._by_seq else None
+    def pieces(self) -> list[Piece]:
+        return [piece for _, piece in self.shares]
 
     @property
-    def next_due(self) -> float | None:
-        """When the first of them is due."""
-        return self._by_due[0][0] if self._by_due else None
+    def attempts(self) -> int:
+        """Made with these before."""
+        return self.failure.attempts if self.failure is not None else 0
 
-    def add(self, parcel: Parcel) -> None:
-        insort(self._by_seq, parcel, key=_by_seq)
-        heapq.heappush(self._by_due, (parcel.due, parcel.first_seq, parcel))
+    @property
+    def events(self) -> list[Event]:
+        """All of them, in a list of the caller's own."""
+        return list(chain.from_iterable([piece.events for piece in self.pieces]))
 
-    def hasten(self, now: float) -> None:
-        """All are due."""
-        for parcel in self._by_seq:
-            parcel.due = min(parcel.due, now)
-        self._by_due = [(parcel.due, parcel.first_seq, parcel) for parcel in self._by_seq]
-        heapq.heapify(self._by_due)
+    @property
+    def seqs(self) -> list[int]:
+        return list(chain.from_iterable([piece.seqs for piece in self.pieces]))
 
-    def take(self, now: float, *, least_tried: bool = False) -> Parcel | None:
-        """The one that is due for the longest, or, of all that are due, the one that was tried least."""
-        if not self._by_due or self._by_due[0][0] > now:
-            return None
-        if least_tried:
-            due = [item for item in self._by_due if item[0] <= now]
-            item = min(due, key=lambda item: (item[2].attempts, item))
-            self._by_due.remove(item)
-            heapq.heapify(self._by_due)
-        else:
-            item = heapq.heappop(self._by_due)
-        del self._by_seq[bisect_left(self._by_seq, item[1], key=_by_seq)]
-        return item[2]
+    @property
+    def lanes(self) -> list[LaneQueue]:
+        return list(dict.fromkeys(lane for lane, _ in self.shares))
+
+    @property
+    def lane_of_each(self) -> list[LaneQueue]:
+        """The lane of each entry."""
+        return [lane for lane, piece in self.shares for _ in piece.seqs]
+
+
+def waits_of(again: Iterable[tuple[LaneQueue, Retry]], most: float) -> dict[LaneQueue, float]:
+    """For how many seconds each lane is to wait, as the sink named them; 0 for none.
+
+    Equally long means to the second: a sink that names times a moment apart still gets its events together.
+
+    Args:
+        again: the lane of each entry that failed, and what was answered.
+        most: seconds; no wait is longer.
+    """
+    waits: dict[LaneQueue, float] = {}
+    for lane, retry in again:
+        after = min(retry.after, most) if retry.after is not None and retry.after > 0 else 0.0
+        waits[lane] = max(waits.get(lane, 0.0), after)
+    together: dict[int, float] = {}
+    for after in waits.values():
+        together[ceil(after)] = max(together.get(ceil(after), 0.0), after)
+    return {lane: together[ceil(after)] for lane, after in waits.items()}
+
+
+def kept(piece: Piece, fates: Sequence[Fate], failure: Failure | None) -> tuple[list[Piece], list[int]]:
+    """Of a piece that was offered what comes again, with its failure, and what is finished."""
+    parts: dict[Fate, list[int]] = {Fate.FINISHED: [], Fate.FAILED: [], Fate.UNTRIED: []}
+    for index, fate in enumerate(fates):
+        parts[fate].append(index)
+    pieces = []
+    if failed := parts[Fate.FAILED]:
+        assert failure is not None, "it failed"
+        pieces.append(piece.only(failed).failed(failure))
+    if untried := parts[Fate.UNTRIED]:
+        pieces.append(piece.only(untried))
+    return pieces, [piece.seqs[index] for index in parts[Fate.FINISHED]]

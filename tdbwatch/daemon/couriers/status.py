@@ -33,3 +33,21 @@ class CourierStatus:
     refused_in_row: int = 0
     probing: bool = False
     held_until_us: int | None = None
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a courier counts since its start, and what its sink said last.
+
+    Attributes:
+        refused_in_row: events since the last that was delivered.
+        stuck: its thread does not come back.
+    """
+
+    delivered: int = 0
+    retried: int = 0
+    rejected: int = 0
+    dead: int = 0
+    refused_in_row: int = 0
+    stuck: bool = False
+    last_error: str | None = None

@@ -1,15 +1,13 @@
-"""The spool: one durable, append-only log that every courier reads from its own cursor (docs/delivery.md)."""
+"""The spool: a durable log that every sink reads for itself (docs/delivery.md)."""
 
-from tdbwatch.daemon.spool.api import Attempt, DamageReport, DeadLetter, DropReport, Entry, Spool, SpoolError
-from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.api import (
+    Attempt,
+    DamageReport,
+    DeadLetter,
+    DropReport,
+    Entry,
+    Spool,
+    SpoolError,
+)
 
-__all__ = [
-    "Attempt",
-    "DamageReport",
-    "DeadLetter",
-    "DropReport",
-    "Entry",
-    "Spool",
-    "SpoolError",
-    "SqliteSpool",
-]
+__all__ = ["Attempt", "DamageReport", "DeadLetter", "DropReport", "Entry", "Spool", "SpoolError"]

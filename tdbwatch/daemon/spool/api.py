@@ -1,4 +1,8 @@
-"""What the daemon asks of a spool, whatever engine is behind it."""
+"""What the daemon asks of a spool, whatever engine is behind it.
+
+The log is a sequence of entries with growing numbers (seqs). It is written and read in blocks: neighbouring
+entries of one lane. What a sink has finished is its progress: a floor, and the lanes that are behind it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,23 +11,20 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from tdbwatch.daemon.spool.finished import Finished
-from tdbwatch.daemon.spool.pending import Pending
+from tdbwatch.daemon.spool.errors import SpoolError as SpoolError  # noqa: PLC0414 - of the seam, too
+from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
+from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin.event import Event
 
 WhenFull = Literal["drop_oldest", "drop_newest"]
 """What a full spool gives up: the oldest undelivered entries, or what comes in."""
 
 
-class SpoolError(Exception):
-    """The spool cannot be used; the text says why and what to do."""
-
-
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One event in the log. Hundreds of thousands are in memory, so the garbage collector leaves them alone.
+    """One event and its place, for those who look at single ones.
 
     Attributes:
-        seq: its place: growing, never used twice, not necessarily without gaps.
+        seq: its number in the log: growing, never used twice.
         event: what was appended, with the same id after every restart.
         target: the only sink that gets it (a replay or a requeue); None: every sink.
     """
@@ -31,6 +32,65 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     seq: int
     event: Event
     target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What became of some entries in a row so far: they failed together, and share this.
+
+    Attributes:
+        count: how many entries.
+        attempts: made with them.
+        first_us: when the first attempt was made, in microseconds since the Unix epoch.
+    """
+
+    count: int
+    attempts: int
+    first_us: int
+    first_error: str
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A lane whose entries are not finished from `first_seq` on, though the floor may be beyond.
+
+    Attributes:
+        first_seq: the first entry that is not finished.
+        beyond: the entries after it that are finished all the same: at most as many as one batch has.
+        tried: of the unfinished ones from `first_seq` on, in order, those that were tried in vain.
+    """
+
+    first_seq: int
+    beyond: tuple[int, ...] = ()
+    tried: tuple[Past, ...] = ()
+
+    def finished(self, seq: int) -> bool:
+        """Whether an entry of this lane up to the floor is finished."""
+        return seq < self.first_seq or seq in self.beyond
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a sink has finished.
+
+    An entry is finished if it is not beyond the floor and its lane is not behind, or says that it is.
+    """
+
+    floor: int
+    behind: dict[Lane, Behind] = field(default_factory=dict)
+
+    def finished(self, seq: int, lane: Lane) -> bool:
+        """Whether this entry is finished."""
+        if seq > self.floor:
+            return False
+        behind = self.behind.get(lane)
+        return behind is None or behind.finished(seq)
+
+    def finished_through(self, lane: Lane) -> int:
+        """The entries of this lane up to here are finished, every one."""
+        behind = self.behind.get(lane)
+        return self.floor if behind is None else min(self.floor, behind.first_seq - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +109,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of a sink with some entries, and what it said.
+    """One call of a sink with some entries, and what it said. History for people: nothing depends on it.
 
     Attributes:
         seqs: the entries that this outcome holds for.
@@ -60,7 +120,7 @@ class Attempt:
     """
 
     sink: str
-    seqs: tuple[int, ...]
+    seqs: Sequence[int]
     number: int
     started_us: int
     duration_us: int
@@ -68,32 +128,41 @@ class Attempt:
     detail: str
 
 
-@dataclass(slots=True)
-class Past:
-    """What became of one unfinished entry before a restart. Times in microseconds since the Unix epoch.
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A block that the log has given up, delivered or not."""
 
-    Attributes:
-        company: the entries, itself among them, that had the same answer in its last attempt.
-    """
+    first_seq: int
+    count: int
+    lane: Lane
+    target: str | None
 
-    attempts: int
-    first_us: int
-    first_error: str
-    last_error: str
-    company: tuple[int, ...] = ()
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + self.count - 1
+
+
+OrderKind = Literal["replay", "requeue"]
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """What a sink's attempts say of the entries beyond its cursor.
+class Order:
+    """What people asked for: deliver to one sink again.
 
     Attributes:
-        failed: by seq, those that were tried in vain.
-        finished: those that the sink took, or that are dead letters of its.
+        kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end.
+        position: up to this seq (of the log, or number of a dead letter) it is done.
+        through: it goes up to this one.
+        missed: records that it was about and that went before it came to them; routes were not asked.
     """
 
-    failed: Mapping[int, Past]
-    finished: Finished
+    number: int
+    kind: OrderKind
+    sink: str
+    selection: Selection
+    position: int
+    through: int
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +170,24 @@ class DropReport:
     """Undelivered events that were given up, so that a gap record can tell of them.
 
     Attributes:
-        reason: `max_size`, `max_age`, or that the disk did not take them.
+        reason: why: one of `stored.drops`.
         count: how many in all.
         since_us: when the first of them was received, in microseconds since the Unix epoch.
         until_us: when the last of them was received.
         rooms: how many, by (scope, room).
         again: how many of them were in a report before, whose gap record was given up, too.
         times: the first and the last time, by (scope, room).
+        note: what else there is to say about the reason.
     """
 
     reason: str
     count: int
     since_us: int
     until_us: int
-    rooms: Mapping[tuple[str, str], int]
+    rooms: Mapping[Lane, int]
     again: int = 0
-    times: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    times: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +199,7 @@ class DamageReport:
         error: what SQLite said of it.
         rescued: entries that were in memory, or still readable, and are in the new file.
         letters: dead letters that are.
+        progress_lost: what sinks had finished could not be read: twice is better than never.
     """
 
     path: Path
@@ -135,6 +207,7 @@ class DamageReport:
     error: str
     rescued: int
     letters: int = 0
+    progress_lost: bool = False
 
     @property
     def kept(self) -> bool:
@@ -143,7 +216,7 @@ class DamageReport:
 
 
 class Spool(Protocol):
-    """One append-only log with a cursor per sink. All methods belong to the event loop's thread."""
+    """One append-only log that every sink reads for itself. All methods belong to the event loop's thread."""
 
     async def open(self) -> None:
         """Get ready.
@@ -155,11 +228,18 @@ class Spool(Protocol):
     async def close(self) -> None:
         """Make everything durable and let go of the file. More than once does no harm."""
 
-    def append(self, events: Sequence[Event]) -> None:
+    # -- the way in --------------------------------------------------------------------------------------
+
+    def append(self, heard: Sequence[Heard]) -> None:
         """Take these events, in order. Never blocks and never raises for trouble with the disk."""
 
     async def flush(self) -> None:
-        """Return when all that was appended and advanced so far is durable."""
+        """Return when all that was appended and saved so far is durable."""
+
+    async def unhurried(self) -> None:
+        """Return when what waits for the disk leaves time for anything else: taking events in goes first."""
+
+    # -- the way out -------------------------------------------------------------------------------------
 
     @property
     def last_seq(self) -> int:
@@ -169,46 +249,71 @@ class Spool(Protocol):
     def first_seq(self) -> int:
         """The oldest entry that is still kept; `last_seq` + 1 when there is none."""
 
-    async def read(self, after: int, limit: int, max_bytes: int) -> list[Entry]:
-        """Durable entries after `after`, in order: at most `limit` and about `max_bytes`, at least one."""
-
     async def wait_after(self, seq: int) -> None:
         """Return when `last_seq` is greater than `seq`."""
 
-    def cursor(self, sink: str) -> int:
-        """The entries up to this one are finished for `sink`.
+    async def read(self, after: int, max_bytes: int) -> list[Block]:
+        """Whole blocks, in order, of which the first has an entry after `after`; about `max_bytes` of them.
 
-        A sink that is asked for the first time starts at the end of the log; at the beginning when the
-        log is new. Asking also says that the sink exists: what it has not got counts as undelivered.
+        At least one, if there is any.
+
+        Raises:
+            SpoolError: the file cannot be read; try again later.
         """
 
-    def reads(
-        self,
-        sink: str,
-        wants: Callable[[Event], bool],
-        backlog: Callable[[int], int],
-        asked: Callable[[], None] = lambda: None,
-        pending: Callable[[], Pending] | None = None,
-    ) -> None:
-        """`sink` is read for from now on; until then what people ask to be delivered to it again waits.
+    async def read_lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
+        """As `read`, but the blocks of one lane only, as far as they begin at `through` or before."""
+
+    async def count_lane(self, lane: Lane, after: int, through: int) -> int:
+        """How many entries of one lane there are from `after` (not included) to `through` (included)."""
+
+    def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
+        """Have `told` called, in the event loop, with the blocks that the log gives up from now on."""
+
+    # -- what sinks have finished ------------------------------------------------------------------------
+
+    def progress(self, sink: str) -> Progress:
+        """What `sink` had finished when the spool was opened, as a copy.
+
+        A sink that is new starts at the end of the log; at the beginning when the log is new.
+        """
+
+    def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
+        """The progress of `sink`, durable with one of the next commits.
 
         Args:
-            wants: what of a replay is for it. Called in other threads.
-            backlog: given the newest entry, how many there are that it could get now and has not; a long one
-                puts such requests off. Called in other threads.
-            asked: called once for each such request, in the event loop.
-            pending: what of the log it has read and not finished: all else may make room, though its cursor
-                is before it. Called in the event loop. None: nobody knows.
+            changed: the lanes that are behind otherwise than when this was called last; None: no longer.
         """
-
-    def history(self, sink: str) -> History:
-        """What was tried before the start with the entries beyond the cursor, as far as it is known."""
-
-    def advance(self, sink: str, seq: int) -> None:
-        """Move the cursor of `sink` to `seq`; durable with one of the next commits."""
 
     async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
         """Keep these; durable on return."""
 
-    def note(self, attempt: Attempt) -> None:
-        """Keep this attempt for those who ask what became of an event; written with a later commit."""
+    def note(self, attempts: Sequence[Attempt]) -> None:
+        """Keep these for those who ask what became of an event; written with a later commit."""
+
+    # -- delivering again --------------------------------------------------------------------------------
+
+    async def orders(self) -> list[Order]:
+        """What people asked for and is not done.
+
+        Raises:
+            SpoolError: the file cannot be read; try again later.
+        """
+
+    async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
+        """The next dead letters of a requeue, each with its number; at least one, if there is any."""
+
+    @property
+    def redelivery_bytes(self) -> int:
+        """Bytes of events that should be redelivered in one step."""
+
+    async def redeliver(
+        self, order: Order, heard: Sequence[Heard], position: int, letters: Sequence[int] = ()
+    ) -> bool:
+        """Put copies of these events at the end of the log, for the order's sink, and move the order on.
+
+        All in one commit, durable on return: `letters` (numbers) end with it.
+
+        Returns:
+            False: there is no room that is not needed for other things; try again later.
+        """

@@ -3,123 +3,84 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from itertools import accumulate, islice, takewhile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, DropReport, WhenFull
-from tdbwatch.daemon.spool.drops import NOT_TAKEN, TOO_LARGE, Tally
-from tdbwatch.daemon.spool.window import weights_of
-from tdbwatch.plugin.event import Event
+from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, DropReport
+from tdbwatch.daemon.spool.group import Copies, Group, Packing
+from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
+from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, Tally
+from tdbwatch.daemon.spool.stored.progress import Change
 
-MAX_GROUP = 50_000
-"""Events in one commit: bounds the memory of a commit and the time until couriers see its first event."""
-_MAX_BYTES = 8 << 20
-"""The same in bytes: a disk with little space takes small groups only."""
-_MAX_ATTEMPTS = 20_000
-
-
-@dataclass(slots=True)
-class Group:
-    """What one commit makes durable."""
-
-    events: list[Event] = field(default_factory=list)
-    weights: list[int] = field(default_factory=list)
-    cursors: dict[str, int] = field(default_factory=dict)
-    letters: list[DeadLetter] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    drops: dict[str, Tally] = field(default_factory=dict)
-    settled: list[DropReport] = field(default_factory=list)
-    damage_told: bool = False
-    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
-    buried: list["asyncio.Future[None]"] = field(default_factory=list)
-    """Those who wait for the letters only."""
-
-    def count(self, tally: Tally) -> None:
-        """Count what was given up, by reason: however much it is, it takes little memory."""
-        self.drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
-
-    @property
-    def urgent(self) -> bool:
-        return bool(self.waiters or self.buried)
-
-    @property
-    def empty(self) -> bool:
-        return not (
-            self.events
-            or self.cursors
-            or self.letters
-            or self.attempts
-            or self.drops
-            or self.settled
-            or self.damage_told
-        )
+_MOST_ATTEMPTS: Final = 20_000
+_Packed = tuple[Lane, Run, bytes]
 
 
 class Inbox:
     """Filled by the event loop, emptied by the writer's thread; bounded in memory.
 
     Args:
-        max_bytes: of events that wait for a commit; beyond it `when_full` decides which are given up.
-        max_event: bytes of a single event; others would have to go for a larger one.
+        limits: of memory, and how large events, blocks and commits may be; `when_full` says which events
+            are given up when too many wait for a commit.
         linger: seconds to wait for company before events are committed.
-        idle_linger: the same when there are only cursors and attempts to write: nobody waits for them.
+        idle_linger: the same when there is only progress and history to write: nobody waits for them.
     """
 
-    def __init__(
-        self, max_bytes: int, max_event: int, when_full: WhenFull, linger: float, idle_linger: float
-    ) -> None:
-        self._max_bytes = max_bytes
-        self._max_event = min(max_bytes, max_event)
-        self._when_full = when_full
+    def __init__(self, limits: Limits, linger: float, idle_linger: float) -> None:
+        self._limits = limits
         self._linger = linger
         self._idle_linger = idle_linger
         self._changed = threading.Condition()
         self._group = Group()
-        self._bytes = 0
-        self._taken = 0
+        self._open: dict[Lane, Packing] = {}
+        self._bytes = self._taken = 0
         self._closed = False
-        self.max_group_bytes = _MAX_BYTES
+        self.group_bytes = limits.group_bytes
         """Bytes of events in one commit, roughly; set before the first is taken."""
 
     @property
     def held(self) -> int:
         """Events that wait for a commit, or for one under way."""
-        return self._taken + len(self._group.events)
+        with self._changed:
+            return self._taken + sum(packing.count for packing in self._group.packings)
+
+    @property
+    def pressed(self) -> bool:
+        """Whether so much waits that nothing else should hold up what takes it."""
+        return 2 * self._bytes > self._limits.max_held
 
     @property
     def closed(self) -> bool:
         return self._closed
 
-    def put(self, events: Sequence[Event]) -> list[Tally]:
-        """Take events; return which were given up: because too many wait, or as they are too large."""
-        weights = weights_of(events)
-        too_large: list[Event] = []
-        if weights and max(weights) > self._max_event:
-            events, weights, too_large = self._without_too_large(events, weights)
+    def put(self, heard: Sequence[Heard], reason: str) -> list[Tally]:
+        """Take events; return which were given up: because too many wait (for `reason`), or as too large."""
+        most, too_large, lost = self._limits.block_bytes, Tally(TOO_LARGE), Tally(reason)
+        packed: list[_Packed] = [(lane, run, encode_run(run)) for lane, run in heard]
+        if any(len(each) > most for _, _, each in packed):
+            packed = self._admitted([part for one in packed for part in _parts(*one, most)], too_large)
         with self._changed:
-            group = self._group
-            first = not group.events
-            group.events.extend(events)
-            group.weights.extend(weights)
-            self._bytes += sum(weights)
-            dropped = self._shrink() if self._bytes > self._max_bytes else []
+            first = not self._group.packings
+            refused = self._add(packed)
+            dropped = self._shrink()
             if first:
                 self._changed.notify()
-        given_up = ((TOO_LARGE, too_large), (NOT_TAKEN, dropped))
-        return [Tally(reason).add_events(those) for reason, those in given_up if those]
+        for lane, run, _ in refused:
+            lost.add_runs(lane, (run,))
+        for packing in dropped:
+            lost.merge(packing.tally(reason))
+        return [tally for tally in (too_large, lost) if tally.rooms]
 
-    def put_cursor(self, sink: str, seq: int) -> None:
+    def put_progress(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
         with self._changed:
-            self._group.cursors[sink] = seq
+            self._group.progress.setdefault(sink, Change(floor)).merge(floor, changed)
             self._changed.notify()
 
-    def put_attempt(self, attempt: Attempt) -> None:
+    def put_attempts(self, attempts: Iterable[Attempt]) -> None:
         with self._changed:
-            if (
-                len(self._group.attempts) < _MAX_ATTEMPTS
-            ):  # what is missing comes again after a restart, at worst
-                self._group.attempts.append(attempt)
+            if len(self._group.attempts) < _MOST_ATTEMPTS:  # it is only history
+                self._group.attempts += attempts
                 self._changed.notify()
 
     def put_drops(self, tally: Tally) -> None:
@@ -144,7 +105,12 @@ class Inbox:
         """Take these letters, or none for a flush; `waiter` is for the commit that has them."""
         with self._changed:
             self._group.letters.extend(letters)
-            (self._group.buried if letters else self._group.waiters).append(waiter)
+            (self._group.mourners if letters else self._group.waiters).append(waiter)
+            self._changed.notify()
+
+    def put_copies(self, copies: Copies) -> None:
+        with self._changed:
+            self._group.copies.append(copies)
             self._changed.notify()
 
     def close(self) -> None:
@@ -152,21 +118,22 @@ class Inbox:
             self._closed = True
             self._changed.notify()
 
-    def abandon(self) -> list["asyncio.Future[None]"]:
+    def abandon(self) -> Sequence["asyncio.Future[Any]"]:
         """Nothing is written any more; those who waited for it."""
         with self._changed:
-            waiters = self._group.waiters + self._group.buried
-            self._group.waiters, self._group.buried = [], []
-        return waiters
+            group, self._group = self._group, Group()
+        return group.waiting
 
     def join(self, group: Group) -> None:
         """Add what sinks have finished since to a group that cannot be written yet."""
         with self._changed:
             newer = self._group
             group.letters, newer.letters = group.letters + newer.letters, []
-            group.buried, newer.buried = group.buried + newer.buried, []
+            group.mourners, newer.mourners = group.mourners + newer.mourners, []
             group.attempts, newer.attempts = group.attempts + newer.attempts, []
-            group.cursors, newer.cursors = group.cursors | newer.cursors, {}
+            for sink, change in newer.progress.items():
+                group.progress.setdefault(sink, change).merge(change.floor, change.behind)
+            newer.progress = {}
 
     def take(self, timeout: float) -> Group | None:
         """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""
@@ -192,57 +159,81 @@ class Inbox:
     def _anything_to_write(self) -> bool:
         return self._group.urgent or not self._group.empty
 
+    def _add(self, packed: Iterable[_Packed]) -> list[_Packed]:
+        """Take what there is space for, or all of it, where older events go for it; what was not taken."""
+        most = self._limits.max_held if self._limits.when_full == "drop_newest" else None
+        refused: list[_Packed] = []
+        for one in packed:
+            lane, run, each = one
+            if most is not None and self._bytes + len(each) > most:
+                refused.append(one)
+                continue
+            packing = self._open.get(lane)
+            if packing is None or packing.size >= self._limits.block_bytes:
+                packing = self._open[lane] = Packing(lane)
+                self._group.packings.append(packing)
+                self._bytes += packing.size
+            self._bytes += packing.add(each, run)
+        return refused
+
     def _wait_for_company(self) -> None:
         started = time.monotonic()
-        while not (self._closed or self._group.urgent or len(self._group.events) >= MAX_GROUP):
-            linger = self._linger if self._group.events else self._idle_linger
-            rest = started + linger - time.monotonic()
-            if rest <= 0 or self._group.empty:
+        while not (self._closed or self._group.urgent or self._bytes >= self.group_bytes):
+            linger = self._linger if self._group.packings else self._idle_linger
+            left = started + linger - time.monotonic()
+            if left <= 0 or self._group.empty:
                 return
-            self._changed.wait(rest)
+            self._changed.wait(left)
 
     def _cut(self) -> Group:
-        group = self._group
-        self._taken = len(group.events)  # first: `held` is asked without the lock, and may not be too low
-        self._group = Group()
-        most = self._most(group.weights)
-        if most < len(group.events):  # what waits for all of it to be durable goes with the rest
-            rest = self._group
-            rest.events, group.events = group.events[most:], group.events[:most]
-            rest.weights, group.weights = group.weights[most:], group.weights[:most]
-            rest.waiters, group.waiters = group.waiters, []
-            rest.settled, group.settled = group.settled, []  # as does what counts on it
-            rest.damage_told, group.damage_told = group.damage_told, False
-        self._bytes = sum(self._group.weights)
-        self._taken = len(group.events)
+        group, size, number = self._group, 0, 0
+        for packing in group.packings:
+            if number and size + packing.size > self.group_bytes:
+                break
+            number, size = number + 1, size + packing.size
+        self._group = Group(packings=group.packings[number:])
+        self._seal(group.packings[:number])
+        if self._group.packings:  # who waits for all of it waits for these, too
+            self._group.waiters, group.waiters = group.waiters, []
+            self._group.settled, group.settled = group.settled, []  # as does what counts on it
+            self._group.damage_told, group.damage_told = group.damage_told, False
+        del group.packings[number:]
+        self._bytes -= size
+        self._taken = sum(packing.count for packing in group.packings)
         return group
 
-    def _most(self, weights: list[int]) -> int:
-        """How many of these events fit into one commit: at least one."""
-        if self._bytes <= self.max_group_bytes:
-            return MAX_GROUP
-        fitting = takewhile(lambda size: size <= self.max_group_bytes, accumulate(islice(weights, MAX_GROUP)))
-        return max(1, sum(1 for _ in fitting))
-
-    def _shrink(self) -> list[Event]:
-        group, oldest_first = self._group, self._when_full == "drop_oldest"
-        surplus, count = self._bytes - self._max_bytes, 0
-        for weight in group.weights if oldest_first else reversed(group.weights):
-            if surplus <= 0:
-                break
-            surplus -= weight
+    def _shrink(self) -> list[Packing]:
+        """Give up what is too much: the oldest blocks."""
+        packings, count = self._group.packings, 0
+        while self._bytes > self._limits.max_held and count < len(packings):
+            self._bytes -= packings[count].size
             count += 1
-        self._bytes = self._max_bytes + surplus
-        cut = slice(0, count) if oldest_first else slice(len(group.weights) - count, None)
-        dropped = group.events[cut]
-        del group.events[cut], group.weights[cut]
+        dropped = packings[:count]
+        del packings[:count]
+        self._seal(dropped)
         return dropped
 
-    def _without_too_large(
-        self, events: Sequence[Event], weights: list[int]
-    ) -> tuple[list[Event], list[int], list[Event]]:
-        """The events to take, their weights, and those that no others should go for."""
-        sizes = list(zip(events, weights, strict=True))
-        fitting = [(event, size) for event, size in sizes if size <= self._max_event]
-        too_large = [event for event, size in sizes if size > self._max_event]
-        return [event for event, _ in fitting], [size for _, size in fitting], too_large
+    def _seal(self, packings: Iterable[Packing]) -> None:
+        """Nothing is added to these any more."""
+        for packing in packings:
+            if self._open.get(packing.lane) is packing:
+                del self._open[packing.lane]
+
+    def _admitted(self, packed: Iterable[_Packed], too_large: Tally) -> list[_Packed]:
+        """Without the events for which too many others would have to go."""
+        admitted: list[_Packed] = []
+        for lane, run, each in packed:
+            if len(each) > self._limits.max_event:
+                too_large.add_runs(lane, (run,))
+            else:
+                admitted.append((lane, run, each))
+        return admitted
+
+
+def _parts(lane: Lane, run: Run, packed: bytes, most: int) -> Iterator[_Packed]:
+    """A run in parts that are not larger than a block, as far as its events are not."""
+    if len(packed) <= most or len(run.events) == 1:
+        yield lane, run, packed
+        return
+    for half in halves(run):
+        yield from _parts(lane, half, encode_run(half), most)

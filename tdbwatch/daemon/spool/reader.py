@@ -2,32 +2,67 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final, TypeVar
 
-from tdbwatch.daemon.spool.api import Entry
-from tdbwatch.daemon.spool.damage import trusting_nothing
-from tdbwatch.daemon.spool.rows import SELECT_EVENTS, Streams, entry_of
-from tdbwatch.daemon.spool.window import weight
+from tdbwatch.daemon.spool.api import Entry, Order
+from tdbwatch.daemon.spool.file.damage import trusting_nothing
+from tdbwatch.daemon.spool.stored import orders
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane
+from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.rows import blocks_where
+
+_FROM: Final = (
+    "first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= ?)"
+    " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
+)
+_FROM_IN_LANE: Final = (
+    "scope = ? AND room = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"
+    " WHERE scope = ? AND room = ? AND first_seq <= ?)"
+    " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
+)
+_COUNT_IN_LANE: Final = (
+    "SELECT ifnull(sum(min(first_seq + count - 1, ?) - max(first_seq - 1, ?)), 0) FROM blocks"
+    " WHERE scope = ? AND room = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"
+    " WHERE scope = ? AND room = ? AND first_seq <= ?) AND first_seq + count - 1 > ? AND first_seq <= ?"
+)
+_T = TypeVar("_T")
 
 
 class Reader:
-    """Reads entries from the file."""
+    """Asks the file. Every method raises `sqlite3.Error` where it cannot be read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tdbwatch-spool-reader")
         self._connection: sqlite3.Connection | None = None
-        self._streams: Streams | None = None
 
-    async def read(self, after: int, through: int, limit: int, max_bytes: int) -> list[Entry]:
-        """Entries after `after` and up to `through`, in order; at least one if there is any.
+    async def blocks(self, after: int, through: int, max_bytes: int) -> list[Block]:
+        """Blocks with entries after `after`, as far as they begin at `through` or before; at least one."""
+        values = (after + 1, after + 1, through)
+        return await self._ask(lambda connection: blocks_where(connection, _FROM, values, max_bytes))
 
-        Raises:
-            sqlite3.Error: the file cannot be read.
-        """
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._read, after, through, limit, max_bytes)
+    async def lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
+        """The same of one lane."""
+        values = (*lane, *lane, after + 1, after + 1, through)
+        return await self._ask(lambda connection: blocks_where(connection, _FROM_IN_LANE, values, max_bytes))
+
+    async def count(self, lane: Lane, after: int, through: int) -> int:
+        """How many entries one lane has behind `after`, up to `through`."""
+        values = (through, after, *lane, *lane, after + 1, after, through)
+        return await self._ask(
+            lambda connection: int(connection.execute(_COUNT_IN_LANE, values).fetchone()[0])
+        )
+
+    async def orders(self) -> list[Order]:
+        """What people asked for and is not done."""
+        return await self._ask(orders.waiting)
+
+    async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
+        """The next dead letters of a requeue, with their numbers."""
+        return await self._ask(lambda connection: _letters(connection, order, limit, max_bytes))
 
     def forget(self) -> None:
         """The file was replaced: read from the new one."""
@@ -38,28 +73,30 @@ class Reader:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _read(self, after: int, through: int, limit: int, max_bytes: int) -> list[Entry]:
-        if self._connection is None or self._streams is None:
+    async def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
+
+    def _answer(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._connection is None:
             self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA query_only = ON")
-            with trusting_nothing():
-                self._streams = Streams(self._connection)
         with trusting_nothing():
-            return self._rows(self._connection, self._streams, (after, through, limit), max_bytes)
-
-    def _rows(
-        self, connection: sqlite3.Connection, streams: Streams, values: tuple[int, int, int], max_bytes: int
-    ) -> list[Entry]:
-        entries: list[Entry] = []
-        for row in connection.execute(SELECT_EVENTS, values):
-            entry = entry_of(row, streams)
-            max_bytes -= weight(entry.event)
-            if entries and max_bytes < 0:
-                break
-            entries.append(entry)
-        return entries
+            return question(self._connection)
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._connection = self._streams = None
+        self._connection = None
+
+
+def _letters(
+    connection: sqlite3.Connection, order: Order, limit: int, max_bytes: int
+) -> list[tuple[int, Entry]]:
+    found: list[tuple[int, Entry]] = []
+    for number, letter in letters_after(connection, order.position, order.through, order.sink):
+        if order.selection.matches(letter.entry.event):
+            found.append((number, letter.entry))
+            max_bytes -= len(letter.entry.event.payload)
+            if len(found) >= limit or max_bytes <= 0:
+                break
+    return found

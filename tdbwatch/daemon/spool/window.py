@@ -1,85 +1,65 @@
-"""The newest entries, in memory: couriers that are caught up share them and never touch the disk."""
+"""The newest blocks, in memory: sinks that are caught up share them and never touch the disk."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, islice
 
-from tdbwatch.daemon.spool.api import Entry
-from tdbwatch.plugin.event import Event
+from tdbwatch.daemon.spool.api import Gone
+from tdbwatch.daemon.spool.stored.blocks import Block
 
-OVERHEAD = 400
-"""Bytes that an event takes in memory beside its payload and its name, roughly."""
-
-
-def weight(event: Event) -> int:
-    """The bytes that this event counts for, in memory and in batches."""
-    return len(event.payload) + len(event.event) + OVERHEAD
-
-
-def weights_of(events: Iterable[Event]) -> list[int]:
-    """`weight` of each, without a call for each."""
-    return [len(event.payload) + len(event.event) + OVERHEAD for event in events]
-
-
-def weigh(entries: Sequence[Entry]) -> int:
-    """The bytes that these entries count for together: `weight`, without a call for each."""
-    sizes = [len((event := entry.event).payload) + len(event.event) for entry in entries]
-    return sum(sizes) + OVERHEAD * len(entries)
+_SLACK = 8
+"""One part in so many goes beyond the bound: a slice now and then costs less than one each time."""
 
 
 class Window:
-    """Entries from `start` on, without holes, bounded by their weight in bytes."""
+    """The end of the log, bounded by its weight in bytes: what is not in it is not in the log."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._entries: list[Entry] = []
-        self._ends: list[int] = []  # the weight of all entries up to and with this one, ever
-        self._base = 0
+        self._first_seq: int | None = None  # where it begins
+        self._blocks: list[Block] = []
+        self._ends: list[int] = []  # the last seq of each
+        self._bytes = 0
 
-    @property
-    def start(self) -> int | None:
-        """The first seq that is held; None when nothing is."""
-        return self._entries[0].seq if self._entries else None
-
-    def snapshot(self) -> list[Entry]:
+    def snapshot(self) -> list[Block]:
         """What is held now. The only method that other threads may call."""
-        return self._entries[:]
+        return self._blocks[:]
 
-    def extend(self, entries: Sequence[Entry], weights: Sequence[int]) -> None:
-        """Take the entries that follow; forget the oldest beyond the bound."""
-        if not entries:
-            return
-        if self._entries and entries[0].seq != self._entries[-1].seq + 1:
-            self.clear()
-        total = self._ends[-1] if self._ends else self._base
-        self._entries.extend(entries)
-        self._ends.extend(islice(accumulate(weights, initial=total), 1, None))
-        surplus = self._ends[-1] - self._base - self._max_bytes
-        if surplus > self._max_bytes // 8:  # a slice now and then costs less than a few entries each time
-            self._cut(bisect_right(self._ends, self._base + surplus) + 1)
+    def extend(self, blocks: Sequence[Block]) -> None:
+        """Take the blocks that follow; forget the oldest beyond the bound."""
+        if self._first_seq is None and blocks:
+            self._first_seq = blocks[0].first_seq
+        for block in blocks:
+            self._blocks.append(block)
+            self._ends.append(block.last_seq)
+            self._bytes += block.weight
+        if self._bytes > self._max_bytes + self._max_bytes // _SLACK:
+            self._shrink()
 
-    def forget(self, through: int) -> None:
-        """Entries up to this seq are gone from the log."""
-        if self._entries and through >= self._entries[0].seq:
-            self._cut(through - self._entries[0].seq + 1)
+    def forget(self, gone: Iterable[Gone]) -> None:
+        """The log has given these up: whoever has not read them yet does not get them any more."""
+        first_seq = self._first_seq
+        doomed = {one.first_seq for one in gone if first_seq is not None and one.first_seq >= first_seq}
+        if doomed:
+            self._blocks = [block for block in self._blocks if block.first_seq not in doomed]
+            self._ends = [block.last_seq for block in self._blocks]
+            self._bytes = sum(block.weight for block in self._blocks)
 
-    def clear(self) -> None:
-        self._cut(len(self._entries))
-
-    def read(self, after: int, limit: int, max_bytes: int) -> list[Entry] | None:
-        """Entries after `after`; None when the first of them is not held."""
-        start = self.start
-        if start is None or after + 1 < start:
+    def read(self, after: int, max_bytes: int) -> list[Block] | None:
+        """The blocks with entries after `after`; None when the first of them may not be held."""
+        if self._first_seq is None or after + 1 < self._first_seq:
             return None
-        first = after + 1 - start
-        if first >= len(self._entries):
-            return []
-        before = self._ends[first - 1] if first else self._base
-        fitting = bisect_right(self._ends, before + max_bytes, lo=first)
-        return self._entries[first : min(max(fitting, first + 1), first + limit)]
+        found: list[Block] = []
+        for index in range(bisect_right(self._ends, after), len(self._blocks)):
+            found.append(block := self._blocks[index])
+            max_bytes -= len(block.body)
+            if max_bytes <= 0:
+                break
+        return found
 
-    def _cut(self, count: int) -> None:
-        count = min(count, len(self._entries))
-        if count:
-            self._base = self._ends[count - 1]
-            del self._entries[:count], self._ends[:count]
+    def _shrink(self) -> None:
+        count = 0
+        while self._bytes > self._max_bytes and count < len(self._blocks):
+            self._bytes -= self._blocks[count].weight
+            count += 1
+        self._first_seq = self._ends[count - 1] + 1
+        del self._blocks[:count], self._ends[:count]

@@ -3,14 +3,14 @@
 import asyncio
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.schema import used_bytes
+from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.looking.found import Letters
+from tdbwatch.daemon.spool.looking.look import opened
 
 FRESH_FOR: Final = 5.0
 """Seconds for which what was read is good enough; longer when reading takes long."""
@@ -18,14 +18,6 @@ MAX_SHARE: Final = 0.05
 """The share of the time that may go into reading: dead letters have no index."""
 PATIENCE: Final = 1.0
 """Seconds that a request waits for fresh figures before it takes the last ones: the disk may hang."""
-
-
-@dataclass(frozen=True, slots=True)
-class Letters:
-    """One sink's dead letters: how many, and why the latest became one."""
-
-    count: int = 0
-    last_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +40,6 @@ class SpoolFigures:
 
 
 NO_FIGURES: Final = SpoolFigures()
-_LETTERS: Final = "SELECT sink, count(*), reason, max(number) FROM dead_letters GROUP BY sink"
-"""With max(), SQLite takes the other columns from the row that has the maximum."""
 
 
 class Surveyor:
@@ -80,7 +70,7 @@ class Surveyor:
         started = self._clock.monotonic()
         try:
             self.latest = await asyncio.to_thread(survey, self._path)
-        except (OSError, sqlite3.Error):  # the spool itself says what is wrong with its file
+        except (OSError, SpoolError, sqlite3.Error):  # the spool itself says what is wrong with its file
             return
         finally:
             now = self._clock.monotonic()
@@ -92,19 +82,8 @@ def survey(path: Path) -> SpoolFigures:
     """Read the figures; blocks.
 
     Raises:
-        OSError, sqlite3.Error: the file is not there, or not what it should be.
+        OSError, SpoolError, sqlite3.Error: the file is not there, or not what it should be.
     """
-    size = path.stat().st_size
-    size += sum(_size(path.with_name(path.name + suffix)) for suffix in ("-wal", "-shm"))
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro"  # reading must never make the file
-    with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
-        used = used_bytes(connection)
-        rows = connection.execute(_LETTERS)
-        return SpoolFigures(size, used, {sink: Letters(count, reason) for sink, count, reason, _ in rows})
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+    with opened(path) as look:
+        found = look.figures()
+        return SpoolFigures(found.size, found.used, found.letters)

@@ -141,8 +141,8 @@ def _spool(daemon: "Daemon", figures: SpoolFigures) -> SpoolView:
         max_size=daemon.config.spool.max_size,
         entries=spool.entries,
         held=spool.held,
-        dropped=spool.dropped,
-        last_drop_us=spool.dropped_us,
-        lost_letters=spool.lost_letters,
-        trouble=spool.trouble,
+        dropped=spool.drops.count,
+        last_drop_us=spool.drops.latest_us,
+        lost_letters=spool.alarms.lost_letters,
+        trouble=spool.alarms.trouble,
     )

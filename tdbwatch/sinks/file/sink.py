@@ -33,7 +33,7 @@ _REMEDIES: Final = {
 }
 
 
-@sink("file", batch_count=2_000)  # each batch waits for the disk once, however large it is
+@sink("file", batch_count=10_000, batch_bytes=8_000_000)  # a batch waits for the disk once, whatever its size
 class FileSink(Sink):
     """Appends each event's record to a file, one a line."""
 

@@ -1,0 +1,217 @@
+"""One lane of a courier: the unfinished entries of one room, and whose turn it is. Pure.
+
+They lie in four stretches, oldest first: those that the sink has now, those that failed, those that were
+never tried, and those that are in the log only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, Pieces, pasts
+from tdbwatch.daemon.spool.api import Behind, Past
+from tdbwatch.daemon.spool.stored.blocks import Lane
+
+
+class State(Enum):
+    """What a lane waits for. It follows from what the lane holds; the table says what may follow what."""
+
+    READY = auto()
+    """Its turn."""
+    IN_FLIGHT = auto()
+    """The sink's answer."""
+    WAITING = auto()
+    """The time of another attempt."""
+    READING = auto()
+    """To be read: all that is unfinished is in the log only."""
+    DONE = auto()
+    """Nothing: all is finished."""
+
+
+TRANSITIONS: Final[Mapping[State, frozenset[State]]] = {
+    State.READY: frozenset({State.IN_FLIGHT}),
+    State.IN_FLIGHT: frozenset({State.READY, State.WAITING, State.READING, State.DONE}),
+    State.WAITING: frozenset({State.IN_FLIGHT}),
+    State.READING: frozenset({State.READING, State.READY, State.WAITING, State.DONE}),
+    State.DONE: frozenset(),
+}
+
+
+class TransitionError(RuntimeError):
+    """A mistake in the courier: this may not follow that."""
+
+
+@dataclass(slots=True)
+class OnDisk:
+    """What is in the log only.
+
+    Attributes:
+        first_seq: no entry of it is older.
+        last_seq: nor newer.
+        count: how many, as far as is known.
+    """
+
+    first_seq: int
+    last_seq: int
+    count: int
+
+
+class LaneQueue:
+    """The unfinished entries of one lane, for one sink.
+
+    Attributes:
+        taken: what the sink has now.
+        tried: what failed; it goes before all that was never tried.
+        fresh: what was never tried.
+        disk: what is in the log only; None: nothing.
+        beyond: finished entries from the first that may be unfinished on.
+        remembered: what became, before a restart, of the first entries on disk.
+    """
+
+    __slots__ = ("beyond", "disk", "fresh", "lane", "remembered", "state", "taken", "tried")
+
+    def __init__(self, lane: Lane, disk: OnDisk | None = None) -> None:
+        self.lane = lane
+        self.state = State.READING if disk is not None else State.READY
+        self.taken: list[Piece] = []
+        self.tried = Pieces()
+        self.fresh = Pieces()
+        self.disk = disk
+        self.beyond: Sequence[int] = ()
+        self.remembered: tuple[Past, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<LaneQueue {self.lane.scope} {self.lane.room}: {self.state.name}>"
+
+    def move(self) -> State:
+        """Go to the state that follows from what is held now.
+
+        Raises:
+            TransitionError: that may not be.
+        """
+        state = self._follows()
+        if state not in TRANSITIONS[self.state]:
+            raise TransitionError(f"{self!r} may not become {state.name}")
+        self.state = state
+        return state
+
+    def _follows(self) -> State:
+        if self.taken:
+            return State.IN_FLIGHT
+        if self.tried:
+            return State.WAITING
+        if self.fresh:
+            return State.READY
+        return State.READING if self.disk is not None else State.DONE
+
+    @property
+    def head(self) -> Piece | None:
+        """The oldest piece in memory."""
+        if self.taken:
+            return self.taken[0]
+        if self.tried:
+            return self.tried.first
+        return self.fresh.first if self.fresh else None
+
+    @property
+    def first_seq(self) -> int:
+        """The first unfinished entry; none is older, at least."""
+        if (head := self.head) is not None:
+            return head.first_seq
+        assert self.disk is not None, "it is done"
+        return self.disk.first_seq
+
+    @property
+    def sick(self) -> bool:
+        """Whether its next entries failed before."""
+        return bool(self.tried) or bool(self.taken and self.taken[0].failure is not None)
+
+    @property
+    def failure(self) -> Failure:
+        """What became of the entries that go next, of those that failed."""
+        failure = self.tried.first.failure
+        assert failure is not None, "it failed"
+        return failure
+
+    def behind(self) -> Behind:
+        """What is durable of it."""
+        failed = [piece for piece in (*self.taken, *self.tried) if piece.failure is not None]
+        return Behind(self.first_seq, tuple(self.beyond), (*pasts(failed), *self.remembered))
+
+    def take_fresh(self, count: int, size: int, *, at_least: int) -> Piece | None:
+        """The next piece that was never tried, or as much of it as fits, is with the sink from now on."""
+        if (piece := self.fresh.take(count, size, at_least=at_least)) is not None:
+            self.taken.append(piece)
+        return piece
+
+    def take_tried(self, count: int, size: int, *, at_least: int) -> list[Piece]:
+        """As `take_fresh`, of what failed: all that share the first one's failure, as far as it fits."""
+        failure, pieces = self.failure, list[Piece]()
+        count = 1 if failure.alone else count
+        while count > 0 and self.tried and self.tried.first.failure is failure:
+            piece = self.tried.take(count, size, at_least=0 if pieces else at_least)
+            if piece is None:
+                break
+            pieces.append(piece)
+            count, size = count - piece.count, size - piece.size
+        self.taken += pieces
+        return pieces
+
+    def put_back(self, unfinished: Sequence[Piece], finished: Sequence[int] = ()) -> None:
+        """Of what the sink has, these come again, before all else, and these are finished.
+
+        Args:
+            unfinished: those that failed before the others.
+        """
+        self.taken = []
+        self.tried.prepend([piece for piece in unfinished if piece.failure is not None])
+        self.fresh.prepend([piece for piece in unfinished if piece.failure is None])
+        if finished or self.beyond:
+            first = self.first_seq if self._follows() is not State.DONE else None
+            self.beyond = () if first is None else [seq for seq in (*self.beyond, *finished) if seq >= first]
+
+    def let_go(self) -> None:
+        """What was never tried stays in the log only."""
+        if not self.fresh:
+            return
+        fresh = self.fresh
+        if self.disk is None:
+            self.disk = OnDisk(fresh.first.first_seq, fresh.last.last_seq, fresh.count)
+        else:
+            self.disk.first_seq = fresh.first.first_seq
+            self.disk.count += fresh.count
+        fresh.clear()
+
+    def leave(self, first_seq: int, last_seq: int, count: int) -> None:
+        """These newest entries stay in the log only."""
+        if self.disk is None:
+            self.disk = OnDisk(first_seq, last_seq, count)
+        else:
+            self.disk.last_seq = last_seq
+            self.disk.count += count
+
+    def gone(self, first_seq: int, last_seq: int, count: int) -> None:
+        """The log has given these up."""
+        disk = self.disk
+        if disk is None or last_seq < disk.first_seq or first_seq > disk.last_seq:
+            return
+        disk.count = max(0, disk.count - min(count, last_seq - disk.first_seq + 1))
+        if first_seq <= disk.first_seq:
+            self.remembered = ()
+            self._read_through(last_seq)
+
+    def found(self, pieces: Sequence[Piece], through: int) -> None:
+        """These are on disk up to `through`, and nothing else is."""
+        disk = self.disk
+        assert disk is not None, "it was read"
+        for piece in pieces:
+            (self.fresh if piece.failure is None else self.tried).append(piece)
+            disk.count = max(0, disk.count - piece.count)
+        self._read_through(through)
+
+    def _read_through(self, seq: int) -> None:
+        assert self.disk is not None, "there is something on disk"
+        self.disk.first_seq = seq + 1
+        if seq >= self.disk.last_seq:
+            self.disk, self.remembered = None, ()

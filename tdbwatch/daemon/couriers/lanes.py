@@ -1,0 +1,231 @@
+"""What is unfinished for one sink, by lane. Pure: it sends nothing, reads no clock.
+
+The rule it keeps: entries of one lane go in order. While the sink has some of them, or they wait for another
+attempt, all that comes after them in their lane waits, and other lanes go on. A lane whose entries wait keeps
+only those in memory; the rest is read again when its turn has come.
+"""
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Final
+
+from tdbwatch.daemon.couriers.lane import LaneQueue, State
+from tdbwatch.daemon.couriers.memory import Memory
+from tdbwatch.daemon.couriers.parcel import Fate, Parcel, kept
+from tdbwatch.daemon.couriers.pieces import Failure, Piece
+from tdbwatch.daemon.couriers.settings import CourierSettings
+from tdbwatch.daemon.couriers.turns import Turns
+from tdbwatch.daemon.spool.api import Gone
+from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.plugin.event import Event
+
+_ALL_DUE: Final[Mapping[LaneQueue, float]] = {}
+
+
+class Lanes:
+    """The lanes of one sink that have something unfinished.
+
+    Attributes:
+        position: every entry up to this one was read from the spool.
+        highest: no entry after this one is finished, or was tried.
+        touched: lanes of which something was finished or tried since this was cleared.
+        to_read: lanes that may go on, but are in the log only: those in one list are to be read together.
+    """
+
+    def __init__(self, settings: CourierSettings, position: int) -> None:
+        self.position = position
+        self.highest = position
+        self.touched: set[Lane] = set()
+        self.to_read: deque[list[LaneQueue]] = deque()
+        self.memory = Memory(settings)
+        self.turns = Turns(settings)
+        self._sink = settings.name
+        self._lanes: dict[Lane, LaneQueue] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything that was read is unfinished."""
+        return bool(self._lanes)
+
+    def __iter__(self) -> Iterator[LaneQueue]:
+        return iter(self._lanes.values())
+
+    def get(self, lane: Lane) -> LaneQueue | None:
+        return self._lanes.get(lane)
+
+    # -- how it is ---------------------------------------------------------------------------------------
+
+    @property
+    def held_up(self) -> bool:
+        """Whether the memory is full, and all that is in it waits for another attempt."""
+        return self.memory.full and not self.turns.in_flight and not self.turns.ready
+
+    @property
+    def unfinished(self) -> int:
+        """Entries that were read and are not finished, in memory or not."""
+        return self.memory.count + sum(lane.disk.count for lane in self if lane.disk is not None)
+
+    @property
+    def available(self) -> int:
+        """As `unfinished`, without what is in the log behind entries that wait or are with the sink."""
+        disks = (lane.disk for lane in self if lane.state is State.READING)
+        return self.memory.count + sum(disk.count for disk in disks if disk is not None)
+
+    @property
+    def oldest(self) -> Event | None:
+        """The oldest unfinished event in memory."""
+        heads = [head for lane in self if (head := lane.head) is not None]
+        return min(heads, key=lambda head: head.first_seq).events[0] if heads else None
+
+    # -- what comes in -----------------------------------------------------------------------------------
+
+    def add(self, lane: Lane, piece: Piece, now: float) -> None:
+        """This was read: it is newer than all else of its lane."""
+        queue = self._lanes.get(lane)
+        if queue is not None and (queue.disk is not None or queue.sick):
+            queue.leave(piece.first_seq, piece.last_seq, piece.count)
+            return
+        self.memory.take([piece])
+        if queue is None:
+            queue = self._lanes[lane] = LaneQueue(lane)
+            queue.fresh.append(piece)
+            self.turns.ready.add(queue, now)
+            return
+        queue.fresh.append(piece)
+        if queue.state is State.READY:
+            self.turns.ready.grow(piece)
+
+    def resume(self, together: Iterable[list[LaneQueue]]) -> None:
+        """These lanes were behind before a restart; those that are to go together are in one list."""
+        for queues in together:
+            self._lanes.update((queue.lane, queue) for queue in queues)
+            self.to_read.append(queues)
+
+    def found(self, read: Sequence[tuple[LaneQueue, Sequence[Piece], int]], now: float) -> None:
+        """Of each of these lanes, the pieces are what the log has up to the seq."""
+        for queue, pieces, through in read:
+            self.memory.take(pieces)
+            queue.found(pieces, through)
+            self.touched.add(queue.lane)
+        self._place([queue for queue, _, _ in read], now)
+
+    def let_go(self, now: float, patience: float) -> bool:
+        """Forget what was never tried of lanes that the sink has for long; whether there was any.
+
+        It is only done where that helps: nothing may go, but the sink could have another parcel.
+        """
+        if self.turns.ready or not self.turns.free:
+            return False
+        slow = [parcel.lanes for parcel in self.turns.in_flight if now - parcel.since >= patience]
+        stuck = [queue for queue in chain(*slow) if queue.fresh]
+        for queue in stuck:
+            self._forget(queue)
+        return bool(stuck)
+
+    def gone(self, blocks: Iterable[Gone]) -> None:
+        """The log has given these up."""
+        for block in blocks:
+            queue = self._lanes.get(block.lane)
+            if queue is None or block.target not in (None, self._sink):
+                continue
+            queue.gone(block.first_seq, block.last_seq, block.count)
+            self.touched.add(block.lane)
+            if queue.state is State.READING and queue.disk is None:
+                self._place([queue], 0.0)
+
+    # -- what comes back ---------------------------------------------------------------------------------
+
+    def finish(self, parcel: Parcel, now: float) -> None:
+        """All of it is finished."""
+        pieces = parcel.pieces
+        self.memory.give(pieces)
+        self.highest = max(self.highest, *[piece.last_seq for piece in pieces])
+        queues = parcel.lanes
+        for queue in queues:
+            queue.put_back(())
+        self._came_back(parcel, queues, now, _ALL_DUE)
+
+    def put_back(self, parcel: Parcel, now: float) -> None:
+        """Nothing of it was tried: it comes again as it was."""
+        self.settle(parcel, [Fate.UNTRIED] * len(parcel), now)
+
+    def settle(
+        self,
+        parcel: Parcel,
+        fates: Sequence[Fate],
+        now: float,
+        failure: Failure | None = None,
+        dues: Mapping[LaneQueue, float] = _ALL_DUE,
+    ) -> None:
+        """What becomes of each entry of the parcel.
+
+        Args:
+            failure: what became of those that failed.
+            dues: when each lane with some of those has its next attempt.
+        """
+        back: dict[LaneQueue, tuple[list[Piece], list[int]]] = {}
+        start = 0
+        for queue, piece in parcel.shares:
+            start, own = start + piece.count, fates[start : start + piece.count]
+            pieces, finished = kept(piece, own, failure)
+            self.memory.give([piece])
+            self.memory.take(pieces)
+            if any(fate is not Fate.UNTRIED for fate in own):
+                self.highest = max(self.highest, piece.last_seq)
+            unfinished, ended = back.setdefault(queue, ([], []))
+            unfinished += pieces
+            ended += finished
+        for queue, (pieces, finished) in back.items():
+            queue.put_back(pieces, finished)
+        waited = Fate.UNTRIED in fates and parcel.failure is None
+        self._came_back(parcel, list(back), now, dues, waited=waited)
+
+    def _came_back(
+        self,
+        parcel: Parcel,
+        queues: Collection[LaneQueue],
+        now: float,
+        dues: Mapping[LaneQueue, float],
+        *,
+        waited: bool = False,
+    ) -> None:
+        self.turns.in_flight.remove(parcel)
+        self.touched.update([queue.lane for queue in queues])
+        self._place(queues, now, dues, waited=waited)
+
+    def _place(
+        self,
+        queues: Iterable[LaneQueue],
+        now: float,
+        dues: Mapping[LaneQueue, float] = _ALL_DUE,
+        *,
+        waited: bool = False,
+    ) -> None:
+        """These lanes hold something else than before: each goes where its turn will come.
+
+        Args:
+            waited: some of what they hold has waited for company.
+        """
+        waiting, ready = list[LaneQueue](), list[LaneQueue]()
+        for queue in queues:
+            match queue.move():
+                case State.WAITING:
+                    self._forget(queue)
+                    waiting.append(queue)
+                case State.READY:
+                    ready.append(queue)
+                case State.READING:
+                    self.to_read.append([queue])
+                case _:
+                    del self._lanes[queue.lane]
+        self.turns.waiting.gather(waiting, dues, now)
+        if waited and ready:
+            self.turns.ready.put_back(ready)
+            return
+        for queue in ready:
+            self.turns.ready.add(queue, now)
+
+    def _forget(self, queue: LaneQueue) -> None:
+        """What was never tried of this lane stays in the log only."""
+        self.memory.give(queue.fresh)
+        queue.let_go()

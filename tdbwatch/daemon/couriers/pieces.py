@@ -1,0 +1,191 @@
+"""Pieces: neighbouring entries of one lane, as they travel through a courier together. Pure."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
+from typing import Final
+
+from tdbwatch.daemon.spool.api import Past
+from tdbwatch.plugin.event import Event
+
+OVERHEAD: Final = 400
+"""Bytes that an event takes in memory beside its payload and its name, roughly."""
+
+
+def weigh(events: Sequence[Event]) -> int:
+    """The bytes that these events count for, in memory and in batches."""
+    return sum([len(event.payload) + len(event.event) for event in events]) + OVERHEAD * len(events)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failure:
+    """What became of some entries so far. Those that failed together share one, and go together again.
+
+    Attributes:
+        attempts: made with them.
+        first_at: when the first attempt was made, by the monotonic clock without pauses.
+        first_us: the same in microseconds since the Unix epoch.
+        first_errors: by seq, where the first failure was not the same for all.
+        alone: one of them may be to blame for all, so they go one by one.
+    """
+
+    attempts: int
+    first_at: float
+    first_us: int
+    first_error: str
+    last_error: str
+    first_errors: dict[int, str] = field(default_factory=dict)
+    alone: bool = False
+
+    def first_error_of(self, seq: int) -> str:
+        return self.first_errors.get(seq, self.first_error)
+
+
+def another(failure: Failure | None, at: float, us: int) -> Failure:
+    """With one more attempt, made at this time, of which nobody knows yet what came of it."""
+    if failure is None:
+        return Failure(1, at, us, "", "")
+    return replace(failure, attempts=failure.attempts + 1)
+
+
+class Piece:
+    """Entries of one lane, oldest first; between them there may be others that are not for this sink.
+
+    Attributes:
+        count: entries.
+        size: bytes that they count for, no less than `weigh` says.
+        failure: what became of them; None: they were never tried.
+    """
+
+    __slots__ = ("count", "events", "failure", "seqs", "size")
+
+    def __init__(
+        self, seqs: Sequence[int], events: Sequence[Event], size: int, failure: Failure | None = None
+    ) -> None:
+        self.seqs = seqs
+        self.count = len(seqs)
+        self.events = events
+        self.size = size
+        self.failure = failure
+
+    def __repr__(self) -> str:
+        return f"<Piece {self.first_seq}-{self.last_seq}: {self.count}>"
+
+    @property
+    def first_seq(self) -> int:
+        return self.seqs[0]
+
+    @property
+    def last_seq(self) -> int:
+        return self.seqs[-1]
+
+    def failed(self, failure: Failure) -> "Piece":
+        """The same entries, that failed."""
+        return Piece(self.seqs, self.events, self.size, failure)
+
+    def fitting(self, count: int, size: int) -> int:
+        """How many of the first entries are neither more nor larger than this."""
+        if self.size <= size:
+            return min(count, self.count)
+        for index, event in enumerate(self.events[:count]):
+            size -= len(event.payload) + len(event.event) + OVERHEAD
+            if size < 0:
+                return index
+        return min(count, self.count)
+
+    def split(self, count: int) -> tuple["Piece", "Piece"]:
+        """The first `count` entries, and the others."""
+        head = Piece(self.seqs[:count], self.events[:count], weigh(self.events[:count]), self.failure)
+        rest = Piece(self.seqs[count:], self.events[count:], max(0, self.size - head.size), self.failure)
+        return head, rest
+
+    def only(self, indexes: Sequence[int]) -> "Piece":
+        """Some of the entries, in order."""
+        if len(indexes) == self.count:
+            return self
+        events = [self.events[index] for index in indexes]
+        return Piece([self.seqs[index] for index in indexes], events, weigh(events), self.failure)
+
+
+class Pieces:
+    """A queue of pieces.
+
+    Attributes:
+        count: entries in it.
+        size: bytes that they count for.
+    """
+
+    __slots__ = ("_pieces", "count", "size")
+
+    def __init__(self) -> None:
+        self._pieces: deque[Piece] = deque()
+        self.count = 0
+        self.size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def __iter__(self) -> Iterator[Piece]:
+        return iter(self._pieces)
+
+    @property
+    def first(self) -> Piece:
+        return self._pieces[0]
+
+    @property
+    def last(self) -> Piece:
+        return self._pieces[-1]
+
+    def append(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        self.count += piece.count
+        self.size += piece.size
+
+    def prepend(self, pieces: Sequence[Piece]) -> None:
+        """Put these before all others."""
+        self._pieces.extendleft(reversed(pieces))
+        self.count += sum([one.count for one in pieces])
+        self.size += sum([piece.size for piece in pieces])
+
+    def take(self, count: int, size: int, *, at_least: int = 0) -> Piece | None:
+        """The first piece, or as much of it as fits; None: nothing does.
+
+        Args:
+            at_least: entries that are taken even though they are larger.
+        """
+        piece = self._pieces[0]
+        if not (fitting := max(piece.fitting(count, size), at_least)):
+            return None
+        if fitting < piece.count:
+            piece, self._pieces[0] = piece.split(fitting)
+        else:
+            self._pieces.popleft()
+        self.count -= piece.count
+        self.size = self.size - piece.size if self._pieces else 0
+        return piece
+
+    def clear(self) -> None:
+        self._pieces.clear()
+        self.count = self.size = 0
+
+
+def pasts(pieces: Iterable[Piece]) -> tuple[Past, ...]:
+    """What is durable of pieces that failed."""
+    labels = [label for piece in pieces for label in _labels(piece)]
+    return tuple(
+        Past(sum(count for *_, count in run), failure.attempts, failure.first_us, error, failure.last_error)
+        for (failure, error), run in groupby(labels, key=itemgetter(0, 1))
+    )
+
+
+def _labels(piece: Piece) -> Iterator[tuple[Failure, str, int]]:
+    """(failure, first error, how many) in the order of the entries."""
+    failure = piece.failure
+    assert failure is not None, "it failed"
+    if not failure.first_errors:
+        yield failure, failure.first_error, piece.count
+        return
+    for seq in piece.seqs:
+        yield failure, failure.first_error_of(seq), 1

@@ -1,0 +1,169 @@
+"""Keeps a courier's lanes filled with what the routes send to its sink."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.couriers.breaker import Breaker
+from tdbwatch.daemon.couriers.faults import FaultLog, describe
+from tdbwatch.daemon.couriers.lane import LaneQueue, State
+from tdbwatch.daemon.couriers.lanes import Lanes
+from tdbwatch.daemon.couriers.pieces import Piece
+from tdbwatch.daemon.couriers.remembered import Remembered
+from tdbwatch.daemon.couriers.wanted import Wanted
+from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.spool.api import Spool, SpoolError
+from tdbwatch.daemon.spool.stored.blocks import Block
+
+_READ_BYTES: Final = 4 << 20
+_READ_RETRY: Final = 1.0
+_PATIENCE: Final = 1.0
+"""Seconds for which lanes that the sink has may keep the memory full with what is behind that."""
+
+
+class Reading:
+    """Reads the spool from the lanes' position on, and again those lanes that are in the log only.
+
+    Args:
+        moved: set and cleared whenever lanes change.
+        filled: called when lanes have got something, or were told that there is nothing.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        lanes: Lanes,
+        breaker: Breaker,
+        wanted: Wanted,
+        remembered: Remembered,
+        faults: FaultLog,
+        clock: Clock,
+        moved: asyncio.Event,
+        filled: Callable[[], None],
+    ) -> None:
+        self._spool = spool
+        self._lanes = lanes
+        self._breaker = breaker
+        self._wanted = wanted
+        self._remembered = remembered
+        self._faults = faults
+        self._clock = clock
+        self._moved = moved
+        self._filled = filled
+        self._turn = asyncio.Lock()  # reading on and reading again take turns
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        await self._count()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._read_on(), name="courier-reader")
+            group.create_task(self._read_again(), name="courier-rereader")
+
+    async def _count(self) -> None:
+        """How much of the lanes that were behind before a restart there is: only the log knows."""
+        for queue in list(self._lanes):
+            if (disk := queue.disk) is not None:
+                with suppress(SpoolError):
+                    count = await self._spool.count_lane(queue.lane, disk.first_seq - 1, disk.last_seq)
+                    disk.count += max(0, count - len(queue.beyond))
+
+    async def _read_on(self) -> None:
+        """Read what comes, until cancelled."""
+        lanes = self._lanes
+        while True:
+            await self._spool.wait_after(lanes.position)
+            while (held := self._held) > 0:
+                await self._moves(held)
+            async with self._turn:
+                await self._space()
+                found = await self._read()
+            # What is in memory is read without a pause, so that others get their turn here.
+            await self._clock.sleep(0 if found else _READ_RETRY)
+
+    async def _read_again(self) -> None:
+        """Read the lanes that are in the log only and may go on, until cancelled."""
+        lanes = self._lanes
+        while True:
+            while not lanes.to_read:
+                await self._moved.wait()
+            async with self._turn:
+                await self._space()
+                found = await self._read_lanes(lanes.to_read.popleft())
+            await self._clock.sleep(0 if found else _READ_RETRY)
+
+    @property
+    def _held(self) -> float:
+        """For how long reading on is of no use: the sink is left alone, and there is enough to probe it."""
+        seconds = self._breaker.untried_hold_until - self._clock.monotonic()
+        return seconds if self._lanes.memory.count else 0.0
+
+    async def _space(self) -> None:
+        """Wait until there is space for more, and until taking events in leaves time for it."""
+        lanes, patience = self._lanes, float("inf")
+        while lanes.memory.full and not lanes.let_go(self._clock.monotonic(), patience):
+            patience = _PATIENCE
+            await self._moves(_PATIENCE)
+            if lanes.held_up and not self._breaker.open:
+                self._faults.held_up(len(lanes.turns.waiting), lanes.memory.count)
+        await self._spool.unhurried()
+
+    async def _moves(self, seconds: float) -> None:
+        """Wait for so many seconds, or until lanes change."""
+        with suppress(DeadlineError):
+            await within(self._clock, seconds, self._moved.wait())
+
+    async def _read(self) -> bool:
+        """Read on; False: nothing can be read at the moment."""
+        spool, lanes, end = self._spool, self._lanes, self._spool.last_seq
+        try:
+            blocks = await spool.read(lanes.position, min(lanes.memory.to_read(), _READ_BYTES))
+            pieces = [self._wanted.piece(block, lanes.position) for block in blocks]
+        except (SpoolError, ValueError) as error:
+            return self._unreadable(error)
+        if not blocks and max(end, spool.first_seq - 1) <= lanes.position:
+            return False
+        now = self._clock.monotonic()
+        for block, piece in zip(blocks, pieces, strict=True):
+            if piece is not None:
+                lanes.add(block.lane, piece, now)
+        lanes.position = blocks[-1].last_seq if blocks else max(end, spool.first_seq - 1)
+        lanes.memory.learn(blocks)
+        self._filled()
+        return True
+
+    async def _read_lanes(self, queues: list[LaneQueue]) -> bool:
+        """Read these lanes, which go on together; False: they cannot be read at the moment."""
+        try:
+            read = [(queue, *await self._blocks(queue)) for queue in queues]
+            read = [one for one in read if one[0].state is State.READING]  # the log may have given it up
+            found = [(queue, self._pieces(queue, blocks, end), end) for queue, blocks, end in read]
+        except (SpoolError, ValueError) as error:
+            self._lanes.to_read.appendleft(queues)
+            return self._unreadable(error)
+        past = self._remembered
+        laid = [(queue, past.lay_over(queue, pieces), end) for queue, pieces, end in found]
+        self._lanes.found(laid, self._clock.monotonic())
+        self._filled()
+        return True
+
+    async def _blocks(self, queue: LaneQueue) -> tuple[list[Block], int]:
+        """The next blocks of a lane, and up to where they are all that there is."""
+        if (disk := queue.disk) is None:
+            return [], 0
+        count = sum(past.count for past in queue.remembered) or None
+        max_bytes = min(self._lanes.memory.to_read(count), _READ_BYTES)
+        first, last = disk.first_seq, disk.last_seq
+        blocks = await self._spool.read_lane(queue.lane, first - 1, last, max_bytes)
+        return blocks, min(blocks[-1].last_seq, last) if blocks else last
+
+    def _pieces(self, queue: LaneQueue, blocks: Sequence[Block], through: int) -> list[Piece]:
+        assert queue.disk is not None, "it was read"
+        after, wanted = queue.disk.first_seq - 1, self._wanted
+        pieces = (wanted.piece(block, after, through, queue.beyond) for block in blocks)
+        return [piece for piece in pieces if piece is not None]
+
+    def _unreadable(self, error: Exception) -> bool:
+        self._faults.failed("spool.read_failed", describe(error))
+        return False

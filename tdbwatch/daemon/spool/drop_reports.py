@@ -1,0 +1,140 @@
+"""Telling of undelivered events that were given up, many at once and when it can be told."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.spool.alarms import Alarms
+from tdbwatch.daemon.spool.api import DropReport
+from tdbwatch.daemon.spool.stored.drops import Tally
+
+_WORTH: Final = 20
+"""Dropped events for each gap record where it pushes out others: so all of them together push out few."""
+_SLOWEST: Final = 60
+"""While drops go on, reports come ever more seldom, down to one in so many intervals."""
+_POLL: Final = 0.01
+"""Seconds between looks whether there is space, at least."""
+
+
+class DropReports:
+    """Gathers drops.
+
+    They are told of when the spool takes events again: until then their gap records would be dropped, too.
+    While gap records would push out undelivered events, they wait until they tell of many; else a full spool
+    of many rooms would be emptied by them alone.
+
+    Args:
+        tell: gets the reports.
+        settled: called once what `tell` appends is appended.
+        interval: seconds over which drops are gathered.
+        space: how many gap records the spool has space for now.
+
+    Attributes:
+        count: undelivered events given up since the start.
+        latest_us: when the latest of them were, in microseconds since the Unix epoch; None: none was.
+        catching_up: more is about to be dropped for its age, and one report can tell of all.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[DropReport], None],
+        settled: Callable[[DropReport], None],
+        interval: float,
+        space: Callable[[], int],
+        alarms: Alarms,
+        clock: Clock,
+    ) -> None:
+        self.count = 0
+        self.latest_us: int | None = None
+        self.catching_up = False
+        self._tell, self._settled = tell, settled
+        self._interval = self._wait = interval
+        self._space = space
+        self._alarms = alarms
+        self._clock = clock
+        self._told_at = float("-inf")
+        self._put_off = False
+        self._gathered: dict[str, Tally] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, tally: Tally) -> None:
+        """Undelivered events were given up; none, where all were records of ours."""
+        if not tally.count:
+            return
+        if tally.count > tally.again:
+            self.count += tally.count - tally.again
+            self.latest_us = int(self._clock.time() * 1_000_000)
+        self.add_of_before(tally)
+
+    def add_of_before(self, tally: Tally) -> None:
+        """These were given up before the start, and are still to be told of."""
+        self._gathered.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
+        self.look()
+
+    def look(self, wait: float | None = None) -> None:
+        """See to it that it is told, soon: something has changed."""
+        if self._gathered and self._timer is None and not self._holding:
+            loop = asyncio.get_running_loop()
+            if loop.time() > self._told_at + 2 * self._wait:  # the drops before are over
+                self._wait = self._interval
+            self._timer = loop.call_later(self._wait if wait is None else wait, self.report)
+
+    @property
+    def _holding(self) -> bool:
+        return self._alarms.refusing or self.catching_up or self._alarms.trouble is not None
+
+    def report(self) -> None:
+        """Tell of what was gathered, if it can be told now."""
+        self._stop_timer()
+        if self._holding or not self._gathered:
+            return
+        if parts := self._tellable():
+            self._put_off = False
+            self._told_at = asyncio.get_running_loop().time()
+            self._wait = min(2 * self._wait, _SLOWEST * self._interval)
+            for part in parts:
+                self._report(part)
+        elif not self._put_off:
+            self._put_off = True
+            self._say("gap records tell of it once there is space for them")
+        self.look(max(self._interval, _POLL))
+
+    def end(self, *, counted: bool) -> None:
+        """Nothing is written any more; say what was dropped and not told of.
+
+        Args:
+            counted: whether the counts are in the file, so that the next start can tell of them.
+        """
+        self._stop_timer()
+        self._say("the next start tells of it in gap records" if counted else "no gap record will tell of it")
+        self._gathered = {}
+
+    def _tellable(self) -> list[Tally]:
+        """Takes what gap records may be written of now."""
+        left, parts = self._space(), list[Tally]()
+        for reason, tally in list(self._gathered.items()):
+            worth = tally.count - tally.again >= _WORTH * len(tally.rooms)
+            part = tally.take(len(tally.rooms) if worth else left)
+            left = max(0, left - len(part.rooms))
+            if part.rooms:
+                parts.append(part)
+            if not tally.rooms:
+                del self._gathered[reason]
+        return parts
+
+    def _report(self, tally: Tally) -> None:
+        report = tally.report()
+        self._alarms.dropped(tally.reason, tally.count)
+        self._tell(report)
+        # In the next turn, since listeners may append what they have to say only then.
+        asyncio.get_running_loop().call_soon(self._settled, report)
+
+    def _say(self, then: str) -> None:
+        for tally in self._gathered.values():
+            self._alarms.dropped(tally.reason, tally.count, then=then)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

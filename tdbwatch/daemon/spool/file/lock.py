@@ -1,0 +1,117 @@
+"""One process at a time owns a spool: a lock that dies with its process, whatever kills it."""
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from tdbwatch.daemon.spool.errors import SpoolError
+
+_TRIES: Final = 5
+_PAUSE: Final = 0.02
+"""Seconds. All in a thread of its own, while the daemon starts."""
+
+
+class InUseError(SpoolError):
+    """Another process owns the spool."""
+
+
+class SpoolLock:
+    """An exclusive lock on `<spool>.lock`."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+        self._path = spool.with_name(spool.name + ".lock")
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Take it.
+
+        Raises:
+            SpoolError: another process has it, or the folder cannot be written.
+        """
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SpoolError(f"the spool's folder cannot be used: {error}") from error
+        self._take(file)
+        keep_owner(self._path, like=self._spool)
+        with suppress(OSError):  # the disk may be full: the number is for people only
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        self._file = file
+
+    def hold(self) -> None:
+        """See that it is still ours: someone may have removed its file, and locked a new one.
+
+        A folder that cannot be written now is looked at again the next time.
+
+        Raises:
+            InUseError: another process has it.
+        """
+        assert self._file is not None
+        try:
+            if os.path.samestat(self._path.stat(), os.fstat(self._file)):
+                return
+        except OSError:
+            pass
+        lost = self._file
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self.acquire()
+        except InUseError:
+            raise
+        except (OSError, SpoolError):
+            return
+        os.close(lost)
+
+    def _take(self, file: int) -> None:
+        for left in range(_TRIES, -1, -1):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if left:  # a command may be looking just now whether anybody has it
+                    time.sleep(_PAUSE)
+                    continue
+                owner = _owner(file)
+                os.close(file)
+                raise InUseError(
+                    f"another tdbwatch (process {owner}) holds {self._path}; stop it, or name another spool"
+                ) from error
+
+    def holder(self) -> str | None:
+        """Who has it now: the number of a process, or `unknown`; None: nobody. Makes no file."""
+        try:
+            file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            return "unknown"
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return _owner(file)
+        finally:
+            os.close(file)
+        return None
+
+    def release(self) -> None:
+        """Let go. The file stays: removing it would let two processes lock two files of one name."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _owner(file: int) -> str:
+    return os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
+
+
+def keep_owner(path: Path, *, like: Path) -> None:
+    """What root makes beside a daemon's file belongs to the daemon, which could not use it otherwise."""
+    if os.geteuid() == 0:
+        with suppress(FileNotFoundError):
+            owner = like.stat()
+            os.chown(path, owner.st_uid, owner.st_gid)

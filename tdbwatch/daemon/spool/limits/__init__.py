@@ -1,0 +1,1 @@
+"""How much the spool keeps, and what it gives up first."""

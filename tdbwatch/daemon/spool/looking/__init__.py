@@ -1,0 +1,1 @@
+"""Looking into a spool from outside, whether a daemon uses it or not."""

@@ -1,0 +1,111 @@
+"""What is in the log."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from tdbwatch.daemon.spool.api import Entry, Progress
+from tdbwatch.daemon.spool.file.damage import trusting_nothing
+from tdbwatch.daemon.spool.stored import progress
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane
+from tdbwatch.daemon.spool.stored.rows import blocks_where, entries_of
+from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.store import extent
+from tdbwatch.plugin.event import Event
+
+_PAGE_BYTES: Final = 4 << 20
+_NO_END: Final = 1 << 62
+
+
+class Log:
+    """The entries, read a page at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last entry."""
+        return extent(self._connection)[1]
+
+    def some(self, selection: Selection, *, last: int = -1) -> Iterator[Entry]:
+        """The entries that are selected, in order.
+
+        Args:
+            last: only so many, the newest; -1: all.
+        """
+        return self._kept(lambda entry: selection.matches(entry.event), selection, last)
+
+    def unfinished(
+        self,
+        selection: Selection,
+        sink: str,
+        wants: Callable[[Event], bool] | None = None,
+        *,
+        last: int = -1,
+    ) -> Iterator[Entry]:
+        """The entries that this sink is still to get, in order.
+
+        Args:
+            wants: whether the routes send an event to it; None: they are not known.
+            last: only so many, the newest; -1: all.
+        """
+        with trusting_nothing():
+            done = progress.load(self._connection).get(sink, Progress(0))
+
+        def is_for_it(entry: Entry) -> bool:
+            event = entry.event
+            if entry.target not in {None, sink} or done.finished(entry.seq, Lane(event.scope, event.room)):
+                return False
+            routed = wants is None or entry.target is not None or wants(event)
+            return routed and selection.matches(event)
+
+        return self._kept(is_for_it, selection, last)
+
+    def copied(self, through: int) -> frozenset[str]:
+        """The ids of events that were put into the log again, up to this entry."""
+        blocks = self._blocks(0, " AND target IS NOT NULL")
+        entries = (entry for block in blocks for entry in entries_of(block))
+        return frozenset(entry.event.id for entry in entries if entry.seq <= through)
+
+    def _kept(self, keep: Callable[[Entry], bool], selection: Selection, last: int) -> Iterator[Entry]:
+        since = selection.since_us
+        terms = "" if since is None else f" AND last_us >= {since}"
+        after = 0 if last < 0 else self._start_of(keep, terms, last)
+        for block in self._blocks(after, terms):
+            yield from (entry for entry in entries_of(block) if entry.seq > after and keep(entry))
+
+    def _start_of(self, keep: Callable[[Entry], bool], terms: str, last: int) -> int:
+        """Behind which entry so many of the newest begin."""
+        before = _NO_END
+        while last > 0:
+            page = self._page(f"first_seq < ?{terms} ORDER BY first_seq DESC", before)
+            if not page:
+                return 0
+            for block in page:
+                found = [entry.seq for entry in entries_of(block) if keep(entry)]
+                if len(found) >= last:
+                    return found[-last] - 1
+                last -= len(found)
+            before = page[-1].first_seq
+        return before
+
+    def _blocks(self, after: int, terms: str = "") -> Iterator[Block]:
+        """All blocks with entries after this one, a page at a time."""
+        after_block = 0
+        while page := self._page(
+            f"first_seq > ? AND first_seq + count - 1 > {after}{terms} ORDER BY first_seq", after_block
+        ):
+            yield from page
+            after_block = page[-1].first_seq
+
+    def _page(self, terms: str, value: int) -> list[Block]:
+        return blocks_where(self._connection, terms, (value,), _PAGE_BYTES)
+
+    def ids_like(self, beginning: str) -> Iterator[str]:
+        """The ids of events that begin so, as often as they are there."""
+        plain = beginning.replace("-", "")
+        for block in self._blocks(0):
+            for run in block.runs:
+                if run.id.hex()[:12].startswith(plain[:12]):  # the rest differs within a run
+                    yield from (e.id for e in run.unpacked(block.lane) if e.id.startswith(beginning))

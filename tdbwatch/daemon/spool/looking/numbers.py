@@ -1,0 +1,103 @@
+"""A spool in numbers."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tdbwatch.daemon.spool.api import Progress
+from tdbwatch.daemon.spool.file.damage import side
+from tdbwatch.daemon.spool.looking.found import Figures, Letters, SinkState, Stats
+from tdbwatch.daemon.spool.stored import orders, progress
+from tdbwatch.daemon.spool.stored.drops import unsettled
+from tdbwatch.daemon.spool.stored.schema import used_bytes
+from tdbwatch.daemon.spool.stored.store import extent
+
+_LETTERS: Final = "SELECT sink, count(*), reason, max(number) FROM dead_letters GROUP BY sink"
+"""With max(), SQLite takes the other columns from the row that has the maximum."""
+_NO_END: Final = 1 << 62
+_BETWEEN: Final = (
+    "SELECT ifnull(sum(min(first_seq + count, :end) - max(first_seq, :start)), 0) FROM blocks"
+    " WHERE first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= :start)"
+    " AND first_seq + count > :start AND first_seq < :end AND (target IS NULL OR target = :sink)"
+)
+"""How many entries there are from `start` on and before `end`."""
+_BETWEEN_IN_LANE: Final = (
+    "SELECT ifnull(sum(min(first_seq + count, :end) - max(first_seq, :start)), 0) FROM blocks"
+    " WHERE scope = :scope AND room = :room"
+    " AND first_seq + count > :start AND first_seq < :end AND (target IS NULL OR target = :sink)"
+)
+_ENDS: Final = (
+    "SELECT min(first_us), max(last_us) FROM ("
+    "SELECT * FROM (SELECT first_us, last_us FROM blocks WHERE target IS NULL ORDER BY first_seq LIMIT 100)"
+    " UNION ALL SELECT * FROM"
+    " (SELECT first_us, last_us FROM blocks WHERE target IS NULL ORDER BY first_seq DESC LIMIT 100))"
+)
+"""Between which times entries were received: clocks are set, so a few are looked at."""
+
+
+def figures(connection: sqlite3.Connection, path: Path) -> Figures:
+    """Sizes, and the dead letters by sink."""
+    return Figures(_size(path), used_bytes(connection), _letters(connection))
+
+
+def stats(connection: sqlite3.Connection, path: Path) -> Stats:
+    """The spool in numbers."""
+    first_seq, last_seq, count = extent(connection)
+    oldest_us, newest_us = connection.execute(_ENDS).fetchone()
+    return Stats(
+        _size(path),
+        count,
+        first_seq,
+        last_seq,
+        oldest_us,
+        newest_us,
+        tuple(_sinks(connection, last_seq)),
+        tuple(orders.waiting(connection)),
+        tuple(unsettled(connection)),
+    )
+
+
+def _letters(connection: sqlite3.Connection) -> Mapping[str, Letters]:
+    rows = connection.execute(_LETTERS)
+    return {sink: Letters(count, reason) for sink, count, reason, _ in rows}
+
+
+def _sinks(connection: sqlite3.Connection, last_seq: int) -> list[SinkState]:
+    known, letters = progress.load(connection), _letters(connection)
+    return [
+        SinkState(
+            sink,
+            known[sink].floor if sink in known else last_seq,
+            _unfinished(connection, sink, known[sink]) if sink in known else 0,
+            letters[sink].count if sink in letters else 0,
+        )
+        for sink in sorted({*known, *letters})
+    ]
+
+
+def _size(path: Path) -> int:
+    """Bytes on disk, side files included."""
+    files = (path, side(path, "-wal"), side(path, "-shm"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _unfinished(connection: sqlite3.Connection, sink: str, done: Progress) -> int:
+    """Entries that the sink has not finished, routed or not; copies for others apart."""
+    beyond = done.floor + 1
+    total = _count(connection, _BETWEEN, {"sink": sink, "start": beyond, "end": _NO_END})
+    for (scope, room), behind in done.behind.items():
+        which: dict[str, int | str] = {
+            "sink": sink,
+            "start": behind.first_seq,
+            "end": beyond,
+            "scope": scope,
+            "room": room,
+        }
+        total += _count(connection, _BETWEEN_IN_LANE, which) - len(behind.beyond)
+    return total
+
+
+def _count(connection: sqlite3.Connection, query: str, which: Mapping[str, int | str]) -> int:
+    count: int = connection.execute(query, which).fetchone()[0]
+    return count

@@ -1,0 +1,208 @@
+"""Runs and blocks: events as they travel into the log, lie in it, and come out again. Pure.
+
+A *run* is what one room heard in one turn of the event loop: the events share all but name and arguments,
+and their ids follow each other. A *block* is some runs of one lane in a row: one row of the log.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import count
+from typing import Final, NamedTuple
+
+import msgspec
+
+from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.ids import has_room_for, ids_from, packed_id
+
+
+class Lane(NamedTuple):
+    """What keeps its order: events, gaps and other records of one room together."""
+
+    scope: str
+    room: str
+
+
+class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Events of one lane that were received together.
+
+    Attributes:
+        id: the first one's UUIDv7, as 16 bytes; those of the others follow it (`plugin.ids.ids_from`).
+        received_us: when they were received, in microseconds since the Unix epoch.
+        events: their names.
+        payloads: MessagePack: of each the array of arguments, or, of other kinds, the map of details.
+    """
+
+    id: bytes
+    received_us: int
+    kind: str
+    room_id: int | None
+    arg_names: tuple[str, ...]
+    events: list[str]
+    payloads: list[msgspec.Raw]
+
+    def unpacked(self, lane: Lane) -> list[Event]:
+        """The events, one by one.
+
+        Raises:
+            ValueError: so many ids do not follow the first; never, if it is `sound`.
+        """
+        us, kind, room_id, names = self.received_us, self.kind, self.room_id, self.arg_names
+        scope, room = lane
+        return [
+            Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
+            for event_id, event, payload in zip(
+                ids_from(self.id, len(self.events)), self.events, self.payloads, strict=True
+            )
+        ]
+
+
+Heard = tuple[Lane, Run]
+"""What one room heard in one turn."""
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(list[Run]).decode
+EVENT_BYTES: Final = 700
+"""What an event takes in memory once it is decoded and rendered, beside its bytes, roughly."""
+_COUNTER_BIT: Final = 64
+"""Where the counter begins that tells ids of a run apart (`plugin.ids`)."""
+MOST_SEQ: Final = 1 << 53
+"""No log comes so far: a number like this is one whose bits have flipped."""
+END_OF_TIME_US: Final = 253_402_300_800_000_000
+"""The year 10,000: no calendar goes further."""
+_SMALL: Final = 16
+_MEDIUM: Final = 1 << 16
+
+
+def heard(events: Iterable[Event]) -> list[Heard]:
+    """Each of these events as a run of its own, in order."""
+    return [(Lane(event.scope, event.room), run_of(event)) for event in events]
+
+
+def run_of(event: Event) -> Run:
+    """A run of this one event."""
+    return Run(
+        packed_id(event.id),
+        event.received_us,
+        str(event.kind),
+        event.room_id,
+        event.arg_names,
+        [event.event],
+        [msgspec.Raw(event.payload)],
+    )
+
+
+def halves(run: Run) -> tuple[Run, Run]:
+    """A run of several events as two."""
+    middle = len(run.events) // 2
+    first_id = (int.from_bytes(run.id, "big") + (middle << _COUNTER_BIT)).to_bytes(16, "big")
+    replace = msgspec.structs.replace
+    return (
+        replace(run, events=run.events[:middle], payloads=run.payloads[:middle]),
+        replace(run, id=first_id, events=run.events[middle:], payloads=run.payloads[middle:]),
+    )
+
+
+def encode_run(run: Run) -> bytes:
+    """One run, as `pack` takes it."""
+    return _encode(run)
+
+
+def pack(runs: Sequence[bytes]) -> bytes:
+    """The body of a block: a MessagePack array of runs."""
+    size = len(runs)
+    if size < _SMALL:
+        head = bytes((0x90 | size,))
+    elif size < _MEDIUM:
+        head = b"\xdc" + size.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + size.to_bytes(4, "big")
+    return b"".join((head, *runs))
+
+
+def unpack(body: bytes) -> list[Run]:
+    """The runs of a block's body.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _decode(body)
+
+
+def sound(run: Run) -> bool:
+    """Whether a run that was decoded makes sense: its events can be made, and shown."""
+    return (
+        0 < len(run.events) == len(run.payloads)
+        and len(run.id) == 16
+        and has_room_for(run.id, len(run.events))
+        and 0 <= run.received_us < END_OF_TIME_US
+    )
+
+
+class Block:
+    """Some entries in a row, all of one lane.
+
+    Attributes:
+        first_seq: the number of the first; the others follow without a hole.
+        target: the only sink that gets them (a replay or a requeue); None: every sink.
+        body: the runs (`unpack`).
+    """
+
+    __slots__ = ("_events", "_names", "body", "count", "first_seq", "lane", "target")
+
+    def __init__(self, first_seq: int, count: int, lane: Lane, target: str | None, body: bytes) -> None:
+        self.first_seq = first_seq
+        self.count = count
+        self.lane = lane
+        self.target = target
+        self.body = body
+        self._events: list[Event] | None = None
+        self._names: frozenset[tuple[str, str]] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"<Block {self.first_seq}-{self.last_seq} {self.lane.scope} {self.lane.room}>"
+
+    @property
+    def last_seq(self) -> int:
+        return self.first_seq + self.count - 1
+
+    @property
+    def weight(self) -> int:
+        """Bytes that it takes in memory, roughly."""
+        return len(self.body) + EVENT_BYTES * self.count
+
+    @property
+    def runs(self) -> list[Run]:
+        """Its runs.
+
+        Raises:
+            ValueError: it does not decode, or has not as many events as it should: the file is damaged.
+        """
+        runs = unpack(self.body)
+        if not all(map(sound, runs)) or sum(len(run.events) for run in runs) != self.count:
+            raise ValueError(f"the entries {self.first_seq} to {self.last_seq} make no sense")
+        return runs
+
+    @property
+    def events(self) -> list[Event]:
+        """Its events, decoded once for all who read them.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        if self._events is None:
+            runs = self.runs
+            self._events = [event for run in runs for event in run.unpacked(self.lane)]
+            self._names = frozenset((run.kind, name) for run in runs for name in set(run.events))
+        return self._events
+
+    @property
+    def names(self) -> frozenset[tuple[str, str]]:
+        """The kinds and names of its events: few, so whoever asks for each of these asks seldom.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        return self._names if self.events else frozenset()
+
+    def numbered(self) -> Iterable[tuple[int, Event]]:
+        """Its events with their numbers."""
+        return zip(count(self.first_seq), self.events, strict=False)

@@ -1,0 +1,161 @@
+"""Counting what had to be given up, so that one gap record tells of many events.
+
+The counts are in the file as well until their gap record is, so that a crash in between hides nothing.
+"""
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from tdbwatch.daemon.spool.api import DropReport
+from tdbwatch.daemon.spool.stored.blocks import Lane, Run
+from tdbwatch.plugin.event import Event, Kind
+
+MAX_SIZE: Final = "max_size"
+MAX_AGE: Final = "max_age"
+DISK_REFUSED: Final = "the disk did not take them"
+TOO_FAST: Final = "they came faster than the disk takes them"
+TOO_LARGE: Final = "too large for the spool"
+"""Why events were given up; gap records say so."""
+
+_ADD: Final = (
+    "INSERT INTO drops VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(reason, scope, room) DO UPDATE SET"
+    " count = count + excluded.count, since_us = min(since_us, excluded.since_us),"
+    " until_us = max(until_us, excluded.until_us)"
+)
+_EVENT: Final = str(Kind.EVENT.value)
+_GAP: Final = str(Kind.GAP.value)
+
+
+@dataclass(slots=True)
+class Loss:
+    """What one room lost: so many, received between these times.
+
+    Attributes:
+        again: how many of `count` were in a report before, whose gap record was given up, too.
+    """
+
+    count: int
+    since_us: int
+    until_us: int
+    again: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """A drop report in the making: by room, so that each gap record tells of its own times."""
+
+    reason: str
+    rooms: dict[Lane, Loss] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return sum(loss.count for loss in self.rooms.values())
+
+    @property
+    def again(self) -> int:
+        """How many of `count` were in a report before."""
+        return sum(loss.again for loss in self.rooms.values())
+
+    def add(self, lane: Lane, count: int, since_us: int, until_us: int, again: int = 0) -> None:
+        loss = self.rooms.get(lane)
+        if loss is None:
+            self.rooms[lane] = Loss(count, since_us, until_us, again)
+            return
+        loss.count += count
+        loss.again += again
+        loss.since_us = min(loss.since_us, since_us)
+        loss.until_us = max(loss.until_us, until_us)
+
+    def add_events(self, events: Iterable[Event]) -> "Tally":
+        """Count what was heard. Records of nodes and rooms are our own words: no events that are lost."""
+        for event in events:
+            if event.kind == _GAP:
+                self._add_gap(event)
+            elif event.kind == _EVENT:
+                self.add(Lane(event.scope, event.room), 1, event.received_us, event.received_us)
+        return self
+
+    def add_runs(self, lane: Lane, runs: Iterable[Run]) -> "Tally":
+        """The same for runs of a lane, which need not be taken apart."""
+        for run in runs:
+            if run.kind == _EVENT:
+                self.add(lane, len(run.events), run.received_us, run.received_us)
+            else:
+                self.add_events(run.unpacked(lane))
+        return self
+
+    def _add_gap(self, gap: Event) -> None:
+        """A gap record that is given up leaves what it tells of to the next one."""
+        details = gap.details
+        told = details.get("dropped")
+        since_us, until_us = (_time(details.get(key), gap.received_us) for key in ("since", "until"))
+        count, again = (told, told) if isinstance(told, int) else (1, 0)
+        self.add(Lane(gap.scope, gap.room), count, since_us, until_us, again)
+
+    def merge(self, other: "Tally") -> None:
+        for lane, loss in other.rooms.items():
+            self.add(lane, loss.count, loss.since_us, loss.until_us, loss.again)
+
+    def take(self, most: int) -> "Tally":
+        """Split off so many rooms at most."""
+        taken = list(self.rooms)[:most]
+        return Tally(self.reason, {lane: self.rooms.pop(lane) for lane in taken})
+
+    def report(self) -> DropReport:
+        losses = self.rooms.values()
+        return DropReport(
+            self.reason,
+            self.count,
+            min((loss.since_us for loss in losses), default=0),
+            max((loss.until_us for loss in losses), default=0),
+            {lane: loss.count for lane, loss in self.rooms.items()},
+            self.again,
+            {lane: (loss.since_us, loss.until_us) for lane, loss in self.rooms.items()},
+        )
+
+
+def _time(text: Any, otherwise: int) -> int:
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1e6)
+    except (TypeError, ValueError):
+        return otherwise
+
+
+def save(connection: sqlite3.Connection, tallies: Iterable[Tally]) -> None:
+    """Keep these counts until they are settled. Within a transaction."""
+    for tally in tallies:
+        rows = [
+            (tally.reason, *lane, loss.count, loss.since_us, loss.until_us)
+            for lane, loss in tally.rooms.items()
+        ]
+        connection.executemany(_ADD, rows)
+
+
+def settle(connection: sqlite3.Connection, reports: Iterable[DropReport]) -> None:
+    """The gap records of these reports are in the log. Within a transaction."""
+    for report in reports:
+        rows = [(count, report.reason, scope, room) for (scope, room), count in report.rooms.items()]
+        connection.executemany(
+            "UPDATE drops SET count = count - ? WHERE reason = ? AND scope = ? AND room = ?", rows
+        )
+    connection.execute("DELETE FROM drops WHERE count <= 0")
+
+
+def unsettled(connection: sqlite3.Connection) -> list[Tally]:
+    """What was counted and not yet told of.
+
+    Raises:
+        TypeError: a row makes no sense.
+    """
+    tallies: dict[str, Tally] = {}
+    for reason, scope, room, *numbers in connection.execute(
+        "SELECT reason, scope, room, count, since_us, until_us FROM drops"
+    ):
+        kinds = [type(value) for value in (reason, scope, room, *numbers)]
+        if kinds != [str, str, str, int, int, int]:
+            raise TypeError("a count of what was dropped has fields of wrong types")
+        tallies.setdefault(reason, Tally(reason)).add(Lane(scope, room), *numbers)
+    return list(tallies.values())

@@ -1,0 +1,94 @@
+"""What people ask to be delivered again, as rows that any process may leave in the file.
+
+The daemon serves an order in small steps (`daemon.redelivery`). Copies and progress are in one transaction,
+so a crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, get_args
+
+from tdbwatch.daemon.spool.api import Order, OrderKind
+from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.selection import Selection
+
+_COLUMNS: Final = "number, kind, sink, selection, position, through, missed"
+_INSERT: Final = (
+    "INSERT INTO orders(number, kind, sink, selection, position, through, missed, made_us)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def insert(
+    connection: sqlite3.Connection,
+    kind: OrderKind,
+    sink: str,
+    selection: Selection,
+    through: int,
+    now_us: int,
+) -> None:
+    """Leave an order. Safe beside a running daemon."""
+    connection.execute(_INSERT, (None, kind, sink, selection.to_json(), 0, through, 0, now_us))
+
+
+def take_over(connection: sqlite3.Connection, asked: Iterable[Order]) -> None:
+    """Keep the orders of a damaged file, under their numbers. Within a transaction."""
+    for one in asked:
+        what = (one.kind, one.sink, one.selection.to_json(), one.position, one.through, one.missed)
+        connection.execute(_INSERT, (one.number, *what, 0))
+
+
+def waiting(connection: sqlite3.Connection) -> list[Order]:
+    """The orders that are not done. Those that only a newer version understands are left to it."""
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM orders ORDER BY number").fetchall()  # noqa: S608
+    return [order for order in map(_order, rows) if order is not None]
+
+
+def unknown(connection: sqlite3.Connection) -> int:
+    """How many orders this version does not understand, and so leaves alone."""
+    count: int = connection.execute("SELECT count(*) FROM orders").fetchone()[0]
+    return count - len(waiting(connection))
+
+
+def _order(row: tuple[Any, ...]) -> Order | None:
+    number, kind, sink, text, *numbers = row
+    try:
+        selection = Selection.from_json(text)
+    except (TypeError, ValueError):
+        return None
+    sound = isinstance(sink, str) and all(isinstance(value, int) for value in numbers)
+    return Order(number, kind, sink, selection, *numbers) if kind in get_args(OrderKind) and sound else None
+
+
+def move(connection: sqlite3.Connection, order: Order, position: int) -> None:
+    """It is done up to there; all of it, where that is its end. Within a transaction."""
+    if position >= order.through:
+        connection.execute("DELETE FROM orders WHERE number = ?", (order.number,))
+    else:
+        connection.execute("UPDATE orders SET position = ? WHERE number = ?", (position, order.number))
+
+
+def replays(connection: sqlite3.Connection) -> list[Order]:
+    """Of these the replays."""
+    return [order for order in waiting(connection) if order.kind == "replay"]
+
+
+def miss(connection: sqlite3.Connection, blocks: Iterable[Block]) -> None:
+    """These blocks go: count what of them replays have not come to. Within a transaction."""
+    missed: Counter[int] = Counter()
+    asked = replays(connection)
+    for block in blocks:
+        if block.target is None:
+            for order in asked:
+                missed[order.number] += _ahead(order, block)
+    query = "UPDATE orders SET missed = missed + ? WHERE number = ?"
+    connection.executemany(query, [(count, number) for number, count in missed.items() if count])
+
+
+def _ahead(order: Order, block: Block) -> int:
+    """How many of a block's events a replay is about and has not come to."""
+    if block.last_seq <= order.position or block.first_seq > order.through:
+        return 0
+    within = (event for seq, event in block.numbered() if order.position < seq <= order.through)
+    return sum(map(order.selection.matches, within))

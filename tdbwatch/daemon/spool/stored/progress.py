@@ -1,0 +1,173 @@
+"""The progress of the sinks: what is in the file, and what follows from it."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tdbwatch.daemon.spool.api import Behind, Past, Progress
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
+from tdbwatch.wire.codec import decode, encode
+
+Span = tuple[int, int]
+"""The first and the last of some numbers in a row."""
+_SET_FLOOR: Final = "INSERT OR REPLACE INTO progress VALUES (?, ?)"
+_SET_BEHIND: Final = "INSERT OR REPLACE INTO behind VALUES (?, ?, ?, ?, ?, ?)"
+_UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room = ?"
+
+
+@dataclass(slots=True)
+class Change:
+    """What a sink has finished since its progress was saved last."""
+
+    floor: int
+    behind: dict[Lane, Behind | None] = field(default_factory=dict)
+
+    def merge(self, floor: int, behind: Mapping[Lane, Behind | None]) -> None:
+        """A later one."""
+        self.floor = floor
+        self.behind.update(behind)
+
+
+def load(connection: sqlite3.Connection) -> dict[str, Progress]:
+    """By sink, what it has finished.
+
+    Raises:
+        KeyError, TypeError, ValueError: a row makes no sense.
+    """
+    return {sink: of(connection, sink) for sink in sinks(connection)}
+
+
+def sinks(connection: sqlite3.Connection) -> list[str]:
+    """Those with progress.
+
+    Raises:
+        KeyError, TypeError: a row makes no sense.
+    """
+    names = [_text(sink) for (sink,) in connection.execute("SELECT sink FROM progress")]
+    for (sink,) in connection.execute("SELECT DISTINCT sink FROM behind"):
+        if sink not in names:
+            raise KeyError(sink)
+    return names
+
+
+def of(connection: sqlite3.Connection, sink: str) -> Progress:
+    """What one of them has finished.
+
+    Raises:
+        TypeError, ValueError: a row makes no sense.
+    """
+    (floor,) = connection.execute("SELECT floor FROM progress WHERE sink = ?", (sink,)).fetchone()
+    found = Progress(_number(floor))
+    if found.floor >= MOST_SEQ:
+        raise ValueError(f"{sink} cannot have finished {floor} entries")
+    query = "SELECT scope, room, first_seq, beyond, tried FROM behind WHERE sink = ?"
+    for scope, room, first_seq, beyond, tried in connection.execute(query, (sink,)):
+        lane = Lane(_text(scope), _text(room))
+        found.behind[lane] = Behind(_number(first_seq), _beyond(beyond), _tried(tried))
+    return found
+
+
+def save(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
+    """Write what changed. Within a transaction."""
+    connection.executemany(_SET_FLOOR, [(sink, change.floor) for sink, change in changes.items()])
+    now, no_longer = [], []
+    for sink, change in changes.items():
+        for lane, behind in change.behind.items():
+            if behind is None:
+                no_longer.append((sink, *lane))
+            else:
+                now.append(
+                    (sink, *lane, behind.first_seq, encode(list(behind.beyond)), _packed(behind.tried))
+                )
+    if no_longer:
+        connection.executemany(_UNSET_BEHIND, no_longer)
+    if now:
+        connection.executemany(_SET_BEHIND, now)
+
+
+def whole(progress: Mapping[str, Progress]) -> dict[str, Change]:
+    """All of it, as changes to an empty file."""
+    return {sink: Change(one.floor, dict(one.behind)) for sink, one in progress.items()}
+
+
+def apply(progress: dict[str, Progress], changes: Mapping[str, Change]) -> list[tuple[Lane, Span]]:
+    """Make the changes in memory; where lanes that were behind got further: there more may go than before."""
+    freed: list[tuple[Lane, Span]] = []
+    for sink, change in changes.items():
+        one = progress.setdefault(sink, Progress(0))
+        one.floor = change.floor
+        for lane, behind in change.behind.items():
+            before = one.behind.pop(lane, None)
+            if behind is not None:
+                one.behind[lane] = behind
+            through = change.floor if behind is None else behind.first_seq - 1
+            if before is not None and before.first_seq <= through:
+                freed.append((lane, (before.first_seq, through)))
+    return freed
+
+
+class Reach:
+    """What every one of some sinks has finished.
+
+    Args:
+        names: the sinks of the configuration; None: all that there are. Others hold nothing back.
+    """
+
+    def __init__(self, progress: Mapping[str, Progress], names: Collection[str] | None) -> None:
+        self._progress = {sink: one for sink, one in progress.items() if names is None or sink in names}
+
+    def floor_of(self, sink: str) -> int | None:
+        """Beyond it this one has finished nothing; None: it is none of these sinks."""
+        return self._progress[sink].floor if sink in self._progress else None
+
+    @property
+    def floor(self) -> int | None:
+        """Beyond it some sink has finished nothing; None: there is no sink."""
+        return min((one.floor for one in self._progress.values()), default=None)
+
+    def through(self, lane: Lane, target: str | None) -> int | None:
+        """Up to here all entries of the lane are finished for whom they are for; None: for nobody."""
+        return min((one.finished_through(lane) for one in self._concerned(target)), default=None)
+
+    def finished(self, last_seq: int, lane: Lane, target: str | None) -> bool:
+        """Whether all entries of the lane up to this one are finished for whom they are for."""
+        through = self.through(lane, target)
+        return through is None or last_seq <= through
+
+    def unfinished(self, seqs: Iterable[int], lane: Lane, target: str | None) -> set[int]:
+        """Which of these a sink is still to get."""
+        concerned = self._concerned(target)
+        return {seq for seq in seqs if not all(one.finished(seq, lane) for one in concerned)}
+
+    def _concerned(self, target: str | None) -> list[Progress]:
+        if target is None:
+            return list(self._progress.values())
+        return [self._progress[target]] if target in self._progress else []
+
+
+def _packed(tried: Iterable[Past]) -> bytes:
+    return encode([[p.count, p.attempts, p.first_us, p.first_error, p.last_error] for p in tried])
+
+
+def _tried(packed: Any) -> tuple[Past, ...]:
+    return tuple(
+        Past(_number(count), _number(attempts), _number(first_us), _text(first_error), _text(last_error))
+        for count, attempts, first_us, first_error, last_error in decode(packed)
+    )
+
+
+def _beyond(packed: Any) -> tuple[int, ...]:
+    return tuple(map(_number, decode(packed)))
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r:.40} is no number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{value!r:.40} is no text")
+    return value

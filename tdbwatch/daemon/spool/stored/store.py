@@ -1,0 +1,277 @@
+"""The spool's file as its one writer sees it: each method is one transaction, or reads only."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import accumulate, groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Final
+
+from tdbwatch.daemon.spool.api import DamageReport, DeadLetter, Gone, Order, Progress
+from tdbwatch.daemon.spool.file import wal
+from tdbwatch.daemon.spool.file.damage import NONSENSE, trusting_nothing
+from tdbwatch.daemon.spool.file.disk import Space
+from tdbwatch.daemon.spool.file.handle import Connect, Handle
+from tdbwatch.daemon.spool.group import Copies, Group
+from tdbwatch.daemon.spool.stored import drops, orders, progress
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack
+from tdbwatch.daemon.spool.stored.drops import Tally
+from tdbwatch.daemon.spool.stored.history import attempts_weight, letters_weight
+from tdbwatch.daemon.spool.stored.progress import Reach, Span
+from tdbwatch.daemon.spool.stored.rows import (
+    INSERT_ATTEMPT,
+    INSERT_BLOCK,
+    INSERT_LETTER,
+    INSERT_NUMBERED_LETTER,
+    Row,
+    attempt_row,
+    blocks_where,
+    damage_of,
+    damage_text,
+    letter_row,
+)
+from tdbwatch.daemon.spool.stored.schema import free_bytes, prepare
+
+ROW_BYTES: Final = 150
+"""What a block takes in the file beside its body, roughly: its row, and its place in the index."""
+_EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
+
+class GoneError(Exception):
+    """A dead letter is not there any more."""
+
+
+class Store:
+    """The tables, and of them in memory what is asked for all the time.
+
+    Attributes:
+        first_seq: the oldest entry; `last_seq` + 1 when there is none.
+        last_seq: the newest entry that there ever was.
+        entries: how many there are.
+        progress: by sink, what it has finished, as it is in the file.
+        freed: by lane, between which numbers sinks that were behind got further: more may go than before.
+    """
+
+    def __init__(self, path: Path, connect: Connect) -> None:
+        self.path = path
+        self.handle = Handle(path, connect)
+        try:
+            with trusting_nothing():
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        return self.handle.connection
+
+    def _prepare(self) -> None:
+        self.space = Space(self.path)
+        prepare(self.connection, self.path)
+        self.connection.execute(f"PRAGMA journal_size_limit = {wal.USUAL_BYTES}")
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {self.space.checkpoint_pages}")
+        # Some builds of SQLite overwrite all that is deleted: that would write it once more, to the log.
+        self.connection.execute("PRAGMA secure_delete = FAST").fetchall()
+        self.connection.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
+        self.progress: dict[str, Progress] = progress.load(self.connection)
+        self.freed: dict[Lane, Span] = {}
+        self.recount()
+        self.unsettled()  # what makes no sense in it shows now
+        self.handle.watch_log()
+        # Entries that nobody has finished: damage took the progress, and twice is better than never.
+        damage = self.damage
+        lost = damage is not None and damage.progress_lost
+        self.fresh = lost or not (self.last_seq and self.progress)
+
+    def recount(self) -> None:
+        """Look at what there is."""
+        self.first_seq, self.last_seq, self.entries = extent(self.connection)
+
+    def close(self) -> None:
+        """Let go of the file. More than once does no harm."""
+        self.handle.close()
+
+    def reach(self, sinks: Collection[str] | None) -> Reach:
+        """What all of these sinks have finished."""
+        return Reach(self.progress, sinks)
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    def commit(self, group: Group) -> list[Block]:
+        """Make the group durable, all or nothing (its copies apart); its events as blocks.
+
+        Raises:
+            sqlite3.Error: nothing of it was written.
+        """
+        rows = [packing.row() for packing in group.packings]
+        attempts, letters = [attempt_row(one) for one in group.attempts], list(map(letter_row, group.letters))
+        wanted = weight(rows) + letters_weight(letters) + attempts_weight(attempts)
+        if wanted:
+            self.space.check(wanted, free_bytes(self.connection), finishing=not rows)
+        with self.transaction():
+            blocks = self._insert(rows)
+            progress.save(self.connection, group.progress)
+            self.connection.executemany(INSERT_LETTER, letters)
+            self.connection.executemany(INSERT_ATTEMPT, attempts)
+            drops.save(self.connection, group.drops.values())
+            if group.settled:
+                drops.settle(self.connection, group.settled)
+            if group.damage_told:
+                self.connection.execute("DELETE FROM meta WHERE key = 'damage'")
+        self._grown(blocks)
+        for lane, span in progress.apply(self.progress, group.progress):
+            first, last = self.freed.get(lane, span)
+            self.freed[lane] = (min(first, span[0]), max(last, span[1]))
+        return blocks
+
+    def redeliver(self, copies: Copies, now_us: int) -> list[Block]:
+        """Add copies to the log, and move their order on.
+
+        Raises:
+            GoneError: somebody has deleted one of the dead letters meanwhile; nothing was written.
+            sqlite3.Error: nothing of it was written; SQLITE_FULL also where it would take what others need.
+        """
+        rows = copy_rows(copies, now_us)
+        if rows:
+            self.space.check(weight(rows), free_bytes(self.connection), all_of_it=True)
+        with self.transaction():
+            blocks = self._insert(rows)
+            self._end_letters(copies.letters)
+            orders.move(self.connection, copies.order, copies.position)
+        self._grown(blocks)
+        return blocks
+
+    def delete(self, doomed: Sequence[Gone], tally: Tally) -> None:
+        """Let these blocks go, and keep count of what nobody gets any more."""
+        with self.transaction():
+            if orders.replays(self.connection):
+                orders.miss(self.connection, self.load(doomed))
+            numbers = [(block.first_seq,) for block in doomed]
+            self.connection.executemany("DELETE FROM blocks WHERE first_seq = ?", numbers)
+            # Numbers are never used twice, also when no entry is left that shows the last one.
+            self._keep("last_seq", self.last_seq)
+            drops.save(self.connection, [tally])
+        self.entries -= sum(block.count for block in doomed)
+        self.first_seq = first_of(self.connection, self.last_seq)
+
+    def take_over(self, blocks: Iterable[tuple[int, Row]], letters: Iterable[tuple[int, DeadLetter]]) -> None:
+        """Keep what was in a damaged file, under the old numbers."""
+        with self.transaction():
+            self.connection.executemany(INSERT_BLOCK, [row.values(first_seq) for first_seq, row in blocks])
+            numbered = [(number, *letter_row(letter)) for number, letter in letters]
+            self.connection.executemany(INSERT_NUMBERED_LETTER, numbered)
+
+    def begin(
+        self,
+        known: Mapping[str, Progress],
+        tallies: Sequence[Tally],
+        asked: Sequence[Order],
+        last_seq: int,
+        damage: DamageReport,
+    ) -> None:
+        """The last step of taking over: with it the file is whole, and says itself that it replaces one."""
+        with self.transaction():
+            progress.save(self.connection, progress.whole(known))
+            drops.save(self.connection, tallies)
+            orders.take_over(self.connection, asked)
+            self._keep("last_seq", last_seq)
+            self._keep("damage", damage_text(damage))
+
+    def empty_log(self) -> None:
+        """Move what is in SQLite's log into the file.
+
+        Raises:
+            sqlite3.Error: the disk does not take it.
+        """
+        self.connection.execute(_EMPTY_LOG).fetchall()
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    def load(self, which: Iterable[Gone]) -> Iterator[Block]:
+        """These blocks, one by one: all of them may be more than memory should hold."""
+        for one in which:
+            yield from blocks_where(self.connection, "first_seq = ?", (one.first_seq,))
+
+    def unsettled(self) -> list[Tally]:
+        """What was dropped before the start, and not yet told of."""
+        return drops.unsettled(self.connection)
+
+    @property
+    def damage(self) -> DamageReport | None:
+        """What happened to the file before this one, as long as no gap record tells of it."""
+        row = self.connection.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
+        try:
+            return None if row is None else damage_of(row[0], self.path)
+        except NONSENSE:
+            return None
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _insert(self, rows: Sequence[Row]) -> list[Block]:
+        ends = list(accumulate((row.count for row in rows), initial=self.last_seq + 1))
+        numbered = list(zip(ends, rows, strict=False))
+        self.connection.executemany(INSERT_BLOCK, [row.values(first_seq) for first_seq, row in numbered])
+        return [Block(first_seq, row.count, row.lane, row.target, row.body) for first_seq, row in numbered]
+
+    def _end_letters(self, numbers: Sequence[int]) -> None:
+        query = "DELETE FROM dead_letters WHERE number = ?"
+        if self.connection.executemany(query, [(number,) for number in numbers]).rowcount < len(numbers):
+            raise GoneError
+
+    def _grown(self, blocks: Sequence[Block]) -> None:
+        count = sum(block.count for block in blocks)
+        self.entries += count
+        self.last_seq += count
+
+    def _keep(self, key: str, value: int | str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that is written within is, or nothing."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+
+def weight(rows: Iterable[Row]) -> int:
+    """Bytes that these will take in the file."""
+    return sum(len(row.body) + ROW_BYTES for row in rows)
+
+
+def copy_rows(copies: Copies, now_us: int) -> list[Row]:
+    """The rows of copies: neighbours of one lane together. They grow old from now on."""
+    rows: list[Row] = []
+    for lane, heard in groupby(copies.heard, key=itemgetter(0)):
+        runs = [run for _, run in heard]
+        times = [run.received_us for run in runs]
+        count, body = sum(len(run.events) for run in runs), pack(list(map(encode_run, runs)))
+        rows.append(Row(count, lane, copies.order.sink, min(times), max(times), now_us, body))
+    return rows
+
+
+def extent(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """The first and the last number of the log, and how many entries there are."""
+    entries = connection.execute(
+        "SELECT ifnull(sum(count), 0) FROM blocks INDEXED BY blocks_by_lane"
+    ).fetchone()[0]
+    last = connection.execute(
+        "SELECT first_seq + count - 1 FROM blocks ORDER BY first_seq DESC LIMIT 1"
+    ).fetchone()
+    kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
+    last_seq = max(last[0] if last else 0, kept[0] if kept else 0)
+    return first_of(connection, last_seq), last_seq, entries
+
+
+def first_of(connection: sqlite3.Connection, last_seq: int) -> int:
+    """The oldest entry; `last_seq` + 1 when there is none."""
+    found = connection.execute("SELECT min(first_seq) FROM blocks").fetchone()[0]
+    first: int = last_seq + 1 if found is None else found
+    return first

@@ -1,0 +1,1 @@
+"""How what is in the file survives: it is watched, rescued from a damaged one, and goes on in a new one."""

@@ -1,0 +1,206 @@
+"""A new file in place of a damaged one, under the same numbers and with what is left of it.
+
+The new file is made under another name, step by step. Once it is whole it says of itself that it replaces a
+damaged one, and only then the two change places: whatever ends us in between, the next start either finds
+the damaged one as it was or finishes the change, and tells of it.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Final, TypeVar
+
+from tdbwatch.daemon.spool.api import DamageReport, Progress
+from tdbwatch.daemon.spool.file.damage import (
+    damaged,
+    move_aside,
+    move_side_files,
+    place_aside,
+    remove_files,
+    side,
+    sync_folder,
+)
+from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.file.lock import keep_owner
+from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.progress import Reach
+from tdbwatch.daemon.spool.stored.rows import row_of
+from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
+
+_ANYBODY: Final = ""
+"""Stands for the sinks that nobody knows any more: all that there is may be for them."""
+_PIECE_BYTES: Final = 4 << 20
+_ROW_BYTES: Final = 1_000
+_MAKING: Final = ".renewing"
+_WHOLE: Final = ".renewed"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What memory holds of the file, and so need not be read from it.
+
+    Attributes:
+        reach: what every sink has finished.
+        newest: the newest blocks.
+        progress_lost: as in `DamageReport`.
+        connection: still open to the file, where that is not in its place any more.
+    """
+
+    reach: Reach
+    last_seq: int
+    progress: Mapping[str, Progress]
+    newest: Sequence[Block] = ()
+    connection: sqlite3.Connection | None = None
+    progress_lost: bool = False
+
+
+def place(path: Path, connect: Connect) -> None:
+    """See that there is a file at `path`: finish what was cut short, or begin a new spool.
+
+    Raises:
+        sqlite3.DatabaseError: there is one, but it is empty, which no spool ever was.
+        OSError, sqlite3.Error: it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making, whole = side(path, _MAKING), side(path, _WHOLE)
+    if not path.exists():
+        if not whole.exists():
+            move_side_files(path, place_aside(path, time.time()))  # of a file that somebody removed
+            with _made(making, connect):
+                pass
+            making.rename(whole)
+        else:
+            _finish_moving(path, whole, connect)
+        whole.rename(path)
+        sync_folder(path)
+    remove_files(making)
+    remove_files(whole)
+    if not path.stat().st_size:
+        raise damaged("the file is empty")
+
+
+def _finish_moving(path: Path, whole: Path, connect: Connect) -> None:
+    """A log that is left there, also of a file that somebody removed, must not be applied to the new one."""
+    with closing(Store(whole, connect)) as store:
+        report = store.damage
+    if report is not None:
+        move_side_files(path, report.moved_to)
+
+
+def renew(
+    path: Path,
+    connect: Connect,
+    error: sqlite3.Error,
+    now: float,
+    sinks: Collection[str] | None,
+    known: Known | None = None,
+) -> tuple[Store, DamageReport]:
+    """Make a new file with what is still needed, and put it in the damaged one's place.
+
+    Args:
+        sinks: those of the configuration; None: all that there are.
+
+    Raises:
+        sqlite3.Error, OSError: the folder or the disk cannot be written; nothing has changed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    making, whole, aside = side(path, _MAKING), side(path, _WHOLE), place_aside(path, now)
+    with _opened(path, known) as old, _made(making, connect) as store:
+        report = _fill(store, old, known or _read(old, sinks), DamageReport(path, aside, str(error), 0), now)
+    keep_owner(making, like=path)
+    making.rename(whole)
+    move_aside(path, aside)
+    whole.rename(path)
+    sync_folder(path)
+    return Store(path, connect), report
+
+
+@contextmanager
+def _opened(path: Path, known: Known | None) -> Iterator[Rescue]:
+    if known is not None and known.connection is not None:
+        yield Rescue(known.connection, known.last_seq)
+    else:
+        with rescuing(path, None if known is None else known.last_seq) as found:
+            yield found
+
+
+@contextmanager
+def _made(path: Path, connect: Connect) -> Iterator[Store]:
+    """An empty spool, to be filled. In the end all of it is in this one file, or there is none.
+
+    Raises:
+        sqlite3.Error, OSError: the disk does not take it; nothing of it is left to take up space.
+    """
+    remove_files(path)
+    try:
+        with closing(_new(path, connect)) as store:
+            yield store
+            store.empty_log()  # closing would do it, too, but not say that there was no space for it
+    except BaseException:
+        remove_files(path)
+        raise
+
+
+def _new(path: Path, connect: Connect) -> Store:
+    """Events may be confidential: the file is its owner's alone, and the side files follow it."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return Store(path, connect)
+
+
+def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
+    """The same, from the file itself. Of a sink whose progress cannot be read nothing is finished."""
+    progress = old.progress()
+    floors = (one.floor for one in progress.values())
+    known = old.trusted and progress  # where there is none, the first sink begins with the first event
+    reach = Reach(progress, sinks) if known else Reach({_ANYBODY: Progress(0)}, None)
+    return Known(reach, max(old.last_seq(), *floors, 0), progress, progress_lost=not old.trusted)
+
+
+def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: float) -> DamageReport:
+    last_seq, letters, now_us = known.last_seq, 0, int(now * 1e6)
+    newest = [block for block in known.newest if _needed(block, known.reach)]
+    for piece in _gathered(chain.from_iterable(old.blocks()), lambda block: len(block.body)):
+        store.take_over(
+            [(b.first_seq, row_of(b, now_us)) for b in _missing(piece, newest) if _needed(b, known.reach)], ()
+        )
+        last_seq = max(last_seq, *(block.last_seq for block in piece))
+    store.take_over([(block.first_seq, row_of(block, now_us)) for block in newest], ())
+    for dead in _gathered(old.letters(), lambda each: len(each[1].entry.event.payload)):
+        store.take_over((), dead)
+        letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for _, letter in dead))
+    store.recount()
+    report = replace(report, rescued=store.entries, letters=letters, progress_lost=known.progress_lost)
+    # A number beyond the last will be used anew: for an event that no sink is finished with.
+    store.begin(known.progress, old.drops(), old.orders(), last_seq, report)
+    return report
+
+
+def _gathered(items: Iterable[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
+    """The same in pieces, each for one transaction: all of them may be more than memory should hold."""
+    piece, total = list[_T](), 0
+    for item in items:
+        piece.append(item)
+        total += size(item) + _ROW_BYTES
+        if total >= _PIECE_BYTES:
+            yield piece
+            piece, total = [], 0
+    if piece:
+        yield piece
+
+
+def _needed(block: Block, reach: Reach) -> bool:
+    """Whether some sink is still to get any of it."""
+    return not reach.finished(block.last_seq, block.lane, block.target)
+
+
+def _missing(blocks: Sequence[Block], newest: Sequence[Block]) -> list[Block]:
+    """Those that memory does not hold."""
+    held = {block.first_seq for block in newest}
+    return [block for block in blocks if block.first_seq not in held]

@@ -1,0 +1,135 @@
+"""The file that the writer works on: opened, looked at now and then, and replaced when it is damaged."""
+
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from pathlib import Path
+
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.spool.api import DamageReport
+from tdbwatch.daemon.spool.file import wal
+from tdbwatch.daemon.spool.file.damage import is_damage
+from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.file.lock import SpoolLock
+from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.progress import Reach
+from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.survival.renewal import Known, place, renew
+
+
+class FileWatch:
+    """One spool's file, whichever file that is.
+
+    All but `suspect` and `heard` belong to the writer's thread.
+
+    Args:
+        newest: the newest blocks that the event loop has in memory. Called in the writer's thread.
+    """
+
+    def __init__(
+        self, path: Path, lock: SpoolLock, connect: Connect, newest: Callable[[], list[Block]], clock: Clock
+    ) -> None:
+        self.path = path
+        self._lock = lock
+        self._connect = connect
+        self._newest = newest
+        self._clock = clock
+        self._looked_at = 0.0
+        self._replaced_at = float("-inf")
+        self._suspicion: sqlite3.Error | None = None
+        self._log_alarm = 2 * wal.USUAL_BYTES
+        self._heard = 0
+        self._unheard: deque[Block] = deque()
+
+    def open(self, sinks: Collection[str] | None) -> DamageReport | None:
+        """Open the file, or begin it; what happened to the one before, if that was not told yet.
+
+        Raises:
+            SpoolError: not a spool, or another version's.
+            sqlite3.Error, OSError: it cannot be opened.
+        """
+        try:
+            place(self.path, self._connect)
+            wal.check(self.path)
+            self.store = Store(self.path, self._connect)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+            self.store, _ = renew(self.path, self._connect, error, self._clock.time(), sinks)
+        return self.store.damage
+
+    def suspect(self, error: sqlite3.Error) -> None:
+        """Somebody found the file damaged; it is dealt with at the next look."""
+        self._suspicion = error
+
+    @property
+    def suspected(self) -> bool:
+        return self._suspicion is not None
+
+    def heard(self, seq: int) -> None:
+        """The event loop has the blocks up to this entry in memory; those behind it only we have."""
+        self._heard = seq
+
+    def remember(self, blocks: list[Block]) -> None:
+        """These are in the file, and the event loop will hear of them."""
+        self._unheard.extend(blocks)
+        while self._unheard and self._unheard[0].last_seq <= self._heard:
+            self._unheard.popleft()
+
+    def look(self, interval: float) -> sqlite3.Error | None:
+        """Why the file cannot be used any more, if something says so; at most once in `interval` seconds."""
+        error, self._suspicion = self._suspicion, None
+        if error is not None or time.monotonic() < self._looked_at + interval:
+            return error
+        self._looked_at = time.monotonic()
+        self._lock.hold()
+        try:
+            self.store.handle.check()
+        except sqlite3.DatabaseError as found:
+            return found if is_damage(found) else None
+        except OSError:  # the disk's trouble shows at the next commit
+            return None
+        return None
+
+    def log_grew(self) -> int | None:
+        """The size of SQLite's log, where it has grown beyond what is usual; each doubling once."""
+        try:
+            size = wal.size(self.path)
+        except OSError:
+            return None
+        if size > self._log_alarm:
+            self._log_alarm = 2 * size
+            return size
+        if size <= wal.USUAL_BYTES:
+            self._log_alarm = 2 * wal.USUAL_BYTES
+        return None
+
+    def replaced_within(self, seconds: float) -> bool:
+        """Whether the file is so new."""
+        return time.monotonic() < self._replaced_at + seconds
+
+    def replace(self, error: sqlite3.Error, reach: Reach) -> DamageReport:
+        """Go on with a new file, under the same numbers and with what memory still holds.
+
+        Raises:
+            sqlite3.Error, OSError: the folder or the disk cannot be written; nothing has changed.
+        """
+        self._replaced_at = time.monotonic()
+        old, known = self.store, self._known(reach)
+        self.store, report = renew(self.path, self._connect, error, self._clock.time(), None, known)
+        with suppress(sqlite3.Error):
+            old.close()
+        return report
+
+    def _known(self, reach: Reach) -> Known:
+        store, newest = self.store, self._newest()
+        last = newest[-1].last_seq if newest else 0
+        newest += [block for block in self._unheard if block.first_seq > last]
+        moved = store.handle.moved
+        if not moved:
+            with suppress(sqlite3.Error):
+                store.close()
+        connection = store.handle.connection if moved else None
+        return Known(reach, store.last_seq, store.progress, newest, connection)
