@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from tdbwatch import __version__
 from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.clock import Clock
+from tdbwatch.daemon import logs
 from tdbwatch.daemon.source import WatchedRoom
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
 from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
@@ -57,6 +58,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
             for cause in CAUSES
         ),
         plugin_problems=tuple(daemon.registry.problems),
+        log_dropped=logs.dropped(),
     )
 
 

@@ -9,7 +9,7 @@ import aiohttp
 
 from tdbwatch.clock import Clock
 from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, sink
-from tdbwatch.sinks.text import printable
+from tdbwatch.printable import printable
 from tdbwatch.sinks.webhook.addresses import origin_of
 from tdbwatch.sinks.webhook.answers import outcome_of
 from tdbwatch.sinks.webhook.messages import BATCH, SINGLE, Message
