@@ -18,6 +18,7 @@ from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.api import Spool
 from tdbwatch.plugin import SinkContext
+from tdbwatch.sinks.file.guarded import guarded
 
 
 def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: random.Random) -> Client:
@@ -68,6 +69,7 @@ def make_couriers(
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
     redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
+    guarded.protect([config.spool.path])
     router = Router(config.routes, [sink.name for sink in config.sinks])
     return [
         Courier(

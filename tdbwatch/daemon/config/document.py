@@ -185,7 +185,7 @@ class Document:
         check_targets(tree)
         if sections is not None:
             check_spool_place(tree, sections.spool)
-            check_files(tree, sinks, sections.routes)
+            check_files(tree, sinks, sections.routes, (sections.spool.path, FilePath(tree.file)))
         return sections, sinks
 
 
