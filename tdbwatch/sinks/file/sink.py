@@ -47,8 +47,9 @@ class FileSink(Sink):
         self._one_by_one = options.fsync == "always"
         self._max_waits = _FEW_WAITS
         self._open_files: OrderedDict[str, Appender] = OrderedDict()
-        self._shares = False
         self._tidier = Tidier(context.name, options.rotate, context.log) if options.rotate else None
+        self._closed = False
+        budget.join()
 
     async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
         """Whatever is left after a while waits for the next call, which has the whole `timeout` again.
@@ -57,6 +58,7 @@ class FileSink(Sink):
         """
         until = self.context.clock.monotonic() + _CALL_SECONDS
         outcomes: list[Outcome] = []
+        self._close_oldest(keep=budget.share())
         for part in self._parts(batch):
             begin = self.context.clock.monotonic()
             failed = self._write_part(batch, part, outcomes)
@@ -106,9 +108,9 @@ class FileSink(Sink):
 
     async def close(self) -> None:
         self._close_oldest(keep=0)
-        if self._shares:
+        if not self._closed:
+            self._closed = True
             budget.leave()
-            self._shares = False
         if self._tidier is not None:
             self._tidier.close()
 
@@ -168,9 +170,6 @@ class FileSink(Sink):
 
     def _reopen(self, path: str) -> Appender:
         self._forget(path)
-        if not self._shares:
-            budget.join()
-            self._shares = True
         self._close_oldest(keep=budget.share() - 1)
         file = self._open_files[path] = self._open(path)
         if file.repaired:
