@@ -16,6 +16,7 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS: Final = frozenset(
     {"content-length", "content-type", "host", "transfer-encoding", "connection", "accept-encoding"}
+    | {"expect", "upgrade", "te", "trailer"}  # they change how requests and answers follow each other
     | {"webhook-id", "webhook-timestamp", "webhook-signature"}
 )
 

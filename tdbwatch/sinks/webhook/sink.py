@@ -38,7 +38,7 @@ class WebhookSink(Sink):
         self._keys = [key_of(secret.get_secret_value()) for secret in options.secrets]
         self._redact = Redactor(options)
         self._target = origin_of(options.url.get_secret_value())
-        self._transport = Transport(options)
+        self._transport = Transport(options, context.log)
         self._not_before = 0.0
         self._why_not = ""
 
