@@ -220,6 +220,14 @@ def test_secrets_are_read_from_files_without_the_last_newline(tmp_path: Path):
     assert password.get_secret_value() == "pass word\n"
 
 
+def test_the_mark_that_some_editors_begin_with_is_no_part_of_a_secret(tmp_path: Path):
+    (tmp_path / "pw").write_bytes(b"\xef\xbb\xbfpass\r\n")
+    text = with_(thingsdb="{nodes: [a], auth: {username: u, password_file: pw}}")
+    password = config(text, file=str(tmp_path / "c.yaml")).thingsdb.auth.password
+    assert password is not None
+    assert password.get_secret_value() == "pass"
+
+
 def test_secrets_are_read_from_systemd_credentials(tmp_path: Path):
     (tmp_path / "tok").write_text("t0ken")
     text = with_(thingsdb="{nodes: [a], auth: {token_credential: tok}}")

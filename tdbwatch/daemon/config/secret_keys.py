@@ -71,7 +71,7 @@ class SecretReader:
 
 
 def read_secret(path: FilePath) -> str:
-    """The text of a secret's file, without one trailing newline, nor the mark that some editors begin with."""
+    """The text of a secret's file, without one trailing newline, nor the mark that some begin with."""
     try:
         text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:

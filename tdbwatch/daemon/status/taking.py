@@ -7,6 +7,7 @@ from tdbwatch import __version__
 from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
+from tdbwatch.daemon.redaction import presentable
 from tdbwatch.daemon.source import WatchedRoom
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
 from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
@@ -105,7 +106,7 @@ def _room(room: WatchedRoom) -> RoomView:
         name=room.name,
         room_id=subscription.id,
         state=_room_state(room),
-        reason="" if joined else subscription.reason,
+        reason="" if joined else presentable(subscription.reason),
         required=room.required,
         links=len(subscription.links),
         received=room.received,
@@ -131,7 +132,7 @@ def _open_gaps(daemon: "Daemon", now_us: int) -> Iterator[OpenGap]:
     for room in daemon.rooms:
         if (since := room.silent_since) is not None:
             reason = room.silent_reason or room.subscription.reason or "it was not joined since the start"
-            yield OpenGap(room.scope, room.name, int(since * 1e6), reason, cause_of(reason))
+            yield OpenGap(room.scope, room.name, int(since * 1e6), presentable(reason), cause_of(reason))
 
 
 def _spool(daemon: "Daemon", figures: SpoolFigures) -> SpoolView:
