@@ -1,12 +1,14 @@
 """Takes snapshots of the daemon."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tdbwatch import __version__
 from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
+from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.redaction import presentable
 from tdbwatch.daemon.source import WatchedRoom
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
@@ -45,10 +47,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         canary_failures=None if daemon.canary is None else daemon.canary.failures,
         nodes=_nodes(daemon, clock.monotonic()),
         rooms=tuple(_room(room) for room in daemon.rooms),
-        sinks=tuple(
-            SinkView(status, figures.letters_of(status.sink), types[status.sink])
-            for status in daemon.couriers()
-        ),
+        sinks=tuple(_sink(status, figures, types[status.sink]) for status in daemon.couriers()),
         spool=_spool(daemon, figures),
         gaps=tuple(reversed(journal.gaps)),
         spans=tuple(reversed(journal.spans)),
@@ -61,6 +60,15 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         plugin_problems=tuple(daemon.registry.problems),
         log_dropped=logs.dropped(),
     )
+
+
+def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str) -> SinkView:
+    letters = figures.letters_of(courier.sink)
+    if letters is not None:
+        letters = replace(letters, last_reason=presentable(letters.last_reason))
+    if courier.last_error is not None:
+        courier = replace(courier, last_error=presentable(courier.last_error))
+    return SinkView(courier, letters, type_name)
 
 
 def _failure(daemon: "Daemon") -> str:
