@@ -7,9 +7,9 @@ from pydantic import Field, field_validator, model_validator
 
 from tdbwatch.plugin import Duration, FilePath, Options, Secret
 from tdbwatch.sinks.webhook.addresses import check_url, is_uri_reference, parse_url
-from tdbwatch.sinks.webhook.signing import key_of
+from tdbwatch.sinks.webhook.signing import signer_of
 
-Format = Literal["record", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
+Format = Literal["record", "standard", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
 Status = Annotated[int, Field(ge=300, le=599)]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -77,7 +77,7 @@ class WebhookOptions(Options):
     headers: dict[str, Secret] = Field(default_factory=dict, description="More headers.")
     secret: Secret | list[Secret] | None = Field(
         None,
-        description="Key to sign with (Standard Webhooks), `whsec_...` or raw; several while they change.",
+        description="Key to sign with (Standard Webhooks): `whsk_...`, `whsec_...` or raw; or several.",
     )
     auth: Auth | None = Field(None, description="Basic or bearer authentication.")
     tls: Tls = Field(default_factory=Tls, description="Certificates.")
@@ -128,7 +128,7 @@ class WebhookOptions(Options):
     @classmethod
     def _keys_decode(cls, value: Secret | list[Secret] | None) -> Secret | list[Secret] | None:
         for secret in value if isinstance(value, list) else [value] if value is not None else []:
-            key_of(secret.get_secret_value())
+            signer_of(secret.get_secret_value())
         if value == []:
             raise ValueError("an empty list signs nothing; leave secret out if that is meant")
         return value

@@ -15,7 +15,7 @@ from tdbwatch.sinks.webhook.answers import outcome_of
 from tdbwatch.sinks.webhook.messages import BATCH, SINGLE, Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
 from tdbwatch.sinks.webhook.redaction import Redactor
-from tdbwatch.sinks.webhook.signing import key_of, sign
+from tdbwatch.sinks.webhook.signing import sign, signer_of
 from tdbwatch.sinks.webhook.transport import Answer, Transport
 
 _SHOWN: Final = 1024
@@ -35,7 +35,7 @@ class WebhookSink(Sink):
 
     def __init__(self, options: WebhookOptions, context: SinkContext) -> None:
         super().__init__(options, context)
-        self._keys = [key_of(secret.get_secret_value()) for secret in options.secrets]
+        self._signers = [signer_of(secret.get_secret_value()) for secret in options.secrets]
         self._redact = Redactor(options)
         self._target = origin_of(options.url.get_secret_value())
         self._transport = Transport(options, context.log)
@@ -98,8 +98,8 @@ class WebhookSink(Sink):
     def _identify(self, message: Message) -> dict[str, str]:
         now = int(self.context.clock.time())
         headers = {"webhook-id": message.id, "webhook-timestamp": str(now)}
-        if self._keys:
-            headers["webhook-signature"] = sign(self._keys, message.id, now, message.body)
+        if self._signers:
+            headers["webhook-signature"] = sign(self._signers, message.id, now, message.body)
         return headers
 
     def _judge(self, answer: Answer) -> Outcome:
