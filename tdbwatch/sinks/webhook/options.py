@@ -13,6 +13,7 @@ Format = Literal["record", "standard", "batch", "cloudevents", "cloudevents-bina
 Status = Annotated[int, Field(ge=300, le=599)]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_DNS_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS: Final = frozenset(
     {"content-length", "content-type", "host", "transfer-encoding", "connection", "accept-encoding"}
@@ -65,6 +66,20 @@ class Tls(Options):
         return self
 
 
+class Handshake(Options):
+    """Ask the receiver first whether it wants our events (CloudEvents' web hooks)."""
+
+    origin: str = Field(description="Who we are, a DNS name: sent with the question and every request.")
+    rate: int | None = Field(None, ge=1, description="Requests a minute that we would like to send.")
+
+    @field_validator("origin")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not _DNS_NAME.fullmatch(value):
+            raise ValueError("this is no DNS name; write for instance watch.example.org")
+        return value
+
+
 class WebhookOptions(Options):
     """Options of `type: webhook`."""
 
@@ -80,6 +95,7 @@ class WebhookOptions(Options):
         description="Key to sign with (Standard Webhooks): `whsk_...`, `whsec_...` or raw; or several.",
     )
     auth: Auth | None = Field(None, description="Basic or bearer authentication.")
+    handshake: Handshake | None = Field(None, description="Ask whether the receiver wants our events.")
     tls: Tls = Field(default_factory=Tls, description="Certificates.")
     proxy: Secret | None = Field(None, description="URL of an HTTP proxy.")
     timeout: Duration = Field(

@@ -48,6 +48,8 @@ class Transport:
         self._url, self._headers = split_url(options.url.get_secret_value(), "Authorization")
         self._headers |= {name: value.get_secret_value() for name, value in options.headers.items()}
         self._headers |= authorization(options)
+        if options.handshake is not None:
+            self._headers["Origin"] = options.handshake.origin
         self._headers.setdefault("User-Agent", f"tdbwatch/{__version__}")
         self._proxy = self._proxy_arguments(options)
         self._tls = TlsFiles(options.tls)
@@ -90,13 +92,22 @@ class Transport:
             TimeoutError: no answer in time.
             aiohttp.ClientError, OSError: the way there failed.
         """
-        sent = {**self._headers, **message.headers, **headers}
-        sent |= {"Content-Type": message.content_type, "Accept-Encoding": "identity"}
+        sent = {**message.headers, **headers, "Content-Type": message.content_type}
+        return await self._exchange(self._method, message.body, sent, seconds)
+
+    async def ask(self, headers: dict[str, str], seconds: float) -> Answer:
+        """Ask what the receiver allows (`OPTIONS`). Raises as `send` does."""
+        return await self._exchange("OPTIONS", None, headers, seconds)
+
+    async def _exchange(
+        self, method: str, body: bytes | None, headers: dict[str, str], seconds: float
+    ) -> Answer:
+        sent = {**self._headers, **headers, "Accept-Encoding": "identity"}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         async with asyncio.timeout_at(deadline):
             await self._renew_tls()
-            response = await self._request(message.body, sent)
+            response = await self._request(method, body, sent)
         if isinstance(response, int):
             return Answer(response, {}, b"", whole=False)
         try:
@@ -129,7 +140,9 @@ class Transport:
     def _changed_context(self) -> ssl.SSLContext | None:
         return self._tls.load() if self._tls.changed() else None
 
-    async def _request(self, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse | int:
+    async def _request(
+        self, method: str, body: bytes | None, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse | int:
         """One request, over a new connection if the receiver had closed the ones it kept.
 
         It may do so at any time, also just as we send: that tells nothing of the request. Of an answer with
@@ -143,7 +156,7 @@ class Transport:
             connection = SimpleNamespace(used_before=False)
             try:
                 return await self._session.request(
-                    self._method,
+                    method,
                     self._url,
                     data=body,
                     headers=headers,
