@@ -5,7 +5,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-import structlog
+
+from tdbwatch.daemon import logs
 
 
 @pytest.fixture(autouse=True)
@@ -15,10 +16,9 @@ def _logging_as_before() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     if (root.handlers, root.level) != (handlers, level):
+        logs.reset()
         root.handlers[:] = handlers
         root.setLevel(level)
-        logging.captureWarnings(capture=False)
-        structlog.reset_defaults()
 
 
 @pytest.fixture

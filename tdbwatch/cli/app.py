@@ -1,6 +1,7 @@
 """Reads the command line and calls the command."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -55,6 +56,7 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    _speak_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0].split("=")[0] in {"--config", "-c"}:
         arguments.insert(0, "run")
@@ -64,6 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return exits.USAGE
     return _run(options)
+
+
+def _speak_utf8() -> None:
+    """Whatever the locale: names of rooms and events are anything that UTF-8 can say, and more."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # none where it was closed
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _run(options: argparse.Namespace) -> int:

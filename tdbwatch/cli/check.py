@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     if registry.problems:
         print(f"{args.config}: {_WITHOUT}", file=sys.stderr)
         return os.EX_CONFIG
+    if checked.warnings:
+        print(*checked.warnings, sep="\n", file=sys.stderr)
     if checked.notes:
         print(*checked.notes, _WITHIN, sep="\n", file=sys.stderr)
     say(f"{args.config}: fine: {summary(checked)}")

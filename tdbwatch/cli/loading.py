@@ -9,6 +9,7 @@ from tdbwatch.daemon import logs
 from tdbwatch.daemon.config import Config, ConfigError, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
 from tdbwatch.daemon.plugins.absent import stand_in
+from tdbwatch.sinks.file.guarded import guarded
 
 
 def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
@@ -17,6 +18,7 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
         document = read(path)
         if not structlog.is_configured():  # plugins' problems are for people, not for who reads our output
             logs.configure(stream=sys.stderr)
+        guarded.protect([path])
         section = document.plugins()
         registry = load_plugins(section.paths, section.disable)
         stand_in(registry, document.wanted_types())

@@ -36,8 +36,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load the configuration and serve, which ends the process; returns 78 if it cannot be loaded."""
+    from tdbwatch.daemon import logs, process
+
+    process.open_standard_files()  # before anything is opened that could take their place
     from tdbwatch.cli.loading import load_or_explain
-    from tdbwatch.daemon import logs
     from tdbwatch.daemon.service import serve
 
     if (loaded := load_or_explain(options.config)) is not None:

@@ -18,6 +18,7 @@ from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.api import Spool
 from tdbwatch.plugin import SinkContext
+from tdbwatch.sinks.file.guarded import guarded
 
 
 def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: random.Random) -> Client:
@@ -74,6 +75,7 @@ def make_couriers(
     """One courier per sink, each with a host of its own."""
     redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
     router = make_router(config)
+    guarded.protect([config.spool.path])
     return [
         Courier(
             _settings(sink, registry.owner_of(sink.type)),

@@ -1,120 +1,207 @@
-"""The daemon's own log: structlog and the standard library's, through one renderer."""
+"""The daemon's own log. Lines are made where they are said, and written by a thread of their own.
 
+It does not hang on the standard library's root logger, so a plugin may do with `logging` what it likes. What
+libraries say there comes here by a handler, which a plugin may take away; our own modules that use `logging`
+have loggers that nobody can silence.
+"""
+
+import atexit
+import io
 import logging
 import os
-import re
 import sys
-from typing import Any, Final, Literal, TextIO
+from typing import ClassVar, Final, Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.typing import Processor
 
-from tdbwatch.daemon.redaction import redact
-from tdbwatch.sinks.log import STRICT
+from tdbwatch.daemon.log_text import Format, renderers, times
+from tdbwatch.daemon.log_writer import DirectWriter, LogWriter
+from tdbwatch.sinks.log import RECEIPT
 
-Format = Literal["auto", "console", "journal", "json"]
+Choice = Literal["auto"] | Format
 
-_PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
-"""Syslog priorities, which journald reads from a `<N>` before each line."""
-_STEERING: Final = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_TIMES: Final = {"json": "iso", "console": "%H:%M:%S"}
-_SAID_ALREADY: Final = ("event_id", "kind", "logger", "name", "room", "scope", "sink")
-_PLAIN: Final = structlog.dev.plain_traceback
-"""Prettier tracebacks show local variables, and those may be secrets."""
+_FLUSH_SECONDS: Final = 1.0
+"""How long the end of the process may wait for whoever reads the log."""
 
 
-def configure(level: str = "info", format: Format = "auto", stream: TextIO | None = None) -> None:
+class _Log:
+    """Where lines go: the process has one log."""
+
+    writer: LogWriter | DirectWriter | None = None
+    handler: "_Handler | None" = None
+    reported: int = 0
+    """Dropped lines that were told of."""
+    noticed: int = 0
+    """Dropped lines at the last line: as long as they grow, telling of them is in vain."""
+
+
+def configure(level: str = "info", format: Choice = "auto", stream: TextIO | None = None) -> None:
     """Send every log line of this process to `stream` (standard error)."""
-    out = stream if stream is not None else sys.stderr
+    out = stream if stream is not None else _standard_error()
     chosen = format if format != "auto" else _suited(out)
+    reset()
+    _Log.writer = _writer_to(out)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
+        *times(chosen),
     ]
-    if chosen != "journal":  # which has its own times
-        shared.append(structlog.processors.TimeStamper(fmt=_TIMES[chosen], utc=chosen == "json"))
+    rendered = renderers(chosen, colours=out.isatty() and "NO_COLOR" not in os.environ)
+    number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[*shared, *rendered],
+        logger_factory=_Lines,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=False,
     )
-    handler = _Handler(out)
-    handler.setFormatter(
+    _Log.handler = _Handler(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(chosen, out),
-                _without_secrets,
-            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
         )
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    root.handlers[:] = [_Log.handler]
+    root.setLevel(number)
+    _Unsilenced.level_of_ours = number
+    for logger in _ours():
+        logger.__class__ = _Unsilenced
     logging.captureWarnings(capture=True)
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    """Tells who wants to know it that a line could not be written; to all others the log is a courtesy."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging calls it so
-        error = sys.exception()
-        if STRICT.get() and isinstance(error, OSError):
-            raise error
-        super().handleError(record)
-
-
-def _suited(out: TextIO) -> Format:
-    """Console on a terminal, for the journal under systemd, JSON otherwise."""
-    if out.isatty():
-        return "console"
-    return "journal" if "JOURNAL_STREAM" in os.environ else "json"
+def reset() -> None:
+    """Undo `configure`: whoever logs then is not heard here any more. What was said is still written."""
+    if _Log.writer is not None:
+        _Log.writer.close()
+    if _Log.handler is not None:
+        logging.getLogger().removeHandler(_Log.handler)
+    for logger in _ours():
+        if isinstance(logger, _Unsilenced):
+            logger.__class__ = logging.Logger  # type: ignore[assignment]
+    _Log.writer, _Log.handler, _Log.reported, _Log.noticed = None, None, 0, 0
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
 
 
-def _renderers(chosen: Format, out: TextIO) -> list[Processor]:
-    if chosen == "json":
-        render = structlog.processors.JSONRenderer(ensure_ascii=False)
-        return [structlog.processors.format_exc_info, render, _harmless]
-    if chosen == "journal":
-        return [
-            structlog.processors.format_exc_info,
-            structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0, exception_formatter=_PLAIN),
-            _with_priority,
-        ]
-    colours = out.isatty() and "NO_COLOR" not in os.environ
+def flush(seconds: float = _FLUSH_SECONDS) -> bool:
+    """Wait until what was said is written, at most `seconds`; whether it is."""
+    return _Log.writer is None or _Log.writer.flush(seconds)
+
+
+atexit.register(flush)
+
+
+def dropped() -> int:
+    """Lines that were not written since the start: nobody read them, or no disk took them."""
+    return 0 if _Log.writer is None else _Log.writer.dropped
+
+
+def _write(line: str) -> None:
+    """Hand a line to the writer, and tell the log sink that waits for it, if one does."""
+    writer, receipt = _Log.writer, RECEIPT.get()
+    if writer is None:
+        return
+    if receipt is None:
+        missing, _Log.noticed = _Log.noticed - _Log.reported, writer.dropped
+        if missing and _Log.noticed == missing + _Log.reported:
+            _Log.reported = _Log.noticed
+            _tell_of_drops(missing)
+        writer.put(line)
+        return
+    receipt.lines += 1
+    if not writer.put(line, receipt):
+        receipt.lines -= 1
+        receipt.refused = True
+
+
+def _tell_of_drops(lines: int) -> None:
+    structlog.get_logger("tdbwatch.logs").warning(
+        "log lines are missing before this one",
+        lines=lines,
+        remedy="something does not read standard error, or its disk is full; events were not held up",
+    )
+
+
+class _Lines:
+    """What structlog hands finished lines to; `name` is the logger's."""
+
+    def __init__(self, name: str = "tdbwatch") -> None:
+        self.name = name
+
+    def msg(self, line: str) -> None:
+        _write(line)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
+class _Handler(logging.Handler):
+    """Takes in what others say through the standard library's `logging`."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self.setFormatter(formatter)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - its arguments are anybody's
+            line = self.format(_unsayable(record, error))
+        _write(line)
+
+
+def _unsayable(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    text = f"a log line could not be made: {type(error).__name__} (from {record.pathname}:{record.lineno})"
+    return logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, text, None, None)
+
+
+class _Unsilenced(logging.Logger):
+    """As our own loggers are in the daemon: `logging.disable` and `dictConfig` do not reach them."""
+
+    level_of_ours: ClassVar[int] = logging.INFO
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging calls it so
+        return level >= self.level_of_ours
+
+    def handle(self, record: logging.LogRecord) -> None:
+        if _Log.handler is not None:
+            _Log.handler.handle(record)
+
+
+def _ours() -> list[logging.Logger]:
+    """The standard library's loggers that our own modules use; the connector is a library, and has some."""
+    known = logging.getLogger().manager.loggerDict
     return [
-        _terse,
-        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=30, exception_formatter=_PLAIN),
+        logger
+        for name, logger in list(known.items())
+        if name.partition(".")[0] == "tdbwatch" and isinstance(logger, logging.Logger)
     ]
 
 
-def _terse(_: Any, __: str, line: EventDict) -> EventDict:
-    """What the message says already, and nobody reads off a screen, is left to the other formats."""
-    if str(line.get("logger", "")).startswith("tdbwatch.sink."):
-        for key in _SAID_ALREADY:
-            line.pop(key, None)
-    return line
+def _standard_error() -> TextIO:
+    return sys.stderr if sys.stderr is not None else io.StringIO()
 
 
-def _without_secrets(_: Any, __: str, text: Any) -> str:
-    return redact(str(text))
+def _writer_to(out: TextIO) -> LogWriter | DirectWriter:
+    try:
+        return LogWriter(out.fileno())
+    except (OSError, ValueError):  # a stream in memory, as tests have
+        return DirectWriter(out)
 
 
-def _harmless(_: Any, __: str, text: Any) -> str:
-    """JSON without the characters that steer a terminal, should somebody look at it on one."""
-    line = str(text)
-    return line if line.isascii() else _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", line)
+def _suited(out: TextIO) -> Format:
+    """Console on a terminal, for the journal where that reads it, JSON otherwise."""
+    if out.isatty():
+        return "console"
+    return "journal" if _is_journal(out, os.environ.get("JOURNAL_STREAM", "")) else "json"
 
 
-def _with_priority(_: Any, method: str, text: Any) -> str:
-    """The level as journald understands it, before every line of the message."""
-    prefix = f"<{_PRIORITIES.get(method, 6)}>"
-    return "\n".join(prefix + line for line in str(text).splitlines())
+def _is_journal(out: TextIO, stream: str) -> bool:
+    """Whether `JOURNAL_STREAM`, which children inherit, means this very stream (systemd.exec(5))."""
+    try:
+        info = os.fstat(out.fileno())
+    except (OSError, ValueError):
+        return False
+    return stream == f"{info.st_dev}:{info.st_ino}"

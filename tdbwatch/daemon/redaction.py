@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
+from tdbwatch.printable import printable, shortened
 from tdbwatch.sinks.text import dressed
 
 STARS: Final = "**********"
@@ -48,6 +49,19 @@ class Redactor:
 
 redact: Final = Redactor()
 """The process's own: it has one configuration."""
+
+
+MOST_SHOWN: Final = 2_000
+"""Characters of a text of others that are kept and shown."""
+
+
+def presentable(text: str, limit: int = MOST_SHOWN) -> str:
+    """What others wrote, as it may be kept and shown: without our secrets, printable, not too long.
+
+    Whatever a node, a receiver, a plugin or a visitor says goes through here, or through the log's own way
+    (`log_text`), before anybody sees it. Redacted first: a secret that was escaped or cut is not found.
+    """
+    return shortened(printable(redact(text[: 16 * limit])), limit)
 
 
 def _password_in(secret: str) -> Iterator[str]:

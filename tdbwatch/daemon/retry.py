@@ -26,7 +26,7 @@ class RetryPolicy:
     maximum: float = 60.0
     jitter: float = 0.5
     max_attempts: int | None = None
-    max_age: float | None = 86_400.0
+    max_age: float | None = 345_600.0
     max_after: float = 3_600.0
     _backoff: BackoffPolicy = field(init=False, repr=False, compare=False)
 

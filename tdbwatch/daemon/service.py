@@ -1,14 +1,16 @@
 """The daemon as a service: signals in, an exit code out."""
 
 import asyncio
-import logging
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from typing import Final, NoReturn
 
 import structlog
 
+from tdbwatch.daemon import logs, process
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.spool.api import SpoolError
@@ -18,6 +20,8 @@ from tdbwatch.exceptions import AuthError
 
 UNREACHABLE_AFTER: Final = 10.0
 """Seconds without any node, with `--exit-when-unreachable`."""
+_LAST_WORDS: Final = 1.0
+"""Seconds that whoever reads our output has for the rest of it."""
 
 
 def serve(config: Config, registry: Registry, *, exit_when_unreachable: bool = False) -> NoReturn:
@@ -26,18 +30,32 @@ def serve(config: Config, registry: Registry, *, exit_when_unreachable: bool = F
     The process ends here and on the spot, since a plugin's thread that never returns would keep an ordinary
     exit waiting for ever; everything that should be saved is saved by then.
     """
+    process.settle_in()
     with asyncio.Runner() as runner:
         code = runner.run(_serve(config, registry, exit_when_unreachable))
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        logs.flush(_LAST_WORDS)
+        _flush_prints()
         os._exit(code)
+
+
+def _flush_prints() -> None:
+    """What plugins printed; a reader that does not read keeps nobody from ending."""
+
+    def flush() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+
+    last = threading.Thread(target=flush, name="tdbwatch-last-words", daemon=True)
+    last.start()
+    last.join(_LAST_WORDS)
 
 
 async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool) -> int:
     log = structlog.get_logger("tdbwatch")
     daemon = Daemon(config, registry, notifier=Notifier())
     stop = _on_signals()
+    reaping = asyncio.create_task(process.reap(), name="tdbwatch-reap") if os.getpid() == 1 else None
     starting = asyncio.create_task(daemon.start(), name="tdbwatch-start")
     limit = UNREACHABLE_AFTER if exit_when_unreachable else None
     await asyncio.wait({starting, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -56,6 +74,8 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
         return os.EX_CANTCREAT
     finally:
         starting.cancel()
+        if reaping is not None:
+            reaping.cancel()
         await asyncio.wait({starting})
         await daemon.stop()
     return os.EX_SOFTWARE if daemon.failed.done() else os.EX_OK

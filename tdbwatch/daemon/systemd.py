@@ -10,7 +10,7 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
-        self._watchdog_us = int(environ.get("WATCHDOG_USEC", "0") or 0)
+        self._watchdog_us = _watchdog_us(environ)
 
     @property
     def watchdog_interval(self) -> float | None:
@@ -41,3 +41,14 @@ class Notifier:
                 sock.sendto(message.encode(), address)
         except OSError:  # systemd is gone or busy; the service must not suffer for it
             return
+
+
+def _watchdog_us(environ: Mapping[str, str]) -> int:
+    """Microseconds that may pass between signs of life (sd_watchdog_enabled(3)); 0: nobody watches us.
+
+    Children inherit the variables: `WATCHDOG_PID` says whom they are for.
+    """
+    microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
+    if pid and pid != str(os.getpid()):
+        return 0
+    return int(microseconds) if microseconds.isascii() and microseconds.isdigit() else 0

@@ -15,7 +15,7 @@ from msgspec.structs import force_setattr
 
 from tdbwatch.plugin.ids import IdMint
 from tdbwatch.plugin.jsonable import args_as_json, is_jsonable, to_json, to_jsonable
-from tdbwatch.wire.codec import BodyError, decode_leniently, encode
+from tdbwatch.wire.codec import BodyError, decode, decode_keeping_keys, decode_leniently, encode
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _mint: Final = IdMint()
@@ -150,10 +150,16 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         return b"%b%b}" % (head.encode(), args)
 
     def _json_args(self) -> Any:
-        args = self.args
         try:
-            return args if is_jsonable(args) else to_jsonable(args)
-        except RecursionError:
+            args = decode(self.payload)
+            if isinstance(args, list) and is_jsonable(args):
+                return args
+        except (BodyError, RecursionError):
+            pass
+        try:
+            args = decode_keeping_keys(self.payload)
+            return to_jsonable(args if isinstance(args, list) else [args])
+        except (BodyError, RecursionError):  # show what came rather than lose it
             return to_jsonable([self.payload])
 
     def _decoded(self) -> Any:

@@ -1,7 +1,8 @@
 """MessagePack values as JSON, without losing any: the rules of the record.
 
 bytes become `{"base64": "..."}`, NaN and infinities become the strings "NaN", "Infinity" and "-Infinity",
-integers are never rounded, keys become strings, lone surrogates become `\\uNNNN`.
+integers are never rounded, keys become strings, lone surrogates become `\\uNNNN`. A map whose keys would
+become one is `{"pairs": [[key, value], ...]}`.
 """
 
 import base64
@@ -11,9 +12,12 @@ from typing import Any, Final
 
 import msgspec
 
+from tdbwatch.wire.codec import Pairs
+
 _encode: Final = msgspec.json.Encoder().encode
 _NESTING: Final = 4
 """Levels of lists and maps that `args_as_json` knows; deeper ones are rendered the general way."""
+_TEXT: Final = {str}
 _SIMPLE: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -49,7 +53,7 @@ def is_jsonable(values: Iterable[Any]) -> bool:
             continue
         if kind is list and is_jsonable(value):
             continue
-        if not (kind is dict and is_jsonable(value) and is_jsonable(value.values())):
+        if not (kind is dict and set(map(type, value)) <= _TEXT and is_jsonable(value.values())):
             return False
     return True
 
@@ -57,7 +61,10 @@ def is_jsonable(values: Iterable[Any]) -> bool:
 def to_jsonable(value: Any) -> Any:
     """A copy of `value` made of what JSON has: see the module's rules."""
     if isinstance(value, dict):
-        return {_key(key): to_jsonable(item) for key, item in value.items()}
+        made = {_key(key): to_jsonable(item) for key, item in value.items()}
+        return made if len(made) == len(value) else _pairs(value.items())
+    if isinstance(value, Pairs):
+        return _pairs(value)
     if isinstance(value, list | tuple):
         return [to_jsonable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -69,6 +76,11 @@ def to_jsonable(value: Any) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     return str(value)
+
+
+def _pairs(items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:
+    """A map whose keys would become one: none of its values is lost."""
+    return {"pairs": [[to_jsonable(key), to_jsonable(item)] for key, item in items]}
 
 
 def to_json(value: Any) -> bytes:

@@ -14,6 +14,13 @@ from typing import Any, ClassVar, Final, TypeVar
 import structlog
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.plugin.contract import (
+    check_batch_count,
+    check_class,
+    check_function,
+    check_name,
+    check_options,
+)
 from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.options import Options
 from tdbwatch.plugin.outcome import DELIVERED, Outcome, Retry
@@ -77,6 +84,18 @@ class SinkType:
     batch_bytes: int = DEFAULT_BATCH_BYTES
     """The same in bytes of payload; one event always fits."""
 
+    def __post_init__(self) -> None:
+        """Refuse what would fail later.
+
+        Raises:
+            TypeError, ValueError: it breaks the contract; the message says how.
+        """
+        check_name(self.name)
+        check_options(self.options)
+        check_batch_count(self.batch_count)
+        if inspect.isclass(self.factory) and issubclass(self.factory, Sink):
+            check_class(self.factory, Sink)
+
     @property
     def summary(self) -> str:
         """The first line of the factory's docstring."""
@@ -103,8 +122,9 @@ def sink(
     `batch: {count: ..., bytes: ...}`.
 
     Raises:
-        TypeError: `options` for a class.
+        TypeError, ValueError: what is decorated breaks the contract; the message says how.
     """
+    check_name(name)
 
     def mark(target: _T) -> _T:
         if inspect.isclass(target) and issubclass(target, Sink):
@@ -112,6 +132,7 @@ def sink(
                 raise TypeError(f"{target.__name__}: a class names its options as its attribute Options")
             made = SinkType(name, target, target.Options, threaded, batch_count, batch_bytes)
         else:
+            check_function(target, with_options=options is not None)
             factory = _function_factory(target, with_options=options is not None)
             made = SinkType(name, factory, options or Options, threaded, batch_count, batch_bytes)
         setattr(target, _MARK, made)

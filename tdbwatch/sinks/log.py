@@ -1,5 +1,8 @@
 """The log sink: one readable line for each event, through the daemon's own logging."""
 
+import asyncio
+import contextlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from contextvars import ContextVar
 from fnmatch import fnmatchcase
@@ -19,7 +22,7 @@ from tdbwatch.plugin import (
     sink,
 )
 from tdbwatch.plugin.jsonable import to_jsonable
-from tdbwatch.sinks.text import printable
+from tdbwatch.printable import printable
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
@@ -28,8 +31,57 @@ _MAX_PAYLOAD: Final = 8192
 _MAX_NAME: Final = 200
 """Characters of a name: emitters choose it, and its length."""
 
-STRICT: Final = ContextVar("STRICT", default=False)
-"""Whether a log that cannot be written is an error for who logs: no event is delivered without its line."""
+
+class Receipt:
+    """What became of the lines of one call of a log sink: told in their order, by any thread.
+
+    Attributes:
+        lines: how many were handed over.
+        written: how many of them stand in the log.
+        error: why the next one does not; None: nothing failed.
+        refused: whether there was no space for a further one.
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.written = 0
+        self.error: OSError | None = None
+        self.refused = False
+        self._abandoned = False
+        self._waited_for = False
+        self._loop = asyncio.get_running_loop()
+        self._settled = asyncio.Event()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether further lines should be written: none should overtake one that failed."""
+        return self.error is None and not self._abandoned
+
+    def tell(self, error: OSError | None) -> None:
+        """The next line was written, or could not be."""
+        if error is None:
+            self.written += 1
+        else:
+            self.error = error
+        if self._waited_for and self._is_settled() and not self._abandoned:
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._settled.set)
+
+    async def settled(self) -> None:
+        """Return when it is known of every line. If cancelled, no further one will be written."""
+        self._waited_for = True
+        try:
+            if not self._is_settled():
+                await self._settled.wait()
+        finally:
+            self._abandoned = not self._is_settled()
+
+    def _is_settled(self) -> bool:
+        return self.error is not None or self.written == self.lines
+
+
+RECEIPT: Final[ContextVar[Receipt | None]] = ContextVar("RECEIPT", default=None)
+"""Set while a log sink writes: it delivers no event without its line. To others the log is a courtesy."""
 
 
 class LogOptions(Options):
@@ -54,18 +106,28 @@ class LogSink(Sink):
         self._levels = tuple(options.levels.items())
 
     async def deliver(self, batch: Sequence[Event]) -> Retry | list[Outcome] | None:
-        log, written = self.context.log, 0
-        token = STRICT.set(True)
+        """What the log has no space for now is left for the next call."""
+        receipt, ends = Receipt(), list[int]()  # how many lines stand when an event's own does
+        token = RECEIPT.set(receipt)
         try:
             for event in batch:
-                getattr(log, self.level_of(event))(message_of(event), **fields_of(event))
-                written += 1
-        except OSError as error:
-            again = Retry(f"the log cannot be written: {error.strerror or error}")
-            return [*[DELIVERED] * written, *[again] * (len(batch) - written)] if written else again
+                self._log(event)
+                if receipt.refused or receipt.error:
+                    break
+                ends.append(receipt.lines)
         finally:
-            STRICT.reset(token)
-        return None
+            RECEIPT.reset(token)
+        await receipt.settled()
+        done = bisect_right(ends, receipt.written)
+        if done == len(batch):
+            return None
+        if receipt.error is None and done:
+            return [DELIVERED] * done
+        again = Retry(_why_not(receipt))
+        return [*[DELIVERED] * done, *[again] * (len(batch) - done)] if done else again
+
+    def _log(self, event: Event) -> None:
+        getattr(self.context.log, self.level_of(event))(message_of(event), **fields_of(event))
 
     def level_of(self, event: Event) -> Level:
         """The level that the options give to this event."""
@@ -73,6 +135,12 @@ class LogSink(Sink):
             if fnmatchcase(event.event, glob):
                 return level
         return self._level
+
+
+def _why_not(receipt: Receipt) -> str:
+    if receipt.error is None:
+        return "the log cannot be written: nobody reads it, and too many lines wait already"
+    return f"the log cannot be written: {receipt.error.strerror or receipt.error}"
 
 
 def message_of(event: Event) -> str:

@@ -1,4 +1,4 @@
-"""Text that others wrote: fit for a line that people read on a terminal, and how it may repeat a secret."""
+"""How texts of others may repeat a secret. Pure."""
 
 import html
 import json
@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
-
-_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _JSON_IN_HTML: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
 """Go's way."""
@@ -24,11 +22,6 @@ _ENTITIES: Final = [
 _SAFE_IN_URLS: Final = ("", "/", "!'()*")
 """What they leave as it is: nothing, paths, JavaScript."""
 _PERCENT: Final = re.compile("%[0-9A-F]{2}")
-
-
-def printable(text: str) -> str:
-    """`text` with what could break a line or steer a terminal shown as `\\xNN`."""
-    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def dressed(secret: str) -> Iterator[str]:

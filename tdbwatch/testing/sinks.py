@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
+
+from pydantic import ValidationError
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.plugin import (
@@ -15,10 +18,16 @@ from tdbwatch.plugin import (
     Outcome,
     Rejected,
     Retry,
+    Sink,
     SinkContext,
     SinkType,
 )
 from tdbwatch.plugin.sink import Verdict, marked
+
+_ANY_CONFIGURATION: Final = {
+    "thingsdb": {"nodes": ["localhost"], "auth": {"token": "none is asked"}},
+    "rooms": ["alerts"],
+}
 
 make_event = Event.create
 """An event as tdbwatch makes them: `make_event("alerts", "disk-full", ["db1", 91])`. See `Event.create`."""
@@ -82,20 +91,50 @@ async def deliver_async(
     async with asyncio.timeout(timeout):
         try:
             await sink.open()
-            return outcomes_of(await sink.deliver(batch), len(batch))
-        finally:
-            await sink.close()
+            outcomes = outcomes_of(await sink.deliver(batch), len(batch))
+        except BaseException as error:
+            await _close_after(sink, error)
+            raise
+        await sink.close()
+        return outcomes
+
+
+async def _close_after(sink: Sink, error: BaseException) -> None:
+    """Close it, and let what `close` raises not hide why: after `open` failed it may well raise, too."""
+    try:
+        await sink.close()
+    except Exception as later:  # noqa: BLE001 - whatever it is, the first error is the cause
+        error.add_note(f"then close raised {type(later).__name__}: {later}")
 
 
 def options_for(sink_type: SinkType, options: Mapping[str, Any] | Options | None) -> Options:
-    """The options as the sink gets them, checked as the configuration checks them.
+    """The options as the sink gets them: read and checked as those in a configuration file are.
+
+    So `token_file` and `${NAME}` may be written; relative paths start at the current folder.
 
     Raises:
         pydantic.ValidationError: they are not right.
+        ConfigError: likewise, where a secret's file or credential is named.
     """
     if isinstance(options, Options):
         return options
-    return sink_type.options.model_validate_json(json.dumps(dict(options or {})))
+    from tdbwatch.daemon.config import ConfigError, parse  # not needed by those who give an instance
+
+    written = {**_ANY_CONFIGURATION, "sinks": {"test": {"type": sink_type.name, **dict(options or {})}}}
+    try:
+        config = parse(json.dumps(written).encode(), "test.yaml", os.environ)
+        return config.config({sink_type.name: sink_type}).sinks[0].options
+    except ConfigError as error:
+        if not any(key.endswith(("_file", "_credential")) for key in options or ()):
+            _as_pydantic_says_it(sink_type, options, error)
+        raise
+
+
+def _as_pydantic_says_it(sink_type: SinkType, options: Mapping[str, Any] | None, because: Exception) -> None:
+    try:
+        sink_type.options.model_validate_json(json.dumps(dict(options or {})))
+    except ValidationError as error:
+        raise error from because
 
 
 def outcomes_of(verdict: Verdict, count: int) -> list[Outcome]:

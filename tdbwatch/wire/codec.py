@@ -16,6 +16,10 @@ from tdbwatch.wire.frames import UNDECODABLE
 _decode: Final = msgspec.msgpack.Decoder().decode
 
 
+class Pairs(list[tuple[Any, Any]]):
+    """A map with keys that are one in Python, such as 1 and true."""
+
+
 class BodyError(ProtocolError):
     """A body that is not what its frame's type says. The frame is skipped, the stream goes on."""
 
@@ -57,3 +61,21 @@ def decode_leniently(body: bytes) -> Any:
         return msgpack.unpackb(body, strict_map_key=False, unicode_errors="backslashreplace")
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise BodyError(f"a body of {len(body)} bytes is not valid MessagePack: {error}") from error
+
+
+def decode_keeping_keys(body: bytes) -> Any:
+    """As `decode_leniently`, but a map whose keys would become one in Python is `Pairs`."""
+    try:
+        return msgpack.unpackb(
+            body, strict_map_key=False, unicode_errors="backslashreplace", object_pairs_hook=_distinct
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise BodyError(f"a body of {len(body)} bytes is not valid MessagePack: {error}") from error
+
+
+def _distinct(pairs: list[tuple[Any, Any]]) -> dict[Any, Any] | Pairs:
+    try:
+        made = dict(pairs)
+    except TypeError:  # a list or a map as a key
+        return Pairs(pairs)
+    return made if len(made) == len(pairs) else Pairs(pairs)

@@ -193,3 +193,24 @@ def test_the_help_fits_a_screen_and_shows_an_example():
     text = parser.format_help()
     assert len(text.splitlines()) <= 24
     assert "tdbwatch check --config" in text
+
+
+@pytest.mark.parametrize(
+    ("retry", "said"),
+    [
+        ("{max_attempts: 20, max_age: 1d}", "the 20 attempts are used up after 58 min 31 s"),
+        ("{max_attempts: 1, max_age: 1s}", "the one attempt is used up at once"),
+        ("{max_attempts: 400, max_age: 1d}", ""),
+        ("{max_attempts: 5}", ""),
+        ("{max_age: 10m}", ""),
+        ("{max_attempts: unlimited, max_age: unlimited}", ""),
+        ("{max_attempts: 1000000000, max_age: 1d}", ""),
+    ],
+)
+def test_an_age_that_is_never_reached_is_a_warning(
+    run: Check, capsys: pytest.CaptureFixture[str], retry: str, said: str
+):
+    assert run(GOOD.replace("{type: log}", f"{{type: log, retry: {retry}}}")) == 0
+    _, err = capsys.readouterr()
+    assert said in err
+    assert ("sinks.console.retry.max_age: warning: it is never reached" in err) == bool(said)

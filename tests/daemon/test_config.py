@@ -71,7 +71,7 @@ def test_a_sink_has_the_documented_defaults():
         300.0,
         0.5,
     )
-    assert (made.retry.max_attempts, made.retry.max_age) == (20, 86400.0)
+    assert (made.retry.max_attempts, made.retry.max_age) == (None, 345_600.0)
     assert (made.batch.count, made.batch.bytes, made.batch.wait) == (100, 1_000_000, 0.0)
     assert (made.timeout, made.max_in_flight, made.on_exhausted) == (30.0, 1, "dead_letter")
 
@@ -218,6 +218,14 @@ def test_secrets_are_read_from_files_without_the_last_newline(tmp_path: Path):
     password = config(text, file=str(tmp_path / "c.yaml")).thingsdb.auth.password
     assert password is not None
     assert password.get_secret_value() == "pass word\n"
+
+
+def test_the_mark_that_some_editors_begin_with_is_no_part_of_a_secret(tmp_path: Path):
+    (tmp_path / "pw").write_bytes(b"\xef\xbb\xbfpass\r\n")
+    text = with_(thingsdb="{nodes: [a], auth: {username: u, password_file: pw}}")
+    password = config(text, file=str(tmp_path / "c.yaml")).thingsdb.auth.password
+    assert password is not None
+    assert password.get_secret_value() == "pass"
 
 
 def test_secrets_are_read_from_systemd_credentials(tmp_path: Path):

@@ -1,5 +1,6 @@
 """What will be written to is a file, and no two file sinks come to write to one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,22 @@ def test_a_folder_is_no_place_for_a_file(tmp_path: Path, text: str, expected: st
 
 def test_what_nobody_may_look_at_is_not_complained_of(tmp_path: Path):
     assert complaint(tmp_path, LOG + f"spool: {{path: {'x' * 300}/spool.db}}") == ""
+
+
+@pytest.mark.parametrize("path", ["p.yaml", "s.db", "s.db-wal", "hard", "link", "s.db.lock"])
+def test_a_file_sink_must_not_write_to_what_tdbwatch_lives_on(tmp_path: Path, path: str):
+    for name in ("p.yaml", "s.db"):
+        (tmp_path / name).touch()
+    (tmp_path / "hard").hardlink_to(tmp_path / "s.db")
+    (tmp_path / "link").symlink_to("p.yaml")
+    text = f"sinks: {{a: {{type: file, path: {path}}}}}\nspool: {{path: s.db}}\n"
+    assert complaint(tmp_path, text).startswith(
+        "p.yaml:3:31: sinks.a.path: tdbwatch itself lives on this file\n"
+    )
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "fifo"])
+def test_a_file_sink_must_not_write_to_what_is_no_file(tmp_path: Path, path: str):
+    os.mkfifo(tmp_path / "fifo")
+    text = f"sinks: {{a: {{type: file, path: {path}}}}}\n"
+    assert "this is a device, a pipe or a socket, not a file" in complaint(tmp_path, text)

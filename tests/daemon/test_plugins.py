@@ -173,6 +173,9 @@ def test_a_plugin_can_offer_sinks_by_the_hook(folder: Path, write: Write) -> Non
         class Mine(Sink):
             '''Mine.'''
 
+            async def deliver(self, batch):
+                pass
+
         @hookimpl
         def tdbwatch_sinks():
             yield SinkType("mine", Mine)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tdbwatch.daemon.redaction import SHORTEST, STARS, Redactor, redact, secrets_in
-from tdbwatch.plugin import Options, Secret
+from tdbwatch.clock import SYSTEM_CLOCK
+from tdbwatch.daemon.redaction import SHORTEST, STARS, Redactor, presentable, redact, secrets_in
+from tdbwatch.daemon.status.journal import Journal
+from tdbwatch.plugin import Kind, Options, Secret
 
 
 class Inner(Options):
@@ -99,3 +101,28 @@ def test_log_lines_and_tracebacks_show_no_secret() -> None:
         structlog.get_logger("x").error("failed", error=str(error), exc_info=error)
     assert "SUPERSECRET-1" not in out.getvalue()
     assert "RuntimeError" in json.loads(out.getvalue())["exception"]
+
+
+def test_text_of_others_is_printable_cut_and_without_secrets_before_it_is_kept() -> None:
+    redact.remember(["Geheimnis-0123456789"])
+    assert presentable("no\n\x1b[2J\u202e\u200bGeheimnis-0123456789") == f"no\\n\\x1b[2J\\u202e\\u200b{STARS}"
+    long = presentable("x" * 1_995 + "Geheimnis-0123456789" + "y" * 9_000_000)
+    assert len(long) < 2_100
+    assert "Geheim" not in long
+    assert presentable("überlauf 日本") == "überlauf 日本"
+
+
+def test_what_a_node_says_is_kept_so() -> None:
+    journal = Journal(SYSTEM_CLOCK)
+    evil = "no\n\x1b[2J\u202e" + "x" * 1_000_000
+    journal.unreachable("n1:9200", evil)
+    journal.recorded(Kind.NODE, evil, "", "", {"node": "n2:9200", "status": evil})
+    journal.recorded(
+        Kind.GAP,
+        "gap",
+        "//stuff",
+        "alerts",
+        {"since": None, "until": "2026-11-27T03:00:00Z", "reason": evil, "dropped": None},
+    )
+    kept = [journal.nodes["n1:9200"].trouble, journal.nodes["n2:9200"].status, journal.gaps[0].reason]
+    assert all(text.startswith("no\\n\\x1b[2J\\u202ex") and len(text) < 2_100 for text in kept)

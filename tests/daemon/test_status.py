@@ -17,7 +17,6 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config import load
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.plugins import load_plugins
-from tdbwatch.daemon.status import server as status_server
 from tdbwatch.daemon.status.metrics import DEFINITIONS
 from tdbwatch.daemon.status.server import StatusServer
 from tdbwatch.daemon.supervisor import Daemon
@@ -478,38 +477,6 @@ async def test_only_reading_is_answered(watch: Watch, session: aiohttp.ClientSes
         assert (answer.status, await answer.text()) == (404, "404 Not Found\n")
     async with session.head(asker.base + "/readyz") as answer:
         assert answer.status == 200
-
-
-async def test_connections_beyond_the_limit_are_closed_and_the_others_answered(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(status_server, "MAX_CONNECTIONS", 3)
-    asker = await watch()
-    assert asker.daemon.status is not None
-    streams = [await asyncio.open_connection("127.0.0.1", asker.daemon.status.port) for _ in range(4)]
-    closed = []
-    for reader, writer in streams:
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
-        try:
-            closed.append(not await reader.read(12))
-        except ConnectionError:
-            closed.append(True)
-    assert closed == [False, False, False, True]
-    for _, writer in streams:
-        writer.close()
-
-
-async def test_a_connection_that_never_finishes_its_request_is_closed(
-    watch: Watch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(status_server, "CONNECTION_LIFE", 0.05)
-    asker = await watch()
-    assert asker.daemon.status is not None
-    reader, writer = await asyncio.open_connection("127.0.0.1", asker.daemon.status.port)
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost:")
-    async with asyncio.timeout(20):
-        assert b"200 OK" not in await reader.read()
-    writer.close()
 
 
 async def test_every_metric_that_is_shown_is_documented_and_no_other(watch: Watch) -> None:

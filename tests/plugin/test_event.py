@@ -55,3 +55,23 @@ def test_arguments_nested_deeper_than_python_can_follow_are_shown_as_they_came(
 def test_the_line_and_the_record_say_the_same(args: list[object]) -> None:
     event = Event.create("alerts", "any", args)
     assert json.loads(event.json()) == json.loads(json.dumps(event.record()))
+
+
+@pytest.mark.parametrize(
+    ("packed", "pairs"),
+    [
+        (b"\x82\x01\xa1a\xa11\xa1b", [[1, "a"], ["1", "b"]]),
+        (b"\x82\x01\xa1a\xc3\xa1b", [[1, "a"], [True, "b"]]),
+        (b"\x82\xc0\xa1a\xa4null\xa1b", [[None, "a"], ["null", "b"]]),
+        (b"\x82\xcb" + b"\0" * 8 + b"\xa1a\xcb\x80" + b"\0" * 7 + b"\xa1b", [[0.0, "a"], [-0.0, "b"]]),
+        (b"\x82\xa1\xff\xa1a\xa4\\xff\xa1b", [["\\xff", "a"], ["\\xff", "b"]]),
+    ],
+)
+def test_keys_that_would_become_one_lose_no_value(packed: bytes, pairs: list[object]) -> None:
+    for named in ((), ("first",)):
+        made = msgspec.structs.replace(
+            Event.create("alerts", "x", [1], arg_names=named), payload=b"\x91" + packed
+        )
+        assert json.loads(made.json())["args"] == [{"pairs": pairs}]
+        assert made.record()["args"] == [{"pairs": pairs}]
+        assert str(json.loads(made.json())["args"]) == str([{"pairs": pairs}]), "also the sign of a zero"

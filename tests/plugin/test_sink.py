@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tdbwatch.daemon.config import ConfigError
 from tdbwatch.plugin import (
     DELIVERED,
     Duration,
@@ -16,6 +17,7 @@ from tdbwatch.plugin import (
     Outcome,
     Rejected,
     Retry,
+    Secret,
     Sink,
     SinkContext,
     SinkType,
@@ -112,6 +114,9 @@ def test_a_class_names_its_options_itself() -> None:
 
         Options = Shout
 
+        async def deliver(self, batch: Any) -> Any:
+            """Takes them all."""
+
     marking = sink("mine")(Mine)
     made = marked(marking)
     assert made is not None
@@ -128,12 +133,13 @@ def test_a_sink_type_may_have_larger_batches() -> None:
     made = marked(many)
     assert made is not None
     assert made.batch_count == 7
-    assert SinkType("usual", Sink).batch_count == 100
+    assert SinkType("usual", Life).batch_count == 100
 
 
 def test_a_class_without_a_docstring_has_no_summary() -> None:
     class Quiet(Sink):
-        pass
+        async def deliver(self, batch: Any) -> Any:
+            """Takes them all."""
 
     assert SinkType("quiet", Quiet).summary == ""
 
@@ -142,6 +148,9 @@ def test_a_subclass_is_not_a_sink_type_by_its_bases_mark() -> None:
     @sink("base")
     class Base(Sink):
         """Base."""
+
+        async def deliver(self, batch: Any) -> Any:
+            """Takes them all."""
 
     class Derived(Base):
         """Derived."""
@@ -217,3 +226,45 @@ def test_text_that_is_not_unicode_still_makes_a_line_of_json() -> None:
 
 def test_a_context_needs_only_a_name() -> None:
     assert SinkContext("mine").name == "mine"
+
+
+class _Broken(Sink):
+    """Fails to open, and so to close."""
+
+    async def open(self) -> None:
+        raise ConnectionError("the table is not there")
+
+    async def deliver(self, batch: Any) -> Any:
+        """Is never called."""
+
+    async def close(self) -> None:
+        raise AttributeError("there is no table to close")
+
+
+def test_what_close_raises_does_not_hide_why_opening_failed() -> None:
+    with pytest.raises(ConnectionError, match="the table is not there") as caught:
+        deliver(SinkType("broken", _Broken), BATCH)
+    assert caught.value.__notes__ == ["then close raised AttributeError: there is no table to close"]
+
+
+class _Secretive(Options):
+    token: Secret
+    user: str = ""
+
+
+def test_options_are_given_as_users_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+
+    @sink("secretive", options=_Secretive)
+    def secretive(event: Event, options: _Secretive) -> None:
+        told.append((options.token.get_secret_value(), options.user))
+
+    (tmp_path / "token").write_text("t0ken\n")
+    monkeypatch.setenv("SOME_USER", "iris")
+    monkeypatch.chdir(tmp_path)
+    deliver(secretive, BATCH[0], {"token_file": "token", "user": "${SOME_USER}"})
+    assert told == [("t0ken", "iris")]
+    with pytest.raises(ConfigError, match="No such file"):
+        deliver(secretive, BATCH[0], {"token_file": "nowhere"})
+    with pytest.raises(ValidationError):
+        deliver(secretive, BATCH[0], {"token": "x", "usr": "iris"})

@@ -25,7 +25,7 @@ from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry
 from tdbwatch.plugin.sink import marked
 from tdbwatch.sinks.file import FileOptions, FileSink, appender, compression
 from tdbwatch.sinks.file.appender import Appender
-from tdbwatch.sinks.file.sink import MAX_OPEN
+from tdbwatch.sinks.file.budget import MOST as MAX_OPEN
 from tdbwatch.testing import ManualClock, deliver
 
 Make = Callable[..., FileSink]

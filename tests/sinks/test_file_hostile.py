@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from tdbwatch.plugin import DELIVERED, Event, Retry
-from tdbwatch.sinks.file import FileSink, appender, compression, tidier
+from tdbwatch.sinks.file import FileSink, appender, budget, compression, guarded, tidier
 from tdbwatch.sinks.file.appender import Appender
-from tdbwatch.sinks.file.sink import MAX_OPEN
+from tdbwatch.sinks.file.budget import MOST as MAX_OPEN
 from tdbwatch.testing import ManualClock
 
 Make = Callable[..., FileSink]
@@ -478,3 +478,97 @@ async def test_after_a_failed_write_nothing_of_the_batch_overtakes(
     assert {type(outcome) for outcome in outcomes[9:]} == {Retry}
     assert await sink.deliver(batch[9:30]) == [DELIVERED] * 21
     assert ids(tmp_path / "alerts.jsonl") == [one.id for one in batch[:30]]
+
+
+@pytest.fixture
+def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that tdbwatch lives on."""
+    made = guarded.Guarded()
+    monkeypatch.setattr(appender, "guarded", made)
+    spool = tmp_path / "spool.db"
+    for name in ("spool.db", "spool.db-wal", "spool.db.lock"):
+        (tmp_path / name).write_bytes(b"ours")
+    made.protect([spool])
+    return spool
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "spool.db",
+        "spool.db-wal",
+        "spool.db-shm",
+        "spool.db.lock",
+        "link",
+        "hard",
+        "hard-wal",
+        "f/../spool.db",
+    ],
+)
+async def test_no_event_goes_into_a_file_that_tdbwatch_lives_on(
+    tmp_path: Path, make: Make, ours: Path, name: str
+) -> None:
+    (tmp_path / "f").mkdir()
+    (tmp_path / "link").symlink_to("spool.db-wal")
+    os.link(ours, tmp_path / "hard")
+    os.link(tmp_path / "spool.db-wal", tmp_path / "hard-wal")
+    before = sorted(tmp_path.iterdir())
+    (outcome,) = await make(name).deliver([event()])
+    assert isinstance(outcome, Retry)
+    assert "tdbwatch itself lives on this file" in outcome.reason
+    assert sorted(tmp_path.iterdir()) == before
+    assert ours.read_bytes() == (tmp_path / "spool.db-wal").read_bytes() == b"ours"
+
+
+async def test_files_beside_it_that_are_not_ours_are_written(tmp_path: Path, make: Make, ours: Path) -> None:
+    for name in ("spool.jsonl", "spool.db.jsonl", "spool.db-audit.jsonl", "spool"):
+        assert await make(name).deliver([event()]) == [DELIVERED]
+
+
+async def test_a_clock_that_is_set_back_does_not_make_the_newest_file_the_oldest(
+    tmp_path: Path, make: Make, clock: ManualClock
+) -> None:
+    sink = make("a.jsonl", rotate={"size": "1B", "keep": 2})
+    sent = [event(name=f"e{n}") for n in range(5)]
+    for number, one in enumerate(sent):
+        clock._start -= 86_400 * (number == 2)
+        await clock.advance(1)
+        await sink.deliver([one])
+        tidy(sink)
+    kept = sorted(file for file in tmp_path.iterdir() if file.name != "a.jsonl")
+    assert [ids(file)[0] for file in kept] == [sent[2].id, sent[3].id]
+    await sink.close()
+
+
+async def test_file_sinks_share_what_the_process_may_open(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = budget.Budget()
+    monkeypatch.setattr("tdbwatch.sinks.file.sink.budget", shared)
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
+    sinks = [make(f"s{n}/{{event}}.jsonl") for n in range(18)]
+    batch = [event(name=f"e{n}") for n in range(64)]
+    for _ in range(2):
+        for sink in sinks:
+            assert await sink.deliver(batch) == [DELIVERED] * 64
+    assert sum(len(sink._open_files) for sink in sinks) <= 512
+    assert all(len(sink._open_files) > 20 for sink in sinks)
+    for sink in sinks:
+        await sink.close()
+    assert shared.share() == budget.MOST, "who is closed needs none"
+
+
+async def test_a_sink_that_gets_no_descriptor_closes_some_of_its_own_and_goes_on(
+    tmp_path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink, real = make("{event}.jsonl"), os.open
+
+    def none_left(path: Any, *arguments: Any) -> int:
+        if len(sink._open_files) >= 3:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return real(path, *arguments)
+
+    monkeypatch.setattr(os, "open", none_left)
+    assert await sink.deliver([event(name=f"e{n % 7}") for n in range(21)]) == [DELIVERED] * 21
+    assert all(len(ids(tmp_path / f"e{n}.jsonl")) == 3 for n in range(7))
+    await sink.close()

@@ -115,11 +115,28 @@ def in_new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def test_retry_after_is_obeyed_in_both_forms_and_capped(
     endpoint: Any, opened: Opened, in_new_york: None, status: int, value: str, seconds: float | None
 ) -> None:
-    endpoint.answers(status, Retry_After=value)
+    now = format_datetime(datetime.fromtimestamp(1_800_000_000, UTC), usegmt=True)
+    endpoint.answers(status, Retry_After=value, Date=now)
     async with opened() as sink:
         outcome = await sink.deliver(events(1))
     expected = Retry(f"HTTP {status}", seconds)
     assert outcome == ([expected] if seconds is None else expected), "with a wait it is about the sink"
+
+
+@pytest.mark.parametrize(
+    ("said_at", "seconds"),
+    [
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 90.0),
+        ("Thu, 01 Jan 1970 00:01:00 GMT", 30.0),
+        ("nonsense", 0.0),
+    ],
+)
+async def test_a_date_to_wait_for_is_measured_by_the_clock_of_who_named_it(
+    endpoint: Any, opened: Opened, said_at: str, seconds: float
+) -> None:
+    endpoint.answers(503, Retry_After="Thu, 01 Jan 1970 00:01:30 GMT", Date=said_at)
+    async with opened() as sink:
+        assert await sink.deliver(events(1)) == Retry("HTTP 503", seconds)
 
 
 async def test_a_wait_that_was_asked_for_holds_for_every_event(

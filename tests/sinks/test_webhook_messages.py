@@ -1,5 +1,6 @@
 """The webhook sink: signatures, CloudEvents and batches, checked with the public libraries."""
 
+import base64
 import json
 from math import nan
 from typing import Any
@@ -8,8 +9,11 @@ import pytest
 import standardwebhooks
 from aiohttp import web
 from cloudevents.core.bindings.http import HTTPMessage, from_http_event
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
+from tdbwatch.sinks.webhook.messages import structured
+from tdbwatch.sinks.webhook.signing import signer_of
 from tdbwatch.testing import ManualClock
 
 from .webhook_bench import OTHER, WHSEC, Opened, events
@@ -155,3 +159,60 @@ async def test_a_batch_refused_for_its_credentials_is_not_taken_apart(endpoint: 
     async with opened(format="batch") as sink:
         assert await sink.deliver(events(4)) == [Rejected("HTTP 401")] * 4
     assert len(endpoint.received) == 1
+
+
+@pytest.mark.parametrize("tail", ["", "public"])
+async def test_an_ed25519_signature_verifies_with_the_public_key(
+    endpoint: Any, opened: Opened, tail: str
+) -> None:
+    private = Ed25519PrivateKey.generate()
+    public = private.public_key()
+    key = private.private_bytes_raw() + (public.public_bytes_raw() if tail else b"")
+    secret = [f"whsk_{base64.b64encode(key).decode()}", WHSEC]
+    async with opened(secret=secret, format="standard") as sink:
+        assert await sink.deliver(events(1)) == [DELIVERED]
+    (request,) = endpoint.received
+    asymmetric, symmetric = request.headers["webhook-signature"].split(" ")
+    signed = (
+        f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+    )
+    assert asymmetric.startswith("v1a,")
+    public.verify(base64.b64decode(asymmetric.removeprefix("v1a,")), signed)
+    assert symmetric.startswith("v1,")
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ("whpk_" + "A" * 44, "this is a public key"),
+        ("whsk_" + "A" * 8, "has 32 bytes; this one has 6"),
+        ("whsk_?", "not base64"),
+    ],
+)
+def test_a_key_that_cannot_sign_is_refused_without_showing_it(secret: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        signer_of(secret)
+    assert secret not in str(caught.value)
+
+
+async def test_the_standards_own_body_has_type_time_and_data(endpoint: Any, opened: Opened) -> None:
+    event = Event.create("alerts", "disk-full", ["db1", 91])
+    async with opened(format="standard") as sink:
+        assert await sink.deliver([event]) == [DELIVERED]
+    (request,) = endpoint.received
+    record = event.record()
+    assert json.loads(request.body) == {
+        "type": "tdbwatch.event.disk-full",
+        "timestamp": record["time"],
+        "data": record,
+    }
+    assert request.headers["content-type"] == "application/json"
+
+
+def test_cloudevents_say_what_is_in_order_and_how() -> None:
+    first, second = (structured(event, None).body for event in events(2))
+    one, two = json.loads(first), json.loads(second)
+    assert one["partitionkey"] == two["partitionkey"] == "//stuff/alerts"
+    assert one["sequence"] < two["sequence"]
+    node = Event.create("", "READY", kind="node", scope="", details={"node": "n1:9200"})
+    assert "partitionkey" not in json.loads(structured(node, None).body)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from tdbwatch.plugin import DELIVERED, Rejected, Retry, SinkContext
 from tdbwatch.sinks.webhook import WebhookOptions, WebhookSink
@@ -157,7 +158,7 @@ async def test_each_kind_of_secret_is_taken_out_of_an_answer(
         ({"secret": "whsec_se!same"}, "not base64"),
         ({"secret": ""}, "empty"),
         ({"secret": []}, "empty"),
-        ({"secret": "whsk_c2VzYW1l"}, "asymmetric"),
+        ({"secret": "whsk_c2VzYW1l"}, "an ed25519 key has 32 bytes"),
         ({"headers": {"a b": "sesame"}}, "cannot be the name of a header"),
         ({"headers": {"X": "sesame\r\nY: z"}}, "control character"),
         ({"headers": {"Webhook-Id": "sesame"}}, "set by tdbwatch"),
@@ -210,6 +211,34 @@ async def test_the_receivers_certificate_is_verified_and_ours_is_shown(
     async with opened(url=tls_endpoint.url, tls={**tls, "ca_file": None, "verify": False}) as sink:
         assert await sink.deliver(events(1)) == [DELIVERED]
     assert len(tls_endpoint.received) == 3
+
+
+async def test_certificates_that_are_rotated_count_without_a_restart(
+    tls_endpoint: Any,
+    opened: Opened,
+    certificate: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tdbwatch.sinks.webhook.transport._LOOK_SECONDS", 0.0)
+    right = Path(certificate[0]).read_bytes()
+    wrong = (Path(__file__).parent / "tls" / "expired.pem").read_bytes()
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(wrong)
+    tls = {"ca_file": str(ca_file), "cert_file": certificate[0], "key_file": certificate[1]}
+    async with opened(url=tls_endpoint.url, tls=tls) as sink:
+        assert isinstance((await sink.deliver(events(1)))[0], Retry)
+        ca_file.write_bytes(right + b"\n")
+        assert await sink.deliver(events(1)) == [DELIVERED]
+        ca_file.write_bytes(b"half written")
+        with capture_logs() as logs:
+            assert await sink.deliver(events(3)) == [DELIVERED] * 3, "the old ones serve meanwhile"
+        assert [line["event"] for line in logs] == [
+            "the TLS files changed and cannot be used; those from before are used on"
+        ]
+        assert str(ca_file) in logs[0]["error"]
+        ca_file.write_bytes(right)
+        assert await sink.deliver(events(1)) == [DELIVERED]
 
 
 @pytest.mark.parametrize(

@@ -85,11 +85,13 @@ class Checked:
         sections: all but the sinks.
         sinks: their names.
         notes: what only the service can judge, in the order of the file.
+        warnings: what is allowed, and hardly meant so, in the order of the file.
     """
 
     sections: Sections
     sinks: tuple[str, ...]
     notes: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,7 @@ class Document:
         sections, _ = self._parts(tree, reader, sink_types)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        return Checked(sections, tuple(tree.data["sinks"]), ordered(tree.notes))
+        return Checked(sections, tuple(tree.data["sinks"]), ordered(tree.notes), ordered(tree.warnings))
 
     def _parts(
         self, tree: Tree, reader: SecretReader, sink_types: Mapping[str, SinkType]
@@ -183,7 +185,7 @@ class Document:
         check_targets(tree)
         if sections is not None:
             check_spool_place(tree, sections.spool)
-            check_files(tree, sinks, sections.routes)
+            check_files(tree, sinks, sections.routes, (sections.spool.path, FilePath(tree.file)))
         return sections, sinks
 
 

@@ -244,6 +244,8 @@ class HttpConfig(Section):
 
     listen: ListenAddress
     """Where to listen: `host:port`. Port 0 takes any free one."""
+    hosts: tuple[Text, ...] = ()
+    """Names by which it may be asked for, in the header `Host`."""
 
     @property
     def host(self) -> str:

@@ -71,9 +71,9 @@ class SecretReader:
 
 
 def read_secret(path: FilePath) -> str:
-    """The text of a secret's file, without one trailing newline."""
+    """The text of a secret's file, without one trailing newline, nor the mark that some begin with."""
     try:
-        text = read_bytes(path, _MAX_BYTES).decode()
+        text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise RefusedError("the secret's file is not UTF-8 text") from None
     secret = text.removesuffix("\n").removesuffix("\r")

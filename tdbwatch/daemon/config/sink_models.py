@@ -1,7 +1,7 @@
 """The part of the configuration that is the same for every sink. Durations are seconds, sizes are bytes."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,8 @@ from tdbwatch.daemon.config.fields import PositiveDuration, Section, Text, Unlim
 from tdbwatch.daemon.config.problems import RefusedError
 from tdbwatch.plugin import Duration, Options, Size
 from tdbwatch.plugin.sink import DEFAULT_BATCH, DEFAULT_BATCH_BYTES
+
+_MOST_GROWING: Final = 10_000
 
 
 class RetryConfig(Section):
@@ -23,15 +25,25 @@ class RetryConfig(Section):
     """The longest wait in seconds."""
     jitter: float = Field(default=0.5, ge=0, le=1, allow_inf_nan=False)
     """The share of each wait that is drawn at random."""
-    max_attempts: UnlimitedCount = 20
+    max_attempts: UnlimitedCount = None
     """Attempts before `on_exhausted`; None: `unlimited`."""
-    max_age: UnlimitedDuration = 86400.0
-    """Seconds since the first attempt before `on_exhausted`; None: `unlimited`."""
+    max_age: UnlimitedDuration = 345_600.0
+    """Seconds since the first attempt before `on_exhausted`, four days; None: `unlimited`."""
 
     @property
     def policy(self) -> BackoffPolicy:
         """The waits between attempts."""
         return BackoffPolicy(self.initial, self.factor, self.max, self.jitter)
+
+    @property
+    def reach(self) -> float | None:
+        """Seconds after which `max_attempts` are used up at the latest; None: they never are."""
+        if self.max_attempts is None:
+            return None
+        waits = self.max_attempts - 1
+        growing = min(waits, _MOST_GROWING)  # from there on all are the longest one, or hardly grow
+        policy = self.policy
+        return sum(map(policy.ceiling, range(growing))) + (waits - growing) * policy.ceiling(growing)
 
     @model_validator(mode="after")
     def _order(self) -> Self:

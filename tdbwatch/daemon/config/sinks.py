@@ -10,9 +10,10 @@ from tdbwatch.daemon.config.keys import known_keys
 from tdbwatch.daemon.config.problems import Path, RefusedError, suggestion
 from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
 from tdbwatch.daemon.config.sections import REQUIRED
-from tdbwatch.daemon.config.sink_models import SinkConfig, SinkSettings
+from tdbwatch.daemon.config.sink_models import RetryConfig, SinkConfig, SinkSettings
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
+from tdbwatch.daemon.words import counted, duration
 from tdbwatch.plugin import SinkType
 
 
@@ -48,6 +49,8 @@ class SinksCheck:
             return None
         common = {key: value for key, value in data.items() if key in SinkSettings.model_fields}
         settings = validate(self.tree, path, common, SinkSettings, self.folder)
+        if settings is not None:
+            self._warn_of_age(path, settings.retry)
         sink_type = self._type(path, data)
         if sink_type is None:
             return None
@@ -60,6 +63,20 @@ class SinksCheck:
             None
             if settings is None or options is None
             else SinkConfig(name, _of_type(settings, sink_type), options)
+        )
+
+    def _warn_of_age(self, path: Path, retry: RetryConfig) -> None:
+        """Say so where a `max_age` that was written is never reached."""
+        reach, age = retry.reach, retry.max_age
+        if reach is None or age is None or reach >= age or "max_age" not in retry.model_fields_set:
+            return
+        used_up = f"the {counted(retry.max_attempts or 0, 'attempt')} are used up after {duration(reach)}"
+        if not reach:
+            used_up = "the one attempt is used up at once"
+        self.tree.warn(
+            (*path, "retry", "max_age"),
+            f"it is never reached: {used_up}",
+            "leave out max_attempts, and age decides; or leave out max_age",
         )
 
     def _type(self, path: Path, data: dict[str, Any]) -> SinkType | None:

@@ -31,6 +31,7 @@ class Tree:
             helps.
         problems: what was found so far.
         notes: what cannot be judged here, and is no problem.
+        warnings: what is allowed, and hardly meant so.
     """
 
     file: str
@@ -42,6 +43,7 @@ class Tree:
     broken: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
     def copy(self) -> "Tree":
         """A tree that can be changed without changing this one."""
@@ -57,6 +59,10 @@ class Tree:
         """Note that the value cannot be judged here; whatever is found wrong with it is not told."""
         self.broken.add(path)
         self.notes.append(self._said(path, why))
+
+    def warn(self, path: Path, message: str, hint: str = "") -> None:
+        """Note what is allowed, and hardly meant so."""
+        self.warnings.append(self._said(path, f"warning: {message}", hint))
 
     def _said(self, path: Path, message: str, hint: str = "", at_key: bool = False) -> Problem:
         line, column = self.place(path, at_key=at_key)

@@ -1,13 +1,14 @@
 """What was loaded: sink types and who offers them, plugins, and what went wrong."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pluggy
 import structlog
 
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
+from tdbwatch.daemon.redaction import presentable
 from tdbwatch.plugin import SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
 
@@ -89,6 +90,7 @@ class Registry:
 
     def report(self, problem: PluginProblem) -> None:
         """Keep the problem and log it."""
+        problem = replace(problem, reason=presentable(problem.reason))
         self.problems.append(problem)
         details = {"exception": problem.traceback} if problem.traceback else {}
         _log.error(

@@ -13,13 +13,14 @@ from tdbwatch.daemon.status.health import is_alive, problems
 from tdbwatch.daemon.status.metrics import Metrics
 from tdbwatch.daemon.status.snapshot import Snapshot
 
-_HEADERS: Final = {
+HEADERS: Final = {
     "Server": "tdbwatch",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": page.POLICY,
 }
+_NOT_OURS: Final = "421 the Host header names another host; http.hosts lists those that are ours\n"
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -29,15 +30,22 @@ class Answers:
     Args:
         glance: the daemon as it is now, from memory alone.
         snapshot: the same, with fresh figures from the spool's file if the disk answers.
+        is_ours: whether a `Host` header names us.
     """
 
-    def __init__(self, glance: Callable[[], Snapshot], snapshot: Callable[[], Awaitable[Snapshot]]) -> None:
+    def __init__(
+        self,
+        glance: Callable[[], Snapshot],
+        snapshot: Callable[[], Awaitable[Snapshot]],
+        is_ours: Callable[[str], bool],
+    ) -> None:
         self._glance = glance
         self._snapshot = snapshot
+        self._is_ours = is_ours
         self._metrics = Metrics()
 
     def application(self) -> web.Application:
-        application = web.Application(middlewares=[_hardened], client_max_size=1)
+        application = web.Application(middlewares=[self._hardened], client_max_size=1)
         application.router.add_get("/", self.page)
         application.router.add_get("/healthz", self.healthz)
         application.router.add_get("/readyz", self.readyz)
@@ -70,19 +78,20 @@ class Answers:
     async def page(self, _: web.Request) -> web.Response:
         return web.Response(text=page.render(await self._snapshot()), content_type="text/html")
 
-
-@web.middleware
-async def _hardened(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse bodies; tell browsers to trust nothing but the page itself."""
-    if request.body_exists:
-        response: web.StreamResponse = web.Response(status=413, text="no address here takes a body\n")
-        response.force_close()
-    else:
-        try:
-            response = await handler(request)
-        except web.HTTPException as error:
-            response = web.Response(status=error.status, text=f"{error.status} {error.reason}\n")
-            if allowed := error.headers.get("Allow"):
-                response.headers["Allow"] = allowed
-    response.headers.update(_HEADERS)
-    return response
+    @web.middleware
+    async def _hardened(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse bodies and other hosts' names; tell browsers to trust nothing but the page itself."""
+        if not all(map(self._is_ours, request.headers.getall("Host", ()))):
+            response: web.StreamResponse = web.Response(status=421, text=_NOT_OURS)
+        elif request.body_exists:
+            response = web.Response(status=413, text="no address here takes a body\n")
+            response.force_close()
+        else:
+            try:
+                response = await handler(request)
+            except web.HTTPException as error:
+                response = web.Response(status=error.status, text=f"{error.status} {error.reason}\n")
+                if allowed := error.headers.get("Allow"):
+                    response.headers["Allow"] = allowed
+        response.headers.update(HEADERS)
+        return response

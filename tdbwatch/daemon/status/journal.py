@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.redaction import presentable
 from tdbwatch.daemon.status.spans import Gap, Span, closed
 from tdbwatch.plugin import Kind
 
@@ -15,6 +16,7 @@ SPANS_KEPT: Final = 20
 """Rows of gaps that the status page can show; each may stand for any number of gaps."""
 CAUSES: Final = ("connection", "downtime", "room", "spool", "damage")
 """Why events may have been missed; the values of the `cause` label."""
+_LONGEST_STATUS: Final = 100
 _CAUSE_BY_REASON: Final = (
     ("tdbwatch was not running", "downtime"),
     ("the room ", "room"),
@@ -75,7 +77,7 @@ class Journal:
         self._trouble(self._story(node), reason)
 
     def _gap(self, scope: str, room: str, details: Mapping[str, Any]) -> None:
-        reason = str(details["reason"])
+        reason = presentable(str(details["reason"]))
         cause = cause_of(reason)
         self.gap_counts[scope, room, cause] += 1
         since, until, dropped = details["since"], details["until"], details["dropped"]
@@ -99,10 +101,10 @@ class Journal:
             story.trouble_us = None
             self._trouble(story, str(details["reason"]))
         elif "status" in details:
-            story.status = str(details["status"])
+            story.status = presentable(str(details["status"]), _LONGEST_STATUS)
 
     def _trouble(self, story: NodeStory, reason: str) -> None:
-        story.trouble = reason
+        story.trouble = presentable(reason)
         if story.trouble_us is None:
             story.trouble_us = self._now()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import web
@@ -12,18 +12,14 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.status.answers import Answers
 from tdbwatch.daemon.status.figures import Surveyor
+from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.taking import take
+from tdbwatch.daemon.status.visitors import MAX_CONNECTIONS, Visitors
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.supervisor import Daemon
 
-MAX_CONNECTIONS: Final = 64
-"""Further ones are closed at once: nobody may take all of the daemon's files."""
-CONNECTION_LIFE: Final = 60.0
-"""Seconds after which a connection is closed at the latest, used or not; answers take milliseconds."""
-IDLE: Final = 20.0
-"""Seconds that a connection may wait for its next request."""
 _RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.2)
 
 
@@ -49,16 +45,10 @@ class StatusServer:
         self._surveyor = Surveyor(daemon.spool.path, clock)
         self._server: asyncio.Server | None = None
         self._stopped = False
-        self._seen: set[Any] = set()
-        self._sweeping: asyncio.TimerHandle | None = None
-        self._runner = web.AppRunner(
-            Answers(self.glance, self.snapshot).application(),
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=IDLE,
-            lingering_time=0.0,
-            shutdown_timeout=1.0,
-        )
+        self._visitors = Visitors()
+        self._hosts: Hosts | None = None
+        application = Answers(self.glance, self.snapshot, self._is_ours).application()
+        self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
 
     def glance(self) -> Snapshot:
         """The daemon as it is now, with the figures that were read last."""
@@ -81,8 +71,6 @@ class StatusServer:
         if self._server is not None:
             self._server.close()
             self._server, self.port = None, None
-        if self._sweeping is not None:
-            self._sweeping.cancel()
         await self._runner.cleanup()
         await self._surveyor.close()
 
@@ -98,8 +86,9 @@ class StatusServer:
             server.close()
             return False
         self._server = server
-        self._sweep()
-        self.port = self._server.sockets[0].getsockname()[1]
+        addresses = [socket.getsockname() for socket in server.sockets]
+        self._hosts = Hosts(host, self._config.hosts, (address[0] for address in addresses))
+        self.port = addresses[0][1]
         self.trouble = None
         self._log.info("status page", url=f"http://{self._config.listen.rpartition(':')[0]}:{self.port}/")
         self.listening.set()
@@ -116,22 +105,7 @@ class StatusServer:
             )
 
     def _accept(self) -> asyncio.BaseProtocol:
-        server: Any = self._runner.server
-        full = len(server.connections) >= MAX_CONNECTIONS
-        return _Refusal() if full else server()
+        return self._visitors.welcome(self._runner.server)
 
-    def _sweep(self) -> None:
-        """Close what was there at the last sweep: aiohttp has no deadline for a request's header."""
-        server: Any = self._runner.server
-        for connection in self._seen.intersection(server.connections):
-            connection.force_close()
-        self._seen = set(server.connections)
-        self._sweeping = asyncio.get_running_loop().call_later(CONNECTION_LIFE / 2, self._sweep)
-
-
-class _Refusal(asyncio.Protocol):
-    """Closes a connection at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+    def _is_ours(self, host: str) -> bool:
+        return self._hosts is not None and self._hosts.allow(host)

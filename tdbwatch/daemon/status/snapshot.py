@@ -128,6 +128,7 @@ class Snapshot:
         spans: the same, those in one that belong together.
         open_gaps: those that go on.
         plugin_problems: plugins that did not load, and what else they did wrong.
+        log_dropped: log lines that were not written since the start.
     """
 
     version: str
@@ -147,6 +148,7 @@ class Snapshot:
     open_gaps: tuple[OpenGap, ...]
     gap_counts: tuple[GapCount, ...]
     plugin_problems: tuple[PluginProblem, ...]
+    log_dropped: int = 0
 
     @property
     def links(self) -> int:

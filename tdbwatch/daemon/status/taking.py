@@ -1,11 +1,15 @@
 """Takes snapshots of the daemon."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tdbwatch import __version__
 from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.clock import Clock
+from tdbwatch.daemon import logs
+from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.redaction import presentable
 from tdbwatch.daemon.source import WatchedRoom
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
 from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
@@ -43,10 +47,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         canary_failures=None if daemon.canary is None else daemon.canary.failures,
         nodes=_nodes(daemon, clock.monotonic()),
         rooms=tuple(_room(room) for room in daemon.rooms),
-        sinks=tuple(
-            SinkView(status, figures.letters_of(status.sink), types[status.sink])
-            for status in daemon.couriers()
-        ),
+        sinks=tuple(_sink(status, figures, types[status.sink]) for status in daemon.couriers()),
         spool=_spool(daemon, figures),
         gaps=tuple(reversed(journal.gaps)),
         spans=tuple(reversed(journal.spans)),
@@ -57,7 +58,17 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
             for cause in CAUSES
         ),
         plugin_problems=tuple(daemon.registry.problems),
+        log_dropped=logs.dropped(),
     )
+
+
+def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str) -> SinkView:
+    letters = figures.letters_of(courier.sink)
+    if letters is not None:
+        letters = replace(letters, last_reason=presentable(letters.last_reason))
+    if courier.last_error is not None:
+        courier = replace(courier, last_error=presentable(courier.last_error))
+    return SinkView(courier, letters, type_name)
 
 
 def _failure(daemon: "Daemon") -> str:
@@ -103,7 +114,7 @@ def _room(room: WatchedRoom) -> RoomView:
         name=room.name,
         room_id=subscription.id,
         state=_room_state(room),
-        reason="" if joined else subscription.reason,
+        reason="" if joined else presentable(subscription.reason),
         required=room.required,
         links=len(subscription.links),
         received=room.received,
@@ -129,7 +140,7 @@ def _open_gaps(daemon: "Daemon", now_us: int) -> Iterator[OpenGap]:
     for room in daemon.rooms:
         if (since := room.silent_since) is not None:
             reason = room.silent_reason or room.subscription.reason or "it was not joined since the start"
-            yield OpenGap(room.scope, room.name, int(since * 1e6), reason, cause_of(reason))
+            yield OpenGap(room.scope, room.name, int(since * 1e6), presentable(reason), cause_of(reason))
 
 
 def _spool(daemon: "Daemon", figures: SpoolFigures) -> SpoolView:

@@ -9,6 +9,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from tdbwatch.sinks.file.guarded import guarded
+
 _FILE_MODE: Final = 0o640
 _FOLDER_MODE: Final = 0o750
 _RECORD_START: Final = b'{"id":"'
@@ -32,6 +34,7 @@ class Appender:
     def __init__(self, path: str, *, durable: bool = True) -> None:
         self.path = path
         self.repaired = 0
+        guarded.refuse(path)
         self._fd = _open(path, durable)
         try:
             self._claim()

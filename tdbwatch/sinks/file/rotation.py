@@ -4,12 +4,14 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from tdbwatch.sinks.file.appender import Appender
 from tdbwatch.sinks.file.compression import PART
 from tdbwatch.sinks.file.names import ROTATED_STAMP
 from tdbwatch.sinks.file.options import Rotate
+
+_ASIDE: Final = rf"({ROTATED_STAMP})(?:\.(\d+))?(\.gz|\.zst)?"
 
 
 class Aside(NamedTuple):
@@ -33,20 +35,24 @@ def is_due(rule: Rotate, file: Appender, incoming: int, now: float) -> bool:
 def set_aside(path: str, now: float) -> str:
     """Rename the file at `path`, or that which a link there points to, and return its new path.
 
+    Files aside sort by when they were set aside, whatever the clock says: where it was set back, the new one
+    is named after the newest, with a number.
+
     Raises:
         OSError: it cannot be renamed.
     """
     path = os.path.realpath(path)
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    taken = [int(match[1] or 0) for _, match in _named(path, rf"{stamp}(?:\.(\d+))?(?:\.gz|\.zst)?")]
-    target = f"{path}.{stamp}" + (f".{max(taken) + 1}" if taken else "")
+    taken = [(match[1], int(match[2] or 0)) for _, match in _named(path, _ASIDE)]
+    newest, number = max(taken, default=("", 0))
+    target = f"{path}.{stamp}" if stamp > newest else f"{path}.{newest}.{number + 1}"
     Path(path).rename(target)
     return target
 
 
 def files_aside(path: str) -> list[Aside]:
     """The files that rotation set aside from `path`, from the oldest to the newest."""
-    found = _named(path, rf"({ROTATED_STAMP})(?:\.(\d+))?(\.gz|\.zst)?")
+    found = _named(path, _ASIDE)
     return sorted(
         Aside(match[1], int(match[2] or 0), entry.path, match[3] is not None)
         for entry, match in found

@@ -7,13 +7,11 @@ from typing import Final
 
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
 from tdbwatch.sinks.file.appender import Appender
+from tdbwatch.sinks.file.budget import budget
 from tdbwatch.sinks.file.names import PathTemplate
 from tdbwatch.sinks.file.options import FileOptions
 from tdbwatch.sinks.file.rotation import is_due, set_aside
 from tdbwatch.sinks.file.tidier import Tidier
-
-MAX_OPEN: Final = 64
-"""Files kept open at a time; the least recently used one is closed for the next."""
 
 _CALL_SECONDS: Final = 1.0
 _FEW_WAITS: Final = 64
@@ -50,6 +48,8 @@ class FileSink(Sink):
         self._max_waits = _FEW_WAITS
         self._open_files: OrderedDict[str, Appender] = OrderedDict()
         self._tidier = Tidier(context.name, options.rotate, context.log) if options.rotate else None
+        self._closed = False
+        budget.join()
 
     async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
         """Whatever is left after a while waits for the next call, which has the whole `timeout` again.
@@ -58,6 +58,7 @@ class FileSink(Sink):
         """
         until = self.context.clock.monotonic() + _CALL_SECONDS
         outcomes: list[Outcome] = []
+        self._close_oldest(keep=budget.share())
         for part in self._parts(batch):
             begin = self.context.clock.monotonic()
             failed = self._write_part(batch, part, outcomes)
@@ -106,8 +107,10 @@ class FileSink(Sink):
         return failed
 
     async def close(self) -> None:
-        while self._open_files:
-            self._open_files.popitem()[1].close()
+        self._close_oldest(keep=0)
+        if not self._closed:
+            self._closed = True
+            budget.leave()
         if self._tidier is not None:
             self._tidier.close()
 
@@ -167,12 +170,24 @@ class FileSink(Sink):
 
     def _reopen(self, path: str) -> Appender:
         self._forget(path)
-        while len(self._open_files) >= MAX_OPEN:
-            self._open_files.popitem(last=False)[1].close()
-        file = self._open_files[path] = Appender(path, durable=self._sync)
+        self._close_oldest(keep=budget.share() - 1)
+        file = self._open_files[path] = self._open(path)
         if file.repaired:
             self.context.log.warning("cut off a torn last line", path=path, bytes=file.repaired)
         return file
+
+    def _open(self, path: str) -> Appender:
+        try:
+            return Appender(path, durable=self._sync)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open_files:
+                raise
+        self._close_oldest(keep=0)  # others took what should be left: make space, and not only for this one
+        return Appender(path, durable=self._sync)
+
+    def _close_oldest(self, keep: int) -> None:
+        while len(self._open_files) > keep:
+            self._open_files.popitem(last=False)[1].close()
 
     def _forget(self, path: str) -> None:
         file = self._open_files.pop(path, None)

@@ -2,20 +2,39 @@
 
 import re
 from typing import Final
+from urllib.parse import quote
 
 from yarl import URL
 
 _SAYABLE: Final = re.compile(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)  # RFC 3986, 2
+_PARTS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*@)?([^/?#@]*)(.*)", re.DOTALL)
+"""Scheme, user and password, host and port, the rest."""
 _EXAMPLE: Final = "write for instance https://example.org/hook"
 
 
 def parse_url(text: str) -> URL:
-    """The URL exactly as written, since some receivers sign it; what URLs cannot hold is encoded.
+    """The URL exactly as written, since some receivers sign it; only what URLs cannot hold is encoded.
 
     Raises:
         ValueError: it is none.
     """
-    return URL(text, encoded=is_uri_reference(text))
+    parts = _PARTS.fullmatch(text)
+    if is_uri_reference(text) or parts is None:
+        return URL(text, encoded=is_uri_reference(text))
+    scheme, user, host, rest = parts.groups(default="")
+    return URL(f"{scheme}{_encoded(user)}{_ascii_host(host)}{_encoded(rest)}", encoded=True)
+
+
+def _encoded(text: str) -> str:
+    return "".join(char if is_uri_reference(char) else quote(char) for char in text)
+
+
+def _ascii_host(host: str) -> str:
+    """A host, perhaps with its port, as name servers know it."""
+    if host.isascii():
+        return host
+    name, colon, port = host.partition(":")
+    return f"{URL.build(scheme='http', host=name).raw_host}{colon}{port}"
 
 
 def is_uri_reference(text: str) -> bool:

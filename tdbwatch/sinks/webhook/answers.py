@@ -24,9 +24,9 @@ def outcome_of(
 
     Args:
         status: the HTTP status.
-        headers: the answer's headers; only `Retry-After` is read.
+        headers: the answer's headers; only `Retry-After` and `Date` are read.
         excerpt: the beginning of the body, already redacted.
-        now: seconds since the Unix epoch.
+        now: seconds since the Unix epoch; where the answer has a `Date`, that counts: clocks differ.
         retry_status: statuses to try again after, besides the usual ones.
     """
     if 200 <= status < 300:
@@ -35,7 +35,7 @@ def outcome_of(
     if status == GONE and status not in retry_status:
         return Retry(f"{reason} (the receiver wants no more events)", MAX_RETRY_AFTER, pause=True)
     if _is_temporary(status) or status in retry_status:
-        return Retry(reason, retry_after(headers.get("Retry-After"), now))
+        return Retry(reason, retry_after(headers.get("Retry-After"), _said_at(headers, now)))
     if 300 <= status < 400:
         return Rejected(f"{reason} (redirects are not followed; set the url to the new address)")
     return Rejected(reason)
@@ -52,12 +52,26 @@ def retry_after(value: str | None, now: float) -> float | None:
     if _DIGITS.fullmatch(text):
         seconds = float(text)
     else:
-        try:
-            date = parsedate_to_datetime(text)
-            seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now
-        except (ValueError, TypeError, OverflowError, IndexError):
+        date = _date(text)
+        if date is None:
             return None
+        seconds = date - now
     return min(max(seconds, 0.0), MAX_RETRY_AFTER)
+
+
+def _said_at(headers: Mapping[str, str], now: float) -> float:
+    """When the answer was given, by the clock of who gave it, if it tells."""
+    date = _date(headers.get("Date", ""))
+    return now if date is None else date
+
+
+def _date(text: str) -> float | None:
+    """A date of HTTP as seconds since the Unix epoch; None: it is none."""
+    try:
+        date = parsedate_to_datetime(text.strip())
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def _is_temporary(status: int) -> bool:

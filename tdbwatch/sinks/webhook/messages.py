@@ -34,6 +34,12 @@ def record(event: Event, source: str | None) -> Message:  # noqa: ARG001 - one s
     return Message(event.id, "application/json", event.json())
 
 
+def standard(event: Event, source: str | None) -> Message:  # noqa: ARG001
+    """As Standard Webhooks recommends: the type, the time, and the record as data."""
+    head = _encode({"type": _type(event), "timestamp": format_time(event.received_us)})
+    return Message(event.id, "application/json", head[:-1] + b',"data":' + event.json() + b"}")
+
+
 def structured(event: Event, source: str | None) -> Message:
     """A CloudEvent in structured mode."""
     return Message(event.id, "application/cloudevents+json", _cloudevent(event, source))
@@ -60,6 +66,7 @@ def structured_batch(batch: Sequence[Event], source: str | None) -> Message:
 
 SINGLE: Final[dict[str, Callable[[Event, str | None], Message]]] = {
     "record": record,
+    "standard": standard,
     "cloudevents": structured,
     "cloudevents-binary": binary,
 }
@@ -85,6 +92,9 @@ def _attributes(event: Event, source: str | None) -> dict[str, str]:
         "type": _type(event),
         "subject": _clean(event.room),
         "time": format_time(event.received_us),
+        # extensions, so that a receiver can keep rooms apart and put each one's events in order
+        "partitionkey": _clean(f"{event.scope}/{event.room}") if event.room else "",
+        "sequence": event.id,
     }
     return {name: value for name, value in attributes.items() if value}
 

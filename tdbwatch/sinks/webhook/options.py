@@ -7,15 +7,17 @@ from pydantic import Field, field_validator, model_validator
 
 from tdbwatch.plugin import Duration, FilePath, Options, Secret
 from tdbwatch.sinks.webhook.addresses import check_url, is_uri_reference, parse_url
-from tdbwatch.sinks.webhook.signing import key_of
+from tdbwatch.sinks.webhook.signing import signer_of
 
-Format = Literal["record", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
+Format = Literal["record", "standard", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
 Status = Annotated[int, Field(ge=300, le=599)]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_DNS_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _OURS: Final = frozenset(
     {"content-length", "content-type", "host", "transfer-encoding", "connection", "accept-encoding"}
+    | {"expect", "upgrade", "te", "trailer"}  # they change how requests and answers follow each other
     | {"webhook-id", "webhook-timestamp", "webhook-signature"}
 )
 
@@ -64,6 +66,20 @@ class Tls(Options):
         return self
 
 
+class Handshake(Options):
+    """Ask the receiver first whether it wants our events (CloudEvents' web hooks)."""
+
+    origin: str = Field(description="Who we are, a DNS name: sent with the question and every request.")
+    rate: int | None = Field(None, ge=1, description="Requests a minute that we would like to send.")
+
+    @field_validator("origin")
+    @classmethod
+    def _is_a_name(cls, value: str) -> str:
+        if not _DNS_NAME.fullmatch(value):
+            raise ValueError("this is no DNS name; write for instance watch.example.org")
+        return value
+
+
 class WebhookOptions(Options):
     """Options of `type: webhook`."""
 
@@ -76,9 +92,10 @@ class WebhookOptions(Options):
     headers: dict[str, Secret] = Field(default_factory=dict, description="More headers.")
     secret: Secret | list[Secret] | None = Field(
         None,
-        description="Key to sign with (Standard Webhooks), `whsec_...` or raw; several while they change.",
+        description="Key to sign with (Standard Webhooks): `whsk_...`, `whsec_...` or raw; or several.",
     )
     auth: Auth | None = Field(None, description="Basic or bearer authentication.")
+    handshake: Handshake | None = Field(None, description="Ask whether the receiver wants our events.")
     tls: Tls = Field(default_factory=Tls, description="Certificates.")
     proxy: Secret | None = Field(None, description="URL of an HTTP proxy.")
     timeout: Duration = Field(
@@ -127,7 +144,7 @@ class WebhookOptions(Options):
     @classmethod
     def _keys_decode(cls, value: Secret | list[Secret] | None) -> Secret | list[Secret] | None:
         for secret in value if isinstance(value, list) else [value] if value is not None else []:
-            key_of(secret.get_secret_value())
+            signer_of(secret.get_secret_value())
         if value == []:
             raise ValueError("an empty list signs nothing; leave secret out if that is meant")
         return value

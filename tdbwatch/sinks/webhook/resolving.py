@@ -16,12 +16,7 @@ class Resolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        infos = await in_own_thread(
-            lambda: socket.getaddrinfo(
-                host, port, family, socket.SOCK_STREAM, flags=int(socket.AI_ADDRCONFIG)
-            ),
-            "tdbwatch-webhook-name",
-        )
+        infos = await in_own_thread(lambda: _look_up(host, port, family), "tdbwatch-webhook-name")
         return [
             ResolveResult(
                 hostname=host, host=_host_of(address), port=port, family=kind, proto=protocol, flags=_NUMERIC
@@ -31,6 +26,18 @@ class Resolver(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is kept; a look-up under way ends by itself."""
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Any]:
+    """Addresses of the kinds that this machine has; if there are none, whatever there is.
+
+    That it has an address of a kind does not count loopback's: `localhost` may be `::1` alone.
+    """
+    flags = int(socket.AI_ADDRCONFIG)
+    try:
+        return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM, flags=flags)
+    except socket.gaierror:
+        return socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
 
 
 def _host_of(address: tuple[Any, ...]) -> str:

@@ -1,38 +1,57 @@
-"""Signatures by Standard Webhooks 1.0.0 (https://www.standardwebhooks.com)."""
+"""Signatures by Standard Webhooks 1.0.0 (https://www.standardwebhooks.com): `v1` is HMAC, `v1a` ed25519."""
 
 import base64
 import binascii
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
-_PREFIX: Final = "whsec_"
-_ASYMMETRIC: Final = ("whsk_", "whpk_")
+Signer = Callable[[bytes], str]
+"""Makes one signature, with its version, of exactly these bytes."""
+
+_SYMMETRIC: Final = "whsec_"
+_PRIVATE: Final = "whsk_"
+_PUBLIC: Final = "whpk_"
+_SEED: Final = 32
+"""Bytes of an ed25519 key; some write the public one behind it."""
 
 
-def key_of(secret: str) -> bytes:
-    """The key's bytes: base64 behind `whsec_`, else the text itself.
+def signer_of(secret: str) -> Signer:
+    """What signs with a secret: ed25519 with `whsk_` and base64, HMAC with `whsec_` and base64 or any text.
 
     Raises:
-        ValueError: no key is in it. The message does not repeat it.
+        ValueError: no key is in it, or nothing here can sign with it. The message does not repeat it.
     """
-    if secret.startswith(_ASYMMETRIC):
-        raise ValueError("this is an asymmetric key; give a symmetric one, whsec_...")
-    if not secret.startswith(_PREFIX):
-        key = secret.encode()
-    else:
-        encoded = secret.removeprefix(_PREFIX)
-        try:
-            key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        except binascii.Error:
-            raise ValueError("what follows the prefix is not base64") from None
+    if secret.startswith(_PUBLIC):
+        raise ValueError("this is a public key, which the receiver needs; give the private one, whsk_...")
+    if secret.startswith(_PRIVATE):
+        return _ed25519(_decoded(secret.removeprefix(_PRIVATE)))
+    key = _decoded(secret.removeprefix(_SYMMETRIC)) if secret.startswith(_SYMMETRIC) else secret.encode()
     if not key:
         raise ValueError("the secret is empty")
-    return key
+    return lambda signed: f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
 
 
-def sign(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> str:
+def sign(signers: Iterable[Signer], message_id: str, timestamp: int, body: bytes) -> str:
     """The header `webhook-signature`: one signature for each key, over exactly these bytes."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    digests = (hmac.digest(key, signed, "sha256") for key in keys)
-    return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
+    return " ".join(signer(signed) for signer in signers)
+
+
+def _decoded(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("what follows the prefix is not base64") from None
+
+
+def _ed25519(key: bytes) -> Signer:
+    if len(key) not in (_SEED, 2 * _SEED):
+        raise ValueError(f"an ed25519 key has {_SEED} bytes; this one has {len(key)}")
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    except ImportError:
+        needed = "ed25519 needs the package cryptography: pip install 'tdbwatch[ed25519]'"
+        raise ValueError(needed) from None
+    private = Ed25519PrivateKey.from_private_bytes(key[:_SEED])
+    return lambda signed: f"v1a,{base64.b64encode(private.sign(signed)).decode()}"

@@ -9,13 +9,14 @@ import aiohttp
 
 from tdbwatch.clock import Clock
 from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, sink
-from tdbwatch.sinks.text import printable
+from tdbwatch.printable import printable
 from tdbwatch.sinks.webhook.addresses import origin_of
 from tdbwatch.sinks.webhook.answers import outcome_of
+from tdbwatch.sinks.webhook.handshake import Pace, interval_of, request_headers
 from tdbwatch.sinks.webhook.messages import BATCH, SINGLE, Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
 from tdbwatch.sinks.webhook.redaction import Redactor
-from tdbwatch.sinks.webhook.signing import key_of, sign
+from tdbwatch.sinks.webhook.signing import sign, signer_of
 from tdbwatch.sinks.webhook.transport import Answer, Transport
 
 _SHOWN: Final = 1024
@@ -35,15 +36,38 @@ class WebhookSink(Sink):
 
     def __init__(self, options: WebhookOptions, context: SinkContext) -> None:
         super().__init__(options, context)
-        self._keys = [key_of(secret.get_secret_value()) for secret in options.secrets]
+        self._signers = [signer_of(secret.get_secret_value()) for secret in options.secrets]
         self._redact = Redactor(options)
         self._target = origin_of(options.url.get_secret_value())
-        self._transport = Transport(options)
+        self._transport = Transport(options, context.log)
+        self._pace = Pace(0.0, context.clock)
         self._not_before = 0.0
         self._why_not = ""
 
     async def open(self) -> None:
+        """Make ready, and ask for consent if that is wanted.
+
+        Raises:
+            OSError: a TLS file cannot be used, or the way to the receiver failed.
+            NoConsentError: it does not want our events.
+        """
         await self._transport.open()
+        try:
+            await self._ask_for_consent()
+        except BaseException:
+            await self._transport.close()
+            raise
+
+    async def _ask_for_consent(self) -> None:
+        handshake = self.options.handshake
+        if handshake is None:
+            return
+        try:
+            seconds = _SHARE * self.options.timeout
+            answer = await self._transport.ask(request_headers(handshake), seconds)
+        except (aiohttp.ClientError, OSError) as error:  # a timeout too
+            raise ConnectionError(printable(self._redact(f"{self._target}: {_why(error)}"))) from None
+        self._pace = Pace(interval_of(answer.headers, handshake), self.context.clock)
 
     async def close(self) -> None:
         await self._transport.close()
@@ -64,7 +88,7 @@ class WebhookSink(Sink):
         for event in batch:
             message = SINGLE[self.options.format](event, self.options.source)
             outcomes.append((await self._send(message, call))[0])
-            if isinstance(outcomes[-1], Retry) or call.is_late():
+            if isinstance(outcomes[-1], Retry) or call.is_late() or self._pace.wait() > call.remaining() / 2:
                 break
         return outcomes
 
@@ -84,6 +108,11 @@ class WebhookSink(Sink):
         wait = self._not_before - self.context.clock.monotonic()
         if wait > 0:
             return Retry(self._why_not, wait), None
+        if (pause := self._pace.wait()) > call.remaining() / 2:
+            return Retry(f"the receiver allows a request each {self._pace.interval:.3g} s", pause), None
+        if self._pace.interval:
+            await self.context.clock.sleep(pause)
+            self._pace.went()
         seconds = call.remaining()
         try:
             answer = await self._transport.send(message, self._identify(message), seconds)
@@ -98,8 +127,8 @@ class WebhookSink(Sink):
     def _identify(self, message: Message) -> dict[str, str]:
         now = int(self.context.clock.time())
         headers = {"webhook-id": message.id, "webhook-timestamp": str(now)}
-        if self._keys:
-            headers["webhook-signature"] = sign(self._keys, message.id, now, message.body)
+        if self._signers:
+            headers["webhook-signature"] = sign(self._signers, message.id, now, message.body)
         return headers
 
     def _judge(self, answer: Answer) -> Outcome:

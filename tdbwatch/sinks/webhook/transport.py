@@ -8,18 +8,23 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
-from aiohttp.connector import Connection
+from yarl import URL
 
 from tdbwatch import __version__
+from tdbwatch.blocking import in_own_thread
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.messages import Message
-from tdbwatch.sinks.webhook.options import Tls, WebhookOptions
+from tdbwatch.sinks.webhook.options import WebhookOptions
+from tdbwatch.sinks.webhook.receiving import CARRIER, Connector, Receiver, Request
 from tdbwatch.sinks.webhook.resolving import Resolver
+from tdbwatch.sinks.webhook.tls import TlsFiles
 
 EXCERPT_BYTES: Final = 4096
 _DRAIN_BYTES: Final = 65_536  # a longer answer costs its connection
 _BODY_SECONDS: Final = 2.0  # the status says it all; a body that trickles may not hold up the next event
 _IDLE_SECONDS: Final = 15.0
+_LOOK_SECONDS: Final = 10.0
+"""Seconds between looks at the TLS files."""
 _PROXY_REFUSES: Final = 407
 
 
@@ -37,14 +42,20 @@ class Answer:
 class Transport:
     """A session of connections to one endpoint. `open` and every `send` raise what aiohttp raises."""
 
-    def __init__(self, options: WebhookOptions) -> None:
+    def __init__(self, options: WebhookOptions, log: Any) -> None:
+        self._log = log
         self._method = options.method
         self._url, self._headers = split_url(options.url.get_secret_value(), "Authorization")
         self._headers |= {name: value.get_secret_value() for name, value in options.headers.items()}
         self._headers |= authorization(options)
+        if options.handshake is not None:
+            self._headers["Origin"] = options.handshake.origin
         self._headers.setdefault("User-Agent", f"tdbwatch/{__version__}")
         self._proxy = self._proxy_arguments(options)
-        self._tls = options.tls
+        self._tls = TlsFiles(options.tls)
+        self._context: ssl.SSLContext | None = None
+        self._looked = 0.0
+        self._name = _name_of_certificate(self._url)
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -54,16 +65,15 @@ class Transport:
             OSError: a TLS file cannot be read, or holds no certificate (`ssl.SSLError`).
         """
         await self.close()
-        tls = await asyncio.to_thread(_tls_context, self._tls)
+        self._context = await in_own_thread(self._tls.load, "tdbwatch-webhook-tls")
+        self._looked = asyncio.get_running_loop().time()
         self._session = aiohttp.ClientSession(  # no headers here: aiohttp would give them to a proxy too
             # as many connections as `max_in_flight` lets requests be: one that waited would lose its time
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=_IDLE_SECONDS, ssl=tls, resolver=Resolver()
-            ),
+            connector=Connector(limit=0, keepalive_timeout=_IDLE_SECONDS, resolver=Resolver()),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),  # `send` keeps the time, the body's excerpt included
             auto_decompress=False,
-            request_class=_Request,
+            request_class=Request,
             trace_configs=[_tracing_reuse()],
         )
 
@@ -82,12 +92,24 @@ class Transport:
             TimeoutError: no answer in time.
             aiohttp.ClientError, OSError: the way there failed.
         """
-        sent = {**self._headers, **message.headers, **headers}
-        sent |= {"Content-Type": message.content_type, "Accept-Encoding": "identity"}
+        sent = {**message.headers, **headers, "Content-Type": message.content_type}
+        return await self._exchange(self._method, message.body, sent, seconds)
+
+    async def ask(self, headers: dict[str, str], seconds: float) -> Answer:
+        """Ask what the receiver allows (`OPTIONS`). Raises as `send` does."""
+        return await self._exchange("OPTIONS", None, headers, seconds)
+
+    async def _exchange(
+        self, method: str, body: bytes | None, headers: dict[str, str], seconds: float
+    ) -> Answer:
+        sent = {**self._headers, **headers, "Accept-Encoding": "identity"}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         async with asyncio.timeout_at(deadline):
-            response = await self._request(message.body, sent)
+            await self._renew_tls()
+            response = await self._request(method, body, sent)
+        if isinstance(response, int):
+            return Answer(response, {}, b"", whole=False)
         try:
             if response.status == _PROXY_REFUSES and self._proxy and self._url.scheme == "http":
                 raise OSError("the proxy refuses our credentials (407)")
@@ -99,28 +121,59 @@ class Transport:
                 response.close()
         return Answer(response.status, response.headers, excerpt, whole)
 
-    async def _request(self, body: bytes, headers: dict[str, str]) -> aiohttp.ClientResponse:
+    async def _renew_tls(self) -> None:
+        """Look now and then whether certificates were rotated; the old ones serve until the new ones load."""
+        now = asyncio.get_running_loop().time()
+        if self._url.scheme != "https" or now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        try:
+            self._context = (
+                await in_own_thread(self._changed_context, "tdbwatch-webhook-tls") or self._context
+            )
+        except OSError as error:
+            self._log.warning(
+                "the TLS files changed and cannot be used; those from before are used on",
+                error=error.strerror or str(error),
+            )
+
+    def _changed_context(self) -> ssl.SSLContext | None:
+        return self._tls.load() if self._tls.changed() else None
+
+    async def _request(
+        self, method: str, body: bytes | None, headers: dict[str, str]
+    ) -> aiohttp.ClientResponse | int:
         """One request, over a new connection if the receiver had closed the ones it kept.
 
-        It may do so at any time, also just as we send: that tells nothing of the request.
+        It may do so at any time, also just as we send: that tells nothing of the request. Of an answer with
+        more headers than anybody reads, or with broken ones, only the status is returned.
         """
         if self._session is None:
             raise RuntimeError("the sink is not open")
+        carriers: list[Receiver] = []
+        CARRIER.set(carriers)
         while True:
             connection = SimpleNamespace(used_before=False)
             try:
                 return await self._session.request(
-                    self._method,
+                    method,
                     self._url,
                     data=body,
                     headers=headers,
                     allow_redirects=False,
                     trace_request_ctx=connection,
+                    ssl=self._context if self._context is not None else True,
+                    server_hostname=self._name,
                     **self._proxy,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if not connection.used_before:  # every round ends one of the connections that were kept
                     raise
+            except aiohttp.ClientResponseError as error:
+                status = carriers[-1].status if carriers else None
+                if status is None or type(error) is not aiohttp.ClientResponseError:  # a proxy's
+                    raise
+                return status
 
     def _proxy_arguments(self, options: WebhookOptions) -> dict[str, Any]:
         if options.proxy is None:
@@ -131,13 +184,10 @@ class Transport:
         return {"proxy": url, "proxy_headers": headers}
 
 
-class _Request(aiohttp.ClientRequest):
-    """Uses no connection on which the receiver spoke unasked: that is no answer to it (RFC 9112, 9.2)."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if conn.protocol is not None and conn.protocol.should_close:
-            raise aiohttp.ServerDisconnectedError("the receiver spoke before it was asked")
-        return await super().send(conn)
+def _name_of_certificate(url: URL) -> str | None:
+    """The name that it should be for, where that is not the URL's: a trailing dot is for name servers."""
+    host = url.raw_host or ""
+    return host.rstrip(".") if host.endswith(".") else None
 
 
 async def _excerpt(response: aiohttp.ClientResponse, deadline: float) -> tuple[bytes, bool]:
@@ -167,22 +217,3 @@ def _tracing_reuse() -> aiohttp.TraceConfig:
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_reuseconn.append(reused)
     return tracing
-
-
-def _tls_context(tls: Tls) -> ssl.SSLContext:
-    files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.cert_file is not None:
-            context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
-    except OSError as error:  # ssl names no file
-        raise OSError(error.errno, f"{error.strerror or error} (one of {files})") from None
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _no_password() -> str:
-    """Instead of asking on the terminal, which would wait for ever."""
-    return ""

@@ -1,0 +1,57 @@
+"""The TLS context of a webhook, made anew when its files change: certificates are rotated while we run."""
+
+import ssl
+from pathlib import Path
+
+from tdbwatch.sinks.webhook.options import Tls
+
+Stamp = tuple[int, int, int] | None
+"""What tells that a file has changed; None: it cannot be looked at."""
+
+
+class TlsFiles:
+    """The files that the options name. All methods block on the disk."""
+
+    def __init__(self, tls: Tls) -> None:
+        self._tls = tls
+        self._files = tuple(file for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+        self._stamps: tuple[Stamp, ...] = ()
+
+    def load(self) -> ssl.SSLContext:
+        """A context made of the files as they are now.
+
+        Raises:
+            OSError: one cannot be read, or holds no certificate (`ssl.SSLError`).
+        """
+        tls, self._stamps = self._tls, self._look()
+        try:
+            context = ssl.create_default_context(cafile=tls.ca_file)
+            if tls.cert_file is not None:
+                context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+        except OSError as error:  # ssl names no file
+            files = ", ".join(map(str, self._files))
+            raise OSError(error.errno, f"{error.strerror or error} (one of {files})") from None
+        if not tls.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def changed(self) -> bool:
+        """Whether the files are others than when they were loaded last."""
+        return bool(self._files) and self._look() != self._stamps
+
+    def _look(self) -> tuple[Stamp, ...]:
+        return tuple(map(_stamp_of, self._files))
+
+
+def _stamp_of(file: Path) -> Stamp:
+    try:
+        info = file.stat()
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_ino, info.st_size
+
+
+def _no_password() -> str:
+    """Instead of asking on the terminal, which would wait for ever."""
+    return ""

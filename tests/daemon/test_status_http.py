@@ -1,0 +1,169 @@
+"""The status server against careless and hostile visitors: real sockets, and a snapshot that is made up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+
+from tdbwatch.clock import SYSTEM_CLOCK
+from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.status import visitors
+from tdbwatch.daemon.status.hosts import Hosts
+from tdbwatch.daemon.status.server import StatusServer
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+class _Server(StatusServer):
+    """Shows a daemon of which only its life is asked."""
+
+    def glance(self) -> Any:
+        return SimpleNamespace(phase="running", failure="")
+
+
+Start = Callable[..., Awaitable[int]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts a server and returns its port."""
+    servers: list[StatusServer] = []
+
+    async def _start(listen: str = "127.0.0.1:0", **more: Any) -> int:
+        daemon: Any = SimpleNamespace(spool=SimpleNamespace(path=tmp_path / "spool.db"))
+        server = _Server(daemon, HttpConfig(listen=listen, **more), SYSTEM_CLOCK)
+        servers.append(server)
+        await server.run()
+        assert server.port is not None
+        return server.port
+
+    yield _start
+    for server in servers:
+        await server.stop()
+
+
+async def ask(port: int, request: bytes = HEALTH) -> tuple[int, dict[str, str], str]:
+    """Status, headers and body of the answer; what follows it is not read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    async with asyncio.timeout(20):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        body = await reader.readexactly(int(headers["content-length"]))
+    writer.close()
+    return int(head[0].split()[1]), headers, body.decode()
+
+
+async def closed(reader: asyncio.StreamReader) -> None:
+    """Return when the server has closed the connection, without an answer."""
+    async with asyncio.timeout(20):
+        try:
+            assert await reader.read() == b""
+        except ConnectionError:
+            return
+
+
+async def test_idle_connections_keep_nobody_out(start: Start) -> None:
+    port = await start()
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * visitors.MAX_CONNECTIONS)]
+    for _, writer in idle[::2]:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost:")
+    for _ in range(5):
+        assert (await ask(port))[0] == 200
+    for reader, _ in idle[: 2 * visitors.MAX_CONNECTIONS]:
+        await closed(reader)
+    for _, writer in idle:
+        writer.close()
+
+
+async def test_a_connection_that_never_finishes_its_request_is_closed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(visitors, "CONNECTION_LIFE", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await start())
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost:")
+    await closed(reader)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x00\xa5\x01\x00\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nTransfer-Encoding: nonsense\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_gets_the_headers_of_any_answer_and_learns_nothing(
+    start: Start, nonsense: bytes
+) -> None:
+    port = await start()
+    _, good, _ = await ask(port)
+    status, headers, body = await ask(port, nonsense)
+    assert 400 <= status < 500
+    assert body.startswith(str(status))
+    assert len(body) < 60
+    differ = {"content-type", "content-length", "date", "connection"}
+    assert {k: v for k, v in headers.items() if k not in differ} == {
+        k: v for k, v in good.items() if k not in differ
+    }
+    assert headers["server"] == "tdbwatch"
+
+
+async def test_what_is_no_http_is_said_of_numbers_1_2_4_8(start: Start) -> None:
+    port = await start()
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(20):
+            await ask(port, b"\x00\x01\x02 nonsense\r\n\r\n")
+    assert [line["count"] for line in logs] == [1, 2, 4, 8, 16]
+    assert not any("exc_info" in line for line in logs)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST.:9280", 200),
+        ("127.0.0.1:9280", 200),
+        ("[::1]:9280", 200),
+        ("evil.example", 421),
+        ("evil.example:9280", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("10.0.0.7", 421),
+        ("", 421),
+    ],
+)
+async def test_on_loopback_only_its_own_names_are_answered(start: Start, host: str, status: int) -> None:
+    request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    assert (await ask(await start(), request.encode()))[0] == status
+
+
+async def test_more_names_can_be_configured_and_old_clients_send_none(start: Start) -> None:
+    port = await start(hosts=("watch.example.org",))
+    asked = "GET /healthz HTTP/1.{}\r\n{}Connection: close\r\n\r\n"
+    assert (await ask(port, asked.format(1, "Host: Watch.Example.org\r\n").encode()))[0] == 200
+    assert (await ask(port, asked.format(1, "Host: other.example.org\r\n").encode()))[0] == 421
+    assert (await ask(port, asked.format(0, "").encode()))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("more", "host", "allowed"),
+    [
+        ((), "anything.example", True),
+        (("watch.example",), "watch.example:9280", True),
+        (("watch.example",), "anything.example", False),
+        (("watch.example",), "10.0.0.7:9280", True),
+        (("watch.example",), "[2001:db8::1]", True),
+        (("watch.example",), "localhost", True),
+    ],
+)
+def test_beyond_loopback_any_name_counts_until_some_are_configured(
+    more: tuple[str, ...], host: str, allowed: bool
+) -> None:
+    assert Hosts("0.0.0.0", more, ["0.0.0.0", "::"]).allow(host) == allowed

@@ -1,0 +1,115 @@
+"""A contract that is broken is refused when the plugin is loaded, at the author's own line."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from tdbwatch.daemon.config.sink_models import SinkSettings
+from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.plugin.contract import RESERVED
+
+HEAD = """
+from tdbwatch.plugin import Event, Options, Sink, SinkType, sink
+from pydantic import BaseModel, Field
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("@sink  # !\ndef mine(event): pass", 'write @sink("NAME")'),
+        ("@sink('')  # !\ndef mine(event): pass", "cannot be the name of a sink type"),
+        ("@sink('a b')  # !\ndef mine(event): pass", "cannot be the name of a sink type"),
+        ("@sink('x' * 65)  # !\ndef mine(event): pass", "cannot be the name of a sink type"),
+        ("@sink('mine')  # !\ndef mine(): pass", "write def mine(event)"),
+        ("@sink('mine')  # !\ndef mine(event, options): pass", "write def mine(event)"),
+        ("@sink('mine', options=Options)  # !\ndef mine(event): pass", "write def mine(event, options)"),
+        ("@sink('mine')  # !\nasync def mine(event): yield", "mine is a generator"),
+        ("@sink('mine')  # !\nclass Mine: pass", "no subclass of tdbwatch.plugin.Sink"),
+        ("@sink('mine', batch_count=0)  # !\ndef mine(event): pass", "batch_count is 0"),
+        ("@sink('mine')  # !\nclass Mine(Sink): pass", "has no deliver"),
+        (
+            "@sink('mine')  # !\nclass Mine(Sink):\n    def deliver(self, batch): pass",
+            "Mine.deliver is not async; write async def deliver(self, batch)",
+        ),
+        (
+            "@sink('mine')  # !\nclass Mine(Sink):\n    async def deliver(self): pass",
+            "write async def deliver(self, batch)",
+        ),
+        (
+            "@sink('mine')  # !\nclass Mine(Sink):\n    async def deliver(self, batch): pass\n"
+            "    def close(self): pass",
+            "Mine.close is not async",
+        ),
+        (
+            "@sink('mine')  # !\nclass Mine(Sink):\n    async def deliver(self, batch): pass\n"
+            "    def __init__(self): pass",
+            "write def __init__(self, options, context)",
+        ),
+        (
+            "class Mine(BaseModel): pass\n@sink('mine', options=Mine)  # !\ndef mine(event, options): pass",
+            "the options, Mine, are no subclass of tdbwatch.plugin.Options",
+        ),
+        (
+            "class Mine(Options): retry: int\n"
+            "@sink('mine', options=Mine)  # !\ndef mine(event, options): pass",
+            "every sink has a key 'retry' already",
+        ),
+        (
+            "class Mine(Options): kind: int = Field(alias='type')\n"
+            "@sink('mine', options=Mine)  # !\ndef mine(event, options): pass",
+            "every sink has a key 'type' already",
+        ),
+    ],
+)
+def test_it_is_refused_with_file_and_line(tmp_path: Path, code: str, said: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(HEAD + code)
+    line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if "# !" in text)
+    (problem,) = load_plugins([tmp_path]).problems
+    assert said in problem.reason
+    assert problem.where == f"{file}:{line}"
+
+
+def test_whatever_can_be_called_as_a_sink_is_one(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        HEAD
+        + dedent(
+            """
+            import functools
+
+            def decorated(function):
+                @functools.wraps(function)
+                def call(*arguments):
+                    return function(*arguments)
+                return call
+
+            class Mine(Options):
+                timeout: float = 1.0
+
+            @sink("one")
+            @decorated
+            def one(event): pass
+
+            @sink("two", options=Mine)
+            async def two(*arguments, **more): pass
+
+            @sink("three")
+            class Three(Sink):
+                @decorated
+                async def deliver(self, batch, more=None): pass
+
+            @sink("four")
+            class Four(Three):
+                Options = Mine
+            """
+        )
+    )
+    registry = load_plugins([tmp_path])
+    assert registry.problems == []
+    assert registry.plugins[-1].sinks == ("one", "two", "three", "four")
+
+
+def test_what_is_reserved_is_a_key_of_every_sink() -> None:
+    assert set(SinkSettings.model_fields) > RESERVED
