@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tdbwatch.client import Client, Observer
-from tdbwatch.client.pool import REFUSED_FOR
+from tdbwatch.client.pool import NODE_BACKOFF
 from tdbwatch.client.transports import dialing
 from tdbwatch.exceptions import AuthError, ConnectionLostError, NotConnectedError
 from tdbwatch.wire import Kind, encode_frame
@@ -366,7 +366,7 @@ async def test_a_login_that_is_refused_later_is_reported_and_retried_slowly(
     cluster.add_user("admin", "changed")
     cluster.nodes[0].faults.close_connections()
     before = cluster.executed[Kind.AUTH]
-    await pass_time(clock, REFUSED_FOR * 3)
+    await pass_time(clock, NODE_BACKOFF.maximum * 3)
     assert 2 <= cluster.executed[Kind.AUTH] - before <= 4
     assert any(what == "unreachable" and "refused the login" in why for what, why in diary.entries)
     cluster.add_user("admin", "pass")
