@@ -87,9 +87,7 @@ def test_what_is_listed_does_differ(entry):
     assert [name for name in NAMES if stands_for(entry, name) and differs(name)] != []
 
 
-@pytest.mark.skipif(
-    find_spec("thingsdb") is None, reason="python-thingsdb is not installed: the extra `bench` has it"
-)
+@pytest.mark.skipif(find_spec("thingsdb") is None, reason="python-thingsdb is not installed")
 def test_the_recorded_names_are_the_packages():
     assert version("python-thingsdb") == VERSION
     assert installed() == NAMES

@@ -62,9 +62,7 @@ async def test_on_thingsdb_it_shows_what_the_table_says(entry: Behaviour, world:
     assert observed == (entry.shows, "")
 
 
-@pytest.mark.skipif(
-    find_spec("thingsdb") is None, reason="python-thingsdb is not installed: the extra `bench` has it"
-)
+@pytest.mark.skipif(find_spec("thingsdb") is None, reason="python-thingsdb is not installed")
 @pytest.mark.parametrize("entry", behaviours(), ids=str)
 async def test_python_thingsdb_shows_what_the_table_says(entry: Behaviour, world: Any) -> None:
     limit = 5 if entry.theirs.endswith(NEVER_ENDS) else 30
