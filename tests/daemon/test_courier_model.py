@@ -7,10 +7,11 @@ what was durable at that moment: of a spool in memory, and of a real one's files
 import asyncio
 import random
 import shutil
+import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -331,8 +332,11 @@ class FileWorld(World):
         old = self.path
         self.lives += 1
         self.path.parent.mkdir(parents=True)
-        for name in (old.name, f"{old.name}-wal"):
-            shutil.copy(old.with_name(name), self.path.with_name(name))
+        with closing(sqlite3.connect(old)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM sqlite_master").fetchone()  # the writer empties no log that is read
+            for name in (old.name, f"{old.name}-wal"):
+                shutil.copy(old.with_name(name), self.path.with_name(name))
 
     async def crash(self) -> None:
         old = self.spool
@@ -351,7 +355,8 @@ def check(world: World) -> None:
             assert world.settings.on_exhausted == "dead_letter"
             assert story.failed[event_id] >= most, "no attempt is lost"
     if most is not None and world.settings.on_exhausted == "dead_letter" and not world.crashed:
-        assert max(story.failed.values(), default=0) <= most, "no attempt too many"
+        counts = [count for event_id, count in story.failed.items() if event_id not in story.unheard]
+        assert max(counts, default=0) <= most, "no attempt too many"
 
 
 def check_order(story: Story, crashed: bool) -> None:
