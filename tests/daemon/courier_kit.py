@@ -17,6 +17,7 @@ from tdbwatch.daemon.spool.api import Attempt, Progress
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.history import attempts_at
+from tdbwatch.daemon.spool.stored.progress import load
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
@@ -130,16 +131,16 @@ class Bench:
         await self.clock.advance(0.05)  # it is not saved more often than that
         await self.spool.flush()
         if isinstance(self.spool, MemorySpool):
-            return self.spool.progress(sink)
-        with opened(self.spool.path) as look:
-            return look.progress()[sink]
+            return self.spool.latest(sink)
+        with closing(sqlite3.connect(self.spool.path)) as connection:
+            return load(connection)[sink]
 
     async def letters(self) -> list[tuple[Any, ...]]:
         await self.spool.flush()
         with opened(self.spool.path) as look:
             return [
                 (dead.sink, dead.entry.seq, dead.reason, dead.attempts, dead.first_error, dead.last_error)
-                for dead in look.letters(Selection())
+                for dead in look.letters.some(Selection())
             ]
 
     async def attempts(self, seq: int) -> list[Attempt]:

@@ -70,7 +70,7 @@ class Bench:
         await settle()
         assert self.courier.status().lag == 0
         with opened(self.spool.path) as look:
-            return [(dead.reason, dead.last_error) for dead in look.letters(Selection())]
+            return [(dead.reason, dead.last_error) for dead in look.letters.some(Selection())]
 
 
 @pytest.fixture

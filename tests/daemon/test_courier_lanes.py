@@ -353,6 +353,16 @@ def test_ready_lanes_take_turns_so_that_one_with_much_does_not_keep_the_others_w
     assert sent(lanes) == [[1, 2, 3, 4, 9, 14], [5, 6, 7, 8, 10, 11], [12, 13]]
 
 
+def test_a_sink_that_takes_only_a_part_of_each_batch_gets_to_every_lane_in_its_turn() -> None:
+    lanes = lanes_of((A, 9), (B, 3), batch=BatchLimits(count=3))
+    heads = []
+    for _ in range(4):
+        parcel = next_of(lanes)
+        heads.append(parcel.seqs[0])
+        lanes.settle(parcel, [Fate.FINISHED, *[Fate.UNTRIED] * (len(parcel) - 1)], 0)
+    assert heads == [1, 10, 2, 11]
+
+
 def test_entries_that_failed_together_go_one_by_one_with_their_past() -> None:
     lanes = lanes_of((A, 5), batch=BatchLimits(count=10), max_in_flight=1)
     fail(lanes, next_of(lanes), 0)

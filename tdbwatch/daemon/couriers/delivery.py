@@ -111,7 +111,10 @@ class Delivery:
             self._all_delivered(parcel, answer)
         else:
             tried = another(parcel.failure, self._breaker.active(started), started_us)
+            buried = self.counters.dead
             await self._sort(parcel, answer, answer.outcomes, tried)
+            if self.counters.dead > buried:
+                self._saving.save()  # a crash before that would have dead letters delivered after all
         self._saving.tell()
 
     async def _ask(self, parcel: Parcel, asked: int) -> Answer:

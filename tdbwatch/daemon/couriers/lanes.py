@@ -164,6 +164,7 @@ class Lanes:
             dues: when each lane with some of those has its next attempt.
         """
         back: dict[LaneQueue, tuple[list[Piece], list[int]]] = {}
+        tried: set[LaneQueue] = set()
         start = 0
         for queue, piece in parcel.shares:
             start, own = start + piece.count, fates[start : start + piece.count]
@@ -172,13 +173,15 @@ class Lanes:
             self.memory.take(pieces)
             if any(fate is not Fate.UNTRIED for fate in own):
                 self.highest = max(self.highest, piece.last_seq)
+                tried.add(queue)
             unfinished, ended = back.setdefault(queue, ([], []))
             unfinished += pieces
             ended += finished
         for queue, (pieces, finished) in back.items():
             queue.put_back(pieces, finished)
         waited = Fate.UNTRIED in fates and parcel.failure is None
-        self._came_back(parcel, list(back), now, dues, waited=waited)
+        in_turn = sorted(back, key=tried.__contains__)  # those that got nothing come first next time
+        self._came_back(parcel, in_turn, now, dues, waited=waited)
 
     def _came_back(
         self,
@@ -206,24 +209,19 @@ class Lanes:
         Args:
             waited: some of what they hold has waited for company.
         """
-        waiting, ready = list[LaneQueue](), list[LaneQueue]()
+        waiting = list[LaneQueue]()
         for queue in queues:
             match queue.move():
                 case State.WAITING:
                     self._forget(queue)
                     waiting.append(queue)
                 case State.READY:
-                    ready.append(queue)
+                    self.turns.ready.add(queue, now, waited=waited)
                 case State.READING:
                     self.to_read.append([queue])
                 case _:
                     del self._lanes[queue.lane]
         self.turns.waiting.gather(waiting, dues, now)
-        if waited and ready:
-            self.turns.ready.put_back(ready)
-            return
-        for queue in ready:
-            self.turns.ready.add(queue, now)
 
     def _forget(self, queue: LaneQueue) -> None:
         """What was never tried of this lane stays in the log only."""

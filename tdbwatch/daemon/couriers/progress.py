@@ -24,19 +24,14 @@ class Saved:
         least = max(self._floor, lanes.highest)
         floor, changed = lanes.position, Changes()
         for queue in lanes:
-            lane = queue.lane
-            saved = self._behind.get(lane)
+            lane, saved = queue.lane, self._behind.get(queue.lane)
             if saved is not None and lane not in lanes.touched:
                 continue
-            if (first := queue.first_seq) > least:
-                floor = min(floor, first - 1)
-            elif (behind := queue.behind()) != saved:
+            behind = queue.behind() if queue.first_seq <= least else None
+            if behind is None:
+                floor = min(floor, queue.first_seq - 1)
+            if behind != saved:
                 changed[lane] = behind
-                continue
-            else:
-                continue
-            if saved is not None:
-                changed[lane] = None
         for lane in lanes.touched:
             if lane in self._behind and lanes.get(lane) is None:
                 changed[lane] = None

@@ -1,7 +1,6 @@
 """Lanes whose turn is to come, and which of their entries go together. Pure."""
 
 from collections import deque
-from collections.abc import Sequence
 
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.parcel import Share
@@ -26,19 +25,19 @@ class Ready:
     def __bool__(self) -> bool:
         return bool(self._lanes)
 
-    def add(self, lane: LaneQueue, now: float) -> None:
-        """This lane waits for its turn."""
-        if not self._lanes:
+    def add(self, lane: LaneQueue, now: float, *, waited: bool = False) -> None:
+        """This lane waits for its turn.
+
+        Args:
+            waited: some of it has waited for company once: it waits for none any more.
+        """
+        if waited:
+            self.since = float("-inf")
+        elif not self._lanes:
             self.since = now
         self._lanes.append(lane)
         self._count += lane.fresh.count
         self._size += lane.fresh.size
-
-    def put_back(self, lanes: Sequence[LaneQueue]) -> None:
-        """What these had waited for was in vain: it goes first, and waits for no company any more."""
-        for lane in reversed(lanes):
-            self._return(lane)
-        self.since = float("-inf")
 
     def grow(self, piece: Piece) -> None:
         """One of these lanes has got this."""
@@ -63,7 +62,9 @@ class Ready:
             piece = lane.take_fresh(count, size, at_least=0 if shares else 1)
             if piece is None:
                 if not lane.taken:
-                    self._return(lane)
+                    self._lanes.appendleft(lane)
+                    self._count += lane.fresh.count
+                    self._size += lane.fresh.size
                 break
             shares.append((lane, piece))
             count, size = count - piece.count, size - piece.size
@@ -80,8 +81,3 @@ class Ready:
         self._count -= lane.fresh.count
         self._size -= lane.fresh.size
         return lane
-
-    def _return(self, lane: LaneQueue) -> None:
-        self._lanes.appendleft(lane)
-        self._count += lane.fresh.count
-        self._size += lane.fresh.size

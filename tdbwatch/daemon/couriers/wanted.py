@@ -45,8 +45,8 @@ class Wanted:
             piece = piece.split(min(len(seqs), after - block.first_seq + 1))[1]
         if through is not None and through < block.last_seq:
             piece = piece.split(max(0, piece.count - (block.last_seq - through)))[0]
-        if finished:
-            piece = piece.only([index for index, seq in enumerate(piece.seqs) if seq not in finished])
+        if done := frozenset(finished):
+            piece = piece.only([index for index, seq in enumerate(piece.seqs) if seq not in done])
         if block.target is None:
             piece = self._routed(piece, block)
         return piece if piece.count else None
