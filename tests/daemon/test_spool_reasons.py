@@ -1,4 +1,4 @@
-"""Why events were given up is said as it was: the disk refused, or they came faster than it could take them."""
+"""Why events were given up is said as it was: the disk refused, or could not follow."""
 
 import asyncio
 import sqlite3
