@@ -17,14 +17,22 @@ from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import Event
 
-from .spool_kit import everything
+from .spool_kit import everything, until
 
 
 class Hasty(SystemClock):
     """Sleeps a moment, however long it is told to."""
 
+    sleeps = 0
+
     async def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
         await asyncio.sleep(min(seconds, 0.003))
+
+    async def idle(self) -> None:
+        """All orders were looked at, and served as far as they would be: what serves them slept again."""
+        before = self.sleeps
+        await until(lambda: self.sleeps >= before + 2)
 
 
 class Following:
@@ -83,12 +91,13 @@ class Following:
 @asynccontextmanager
 async def serving(
     spool: SqliteSpool, *couriers: Following, wants: Callable[[Event], bool] = lambda _: True
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Hasty]:
     """Orders for these are served meanwhile."""
     sinks = {courier.name: Receiver(courier, wants) for courier in couriers}
-    task = asyncio.create_task(Redelivery(spool, sinks, Hasty()).run())
+    clock = Hasty()
+    task = asyncio.create_task(Redelivery(spool, sinks, clock).run())
     try:
-        yield
+        yield clock
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

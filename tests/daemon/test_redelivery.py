@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
@@ -14,10 +14,11 @@ from tdbwatch.daemon.spool.survival.damage import damaged, is_full
 from tdbwatch.daemon.spool.survival.disk import Space
 
 from tdbwatch.daemon.spool import DropReport
-from tdbwatch.daemon.spool.api import Behind, OrderKind
+from tdbwatch.daemon.spool.api import Behind, Gone, OrderKind
 from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
+from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.schema import connect
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.plugin import Event
@@ -26,6 +27,7 @@ from tdbwatch.testing import ManualClock
 from .limits_kit import finish
 from .redelivery_kit import Following, bury, letters_of, order, serving, waiting
 from .spool_kit import Heard, MakeSpool, change, events, everything, keep, making, until
+from .store_kit import group_of
 
 MIB = 1 << 20
 BOTH = pytest.mark.parametrize("kind", ["replay", "requeue"])
@@ -50,11 +52,6 @@ async def filled(make: MakeSpool, count: int, size: int = 0, **options: Any) -> 
     finish(spool)
     await spool.flush()
     return spool
-
-
-async def looked() -> None:
-    """The orders were looked at, and served as far as they would be."""
-    await asyncio.sleep(0.1)
 
 
 # -- what is delivered again -----------------------------------------------------------------------------
@@ -104,8 +101,8 @@ async def test_an_order_waits_for_a_sink_that_is_far_behind(make: MakeSpool, pat
     order(path, "replay")
     courier = Following(spool)
     courier.position, courier.behind = 6000, 5001
-    async with serving(spool, courier):
-        await looked()
+    async with serving(spool, courier) as clock:
+        await clock.idle()
         assert spool.last_seq == 6000
         courier.behind = 0
         await courier.served()
@@ -115,12 +112,12 @@ async def test_an_order_waits_for_a_sink_that_is_far_behind(make: MakeSpool, pat
 async def test_an_order_for_a_sink_that_nobody_has_waits_for_it(make: MakeSpool, path: Path) -> None:
     spool = await filled(make, 3)
     order(path, "replay", sink="other")
-    async with serving(spool, Following(spool)):
-        await looked()
+    async with serving(spool, Following(spool)) as clock:
+        await clock.idle()
     await spool.close()
     again = await make(sinks=["s", "other"])
     courier = Following(again, "other")
-    async with serving(again, courier):
+    async with serving(again, courier) as clock:
         await courier.served()
     assert courier.numbers == [0, 1, 2]
 
@@ -183,16 +180,16 @@ async def test_an_order_wakes_its_sink_once_also_over_damage(make: MakeSpool, pa
     spool = await filled(make, 5)
     courier = Following(spool)
     courier.behind = 10_000
-    async with serving(spool, courier):
+    async with serving(spool, courier) as clock:
         order(path, "replay")
         await until(lambda: courier.woken)
         spool._files.suspect(damaged("a test says so"))
         await until(lambda: list(path.parent.glob("*.damaged-*")))
-        await looked()
+        await clock.idle()
         assert (courier.woken, len(waiting(path))) == (1, 1)
         order(path, "replay")
         await until(lambda: courier.woken == 2)
-        await looked()
+        await clock.idle()
         assert courier.woken == 2, "the same once more is another one"
 
 
@@ -210,12 +207,12 @@ async def test_a_replay_takes_no_space_of_what_another_sink_has_not_got_nor_of_w
     courier = Following(spool)
     courier.position = 1300
     order(path, "replay")
-    async with serving(spool, courier):
-        await looked()
+    async with serving(spool, courier) as clock:
+        await clock.idle()
         assert waiting(path), "most of the copies wait"
         copies = spool.last_seq - 1300
         await keep(spool, events(50, 1000))
-        await looked()
+        await clock.idle()
         assert (spool.drops.count, spool.first_seq, spool.last_seq) == (0, 1, 1350 + copies)
 
         def done() -> bool:
@@ -256,9 +253,9 @@ async def test_what_a_replay_finds_no_more_is_counted_and_said(make: MakeSpool, 
     with capture_logs() as logs:
         spool = await make(max_size=2 * MIB)
         courier = Following(spool)
-        async with serving(spool, courier):
+        async with serving(spool, courier) as clock:
             await courier.served()
-            await looked()
+            await clock.idle()
     said = [line["records"] for line in logs if line["event"] == "spool.replay_missed"]
     assert said[0] == before.missed, "as soon as it is known"
     assert said[-1] == 1300 - len(courier.got), "and in the end"
@@ -328,27 +325,22 @@ async def test_copies_that_a_sink_has_not_even_read_are_bounded_in_bytes(make: M
     courier = Following(spool)
     courier.position = 16
     order(path, "replay")
-    async with serving(spool, courier):
+    async with serving(spool, courier) as clock:
         await until(lambda: spool.last_seq >= 24)
-        await looked()
+        await clock.idle()
         assert spool.last_seq <= 16 + 10
         await courier.served()
     assert spool.last_seq == 32
 
 
 def test_copies_leave_all_of_the_disk_that_is_kept_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tdbwatch.daemon.spool.api import Gone
-    from tdbwatch.daemon.spool.stored.drops import Tally
-
-    from .store_kit import group_of
-
     with closing(Store(path, connect)) as store:
         for _ in range(2):
             store.commit(group_of(events(250, 1000)))
         order(path, "replay")
         store.delete([Gone(1, 250, Lane("//stuff", "alerts"), None)], Tally("max_size"))
         [waits] = waiting(path)
-        copies = Copies(waits, heard(events(250, 1000)), 500, (), asyncio.new_event_loop().create_future())
+        copies = Copies(waits, heard(events(250, 1000)), 500, (), cast("Any", None))
         store.space.reserve = 4 * MIB
         free = store.space.reserve + 100_000  # there is space within the file, but not beside it
         monkeypatch.setattr(Space, "_size_and_free", lambda _: (64 * MIB, free))

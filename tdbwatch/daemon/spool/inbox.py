@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, DropReport
-from tdbwatch.daemon.spool.group import Copies, Group, Packing
+from tdbwatch.daemon.spool.group import PACKING_BYTES, RUN_BYTES, Copies, Group, Packing
 from tdbwatch.daemon.spool.limits.settings import Limits
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, Tally
@@ -165,10 +165,10 @@ class Inbox:
         refused: list[_Packed] = []
         for one in packed:
             lane, run, each = one
-            if most is not None and self._bytes + len(each) > most:
+            packing = self._open.get(lane)
+            if most is not None and self._bytes + len(each) + RUN_BYTES + PACKING_BYTES > most:
                 refused.append(one)
                 continue
-            packing = self._open.get(lane)
             if packing is None or packing.size >= self._limits.block_bytes:
                 packing = self._open[lane] = Packing(lane)
                 self._group.packings.append(packing)

@@ -2,10 +2,10 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.spool.alarms import Alarms
@@ -29,8 +29,10 @@ from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.listener import Deaf, Listener
 from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.report import TurnReport
+from tdbwatch.daemon.spool.state import LogState, answer, fail
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
 from tdbwatch.daemon.spool.stored.schema import connect as _connect
@@ -42,26 +44,6 @@ from tdbwatch.daemon.spool.writer import Pace, Writer
 _IDLE_LINGER: Final = 0.05
 """Seconds until progress and history are written where nothing else is."""
 _T = TypeVar("_T")
-
-
-class Listener(Protocol):
-    """Hears, in the event loop, what gap records should tell of."""
-
-    def dropped(self, report: DropReport) -> None:
-        """Undelivered events were given up."""
-
-    def damaged(self, report: DamageReport) -> None:
-        """A damaged file was replaced."""
-
-
-class Deaf:
-    """Hears nothing."""
-
-    def dropped(self, report: DropReport) -> None:
-        pass
-
-    def damaged(self, report: DamageReport) -> None:
-        pass
 
 
 class SqliteSpool:
@@ -106,7 +88,7 @@ class SqliteSpool:
             self.alarms,
             clock,
         )
-        self._state = _State()
+        self._state = LogState()
 
     async def open(self) -> None:
         """Open the file, or begin it; a damaged one is moved aside first.
@@ -246,9 +228,9 @@ class SqliteSpool:
         """Have `told` called, in the event loop, with the blocks that the log gives up from now on."""
         self._state.watchers.append(told)
 
-    async def _asked(self, answer: Awaitable[_T]) -> _T:
+    async def _asked(self, question: Awaitable[_T]) -> _T:
         try:
-            return await answer
+            return await question
         except sqlite3.Error as error:
             if is_damage(error):
                 self._files.suspect(error)
@@ -322,13 +304,13 @@ class SqliteSpool:
                 told(report.gone)
         state.turned.set()
         state.turned.clear()
-        _answer(report.waiters, None)
+        answer(report.waiters, None)
         for copied, done in report.copied:
-            _answer((copied,), done)
+            answer((copied,), done)
         if report.ended:
             self._ended(report)
         else:
-            _fail(report.abandoned, SpoolError(f"the disk did not take it: {self.alarms.trouble}"))
+            fail(report.abandoned, SpoolError(f"the disk did not take it: {self.alarms.trouble}"))
 
     def _grown(self, blocks: Sequence[Block]) -> None:
         state = self._state
@@ -373,44 +355,8 @@ class SqliteSpool:
         state = self._state
         if report.failed is not None:
             error = SpoolError(self.alarms.writer_died(report.failed))
-            _fail((*report.abandoned, *self._inbox.abandon()), error)
+            fail((*report.abandoned, *self._inbox.abandon()), error)
             state.failed.set_exception(error)
             state.failed.exception()  # no warning where nobody watches
         if not state.stopped.done():
             state.stopped.set_result(None)
-
-
-class _State:
-    """What the event loop knows of the log.
-
-    Attributes:
-        start: where a new sink begins.
-        progress: as it was at the start.
-        turned: set and cleared after each turn of the writer.
-    """
-
-    def __init__(self) -> None:
-        self.loop: asyncio.AbstractEventLoop | None = None
-        self.closing = False
-        self.first_seq, self.last_seq, self.entries = 1, 0, 0
-        self.start = 0
-        self.progress: dict[str, Progress] = {}
-        self.watchers: list[Callable[[Sequence[Gone]], None]] = []
-
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.turned = asyncio.Event()
-        self.failed: asyncio.Future[None] = loop.create_future()
-        self.stopped: asyncio.Future[None] = loop.create_future()
-
-
-def _answer(waiters: Iterable["asyncio.Future[Any]"], answer: Any) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(answer)
-
-
-def _fail(waiters: Iterable["asyncio.Future[Any]"], error: SpoolError) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_exception(error)

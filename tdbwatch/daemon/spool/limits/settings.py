@@ -39,7 +39,7 @@ class Limits:
     @property
     def max_event(self) -> int:
         """Bytes of a single event: too many others would have to go for a larger one."""
-        return min(self.max_held, self.max_size // _EVENT_SHARE)
+        return min(self.max_held - _LEAST_BLOCK, self.max_size // _EVENT_SHARE)
 
     @property
     def block_bytes(self) -> int:

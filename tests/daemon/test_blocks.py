@@ -1,0 +1,108 @@
+"""Runs and blocks: what is put in comes out, however it was grouped."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdbwatch.daemon.spool.stored.blocks import (
+    Block,
+    Lane,
+    Run,
+    encode_run,
+    halves,
+    heard,
+    pack,
+    run_of,
+    unpack,
+)
+from tdbwatch.plugin import Event
+from tdbwatch.plugin.ids import IdMint, ids_from
+from tdbwatch.testing import ManualClock
+from tdbwatch.wire.codec import encode
+
+LANE = Lane("//stuff", "alerts")
+names = st.text(max_size=5)
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=2),
+    max_leaves=5,
+)
+spoken = st.tuples(names, st.lists(values, max_size=3))
+shared = st.tuples(
+    st.none() | st.integers(0, 2**64 - 1), st.lists(names, max_size=2).map(tuple), st.integers(0, 1 << 50)
+)
+turns = st.lists(st.tuples(shared, st.lists(spoken, min_size=1, max_size=6)), min_size=1, max_size=5)
+
+
+def run_from(mint: IdMint, common: object, said: object) -> Run:
+    room_id, arg_names, us = common  # type: ignore[misc]
+    first_id, count, _ = mint.mint_run(len(said))  # type: ignore[arg-type]
+    assert count == len(said)  # type: ignore[arg-type]
+    events, payloads = [name for name, _ in said], [msgspec.Raw(encode(args)) for _, args in said]  # type: ignore[attr-defined]
+    return Run(first_id, us, "event", room_id, arg_names, events, payloads)
+
+
+@settings(deadline=None)
+@given(turns)
+def test_a_block_has_the_events_of_its_runs_in_order(made: list[tuple[object, object]]) -> None:
+    mint = IdMint(ManualClock())
+    runs = [run_from(mint, common, said) for common, said in made]
+    sent = [event for run in runs for event in run.unpacked(LANE)]
+    block = Block(7, len(sent), LANE, None, pack([encode_run(run) for run in runs]))
+    assert block.events == sent
+    assert (
+        [seq for seq, _ in block.numbered()]
+        == list(range(7, 7 + len(sent)))
+        == list(range(block.first_seq, block.last_seq + 1))
+    )
+    said = [(name, args) for _, each in made for name, args in each]  # type: ignore[attr-defined]
+    assert [(event.event, event.args) for event in block.events] == said
+    assert len({event.id for event in sent}) == len(sent)
+    assert sorted(event.id for event in sent) == [event.id for event in sent]
+
+
+@settings(deadline=None)
+@given(turns)
+def test_an_event_is_the_same_alone_and_in_company(made: list[tuple[object, object]]) -> None:
+    mint = IdMint(ManualClock())
+    sent = [event for common, said in made for event in run_from(mint, common, said).unpacked(LANE)]
+    assert [event for lane, run in heard(sent) for event in run.unpacked(lane)] == sent
+    assert unpack(pack([encode_run(run_of(event)) for event in sent])) == [run_of(event) for event in sent]
+
+
+@settings(deadline=None)
+@given(shared, st.lists(spoken, min_size=2, max_size=9))
+def test_halves_of_a_run_are_the_run(common: object, said: object) -> None:
+    run = run_from(IdMint(ManualClock()), common, said)
+    first, second = halves(run)
+    assert [*first.unpacked(LANE), *second.unpacked(LANE)] == run.unpacked(LANE)
+    assert abs(len(first.events) - len(second.events)) <= 1
+
+
+def test_ids_that_follow_each_other_are_split_right_also_at_the_end_of_the_counter() -> None:
+    first_id, count, us = IdMint(ManualClock()).mint_run(10_000)
+    assert count == 4096
+    run = Run(first_id, us, "event", 1, (), ["e"] * count, [msgspec.Raw(b"\x90")] * count)
+    parts = [run]
+    while len(parts) < count:
+        parts = [half for part in parts for half in halves(part)]
+    assert [event.id for part in parts for event in part.unpacked(LANE)] == list(ids_from(first_id, count))
+
+
+@pytest.mark.parametrize("count", [1, 15, 16, 65_535, 65_536])
+def test_a_block_of_any_number_of_runs_is_read_again(count: int) -> None:
+    run = run_of(Event.create("r"))
+    block = Block(1, count, LANE, None, pack([encode_run(run)] * count))
+    assert len(block.runs) == count
+
+
+def test_a_block_that_does_not_have_as_many_events_as_it_should_makes_no_sense() -> None:
+    body = pack([encode_run(run_of(Event.create("r")))])
+    for count, spoilt in ((2, body), (1, body[:-1]), (1, b""), (1, body + b"x"), (1, b"\xc0")):
+        with pytest.raises(ValueError):
+            assert Block(1, count, LANE, None, spoilt).events

@@ -1,0 +1,138 @@
+"""Progress says of every entry whether it is finished, and survives being written down."""
+
+import sqlite3
+from contextlib import closing
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tdbwatch.daemon.spool.api import Behind, Past, Progress
+from tdbwatch.daemon.spool.stored import progress
+from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.progress import Change, Reach
+from tdbwatch.daemon.spool.stored.schema import prepare
+
+SEQS = range(1, 25)
+LANES = [Lane("", "a"), Lane("//x", "a"), Lane("//x", "b")]
+SINKS = ["s", "t", "u"]
+lanes, sinks = st.sampled_from(LANES), st.sampled_from(SINKS)
+pasts = st.builds(Past, st.integers(1, 9), st.integers(1, 99), st.integers(0, 1 << 60), st.text(), st.text())
+behinds = st.builds(
+    Behind,
+    st.sampled_from(SEQS),
+    st.sets(st.sampled_from(SEQS), max_size=5).map(lambda seqs: tuple(sorted(seqs))),
+    st.lists(pasts, max_size=3).map(tuple),
+)
+progresses = st.builds(Progress, st.integers(0, 25), st.dictionaries(lanes, behinds))
+"""Every lane of which nothing is said has all up to the floor."""
+
+
+def plainly(one: Progress) -> set[tuple[int, Lane]]:
+    """What is finished, entry by entry, as the words say it."""
+    found = set[tuple[int, Lane]]()
+    for lane in LANES:
+        for seq in SEQS:
+            behind = one.behind.get(lane)
+            up_to_the_floor = seq <= one.floor
+            held_back = behind is not None and seq >= behind.first_seq and seq not in behind.beyond
+            if up_to_the_floor and not held_back:
+                found.add((seq, lane))
+    return found
+
+
+@settings(deadline=None)
+@given(progresses)
+def test_an_entry_is_finished_up_to_the_floor_unless_its_lane_says_otherwise(one: Progress) -> None:
+    said = {(seq, lane) for seq in SEQS for lane in LANES if one.finished(seq, lane)}
+    assert said == plainly(one)
+
+
+@settings(deadline=None)
+@given(progresses, lanes)
+def test_finished_through_is_the_longest_prefix_of_the_lane_but_for_what_is_beyond(
+    one: Progress, lane: Lane
+) -> None:
+    through, finished = one.finished_through(lane), plainly(one)
+    assert all((seq, lane) in finished for seq in SEQS if seq <= through)
+    after = through + 1
+    behind = one.behind.get(lane)
+    if after in SEQS and (after, lane) in finished:
+        assert behind is not None
+        assert after in behind.beyond, "which is not worth to be counted here"
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(sinks, progresses),
+    st.none() | st.sets(sinks),
+    lanes,
+    st.none() | st.sampled_from([*SINKS, "x"]),
+)
+def test_reach_is_what_all_whom_it_concerns_have(
+    progress_of: dict[str, Progress], names: set[str] | None, lane: Lane, target: str | None
+) -> None:
+    reach = Reach(progress_of, names)
+    concerned = [
+        plainly(one)
+        for sink, one in progress_of.items()
+        if (names is None or sink in names) and target in (None, sink)
+    ]
+    for seq in SEQS:
+        prefix = [(n, lane) for n in SEQS if n <= seq]
+        if reach.finished(seq, lane, target):
+            assert all(each in finished for finished in concerned for each in prefix), "never said too early"
+    lost = reach.unfinished(SEQS, lane, target)
+    assert lost == {seq for seq in SEQS if any((seq, lane) not in finished for finished in concerned)}
+    floors = [one.floor for sink, one in progress_of.items() if names is None or sink in names]
+    assert reach.floor == min(floors, default=None)
+    if target is None and reach.floor is not None:
+        assert not reach.finished(reach.floor + 1, lane, None)
+
+
+changes = st.builds(Change, st.integers(0, 99), st.dictionaries(lanes, st.none() | behinds))
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(sinks, changes), max_size=5), st.booleans())
+def test_what_is_saved_is_what_is_loaded_and_what_memory_says(
+    saved: list[dict[str, Change]], merged: bool
+) -> None:
+    memory: dict[str, Progress] = {}
+    if merged:  # as the inbox does with what comes between two commits
+        one: dict[str, Change] = {}
+        for each in saved:
+            for sink, change in each.items():
+                one.setdefault(sink, Change(0)).merge(change.floor, change.behind)
+        groups = [one]
+    else:
+        groups = saved
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        prepare(connection, ":memory:")  # type: ignore[arg-type]
+        for group in groups:
+            progress.save(connection, group)
+            progress.apply(memory, group)
+        assert progress.load(connection) == memory
+    expected: dict[str, Progress] = {}
+    for each in saved:
+        for sink, change in each.items():
+            now = expected.setdefault(sink, Progress(0))
+            now.floor = change.floor
+            now.behind = {
+                lane: behind for lane, behind in (now.behind | change.behind).items() if behind is not None
+            }
+    assert memory == expected
+
+
+@settings(deadline=None)
+@given(progresses, st.integers(0, 25), st.dictionaries(lanes, st.none() | behinds, max_size=2))
+def test_what_a_sink_gets_further_with_is_within_what_is_said_to_be_freed(
+    before: Progress, floor: int, behind: dict[Lane, Behind | None]
+) -> None:
+    was = {lane: before.finished_through(lane) for lane in before.behind}
+    memory, looked_at = {"s": before}, before.floor  # beyond the floor nothing was looked at
+    freed: dict[Lane, list[tuple[int, int]]] = {}
+    for lane, span in progress.apply(memory, {"s": Change(max(floor, before.floor), behind)}):
+        freed.setdefault(lane, []).append(span)
+    for lane in was.keys() & behind.keys():  # others that are behind have not moved
+        for seq in range(was[lane] + 1, min(looked_at, memory["s"].finished_through(lane)) + 1):
+            assert any(first <= seq <= last for first, last in freed.get(lane, [])), (lane, seq)
