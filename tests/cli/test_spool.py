@@ -588,6 +588,49 @@ def test_doctor_repairs_what_can_be_read_and_keeps_the_damaged_file(
     assert len(objects(run("spool", "list", "--dead", "--json")[1])) == 3
 
 
+@pytest.mark.parametrize(
+    ("nonsense", "commands"),
+    [
+        ("UPDATE blocks SET body = x'91c0' WHERE first_seq = 7", ["list", "export", "show x"]),
+        ("UPDATE blocks SET room = CAST(x'ff' AS TEXT) WHERE first_seq = 7", ["list", "export"]),
+        (
+            "UPDATE dead_letters SET run = x'c0'",
+            ["list --dead", "requeue --all", "drop --all --yes", "show x"],
+        ),
+        ("UPDATE dead_letters SET dead_us = 1 << 62", ["list --dead", "export --dead"]),
+        ("UPDATE progress SET floor = 'x'", ["stats", "list --sink oncall"]),
+        ("UPDATE progress SET floor = 1 << 60", ["stats", "list --sink oncall"]),
+        ("INSERT INTO behind VALUES ('gone', '', '', 1, x'90', x'90')", ["stats", "list --sink oncall"]),
+        ("INSERT INTO drops VALUES ('r', '', '', 'x', 1, 2)", ["stats"]),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_damage_for_every_command_and_the_doctor_finds_and_mends_it(
+    run: Run, folder: Path, events: list[Event], nonsense: str, commands: list[str]
+) -> None:
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute(nonsense)
+    for command in commands:
+        code, _, err = run("spool", *command.format(events[0].id).split())
+        assert (code, "spool.db is damaged: " in err) == (65, True), command
+    assert run("spool", "doctor", "--dry-run")[0] == 65
+    assert run("spool", "doctor")[0] == 0
+    assert run("spool", "doctor")[1].startswith("fine    the file is sound")
+    found = {record["id"] for record in objects(run("spool", "list", "--json")[1])}
+    lost = {events[6].id} if "blocks" in nonsense else set()
+    assert {event.id for event in events[3:]} - lost <= found
+
+
+def test_an_attempt_that_makes_no_sense_is_passed_over(run: Run, folder: Path, events: list[Event]) -> None:
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO attempts(first_seq, last_seq, seqs, sink, attempt, started_us, duration_us, outcome,"
+            " detail) VALUES (2, 2, x'c0', 'oncall', 1, 1, 1, 'retry', '')"
+        )
+    code, out, _ = run("spool", "show", events[1].id)
+    assert code == 0
+    assert out.count("  attempt ") == 1
+
+
 @pytest.mark.parametrize("action", ["stats", "list", "show", "requeue", "drop", "export", "doctor"])
 def test_every_help_fits_a_screen_and_shows_an_example(
     action: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
