@@ -44,7 +44,7 @@ def _letter_bytes(length: int) -> int:
 
 
 def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
-    """What was tried with this entry, in order; rows that make no sense are passed over: it is only history."""
+    """What was tried with this entry, in order; rows that make no sense are passed over: that is history."""
     rows = connection.execute(
         f"SELECT {ATTEMPT} FROM attempts WHERE last_seq >= ? AND first_seq <= ?"  # noqa: S608 - our own words
         " ORDER BY started_us, number",
