@@ -29,6 +29,8 @@ _IN_USE: Final = """\
 and repairs it by itself within seconds of coming upon the damage
     look again then; only if it is still damaged, stop it (which makes a gap) and run this again"""
 
+_TWICE: Final = "what sinks had finished could not be read, so they may get events twice"
+
 
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
@@ -75,13 +77,14 @@ def _repair(place: Place) -> dict[str, Any]:
         raise CommandError(exits.CANNOT_WRITE, f"the spool cannot be repaired: {error}") from error
     events, letters = counted(report.rescued, "undelivered event"), counted(report.letters, "dead letter")
     saved = f"{events} and {letters} were saved"
-    missing = lost(place.path, report)
-    text = f"repaired: moved to {report.moved_to}; {saved}" + (f"; {missing}" if missing else "")
+    notes = [lost(place.path, report), _TWICE if report.progress_lost else ""]
+    text = "; ".join([f"repaired: moved to {report.moved_to}", saved, *filter(None, notes)])
     return {
         "text": text,
         "moved_to": str(report.moved_to),
         "events": report.rescued,
         "letters": report.letters,
+        "progress_lost": report.progress_lost,
     }
 
 

@@ -14,8 +14,8 @@ from tdbwatch.cli.exits import CommandError
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import Outline
+    from tdbwatch.daemon.routes import Matcher
     from tdbwatch.daemon.spool.stored.selection import Selection
-    from tdbwatch.plugin import Event
 
 Work = Callable[[argparse.Namespace], int]
 _REMEDIES: Final = {
@@ -45,7 +45,7 @@ class Place:
         """The sinks that there are: those of the configuration, else those that the spool knows."""
         return known if self.config is None else set(self.config.sinks)
 
-    def wants(self, sink: str) -> "Callable[[Event], bool] | None":
+    def wants(self, sink: str) -> "Matcher | None":
         """Whether the routes send an event to this sink; None: they are not known."""
         from tdbwatch.daemon.routes import Router
 

@@ -15,8 +15,9 @@ _EXAMPLE: Final = """--config prod.yaml
 
 entries       all that the log holds, delivered or not: events, other records,
               and what was put there to be delivered again
-behind        of these, what the sink has not finished, and what comes after it
-              and is not for that sink: see spool list --sink
+behind        of these, what the sink is still to get: as spool list --sink and
+              the status page say; without --config, what it has not finished,
+              whether the routes send it there or not
 dead letters  what the sink will not get any more, unless they are requeued"""
 
 
@@ -31,7 +32,8 @@ def _stats(options: argparse.Namespace) -> int:
 
     place = place_of(options)
     with opened(place.path) as look:
-        found = look.stats()
+        matchers = {sink: place.wants(sink) for sink in place.sinks(set())}
+        found = look.stats({sink: wants.by_name for sink, wants in matchers.items() if wants is not None})
     fresh = sorted(place.sinks(set()) - {sink.sink for sink in found.sinks})
     if options.json:
         say_json(stats_json(found, str(place.path), place.user, fresh))

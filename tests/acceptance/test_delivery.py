@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tdbwatch.daemon.spool.browse import opened, story
 
 from tdbwatch.daemon.spool import Attempt
+from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.node import Cluster
 
 Ask = Callable[..., Awaitable[tuple[int, str]]]
@@ -108,8 +108,8 @@ def dead(text: str) -> list[dict[str, Any]]:
 
 
 def attempts(spool: Path, event_id: str) -> Sequence[Attempt]:
-    with opened(spool) as connection:
-        return story(connection, event_id).attempts
+    with opened(spool) as look:
+        return look.story(event_id).attempts
 
 
 async def test_poison_is_set_aside_what_is_behind_it_flows_and_requeue_delivers_it_once_mended(

@@ -105,10 +105,20 @@ def test_stats_in_json_are_stable(run: Run, folder: Path) -> None:
     assert found["used_by"] is None
     assert found["events"]["count"] == 10
     assert found["sinks"] == [
-        {"sink": "audit", "floor": 4, "behind": 6, "dead_letters": 0},
-        {"sink": "oncall", "floor": 3, "behind": 7, "dead_letters": 3},
+        {"sink": "audit", "floor": 4, "behind": 3, "dead_letters": 0},
+        {"sink": "oncall", "floor": 3, "behind": 4, "dead_letters": 3},
     ]
     assert (found["orders"], found["dropped"]) == ([], [])
+
+
+def test_stats_count_as_behind_what_a_list_of_the_sink_shows(run: Run, folder: Path) -> None:
+    behind = {Lane("//stuff", "alerts"): Behind(4, (6, 8))}
+    asyncio.run(_save(folder / "spool.db", "oncall", 9, behind))
+    for place in (("--config", "prod.yaml"), ("--spool", "spool.db")):
+        [found] = objects(run("spool", "stats", "--json", place=place)[1])
+        for sink in found["sinks"]:
+            listed = run("spool", "list", "--json", "--sink", sink["sink"], place=place)[1]
+            assert sink["behind"] == len(objects(listed)) > 0
 
 
 def test_stats_for_people(run: Run) -> None:
@@ -116,7 +126,7 @@ def test_stats_for_people(run: Run) -> None:
     assert code == 0
     assert "no daemon uses it\n10 entries, received " in out
     assert "\n".join(out.splitlines()[-3:]) == (
-        "sink    behind  dead letters\naudit        6             0\noncall       7             3"
+        "sink    behind  dead letters\naudit        3             0\noncall       4             3"
     )
 
 
@@ -288,9 +298,9 @@ def test_a_sink_that_no_daemon_has_started_is_in_the_stats(run: Run, folder: Pat
     (folder / "prod.yaml").write_text(CONFIG.replace("{audit:", "{fresh: {type: log}, audit:"))
     assert run("spool", "stats")[1].splitlines()[-4:] == [
         "sink                     behind  dead letters",
-        "audit                         6             0",
+        "audit                         3             0",
         "fresh (not started yet)       -             0",
-        "oncall                        7             3",
+        "oncall                        4             3",
     ]
     [found] = objects(run("spool", "stats", "--json")[1])
     assert found["sinks"][2] == {"sink": "fresh", "floor": None, "behind": None, "dead_letters": 0}
@@ -576,6 +586,49 @@ def test_doctor_repairs_what_can_be_read_and_keeps_the_damaged_file(
     found = objects(run("spool", "list", "--json")[1])
     assert [record["id"] for record in found] == [event.id for event in events[3:]]
     assert len(objects(run("spool", "list", "--dead", "--json")[1])) == 3
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "commands"),
+    [
+        ("UPDATE blocks SET body = x'91c0' WHERE first_seq = 7", ["list", "export", "show x"]),
+        ("UPDATE blocks SET room = CAST(x'ff' AS TEXT) WHERE first_seq = 7", ["list", "export"]),
+        (
+            "UPDATE dead_letters SET run = x'c0'",
+            ["list --dead", "requeue --all", "drop --all --yes", "show x"],
+        ),
+        ("UPDATE dead_letters SET dead_us = 1 << 62", ["list --dead", "export --dead"]),
+        ("UPDATE progress SET floor = 'x'", ["stats", "list --sink oncall"]),
+        ("UPDATE progress SET floor = 1 << 60", ["stats", "list --sink oncall"]),
+        ("INSERT INTO behind VALUES ('gone', '', '', 1, x'90', x'90')", ["stats", "list --sink oncall"]),
+        ("INSERT INTO drops VALUES ('r', '', '', 'x', 1, 2)", ["stats"]),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_damage_for_every_command_and_the_doctor_finds_and_mends_it(
+    run: Run, folder: Path, events: list[Event], nonsense: str, commands: list[str]
+) -> None:
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute(nonsense)
+    for command in commands:
+        code, _, err = run("spool", *command.format(events[0].id).split())
+        assert (code, "spool.db is damaged: " in err) == (65, True), command
+    assert run("spool", "doctor", "--dry-run")[0] == 65
+    assert run("spool", "doctor")[0] == 0
+    assert run("spool", "doctor")[1].startswith("fine    the file is sound")
+    found = {record["id"] for record in objects(run("spool", "list", "--json")[1])}
+    lost = {events[6].id} if "blocks" in nonsense else set()
+    assert {event.id for event in events[3:]} - lost <= found
+
+
+def test_an_attempt_that_makes_no_sense_is_passed_over(run: Run, folder: Path, events: list[Event]) -> None:
+    with closing(sqlite3.connect(folder / "spool.db", isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO attempts(first_seq, last_seq, seqs, sink, attempt, started_us, duration_us, outcome,"
+            " detail) VALUES (2, 2, x'c0', 'oncall', 1, 1, 1, 'retry', '')"
+        )
+    code, out, _ = run("spool", "show", events[1].id)
+    assert code == 0
+    assert out.count("  attempt ") == 1
 
 
 @pytest.mark.parametrize("action", ["stats", "list", "show", "requeue", "drop", "export", "doctor"])

@@ -183,7 +183,9 @@ def test_what_memory_holds_is_in_the_new_file_whatever_became_of_the_old_one(
         known = Known(Reach(progress, ["s", "t"]), last_seq, progress, newest=whole[-30:])
         store, report = renew(path, connect, ERROR, 0.0, ["s", "t"], known)
         with closing(store):
-            assert seqs_and_ids(whole[-30:]) <= seqs_and_ids(all_blocks(path))
+            found = seqs_and_ids(all_blocks(path))
+            assert seqs_and_ids(whole[-30:]) <= found
+            assert store.entries == len({seq for seq, _ in found}) == len({event_id for _, event_id in found})
             assert store.progress == progress
             assert store.last_seq >= last_seq
             assert not report.progress_lost

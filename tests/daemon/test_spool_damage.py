@@ -21,6 +21,7 @@ from tdbwatch.daemon.spool.file.damage import set_aside
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.selection import Selection
@@ -444,6 +445,32 @@ async def test_damage_is_told_again_until_its_gap_record_is_durable(
     await again.close()
     assert len(reports) == 2
     assert reports[1].error == reports[0].error
+
+
+async def test_what_is_wrong_with_a_file_that_was_replaced_already_is_no_damage_of_the_new_one(
+    make: MakeSpool, path: Path
+) -> None:
+    spool, sent = await make(), events(50, 100_000)  # more than SQLite keeps in memory
+    for event in sent:
+        await keep(spool, [event])
+    await spool.close()
+    shutil.copy(path, f"{path}.new")
+    reader = Reader(path)
+    await reader.blocks(0, 50, 1)
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    with pytest.raises(sqlite3.DatabaseError):
+        await reader.blocks(40, 50, 1)
+    Path(f"{path}.new").rename(path)
+    assert [block.first_seq for block in await reader.blocks(40, 50, 1)] == [41]
+    await reader.close()
+
+
+async def test_reading_makes_no_file_where_there_is_none(make: MakeSpool, path: Path) -> None:
+    spool, _ = await filled(make, 10, window=1, check=60)
+    remove_file(path)
+    with pytest.raises(SpoolError, match="unable to open"):
+        await spool.read(0, 1)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("limits", [{"max_age": 50.0}, {"max_size": 1 << 20}])

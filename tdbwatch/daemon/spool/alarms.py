@@ -60,6 +60,7 @@ class Alarms:
             error=report.error,
             moved_to=str(report.moved_to) if report.kept else None,
             rescued=report.rescued,
+            progress_lost=report.progress_lost,
             remedy=remedy,
         )
 

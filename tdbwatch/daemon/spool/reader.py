@@ -4,11 +4,14 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from os import stat_result
+from os.path import samestat
 from pathlib import Path
 from typing import Final, TypeVar
+from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import Entry, Order
-from tdbwatch.daemon.spool.file.damage import trusting_nothing
+from tdbwatch.daemon.spool.file.damage import is_damage, trusting_nothing
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
@@ -38,6 +41,7 @@ class Reader:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tdbwatch-spool-reader")
         self._connection: sqlite3.Connection | None = None
+        self._file: stat_result | None = None
 
     async def blocks(self, after: int, through: int, max_bytes: int) -> list[Block]:
         """Blocks with entries after `after`, as far as they begin at `through` or before; at least one."""
@@ -77,11 +81,29 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
 
     def _answer(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            return self._answer_of_file(question)
+        except sqlite3.DatabaseError as error:
+            if not (is_damage(error) and self._is_outdated()):
+                raise
+        self._close()  # a new file is there, or will be soon: what is wrong with the old one is known
+        return self._answer_of_file(question)
+
+    def _answer_of_file(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
         if self._connection is None:
-            self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._file = self._path.stat() if self._path.exists() else None
+            place = f"file:{quote(str(self._path.absolute()))}?mode=rw"  # no file is made where there is none
+            self._connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA query_only = ON")
         with trusting_nothing():
             return question(self._connection)
+
+    def _is_outdated(self) -> bool:
+        """Whether another file, or none, is in the place of the one that was opened."""
+        try:
+            return self._file is None or not samestat(self._path.stat(), self._file)
+        except OSError:
+            return True
 
     def _close(self) -> None:
         if self._connection is not None:

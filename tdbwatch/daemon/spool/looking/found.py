@@ -33,7 +33,8 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class SinkState:
-    """How far a sink is: `behind` counts the entries in the log that it has not finished, routed or not."""
+    """How far a sink is: `behind` counts the entries in the log that it has not finished, as far as the
+    routes send them there; where these are not known, all of them."""
 
     sink: str
     floor: int

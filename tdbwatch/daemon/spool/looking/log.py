@@ -1,13 +1,15 @@
 """What is in the log."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Final
 
 from tdbwatch.daemon.spool.api import Entry, Progress
 from tdbwatch.daemon.spool.file.damage import trusting_nothing
 from tdbwatch.daemon.spool.stored import progress
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run
 from tdbwatch.daemon.spool.stored.rows import blocks_where, entries_of
 from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.daemon.spool.stored.store import extent
@@ -15,6 +17,10 @@ from tdbwatch.plugin.event import Event
 
 _PAGE_BYTES: Final = 4 << 20
 _NO_END: Final = 1 << 62
+
+
+ByName = Callable[[str, str, str, str], bool]
+"""Whether a sink gets what has this kind, scope, room and name."""
 
 
 class Log:
@@ -61,6 +67,12 @@ class Log:
             return routed and selection.matches(event)
 
         return self._kept(is_for_it, selection, last)
+
+    def behind(self, sink: str, done: Progress, wants: ByName) -> int:
+        """How many entries this sink is still to get, as far as the routes send them there."""
+        start = min([done.floor + 1, *(behind.first_seq for behind in done.behind.values())])
+        blocks = (block for block in self._blocks(start - 1) if block.target in {None, sink})
+        return sum(_behind(block, done, wants) for block in blocks)
 
     def copied(self, through: int) -> frozenset[str]:
         """The ids of events that were put into the log again, up to this entry."""
@@ -109,3 +121,19 @@ class Log:
             for run in block.runs:
                 if run.id.hex()[:12].startswith(plain[:12]):  # the rest differs within a run
                     yield from (e.id for e in run.unpacked(block.lane) if e.id.startswith(beginning))
+
+
+def _behind(block: Block, done: Progress, wants: ByName) -> int:
+    if done.finished_through(block.lane) >= block.last_seq:
+        return 0
+    if block.first_seq <= done.floor or block.target is not None:
+        ours = (seq for seq, run, name in _named(block) if block.target or wants(run.kind, *block.lane, name))
+        return sum(not done.finished(seq, block.lane) for seq in ours)
+    names = ((run.kind, name, times) for run in block.runs for name, times in Counter(run.events).items())
+    return sum(times for kind, name, times in names if wants(kind, *block.lane, name))
+
+
+def _named(block: Block) -> Iterator[tuple[int, Run, str]]:
+    """What a block has, undecoded, with its numbers."""
+    seqs = count(block.first_seq)
+    return ((next(seqs), run, name) for run in block.runs for name in run.events)

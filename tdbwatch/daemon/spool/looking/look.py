@@ -8,7 +8,7 @@ import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, Literal
@@ -22,7 +22,7 @@ from tdbwatch.daemon.spool.looking import numbers
 from tdbwatch.daemon.spool.looking.faults import faults
 from tdbwatch.daemon.spool.looking.found import Figures, Stats, Story
 from tdbwatch.daemon.spool.looking.letters import DeadLetters
-from tdbwatch.daemon.spool.looking.log import Log
+from tdbwatch.daemon.spool.looking.log import ByName, Log
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.history import attempts_at
 from tdbwatch.daemon.spool.stored.schema import check_kind
@@ -57,10 +57,14 @@ class Look:
         """Sizes, and the dead letters by sink."""
         return numbers.figures(self._connection, self.path)
 
-    def stats(self) -> Stats:
-        """The spool in numbers."""
+    def stats(self, wants: Mapping[str, ByName] | None = None) -> Stats:
+        """The spool in numbers.
+
+        Args:
+            wants: by sink, what the routes send there; of others all that they have not finished counts.
+        """
         with trusting_nothing():
-            return numbers.stats(self._connection, self.path)
+            return numbers.stats(self._connection, self.path, wants or {})
 
     def sinks(self) -> set[str]:
         """All sinks with progress or dead letters."""

@@ -8,6 +8,7 @@ from typing import Final
 from tdbwatch.daemon.spool.api import Progress
 from tdbwatch.daemon.spool.file.damage import side
 from tdbwatch.daemon.spool.looking.found import Figures, Letters, SinkState, Stats
+from tdbwatch.daemon.spool.looking.log import ByName, Log
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.drops import unsettled
 from tdbwatch.daemon.spool.stored.schema import used_bytes
@@ -41,8 +42,8 @@ def figures(connection: sqlite3.Connection, path: Path) -> Figures:
     return Figures(_size(path), used_bytes(connection), _letters(connection))
 
 
-def stats(connection: sqlite3.Connection, path: Path) -> Stats:
-    """The spool in numbers."""
+def stats(connection: sqlite3.Connection, path: Path, wants: Mapping[str, ByName]) -> Stats:
+    """The spool in numbers; `wants` as in `Look.stats`."""
     first_seq, last_seq, count = extent(connection)
     oldest_us, newest_us = connection.execute(_ENDS).fetchone()
     return Stats(
@@ -52,7 +53,7 @@ def stats(connection: sqlite3.Connection, path: Path) -> Stats:
         last_seq,
         oldest_us,
         newest_us,
-        tuple(_sinks(connection, last_seq)),
+        tuple(_sinks(connection, last_seq, wants)),
         tuple(orders.waiting(connection)),
         tuple(unsettled(connection)),
     )
@@ -63,17 +64,17 @@ def _letters(connection: sqlite3.Connection) -> Mapping[str, Letters]:
     return {sink: Letters(count, reason) for sink, count, reason, _ in rows}
 
 
-def _sinks(connection: sqlite3.Connection, last_seq: int) -> list[SinkState]:
+def _sinks(connection: sqlite3.Connection, last_seq: int, wants: Mapping[str, ByName]) -> list[SinkState]:
     known, letters = progress.load(connection), _letters(connection)
-    return [
-        SinkState(
-            sink,
-            known[sink].floor if sink in known else last_seq,
-            _unfinished(connection, sink, known[sink]) if sink in known else 0,
-            letters[sink].count if sink in letters else 0,
-        )
-        for sink in sorted({*known, *letters})
-    ]
+    states: list[SinkState] = []
+    for sink in sorted({*known, *letters}):
+        done = known.get(sink, Progress(last_seq))
+        if sink in wants:
+            behind = Log(connection).behind(sink, done, wants[sink])
+        else:
+            behind = _unfinished(connection, sink, done)
+        states.append(SinkState(sink, done.floor, behind, letters[sink].count if sink in letters else 0))
+    return states
 
 
 def _size(path: Path) -> int:

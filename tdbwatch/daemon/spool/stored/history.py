@@ -2,9 +2,11 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter
+from tdbwatch.daemon.spool.file.damage import NONSENSE
 from tdbwatch.daemon.spool.stored.rows import ATTEMPT, LETTER, attempt_of, letter_of
 
 _ATTEMPT_BYTES: Final = 90
@@ -42,13 +44,17 @@ def _letter_bytes(length: int) -> int:
 
 
 def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
-    """What was tried with this entry, in order."""
+    """What was tried with this entry, in order; rows that make no sense are passed over: that is history."""
     rows = connection.execute(
         f"SELECT {ATTEMPT} FROM attempts WHERE last_seq >= ? AND first_seq <= ?"  # noqa: S608 - our own words
         " ORDER BY started_us, number",
         (seq, seq),
     )
-    return [attempt for attempt in map(attempt_of, rows) if seq in attempt.seqs]
+    found: list[Attempt] = []
+    for row in rows:
+        with suppress(*NONSENSE):
+            found.append(attempt_of(row))
+    return [attempt for attempt in found if seq in attempt.seqs]
 
 
 def letters_after(

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -27,7 +26,7 @@ from tdbwatch.daemon.spool.file.damage import (
 )
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import keep_owner
-from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.rows import row_of
 from tdbwatch.daemon.spool.stored.store import Store
@@ -165,13 +164,11 @@ def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
 
 def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: float) -> DamageReport:
     last_seq, letters, now_us = known.last_seq, 0, int(now * 1e6)
-    newest = [block for block in known.newest if _needed(block, known.reach)]
-    for piece in _gathered(chain.from_iterable(old.blocks()), lambda block: len(block.body)):
+    for piece in _gathered(_blocks(old, known.newest), lambda block: len(block.body)):
         store.take_over(
-            [(b.first_seq, row_of(b, now_us)) for b in _missing(piece, newest) if _needed(b, known.reach)], ()
+            [(block.first_seq, row_of(block, now_us)) for block in piece if _needed(block, known.reach)], ()
         )
         last_seq = max(last_seq, *(block.last_seq for block in piece))
-    store.take_over([(block.first_seq, row_of(block, now_us)) for block in newest], ())
     for dead in _gathered(old.letters(), lambda each: len(each[1].entry.event.payload)):
         store.take_over((), dead)
         letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for _, letter in dead))
@@ -200,7 +197,9 @@ def _needed(block: Block, reach: Reach) -> bool:
     return not reach.finished(block.last_seq, block.lane, block.target)
 
 
-def _missing(blocks: Sequence[Block], newest: Sequence[Block]) -> list[Block]:
-    """Those that memory does not hold."""
-    held = {block.first_seq for block in newest}
-    return [block for block in blocks if block.first_seq not in held]
+def _blocks(old: Rescue, newest: Sequence[Block]) -> Iterator[Block]:
+    """All that there are: from where memory begins, what it holds is better than the file."""
+    first, last = (newest[0].first_seq, newest[-1].last_seq) if newest else (MOST_SEQ, 0)
+    for parts in old.blocks():
+        yield from (block for block in parts if not first <= block.first_seq <= last)
+    yield from newest

@@ -25,7 +25,8 @@ class FileWatch:
     All but `suspect` and `heard` belong to the writer's thread.
 
     Args:
-        newest: the newest blocks that the event loop has in memory. Called in the writer's thread.
+        newest: the newest blocks that the event loop has in memory, without a hole. Called in the writer's
+            thread.
     """
 
     def __init__(
