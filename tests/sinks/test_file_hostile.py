@@ -572,3 +572,36 @@ async def test_a_sink_that_gets_no_descriptor_closes_some_of_its_own_and_goes_on
     assert await sink.deliver([event(name=f"e{n % 7}") for n in range(21)]) == [DELIVERED] * 21
     assert all(len(ids(tmp_path / f"e{n}.jsonl")) == 3 for n in range(7))
     await sink.close()
+
+
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+async def test_in_a_folder_that_others_can_write_no_link_is_followed(
+    tmp_path: Path, make: Make, link: str
+) -> None:
+    theirs, shared = tmp_path / "passwd", tmp_path / "shared"
+    theirs.write_bytes(b"root:x:0:0\n")
+    shared.mkdir()
+    getattr(shared / "a.jsonl", link)(theirs)
+    shared.chmod(0o777)
+    sink = make("shared/a.jsonl")
+    (outcome,) = await sink.deliver([event()])
+    assert isinstance(outcome, Retry)
+    assert "others can write its folder; remedy: chmod go-w the folder" in outcome.reason
+    assert theirs.read_bytes() == b"root:x:0:0\n"
+    shared.chmod(0o750)
+    assert await sink.deliver([event()]) == [DELIVERED], "where nobody else can have put it, it is meant so"
+    assert await make("shared/b.jsonl").deliver([event()]) == [DELIVERED]
+    await sink.close()
+
+
+def test_compressing_writes_into_nothing_that_is_there_already(tmp_path: Path) -> None:
+    theirs, aside = tmp_path / "passwd", tmp_path / "a.jsonl.20261123T072400Z"
+    theirs.write_bytes(b"root:x:0:0\n")
+    aside.write_bytes(b"{}\n")
+    Path(f"{aside}.gz.part").hardlink_to(theirs)
+    target = compression.compress(str(aside), "gzip", lambda: False)
+    assert gzip.decompress(Path(target).read_bytes()) == b"{}\n"
+    assert theirs.read_bytes() == b"root:x:0:0\n"
+    aside.symlink_to(theirs)
+    with pytest.raises(OSError, match="symbolic links"):
+        compression.compress(str(aside), "gzip", lambda: False)

@@ -12,6 +12,7 @@ from typing import Final
 from tdbwatch.sinks.file.guarded import guarded
 
 _FILE_MODE: Final = 0o640
+_SHARED: Final = "the file {}, and others can write its folder; remedy: chmod go-w the folder"
 _FOLDER_MODE: Final = 0o750
 _RECORD_START: Final = b'{"id":"'
 _BLOCK: Final = 1 << 16
@@ -80,8 +81,11 @@ class Appender:
             os.close(fd)
 
     def _claim(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+        info = os.fstat(self._fd)
+        if not stat.S_ISREG(info.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", self.path)
+        if info.st_nlink > 1 and others_can_write(Path(self.path).parent):
+            raise OSError(errno.EMLINK, _SHARED.format("has another name"), self.path)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -142,11 +146,26 @@ def sync_folder(folder: Path) -> None:
 
 def _open(path: str, durable: bool) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make opening wait
+    if others_can_write(Path(path).parent):
+        flags |= os.O_NOFOLLOW
     try:
         return os.open(path, flags)
-    except FileNotFoundError:
+    except OSError as error:
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
+            raise OSError(errno.ELOOP, _SHARED.format("is a link"), path) from None
+        if error.errno != errno.ENOENT:
+            raise
         _make_folder(_folder_of(path), durable)
         return os.open(path, flags | os.O_CREAT, _FILE_MODE)
+
+
+def others_can_write(folder: Path) -> bool:
+    """Whether somebody else could have put links there, to have us write where they may not."""
+    try:
+        info = folder.stat()
+    except OSError:  # not there yet; we make it
+        return False
+    return info.st_uid not in (0, os.geteuid()) or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _folder_of(path: str) -> Path:

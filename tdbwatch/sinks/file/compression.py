@@ -13,7 +13,8 @@ from tdbwatch.sinks.file.appender import sync_folder
 SUFFIXES: Final = {"gzip": ".gz", "zstd": ".zst"}
 PART: Final = ".part"
 _CHUNK: Final = 1 << 20
-_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_OLD: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class GivenUpError(Exception):
@@ -30,7 +31,11 @@ def compress(path: str, kind: Literal["gzip", "zstd"], stop: Callable[[], bool])
     target = path + SUFFIXES[kind]
     part = target + PART
     try:
-        with Path(path).open("rb") as source, os.fdopen(os.open(part, _FLAGS, 0o640), "wb") as raw:
+        Path(part).unlink(missing_ok=True)  # whoever's it is: we write into nothing that is there already
+        with (
+            os.fdopen(os.open(path, _OLD), "rb") as source,
+            os.fdopen(os.open(part, _NEW, 0o640), "wb") as raw,
+        ):
             with _writer(raw, kind) as packed:
                 while piece := source.read(_CHUNK):
                     if stop():

@@ -1,0 +1,74 @@
+"""A daemon whose standard error nobody reads: only its log sink notices."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tdbwatch.node import Cluster
+
+Until = Callable[[Callable[[], bool], str], Awaitable[None]]
+
+
+async def test_a_pipe_that_nobody_empties_holds_up_the_log_sink_alone(
+    write_config: Callable[..., Path],
+    cluster: Cluster,
+    lines: Callable[[str], list[dict[str, Any]]],
+    until: Until,
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = write_config(
+        sinks={
+            "console": {"type": "log"},
+            "audit": {"type": "file", "path": str(tmp_path / "out" / "audit.jsonl")},
+        },
+        http={"listen": f"127.0.0.1:{port}"},
+        logging={"level": "debug"},
+        shutdown={"grace": "500ms"},
+    )
+    reading, writing = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tdbwatch", "--config", str(config), stderr=writing
+    )
+    os.close(writing)
+    try:
+        async with aiohttp.ClientSession() as session:
+            base = f"http://127.0.0.1:{port}"
+            await _ready(session, base)
+            for number in range(3_000):
+                cluster.emit("//stuff", "alerts", "x", number, "y" * 500)
+            await until(lambda: len(lines("audit.jsonl")) >= 3_000, "the file sink has them all")
+            async with session.get(f"{base}/healthz") as answer:
+                assert answer.status == 200
+            async with session.get(f"{base}/status.json") as answer:
+                sinks = {sink["name"]: sink for sink in (await answer.json())["sinks"]}
+        assert sinks["console"]["lag"] > 0, "the pipe holds a few dozen lines"
+        assert sinks["audit"]["lag"] == 0
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+    finally:
+        os.close(reading)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _ready(session: aiohttp.ClientSession, base: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                async with session.get(f"{base}/readyz") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
