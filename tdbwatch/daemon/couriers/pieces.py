@@ -1,9 +1,10 @@
 """Pieces: neighbouring entries of one lane, as they travel through a courier together. Pure."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from operator import itemgetter
 from typing import Final
 
@@ -87,13 +88,11 @@ class Piece:
 
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
+        most = min(count, self.count)
         if self.size <= size:
-            return min(count, self.count)
-        for index, event in enumerate(self.events[:count]):
-            size -= len(event.payload) + len(event.event) + OVERHEAD
-            if size < 0:
-                return index
-        return min(count, self.count)
+            return most
+        sizes = [len(event.payload) + len(event.event) + OVERHEAD for event in self.events[:most]]
+        return bisect_right(list(accumulate(sizes)), size)
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
