@@ -21,7 +21,7 @@ FILE = os.open("{taken}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 @sink("choosy", batch_count=2_000)
 class Choosy(Sink):
     async def deliver(self, batch):
-        sick = [event.kind == "event" and int(event.room.removeprefix("room-")) < SICK for event in batch]
+        sick = [event.kind == "event" and int(event.room.removeprefix("room")) < SICK for event in batch]
         ids = [event.id for event, no in zip(batch, sick) if not no]
         os.write(FILE, "".join(f"{{each}}\\n" for each in ids).encode())
         return [Retry("sick") if no else DELIVERED for no in sick]

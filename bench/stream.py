@@ -17,12 +17,12 @@ FIRST, LAST = "first", "last"
 
 def room_name(number: int) -> str:
     """The name of one of many rooms."""
-    return f"room-{number}"
+    return f"room{number}"
 
 
 def room_id(name: str) -> int:
     """The id of a room: of `ROOM`, or of one of many."""
-    return ROOM_ID if name == ROOM else ROOM_ID + 1 + int(name.removeprefix("room-"))
+    return ROOM_ID if name == ROOM else ROOM_ID + 1 + int(name.removeprefix("room"))
 
 
 def body(event: str, args: list[Any], room: int = ROOM_ID) -> bytes:
