@@ -10,11 +10,11 @@ from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
-from tdbwatch.daemon.spool.survival.damage import damaged, is_full
-from tdbwatch.daemon.spool.survival.disk import Space
 
 from tdbwatch.daemon.spool import DropReport
 from tdbwatch.daemon.spool.api import Behind, Gone, OrderKind
+from tdbwatch.daemon.spool.file.damage import damaged, is_full
+from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard

@@ -197,7 +197,7 @@ async def test_two_daemons_on_one_spool_are_refused(make: MakeSpool) -> None:
 
 async def test_the_lock_of_a_process_dies_with_it(make: MakeSpool, tmp_path: Path) -> None:
     hold = (
-        "import os, sys; from pathlib import Path; from tdbwatch.daemon.spool.survival.lock import SpoolLock;"
+        "import os, sys; from pathlib import Path; from tdbwatch.daemon.spool.file.lock import SpoolLock;"
         "lock = SpoolLock(Path(sys.argv[1])); lock.acquire(); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", hold, tmp_path / "spool.db"], check=False)
