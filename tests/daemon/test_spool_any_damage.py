@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.spool import DeadLetter, SpoolError
 from tdbwatch.daemon.spool.api import Behind, Progress
+from tdbwatch.daemon.spool.looking.doctor import damaged, examine
+from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, heard
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.rows import BLOCK, block_of, blocks_where, entries_of
@@ -189,6 +191,18 @@ def test_what_memory_holds_is_in_the_new_file_whatever_became_of_the_old_one(
             assert store.progress == progress
             assert store.last_seq >= last_seq
             assert not report.progress_lost
+
+
+def test_a_schema_that_is_no_text_is_damage_for_all_who_look(crashed: Path) -> None:
+    with copied(crashed) as path:
+        with closing(connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"CREATE TABLE meta", b"CREATE \xffABL\xff meta"))
+        with pytest.raises(sqlite3.DatabaseError), opened(path):
+            pass
+        assert damaged(examine(path))
+        asyncio.run(_starts_and_goes_on(path))
 
 
 @settings(bounded, max_examples=40)

@@ -383,6 +383,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.timeout(300)  # a process for each step
 async def test_a_renewal_killed_before_any_of_its_steps_is_finished_and_told_of(
     make: MakeSpool, path: Path, tmp_path: Path, reports: list[DamageReport]
 ) -> None:

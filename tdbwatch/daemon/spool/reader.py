@@ -90,13 +90,16 @@ class Reader:
         return self._answer_of_file(question)
 
     def _answer_of_file(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
-        if self._connection is None:
-            self._file = self._path.stat() if self._path.exists() else None
-            place = f"file:{quote(str(self._path.absolute()))}?mode=rw"  # no file is made where there is none
-            self._connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA query_only = ON")
         with trusting_nothing():
+            if self._connection is None:
+                self._connection = self._opened()
+                self._connection.execute("PRAGMA query_only = ON")
             return question(self._connection)
+
+    def _opened(self) -> sqlite3.Connection:
+        self._file = self._path.stat() if self._path.exists() else None
+        place = f"file:{quote(str(self._path.absolute()))}?mode=rw"  # no file is made where there is none
+        return sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
 
     def _is_outdated(self) -> bool:
         """Whether another file, or none, is in the place of the one that was opened."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool.file.damage import damaged, side
+from tdbwatch.daemon.spool.file.damage import damaged, side, trusting_nothing
 
 _HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts
 _FRAME: Final = struct.Struct(">LLLL8x")  # page, size of the file after a commit (else 0), both salts
@@ -67,9 +67,9 @@ def check(path: Path) -> None:
         return
     place = f"file:{quote(str(path.absolute()))}?mode=ro"  # closing it leaves the log as it is
     with closing(sqlite3.connect(place, uri=True, isolation_level=None)) as connection:
-        connection.execute(
-            "SELECT count(*) FROM sqlite_schema"
-        ).fetchone()  # now it knows the last valid frame
+        with trusting_nothing():
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        # Now it knows the last valid frame.
         valid = _valid_frames(path)
     lost = _commits_behind(log, valid)
     if lost > _MOST_TORN:

@@ -141,8 +141,11 @@ def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[Look]:
     if not os.access(path, os.R_OK, effective_ids=True):  # SQLite would say that it cannot open it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     refuse_foreign(path)
-    with closing(_connect(path, mode)) as connection:
-        check_kind(connection, path)
+    with trusting_nothing():
+        connection = _connect(path, mode)
+    with closing(connection):
+        with trusting_nothing():
+            check_kind(connection, path)
         yield Look(connection, path)
 
 

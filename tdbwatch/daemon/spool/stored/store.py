@@ -55,7 +55,8 @@ class Store:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
-        self.handle = Handle(path, connect)
+        with trusting_nothing():  # SQLite's words about a spoilt file may not even be text
+            self.handle = Handle(path, connect)
         try:
             with trusting_nothing():
                 self._prepare()

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import DeadLetter, Order, Progress
+from tdbwatch.daemon.spool.file.damage import trusting_nothing
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
@@ -137,7 +138,8 @@ def rescuing(damaged: Path, last_seq: int | None = None) -> Iterator[Rescue]:
         return
     with closing(connection):
         try:
-            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            with trusting_nothing():
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.Error as error:
             _raise_passing(error, damaged)
         with suppress(sqlite3.Error):
