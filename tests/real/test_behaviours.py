@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ WORLD = """
     modules_info().each(|m| del_module(m.load().name));
     new_collection("stuff");
 """
+BACKUPS = "backups_info().each(|b| del_backup(b.load().id, true));"
 STUFF = """
     .n = 0;
     .chat = room();
@@ -44,11 +45,12 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
 
 
 @pytest.fixture
-async def world(lone: RealCluster) -> AsyncIterator[Any]:
+def world(lone: RealCluster) -> Callable[[str, float], Awaitable[Observed]]:
     """Run a program in a world where nothing happened yet."""
 
     async def world(text: str, limit: float) -> Observed:
         address = lone.nodes[0].address
+        await ask(address, lone.auth, BACKUPS, "@n")
         await ask(address, lone.auth, WORLD, "@t")
         await ask(address, lone.auth, STUFF, "//stuff")
         return await run(text, address, lone.auth, limit)
@@ -58,7 +60,7 @@ async def world(lone: RealCluster) -> AsyncIterator[Any]:
 
 @pytest.mark.parametrize("entry", behaviours(), ids=str)
 async def test_on_thingsdb_it_shows_what_the_table_says(entry: Behaviour, world: Any) -> None:
-    observed = await world(switch(source(entry)), limit=30)
+    observed = await world(switch(source(entry)), 30)
     assert observed == (entry.shows, "")
 
 
