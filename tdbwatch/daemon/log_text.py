@@ -20,6 +20,9 @@ _PLAIN: Final = structlog.dev.plain_traceback
 _MOST_TEXT: Final = 16_384
 """Characters of one value; the log sink's arguments are shorter than this."""
 _MOST_TRACE: Final = 32_768
+_MOST_LINE: Final = 131_072
+_MOST_SIMPLE: Final = 2_000
+"""Characters of a value in a line that would be longer than that."""
 _ONLY_SHOWN: Final = (bool, int, float, type(None))
 _HIGH: Final = 0x10000
 
@@ -36,15 +39,47 @@ def renderers(format: Format, *, colours: bool) -> list[Processor]:
     trace = structlog.processors.format_exc_info
     if format == "json":
         render = structlog.processors.JSONRenderer(ensure_ascii=False)
-        return [trace, _cut, render, _without_secrets, _harmless]
+        return [trace, _cut, _carefully(render), _without_secrets, _harmless]
     console = structlog.dev.ConsoleRenderer(
         colors=colours and format == "console",
         pad_event_to=0 if format == "journal" else 30,
         exception_formatter=_PLAIN,
     )
     if format == "journal":
-        return [trace, _cut, _shown, console, _without_secrets, _with_priority]
-    return [trace, _cut, _terse, _shown, console, _without_secrets]
+        return [trace, _cut, _carefully(_shown, console), _without_secrets, _with_priority]
+    return [trace, _cut, _terse, _carefully(_shown, console), _without_secrets]
+
+
+def _carefully(*steps: Processor) -> Processor:
+    """`steps`, the last of which makes text: also of what cannot be shown, and of what would be huge."""
+
+    def render(logger: Any, method: str, line: EventDict) -> str:
+        try:
+            text = _in_turn(steps, logger, method, dict(line))
+        except Exception:  # noqa: BLE001 - values that plugins log may do anything when they are looked at
+            text = ""
+        if text and len(text) <= _MOST_LINE:
+            return text
+        simple = {shortened(str(key), _MOST_SIMPLE): _simple(value) for key, value in line.items()}
+        return _in_turn(steps, logger, method, simple)
+
+    return render
+
+
+def _in_turn(steps: tuple[Processor, ...], logger: Any, method: str, line: Any) -> str:
+    for step in steps:
+        line = step(logger, method, line)
+    return str(line)
+
+
+def _simple(value: Any) -> Any:
+    """A value as what every format can show, and short."""
+    if type(value) in _ONLY_SHOWN:
+        return value
+    try:
+        return shortened(redact(value if type(value) is str else repr(value)), _MOST_SIMPLE)
+    except Exception as error:  # noqa: BLE001 - as above
+        return f"({type(value).__name__} that cannot be shown: {type(error).__name__})"
 
 
 class _Text(str):
@@ -76,6 +111,8 @@ def _middle_out(trace: str) -> str:
 
 def _shown(_: Any, __: str, line: EventDict) -> EventDict:
     """Values as a line for people can hold them; tracebacks are set in, so that none looks like a line."""
+    for key in [key for key in line if not is_printable(key)]:
+        line[printable(key)] = line.pop(key)
     for key, value in line.items():
         if key == "exception":
             rows = (printable(row) for row in str(value).split("\n"))
@@ -83,7 +120,7 @@ def _shown(_: Any, __: str, line: EventDict) -> EventDict:
         elif isinstance(value, str):
             if not is_printable(value):
                 line[key] = _Text(printable(value) if key == "event" else f"'{printable(value)}'")
-        elif not isinstance(value, _ONLY_SHOWN):
+        elif type(value) not in _ONLY_SHOWN:
             line[key] = _Text(printable(repr(value)))
     return line
 

@@ -40,6 +40,7 @@ def configure(level: str = "info", format: Choice = "auto", stream: TextIO | Non
     """Send every log line of this process to `stream` (standard error)."""
     out = stream if stream is not None else _standard_error()
     chosen = format if format != "auto" else _suited(out)
+    flush()  # what was said before comes before
     reset()
     _Log.writer = _writer_to(out)
     shared: list[Processor] = [

@@ -65,7 +65,7 @@ def ended_children() -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             with contextlib.suppress(OSError, ValueError):
-                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+                state, parent = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()[:2]
                 if state == "Z" and int(parent) == os.getpid():
                     found.append(int(folder.name))
     return found

@@ -46,7 +46,7 @@ class Pulse:
     def last(self) -> Beat | None:
         """What the daemon said that ran before; None if there was none."""
         try:
-            value = json.loads(self._path.read_text())
+            value = json.loads(self._path.read_text("utf-8"))
             if isinstance(value, int | float):  # as the first versions wrote it
                 return Beat(float(value))
             silent = {(scope, name): float(since) for scope, name, since in value["silent"]}

@@ -4,6 +4,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from tdbwatch.printable import printable
+
 
 class Notifier:
     """Tells systemd how the service is; does nothing when systemd did not ask (no NOTIFY_SOCKET)."""
@@ -18,10 +20,10 @@ class Notifier:
         return self._watchdog_us / 2e6 if self._watchdog_us and self._address else None
 
     def ready(self, status: str) -> None:
-        self._send(f"READY=1\nSTATUS={status}")
+        self._send(f"READY=1\nSTATUS={printable(status)}")  # a line of it would be another message
 
     def status(self, status: str) -> None:
-        self._send(f"STATUS={status}")
+        self._send(f"STATUS={printable(status)}")
 
     def stopping(self) -> None:
         self._send("STOPPING=1\nSTATUS=stopping")

@@ -235,3 +235,35 @@ def test_the_journal_is_written_to_only_where_it_reads(pipe: Pipe, monkeypatch: 
     ]:
         monkeypatch.setenv("JOURNAL_STREAM", value)
         assert logs._suited(pipe.stream) == expected
+
+
+class _Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError("not for you")
+
+
+class _Odd(int):
+    def __repr__(self) -> str:
+        return "\x1b[2J\n"
+
+    __str__ = __repr__
+
+
+@pytest.mark.parametrize("format", ["console", "journal", "json"])
+def test_whatever_a_plugin_logs_makes_one_harmless_line(format: Any) -> None:
+    out = io.StringIO()
+    logs.configure("info", format, out)
+    endless: list[Any] = []
+    endless.append(endless)
+    log = structlog.get_logger("tdbwatch.sink.mine")
+    for number, value in enumerate(
+        (_Unshowable(), [_Unshowable()], _Odd(3), endless, ["y" * 100] * 100_000, {"k\n": b"\x1b"}), 1
+    ):
+        log.info("theirs", **{"key\n\x1b": 1, "value": value})
+        assert out.getvalue().count("\n") == number
+    log.info(_Unshowable())
+    logging.getLogger("theirs").error("%d", "no number")
+    said = out.getvalue()
+    assert said.count("\n") == 8
+    assert "\x1b" not in said
+    assert len(said) < 200_000

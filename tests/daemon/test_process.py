@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,24 @@ def test_systemd_is_given_signs_of_life_where_it_asks_us_for_them(
     environ: dict[str, str], seconds: float | None
 ) -> None:
     assert Notifier({"NOTIFY_SOCKET": "/run/nobody", **environ}).watchdog_interval == seconds
+
+
+def test_what_systemd_is_told_is_one_message(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}).ready("a room\nMAINPID=1\u202e")
+        assert systemd.recv(1000).decode() == "READY=1\nSTATUS=a room\\nMAINPID=1\\u202e"
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_narrow_locale_keeps_no_command_from_saying_names(tmp_path: Path, locale: dict[str, str]) -> None:
+    file = tmp_path / "übel-日本.yaml"
+    file.write_text("nothing: here\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "tdbwatch", "check", "--config", str(file)],
+        capture_output=True, timeout=30, check=False,
+        env={"PATH": os.environ["PATH"], "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", **locale},
+    )  # fmt: skip
+    assert done.returncode == os.EX_CONFIG
+    assert "Traceback" not in done.stderr.decode()
+    assert "bel-" in done.stderr.decode()

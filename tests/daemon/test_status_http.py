@@ -98,16 +98,19 @@ async def test_a_connection_that_never_finishes_its_request_is_closed(
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nTransfer-Encoding: nonsense\r\nContent-Length: -1\r\n\r\n",
+        b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: nonsense\r\nConnection: close\r\n\r\n",
+        b"BREW / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_gets_the_headers_of_any_answer_and_learns_nothing(
+async def test_what_cannot_be_answered_gets_the_headers_of_any_answer_and_learns_nothing(
     start: Start, nonsense: bytes
 ) -> None:
     port = await start()
     _, good, _ = await ask(port)
     status, headers, body = await ask(port, nonsense)
     assert 400 <= status < 500
-    assert body.startswith(str(status))
+    assert "aiohttp" not in body
     assert len(body) < 60
     differ = {"content-type", "content-length", "date", "connection"}
     assert {k: v for k, v in headers.items() if k not in differ} == {

@@ -46,6 +46,7 @@ class Answers:
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[self._hardened], client_max_size=1)
+        application.on_response_prepare.append(_with_our_headers)
         application.router.add_get("/", self.page)
         application.router.add_get("/healthz", self.healthz)
         application.router.add_get("/readyz", self.readyz)
@@ -80,7 +81,7 @@ class Answers:
 
     @web.middleware
     async def _hardened(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse bodies and other hosts' names; tell browsers to trust nothing but the page itself."""
+        """Refuse bodies and other hosts' names."""
         if not all(map(self._is_ours, request.headers.getall("Host", ()))):
             response: web.StreamResponse = web.Response(status=421, text=_NOT_OURS)
         elif request.body_exists:
@@ -93,5 +94,9 @@ class Answers:
                 response = web.Response(status=error.status, text=f"{error.status} {error.reason}\n")
                 if allowed := error.headers.get("Allow"):
                     response.headers["Allow"] = allowed
-        response.headers.update(HEADERS)
         return response
+
+
+async def _with_our_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Of every answer, also of those that aiohttp makes before it asks us: browsers trust the page alone."""
+    response.headers.update(HEADERS)

@@ -21,7 +21,7 @@ from tdbwatch.plugin.event import format_time
 
 
 def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text()
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:
