@@ -5,12 +5,13 @@ libraries say there comes here by a handler, which a plugin may take away; our o
 have loggers that nobody can silence.
 """
 
+import asyncio
 import atexit
 import io
 import logging
 import os
 import sys
-from typing import ClassVar, Final, Literal, TextIO
+from typing import Any, ClassVar, Final, Literal, TextIO
 
 import structlog
 from structlog.typing import Processor
@@ -23,6 +24,7 @@ Choice = Literal["auto"] | Format
 
 _FLUSH_SECONDS: Final = 1.0
 """How long the end of the process may wait for whoever reads the log."""
+_LOOK_SECONDS: Final = 5.0
 
 
 class _Log:
@@ -30,6 +32,8 @@ class _Log:
 
     writer: LogWriter | DirectWriter | None = None
     handler: "_Handler | None" = None
+    config: dict[str, Any] | None = None
+    """structlog's configuration, as it should be."""
     reported: int = 0
     """Dropped lines that were told of."""
     noticed: int = 0
@@ -57,6 +61,7 @@ def configure(level: str = "info", format: Choice = "auto", stream: TextIO | Non
         wrapper_class=structlog.make_filtering_bound_logger(number),
         cache_logger_on_first_use=False,
     )
+    _Log.config = structlog.get_config()
     _Log.handler = _Handler(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -81,9 +86,25 @@ def reset() -> None:
     for logger in _ours():
         if isinstance(logger, _Unsilenced):
             logger.__class__ = logging.Logger  # type: ignore[assignment]
-    _Log.writer, _Log.handler, _Log.reported, _Log.noticed = None, None, 0, 0
+    _Log.writer, _Log.handler, _Log.config = None, None, None
+    _Log.reported = _Log.noticed = 0
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
+
+
+async def keep(interval: float = _LOOK_SECONDS) -> None:
+    """Set structlog's configuration back where a plugin changed it, with all that it does for secrets.
+
+    Runs until cancelled.
+    """
+    while True:
+        await asyncio.sleep(interval)
+        if _Log.config is not None and structlog.get_config()["logger_factory"] is not _Lines:
+            structlog.configure(**_Log.config)
+            structlog.get_logger("tdbwatch.logs").warning(
+                "a plugin changed the configuration of structlog; it was set back",
+                remedy="leave structlog.configure out of plugins",
+            )
 
 
 def flush(seconds: float = _FLUSH_SECONDS) -> bool:

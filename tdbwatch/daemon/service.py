@@ -55,7 +55,9 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
     log = structlog.get_logger("tdbwatch")
     daemon = Daemon(config, registry, notifier=Notifier())
     stop = _on_signals()
-    reaping = asyncio.create_task(process.reap(), name="tdbwatch-reap") if os.getpid() == 1 else None
+    chores = [asyncio.create_task(logs.keep(), name="tdbwatch-logs")]
+    if os.getpid() == 1:
+        chores.append(asyncio.create_task(process.reap(), name="tdbwatch-reap"))
     starting = asyncio.create_task(daemon.start(), name="tdbwatch-start")
     limit = UNREACHABLE_AFTER if exit_when_unreachable else None
     await asyncio.wait({starting, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
@@ -74,8 +76,8 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
         return os.EX_CANTCREAT
     finally:
         starting.cancel()
-        if reaping is not None:
-            reaping.cancel()
+        for chore in chores:
+            chore.cancel()
         await asyncio.wait({starting})
         await daemon.stop()
     return os.EX_SOFTWARE if daemon.failed.done() else os.EX_OK

@@ -267,3 +267,21 @@ def test_whatever_a_plugin_logs_makes_one_harmless_line(format: Any) -> None:
     assert said.count("\n") == 8
     assert "\x1b" not in said
     assert len(said) < 200_000
+
+
+async def test_a_plugin_that_configures_structlog_does_not_keep_the_log() -> None:
+    out = io.StringIO()
+    secret = "Geheimnis-9876543210"
+    redact.remember([secret])
+    logs.configure("info", "json", out)
+    keeping = asyncio.create_task(logs.keep(0.001))
+    elsewhere = io.StringIO()
+    structlog.configure(processors=[], logger_factory=structlog.PrintLoggerFactory(elsewhere))
+    while not out.getvalue():
+        await asyncio.sleep(0.001)
+    keeping.cancel()
+    structlog.get_logger("tdbwatch").warning("ours", token=secret)
+    first, second = (json.loads(line) for line in out.getvalue().splitlines())
+    assert first["event"] == "a plugin changed the configuration of structlog; it was set back"
+    assert (second["event"], second["token"]) == ("ours", "**********")
+    assert elsewhere.getvalue() == ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Final
 
 _GRACE: Final = 2.0
 """Seconds between asking a program to end and ending it."""
+_USUAL_FILES: Final = 1024
 _LAST_WORDS: Final = 0.2
 """Seconds to read on after the end: what a program left running may hold its output open."""
 
@@ -88,7 +90,7 @@ async def _start(
     reading, writing = os.pipe()
     try:
         await asyncio.get_running_loop().connect_read_pipe(lambda: output, os.fdopen(reading, "rb", 0))
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=writing,
@@ -99,6 +101,15 @@ async def _start(
         )
     finally:
         os.close(writing)
+    _limit_files(process.pid)
+    return process
+
+
+def _limit_files(pid: int) -> None:
+    """Give the program the usual soft limit: ours is raised, and some close every file up to it, or use select."""
+    with suppress(OSError, ValueError):  # it may have ended already
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(soft, _USUAL_FILES), hard))
 
 
 async def _write(process: asyncio.subprocess.Process, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -153,3 +154,12 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
 def test_every_option_is_in_the_readme() -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
     assert [name for name in ExecSink.Options.model_fields if f"| `{name}` |" not in readme] == []
+
+
+def test_the_program_has_the_usual_limit_of_open_files() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    code = (
+        "import resource, sys; sys.stdin.read()\n"
+        f"sys.exit(resource.getrlimit(resource.RLIMIT_NOFILE) != ({min(1024, hard)}, {hard}))"
+    )
+    assert run(code) == [DELIVERED]
