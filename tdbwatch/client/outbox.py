@@ -10,10 +10,8 @@ from tdbwatch.exceptions import NodeError, NotConnectedError
 
 MAX_WAITING: Final = 10_000
 """Calls that may wait for a connection; further ones fail at once."""
-NODE_RETRIES: Final = 8
-"""How often a request without a deadline is tried again when nodes are not ready for it (-51)."""
 NODE_RETRY_WAIT: Final = 0.25
-"""Seconds before the first of these; each later one waits longer."""
+"""Seconds before a request is tried again that a node was not ready for (-51); each later time waits longer."""
 MAX_NODE_RETRY_WAIT: Final = 2.0
 
 
@@ -74,11 +72,10 @@ class Outbox:
     def try_again(self, call: Call, error: Exception) -> bool:
         """A node that is not ready (-51) did not execute the request: try again, elsewhere if possible.
 
-        Returns whether it took the call over. One with a deadline is tried until then.
+        Returns whether it took the call over: it is tried until its deadline, without one as long as the client
+        is open, as it would wait for a connection. A node that joins its cluster is not ready for some 12 s.
         """
         if self.closed or not self._patient or not isinstance(error, NodeError):
-            return False
-        if call.timeout is None and call.attempts > NODE_RETRIES:
             return False
         self._refused_by = self._fleet.link()
         if call.attempts == 2 and not self._fleet.is_alone():
