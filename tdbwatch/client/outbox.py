@@ -11,7 +11,7 @@ from tdbwatch.exceptions import NodeError, NotConnectedError
 MAX_WAITING: Final = 10_000
 """Calls that may wait for a connection; further ones fail at once."""
 NODE_RETRY_WAIT: Final = 0.25
-"""Seconds before a request is tried again that a node was not ready for (-51); each later time waits longer."""
+"""Seconds before a request that a node was not ready for (-51) is tried again; each later wait is longer."""
 MAX_NODE_RETRY_WAIT: Final = 2.0
 
 
@@ -72,8 +72,8 @@ class Outbox:
     def try_again(self, call: Call, error: Exception) -> bool:
         """A node that is not ready (-51) did not execute the request: try again, elsewhere if possible.
 
-        Returns whether it took the call over: it is tried until its deadline, without one as long as the client
-        is open, as it would wait for a connection. A node that joins its cluster is not ready for some 12 s.
+        Returns whether it took the call over: it is tried until its deadline, without one as long as the
+        client is open, as it would wait for a connection. A node that joins its cluster takes some 12 s.
         """
         if self.closed or not self._patient or not isinstance(error, NodeError):
             return False
