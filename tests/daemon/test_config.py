@@ -6,7 +6,9 @@ import pytest
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.daemon.config import Config, load, parse, read
-from tdbwatch.plugin import Options, Secret, Sink, SinkType
+from tdbwatch.plugin import Options, Secret, SinkType
+
+from .config_kit import Idle
 
 MINIMAL = """
 thingsdb: {nodes: [node01], auth: {token: t0ken}}
@@ -25,9 +27,9 @@ class HookOptions(Options):
 
 
 TYPES = {
-    "log": SinkType("log", Sink),
-    "hook": SinkType("hook", Sink, HookOptions),
-    "many": SinkType("many", Sink, batch_count=1000),
+    "log": SinkType("log", Idle),
+    "hook": SinkType("hook", Idle, HookOptions),
+    "many": SinkType("many", Idle, batch_count=1000),
 }
 
 

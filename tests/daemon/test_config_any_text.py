@@ -8,7 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.config import Config, ConfigError, parse
-from tdbwatch.plugin import Options, Secret, Sink, SinkType
+from tdbwatch.plugin import Options, Secret, SinkType
+
+from .config_kit import Idle
 
 SECRET = "Zq7Wk9Xv"
 
@@ -20,7 +22,7 @@ class HookOptions(Options):
     level: int | bool | None = None
 
 
-TYPES = {"log": SinkType("log", Sink), "hook": SinkType("hook", Sink, HookOptions)}
+TYPES = {"log": SinkType("log", Idle), "hook": SinkType("hook", Idle, HookOptions)}
 ENVIRON = {"S": SECRET, "EMPTY": "", "ODD": "\udc80"}
 
 WORDS = """

@@ -8,7 +8,9 @@ import pytest
 from pydantic import field_validator, model_validator
 
 from tdbwatch.daemon.config import ConfigError, Problem, load, parse, read
-from tdbwatch.plugin import Duration, Options, Secret, Sink, SinkType
+from tdbwatch.plugin import Duration, Options, Secret, SinkType
+
+from .config_kit import Idle
 
 GOOD = {
     "thingsdb": "{nodes: [node01], auth: {token: t0ken}}",
@@ -58,9 +60,9 @@ class FixedOptions(Options):
 
 
 TYPES = {
-    "log": SinkType("log", Sink),
-    "hook": SinkType("hook", Sink, HookOptions),
-    "fixed": SinkType("fixed", Sink, FixedOptions),
+    "log": SinkType("log", Idle),
+    "hook": SinkType("hook", Idle, HookOptions),
+    "fixed": SinkType("fixed", Idle, FixedOptions),
 }
 
 

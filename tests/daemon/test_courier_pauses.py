@@ -30,6 +30,18 @@ async def test_the_wait_that_a_sink_asks_for_is_obeyed_up_to_a_cap(bench: Bench)
     assert sink.got == [1]
 
 
+async def test_an_event_that_always_asks_for_a_wait_keeps_no_other_room_from_the_sink(bench: Bench) -> None:
+    def answer(batch: Sequence[Event]) -> Retry | None:
+        return Retry("busy", after=1) if any(event.room == "sick" for event in batch) else None
+
+    _, sink = bench.courier(answer)
+    await bench.emit(1, room="sick")
+    for number in range(2, 6):
+        await bench.emit(number, room=f"room{number}")
+    await bench.pass_time(60, steps=60)
+    assert sorted(sink.got) == [2, 3, 4, 5]
+
+
 async def test_a_sink_that_asks_for_a_pause_is_left_alone_and_then_gets_one_batch(bench: Bench) -> None:
     answers = iter([Retry("410 Gone", after=600, pause=True), Retry("410 Gone", pause=True)])
     courier, sink = bench.courier(lambda batch: next(answers, None))

@@ -63,7 +63,7 @@ async def test_batches_that_failed_together_stay_together_over_a_restart(path: P
     assert len(sink.offered) == 5
 
 
-@pytest.mark.parametrize(("days", "most"), [(0, 3), (2, None)])
+@pytest.mark.parametrize(("days", "most"), [(0, 3), (5, None)])
 async def test_one_poison_event_takes_no_other_with_it_in_the_last_attempt_after_a_restart(
     path: Path, days: int, most: int | None
 ) -> None:

@@ -135,7 +135,7 @@ async def test_a_clock_that_was_set_back_meanwhile_makes_no_gap_that_ends_before
 async def test_nothing_is_said_to_be_heard_that_the_spool_has_not_got(
     tmp_path: Path, daemon: Daemon, cluster: Cluster
 ) -> None:
-    pulse, clock = Pulse(tmp_path / "spool.db", ManualClock()), daemon._clock
+    pulse, clock = Pulse(tmp_path / "spool.db", ManualClock()), daemon.clock
     assert isinstance(clock, ManualClock)
     await daemon.start()
     await until(lambda: pulse.last() == Beat(1_700_000_000, {}))

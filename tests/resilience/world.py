@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Any, Final, Self
@@ -12,6 +12,7 @@ from tdbwatch.client.link import Link
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.daemon.config.models import RoomConfig
 from tdbwatch.daemon.source import Source, WatchedRoom
+from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.node import Cluster, Node
 from tdbwatch.plugin.event import Event
 from tdbwatch.wire.codec import decode
@@ -65,9 +66,7 @@ class World:
             raw_events=True,
         )
         self.records: list[Event] = []
-        self.room = WatchedRoom(
-            RoomConfig(name="alerts"), Source(self.records.extend, self.clock), self.clock
-        )
+        self.room = WatchedRoom(RoomConfig(name="alerts"), Source(self._append, self.clock), self.clock)
         self.sent: list[Sent] = []
         self.heard_by_links: list[tuple[Link, Hashable]] = []
         self.busy_until = 0.0
@@ -171,6 +170,9 @@ class World:
 
     def _some_lag(self) -> float:
         return self._lag * self.rng.random()
+
+    def _append(self, heard: Sequence[Heard]) -> None:
+        self.records += [event for lane, run in heard for event in run.unpacked(lane)]
 
     def _link_heard(self, link: Link, emit: Any) -> None:
         self.heard_by_links.append((link, decode(bytes(emit.args))[0]))

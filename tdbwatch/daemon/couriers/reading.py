@@ -95,9 +95,12 @@ class Reading:
 
     @property
     def _held(self) -> float:
-        """For how long reading on is of no use: the sink is left alone, and there is enough to probe it."""
+        """For how long reading on is of no use: the sink is left alone, and what was never tried waits.
+
+        Without such a thing, only what failed would be tried again when the time comes, for ever.
+        """
         seconds = self._breaker.untried_hold_until - self._clock.monotonic()
-        return seconds if self._lanes.memory.count else 0.0
+        return seconds if self._lanes.turns.ready else 0.0
 
     async def _space(self) -> None:
         """Wait until there is space for more, and until taking events in leaves time for it."""
