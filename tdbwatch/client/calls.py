@@ -34,6 +34,7 @@ class Call:
         "on_answer",
         "on_error",
         "timeout",
+        "waits_for",
     )
 
     def __init__(
@@ -54,6 +55,8 @@ class Call:
         self.attempts = 0
         self.holder: Callable[[Call], None] | None = None
         """Called when the call ends while somebody holds it: a link, or the queue of waiting calls."""
+        self.waits_for = "a connection"
+        """What the holder waits for, as the message about the deadline names it."""
         self.future: asyncio.Future[Any] = loop.create_future()
         self._expiry = None if timeout is None else loop.call_later(timeout, self._expire)
         self.future.add_done_callback(self._ended)
@@ -89,10 +92,10 @@ class Call:
 
     def _expire(self) -> None:
         if not self.future.done():
-            where = "its answer" if self.holder is not None and self.attempts else "a connection"
             self.future.set_exception(
                 TimeoutError(
-                    f"no answer to the {self.kind.name} within {self.timeout:g} s (waited for {where})"
+                    f"no answer to the {self.kind.name} within {self.timeout:g} s "
+                    f"(waited for {self.waits_for})"
                 )
             )
 

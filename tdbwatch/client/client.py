@@ -119,11 +119,13 @@ class Client(Asking):
 
         Raises:
             ValueError: a bad address, or an empty pool.
-            TypeError: auth that is neither.
+            TypeError: auth that is neither, or a pool that is a single string.
             RuntimeError: it is connected already; or no event loop runs, and the client was given none.
             AuthError: from the future: the login is refused.
         """
         login = parse_auth(auth)
+        if isinstance(pool, str):  # else each of its letters would be a node
+            raise TypeError(f"the pool is a list of nodes; write [{pool!r}]")
         nodes = [parse_address(node) for node in pool]
         return self._start(nodes, login, min(CONNECT_TIMEOUT, self.MAX_RECONNECT_TIMEOUT), insist=True)
 

@@ -214,7 +214,7 @@ class Link:
             raise NotConnectedError(f"{self.address}: {error}") from error
         self._calls[request_id] = call
         call.attempts += 1
-        call.holder = lambda _: self._forget(request_id)
+        call.holder, call.waits_for = lambda _: self._forget(request_id), "its answer"
         self._wire.write(data)
 
     def retire(self) -> None:

@@ -1,6 +1,7 @@
 """Where requests wait: for a connection, or to be tried again."""
 
 import asyncio
+import logging
 from typing import Final
 
 from tdbwatch.client.calls import Call
@@ -8,8 +9,10 @@ from tdbwatch.client.fleet import Fleet
 from tdbwatch.client.link import Link
 from tdbwatch.exceptions import NodeError, NotConnectedError
 
+log = logging.getLogger("tdbwatch.client")
+
 MAX_WAITING: Final = 10_000
-"""Calls that may wait for a connection; further ones fail at once."""
+"""Calls that may wait for a connection, and as many for a node to be ready; further ones fail at once."""
 NODE_RETRY_WAIT: Final = 0.25
 """Seconds before a request that a node was not ready for (-51) is tried again; each later wait is longer."""
 MAX_NODE_RETRY_WAIT: Final = 2.0
@@ -67,7 +70,7 @@ class Outbox:
             call.failed(NotConnectedError(f"{MAX_WAITING} requests wait for a connection already"))
         else:
             self._waiting[call] = None
-            call.holder = self._drop
+            call.holder, call.waits_for = self._drop, "a connection"
 
     def try_again(self, call: Call, error: Exception) -> bool:
         """A node that is not ready (-51) did not execute the request: try again, elsewhere if possible.
@@ -77,13 +80,21 @@ class Outbox:
         """
         if self.closed or not self._patient or not isinstance(error, NodeError):
             return False
+        if len(self._repeated) >= MAX_WAITING:
+            return False
+        self._complain(call, error)
         self._refused_by = self._fleet.link()
         if call.attempts == 2 and not self._fleet.is_alone():
             self._fleet.move()
         wait = min(MAX_NODE_RETRY_WAIT, NODE_RETRY_WAIT * call.attempts)
         self._repeated[call] = asyncio.get_running_loop().call_later(wait, self._repeat, call)
-        call.holder = self._drop
+        call.holder, call.waits_for = self._drop, "a node that is ready"
         return True
+
+    def _complain(self, call: Call, error: NodeError) -> None:
+        """Once for all that are refused together, after about 2, 7, 22, ... s: it may go on for long."""
+        if not self._repeated and call.attempts >= 4 and call.attempts.bit_count() == 1:
+            log.warning("a request was refused %d times, and will be tried again: %s", call.attempts, error)
 
     def _repeat(self, call: Call) -> None:
         self._drop(call)

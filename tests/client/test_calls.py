@@ -207,10 +207,29 @@ async def test_a_request_that_one_node_is_not_ready_for_runs_on_another(connect,
 @pytest.mark.usefixtures("quick_retries")
 async def test_a_node_that_is_not_ready_for_long_is_asked_until_the_deadline_or_until_it_is(client, node):
     node.faults.refuse(Kind.QUERY)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match="waited for a node that is ready"):
         await client.query("echo;", timeout=0.05)
     node.faults.refuse(Kind.QUERY, 100)
     assert await client.query("echo;", n=1) == {"n": 1}
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_node_that_is_not_ready_for_long_is_complained_of_less_and_less_often(client, node, caplog):
+    node.faults.refuse(Kind.QUERY, 40)
+    await client.query("echo;")
+    complaints = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert [message.split(" times")[0].split()[-1] for message in complaints] == ["4", "8", "16", "32"]
+
+
+async def test_only_so_many_calls_wait_for_a_node_to_be_ready(client, node, until, monkeypatch):
+    monkeypatch.setattr(outbox, "MAX_WAITING", 3)
+    node.faults.refuse(Kind.QUERY)
+    calls = [asyncio.create_task(client.query("echo;", n=n)) for n in range(3)]
+    await until(lambda: len(client._outbox._repeated) == 3)
+    with pytest.raises(errors.NodeError):
+        await client.query("echo;")
+    node.faults.refuse(Kind.QUERY, 0)
+    assert [await call for call in calls] == [{"n": n} for n in range(3)]
 
 
 async def test_closing_ends_a_call_that_is_about_to_be_tried_again(client, node, until):

@@ -21,6 +21,8 @@ from tdbwatch.wire import Kind
 DOCUMENT = Path(__file__).parents[2] / "docs" / "connector.md"
 
 PROGRAM = """
+from types import SimpleNamespace
+
 import thingsdb.client
 import thingsdb.exceptions as errors
 from thingsdb import exceptions
@@ -32,6 +34,8 @@ from thingsdb.room import Room, event
 from thingsdb.util import Access, cnscope, strip_code
 
 host = "thingsdb.example.org"
+mine = SimpleNamespace(thingsdb=SimpleNamespace(client="untouched"))
+assert mine.thingsdb.client == "untouched"
 assert thingsdb.client.Client is Client
 assert errors is exceptions and errors.LookupError is LookupError
 assert lock.lock is take

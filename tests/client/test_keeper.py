@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,8 @@ async def test_one_live_node_is_enough_for_two_connections(new_client, cluster, 
 async def test_an_empty_pool_and_bad_addresses_are_refused(new_client):
     with pytest.raises(ValueError, match="empty"):
         new_client().connect_pool([], "token")
+    with pytest.raises(TypeError, match=re.escape("write ['node01']")):
+        new_client().connect_pool("node01", "token")
     with pytest.raises(ValueError, match="not a port"):
         await new_client().connect("localhost", 0)
 
