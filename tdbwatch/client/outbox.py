@@ -16,6 +16,8 @@ MAX_WAITING: Final = 10_000
 NODE_RETRY_WAIT: Final = 0.25
 """Seconds before a request that a node was not ready for (-51) is tried again; each later wait is longer."""
 MAX_NODE_RETRY_WAIT: Final = 2.0
+MOVE_EVERY: Final = 8
+"""Attempts, from the second on, after which the next node is connected to: the other may be ready by now."""
 
 
 class Outbox:
@@ -84,7 +86,7 @@ class Outbox:
             return False
         self._complain(call, error)
         self._refused_by = self._fleet.link()
-        if call.attempts == 2 and not self._fleet.is_alone():
+        if call.attempts % MOVE_EVERY == 2 and not self._fleet.is_alone():
             self._fleet.move()
         wait = min(MAX_NODE_RETRY_WAIT, NODE_RETRY_WAIT * call.attempts)
         self._repeated[call] = asyncio.get_running_loop().call_later(wait, self._repeat, call)

@@ -205,9 +205,22 @@ async def test_a_request_that_one_node_is_not_ready_for_runs_on_another(connect,
 
 
 @pytest.mark.usefixtures("quick_retries")
+async def test_a_request_goes_back_to_the_node_that_is_ready_first(connect, pair, where, until):
+    client = await connect(pair)
+    node, other = where(client, pair)
+    for each in pair.nodes:
+        each.faults.refuse(Kind.QUERY)
+    call = asyncio.create_task(client.query("echo;", n=1))
+    await until(lambda: where(client, pair)[0] is other)
+    node.faults.clear()
+    assert await call == {"n": 1}
+    assert pair.executed[Kind.QUERY] == 1
+
+
+@pytest.mark.usefixtures("quick_retries")
 async def test_a_node_that_is_not_ready_for_long_is_asked_until_the_deadline_or_until_it_is(client, node):
     node.faults.refuse(Kind.QUERY)
-    with pytest.raises(TimeoutError, match="waited for a node that is ready"):
+    with pytest.raises(TimeoutError):
         await client.query("echo;", timeout=0.05)
     node.faults.refuse(Kind.QUERY, 100)
     assert await client.query("echo;", n=1) == {"n": 1}
@@ -228,8 +241,16 @@ async def test_only_so_many_calls_wait_for_a_node_to_be_ready(client, node, unti
     await until(lambda: len(client._outbox._repeated) == 3)
     with pytest.raises(errors.NodeError):
         await client.query("echo;")
-    node.faults.refuse(Kind.QUERY, 0)
+    node.faults.clear()
     assert [await call for call in calls] == [{"n": n} for n in range(3)]
+
+
+async def test_the_deadline_of_a_call_that_no_node_was_ready_for_says_so(client, node, monkeypatch):
+    monkeypatch.setattr(outbox, "NODE_RETRY_WAIT", 60.0)
+    monkeypatch.setattr(outbox, "MAX_NODE_RETRY_WAIT", 60.0)
+    node.faults.refuse(Kind.QUERY)
+    with pytest.raises(TimeoutError, match="waited for a node that is ready"):
+        await client.query("echo;", timeout=0.5)
 
 
 async def test_closing_ends_a_call_that_is_about_to_be_tried_again(client, node, until):

@@ -61,11 +61,11 @@ async def run(text: str, address: str, auth: tuple[str, str], limit: float) -> O
         await asyncio.wait_for(process.wait(), limit)
         end = f"(exit code {process.returncode})" if process.returncode else ""
     except TimeoutError:
-        process.kill()
         end = NEVER_ENDS
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()  # else a later test is blamed for it
     out, err = await reading
     complaints = err.decode()
     return Observed(f"{out.decode()}{end}".strip(), complaints if COMPLAINT.search(complaints) else "")
