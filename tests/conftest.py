@@ -15,10 +15,9 @@ def _logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
-    if (root.handlers, root.level) != (handlers, level):
-        logs.reset()
-        root.handlers[:] = handlers
-        root.setLevel(level)
+    logs.reset()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

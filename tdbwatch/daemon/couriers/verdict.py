@@ -24,6 +24,8 @@ def judge(verdict: Verdict, count: int) -> Sequence[Outcome | None] | None:
         return [_checked(verdict)] * count
     if not isinstance(verdict, list | tuple):
         raise VerdictError(_complaint(verdict))
+    if len(verdict) == count == verdict.count(DELIVERED):  # nearly always
+        return None
     outcomes = [_checked(outcome) for outcome in verdict]
     if not 0 < len(outcomes) <= count:
         raise VerdictError(f"it answered {len(outcomes)} outcomes for {count} events")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.file.damage import is_damage, is_full
+from tdbwatch.daemon.spool.file.damage import is_damage, is_full, trusting_nothing
 from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits.settings import Limits
@@ -163,7 +163,7 @@ class Writer:
 
     def _admit(self, group: Group, report: TurnReport) -> None:
         """Under `drop_newest` a full spool takes no more events while the old ones are undelivered."""
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error), trusting_nothing():
             for gone in self._upkeep.admits(self._store, self._reach()):
                 report.gone += gone
             refuses = self._upkeep.refuses
@@ -204,8 +204,9 @@ class Writer:
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 raise
-            for gone in self._upkeep.size.relieve(self._store, self._reach()):
-                report.gone += gone
+            with trusting_nothing():
+                for gone in self._upkeep.size.relieve(self._store, self._reach()):
+                    report.gone += gone
             report.blocks = self._store.commit(group)
 
     def _let_pass(self, group: Group, error: sqlite3.Error) -> None:
@@ -248,7 +249,9 @@ class Writer:
             done = False
             try:
                 size = weight(copy_rows(copies, 0))
-                if self._upkeep.size.takes_copies(self._store, self._reach(), size):
+                with trusting_nothing():
+                    there_is_space = self._upkeep.size.takes_copies(self._store, self._reach(), size)
+                if there_is_space:
                     report.blocks = report.blocks + self._store.redeliver(copies, self._now_us())
                     done = True
             except GoneError:  # the order is looked at anew
@@ -262,11 +265,12 @@ class Writer:
         """Keep the limits, in small steps; what is left of them is for the next turns, at once."""
         was_catching_up = self._upkeep.catching_up
         try:
-            for step in self._upkeep.steps(self._store, self._reach, self._now_us(), report.blocks):
-                report.gone += step.gone
-                self._lost_letters += step.letters
-                if step.tally is not None and step.tally.rooms:
-                    report.drops.append(step.tally)
+            with trusting_nothing():
+                for step in self._upkeep.steps(self._store, self._reach, self._now_us(), report.blocks):
+                    report.gone += step.gone
+                    self._lost_letters += step.letters
+                    if step.tally is not None and step.tally.rooms:
+                        report.drops.append(step.tally)
         except sqlite3.Error as error:
             if is_damage(error):
                 self._files.suspect(error)
