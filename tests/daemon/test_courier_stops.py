@@ -9,7 +9,7 @@ import pytest
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
+from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
 from .courier_kit import Bench, run_over
@@ -48,59 +48,6 @@ async def test_what_a_sink_took_beyond_its_cursor_does_not_come_twice_after_a_re
             await settle()
             assert (await bench.finished("sick"), await bench.finished("well")) == (0, 4)
     assert got == [1, 2, 3]
-
-
-async def test_what_became_a_dead_letter_just_before_a_crash_does_not_come_again(path: Path) -> None:
-    clock = ManualClock()
-    offered: list[Any] = []
-
-    def answer(batch: Sequence[Event]) -> list[Any]:
-        offered.extend(event.args[0] for event in batch)
-        return [Rejected("no") if "no" in str(event.args[0]) else DELIVERED for event in batch]
-
-    for life in range(3):
-        async with run_over(path, clock) as bench:
-            bench.courier(answer)
-            if life == 0:
-                await bench.spool.flush()
-                bench.spool.save = lambda *progress: None  # the crash comes first
-                await bench.emit("no 1", 2, room="alerts")
-                await bench.emit("no 3", room="deploys")
-                await bench.emit(4, "no 5", 6, room="jobs")
-            await settle()
-            letters = await bench.letters()
-    assert sorted(map(str, offered)) == ["2", "2", "4", "4", "6", "6", "no 1", "no 3", "no 5"]
-    assert [letter[1] for letter in letters] == [1, 3, 5]
-
-
-async def test_what_failed_with_a_dead_letter_keeps_its_attempts_over_a_crash(path: Path) -> None:
-    clock = ManualClock()
-    retry = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=3)
-    tried: list[Any] = []
-
-    def answer(batch: Sequence[Event]) -> list[Any]:
-        tried.extend(event.args[0] for event in batch)
-        refuse = tried.count("refused") == 2
-        return [
-            Rejected("no") if event.args[0] == "refused" and refuse else Retry("again", after=1)
-            for event in batch
-        ]
-
-    for life in range(2):
-        async with run_over(path, clock) as bench:
-            bench.courier(answer, retry=retry)
-            if life == 0:
-                await bench.emit("refused", "poison")
-                await settle()
-                await bench.spool.flush()
-                bench.spool.save = lambda *progress: None  # the crash comes first
-                await bench.pass_time(1)
-                await bench.letters()
-            else:
-                await bench.pass_time(5, steps=5)
-                letters = await bench.letters()
-    assert tried.count("refused") == 2
-    assert [(letter[1], letter[3]) for letter in letters] == [(1, 2), (2, 3)]
 
 
 async def test_batches_that_failed_together_stay_together_over_a_restart(path: Path) -> None:

@@ -14,11 +14,11 @@ from tdbwatch.daemon.spool.file.damage import NONSENSE, trusting_nothing
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
-from tdbwatch.daemon.spool.stored import buried, drops, orders, progress
+from tdbwatch.daemon.spool.stored import drops, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import attempts_weight, letters_weight
-from tdbwatch.daemon.spool.stored.progress import Change, Reach, Span
+from tdbwatch.daemon.spool.stored.progress import Reach, Span
 from tdbwatch.daemon.spool.stored.rows import (
     INSERT_ATTEMPT,
     INSERT_BLOCK,
@@ -77,7 +77,6 @@ class Store:
         self.connection.execute("PRAGMA secure_delete = FAST").fetchall()
         self.connection.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
         self.progress: dict[str, Progress] = progress.load(self.connection)
-        self._tell_progress(buried.untold(self.connection, self.progress))
         self.freed: dict[Lane, Span] = {}
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
@@ -86,17 +85,6 @@ class Store:
         damage = self.damage
         lost = damage is not None and damage.progress_lost
         self.fresh = lost or not (self.last_seq and self.progress)
-
-    def _tell_progress(self, untold: Mapping[str, Change]) -> None:
-        """Write down what sinks have finished, though their progress does not say so yet."""
-        if not untold:
-            return
-        try:
-            with self.transaction():
-                progress.save(self.connection, untold)
-        except sqlite3.OperationalError:  # the disk takes nothing: it comes twice
-            return
-        progress.apply(self.progress, untold)
 
     def recount(self) -> None:
         """Look at what there is."""
