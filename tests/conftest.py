@@ -18,6 +18,9 @@ def _logging_as_before() -> Iterator[None]:
     logs.reset()
     root.handlers[:] = handlers
     root.setLevel(level)
+    for logger in root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False  # by a `dictConfig` that did not know it
 
 
 @pytest.fixture
