@@ -14,7 +14,9 @@ from tdbwatch.daemon.spool.stored.blocks import (
     heard,
     pack,
     run_of,
+    squeeze,
     unpack,
+    unsqueeze,
 )
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.ids import IdMint, ids_from
@@ -106,3 +108,11 @@ def test_a_block_that_does_not_have_as_many_events_as_it_should_makes_no_sense()
     for count, spoilt in ((2, body), (1, body[:-1]), (1, b""), (1, body + b"x"), (1, b"\xc0")):
         with pytest.raises(ValueError):
             assert Block(1, count, LANE, None, spoilt).events
+
+
+def test_a_squeezed_body_opens_to_what_it_was_and_any_other_is_left_alone() -> None:
+    body = pack([encode_run(run) for _, run in heard([Event.create("alerts", "e", [n]) for n in range(50)])])
+    assert len(squeeze(body)) < len(body)
+    assert unsqueeze(squeeze(body)) == unsqueeze(body) == body
+    with pytest.raises(ValueError, match="squeezed"):
+        unsqueeze(squeeze(body)[:-8])

@@ -73,6 +73,8 @@ class Group:
     drops: dict[str, Tally] = field(default_factory=dict)
     settled: list[DropReport] = field(default_factory=list)
     damage_told: bool = False
+    pressed: bool = False
+    """Much more waits: the disk is slower than what comes, so the blocks are squeezed."""
     copies: list[Copies] = field(default_factory=list)
     """Each in a commit of its own, after the others."""
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)

@@ -191,6 +191,7 @@ class Inbox:
             if number and size + packing.size > self.group_bytes:
                 break
             number, size = number + 1, size + packing.size
+        group.pressed = self.pressed
         self._group = Group(packings=group.packings[number:])
         self._seal(group.packings[:number])
         if self._group.packings:  # who waits for all of it waits for these, too

@@ -4,6 +4,7 @@ A *run* is what one room heard in one turn of the event loop: the events share a
 and their ids follow each other. A *block* is some runs of one lane in a row: one row of the log.
 """
 
+import zlib
 from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final, NamedTuple
@@ -68,6 +69,7 @@ MOST_SEQ: Final = 1 << 53
 """No log comes so far: a number like this is one whose bits have flipped."""
 END_OF_TIME_US: Final = 253_402_300_800_000_000
 """The year 10,000: no calendar goes further."""
+_SQUEEZED: Final = b"\x78"
 _SMALL: Final = 16
 _MEDIUM: Final = 1 << 16
 
@@ -116,6 +118,25 @@ def pack(runs: Sequence[bytes]) -> bytes:
     else:
         head = b"\xdd" + size.to_bytes(4, "big")
     return b"".join((head, *runs))
+
+
+def squeeze(body: bytes) -> bytes:
+    """The body as it lies in the file when the disk is slower than what comes: a fraction of its bytes."""
+    return zlib.compress(body, 1)
+
+
+def unsqueeze(stored: bytes) -> bytes:
+    """The body of a block as it lies in the file, squeezed or not: the first byte tells.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if stored[:1] != _SQUEEZED:
+        return stored
+    try:
+        return zlib.decompress(stored)
+    except zlib.error as error:
+        raise ValueError(f"a squeezed block does not open: {error}") from error
 
 
 def unpack(body: bytes) -> list[Run]:

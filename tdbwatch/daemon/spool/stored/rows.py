@@ -20,6 +20,8 @@ from tdbwatch.daemon.spool.stored.blocks import (
     encode_run,
     run_of,
     sound,
+    squeeze,
+    unsqueeze,
 )
 from tdbwatch.wire.codec import decode, encode
 
@@ -63,8 +65,9 @@ class Row:
     born_us: int
     body: bytes
 
-    def values(self, first_seq: int) -> tuple[Any, ...]:
-        what = (self.target, self.first_us, self.last_us, self.born_us, self.body)
+    def values(self, first_seq: int, *, squeezed: bool = False) -> tuple[Any, ...]:
+        body = squeeze(self.body) if squeezed else self.body
+        what = (self.target, self.first_us, self.last_us, self.born_us, body)
         return (first_seq, self.count, *self.lane, *what)
 
 
@@ -80,7 +83,7 @@ def block_of(row: Sequence[Any]) -> Block:
         raise TypeError(f"block {first_seq} has fields of wrong types")
     if count < 1 or first_seq + count > MOST_SEQ:
         raise ValueError(f"block {first_seq} cannot have {count} entries")
-    return Block(first_seq, count, Lane(scope, room), target, body)
+    return Block(first_seq, count, Lane(scope, room), target, unsqueeze(body))
 
 
 def row_of(block: Block, now_us: int) -> Row:

@@ -112,7 +112,7 @@ class Store:
         if wanted:
             self.space.check(wanted, free_bytes(self.connection), finishing=not rows)
         with self.transaction():
-            blocks = self._insert(rows)
+            blocks = self._insert(rows, squeezed=group.pressed)
             progress.save(self.connection, group.progress)
             self.connection.executemany(INSERT_LETTER, letters)
             self.connection.executemany(INSERT_ATTEMPT, attempts)
@@ -210,10 +210,11 @@ class Store:
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    def _insert(self, rows: Sequence[Row]) -> list[Block]:
+    def _insert(self, rows: Sequence[Row], *, squeezed: bool = False) -> list[Block]:
         ends = list(accumulate((row.count for row in rows), initial=self.last_seq + 1))
         numbered = list(zip(ends, rows, strict=False))
-        self.connection.executemany(INSERT_BLOCK, [row.values(first_seq) for first_seq, row in numbered])
+        values = [row.values(first_seq, squeezed=squeezed) for first_seq, row in numbered]
+        self.connection.executemany(INSERT_BLOCK, values)
         return [Block(first_seq, row.count, row.lane, row.target, row.body) for first_seq, row in numbered]
 
     def _end_letters(self, numbers: Sequence[int]) -> None:
