@@ -9,7 +9,7 @@ import sqlite3
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from tdbwatch.daemon.spool.stored.rows import blocks_where
 from tdbwatch.node import Cluster
 
 DEADLINE = 30.0
@@ -56,13 +57,12 @@ class Oracle:
         """Look into the spool of a daemon that is dead."""
         if not path.exists():
             return
-        with closing(sqlite3.connect(path)) as connection, suppress(sqlite3.OperationalError):
-            for event_id, seq in connection.execute(
-                "SELECT events.id, seq FROM events JOIN streams s ON s.id = stream"
-                " WHERE kind IN ('event', 'gap')"
-            ):
-                if self.spooled.setdefault(event_id, seq) != seq:
-                    self.contradictions.append(f"{event_id} was {self.spooled[event_id]} and is {seq}")
+        with closing(sqlite3.connect(path)) as connection:
+            blocks = blocks_where(connection, "1 ORDER BY first_seq", ())
+        for block in blocks:
+            for seq, event in block.numbered():
+                if event.kind in {"event", "gap"} and self.spooled.setdefault(event.id, seq) != seq:
+                    self.contradictions.append(f"{event.id} was {self.spooled[event.id]} and is {seq}")
 
     @property
     def acknowledged(self) -> set[str]:
