@@ -21,7 +21,7 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
         guarded.protect([path])
         section = document.plugins()
         registry = load_plugins(section.paths, section.disable)
-        stand_in(registry, document.wanted_types())
+        stand_in(registry, document.wanted_types(), document.wanted_hooks())
         return document.config(registry.sink_types), registry
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -51,7 +51,7 @@ class Place:
 
         if self.config is None or sink not in self.config.sinks:
             return None
-        return Router(self.config.routes, self.config.sinks).matcher(sink)
+        return Router.of_names(self.config.routes, self.config.sinks).matcher(sink)
 
     def when_served(self, sink: str) -> str:
         """When a request for this sink is taken up."""

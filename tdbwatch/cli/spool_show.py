@@ -81,7 +81,7 @@ def _matched(place: Place, event: "Event") -> _Matched | None:
 
     if place.config is None:
         return None
-    router = Router(place.config.routes, place.config.sinks)
+    router = Router.of_names(place.config.routes, place.config.sinks)
     sinks = router.sinks_for(event)
     why = f"every {event.kind} goes to every sink" if sinks else f"a record of a {event.kind} goes nowhere"
     return _Matched(router.matching(event), sinks, "" if place.config.routes else why)

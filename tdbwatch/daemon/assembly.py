@@ -66,7 +66,7 @@ def login(config: ThingsDBConfig) -> tuple[str] | tuple[str, str]:
 
 def make_router(config: Config) -> Router:
     """The routes of the configuration."""
-    return Router(config.routes, [sink.name for sink in config.sinks])
+    return Router(config.routes, {sink.name: sink.hears for sink in config.sinks})
 
 
 def make_couriers(

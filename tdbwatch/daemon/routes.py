@@ -5,7 +5,7 @@ fit in a bounded memory: a daemon hears few different names, many times each.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -25,13 +25,22 @@ class Router:
     """Asks the routes in their order; one with `stop` that matches is the last to be asked.
 
     Without routes every sink gets every event and every gap. Records of rooms and nodes go only where a
-    route asks for their kind.
+    route asks for their kind, and to plugins with a hook for it: such hooks hear all of their kind.
+
+    Args:
+        sinks: their names, each with the kinds of records that it has hooks for, if it is a plugin.
     """
 
-    def __init__(self, routes: Iterable[RouteConfig], sink_names: Collection[str]) -> None:
+    def __init__(self, routes: Iterable[RouteConfig], sinks: Mapping[str, frozenset[str]]) -> None:
         self._rules = tuple(_Rule.of(route) for route in routes)
-        self._everyone = frozenset(sink_names)
+        self._kinds = {name: hears or _UNROUTED for name, hears in sinks.items()}
+        self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._sinks = lru_cache(maxsize=_MEMORY)(self._ask)
+
+    @classmethod
+    def of_names(cls, routes: Iterable[RouteConfig], names: Iterable[str]) -> "Router":
+        """With sinks of which nothing is known but their names."""
+        return cls(routes, dict.fromkeys(names, frozenset()))
 
     def sinks_for(self, event: Event) -> frozenset[str]:
         """The names of the sinks that get `event`."""
@@ -58,14 +67,14 @@ class Router:
 
     def _ask(self, kind: str, scope: str, room: str, event: str) -> frozenset[str]:
         if not self._rules:
-            return self._everyone if kind in _UNROUTED else frozenset()
-        found: set[str] = set()
+            return frozenset(name for name, kinds in self._kinds.items() if kind in kinds)
+        found = {name for name, kinds in self._hooked.items() if kind in kinds}
         for rule in self._rules:
             if rule.matches(kind, short(scope), room, event):
                 found |= rule.to
                 if rule.stop:
                     break
-        return frozenset(found & self._everyone)
+        return frozenset(found & self._kinds.keys())
 
 
 class Matcher:

@@ -1,16 +1,18 @@
 """The contract for plugins: everything that a plugin may import, and nothing else.
 
 A plugin is a Python file in a folder named under `plugins.paths`, or an installed package with an entry
-point in the group `tdbwatch`. The smallest one is a function:
+point in the group `tdbwatch`. The smallest one is a hook:
 
-    from tdbwatch.plugin import Event, sink
+    from tdbwatch.plugin import Event, hookimpl
 
-    @sink("shout")
-    def shout(event: Event) -> None:
+    @hookimpl
+    def tdbwatch_event(event: Event) -> None:
         print(event.room, event.event, event.args)
 
-and is used by a sink of that type: `sinks: {mine: {type: shout}}`. See docs/plugins.md.
+and gets every event, as the sink that is called what the plugin is called. See docs/plugins.md.
 """
+
+from typing import Final
 
 from tdbwatch.plugin.event import Event, Kind
 from tdbwatch.plugin.hooks import hookimpl, hookspec
@@ -18,7 +20,12 @@ from tdbwatch.plugin.options import Duration, FilePath, Options, Secret, Size
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Sink, SinkContext, SinkType, sink
 
+API_VERSION: Final = 1
+"""The version of this contract. It grows when something is added; nothing is taken away within one version of
+tdbwatch before its first number changes. A plugin that needs a version says so: `__tdbwatch_api__ = 1`."""
+
 __all__ = [
+    "API_VERSION",
     "DELIVERED",
     "Delivered",
     "Duration",

@@ -1,16 +1,19 @@
-"""The hooks, by pluggy. Hooks register things and observe the lifecycle; they never carry events.
+"""The hooks, by pluggy: those that hear events, and those that register things or observe the daemon.
 
 Each call of a hook goes to one plugin at a time, off the event loop and with a deadline, so what one plugin
-does wrong there is logged with its name and touches nobody else.
+does wrong there is logged with its name and touches nobody else. A plugin with a hook that hears events is a
+sink under its own name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pluggy
 
 if TYPE_CHECKING:
-    from tdbwatch.plugin.sink import SinkType
+    from tdbwatch.plugin.event import Event
+    from tdbwatch.plugin.outcome import Outcome
+    from tdbwatch.plugin.sink import SinkType, Verdict
 
 PROJECT = "tdbwatch"
 
@@ -20,6 +23,26 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 class HookSpecs:
     """Every hook that tdbwatch calls."""
+
+    @hookspec
+    def tdbwatch_event(self, event: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+        """An event was heard. What is returned or raised means what it means for every sink."""
+
+    @hookspec
+    def tdbwatch_events(self, batch: "Sequence[Event]") -> "Verdict | Awaitable[Verdict]":
+        """Events were heard: several at once, oldest first. Instead of `tdbwatch_event`."""
+
+    @hookspec
+    def tdbwatch_gap(self, gap: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+        """Events of a room were missed or dropped: `gap.details` says since when, until when and why."""
+
+    @hookspec
+    def tdbwatch_room(self, change: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+        """A room was joined, lost, deleted or made anew: `change.event` says which."""
+
+    @hookspec
+    def tdbwatch_node(self, change: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+        """A node was connected or lost, or said that it changes its state: `change.event` says which."""
 
     @hookspec
     def tdbwatch_sinks(self) -> "Iterable[SinkType]":  # type: ignore[empty-body]

@@ -83,6 +83,8 @@ class SinkType:
     """At most so many events at once, unless the configuration says otherwise."""
     batch_bytes: int = DEFAULT_BATCH_BYTES
     """The same in bytes of payload; one event always fits."""
+    hears: frozenset[str] = frozenset()
+    """The kinds of records that a plugin's hooks hear; with some it is a sink without being configured."""
 
     def __post_init__(self) -> None:
         """Refuse what would fail later.
@@ -164,7 +166,7 @@ class FunctionSink(Sink):
         outcomes: list[Outcome] = []
         for event in batch:
             try:
-                outcomes.append(await self._call(event))
+                outcomes.append(await outcome_of(self._function, event))
             except Exception:
                 if not outcomes:
                     raise
@@ -173,18 +175,24 @@ class FunctionSink(Sink):
                 break
         return outcomes
 
-    async def _call(self, event: Event) -> Outcome:
-        result = self._function(event)
-        if isinstance(result, Awaitable):
-            result = await result
-        if result is None:
-            return DELIVERED
-        if not isinstance(result, Outcome):
-            name = getattr(self._function, "__name__", "the function")
-            raise TypeError(
-                f"{name} returned {type(result).__name__}; return Delivered, Retry, Rejected, or nothing"
-            )
-        return result
+
+async def outcome_of(function: Callable[[Event], Any], event: Event) -> Outcome:
+    """What a plain or async function says of an event.
+
+    Raises:
+        TypeError: it returned what is no outcome.
+    """
+    result = function(event)
+    if isinstance(result, Awaitable):
+        result = await result
+    if result is None:
+        return DELIVERED
+    if not isinstance(result, Outcome):
+        name = getattr(function, "__name__", "the function")
+        raise TypeError(
+            f"{name} returned {type(result).__name__}; return Delivered, Retry, Rejected, or nothing"
+        )
+    return result
 
 
 def _function_factory(

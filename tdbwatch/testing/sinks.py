@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.daemon.plugins.event_hooks import sink_by_hooks
 from tdbwatch.plugin import (
     DELIVERED,
     Delivered,
@@ -49,7 +50,8 @@ def deliver(
     server in the same loop, await `deliver_async`.
 
     Args:
-        target: what `@sink` decorates, a function or a class, or a `SinkType`.
+        target: what `@sink` decorates, a function or a class; a hook such as `tdbwatch_event`, or the module
+            that has it; or a `SinkType`.
         events: one event or a batch.
         options: as a user writes them in the configuration, or an instance of the options' model.
         name: the sink's name in the configuration.
@@ -83,9 +85,9 @@ async def deliver_async(
     timeout: float = 30.0,
 ) -> list[Outcome]:
     """As `deliver`, in the running event loop."""
-    sink_type = target if isinstance(target, SinkType) else marked(target)
+    sink_type = target if isinstance(target, SinkType) else marked(target) or sink_by_hooks(target)
     if sink_type is None:
-        raise TypeError(f"{target!r} is no sink: decorate it with @sink(NAME)")
+        raise TypeError(f"{target!r} is no sink: decorate it with @sink(NAME) or @hookimpl")
     batch = [events] if isinstance(events, Event) else list(events)
     sink = sink_type.factory(options_for(sink_type, options), SinkContext(name, clock=clock))
     async with asyncio.timeout(timeout):

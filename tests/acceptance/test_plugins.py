@@ -19,18 +19,27 @@ async def note(event: Event) -> None:
         file.write(f"{event.room} {event.event} {event.args}\\n")
 '''
 RAISES = """
-from tdbwatch.plugin import sink
+from tdbwatch.plugin import hookimpl
 
-@sink("raiser")
-def fail(event):
+@hookimpl
+def tdbwatch_event(event):
     raise RuntimeError("I am the one who raises")
+"""
+EXITS = """
+import threading
+from tdbwatch.plugin import hookimpl
+
+@hookimpl
+def tdbwatch_event(event):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    raise SystemExit("I am the one who exits")
 """
 BLOCKS = """
 import time
-from tdbwatch.plugin import sink
+from tdbwatch.plugin import hookimpl
 
-@sink("blocker")
-async def block(event):
+@hookimpl
+async def tdbwatch_events(batch):
     time.sleep(3600)
 """
 HANGS = """
@@ -95,9 +104,10 @@ async def test_a_ten_line_plugin_gets_every_event_in_order(
 @pytest.mark.parametrize(
     ("source", "type_", "complaint"),
     [
-        (RAISES, "raiser", "I am the one who raises"),
+        (RAISES, None, "I am the one who raises"),
+        (EXITS, None, "it raised SystemExit"),
         (HANGS, "hanger", "sick"),
-        (BLOCKS, "blocker", "sick"),
+        (BLOCKS, None, "culprit"),
         (MUTATES, "mutator", None),
         (UNIMPORTABLE, "nothing", "a_module_that_nobody_has"),
     ],
@@ -111,11 +121,12 @@ async def test_a_sick_plugin_changes_nothing_for_the_others_and_the_log_says_who
     lines: Any,
     tmp_path: Path,
     source: str,
-    type_: str,
+    type_: str | None,
     complaint: str | None,
 ) -> None:
     folder = plugins(noter=GOOD, culprit=source)
-    config = config_for(write_config, folder, mine={"type": "noter"}, sick={"type": type_})
+    sick = {"culprit": {}} if type_ is None else {"sick": {"type": type_}}
+    config = config_for(write_config, folder, mine={"type": "noter"}, **sick)
     command = await start("--config", config)
     await command.ready()
     for number in range(20):
@@ -176,7 +187,7 @@ async def test_a_plugin_that_hangs_keeps_neither_a_stop_nor_a_start_that_failed_
     retry = {"initial": "10ms", "max": "50ms"}
     sections: dict[str, Any] = {
         "plugins": {"paths": [str(plugins(culprit=BLOCKS))]},
-        "sinks": {"sick": {"type": "blocker", "timeout": "200ms", "retry": retry}},
+        "sinks": {"culprit": {"timeout": "200ms", "retry": retry}},
         "shutdown": {"grace": "60s"},
     }
     command = await start("--config", write_config(**sections))

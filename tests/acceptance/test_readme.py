@@ -32,8 +32,8 @@ async def test_the_plugin_gets_events(
     start: Any, until: Any, cluster: Cluster, write_config: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "plugins.d").mkdir(mode=0o755)
-    (tmp_path / "plugins.d" / "pager.py").write_text(block("python", '@sink("pager")'))
-    config = write_config(plugins={"paths": ["plugins.d"]}, sinks={"page-me": {"type": "pager"}})
+    (tmp_path / "plugins.d" / "pager.py").write_text(block("python", "def tdbwatch_event"))
+    config = write_config(plugins={"paths": ["plugins.d"]})
     command = await start("--config", config)
     await command.ready()
     cluster.emit("//stuff", "alerts", "disk-full", {"used": 97})
@@ -43,7 +43,7 @@ async def test_the_plugin_gets_events(
 
 def test_configuration_and_plugin_are_about_ten_lines() -> None:
     assert len(block("yaml", "thingsdb:").splitlines()) == 10
-    assert len(block("python", '@sink("pager")').splitlines()) <= 10
+    assert len(block("python", "def tdbwatch_event").splitlines()) <= 10
 
 
 def test_the_connector_program_is_the_public_face(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.routes import Router
-from tdbwatch.plugin import Event
+from tdbwatch.plugin import Event, Kind
 
 SINKS = ["a", "b", "c"]
 
 
 def router(*routes: dict[str, Any]) -> Router:
-    return Router([RouteConfig.model_validate(route) for route in routes], SINKS)
+    return Router.of_names([RouteConfig.model_validate(route) for route in routes], SINKS)
 
 
 def event(room: str = "alerts", name: str = "disk-full", **more: Any) -> Event:
@@ -169,3 +169,18 @@ def test_routes_do_what_the_documentation_says(
         expected = oracle(given_routes, heard)
         assert made.sinks_for(heard) == expected
         assert {sink for sink, takes in matchers.items() if takes(heard)} == expected
+
+
+@pytest.mark.parametrize("routes", [[], [{"to": ["log"]}]])
+def test_hooks_hear_all_of_their_kind_of_what_tdbwatch_says_itself(routes: list[dict[str, Any]]):
+    sinks = {"log": frozenset[str](), "hooks": frozenset({"gap", "node"})}
+    asked = Router([RouteConfig.model_validate(route) for route in routes], sinks)
+    heard = {kind for kind in Kind if "hooks" in asked.sinks_for(event(kind=kind))}
+    assert heard == {"gap", "node"}
+
+
+def test_events_come_to_hooks_as_routes_say():
+    sinks = {"log": frozenset[str](), "hooks": frozenset({"event", "gap"})}
+    assert Router([], sinks).sinks_for(event()) == {"log", "hooks"}
+    routed = [RouteConfig.model_validate({"to": ["log"]})]
+    assert Router(routed, sinks).sinks_for(event()) == {"log"}

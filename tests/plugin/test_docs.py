@@ -114,7 +114,7 @@ def test_the_ten_lines_work_and_are_ten(shown: Any, capfd: pytest.CaptureFixture
 
 
 def test_the_options_that_are_shown_work(shown: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    (code,) = python_of("plugins.md", "Options")
+    (code,) = python_of("plugins.md", "A type of sink, with options")
     registry = shown(code)
     options = {"prefix": ">", "pause": "2s", "token": "x"}
     assert deliver(registry.sink_types["shout"], make_event("alerts", "boom"), options) == [DELIVERED]
@@ -128,7 +128,7 @@ async def test_the_hook_that_is_shown_works(shown: Any, capfd: pytest.CaptureFix
 
 
 def test_the_durations_and_sizes_that_are_shown_are_some() -> None:
-    table = section("plugins.md", "Options")
+    table = section("plugins.md", "A type of sink, with options")
     durations = re.search(r"\| `Duration` \| (.*?);", table)
     sizes = re.search(r"\| `Size` \| (.*?);", table)
     assert durations

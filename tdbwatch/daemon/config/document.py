@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Final
+from typing import Any, Final
 
 from tdbwatch.daemon.config.environment import substitute
 from tdbwatch.daemon.config.models import (
@@ -17,9 +17,9 @@ from tdbwatch.daemon.config.outline import Outline, outline_of
 from tdbwatch.daemon.config.places import check_files, check_spool_place
 from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, ordered
 from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes
-from tdbwatch.daemon.config.sections import SectionsCheck, check_targets
+from tdbwatch.daemon.config.sections import SectionsCheck, check_targets, targets_elsewhere
 from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.daemon.config.sinks import SinksCheck
+from tdbwatch.daemon.config.sinks import SinksCheck, add_automatic
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
 from tdbwatch.daemon.config.yaml_text import parse_yaml
@@ -140,13 +140,18 @@ class Document:
 
     def wanted_types(self) -> frozenset[str]:
         """The types of sinks that the file asks for, whether anybody offers them or not."""
-        sinks = self._tree.data.get("sinks")
-        named = (
-            [sink.get("type") for sink in sinks.values() if isinstance(sink, dict)]
-            if isinstance(sinks, dict)
-            else []
-        )
+        named = [sink.get("type") for sink in self._sinks().values() if isinstance(sink, dict)]
         return frozenset(name for name in named if isinstance(name, str))
+
+    def wanted_hooks(self) -> frozenset[str]:
+        """The sinks that can only be plugins by their hooks: those without a type, or in routes only."""
+        sinks = self._sinks()
+        untyped = [name for name, sink in sinks.items() if isinstance(sink, dict) and "type" not in sink]
+        return frozenset([*untyped, *targets_elsewhere(self._tree.data.get("routes"), sinks)])
+
+    def _sinks(self) -> dict[str, Any]:
+        sinks = self._tree.data.get("sinks")
+        return sinks if isinstance(sinks, dict) else {}
 
     def config(self, sink_types: Mapping[str, SinkType]) -> Config:
         """The whole configuration, checked.
@@ -180,6 +185,7 @@ class Document:
         self, tree: Tree, reader: SecretReader, sink_types: Mapping[str, SinkType]
     ) -> tuple[Sections | None, tuple[SinkConfig, ...]]:
         """What is fine, with complaints about the rest in the tree."""
+        add_automatic(tree, sink_types)
         sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
         sinks = tuple(SinksCheck(tree, self.folder, reader, sink_types).check())
         check_targets(tree)

@@ -10,7 +10,7 @@ from typing import Final
 
 from tdbwatch.daemon.config.models import RouteConfig, Sections, SpoolConfig
 from tdbwatch.daemon.config.problems import ConfigError
-from tdbwatch.daemon.config.sections import REQUIRED, check_targets, placed_spool
+from tdbwatch.daemon.config.sections import REQUIRED, placed_spool, targets_elsewhere
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
 from tdbwatch.plugin import Options
@@ -27,7 +27,10 @@ _OTHERS: Final = frozenset({*Sections.model_fields, "sinks"} - set(_OURS))
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Where the spool is, what the sinks are called, and what is routed to them."""
+    """Where the spool is, what the sinks are called, and what is routed to them.
+
+    A plugin that is a sink by its event hook is among them only where the file names it.
+    """
 
     spool: SpoolConfig
     routes: tuple[RouteConfig, ...]
@@ -43,12 +46,10 @@ def outline_of(tree: Tree, folder: FilePath, environ: Mapping[str, str]) -> Outl
     tree.keep_problems_of(_OURS)
     data = {key: value for key, value in tree.data.items() if key not in _OTHERS}
     parts = validate(tree, (), data, _Parts, folder, tuple(_OTHERS))
-    sinks = tree.data.get("sinks")
-    if sinks is None:
-        tree.complain(("sinks",), "is missing", REQUIRED["sinks"], at_key=True)
-    elif not isinstance(sinks, dict) or not sinks:
+    sinks = tree.data.get("sinks", {})
+    if not isinstance(sinks, dict):
         tree.complain(("sinks",), "must be a mapping of names to sinks", REQUIRED["sinks"])
-    check_targets(tree)
     if parts is None or tree.problems:
         raise ConfigError(tree.problems)
-    return Outline(placed_spool(tree, environ, parts.spool), parts.routes, tuple(sinks))
+    names = tuple(dict.fromkeys([*sinks, *targets_elsewhere(tree.data.get("routes"), sinks)]))
+    return Outline(placed_spool(tree, environ, parts.spool), parts.routes, names)

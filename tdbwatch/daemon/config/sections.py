@@ -1,6 +1,6 @@
 """Checks of everything but the sinks, and of what one section says of another."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
@@ -120,17 +120,24 @@ def _room_keys(room: Any) -> Iterator[tuple[str, str]]:
 def check_targets(tree: Tree) -> None:
     """Routes may only name sinks that are there."""
     sinks = tree.data.get("sinks")
-    routes = tree.data.get("routes")
+    for path, target in _targets(tree.data.get("routes")):
+        if isinstance(sinks, dict) and target not in sinks:
+            hint = "" if tree.is_tainted(path) else suggestion(target, sinks, "the sinks are")
+            tree.complain(path, "there is no sink of this name", hint)
+
+
+def targets_elsewhere(routes: Any, sinks: Container[str]) -> Iterator[str]:
+    """The sinks that routes name and that are not among these."""
+    return (target for _, target in _targets(routes) if target not in sinks)
+
+
+def _targets(routes: Any) -> Iterator[tuple[Path, str]]:
+    """What routes name as sinks, and where."""
     for index, route in enumerate(routes if isinstance(routes, list) else []):
-        targets = route.get("to") if isinstance(route, dict) else None
+        named = route.get("to") if isinstance(route, dict) else None
         path: Path = ("routes", index, "to")
-        if isinstance(targets, str):
-            _check_target(tree, path, targets, sinks)
-        for position, target in enumerate(targets if isinstance(targets, list) else []):
-            _check_target(tree, (*path, position), target, sinks)
-
-
-def _check_target(tree: Tree, path: Path, target: Any, sinks: Any) -> None:
-    if isinstance(target, str) and isinstance(sinks, dict) and target not in sinks:
-        hint = "" if tree.is_tainted(path) else suggestion(target, sinks, "the sinks are")
-        tree.complain(path, "there is no sink of this name", hint)
+        if isinstance(named, str):
+            yield path, named
+        for position, target in enumerate(named if isinstance(named, list) else []):
+            if isinstance(target, str):
+                yield (*path, position), target

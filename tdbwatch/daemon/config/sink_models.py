@@ -82,11 +82,17 @@ class SinkSettings(Section):
 
 @dataclass(frozen=True, slots=True)
 class SinkConfig:
-    """One sink. `options` is an instance of its type's options model."""
+    """One sink.
+
+    Attributes:
+        options: an instance of its type's options model.
+        hears: the kinds of records that it hears by a plugin's hooks.
+    """
 
     name: str
     settings: SinkSettings
     options: Options
+    hears: frozenset[str] = frozenset()
 
     @property
     def type(self) -> str:

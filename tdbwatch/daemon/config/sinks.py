@@ -17,6 +17,23 @@ from tdbwatch.daemon.words import counted, duration
 from tdbwatch.plugin import SinkType
 
 
+def add_automatic(tree: Tree, types: Mapping[str, SinkType]) -> None:
+    """Add the sinks that plugins are by their event hooks; one that is written need not say its type."""
+    sinks = tree.data.get("sinks", {})
+    if not isinstance(sinks, dict):
+        return
+    for name in (name for name, sink_type in types.items() if sink_type.hears):
+        written = sinks.setdefault(name, {})
+        if not isinstance(written, dict):
+            continue
+        if written.setdefault("type", name) != name:
+            message = f"plugin {name!r} hears events as the sink of this name"
+            hint = "leave out the type to tune that sink, or give this one another name"
+            tree.complain(("sinks", name, "type"), message, hint)
+    if sinks:
+        tree.data["sinks"] = sinks
+
+
 @dataclass(frozen=True, slots=True)
 class SinksCheck:
     """Checks the sinks: the keys that all have, and the options of each one's type."""
@@ -62,7 +79,7 @@ class SinksCheck:
         return (
             None
             if settings is None or options is None
-            else SinkConfig(name, _of_type(settings, sink_type), options)
+            else SinkConfig(name, _of_type(settings, sink_type), options, sink_type.hears)
         )
 
     def _warn_of_age(self, path: Path, retry: RetryConfig) -> None:

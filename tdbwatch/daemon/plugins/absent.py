@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ConfigDict
 
 from tdbwatch.daemon.plugins.registry import Registry
-from tdbwatch.plugin import Event, Options, Sink, SinkContext, SinkType
+from tdbwatch.plugin import Event, Kind, Options, Sink, SinkContext, SinkType
 
 
 class AbsentError(Exception):
@@ -37,15 +37,22 @@ class _AbsentSink(Sink):
         raise AbsentError(self._why)
 
 
-def stand_in(registry: Registry, wanted: Collection[str]) -> None:
-    """Offer a stand-in for every wanted type that nobody offers, if there are plugins that did not load."""
+def stand_in(registry: Registry, types: Collection[str], hooks: Collection[str] = ()) -> None:
+    """Offer a stand-in for every wanted type that nobody offers, if there are plugins that did not load.
+
+    Args:
+        types: of sinks that are configured.
+        hooks: sinks that can only be plugins by their hooks.
+    """
     failed = ", ".join(str(problem) for problem in registry.problems)
     if not failed:
         return
-    for name in sorted(set(wanted) - registry.sink_types.keys()):
+    broken = {problem.plugin for problem in registry.problems}
+    for name in sorted({*types, *broken.intersection(hooks)} - registry.sink_types.keys()):
         why = f"no plugin that loads offers the sink type {name!r}; these did not load: {failed}"
 
         def make(options: Any, context: SinkContext, why: str = why) -> Sink:
             return _AbsentSink(options, context, why)
 
-        registry.offer("(absent)", SinkType(name, make, _AnyOptions, threaded=False))
+        hears = frozenset({str(Kind.EVENT)}) if name in hooks else frozenset[str]()
+        registry.offer("(absent)", SinkType(name, make, _AnyOptions, threaded=False, hears=hears))

@@ -8,10 +8,11 @@ from typing import Any, Final
 import structlog
 from pluggy import PluginValidationError
 
+from tdbwatch.daemon.plugins.event_hooks import event_sink
 from tdbwatch.daemon.plugins.guard import Call
 from tdbwatch.daemon.plugins.registry import HOOK_SECONDS, PluginInfo, PluginProblem, Registry
 from tdbwatch.daemon.plugins.sources import Candidate, Refused, find
-from tdbwatch.plugin import SinkType
+from tdbwatch.plugin import API_VERSION, SinkType
 from tdbwatch.plugin.hooks import HookSpecs
 from tdbwatch.plugin.sink import marked
 
@@ -22,6 +23,10 @@ _SLOW: Final = 2.0
 """Seconds after which it is said that a plugin makes the start wait."""
 _KNOWN_HOOKS: Final = sorted(name for name in vars(HookSpecs) if not name.startswith("_"))
 _log: Final = structlog.get_logger(__name__)
+
+
+class ContractError(Exception):
+    """The plugin needs another version of the contract."""
 
 
 def load_plugins(
@@ -77,7 +82,25 @@ def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> No
 
 def _import(candidate: Candidate) -> tuple[Any, str, list[SinkType]]:
     plugin = candidate.load()
+    _check_version(getattr(plugin, "__tdbwatch_api__", API_VERSION))
     return plugin, candidate.version or str(getattr(plugin, "__version__", "")), _marked_in(plugin)
+
+
+def _check_version(needed: object) -> None:
+    """Refuse what was written for a contract that this tdbwatch does not have.
+
+    Raises:
+        ContractError: says which, and the remedy.
+    """
+    if type(needed) is not int or needed < 1:
+        raise ContractError(
+            f"__tdbwatch_api__ is {needed!r}; it must be a whole number such as {API_VERSION}"
+        )
+    if needed > API_VERSION:
+        remedy = "install a newer tdbwatch, or an older version of the plugin"
+        raise ContractError(
+            f"it needs version {needed} of the plugin contract, and this is {API_VERSION}; {remedy}"
+        )
 
 
 def _marked_in(plugin: Any) -> list[SinkType]:
@@ -109,7 +132,7 @@ def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkT
         registry.manager.register(plugin, candidate.name)
         caller = registry.caller_for("tdbwatch_sinks", candidate.name)
         call = Call(lambda: _collect(caller()), f"tdbwatch_sinks of plugin {candidate.name}")
-        return call.wait(registry.hook_seconds)
+        return [*call.wait(registry.hook_seconds), *_heard(registry, candidate)]
     except PluginValidationError as error:
         registry.manager.unregister(name=candidate.name)
         registry.report_error(
@@ -118,6 +141,17 @@ def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkT
     except BaseException as error:  # noqa: BLE001
         registry.report_error(candidate.name, "tdbwatch_sinks", error, candidate.files)
     return []
+
+
+def _heard(registry: Registry, candidate: Candidate) -> list[SinkType]:
+    """The sink that the plugin is by its event hooks."""
+    try:
+        made = event_sink(registry.manager, candidate.name)
+    except (TypeError, ValueError) as error:
+        where = candidate.files or candidate.origin
+        registry.report(PluginProblem(candidate.name, where, f"its event hooks are not called: {error}"))
+        return []
+    return [] if made is None else [made]
 
 
 def _collect(results: Iterable[Iterable[SinkType]]) -> list[SinkType]:

@@ -1,0 +1,90 @@
+"""The contract, version 1: what plugins rely on. A change here needs another number, or is none for them."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+import tdbwatch.plugin
+import tdbwatch.testing
+from tdbwatch.plugin import Event, Kind, Sink, SinkContext, SinkType
+from tdbwatch.plugin.hooks import HookSpecs
+
+PROMISED = {
+    "Delivered": "(detail='')",
+    "Event.create": "(room='alerts', event='', args=(), *, kind=<Kind.EVENT: 'event'>, scope='//stuff', "
+    "room_id=None, arg_names=(), details=None, received_us=None)",
+    "Event.json": "(self)",
+    "Event.record": "(self)",
+    "Rejected": "(reason)",
+    "Retry": "(reason, after=None, pause=False)",
+    "Sink.close": "(self)",
+    "Sink.deliver": "(self, batch)",
+    "Sink.open": "(self)",
+    "sink": "(name, *, threaded=True, options=None, batch_count=100, batch_bytes=1000000)",
+}
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_signatures_stay(name: str) -> None:
+    target: Any = tdbwatch.plugin
+    for part in name.split("."):
+        target = getattr(target, part)
+    signature = inspect.signature(target)
+    bare = [
+        parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()
+    ]
+    assert str(inspect.Signature(bare)) == PROMISED[name]
+
+
+def test_this_is_version_1() -> None:
+    assert tdbwatch.plugin.API_VERSION == 1
+
+
+def test_names_stay() -> None:
+    assert {
+        *(
+            "DELIVERED",
+            "Delivered",
+            "Duration",
+            "Event",
+            "FilePath",
+            "Kind",
+            "Options",
+            "Outcome",
+            "Rejected",
+        ),
+        *("Retry", "Secret", "Sink", "SinkContext", "SinkType", "Size", "hookimpl", "hookspec", "sink"),
+    } <= set(tdbwatch.plugin.__all__)
+    assert {"ManualClock", "deliver", "deliver_async", "make_event", "settle"} <= set(
+        tdbwatch.testing.__all__
+    )
+
+
+def test_attributes_stay() -> None:
+    have = {*Event.__struct_fields__, "time", "args", "data", "details"}
+    fields = {"id", "kind", "received_us", "scope", "room", "room_id", "event", "payload", "arg_names"}
+    assert fields | {"time", "args", "data", "details"} <= have
+    assert {"name", "log", "clock"} <= set(inspect.signature(SinkContext).parameters)
+    assert list(inspect.signature(SinkType).parameters)[:5] == [
+        *("name", "factory", "options", "threaded", "batch_count")
+    ]
+    assert list(inspect.signature(Sink).parameters) == ["options", "context"]
+    assert {"event", "gap", "room", "node"} <= {kind.value for kind in Kind}
+
+
+@pytest.mark.parametrize(
+    ("hook", "arguments"),
+    [
+        ("tdbwatch_event", ["event"]),
+        ("tdbwatch_events", ["batch"]),
+        ("tdbwatch_gap", ["gap"]),
+        ("tdbwatch_room", ["change"]),
+        ("tdbwatch_node", ["change"]),
+        ("tdbwatch_sinks", []),
+        ("tdbwatch_started", ["version"]),
+        ("tdbwatch_stopping", []),
+    ],
+)
+def test_hooks_keep_their_arguments(hook: str, arguments: list[str]) -> None:
+    assert list(inspect.signature(getattr(HookSpecs, hook)).parameters)[1:] == arguments
