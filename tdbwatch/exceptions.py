@@ -16,6 +16,11 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar, Final, TypedDict, TypeVar
 
+from tdbwatch.redaction import presentable
+
+_MOST_SHOWN: Final = 200
+"""Characters of an answer that makes no sense."""
+
 
 class ErrorCode(IntEnum):
     """The server's error codes (public ThingsDB documentation; seen in the recording `errors`)."""
@@ -208,11 +213,16 @@ def from_wire(errdata: Any) -> ThingsDBError:
     Any body makes an exception, also one that is not `{error_code, error_msg}` as it should be.
     """
     if not isinstance(errdata, dict):
-        return InternalError(f"the server answered an error without code and message: {errdata!r}")
+        return _senseless(errdata)
     code, message = errdata.get("error_code"), errdata.get("error_msg")
     if not isinstance(code, int) or not isinstance(message, str):
-        return InternalError(f"the server answered an error without code and message: {errdata!r}")
+        return _senseless(errdata)
     return _BY_CODE.get(code, CustomError)(errdata={"error_code": code, "error_msg": message})
+
+
+def _senseless(answer: Any) -> InternalError:
+    shown = presentable(repr(answer), _MOST_SHOWN)
+    return InternalError(f"the server answered an error without code and message: {shown}")
 
 
 class ProtocolError(Exception):

@@ -22,8 +22,11 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, limit: int) -> str:
-    """`text`, or its beginning and how long it is: at most some 30 characters more than `limit`."""
-    return text if len(text) <= limit else f"{text[:limit]} ... ({len(text):,} characters)"
+    """`text`, or its beginning and how long it is: at most `limit` characters."""
+    if len(text) <= limit:
+        return text
+    rest = f" ... ({len(text):,} characters)"
+    return text[: max(0, limit - len(rest))] + rest
 
 
 def _escaped(char: str) -> str:

@@ -13,18 +13,18 @@ in the room's own task. None runs before `on_join` has ended.
 A subclass may use any name for itself: apart from what `Room` documents, nothing here depends on it.
 """
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 from tdbwatch.client.handlers import event
 from tdbwatch.client.place import Place
 from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.loggers import get_logger
 
 if TYPE_CHECKING:
     from tdbwatch.client import Client
 
-log = logging.getLogger("tdbwatch.room")
+log = get_logger("tdbwatch.room")
 
 MAX_BACKLOG: Final = 10_000
 """Events of one room that may wait, if it does not say otherwise."""

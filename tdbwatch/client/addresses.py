@@ -34,8 +34,12 @@ class Address:
 
     @property
     def peer(self) -> str:
-        """The host as the node itself may know it: without the zone, which says where we are (RFC 6874)."""
-        return self.host.partition("%")[0]
+        """The host as the node itself, and its certificate, know it.
+
+        Without the zone, which says where we are (RFC 6874), and without the dot at the end, which is for the
+        name server only (RFC 6066).
+        """
+        return self.host.partition("%")[0].removesuffix(".")
 
     @property
     def is_websocket(self) -> bool:

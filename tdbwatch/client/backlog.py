@@ -2,13 +2,14 @@
 
 import asyncio
 import inspect
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
-log = logging.getLogger("tdbwatch.room")
+from tdbwatch.loggers import get_logger, is_worth_saying
+
+log = get_logger("tdbwatch.room")
 
 _Work = tuple[str, Callable[..., Awaitable[Any]], tuple[Any, ...]]
 """Its name in the log, what to call, and with what."""
@@ -162,7 +163,7 @@ class Backlog:
         if len(self) < owner.max_backlog:
             return True
         owner.dropped += 1
-        if owner.dropped & (owner.dropped - 1) == 0:  # 1, 2, 4, 8, ...
+        if is_worth_saying(owner.dropped):
             log.error(
                 "%s: %d events dropped so far; %d wait for %s",
                 owner,

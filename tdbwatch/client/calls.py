@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tdbwatch.client.addresses import Address
+from tdbwatch.client.words import words
 from tdbwatch.exceptions import ConnectionLostError
 from tdbwatch.wire.kinds import Kind
 
@@ -85,8 +86,8 @@ class Call:
         """The link died after the request was sent: nobody knows whether it was executed."""
         self.failed(
             ConnectionLostError(
-                f"the connection to {address} was lost ({reason}) after the {self.kind.name} was sent: "
-                "it may have been executed or not"
+                f"the connection to {address} was lost ({words(reason)}) after the {self.kind.name} was "
+                "sent: it may have been executed or not"
             )
         )
 

@@ -1,9 +1,10 @@
 """The last package that could not be decoded, kept in a file for whoever has to find out why."""
 
-import logging
 from pathlib import Path
 
-log = logging.getLogger("tdbwatch.client")
+from tdbwatch.loggers import get_logger
+
+log = get_logger("tdbwatch.client")
 
 _path: Path | None = None
 

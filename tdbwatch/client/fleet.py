@@ -1,7 +1,6 @@
 """All links of a client: who keeps them, and which rooms each of them hears."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from tdbwatch.client.addresses import Address
@@ -14,9 +13,10 @@ from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.settings import Settings
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.exceptions import NotConnectedError
+from tdbwatch.loggers import get_logger
 from tdbwatch.wire import Kind
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 
 class Fleet:

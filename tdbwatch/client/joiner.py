@@ -1,7 +1,6 @@
 """Joins a link's rooms, and keeps trying those that cannot be joined now without holding up the others."""
 
 import asyncio
-import logging
 import random
 from collections import defaultdict
 from collections.abc import Coroutine, Iterable, Sequence
@@ -14,13 +13,16 @@ from tdbwatch.client.link_rooms import LinkRooms
 from tdbwatch.client.old_servers import Group, PushScopes
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.client.strays import Stray, Strays
+from tdbwatch.client.words import words
 from tdbwatch.clock import Clock
 from tdbwatch.exceptions import BadDataError, EncodeError, NodeError, ProtocolError, ThingsDBError
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.exceptions import TypeError as CodeTypeError
+from tdbwatch.loggers import get_logger
+from tdbwatch.redaction import presentable
 from tdbwatch.wire import Emit, Kind, Push, RawEmit, RoomDelete, RoomJoin, RoomLeave
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 ROOMS_PER_REQUEST: Final = 1000
 REQUEST_TIMEOUT: Final = 30.0
@@ -153,7 +155,7 @@ class Joiner:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s: %s failed", self.link.address, task.get_name(), exc_info=error)
-            self.link.abort(ConnectionError(f"joining rooms failed: {error}"))
+            self.link.abort(ConnectionError(f"joining rooms failed: {words(error)}"))
 
     # -- joining -----------------------------------------------------------------------------------------
 
@@ -200,9 +202,8 @@ class Joiner:
         try:
             room_id = await self.link.call(Kind.QUERY, body, timeout=REQUEST_TIMEOUT)
             if isinstance(room_id, bool) or not isinstance(room_id, int):
-                raise CodeTypeError(
-                    f"the code must return a room's id, not {type(room_id).__name__} {room_id!r:.80}"
-                )
+                shown = f"{type(room_id).__name__} {presentable(repr(room_id), 80)}"
+                raise CodeTypeError(f"the code must return a room's id, not {shown}")
         except _FAILURES as error:
             if isinstance(error, RoomLookupError) and subscription.id is not None:
                 return subscription.id  # it may live on elsewhere
@@ -303,4 +304,4 @@ def room_ids(answer: Any, count: int) -> Sequence[int | None]:
     """
     if isinstance(answer, list) and len(answer) == count and all(x is None or type(x) is int for x in answer):
         return answer
-    raise ProtocolError(f"the server answered a JOIN of {count} rooms with {answer!r:.80}")
+    raise ProtocolError(f"the server answered a JOIN of {count} rooms with {presentable(repr(answer), 80)}")

@@ -1,7 +1,6 @@
 """Keeps one link alive: the first connection and every later one are made here, the same way."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
@@ -17,11 +16,12 @@ from tdbwatch.client.old_servers import Group
 from tdbwatch.client.phases import Phases
 from tdbwatch.client.pool import Choice, NodePool, Outcome
 from tdbwatch.client.settings import Settings
-from tdbwatch.client.transports.dialing import words
+from tdbwatch.client.words import words
 from tdbwatch.exceptions import AuthError, ProtocolError, RequestTimeoutError, ThingsDBError
+from tdbwatch.loggers import get_logger
 from tdbwatch.wire import Push
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 AUTH_TIMEOUT: Final = 10.0
 RESTART: Final = 5.0
@@ -157,13 +157,13 @@ class Keeper:
             return
         if link in self._announced:
             self._announced.discard(link)
-            self._settings.observer.disconnected(link.address, str(reason))
+            self._settings.observer.disconnected(link.address, words(reason))
         used = link is self.link
         if used:
             self.link = None
             self._pool.lost(link.address, self._settings.clock.monotonic())
-            log.warning("lost the connection to %s: %s", link.address, reason)
-        joiner.stop(str(reason))
+            log.warning("lost the connection to %s: %s", link.address, words(reason))
+        joiner.stop(words(reason))
         if used:
             self._replace()
 
@@ -295,7 +295,7 @@ class Keeper:
                 await authenticate(link, settings.auth, AUTH_TIMEOUT)
             link.require_live()  # it may have been lost right behind the answer
         except BaseException as error:
-            link.abort(ConnectionAbortedError(str(error)))
+            link.abort(ConnectionAbortedError(words(error)))
             raise
         return joiner
 

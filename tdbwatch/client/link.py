@@ -1,7 +1,6 @@
 """One live connection to one node."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -14,10 +13,11 @@ from tdbwatch.client.phases import Phases
 from tdbwatch.client.transports import SslSetting, Wire, open_wire
 from tdbwatch.clock import Clock
 from tdbwatch.exceptions import ConnectionLostError, LocalProtocolError, NotConnectedError, from_wire
+from tdbwatch.loggers import get_logger
 from tdbwatch.wire import ClientSession, Emit, Kind, NodeStatus, Push, RawEmit, Response, Skipped, Unknown
 from tdbwatch.wire.codec import BodyError
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes written that a node may leave unread before further requests to it fail."""

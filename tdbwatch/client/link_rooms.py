@@ -1,6 +1,5 @@
 """The rooms that one link hears: who gets their events, and what the server's pushes say of them."""
 
-import logging
 from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import blake2b
@@ -10,12 +9,13 @@ from msgspec import Raw
 
 from tdbwatch.client.merge import Merge
 from tdbwatch.client.rooms import RoomKey, Subscription
+from tdbwatch.loggers import get_logger
 from tdbwatch.wire import Emit, RawEmit, RoomDelete, RoomLeave, RoomState, encode
 
 if TYPE_CHECKING:
     from tdbwatch.client.link import Link
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 _DIGEST_ABOVE: Final = 256
 """Bytes of arguments; a digest of 128 bits is shorter, and does not collide by chance."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tdbwatch.client.link import Link
+from tdbwatch.client.words import words
 from tdbwatch.exceptions import AuthError
 from tdbwatch.wire import Kind
 
@@ -36,4 +37,4 @@ async def authenticate(link: Link, auth: Auth, timeout: float | None) -> None:
     try:
         await link.call(Kind.AUTH, body, timeout=timeout)
     except AuthError as error:
-        raise AuthError(f"{link.address} refused the login: {error.error_msg}") from None
+        raise AuthError(f"{link.address} refused the login: {words(error)}") from None

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,12 +11,13 @@ from tdbwatch.client.handlers import handlers_of
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.exceptions import NodeError, RequestTimeoutError, ThingsDBError
+from tdbwatch.loggers import get_logger
 
 if TYPE_CHECKING:
     from tdbwatch.client.client import Client
     from tdbwatch.client.place import Place
 
-log = logging.getLogger("tdbwatch.room")
+log = get_logger("tdbwatch.room")
 
 
 class Membership:

@@ -7,7 +7,6 @@ what it hears meanwhile is of one collection only.
 """
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -17,12 +16,13 @@ from tdbwatch.client.link import Link
 from tdbwatch.client.link_rooms import LinkRooms
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.exceptions import ConnectionLostError, ProtocolError, ThingsDBError
+from tdbwatch.loggers import get_logger
 from tdbwatch.wire import Kind
 
 if TYPE_CHECKING:
     from tdbwatch.client.keeper import Keeper
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 PING_TIMEOUT: Final = 30.0
 """Seconds."""

@@ -1,15 +1,15 @@
 """Where requests wait: for a connection, or to be tried again."""
 
 import asyncio
-import logging
 from typing import Final
 
 from tdbwatch.client.calls import Call
 from tdbwatch.client.fleet import Fleet
 from tdbwatch.client.link import Link
 from tdbwatch.exceptions import NodeError, NotConnectedError
+from tdbwatch.loggers import get_logger
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 MAX_WAITING: Final = 10_000
 """Calls that may wait for a connection, and as many for a node to be ready; further ones fail at once."""

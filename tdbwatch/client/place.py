@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tdbwatch.client.membership import Membership
 from tdbwatch.client.rooms import RoomStatus, is_room_name
 from tdbwatch.exceptions import LookupError as RoomLookupError
+from tdbwatch.redaction import presentable
 from tdbwatch.wire.scopes import canonical, collection_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Place:
             return
         room_id = await client.query(key, scope=scope) if isinstance(key, str) else key
         if isinstance(room_id, bool) or not isinstance(room_id, int):
-            raise TypeError(f"{self}: the code returned {room_id!r:.80} and not a room's id")
+            raise TypeError(f"{self}: the code returned {presentable(repr(room_id), 80)} and not a room's id")
         try:
             self.id = await client.query("room(id).id();", scope=scope, id=room_id)
         except RoomLookupError:

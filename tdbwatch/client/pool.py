@@ -8,6 +8,7 @@ from typing import Final
 
 from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.client.addresses import Address
+from tdbwatch.loggers import is_worth_saying
 
 NODE_BACKOFF: Final = BackoffPolicy(initial=0.5, factor=2.0, maximum=30.0, jitter=0.5)
 LEAVING_FOR: Final = 30.0
@@ -137,7 +138,7 @@ class NodePool:
         node = self._nodes[address]
         node.failures += 1
         another = reason != node.said and now >= node.quiet_until
-        if node.failures & (node.failures - 1) and not another:
+        if not (is_worth_saying(node.failures) or another):
             return 0
         node.said, node.quiet_until = reason, now + QUIET
         return node.failures

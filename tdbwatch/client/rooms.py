@@ -1,6 +1,5 @@
 """What the client wants to hear: subscriptions are desired state, joined on every link that comes."""
 
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from tdbwatch.client.hearing import Hearing
 from tdbwatch.client.merge import Merge
+from tdbwatch.client.words import words
 from tdbwatch.exceptions import LookupError as RoomLookupError
+from tdbwatch.loggers import get_logger
 from tdbwatch.wire.scopes import canonical, short
 
 if TYPE_CHECKING:
     from tdbwatch.client.link import Link
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 RoomKey = tuple[str, int]
 """A room's scope, as the server pushes it, and its id: ids are per collection."""
@@ -138,10 +139,10 @@ class Subscription:
         self.error = error
         missing = isinstance(error, RoomLookupError)
         if missing and self.id is not None:
-            self.deleted(str(error))
+            self.deleted(words(error))
             return
         before = self.status, self.reason
-        self.status, self.reason = RoomStatus.MISSING if missing else RoomStatus.REFUSED, str(error)
+        self.status, self.reason = RoomStatus.MISSING if missing else RoomStatus.REFUSED, words(error)
         self._tell(self.listener.room_unjoinable, error)
         if not self.ended and before != (self.status, self.reason):
             log.warning("%s cannot be joined, will be tried again: %s", self, error)

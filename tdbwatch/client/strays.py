@@ -1,6 +1,5 @@
 """Pushes about rooms that nobody joined under that name: of renamed collections, or just left."""
 
-import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -9,10 +8,11 @@ from tdbwatch.client.link_rooms import LinkRooms
 from tdbwatch.clock import Clock
 from tdbwatch.exceptions import LookupError as CollectionLookupError
 from tdbwatch.exceptions import ThingsDBError
+from tdbwatch.loggers import get_logger, is_worth_saying
 from tdbwatch.wire import Emit, Kind, RawEmit, RoomDelete
 from tdbwatch.wire.scopes import collection_of
 
-log = logging.getLogger("tdbwatch.client")
+log = get_logger("tdbwatch.client")
 
 MAX_HELD: Final = 10_000
 """Pushes kept for one unknown scope until it is known whose they are."""
@@ -78,7 +78,7 @@ class Strays:
             held.append(stray)
             return
         self.dropped += 1
-        if self.dropped & (self.dropped - 1) == 0:
+        if is_worth_saying(self.dropped):
             log.error("%s: %d events of unknown rooms dropped", self._link.address, self.dropped)
 
     def _may_be_ours(self, scope: str, room_id: int) -> bool:

@@ -13,11 +13,12 @@ from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig, TlsConfig
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.plugins import Registry
-from tdbwatch.daemon.redaction import redact, secrets_in
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import Spool
 from tdbwatch.plugin import SinkContext
+from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
 
 

@@ -6,8 +6,8 @@ from typing import Any, Final, Literal
 import structlog
 from structlog.typing import EventDict, Processor
 
-from tdbwatch.daemon.redaction import redact
 from tdbwatch.printable import is_printable, printable, shortened
+from tdbwatch.redaction import redact
 
 Format = Literal["console", "journal", "json"]
 

@@ -20,12 +20,15 @@ from tdbwatch.daemon.config import RoomConfig
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run
 from tdbwatch.plugin.event import Kind, format_time
 from tdbwatch.plugin.ids import IdMint
+from tdbwatch.redaction import presentable
 from tdbwatch.wire import RawEmit
 from tdbwatch.wire.codec import encode
 from tdbwatch.wire.scopes import short
 
 _EVENT: Final = str(Kind.EVENT.value)
 _room_id = attrgetter("id")
+_LONGEST_NAME: Final = 100
+"""Characters of a record's event: a node says its status itself."""
 
 
 class Source:
@@ -60,11 +63,16 @@ class Source:
     def record(
         self, kind: Kind, event: str, scope: str, room: str, room_id: int | None, details: Mapping[str, Any]
     ) -> None:
-        """A record of tdbwatch's own: a gap, a change of a room or of a node."""
+        """A record of tdbwatch's own: a gap, a change of a room or of a node.
+
+        What others say in it is made presentable here.
+        """
+        event = presentable(event, _LONGEST_NAME)
+        details = {key: presentable(v) if isinstance(v, str) else v for key, v in details.items()}
         self._on_record(kind, event, scope, room, details)
         self._flush_soon()
         self._gather()  # what the room heard before comes first
-        payload = msgspec.Raw(encode(dict(details)))
+        payload = msgspec.Raw(encode(details))
         first_id, _, now_us = self._mint(1)
         run = Run(first_id, now_us, str(kind.value), room_id, (), [event], [payload])
         self._gathered.append((Lane(scope, room), run))

@@ -1,11 +1,11 @@
 """One client's connection to an embedded node."""
 
 import asyncio
-import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final, cast
 
 from tdbwatch import exceptions as errors
+from tdbwatch.loggers import get_logger
 from tdbwatch.node.handlers import Reply, error_reply, handle
 from tdbwatch.node.rooms import Room, RoomPush
 from tdbwatch.node.streams import Stream
@@ -15,7 +15,7 @@ from tdbwatch.wire import Kind, Request, ServerSession, Skipped, encode_push
 if TYPE_CHECKING:
     from tdbwatch.node.node import Node
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = get_logger(__name__)
 
 MAX_QUEUED: Final = 256 * 1024 * 1024
 """Bytes that may wait for one client; a real node has no such limit, which is its weakness."""

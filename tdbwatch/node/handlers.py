@@ -1,11 +1,11 @@
 """What each kind of request does. Errors and their wording are those of the recordings."""
 
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeGuard
 
 from tdbwatch import exceptions as errors
+from tdbwatch.loggers import get_logger
 from tdbwatch.node.rooms import Collection, RoomPush
 from tdbwatch.node.scopes import Scope, ScopeKind, parse_collection, parse_scope
 from tdbwatch.wire import Kind, Request
@@ -13,7 +13,7 @@ from tdbwatch.wire import Kind, Request
 if TYPE_CHECKING:
     from tdbwatch.node.connection import Connection
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = get_logger(__name__)
 
 _LISTENING: Final = "see https://docs.thingsdb.io/v1/listening"
 _NO_SCOPE: Final = "expecting the request to contain an array with as scope as first item"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from ssl import SSLContext
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.loggers import get_logger
 from tdbwatch.node.arrivals import Arrivals
 from tdbwatch.node.connection import MAX_QUEUED, Connection
 from tdbwatch.node.faults import Faults
@@ -21,7 +21,7 @@ from tdbwatch.wire import Kind, encode_push
 if TYPE_CHECKING:
     from tdbwatch.node.cluster import Cluster
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = get_logger(__name__)
 
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds that a client has to read the rest before its connection is cut."""

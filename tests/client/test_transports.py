@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.client.transports import dialing
+from tdbwatch.client.words import words
 from tdbwatch.node import Cluster
 
 TLS = Path(__file__).parent.parent / "node" / "tls"
@@ -141,6 +142,51 @@ async def test_a_certificate_for_another_host_is_refused(new_client, secured, tr
     with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
         await client.connect("other.test", secured.nodes[0].port)
     await client.connect("localhost", secured.nodes[0].port)
+
+
+@pytest.mark.parametrize("scheme", ["", "wss://"])
+async def test_a_dot_behind_the_host_is_for_the_name_server_and_not_for_the_certificate(
+    new_client, secured, trusting, monkeypatch, scheme
+):
+    asked = []
+
+    async def look_up(host, port):
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(dialing, "look_up", look_up)
+    node = secured.nodes[0]
+    port = node.websocket_url.rpartition(":")[2] if scheme else node.port
+    client = new_client(ssl=trusting)
+    await client.connect_pool([f"{scheme}localhost.:{port}"], "admin", "pass")
+    assert asked == ["localhost."]
+
+
+@pytest.mark.parametrize("scheme", ["", "wss://", "ws://"])
+async def test_a_connection_that_is_closed_while_it_is_made_fails_with_words(new_client, scheme, trusting):
+    async def close(reader, writer):
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(OSError, match="closed"):
+            await new_client(ssl=trusting).connect(f"{scheme}127.0.0.1:{port}")
+
+
+def test_every_error_has_words():
+    for kind in (
+        OSError,
+        ConnectionResetError,
+        ConnectionAbortedError,
+        TimeoutError,
+        ssl.SSLError,
+        ValueError,
+    ):
+        assert words(kind()).strip(), kind
+    assert words(OSError(111, "Connection refused")) == "Connection refused"
+    assert words(ValueError("a\x1b[2Jb\n" + "c" * 9_000)).startswith(r"a\x1b[2Jb\nccc")
+    assert len(words(ValueError("c" * 9_000))) <= 2_000
 
 
 async def test_a_connection_without_tls_to_a_node_with_it_fails_cleanly(new_client, secured, until):

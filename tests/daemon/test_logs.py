@@ -16,8 +16,8 @@ import structlog
 
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.log_writer import LogWriter
-from tdbwatch.daemon.redaction import redact
 from tdbwatch.plugin import Event, Retry, SinkContext
+from tdbwatch.redaction import redact
 from tdbwatch.sinks.log import LogOptions, LogSink
 
 _INVISIBLE = "\u200b\u202e\u2066\u00ad\ufe0f\u3164\U000e0041"

@@ -1,5 +1,6 @@
 """Configured secrets are not shown, whoever puts them into a text."""
 
+import asyncio
 import json
 from io import StringIO
 
@@ -8,9 +9,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tdbwatch.clock import SYSTEM_CLOCK
-from tdbwatch.daemon.redaction import SHORTEST, STARS, Redactor, presentable, redact, secrets_in
+from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.status.journal import Journal
 from tdbwatch.plugin import Kind, Options, Secret
+from tdbwatch.redaction import MOST_SHOWN, SHORTEST, STARS, Redactor, presentable, redact
+from tdbwatch.wire import decode
 
 
 class Inner(Options):
@@ -126,3 +130,31 @@ def test_what_a_node_says_is_kept_so() -> None:
     )
     kept = [journal.nodes["n1:9200"].trouble, journal.nodes["n2:9200"].status, journal.gaps[0].reason]
     assert all(text.startswith("no\\n\\x1b[2J\\u202ex") and len(text) < 2_100 for text in kept)
+
+
+def test_what_a_node_says_is_made_presentable_once_for_records_log_and_page() -> None:
+    said, appended = [], []
+    source = Source(appended.extend, SYSTEM_CLOCK, lambda *record: said.append(record))
+
+    async def record() -> None:
+        source.record(
+            Kind.NODE, "REA\x1bDY" + "x" * 999, "", "", None, {"reason": "a\nb" * 9_999, "node_id": 3}
+        )
+        await asyncio.sleep(0)
+
+    asyncio.run(record())
+    [(_, event, _, _, details)] = said
+    [(_, run)] = appended
+    assert event == run.events[0]
+    assert event.startswith(r"REA\x1bDYxx")
+    assert len(event) <= 100
+    assert details == decode(bytes(run.payloads[0]))
+    assert details["reason"].startswith(r"a\nba\nb")
+    assert len(details["reason"]) <= MOST_SHOWN
+    assert details["node_id"] == 3
+
+
+def test_what_is_presentable_stays_as_it_is() -> None:
+    once = presentable("a\x1bb" * 9_999)
+    assert presentable(once) == once
+    assert len(once) <= MOST_SHOWN

@@ -11,6 +11,8 @@ from tdbwatch.client.addresses import Address
 from tdbwatch.client.transports.base import Receiver, SslSetting, Wire
 from tdbwatch.client.transports.dialing import dial
 from tdbwatch.client.transports.socket import SocketWire
+from tdbwatch.client.words import words
+from tdbwatch.redaction import presentable
 
 __all__ = ["Receiver", "SslSetting", "Wire", "open_wire", "tls_context"]
 
@@ -43,5 +45,11 @@ async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None
             return await open_websocket(address, receiver, context, turn)
         return await dial(lambda: SocketWire(receiver), address, context, turn)
     except ssl_module.SSLCertVerificationError as error:
-        reason = f"{address}: its certificate was refused: {error.verify_message or error}"
+        reason = (
+            f"{address}: its certificate was refused: {presentable(error.verify_message) or words(error)}"
+        )
         raise ssl_module.SSLCertVerificationError(error.errno, reason) from error
+    except OSError as error:
+        if str(error):
+            raise
+        raise type(error)(f"{words(error)} while it was being made") from error

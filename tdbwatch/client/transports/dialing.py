@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 from tdbwatch.blocking import in_own_thread
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.transports.base import Wire
+from tdbwatch.client.words import words
 
 HEAD_START: Final = 0.25
 """Seconds that an address has before the next one of the same name is tried beside it (RFC 8305)."""
@@ -91,11 +92,6 @@ async def _first_of(found: list[_Found]) -> socket.socket:
             task.add_done_callback(_close_late)
             task.cancel()
     raise errors[0] if len(errors) == 1 else OSError("; ".join(map(words, errors)))
-
-
-def words(error: Exception) -> str:
-    """What went wrong, without the number that Python puts before it."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 async def _connect(family: int, kind: int, protocol: int, where: Any) -> socket.socket:

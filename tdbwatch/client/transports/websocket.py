@@ -15,6 +15,7 @@ from websockets.uri import parse_uri
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.transports.base import Receiver, Wire
 from tdbwatch.client.transports.dialing import dial
+from tdbwatch.client.words import words
 from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE
 
 _MAX_MESSAGE: Final = DEFAULT_MAX_BODY + HEADER_SIZE
@@ -73,7 +74,9 @@ class WebSocketWire(Wire, asyncio.Protocol):
         if error is None:
             self.opened.set_result(None)
         else:
-            self.opened.set_exception(ConnectionRefusedError(f"the WebSocket handshake failed: {error}"))
+            self.opened.set_exception(
+                ConnectionRefusedError(f"the WebSocket handshake failed: {words(error)}")
+            )
 
     def _flush(self) -> None:
         if self._transport is None or self._transport.is_closing():

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tdbwatch.daemon.couriers.faults import shorten
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel
 from tdbwatch.daemon.couriers.pieces import Failure
 from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
+from tdbwatch.redaction import presentable
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +83,14 @@ def dead_letter(
     sink: str, failure: Failure, told: Told, reason: str, last_error: str, now_us: int
 ) -> DeadLetter:
     """What is kept of an entry that this sink will not get any more."""
-    reason = shorten(reason)
+    reason = presentable(reason)
     return DeadLetter(
         sink=sink,
         entry=Entry(told.seq, told.event),
         reason=reason,
         attempts=failure.attempts,
         first_error=failure.first_error_of(told.seq) or reason,
-        last_error=shorten(last_error) or reason,
+        last_error=presentable(last_error) or reason,
         first_us=failure.first_us,
         dead_us=now_us,
     )

@@ -17,7 +17,7 @@ from tdbwatch.daemon.couriers.answer import (
     outcomes_by_kind,
 )
 from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.faults import FaultLog, describe, shorten
+from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
@@ -30,6 +30,7 @@ from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, Spool
 from tdbwatch.plugin.outcome import Outcome, Retry
+from tdbwatch.redaction import presentable
 
 _PART_AFTER: Final = 2
 """Failures of a whole parcel after which its entries go one by one: one of them may be to blame."""
@@ -172,7 +173,7 @@ class Delivery:
 
     def _pause(self, asked: Retry) -> None:
         """The sink wants to be left alone: from now on, even if the disk does not take dead letters."""
-        self.counters.last_error = error = shorten(asked.reason)
+        self.counters.last_error = error = presentable(asked.reason)
         seconds = self._breaker.pause(self._clock.monotonic(), self._rng, error, asked.after)
         self._faults.paused(error, seconds)
 
@@ -214,10 +215,10 @@ class Delivery:
 
     def _failed(self, tried: Failure, again: list[tuple[Told, Retry]], cause: Exception | None) -> Failure:
         """What has become of those that failed, which is said in the log."""
-        self.counters.last_error = error = shorten(again[0][1].reason)
+        self.counters.last_error = error = presentable(again[0][1].reason)
         first_errors = tried.first_errors
         if not tried.first_error and any(retry.reason != again[0][1].reason for _, retry in again):
-            first_errors = {one.seq: shorten(retry.reason) for one, retry in again}
+            first_errors = {one.seq: presentable(retry.reason) for one, retry in again}
         if self.counters.stuck:
             self._faults.stuck(error)
         else:
@@ -243,7 +244,7 @@ class Delivery:
         raised, kinds = answer.cause is not None, outcomes_by_kind(parcel.seqs, answer.outcomes)
         self._spool.note(
             [
-                Attempt(self._settings.name, seqs, *call, "error" if raised else outcome, shorten(detail))
+                Attempt(self._settings.name, seqs, *call, "error" if raised else outcome, presentable(detail))
                 for outcome, seqs, detail in kinds
             ]
         )

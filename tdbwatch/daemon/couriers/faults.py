@@ -11,7 +11,7 @@ from typing import Any, Final
 import tdbwatch.daemon
 import tdbwatch.plugin
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.redaction import redact
+from tdbwatch.redaction import presentable
 
 QUIET: Final = 10.0
 """Seconds between messages about failures that come and go."""
@@ -20,9 +20,6 @@ RARELY: Final = 60.0
 _LOWER_LIMITS: Final = "mend the sink, or give up sooner: retry.max_attempts, retry.max_age"
 _WAKE: Final = "mend the receiver; `tdbwatch spool requeue`, `replay` or a restart tries at once"
 _PERSISTENT: Final = 4
-MAX_TEXT = 2_000
-"""Characters of an error that are kept: plugins put whole answers into theirs."""
-_MOST_READ: Final = 32 * MAX_TEXT
 _OURS: Final = tuple(
     str(Path(package.__file__ or "").parent) + os.sep
     for package in (tdbwatch.daemon, tdbwatch.plugin, asyncio, concurrent.futures)
@@ -31,18 +28,12 @@ _OURS: Final = tuple(
 
 
 def describe(error: BaseException) -> str:
-    """The error in one line or a few, shortened."""
+    """The error as it may be shown."""
     try:
         text = "".join(traceback.format_exception_only(error)).strip()
     except Exception:  # noqa: BLE001 - an exception's own attributes can be anything, too
         text = type(error).__name__
-    return shorten(text)
-
-
-def shorten(text: str) -> str:
-    """What others wrote, without our secrets, not too long, and such that UTF-8 can hold it."""
-    text = redact(text[:_MOST_READ]).encode(errors="backslashreplace").decode()
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 4] + " ..."
+    return presentable(text)
 
 
 def _story(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:

@@ -8,9 +8,9 @@ import pluggy
 import structlog
 
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
-from tdbwatch.daemon.redaction import presentable
 from tdbwatch.plugin import SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
+from tdbwatch.redaction import presentable
 
 HOOK_SECONDS: Final = 10.0
 """How long a plugin's hook may take."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.redaction import presentable
 from tdbwatch.daemon.status.spans import Gap, Span, closed
 from tdbwatch.plugin import Kind
+from tdbwatch.redaction import presentable
 
 GAPS_KEPT: Final = 50
 """Gaps that /status.json can show; the counters know of all."""

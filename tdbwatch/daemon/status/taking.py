@@ -9,7 +9,6 @@ from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.couriers import CourierStatus
-from tdbwatch.daemon.redaction import presentable
 from tdbwatch.daemon.source import WatchedRoom
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
 from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
@@ -23,6 +22,7 @@ from tdbwatch.daemon.status.snapshot import (
     SpoolView,
 )
 from tdbwatch.daemon.status.spans import OpenGap
+from tdbwatch.redaction import presentable
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.supervisor import Daemon

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote
 
-from tdbwatch.sinks.text import dressed
+from tdbwatch.disguised import dressed
 from tdbwatch.sinks.webhook.addresses import parse_url
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.options import WebhookOptions

@@ -1,14 +1,11 @@
 """Keeps configured secrets out of what is said, also where others put them: in a plugin's exception, say."""
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from collections.abc import Iterable
+from typing import Final
 
-from pydantic import BaseModel, SecretStr
-
+from tdbwatch.disguised import dressed
 from tdbwatch.printable import printable, shortened
-from tdbwatch.sinks.text import dressed
 
 STARS: Final = "**********"
 SHORTEST: Final = 4
@@ -62,30 +59,3 @@ def presentable(text: str, limit: int = MOST_SHOWN) -> str:
     (`log_text`), before anybody sees it. Redacted first: a secret that was escaped or cut is not found.
     """
     return shortened(printable(redact(text[: 16 * limit])), limit)
-
-
-def _password_in(secret: str) -> Iterator[str]:
-    """The password within a URL, which others may name alone."""
-    try:
-        password = urlsplit(secret).password if "://" in secret else None
-    except ValueError:  # no URL
-        return
-    if password:
-        yield password
-        yield unquote(password)
-
-
-def secrets_in(value: Any) -> Iterator[str]:
-    """Every secret within a part of the configuration."""
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-        yield from _password_in(value.get_secret_value())
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from secrets_in(getattr(value, name))
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from secrets_in(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from secrets_in(item)
