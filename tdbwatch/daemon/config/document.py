@@ -138,6 +138,21 @@ class Document:
         """
         return outline_of(self._tree.copy(), self.folder, self.environ)
 
+    def sections(self) -> Sections:
+        """All but the sinks, for what needs neither them nor plugins.
+
+        Raises:
+            ConfigError: with the problems of these sections.
+        """
+        tree = self._tree.copy()
+        sections = SectionsCheck(
+            tree, self.folder, SecretReader(self.folder, self.environ), self.environ
+        ).check()
+        tree.keep_problems_of(Sections.model_fields.keys())
+        if tree.problems or sections is None:
+            raise ConfigError(tree.problems)
+        return sections
+
     def wanted_types(self) -> frozenset[str]:
         """The types of sinks that the file asks for, whether anybody offers them or not."""
         named = [sink.get("type") for sink in self._sinks().values() if isinstance(sink, dict)]

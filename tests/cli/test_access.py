@@ -1,0 +1,60 @@
+"""What the commands that talk to ThingsDB themselves say of the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from tdbwatch.cli import access, app
+
+NODE = ["--node", "127.0.0.1:1"]
+ADMIN = [*NODE, "--user", "admin"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["emit", *NODE, "alerts", "x"], 64, "who logs in? give --user or --token-file"),
+        (
+            ["tail", *NODE, "--token-file", "nothing", "alerts"],
+            64,
+            "cannot be read: No such file or directory",
+        ),
+        (
+            ["tail", *ADMIN, "a b"],
+            64,
+            "'a b' is not a room; write for instance alerts, //ops/deploys, or 123",
+        ),
+        (["tail", *ADMIN], 64, "which rooms? name some, or give --config"),
+        (["tail", "--node", "no:port", "--user", "admin", "alerts"], 64, "(nodes[0])"),
+        (["tail", *ADMIN, "--scope", "nonsense", "alerts"], 64, "(scope)"),
+        (["tail", "--count", "0", *ADMIN, "alerts"], 64, "--count must be at least 1"),
+        (["tail", "--config", "nothing.yaml"], 78, "nothing.yaml"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said(
+    arguments: list[str],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("THINGSDB_PASSWORD", "pass")
+    assert (app.main(arguments), said in (text := capsys.readouterr().err)) == (code, True), text
+
+
+def test_without_a_terminal_the_password_is_not_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("THINGSDB_PASSWORD", raising=False)
+    monkeypatch.setattr("sys.stdin", None)
+    assert app.main(["tail", *ADMIN, "alerts"]) == 64
+    assert "no password: set $THINGSDB_PASSWORD, or run this on a terminal" in capsys.readouterr().err
+
+
+def test_a_node_that_is_not_there_is_69(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(access, "CONNECT_SECONDS", 0.05)
+    (tmp_path / "token").write_text("t")
+    assert app.main(["emit", *NODE, "--token-file", str(tmp_path / "token"), "alerts", "x"]) == 69
+    assert "no node can be reached within 0.05 s: 127.0.0.1:1" in capsys.readouterr().err
