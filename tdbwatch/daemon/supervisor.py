@@ -32,15 +32,16 @@ LEAVE_TIMEOUT: Final = 2.0
 """Seconds to leave all rooms at the end, and for closing; a node that does not answer is left without."""
 LEAST_CLOSE: Final = 0.25
 """Seconds that closing the connections may always take."""
-DRAIN_SHARE: Final = 0.8
-"""The share of the grace in which couriers may catch up; the rest is for closing."""
+SINKS_SHARE: Final = 0.8
+"""The share of the grace that sinks have; the rest is for leaving the rooms and for the last commit."""
 
 
 class Daemon:
     """From rooms to sinks. `start`, wait for `stop_requested` or what you like, `stop`.
 
     What is heard goes into the spool and nowhere else; couriers bring it from there to the sinks. So the
-    order of stopping is: hear no more, make it durable, let the couriers finish what they can.
+    order of stopping is: let the couriers finish what they can, hear no more, make the last of it durable.
+    What is heard while sinks finish stays in the spool: nobody is deaf for a sink's sake.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class Daemon:
         self._tasks: set[asyncio.Future[Any]] = set()
         self.each_courier: list[Courier] = []
         self._spool_is_open = False
+        self._redelivering: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._knows_downtime = False
         self._beat_soon = asyncio.Event()
         self.spool = SqliteSpool(
@@ -106,12 +109,12 @@ class Daemon:
         self.each_courier = make_couriers(self.config, self.registry, self.spool, self.clock, self._rng)
         for courier in self.each_courier:
             self._watch(courier.start())
-        self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
+        self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
         if self.status is not None:
             self._spawn(self.status.run(), "tdbwatch-status")
         self._tell_of_downtime()
         self._spawn(self._tell_of_no_node(), "tdbwatch-no-node")
-        self._spawn(self._keep_beating(), "tdbwatch-pulse")
+        self._beating = self._spawn(self._keep_beating(), "tdbwatch-pulse")
         self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
         for room in self.rooms:
             await self.client.subscribe(room.subscription)  # each link that comes joins it
@@ -128,37 +131,54 @@ class Daemon:
         self._log.info("ready", version=__version__, summary=self.summary())
 
     async def stop(self) -> None:
-        """Leave the rooms, make what was heard durable, deliver what the grace allows, close everything."""
+        """Let sinks finish, leave the rooms, make all that was heard durable, close everything."""
         grace = self.config.shutdown.grace
         until = self.clock.monotonic() + grace
         self.phase = "stopping"
         self._notifier.stopping()
         self._log.info("stopping", grace=grace)
-        # The last sign of life: from here on nobody can be sure to listen.
-        await self._within(max(0.1, grace / 4), self._beat(), "the disk does not take the last sign of life")
         await self._within(grace / 4, self.registry.notify_stopping(), "plugins do not finish")
-        await self._within(min(LEAVE_TIMEOUT, grace / 4), self._leave_rooms(), "rooms could not be left")
-        await self._within(self._close_timeout(until), self.client.close_and_wait(), "nodes do not let go")
         if self._spool_is_open:
-            await self._stop_delivering(until)
+            await self._stop_delivering(until - grace * (1 - SINKS_SHARE))
+        await self._stop_hearing(until)
+        if self._spool_is_open:
+            await self._within(
+                self._left(until), self.spool.close(), "the spool could not be closed in order"
+            )
         if self.status is not None:
             await self.status.stop()
         for task in list(self._tasks):
             task.cancel()
         self._log.info("stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()})
 
-    def _close_timeout(self, until: float) -> float:
-        return max(LEAST_CLOSE, min(LEAVE_TIMEOUT, until - self.clock.monotonic()))
+    def _left(self, until: float) -> float:
+        return max(0.1, until - self.clock.monotonic())
 
     async def _stop_delivering(self, until: float) -> None:
-        def left() -> float:
-            return max(0.1, until - self.clock.monotonic())
-
+        """Sinks get what was heard up to now; what is heard from now on stays in the spool."""
+        if self._redelivering is not None:
+            self._redelivering.cancel()
         self.source.flush()
-        await self._within(left() * DRAIN_SHARE, self.spool.flush(), "the disk does not take what was heard")
-        await self._drain(left() * DRAIN_SHARE)
-        await asyncio.gather(*(courier.stop(left()) for courier in self.each_courier))
-        await self._within(left(), self.spool.close(), "the spool could not be closed in order")
+        flushing = self._left(until) / 2
+        await self._within(flushing, self.spool.flush(), "the disk does not take what was heard")
+        left = self._left(until)
+        await asyncio.gather(*(courier.finish(left) for courier in self.each_courier))
+        for status in self.couriers():
+            if status.lag:
+                self._log.warning(
+                    "kept in the spool", sink=status.sink, events=status.lag, last_error=status.last_error
+                )
+
+    async def _stop_hearing(self, until: float) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+        # The last sign of life: from here on nobody can be sure to listen.
+        left = self._left(until)
+        await self._within(left / 4, self._beat(), "the disk does not take the last sign of life")
+        await self._within(min(LEAVE_TIMEOUT, left / 4), self._leave_rooms(), "rooms could not be left")
+        closing = max(LEAST_CLOSE, min(LEAVE_TIMEOUT, self._left(until) / 2))
+        await self._within(closing, self.client.close_and_wait(), "nodes do not let go")
+        self.source.flush()
 
     async def drained(self) -> None:
         """Return when every sink has everything that was heard."""
@@ -182,8 +202,7 @@ class Daemon:
         return Redelivery(self.spool, sinks, self.clock)
 
     async def _leave_rooms(self) -> None:
-        for room in self.rooms:
-            await self.client.unsubscribe(room.subscription)
+        await asyncio.gather(*(self.client.unsubscribe(room.subscription) for room in self.rooms))
 
     async def _within(self, seconds: float, work: Coroutine[Any, Any, Any], complaint: str) -> None:
         """Do what should be done at the end, but let nothing keep the daemon from ending."""
@@ -192,18 +211,6 @@ class Daemon:
                 await work
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be stopped
             self._log.warning(complaint, error=str(error) or type(error).__name__)
-
-    async def _drain(self, seconds: float) -> None:
-        waits = [asyncio.ensure_future(courier.drained(seconds)) for courier in self.each_courier]
-        if waits:
-            _, pending = await asyncio.wait(waits, timeout=seconds)
-            for wait in pending:
-                wait.cancel()
-        for status in self.couriers():
-            if status.lag:
-                self._log.warning(
-                    "kept in the spool", sink=status.sink, events=status.lag, last_error=status.last_error
-                )
 
     def _tell_of_downtime(self) -> None:
         """Nobody listened since the last daemon heard the room last: a gap that ends with the first join."""
@@ -221,7 +228,7 @@ class Daemon:
                 room.silent("no node could be reached since the start", room.silent_since)
 
     async def _keep_beating(self) -> None:
-        while self.phase != "stopping":
+        while True:
             self._beat_soon.clear()
             await self._beat()
             with suppress(DeadlineError):
@@ -253,8 +260,10 @@ class Daemon:
             self._notifier.alive()
             self._notifier.status(self.summary())
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._watch(asyncio.create_task(work, name=name))
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._watch(task)
+        return task
 
     def _watch(self, task: "asyncio.Future[Any]") -> None:
         """Notice when a task of ours dies: the daemon then ends loudly rather than live on as a half."""

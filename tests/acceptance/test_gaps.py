@@ -84,7 +84,7 @@ async def test_a_restart_while_there_is_no_connection_does_not_shorten_the_gap(
     assert datetime.fromisoformat(gap["since"]) < lost_at < datetime.fromisoformat(gap["until"])
 
 
-async def test_what_is_emitted_while_a_stop_waits_for_a_sink_is_in_the_gap(
+async def test_what_is_emitted_while_a_stop_waits_for_a_sink_is_heard_and_delivered_after_the_restart(
     start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "plugins.d"
@@ -100,14 +100,29 @@ async def test_what_is_emitted_while_a_stop_waits_for_a_sink_is_in_the_gap(
     cluster.emit("//stuff", "alerts", "counted", 1)
     await until((tmp_path / "begun").exists, "a delivery that takes long")
     command.signal(signal.SIGTERM)
-    await until(lambda: not any(node.connections for node in cluster.nodes), "nobody listens")
+    await until(lambda: command.said("stopping"), "the stop")
+    cluster.emit("//stuff", "alerts", "counted", 2)
     emitted_at = datetime.now().astimezone()
     assert await command.exit_code() == 0
+    assert [record["args"] for record in lines("alerts.jsonl") if record["kind"] == "event"] == [[1]]
     command = await start("--config", config)
     await until(lambda: gaps(lines("alerts.jsonl")), "the gap")
     assert await command.stop() == 0
+    assert [record["args"] for record in lines("alerts.jsonl") if record["kind"] == "event"] == [[1], [2]]
     (gap,) = gaps(lines("alerts.jsonl"))
-    assert datetime.fromisoformat(gap["since"]) < emitted_at
+    assert datetime.fromisoformat(gap["since"]) > emitted_at
+
+
+async def test_a_stop_does_not_wait_for_a_sink_that_fails(
+    start: Any, until: Any, cluster: Cluster, write_config: Any
+) -> None:
+    sinks = {"oncall": {"type": "webhook", "url": "http://127.0.0.1:9/"}}  # where nobody listens
+    command = await start("--config", write_config(sinks=sinks, shutdown={"grace": "60s"}))
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "counted", 1)
+    await until(lambda: command.said("sink.failed"), "the failure")
+    assert await command.stop() == 0  # long before the grace is over
+    assert command.said("kept in the spool")
 
 
 async def test_with_one_connection_a_crash_of_its_node_is_a_gap_that_encloses_what_was_lost(

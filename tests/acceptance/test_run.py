@@ -112,20 +112,25 @@ async def test_a_hangup_is_ignored_and_says_what_to_do(start: Any, until: Any, w
 async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
     start: Any, until: Any, cluster: Cluster, write_config: Any, tmp_path: Path, lines: Lines
 ) -> None:
-    (tmp_path / "out").write_text("in the way")
-    config = write_config(shutdown={"grace": "60s"})
-    command = await start("--config", config)
-    await command.ready()
-    emit(cluster, 5)
-    await until(
-        lambda: any("audit" in str(r) and r["level"] in {"warning", "error"} for r in command.records()), ""
-    )
-    command.signal(signal.SIGTERM)
-    await until(lambda: command.said("stopping"), "stopping")
-    command.signal(signal.SIGTERM)
-    assert await command.exit_code() == 128 + signal.SIGTERM
-    (tmp_path / "out").unlink()
-    command = await start("--config", config)
+    asked = asyncio.Event()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(never_answers, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        sinks = {"audit": {"type": "webhook", "url": url, "timeout": "60s"}}
+        command = await start("--config", write_config(sinks=sinks, shutdown={"grace": "60s"}))
+        await command.ready()
+        emit(cluster, 5)
+        await asyncio.wait_for(asked.wait(), 20)
+        command.signal(signal.SIGTERM)
+        await until(lambda: command.said("stopping"), "stopping")
+        command.signal(signal.SIGTERM)
+        assert await command.exit_code() == 128 + signal.SIGTERM
+    command = await start("--config", write_config())
     await until(lambda: len(numbers(lines("alerts.jsonl"))) == 5, "the events of the killed run")
     assert await command.stop() == 0
 

@@ -116,13 +116,14 @@ async def test_stop_abandons_what_outlives_the_grace_and_keeps_it(bench: Bench) 
     assert await bench.finished() == 0
 
 
-async def test_a_drain_waits_for_no_sink_that_cannot_deliver_in_time(bench: Bench) -> None:
+async def test_a_drain_waits_for_a_slow_sink_and_for_none_that_fails(bench: Bench) -> None:
     paused, _ = bench.courier(lambda batch: Retry("410", pause=True))
     down, _ = bench.courier(lambda batch: Retry("later", after=60))
+    failing, _ = bench.courier(lambda batch: Retry("busy"))
     slow, sink = bench.courier(lambda batch: bench.clock.sleep(2))
     await bench.emit(1)
-    await asyncio.wait_for(asyncio.gather(paused.drained(8), down.drained(8)), 5)
-    draining = asyncio.create_task(slow.drained(8))
+    await asyncio.wait_for(asyncio.gather(paused.drained(), down.drained(), failing.drained()), 5)
+    draining = asyncio.create_task(slow.drained())
     await settle()
     assert not draining.done()
     await bench.clock.advance(2)
@@ -130,30 +131,61 @@ async def test_a_drain_waits_for_no_sink_that_cannot_deliver_in_time(bench: Benc
     assert sink.got == [1]
 
 
-async def test_a_drain_waits_for_another_attempt_that_comes_in_time(bench: Bench) -> None:
-    answers = iter([Retry("busy")])
-    courier, sink = bench.courier(lambda batch: next(answers, None))
+async def test_a_drain_ends_when_the_sink_begins_to_fail(bench: Bench) -> None:
+    async def fails_slowly(batch: Sequence[Event]) -> Retry:
+        await bench.clock.sleep(2)
+        return Retry("busy")
+
+    courier, sink = bench.courier(fails_slowly)
     await bench.emit(1)
-    draining = asyncio.create_task(courier.drained(8))
-    await bench.pass_time(2)
+    draining = asyncio.create_task(courier.drained())
+    await settle()
+    assert not draining.done()
+    await bench.clock.advance(2)
     await draining
+    assert (sink.got, len(sink.batches)) == ([], 1)
+
+
+async def test_a_drain_does_not_wait_for_a_room_that_waits_for_another_attempt(bench: Bench) -> None:
+    def picky(batch: Sequence[Event]) -> list[Any]:
+        return [Retry("no") if event.room == "sick" else DELIVERED for event in batch]
+
+    courier, sink = bench.courier(picky)
+    await bench.emit("waits", room="sick")
+    await bench.emit(1, room="well")
+    await asyncio.wait_for(courier.drained(), 5)
     assert sink.got == [1]
 
 
-async def test_a_drain_waits_for_a_probe_that_comes_in_time(bench: Bench) -> None:
-    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=1)
-    courier, sink = bench.courier(lambda batch: Retry("no"), retry=policy, batch=BatchLimits(count=1))
-    for room in range(7):
-        await bench.emit(room, room=f"room {room}")
-    await bench.pass_time(0.5)
-    assert (courier.status().dead, courier.status().lag) == (5, 2)
-    sink.answer = lambda batch: None
-    drained = asyncio.create_task(courier.drained(10))
-    await settle()
-    assert not drained.done()
-    await bench.pass_time(1)
-    await drained
-    assert sink.got == [5, 6]
+async def test_what_comes_during_a_drain_stays_in_the_spool(bench: Bench) -> None:
+    courier, sink = bench.courier(lambda batch: bench.clock.sleep(2))
+    await bench.emit(1)
+    finishing = asyncio.create_task(courier.finish(10))
+    await bench.emit(2)
+    await bench.clock.advance(2)
+    await bench.emit(3)
+    await asyncio.wait_for(finishing, 5)  # by no clock of ours: as soon as 1 is delivered
+    assert sink.got == [1]
+    assert await bench.finished() == 1
+
+
+async def test_a_call_of_a_failing_sink_has_a_moment_to_end_at_a_stop(bench: Bench) -> None:
+    answers = iter([Retry("busy")])
+
+    async def slow_then_well(batch: Sequence[Event]) -> Retry | None:
+        answer = next(answers, None)
+        await bench.clock.sleep(0 if answer else 0.5)
+        return answer
+
+    courier, sink = bench.courier(slow_then_well)
+    await bench.emit(1)
+    await bench.clock.advance(1)
+    assert courier.status().in_flight == 1
+    finishing = asyncio.create_task(courier.finish(60))
+    await bench.clock.advance(0.5)
+    await asyncio.wait_for(finishing, 5)
+    assert sink.got == [1]
+    assert await bench.finished() == 1
 
 
 async def test_a_clock_that_was_set_back_makes_nothing_immortal(path: Path) -> None:

@@ -25,8 +25,12 @@ from tdbwatch.daemon.hosts import Host
 from tdbwatch.daemon.spool.api import Gone, Spool
 from tdbwatch.plugin.event import Event
 
+_DRAINING: Final = 0.8
+"""The share of the grace in which the sink may get what the log has; the rest is for stopping."""
 _DELIVERING: Final = 0.75
-"""The share of the grace in which what is in flight may finish; the rest is for closing the sink."""
+"""The share of what is left in which what is in flight may finish; the rest is for closing the sink."""
+_SICK: Final = 1.0
+"""Seconds that stopping a sink that fails may take: so long a call that is under way may come to an end."""
 
 
 class Courier:
@@ -79,6 +83,14 @@ class Courier:
             self._task = asyncio.create_task(self._run(), name=f"courier-{self.name}")
         return self._task
 
+    async def finish(self, grace: float) -> None:
+        """Let a sink that is well get what the log has now, then stop; all within about `grace` seconds."""
+        until = self._clock.monotonic() + grace
+        with suppress(DeadlineError):
+            await within(self._clock, grace * _DRAINING, self.drained())
+        left = until - self._clock.monotonic()
+        await self.stop(left if self._is_well else min(left, _SICK))
+
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds: what is in flight may finish, nothing new begins."""
         until = self._clock.monotonic() + grace
@@ -91,10 +103,13 @@ class Courier:
         self._saving.save()
         await self._host.close(max(0.0, until - self._clock.monotonic()))
 
-    async def drained(self, seconds: float) -> None:
-        """Return when everything is finished, or when nothing more can be within so many seconds."""
-        until = self._clock.monotonic() + seconds
-        while not self._all_finished and self._may_deliver(until):
+    async def drained(self) -> None:
+        """Read no further than the log goes now; return when the sink has what it takes at once of that.
+
+        For a sink that fails, and for rooms that wait for another attempt, nobody waits.
+        """
+        self._reading.end = end = self._spool.last_seq
+        while self._may_deliver(end):
             await self._saving.moved.wait()
 
     async def caught_up(self) -> None:
@@ -172,20 +187,17 @@ class Courier:
     def _all_finished(self) -> bool:
         return not self._lanes and self._lanes.position >= self._spool.last_seq
 
-    def _may_deliver(self, until: float) -> bool:
-        """Whether the sink may get anything before then, as far as one can know."""
-        lanes, turns, breaker, delivery = self._lanes, self._lanes.turns, self._breaker, self._delivery
-        never = delivery.counters.stuck or (breaker.failures and not delivery.opened)
-        if never or breaker.hold_until > until:
-            return False
-        if turns.in_flight or lanes.to_read or self._dispatch.kick.is_set():
-            return True
-        now = self._clock.monotonic()
-        if breaker.holds(now) and turns.ready:  # until then
-            return True
-        due = turns.next_due(now)
-        unread = self._unread > 0 and not lanes.memory.full
-        return unread or (due is not None and due <= until)
+    @property
+    def _is_well(self) -> bool:
+        """Whether the sink takes what it is given, as far as one can know."""
+        ended = self._task is not None and self._task.done()
+        return not (ended or self._delivery.counters.stuck or self._breaker.failures)
+
+    def _may_deliver(self, end: int) -> bool:
+        """Whether the sink gets more of the log up to this entry without another attempt at anything."""
+        lanes, turns = self._lanes, self._lanes.turns
+        unread = lanes.position < end and not lanes.memory.full
+        return self._is_well and bool(turns.in_flight or turns.ready or lanes.to_read or unread)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -53,6 +53,8 @@ class Reading:
         self._moved = moved
         self._filled = filled
         self._turn = asyncio.Lock()  # reading on and reading again take turns
+        self.end: int | None = None
+        """An entry beyond which nothing new is read; None: there is no end."""
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -70,10 +72,12 @@ class Reading:
                     disk.count += max(0, count - len(queue.beyond))
 
     async def _read_on(self) -> None:
-        """Read what comes, until cancelled."""
+        """Read what comes, until cancelled or at the end."""
         lanes = self._lanes
         while True:
             await self._spool.wait_after(lanes.position)
+            if self.end is not None and lanes.position >= self.end:
+                return
             while (held := self._held) > 0:
                 await self._moves(held)
             async with self._turn:

@@ -91,7 +91,7 @@ def _stopping(snapshot: Snapshot) -> Iterator[Problem]:
         text = f"{counted(snapshot.spool.held, 'event')} on the way to the disk."
         yield Problem("spool", "", text, blocking=False)
     if snapshot.links:
-        text = f"{counted(snapshot.links, 'connection')} still open: rooms are being left."
+        text = f"{counted(snapshot.links, 'connection')} still open: what is heard now stays in the spool."
         yield Problem("links", "", text, blocking=False)
     for courier in (sink.courier for sink in snapshot.sinks):
         if courier.lag:
