@@ -12,7 +12,7 @@ from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.looking.look import Look
-    from tdbwatch.daemon.spool.stored.selection import Selection
+    from tdbwatch.daemon.spool.stored.orders import Selection
 
 
 def add_parsers(actions: Any) -> None:

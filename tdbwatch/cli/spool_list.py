@@ -12,7 +12,7 @@ from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.api import DeadLetter, Entry
-    from tdbwatch.daemon.spool.stored.selection import Selection
+    from tdbwatch.daemon.spool.stored.orders import Selection
 
 LIST_SINK: Final = "what this sink is still to get; with --dead its dead letters"
 _ENTRY: Final = ("received", "id", "room", "event", "contents")

@@ -15,7 +15,7 @@ from tdbwatch.cli.exits import CommandError
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import Outline
     from tdbwatch.daemon.routes import Matcher
-    from tdbwatch.daemon.spool.stored.selection import Selection
+    from tdbwatch.daemon.spool.stored.orders import Selection
 
 Work = Callable[[argparse.Namespace], int]
 _REMEDIES: Final = {
@@ -130,7 +130,7 @@ def selection_of(options: argparse.Namespace) -> "Selection":
     Raises:
         CommandError: the time is none.
     """
-    from tdbwatch.daemon.spool.stored.selection import Selection
+    from tdbwatch.daemon.spool.stored.orders import Selection
 
     since_us = None if options.since is None else _since(options.since)
     ids = tuple(options.ids) if getattr(options, "ids", None) else None
@@ -205,7 +205,7 @@ def guarded(work: Work, *, writes: bool = False) -> Work:
 
 def _trouble(options: argparse.Namespace, error: sqlite3.Error, writes: bool) -> CommandError:
     """What SQLite says, with the place and the likely remedy."""
-    from tdbwatch.daemon.spool.file.damage import is_damage
+    from tdbwatch.daemon.spool.errors import is_damage
 
     where = place_of(options).path
     if is_damage(error):

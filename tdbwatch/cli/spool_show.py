@@ -12,7 +12,7 @@ from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.api import Attempt
-    from tdbwatch.daemon.spool.looking.found import Story
+    from tdbwatch.daemon.spool.looking.look import Story
     from tdbwatch.plugin import Event
 
 _EPILOG: Final = """\

@@ -9,7 +9,7 @@ from tdbwatch.cli.spool_place import Place, command, place_of
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.spool.looking.found import Stats
+    from tdbwatch.daemon.spool.looking.stats import Stats
 
 _EXAMPLE: Final = """--config prod.yaml
 

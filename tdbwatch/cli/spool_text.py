@@ -7,7 +7,7 @@ from typing import Any
 
 from tdbwatch.cli.output import say
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
-from tdbwatch.daemon.spool.looking.found import Stats
+from tdbwatch.daemon.spool.looking.stats import Stats
 from tdbwatch.plugin.event import Event, format_time
 
 

@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 import structlog
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.api import Order, Spool, SpoolError
+from tdbwatch.daemon.spool.api import Spool, SpoolError
 from tdbwatch.daemon.spool.stored.blocks import Block, heard
+from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.plugin.event import Event
 
 INTERVAL: Final = 1.0

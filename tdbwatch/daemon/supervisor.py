@@ -20,9 +20,11 @@ from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.source import Source, WatchedRoom
-from tdbwatch.daemon.spool.api import DamageReport, DropReport, SpoolError
-from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.file.aside import DamageReport
+from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.drops import DropReport
 from tdbwatch.daemon.status import START_PATIENCE, Journal, StatusServer
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.plugin import Kind

@@ -15,13 +15,13 @@ import pytest
 
 from tdbwatch.cli.app import build_parser, main
 from tdbwatch.daemon.spool import Attempt, DeadLetter
-from tdbwatch.daemon.spool.api import Behind, Order
+from tdbwatch.daemon.spool.api import Behind
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.looking.log import Log
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
-from tdbwatch.daemon.spool.stored.rows import entries_of
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.orders import Order, Selection
+from tdbwatch.daemon.spool.stored.tables import entries_of
 from tdbwatch.plugin import Event, Kind
 
 HOUR_US = 3_600_000_000

@@ -17,8 +17,8 @@ from tdbwatch.daemon.spool.api import Attempt, Progress
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.history import attempts_at
+from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.progress import load
-from tdbwatch.daemon.spool.stored.selection import Selection
 from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle

@@ -11,7 +11,7 @@ from tdbwatch.daemon.spool import DropReport
 from tdbwatch.daemon.spool.api import Behind
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
-from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 
 from .spool_kit import Heard, MakeSpool, keep, making

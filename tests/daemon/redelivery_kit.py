@@ -10,11 +10,10 @@ from typing import Any
 from tdbwatch.clock import SystemClock
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.spool import DeadLetter
-from tdbwatch.daemon.spool.api import Order, OrderKind
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.orders import Order, OrderKind, Selection
 from tdbwatch.plugin import Event
 
 from .spool_kit import everything, until

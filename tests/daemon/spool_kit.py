@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tdbwatch.daemon.spool import DamageReport, DropReport, Entry
-from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
-from tdbwatch.daemon.spool.stored.rows import entries_of
+from tdbwatch.daemon.spool.stored.tables import entries_of
 from tdbwatch.daemon.spool.writer import Pace
 from tdbwatch.plugin import Event
 

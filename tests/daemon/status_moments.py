@@ -5,7 +5,7 @@ from typing import Any
 
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins import PluginProblem
-from tdbwatch.daemon.spool.looking.found import Letters
+from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status.health import problems, state_of
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot, SpoolView
 from tdbwatch.daemon.status.spans import Gap, OpenGap

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from tdbwatch.daemon.spool.api import Entry, Order, Progress
+from tdbwatch.daemon.spool.api import Entry, Progress
 from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.inbox import Inbox
-from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.drops import unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.rows import blocks_where, entries_of
-from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.tables import blocks_where, connect, entries_of
 from tdbwatch.plugin import Event
 
 

@@ -17,7 +17,7 @@ from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.history import attempts_at
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.plugin import DELIVERED, Delivered, Event, Rejected, Retry, Sink, SinkContext
 from tdbwatch.testing import ManualClock, settle
 

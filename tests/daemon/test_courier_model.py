@@ -29,7 +29,7 @@ from tdbwatch.daemon.spool.api import Behind, DeadLetter
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.writer import Pace
 from tdbwatch.plugin import DELIVERED, Event, Kind, Rejected, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict

@@ -13,9 +13,8 @@ from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool.api import OrderKind
 from tdbwatch.daemon.spool.looking.look import opened
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.orders import OrderKind, Selection
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
 

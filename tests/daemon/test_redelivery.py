@@ -12,15 +12,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from tdbwatch.daemon.spool import DropReport
-from tdbwatch.daemon.spool.api import Behind, Gone, OrderKind
-from tdbwatch.daemon.spool.file.damage import damaged, is_full
+from tdbwatch.daemon.spool.api import Behind, Gone
+from tdbwatch.daemon.spool.errors import damaged, is_full
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.drops import Tally
-from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.orders import OrderKind
 from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool import DeadLetter, DropReport, SpoolError
 from tdbwatch.daemon.spool.api import Behind, Past
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
-from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.daemon.spool.limits.steady_time import SteadyTime
+from tdbwatch.daemon.spool.limits.upkeep import SteadyTime
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock

@@ -19,8 +19,7 @@ from tdbwatch.daemon.spool.looking.doctor import damaged, examine
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, heard
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.rows import BLOCK, block_of, blocks_where, entries_of
-from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.tables import BLOCK, block_of, blocks_where, connect, entries_of
 from tdbwatch.daemon.spool.survival.renewal import Known, renew
 from tdbwatch.plugin import Event
 

@@ -17,14 +17,14 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError
-from tdbwatch.daemon.spool.file.damage import set_aside
+from tdbwatch.daemon.spool.file.aside import set_aside
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tdbwatch.daemon.spool.api import Behind
 from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.inbox import Inbox
-from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, heard
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE
 from tdbwatch.plugin import Event

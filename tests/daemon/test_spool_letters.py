@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tdbwatch.daemon.spool import DeadLetter, Entry
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.schema import connect, used_bytes
+from tdbwatch.daemon.spool.stored.tables import connect, used_bytes
 
 from .limits_kit import finish
 from .spool_kit import MakeSpool, events, everything, keep

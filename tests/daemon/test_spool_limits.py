@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from tdbwatch.daemon.spool import DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
-from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 

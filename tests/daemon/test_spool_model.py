@@ -16,10 +16,10 @@ from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.limits.chores import undelivered
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
+from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.progress import Change
-from tdbwatch.daemon.spool.stored.rows import blocks_where
-from tdbwatch.daemon.spool.stored.selection import Selection
-from tdbwatch.daemon.spool.stored.store import GoneError, extent
+from tdbwatch.daemon.spool.stored.store import GoneError
+from tdbwatch.daemon.spool.stored.tables import blocks_where, extent
 from tdbwatch.plugin import Event
 
 from .store_kit import Content, Machine, by_lane, group_of, numbered

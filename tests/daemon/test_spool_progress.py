@@ -10,7 +10,7 @@ from tdbwatch.daemon.spool.api import Behind, Past, Progress
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.progress import Change, Reach
-from tdbwatch.daemon.spool.stored.schema import prepare
+from tdbwatch.daemon.spool.stored.tables import prepare
 
 SEQS = range(1, 25)
 LANES = [Lane("", "a"), Lane("//x", "a"), Lane("//x", "b")]

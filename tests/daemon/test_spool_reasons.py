@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from tdbwatch.daemon.spool.drop_reports import Traffic
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
-from tdbwatch.daemon.spool.stored.schema import connect
-from tdbwatch.daemon.spool.traffic import Traffic
+from tdbwatch.daemon.spool.stored.tables import connect
 
 from .limits_kit import FullDisk, drain, events, telling, trouble
 from .spool_kit import Heard, MakeSpool, keep, until

@@ -14,14 +14,14 @@ import pytest
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.api import Behind, Gone, Progress
-from tdbwatch.daemon.spool.file.damage import set_aside
+from tdbwatch.daemon.spool.file.aside import set_aside
 from tdbwatch.daemon.spool.looking.doctor import repair
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, encode_run, heard, pack
 from tdbwatch.daemon.spool.stored.drops import Tally
-from tdbwatch.daemon.spool.stored.schema import connect
 from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.daemon.spool.survival.rescue import Rescue
 from tdbwatch.plugin import Event

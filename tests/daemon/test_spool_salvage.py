@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, encode_run, pack
-from tdbwatch.daemon.spool.survival.salvage import salvaged
+from tdbwatch.daemon.spool.survival.rescue import salvaged
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.ids import IdMint
 

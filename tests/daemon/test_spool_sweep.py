@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.spool.api import Behind, Gone, Progress
 from tdbwatch.daemon.spool.group import Group
-from tdbwatch.daemon.spool.limits.delivered import Delivered
+from tdbwatch.daemon.spool.limits.size import Delivered
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.progress import Change
-from tdbwatch.daemon.spool.stored.rows import Row
-from tdbwatch.daemon.spool.stored.schema import connect
 from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.tables import Row, connect
 from tdbwatch.plugin import Event
 
 from .limits_kit import MakeSpool, telling

@@ -10,7 +10,7 @@ import pytest
 
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.plugins import PluginProblem
-from tdbwatch.daemon.spool.looking.found import Letters
+from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import page
 from tdbwatch.daemon.status.document import document

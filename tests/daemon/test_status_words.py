@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.spool import SpoolError
-from tdbwatch.daemon.spool.looking.found import Letters
+from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status import page, tables
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey

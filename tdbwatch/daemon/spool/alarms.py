@@ -1,12 +1,33 @@
-"""What the spool has to say of itself in the log: trouble with the disk, damage, dead letters given up."""
+"""What the spool has to say of itself: to those who read the log, and to the one who writes gap records."""
 
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
-from tdbwatch.daemon.spool.api import DamageReport
+from tdbwatch.daemon.spool.file.aside import DamageReport
+from tdbwatch.daemon.spool.stored.drops import DropReport
+
+
+class Listener(Protocol):
+    """Hears, in the event loop, what gap records should tell of."""
+
+    def dropped(self, report: DropReport) -> None:
+        """Undelivered events were given up."""
+
+    def damaged(self, report: DamageReport) -> None:
+        """A damaged file was replaced."""
+
+
+class Deaf:
+    """Hears nothing."""
+
+    def dropped(self, report: DropReport) -> None:
+        pass
+
+    def damaged(self, report: DamageReport) -> None:
+        pass
 
 
 class Alarms:

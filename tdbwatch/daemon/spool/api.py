@@ -6,14 +6,13 @@ entries of one lane. What a sink has finished is its progress: a floor, and the 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
 from tdbwatch.daemon.spool.errors import SpoolError as SpoolError  # noqa: PLC0414 - of the seam, too
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.plugin.event import Event
 
 WhenFull = Literal["drop_oldest", "drop_newest"]
@@ -140,79 +139,6 @@ class Gone:
     @property
     def last_seq(self) -> int:
         return self.first_seq + self.count - 1
-
-
-OrderKind = Literal["replay", "requeue"]
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What people asked for: deliver to one sink again.
-
-    Attributes:
-        kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end.
-        position: up to this seq (of the log, or number of a dead letter) it is done.
-        through: it goes up to this one.
-        missed: records that it was about and that went before it came to them; routes were not asked.
-    """
-
-    number: int
-    kind: OrderKind
-    sink: str
-    selection: Selection
-    position: int
-    through: int
-    missed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DropReport:
-    """Undelivered events that were given up, so that a gap record can tell of them.
-
-    Attributes:
-        reason: why: one of `stored.drops`.
-        count: how many in all.
-        since_us: when the first of them was received, in microseconds since the Unix epoch.
-        until_us: when the last of them was received.
-        rooms: how many, by (scope, room).
-        again: how many of them were in a report before, whose gap record was given up, too.
-        times: the first and the last time, by (scope, room).
-        note: what else there is to say about the reason.
-    """
-
-    reason: str
-    count: int
-    since_us: int
-    until_us: int
-    rooms: Mapping[Lane, int]
-    again: int = 0
-    times: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DamageReport:
-    """The spool's file was damaged, moved aside, and a new one begun.
-
-    Attributes:
-        moved_to: where the damaged file is now, if anything was left of it.
-        error: what SQLite said of it.
-        rescued: entries that were in memory, or still readable, and are in the new file.
-        letters: dead letters that are.
-        progress_lost: what sinks had finished could not be read: twice is better than never.
-    """
-
-    path: Path
-    moved_to: Path
-    error: str
-    rescued: int
-    letters: int = 0
-    progress_lost: bool = False
-
-    @property
-    def kept(self) -> bool:
-        """Whether there is a damaged file to look into: one that somebody removed is not."""
-        return self.moved_to.exists()
 
 
 class Spool(Protocol):

@@ -1,4 +1,4 @@
-"""Telling of undelivered events that were given up, many at once and when it can be told."""
+"""Telling of undelivered events that were given up: many at once, when it can be told, and why."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,15 +6,62 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.alarms import Alarms
-from tdbwatch.daemon.spool.api import DropReport
-from tdbwatch.daemon.spool.stored.drops import Tally
+from tdbwatch.daemon.spool.stored.drops import DropReport, Tally
 
+_SPAN: Final = 1.0
+"""Seconds over which rates are measured, at least."""
+_LEAST: Final = 1e-3
+Point = tuple[float, int, int]
+"""A time (monotonic seconds), and what had come and was written until then."""
 _WORTH: Final = 20
 """Dropped events for each gap record where it pushes out others: so all of them together push out few."""
 _SLOWEST: Final = 60
 """While drops go on, reports come ever more seldom, down to one in so many intervals."""
 _POLL: Final = 0.01
 """Seconds between looks whether there is space, at least."""
+
+
+class Traffic:
+    """How many events come in and how many the disk takes, over the last second or two.
+
+    Args:
+        now: monotonic seconds.
+
+    Attributes:
+        at_loss: the rates when events were lost last; None: never.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.at_loss: tuple[int, int] | None = None
+        self._now = now
+        self._came = self._written = 0
+        self._before = self._latest = (now(), 0, 0)
+
+    def came(self, count: int) -> None:
+        self._look()
+        self._came += count
+
+    def written(self, count: int) -> None:
+        self._look()
+        self._written += count
+
+    def lost(self) -> None:
+        """Events are lost: later nobody would know how many came now."""
+        self.at_loss = self.rates()
+
+    def rates(self) -> tuple[int, int]:
+        """Events that came and that were written, each second."""
+        self._look()
+        now, (since, came, written) = self._now(), self._before
+        seconds = max(now - since, _LEAST)
+        return round((self._came - came) / seconds), round((self._written - written) / seconds)
+
+    def _look(self) -> None:
+        """Begin a new span; after a time of which nothing is known the one before does not count."""
+        now = self._now()
+        if now >= self._latest[0] + _SPAN:
+            here: Point = (now, self._came, self._written)
+            self._before, self._latest = (here if now >= self._latest[0] + 2 * _SPAN else self._latest), here
 
 
 class DropReports:

@@ -1,5 +1,61 @@
-"""What a spool raises."""
+"""What the spool raises, and what errors of SQLite mean."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from tdbwatch.wire.codec import BodyError
+
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_OTHERS_ROWS: Final = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
+"""A number that must be free is taken: this is not the file that we wrote."""
+NONSENSE: Final = (KeyError, ValueError, TypeError, OverflowError, BodyError)
+"""What rows raise that no spool has written: bits of a file flip without SQLite seeing it."""
 
 
 class SpoolError(Exception):
     """The spool cannot be used; the text says why and what to do."""
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file itself is broken, so that waiting and trying again cannot help."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF in _DAMAGED or code in _OTHERS_ROWS)
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk has no space left."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_FULL
+
+
+def damaged(reason: str) -> sqlite3.DatabaseError:
+    """Damage that SQLite does not see itself."""
+    error = sqlite3.DatabaseError(reason)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+@contextmanager
+def trusting_nothing() -> Iterator[None]:
+    """Rows that make no sense are damage too.
+
+    Raises:
+        sqlite3.DatabaseError: they make none.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if hasattr(error, "sqlite_errorcode"):
+            raise
+        raise damaged(f"a row makes no sense: {error}") from error  # text that is not UTF-8
+    except NONSENSE as error:
+        raise damaged(f"a row makes no sense: {error}") from error
+
+
+def full(text: str) -> sqlite3.OperationalError:
+    """What SQLite raises where there is no space."""
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, DropReport
+from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter
 from tdbwatch.daemon.spool.group import PACKING_BYTES, RUN_BYTES, Copies, Group, Packing
-from tdbwatch.daemon.spool.limits.settings import Limits
+from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
-from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, Tally
+from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, DropReport, Tally
 from tdbwatch.daemon.spool.stored.progress import Change
 
 _MOST_ATTEMPTS: Final = 20_000

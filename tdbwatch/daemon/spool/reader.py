@@ -1,8 +1,9 @@
-"""Reading what is not in memory any more: a connection and a thread of its own, so no commit waits for it."""
+"""Reading the log: the newest blocks from memory, which all sinks share, the others from the file."""
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import stat_result
 from os.path import samestat
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import Entry, Order
-from tdbwatch.daemon.spool.file.damage import is_damage, trusting_nothing
+from tdbwatch.daemon.spool.api import Entry, Gone
+from tdbwatch.daemon.spool.errors import is_damage, trusting_nothing
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.rows import blocks_where
+from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.tables import blocks_where
 
+_SLACK = 8
+"""One part in so many goes beyond the bound: a slice now and then costs less than one each time."""
 _FROM: Final = (
     "first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= ?)"
     " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
@@ -32,6 +36,61 @@ _COUNT_IN_LANE: Final = (
     " WHERE scope = ? AND room = ? AND first_seq <= ?) AND first_seq + count - 1 > ? AND first_seq <= ?"
 )
 _T = TypeVar("_T")
+
+
+class Window:
+    """The end of the log, bounded by its weight in bytes: what is not in it is not in the log."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._first_seq: int | None = None  # where it begins
+        self._blocks: list[Block] = []
+        self._ends: list[int] = []  # the last seq of each
+        self._bytes = 0
+
+    def snapshot(self) -> list[Block]:
+        """What is held now. The only method that other threads may call."""
+        return self._blocks[:]
+
+    def extend(self, blocks: Sequence[Block]) -> None:
+        """Take the blocks that follow; forget the oldest beyond the bound."""
+        if self._first_seq is None and blocks:
+            self._first_seq = blocks[0].first_seq
+        for block in blocks:
+            self._blocks.append(block)
+            self._ends.append(block.last_seq)
+            self._bytes += block.weight
+        if self._bytes > self._max_bytes + self._max_bytes // _SLACK:
+            self._shrink()
+
+    def forget(self, gone: Iterable[Gone]) -> None:
+        """The log has given these up: whoever has not read them yet does not get them any more."""
+        first_seq = self._first_seq
+        doomed = {one.first_seq for one in gone if first_seq is not None and one.first_seq >= first_seq}
+        if doomed:
+            self._blocks = [block for block in self._blocks if block.first_seq not in doomed]
+            self._ends = [block.last_seq for block in self._blocks]
+            self._bytes = sum(block.weight for block in self._blocks)
+
+    def read(self, after: int, max_bytes: int) -> list[Block] | None:
+        """The blocks with entries after `after`; None when the first of them may not be held."""
+        if self._first_seq is None or after + 1 < self._first_seq:
+            return None
+        found: list[Block] = []
+        for index in range(bisect_right(self._ends, after), len(self._blocks)):
+            found.append(block := self._blocks[index])
+            max_bytes -= len(block.body)
+            if max_bytes <= 0:
+                break
+        return found
+
+    def _shrink(self) -> None:
+        count = 0
+        while self._bytes > self._max_bytes and count < len(self._blocks):
+            self._bytes -= self._blocks[count].weight
+            count += 1
+        self._first_seq = self._ends[count - 1] + 1
+        del self._blocks[:count], self._ends[:count]
 
 
 class Reader:

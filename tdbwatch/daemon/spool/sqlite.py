@@ -2,48 +2,71 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.daemon.spool.alarms import Alarms
-from tdbwatch.daemon.spool.api import (
-    Attempt,
-    Behind,
-    DamageReport,
-    DeadLetter,
-    DropReport,
-    Entry,
-    Gone,
-    Order,
-    Progress,
-    SpoolError,
-)
-from tdbwatch.daemon.spool.drop_reports import DropReports
-from tdbwatch.daemon.spool.file.damage import is_damage
-from tdbwatch.daemon.spool.file.foreign import refuse_foreign
+from tdbwatch.daemon.spool.alarms import Alarms, Deaf, Listener
+from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, SpoolError
+from tdbwatch.daemon.spool.drop_reports import DropReports, Traffic
+from tdbwatch.daemon.spool.errors import is_damage
+from tdbwatch.daemon.spool.file.aside import DamageReport, refuse_foreign
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import SpoolLock
-from tdbwatch.daemon.spool.group import Copies
+from tdbwatch.daemon.spool.group import Copies, TurnReport
 from tdbwatch.daemon.spool.inbox import Inbox
-from tdbwatch.daemon.spool.limits.settings import Limits
-from tdbwatch.daemon.spool.listener import Deaf, Listener
-from tdbwatch.daemon.spool.reader import Reader
-from tdbwatch.daemon.spool.report import TurnReport
-from tdbwatch.daemon.spool.state import LogState, answer, fail
+from tdbwatch.daemon.spool.limits import Limits
+from tdbwatch.daemon.spool.reader import Reader, Window
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
-from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
-from tdbwatch.daemon.spool.stored.schema import connect as _connect
+from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST, DropReport
+from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.tables import connect as _connect
 from tdbwatch.daemon.spool.survival.watch import FileWatch
-from tdbwatch.daemon.spool.traffic import Traffic
-from tdbwatch.daemon.spool.window import Window
 from tdbwatch.daemon.spool.writer import Pace, Writer
 
 _IDLE_LINGER: Final = 0.05
 """Seconds until progress and history are written where nothing else is."""
 _T = TypeVar("_T")
+
+
+class LogState:
+    """What the event loop knows of the log.
+
+    Attributes:
+        start: where a new sink begins.
+        progress: as it was at the start.
+        turned: set and cleared after each turn of the writer.
+    """
+
+    def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.closing = False
+        self.first_seq, self.last_seq, self.entries = 1, 0, 0
+        self.start = 0
+        self.progress: dict[str, Progress] = {}
+        self.watchers: list[Callable[[Sequence[Gone]], None]] = []
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.turned = asyncio.Event()
+        self.failed: asyncio.Future[None] = loop.create_future()
+        self.stopped: asyncio.Future[None] = loop.create_future()
+
+
+def answer(waiters: Iterable["asyncio.Future[Any]"], result: Any) -> None:
+    """End these waits."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(result)
+
+
+def fail(waiters: Iterable["asyncio.Future[Any]"], error: SpoolError) -> None:
+    """End these waits in vain."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)
 
 
 class SqliteSpool:

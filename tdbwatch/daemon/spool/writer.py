@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.file.damage import is_damage, is_full, trusting_nothing
-from tdbwatch.daemon.spool.group import Group
+from tdbwatch.daemon.spool.errors import is_damage, is_full, trusting_nothing
+from tdbwatch.daemon.spool.group import Group, TurnReport
 from tdbwatch.daemon.spool.inbox import Inbox
-from tdbwatch.daemon.spool.limits.settings import Limits
-from tdbwatch.daemon.spool.limits.steady_time import SteadyTime
-from tdbwatch.daemon.spool.limits.upkeep import Upkeep
-from tdbwatch.daemon.spool.report import TurnReport
+from tdbwatch.daemon.spool.limits import Limits
+from tdbwatch.daemon.spool.limits.upkeep import SteadyTime, Upkeep
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.store import GoneError, Store, copy_rows, weight
+from tdbwatch.daemon.spool.stored.store import GoneError, Store, copy_rows
+from tdbwatch.daemon.spool.stored.tables import weight
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
 _RETRIES_AT_CLOSE: Final = 3

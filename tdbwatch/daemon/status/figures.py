@@ -9,8 +9,8 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.looking.found import Letters
 from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.looking.stats import Letters
 
 FRESH_FOR: Final = 5.0
 """Seconds for which what was read is good enough; longer when reading takes long."""

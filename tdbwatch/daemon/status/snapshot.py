@@ -5,7 +5,7 @@ from typing import Final
 
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins.registry import PluginProblem
-from tdbwatch.daemon.spool.looking.found import Letters
+from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status.spans import Gap, OpenGap, Span
 
 START_PATIENCE: Final = 10.0

@@ -4,23 +4,17 @@ With the last bytes gone SQLite could not even delete: that, too, goes through i
 """
 
 import os
-import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+
+from tdbwatch.daemon.spool.errors import full
 
 _MOST_RESERVED: Final = 16 << 20
 _SHARE: Final = 16
 _PAGE: Final = 4096
 _USUAL_CHECKPOINT: Final = 1_000
 """Pages of log after which SQLite moves them into the file, unless told otherwise."""
-
-
-def full(text: str) -> sqlite3.OperationalError:
-    """What SQLite raises where there is no space."""
-    error = sqlite3.OperationalError(text)
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    return error
 
 
 class Space:

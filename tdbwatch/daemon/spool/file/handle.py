@@ -1,15 +1,111 @@
-"""The spool's file itself: opened once, watched, and let go of."""
+"""The spool's file itself and SQLite's write-ahead log beside it: opened once, watched, and let go of.
+
+SQLite takes damage in its log for the end of it: what was committed behind it would be gone without a word.
+A commit that a power cut tore looks alike, but there is at most one such, since each is durable before the
+next one begins. The format: https://www.sqlite.org/walformat.html.
+"""
 
 import os
 import sqlite3
+import struct
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Final
+from urllib.parse import quote
 
-from tdbwatch.daemon.spool.file import wal
-from tdbwatch.daemon.spool.file.damage import damaged
-from tdbwatch.daemon.spool.file.foreign import MAGIC
+from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
+from tdbwatch.daemon.spool.file.aside import MAGIC, side
 
+_HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts
+_FRAME: Final = struct.Struct(">LLLL8x")  # page, size of the file after a commit (else 0), both salts
+_SHM_FRAMES: Final = struct.Struct("=16xL")
+"""The last valid frame, in the byte order of the machine."""
+_MAGIC: Final = b"\x37\x7f\x06"
+"""How every log begins, whatever the byte order of its checksums."""
+_MOST_TORN: Final = 1
+USUAL_LOG_BYTES: Final = 64 << 20
+"""A log that was larger for a while is cut to this size."""
 Connect = Callable[[Path], sqlite3.Connection]
+
+
+def log_size(path: Path) -> int:
+    """Bytes of the log beside the file."""
+    log = side(path, "-wal")
+    return log.stat().st_size if log.exists() else 0
+
+
+def _log_at(path: Path) -> os.stat_result | None:
+    """The log beside a file that was just opened; None: there is none."""
+    try:
+        return side(path, "-wal").stat()
+    except FileNotFoundError:
+        return None
+
+
+def _log_gone(path: Path, log: os.stat_result | None) -> bool:
+    """Whether `log` is not a log any more, or not in its place: the next start would not know what is in it.
+
+    SQLite removes it only when the last connection closes.
+    """
+    if log is None:
+        return False
+    try:
+        with side(path, "-wal").open("rb") as file:  # nobody has locks on it that closing it could take away
+            same, begin = os.path.samestat(os.fstat(file.fileno()), log), file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return True
+    return not same or begin not in {b"", _MAGIC}
+
+
+def check_log(path: Path) -> None:
+    """See that nothing was committed behind a damaged place of the log.
+
+    Raises:
+        sqlite3.DatabaseError: something was; or the file is damaged as well.
+        OSError: the log cannot be read.
+    """
+    log = side(path, "-wal")
+    if not log.exists() or log.stat().st_size <= _HEADER.size:
+        return
+    place = f"file:{quote(str(path.absolute()))}?mode=ro"  # closing it leaves the log as it is
+    with closing(sqlite3.connect(place, uri=True, isolation_level=None)) as connection:
+        with trusting_nothing():
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        # Now it knows the last valid frame.
+        valid = _valid_frames(path)
+    lost = _commits_behind(log, valid)
+    if lost > _MOST_TORN:
+        raise damaged(f"the log beside the file is damaged; {lost} commits behind that place are lost")
+
+
+def _valid_frames(path: Path) -> int:
+    """How many frames of the log SQLite takes for its own, now that it has read it."""
+    try:
+        with side(path, "-shm").open("rb") as index:
+            (valid,) = _SHM_FRAMES.unpack(index.read(_SHM_FRAMES.size))
+    except FileNotFoundError:
+        raise damaged("the file says that it has no log, but there is one beside it") from None
+    return int(valid)
+
+
+def _commits_behind(log: Path, valid: int) -> int:
+    """Commits of this log's present life behind its last valid frame."""
+    with log.open("rb") as file:
+        header = file.read(_HEADER.size)
+        if any(header) and not header.startswith(
+            _MAGIC
+        ):  # all zeros: torn, before the first commit was durable
+            raise damaged("the log beside the file was overwritten; all that was committed to it is lost")
+        page_size, *salts = _HEADER.unpack(header)
+        size = _FRAME.size + page_size
+        commits = 0
+        file.seek(_HEADER.size + valid * size)
+        while len(head := file.read(_FRAME.size)) == _FRAME.size:
+            _, file_pages, *own = _FRAME.unpack(head)
+            commits += bool(file_pages) and own == salts
+            file.seek(page_size, 1)
+    return commits
 
 
 class Handle:
@@ -40,7 +136,7 @@ class Handle:
 
     def watch_log(self) -> None:
         """From now on the log beside the file is watched, too; it is there once the file was read."""
-        self._log = wal.opened(self.path)
+        self._log = _log_at(self.path)
 
     def check(self) -> None:
         """See what is there: SQLite's cache would hide for long that a file was removed or overwritten.
@@ -67,4 +163,4 @@ class Handle:
             same = os.path.samestat(self.path.stat(), os.fstat(self._file))
         except FileNotFoundError:
             return True
-        return not same or wal.gone(self.path, self._log)
+        return not same or _log_gone(self.path, self._log)

@@ -1,20 +1,87 @@
-"""The chores in their order, and how much of them is done between two commits."""
+"""What the writer does between commits to keep the limits; and age, the simplest of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import Gone
-from tdbwatch.daemon.spool.limits.age import Age
-from tdbwatch.daemon.spool.limits.chores import Chore, Step
-from tdbwatch.daemon.spool.limits.kept import Newest, kept_tables
-from tdbwatch.daemon.spool.limits.settings import Limits
-from tdbwatch.daemon.spool.limits.size import STEP_BYTES, Size
-from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.limits import Limits
+from tdbwatch.daemon.spool.limits.chores import Chore, Newest, Step, kept_tables, undelivered
+from tdbwatch.daemon.spool.limits.size import STEP, STEP_BYTES, Size
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane
+from tdbwatch.daemon.spool.stored.drops import MAX_AGE
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 
+_LEAP: Final = 60.0
+"""Seconds that the wall clock may gain on the monotonic one and be believed: it is set right now and then."""
+_BELIEVED_AFTER: Final = 600.0
+_OLDEST: Final = (
+    "SELECT first_seq, count, scope, room, target, born_us, length(body) FROM blocks"
+    " ORDER BY first_seq LIMIT ?"
+)
 _BLOCKS_PER_STEP: Final = 100
 _BYTES_PER_STEP: Final = STEP_BYTES // 2
+
+
+class SteadyTime:
+    """The time by which entries are too old: no event goes for a clock that is wrong for minutes.
+
+    At the start the wall clock is right. If it leaps ahead after that, time goes on as if it had not, until
+    it has been ahead for ten minutes. If it goes back, that counts at once: it makes everything younger.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.time() - clock.monotonic()
+        self._ahead_since: float | None = None
+
+    def now(self) -> float:
+        """Seconds since the Unix epoch. To be asked often, for a leap shows only when it is."""
+        monotonic = self._clock.monotonic()
+        offset = self._clock.time() - monotonic
+        if offset <= self._offset + _LEAP:
+            self._offset, self._ahead_since = offset, None
+        elif self._ahead_since is None:
+            self._ahead_since = monotonic
+        elif monotonic >= self._ahead_since + _BELIEVED_AFTER:
+            self._offset, self._ahead_since = offset, None
+        return monotonic + self._offset
+
+
+class Age:
+    """The chore.
+
+    Attributes:
+        catching_up: whether a step found more than it could do: much goes at once.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.catching_up = False
+        self._limits = limits
+
+    def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
+        doomed, more = _older_than(store, now_us - int(self._limits.max_age * 1e6))
+        self.catching_up = more
+        if not doomed:
+            return None
+        tally = undelivered(store, reach, doomed, MAX_AGE)
+        store.delete(doomed, tally)
+        return Step(doomed, tally, more=more)
+
+
+def _older_than(store: Store, limit_us: int) -> tuple[list[Gone], bool]:
+    """The oldest blocks that began to grow old before then, within one step; whether there may be more."""
+    found: list[Gone] = []
+    left = STEP_BYTES
+    for first_seq, count, scope, room, target, born_us, size in store.connection.execute(_OLDEST, (STEP,)):
+        if born_us >= limit_us:
+            return found, False
+        if left <= 0:
+            return found, True
+        found.append(Gone(first_seq, count, Lane(scope, room), target))
+        left -= size
+    return found, len(found) == STEP
 
 
 class Upkeep:

@@ -9,12 +9,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Final, Literal
 
-from tdbwatch.daemon.spool.api import DamageReport, SpoolError
-from tdbwatch.daemon.spool.file.damage import set_aside
-from tdbwatch.daemon.spool.file.foreign import MAGIC, refuse_foreign
+from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.file.aside import MAGIC, DamageReport, refuse_foreign, set_aside
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.looking.look import Look, opened
-from tdbwatch.daemon.spool.stored.schema import connect
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.daemon.spool.survival.rescue import rescuing
 from tdbwatch.daemon.words import counted

@@ -1,4 +1,4 @@
-"""What is in the log."""
+"""What is in the log, and the dead letters."""
 
 import sqlite3
 from collections import Counter
@@ -6,21 +6,20 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Final
 
-from tdbwatch.daemon.spool.api import Entry, Progress
-from tdbwatch.daemon.spool.file.damage import trusting_nothing
+from tdbwatch.daemon.spool.api import DeadLetter, Entry, Progress
+from tdbwatch.daemon.spool.errors import trusting_nothing
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run
-from tdbwatch.daemon.spool.stored.rows import blocks_where, entries_of
-from tdbwatch.daemon.spool.stored.selection import Selection
-from tdbwatch.daemon.spool.stored.store import extent
+from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.orders import Selection
+from tdbwatch.daemon.spool.stored.tables import blocks_where, entries_of, extent
 from tdbwatch.plugin.event import Event
 
 _PAGE_BYTES: Final = 4 << 20
 _NO_END: Final = 1 << 62
-
-
 ByName = Callable[[str, str, str, str], bool]
 """Whether a sink gets what has this kind, scope, room and name."""
+_PAGE_LETTERS: Final = 1_000
 
 
 class Log:
@@ -137,3 +136,51 @@ def _named(block: Block) -> Iterator[tuple[int, Run, str]]:
     """What a block has, undecoded, with its numbers."""
     seqs = count(block.first_seq)
     return ((next(seqs), run, name) for run in block.runs for name in run.events)
+
+
+class DeadLetters:
+    """The dead letters, read a page at a time."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def some(self, selection: Selection, *, last: int = -1) -> Iterator[DeadLetter]:
+        """The dead letters, in the order in which they became so.
+
+        Args:
+            last: only so many, the newest; -1: all.
+        """
+        found = (letter for _, letter in self.numbered(selection))
+        if last < 0:
+            yield from found
+            return
+        numbers = [number for number, _ in self.numbered(selection)][-last:] if last else []
+        if numbers:
+            yield from (letter for _, letter in self.numbered(selection, numbers[0] - 1))
+
+    def numbered(self, selection: Selection, after: int = 0) -> Iterator[tuple[int, DeadLetter]]:
+        """The same with their numbers, from the one after `after` on."""
+        through = self._last_letter()
+        while after < through:
+            end = min(after + _PAGE_LETTERS, through)
+            with trusting_nothing():
+                page = list(letters_after(self._connection, after, end, selection.sink))
+            yield from (each for each in page if selection.matches(each[1].entry.event))
+            after = end
+
+    def _last_letter(self) -> int:
+        last: int = self._connection.execute("SELECT ifnull(max(number), 0) FROM dead_letters").fetchone()[0]
+        return last
+
+    def discard(self, selection: Selection) -> int:
+        """Delete dead letters; how many. Safe beside a running daemon, whose commits go in between."""
+        deleted, doomed = 0, [number for number, _ in self.numbered(selection)]
+        for start in range(0, len(doomed), _PAGE_LETTERS):
+            page = [(number,) for number in doomed[start : start + _PAGE_LETTERS]]
+            query = "DELETE FROM dead_letters WHERE number = ?"
+            deleted += self._connection.executemany(query, page).rowcount
+        return deleted
+
+    def sinks(self, selection: Selection) -> list[str]:
+        """The sinks that have dead letters of this selection."""
+        return sorted({letter.sink for letter in self.some(selection)})

@@ -1,35 +1,41 @@
-"""Looking into a spool from another process, whether a daemon uses it or not; and leaving orders in it.
-
-Each question is a statement of its own: a reader that stays in one transaction would keep SQLite from
-recycling its log while the daemon goes on writing.
-"""
+"""What a look into a spool finds."""
 
 import errno
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import Order, OrderKind
-from tdbwatch.daemon.spool.errors import SpoolError
-from tdbwatch.daemon.spool.file.damage import side, trusting_nothing
-from tdbwatch.daemon.spool.file.foreign import refuse_foreign
-from tdbwatch.daemon.spool.looking import numbers
-from tdbwatch.daemon.spool.looking.faults import faults
-from tdbwatch.daemon.spool.looking.found import Figures, Stats, Story
-from tdbwatch.daemon.spool.looking.letters import DeadLetters
-from tdbwatch.daemon.spool.looking.log import ByName, Log
-from tdbwatch.daemon.spool.stored import orders, progress
-from tdbwatch.daemon.spool.stored.history import attempts_at
-from tdbwatch.daemon.spool.stored.schema import check_kind
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Progress
+from tdbwatch.daemon.spool.errors import SpoolError, trusting_nothing
+from tdbwatch.daemon.spool.file.aside import refuse_foreign, side
+from tdbwatch.daemon.spool.looking.log import ByName, DeadLetters, Log
+from tdbwatch.daemon.spool.looking.stats import Figures, Stats, figures, stats
+from tdbwatch.daemon.spool.stored import drops, orders, progress
+from tdbwatch.daemon.spool.stored.history import attempts_at, letters_after
+from tdbwatch.daemon.spool.stored.orders import Order, OrderKind, Selection
+from tdbwatch.daemon.spool.stored.tables import blocks_where, check_kind
 
 _PATIENCE: Final = 5.0
 """Seconds to wait for another process that writes."""
+_BLOCKS: Final = "SELECT first_seq FROM blocks NOT INDEXED ORDER BY first_seq"
+_LETTERS: Final = "SELECT number FROM dead_letters ORDER BY number"
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that is known of one event: where it is in the log, and what its sinks said."""
+
+    entries: tuple[Entry, ...]
+    letters: tuple[DeadLetter, ...]
+    attempts: tuple[Attempt, ...]
+    progress: Mapping[str, Progress]
 
 
 class NoSpoolError(SpoolError):
@@ -55,7 +61,7 @@ class Look:
 
     def figures(self) -> Figures:
         """Sizes, and the dead letters by sink."""
-        return numbers.figures(self._connection, self.path)
+        return figures(self._connection, self.path)
 
     def stats(self, wants: Mapping[str, ByName] | None = None) -> Stats:
         """The spool in numbers.
@@ -64,7 +70,7 @@ class Look:
             wants: by sink, what the routes send there; of others all that they have not finished counts.
         """
         with trusting_nothing():
-            return numbers.stats(self._connection, self.path, wants or {})
+            return stats(self._connection, self.path, wants or {})
 
     def sinks(self) -> set[str]:
         """All sinks with progress or dead letters."""
@@ -165,3 +171,37 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def faults(connection: sqlite3.Connection, most: int) -> list[str]:
+    """What SQLite finds wrong, and then rows that make no sense; so many at most.
+
+    Raises:
+        sqlite3.DatabaseError: it is so damaged that SQLite does not even say where.
+    """
+    with trusting_nothing():
+        found = [row[0] for row in connection.execute(f"PRAGMA integrity_check({most})")]
+    return list(islice(_nonsense(connection), most)) if found == ["ok"] else found
+
+
+def _nonsense(connection: sqlite3.Connection) -> Iterator[str]:
+    def asked(question: Callable[..., Any], *args: Any) -> Iterator[str]:
+        try:
+            with trusting_nothing():
+                question(connection, *args)
+        except sqlite3.DatabaseError as error:
+            yield str(error)
+
+    yield from chain(asked(progress.load), asked(drops.unsettled))
+    for (first_seq,) in connection.execute(_BLOCKS):
+        yield from asked(_read_block, first_seq)
+    for (number,) in connection.execute(_LETTERS):
+        yield from asked(_read_letter, number)
+
+
+def _read_block(connection: sqlite3.Connection, first_seq: int) -> None:
+    blocks_where(connection, "first_seq = ?", (first_seq,))
+
+
+def _read_letter(connection: sqlite3.Connection, number: int) -> None:
+    list(letters_after(connection, number - 1, number))

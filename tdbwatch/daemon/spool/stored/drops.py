@@ -1,15 +1,15 @@
-"""Counting what had to be given up, so that one gap record tells of many events.
+"""What the daemon asks of a spool, whatever engine is behind it.
 
-The counts are in the file as well until their gap record is, so that a crash in between hides nothing.
+The log is a sequence of entries with growing numbers (seqs). It is written and read in blocks: neighbouring
+entries of one lane. What a sink has finished is its progress: a floor, and the lanes that are behind it.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import DropReport
 from tdbwatch.daemon.spool.stored.blocks import Lane, Run
 from tdbwatch.plugin.event import Event, Kind
 
@@ -19,7 +19,6 @@ DISK_REFUSED: Final = "the disk did not take them"
 TOO_FAST: Final = "they came faster than the disk takes them"
 TOO_LARGE: Final = "too large for the spool"
 """Why events were given up; gap records say so."""
-
 _ADD: Final = (
     "INSERT INTO drops VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT(reason, scope, room) DO UPDATE SET"
     " count = count + excluded.count, since_us = min(since_us, excluded.since_us),"
@@ -27,6 +26,31 @@ _ADD: Final = (
 )
 _EVENT: Final = str(Kind.EVENT.value)
 _GAP: Final = str(Kind.GAP.value)
+
+
+@dataclass(frozen=True, slots=True)
+class DropReport:
+    """Undelivered events that were given up, so that a gap record can tell of them.
+
+    Attributes:
+        reason: why: one of `stored.drops`.
+        count: how many in all.
+        since_us: when the first of them was received, in microseconds since the Unix epoch.
+        until_us: when the last of them was received.
+        rooms: how many, by (scope, room).
+        again: how many of them were in a report before, whose gap record was given up, too.
+        times: the first and the last time, by (scope, room).
+        note: what else there is to say about the reason.
+    """
+
+    reason: str
+    count: int
+    since_us: int
+    until_us: int
+    rooms: Mapping[Lane, int]
+    again: int = 0
+    times: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(slots=True)

@@ -5,10 +5,39 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter
-from tdbwatch.daemon.spool.file.damage import NONSENSE
-from tdbwatch.daemon.spool.stored.rows import ATTEMPT, LETTER, attempt_of, letter_of
+import msgspec
 
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
+from tdbwatch.daemon.spool.errors import NONSENSE
+from tdbwatch.daemon.spool.stored.blocks import (
+    END_OF_TIME_US,
+    MOST_SEQ,
+    Lane,
+    Run,
+    encode_run,
+    run_of,
+    sound,
+)
+from tdbwatch.wire.codec import decode, encode
+
+INSERT_NUMBERED_LETTER: Final = (
+    "INSERT OR IGNORE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_LETTER: Final = (
+    "INSERT INTO dead_letters(sink, seq, scope, room, run, reason, attempts, first_error, last_error,"
+    " first_us, dead_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+LETTER: Final = (
+    "number, sink, seq, scope, room, run, reason, attempts, first_error, last_error, first_us, dead_us"
+)
+"""The columns of `letter_of`."""
+INSERT_ATTEMPT: Final = (
+    "INSERT INTO attempts(first_seq, last_seq, seqs, sink, attempt, started_us, duration_us, outcome, detail)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+ATTEMPT: Final = "seqs, sink, attempt, started_us, duration_us, outcome, detail"
+"""The columns of `attempt_of`."""
+_decode_run: Final = msgspec.msgpack.Decoder(Run).decode
 _ATTEMPT_BYTES: Final = 90
 """What an attempt takes beside the texts that vary, roughly."""
 _LETTER_BYTES: Final = 130
@@ -25,6 +54,77 @@ LETTER_SIZE: Final = (
 )
 """SQL for the bytes that a row takes: about as SQLite lays it out, in pages of its own, and the rest in one
 that others fit into, or not."""
+
+
+def letter_row(letter: DeadLetter) -> tuple[Any, ...]:
+    """Its row; an error that is the same as the reason is left empty."""
+    entry, reason = letter.entry, letter.reason
+    errors = ("" if text == reason else text for text in (letter.first_error, letter.last_error))
+    lane = (entry.event.scope, entry.event.room)
+    what = (letter.sink, entry.seq, *lane, encode_run(run_of(entry.event)), reason, letter.attempts)
+    return (*what, *errors, letter.first_us, letter.dead_us)
+
+
+def letter_of(row: Sequence[Any]) -> tuple[int, DeadLetter]:
+    """The number, and the dead letter, of a row of `LETTER`.
+
+    Raises:
+        ValueError, TypeError: the row makes no sense.
+    """
+    number, sink, seq, scope, room, packed, reason, attempts, first_error, last_error, *times = row
+    numbers, texts = (number, seq, attempts, *times), (sink, scope, room, reason, first_error, last_error)
+    if not (_all(int, numbers) and _all(str, texts)):
+        raise TypeError(f"dead letter {number} has fields of wrong types")
+    if seq >= MOST_SEQ or not all(0 <= us < END_OF_TIME_US for us in times):
+        raise ValueError(f"dead letter {number} has numbers that no spool comes to")
+    entry = Entry(seq, _event(packed, Lane(scope, room)), sink)
+    errors = (first_error or reason, last_error or reason)
+    return number, DeadLetter(sink, entry, reason, attempts, *errors, *times)
+
+
+def _event(packed: bytes, lane: Lane) -> Any:
+    run = _decode_run(packed)
+    if not sound(run):
+        raise ValueError("a dead letter without an event")
+    return run.unpacked(lane)[0]
+
+
+def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
+    seqs = attempt.seqs
+    how = (attempt.number, attempt.started_us, attempt.duration_us, attempt.outcome, attempt.detail)
+    return (seqs[0], seqs[-1], encode(_ranges(seqs)), attempt.sink, *how)
+
+
+def attempt_of(row: Sequence[Any]) -> Attempt:
+    """The attempt of a row of `ATTEMPT`.
+
+    Raises:
+        ValueError, TypeError: the row makes no sense.
+    """
+    packed, sink, number, started_us, duration_us, outcome, detail = row
+    if not (_all(int, (number, started_us, duration_us)) and _all(str, (sink, outcome, detail))):
+        raise TypeError("an attempt has fields of wrong types")
+    if not 0 <= started_us < END_OF_TIME_US:
+        raise ValueError("an attempt has a time that no calendar has")
+    seqs = tuple(seq for first, last in decode(packed) for seq in range(first, last + 1))
+    return Attempt(sink, seqs, number, started_us, duration_us, outcome, detail)
+
+
+def _ranges(seqs: Sequence[int]) -> list[list[int]]:
+    """Runs of neighbours as [first, last]: most batches are a few."""
+    if seqs[-1] - seqs[0] == len(seqs) - 1:
+        return [[seqs[0], seqs[-1]]]
+    ranges: list[list[int]] = []
+    for seq in seqs:
+        if ranges and seq == ranges[-1][1] + 1:
+            ranges[-1][1] = seq
+        else:
+            ranges.append([seq, seq])
+    return ranges
+
+
+def _all(wanted: type, values: Iterable[Any]) -> bool:
+    return all(type(value) is wanted for value in values)
 
 
 def attempts_weight(rows: Iterable[Sequence[Any]]) -> int:

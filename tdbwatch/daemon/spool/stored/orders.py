@@ -4,20 +4,93 @@ The daemon serves an order in small steps (`daemon.redelivery`). Copies and prog
 so a crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
 """
 
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final, get_args
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Final, Literal, get_args
 
-from tdbwatch.daemon.spool.api import Order, OrderKind
 from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.daemon.spool.stored.selection import Selection
+from tdbwatch.plugin.event import Event
 
+OrderKind = Literal["replay", "requeue"]
 _COLUMNS: Final = "number, kind, sink, selection, position, through, missed"
 _INSERT: Final = (
     "INSERT INTO orders(number, kind, sink, selection, position, through, missed, made_us)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is None does not matter.
+
+    Attributes:
+        ids: of events.
+        sink: whose dead letters; or which sink's, where a command says so.
+        room, event, scope: globs, as in routes.
+        since_us: received at this time or later, in microseconds since the Unix epoch.
+    """
+
+    ids: tuple[str, ...] | None = None
+    sink: str | None = None
+    room: str | None = None
+    event: str | None = None
+    scope: str | None = None
+    since_us: int | None = None
+
+    def matches(self, event: Event) -> bool:
+        """Whether it is about this event, whatever the sink."""
+        return (
+            (self.since_us is None or event.received_us >= self.since_us)
+            and (self.ids is None or event.id in self.ids)
+            and (self.room is None or fnmatchcase(event.room, self.room))
+            and (self.event is None or fnmatchcase(event.event, self.event))
+            and (self.scope is None or fnmatchcase(event.scope, self.scope))
+        )
+
+    def to_json(self) -> str:
+        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Selection":
+        """The selection of `to_json`.
+
+        Raises:
+            ValueError, TypeError: it is none.
+        """
+        values: dict[str, Any] = json.loads(text)
+        if "ids" in values:
+            values["ids"] = tuple(values["ids"])
+        selection = cls(**values)
+        texts = [selection.sink, selection.room, selection.event, selection.scope, *(selection.ids or ())]
+        if not (all(type(text) is str for text in texts if text is not None)):
+            raise TypeError("not texts")
+        if not isinstance(selection.since_us, int | None):
+            raise TypeError("not a time")
+        return selection
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What people asked for: deliver to one sink again.
+
+    Attributes:
+        kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end.
+        position: up to this seq (of the log, or number of a dead letter) it is done.
+        through: it goes up to this one.
+        missed: records that it was about and that went before it came to them; routes were not asked.
+    """
+
+    number: int
+    kind: OrderKind
+    sink: str
+    selection: Selection
+    position: int
+    through: int
+    missed: int = 0
 
 
 def insert(

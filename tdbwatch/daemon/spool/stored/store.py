@@ -8,33 +8,37 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool.api import DamageReport, DeadLetter, Gone, Order, Progress
-from tdbwatch.daemon.spool.file import wal
-from tdbwatch.daemon.spool.file.damage import NONSENSE, trusting_nothing
+from tdbwatch.daemon.spool.api import DeadLetter, Gone, Progress
+from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
+from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of, damage_text
 from tdbwatch.daemon.spool.file.disk import Space
-from tdbwatch.daemon.spool.file.handle import Connect, Handle
+from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.stored import drops, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack
 from tdbwatch.daemon.spool.stored.drops import Tally
-from tdbwatch.daemon.spool.stored.history import attempts_weight, letters_weight
-from tdbwatch.daemon.spool.stored.progress import Reach, Span
-from tdbwatch.daemon.spool.stored.rows import (
+from tdbwatch.daemon.spool.stored.history import (
     INSERT_ATTEMPT,
-    INSERT_BLOCK,
     INSERT_LETTER,
     INSERT_NUMBERED_LETTER,
-    Row,
     attempt_row,
-    blocks_where,
-    damage_of,
-    damage_text,
+    attempts_weight,
     letter_row,
+    letters_weight,
 )
-from tdbwatch.daemon.spool.stored.schema import free_bytes, prepare
+from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.progress import Reach, Span
+from tdbwatch.daemon.spool.stored.tables import (
+    INSERT_BLOCK,
+    Row,
+    blocks_where,
+    extent,
+    first_of,
+    free_bytes,
+    prepare,
+    weight,
+)
 
-ROW_BYTES: Final = 150
-"""What a block takes in the file beside its body, roughly: its row, and its place in the index."""
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
@@ -71,7 +75,7 @@ class Store:
     def _prepare(self) -> None:
         self.space = Space(self.path)
         prepare(self.connection, self.path)
-        self.connection.execute(f"PRAGMA journal_size_limit = {wal.USUAL_BYTES}")
+        self.connection.execute(f"PRAGMA journal_size_limit = {USUAL_LOG_BYTES}")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {self.space.checkpoint_pages}")
         # Some builds of SQLite overwrite all that is deleted: that would write it once more, to the log.
         self.connection.execute("PRAGMA secure_delete = FAST").fetchall()
@@ -243,11 +247,6 @@ class Store:
             raise
 
 
-def weight(rows: Iterable[Row]) -> int:
-    """Bytes that these will take in the file."""
-    return sum(len(row.body) + ROW_BYTES for row in rows)
-
-
 def copy_rows(copies: Copies, now_us: int) -> list[Row]:
     """The rows of copies: neighbours of one lane together. They grow old from now on."""
     rows: list[Row] = []
@@ -257,23 +256,3 @@ def copy_rows(copies: Copies, now_us: int) -> list[Row]:
         count, body = sum(len(run.events) for run in runs), pack(list(map(encode_run, runs)))
         rows.append(Row(count, lane, copies.order.sink, min(times), max(times), now_us, body))
     return rows
-
-
-def extent(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """The first and the last number of the log, and how many entries there are."""
-    entries = connection.execute(
-        "SELECT ifnull(sum(count), 0) FROM blocks INDEXED BY blocks_by_lane"
-    ).fetchone()[0]
-    last = connection.execute(
-        "SELECT first_seq + count - 1 FROM blocks ORDER BY first_seq DESC LIMIT 1"
-    ).fetchone()
-    kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
-    last_seq = max(last[0] if last else 0, kept[0] if kept else 0)
-    return first_of(connection, last_seq), last_seq, entries
-
-
-def first_of(connection: sqlite3.Connection, last_seq: int) -> int:
-    """The oldest entry; `last_seq` + 1 when there is none."""
-    found = connection.execute("SELECT min(first_seq) FROM blocks").fetchone()[0]
-    first: int = last_seq + 1 if found is None else found
-    return first

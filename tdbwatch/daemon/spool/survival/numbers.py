@@ -12,7 +12,7 @@ from heapq import merge
 from itertools import pairwise
 from typing import Final, TypeVar
 
-from tdbwatch.daemon.spool.file.damage import NONSENSE
+from tdbwatch.daemon.spool.errors import NONSENSE
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
 
 UNREADABLE: Final = (sqlite3.Error, *NONSENSE)

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from tdbwatch.daemon.spool.api import DamageReport, Progress
-from tdbwatch.daemon.spool.file.damage import (
-    damaged,
+from tdbwatch.daemon.spool.api import Progress
+from tdbwatch.daemon.spool.errors import damaged
+from tdbwatch.daemon.spool.file.aside import (
+    DamageReport,
     move_aside,
     move_side_files,
     place_aside,
@@ -28,8 +29,8 @@ from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import keep_owner
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.rows import row_of
 from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.tables import row_of
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 
 _ANYBODY: Final = ""

@@ -1,29 +1,37 @@
-"""Taking from a damaged file whatever can still be read, piece by piece: it may be larger than memory."""
+"""Taking from a damaged file whatever can still be read, piece by piece: it may be larger than memory.
+
+Of a block that is spoilt within, these are the runs that can still be read, as blocks again.
+"""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property, partial
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import DeadLetter, Order, Progress
-from tdbwatch.daemon.spool.file.damage import trusting_nothing
+import msgpack
+import msgspec
+
+from tdbwatch.daemon.spool.api import DeadLetter, Progress
+from tdbwatch.daemon.spool.errors import trusting_nothing
 from tdbwatch.daemon.spool.stored import orders, progress
-from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Run, encode_run, pack, sound
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.rows import block_of
+from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.tables import block_of
 from tdbwatch.daemon.spool.survival.numbers import UNREADABLE, Table
-from tdbwatch.daemon.spool.survival.salvage import salvaged
 
 _HEAD: Final = "SELECT first_seq, count, scope, room, target, x'' FROM blocks WHERE first_seq = ?"
 _BODY: Final = "SELECT CAST(body AS BLOB) FROM blocks WHERE first_seq = ?"
 _PAGE: Final = 4096
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _T = TypeVar("_T")
+_UNREADABLE: Final = (ValueError, TypeError, RecursionError, msgpack.UnpackException)
+_decode_run: Final = msgspec.msgpack.Decoder(Run).decode
 
 
 class Rescue:
@@ -152,3 +160,64 @@ def _raise_passing(error: sqlite3.Error, damaged: Path) -> None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _PASSING or (code == sqlite3.SQLITE_CANTOPEN and damaged.is_file()):
         raise error
+
+
+def salvaged(block: Block) -> list[Block]:
+    """A block's sound runs, neighbours together; the block itself, if nothing is wrong with it.
+
+    What is behind the first spoilt run ends where the block does: with a number that is too high a sink may
+    get an event twice, with one that is too low perhaps never.
+    """
+    try:
+        block.runs  # noqa: B018 - raises, if they are spoilt
+        return [block]
+    except ValueError:
+        runs = list(_runs(block.body))
+    groups = [[run for run in group if run] for spoilt, group in groupby(runs, key=_is_spoilt) if not spoilt]
+    if None not in runs:
+        return [_part(block, block.first_seq, group) for group in groups]  # only their count was wrong
+    return _numbered(block, groups, first_is_sound=runs[0] is not None)
+
+
+def _runs(body: bytes) -> Iterator[Run | None]:
+    """The runs as far as their bounds can be told; None for a spoilt one, and once for what is cut off."""
+    unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=0)
+    unpacker.feed(body)
+    try:
+        for _ in range(unpacker.read_array_header()):
+            at = unpacker.tell()
+            unpacker.skip()
+            yield _run(body[at : unpacker.tell()])
+    except _UNREADABLE:
+        yield None
+
+
+def _run(packed: bytes) -> Run | None:
+    try:
+        run = _decode_run(packed)
+    except (ValueError, RecursionError):
+        return None
+    return run if sound(run) else None
+
+
+def _is_spoilt(run: Run | None) -> bool:
+    return run is None
+
+
+def _numbered(block: Block, groups: Sequence[list[Run]], *, first_is_sound: bool) -> list[Block]:
+    lost = max(0, block.count - sum(map(_size, groups)))
+    found, at = [], block.first_seq
+    for number, group in enumerate(groups):
+        if number == (1 if first_is_sound else 0):
+            at += lost
+        found.append(_part(block, at, group))
+        at += _size(group)
+    return found
+
+
+def _part(block: Block, first_seq: int, runs: Sequence[Run]) -> Block:
+    return Block(first_seq, _size(runs), block.lane, block.target, pack(list(map(encode_run, runs))))
+
+
+def _size(runs: Sequence[Run]) -> int:
+    return sum(len(run.events) for run in runs)

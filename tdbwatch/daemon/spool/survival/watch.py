@@ -8,10 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.api import DamageReport
-from tdbwatch.daemon.spool.file import wal
-from tdbwatch.daemon.spool.file.damage import is_damage
-from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.errors import is_damage
+from tdbwatch.daemon.spool.file.aside import DamageReport
+from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log, log_size
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.progress import Reach
@@ -40,7 +39,7 @@ class FileWatch:
         self._looked_at = 0.0
         self._replaced_at = float("-inf")
         self._suspicion: sqlite3.Error | None = None
-        self._log_alarm = 2 * wal.USUAL_BYTES
+        self._log_alarm = 2 * USUAL_LOG_BYTES
         self._heard = 0
         self._unheard: deque[Block] = deque()
 
@@ -53,7 +52,7 @@ class FileWatch:
         """
         try:
             place(self.path, self._connect)
-            wal.check(self.path)
+            check_log(self.path)
             self.store = Store(self.path, self._connect)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
@@ -97,14 +96,14 @@ class FileWatch:
     def log_grew(self) -> int | None:
         """The size of SQLite's log, where it has grown beyond what is usual; each doubling once."""
         try:
-            size = wal.size(self.path)
+            size = log_size(self.path)
         except OSError:
             return None
         if size > self._log_alarm:
             self._log_alarm = 2 * size
             return size
-        if size <= wal.USUAL_BYTES:
-            self._log_alarm = 2 * wal.USUAL_BYTES
+        if size <= USUAL_LOG_BYTES:
+            self._log_alarm = 2 * USUAL_LOG_BYTES
         return None
 
     def replaced_within(self, seconds: float) -> bool:

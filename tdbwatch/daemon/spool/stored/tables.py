@@ -1,18 +1,26 @@
-"""The spool's tables, and what is checked before a file is trusted."""
+"""The spool's tables, what is checked before a file is trusted, and the rows of the log."""
 
 import re
 import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.file.damage import damaged
-from tdbwatch.daemon.spool.file.foreign import APPLICATION_ID, NOT_OURS
+from tdbwatch.daemon.spool.api import Entry, SpoolError
+from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
+from tdbwatch.daemon.spool.file.aside import APPLICATION_ID, NOT_OURS
+from tdbwatch.daemon.spool.stored.blocks import (
+    MOST_SEQ,
+    Block,
+    Lane,
+    squeeze,
+    unsqueeze,
+)
 
 FORMAT: Final = 2
 """Kept as SQLite's `user_version`. Format 1 was never released."""
 _BUSY_TIMEOUT: Final = 5.0
-
 # `born_us` is when a block begins to grow old: when its last event was received, or the copy was made.
 _TABLES: Final = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -44,6 +52,11 @@ CREATE TABLE drops(
     since_us INTEGER NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY(reason, scope, room)) WITHOUT ROWID;
 """
 _NAMES: Final = frozenset(re.findall(r"CREATE TABLE (\w+)", _TABLES))
+BLOCK: Final = "first_seq, count, scope, room, target, body"
+"""The columns of `block_of`."""
+INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ROW_BYTES: Final = 150
+"""What a block takes in the file beside its body, roughly: its row, and its place in the index."""
 
 
 def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
@@ -118,3 +131,99 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 def free_bytes(connection: sqlite3.Connection) -> int:
     """Bytes within the file that hold nothing."""
     return pragma(connection, "freelist_count") * pragma(connection, "page_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A block that is to be written; its number is given when it is.
+
+    Attributes:
+        first_us, last_us: between which times its events were received, in microseconds since the Unix epoch.
+        born_us: from when on it grows old.
+    """
+
+    count: int
+    lane: Lane
+    target: str | None
+    first_us: int
+    last_us: int
+    born_us: int
+    body: bytes
+
+    def values(self, first_seq: int, *, squeezed: bool = False) -> tuple[Any, ...]:
+        body = squeeze(self.body) if squeezed else self.body
+        what = (self.target, self.first_us, self.last_us, self.born_us, body)
+        return (first_seq, self.count, *self.lane, *what)
+
+
+def block_of(row: Sequence[Any]) -> Block:
+    """The block of a row of `BLOCK`.
+
+    Raises:
+        ValueError, TypeError: the row makes no sense.
+    """
+    first_seq, count, scope, room, target, body = row
+    kinds = (type(first_seq), type(count), type(scope), type(room), type(body))
+    if kinds != (int, int, str, str, bytes) or not isinstance(target, str | None):
+        raise TypeError(f"block {first_seq} has fields of wrong types")
+    if count < 1 or first_seq + count > MOST_SEQ:
+        raise ValueError(f"block {first_seq} cannot have {count} entries")
+    return Block(first_seq, count, Lane(scope, room), target, unsqueeze(body))
+
+
+def row_of(block: Block, now_us: int) -> Row:
+    """The row of a block that was read; a copy begins to grow old anew."""
+    times = [run.received_us for run in block.runs]
+    ends = (min(times), max(times))
+    born_us = ends[1] if block.target is None else now_us
+    return Row(block.count, block.lane, block.target, *ends, born_us, block.body)
+
+
+def entries_of(block: Block) -> Iterator[Entry]:
+    """Its entries, one by one."""
+    return (Entry(seq, event, block.target) for seq, event in block.numbered())
+
+
+def blocks_where(
+    connection: sqlite3.Connection, terms: str, values: Sequence[Any], max_bytes: int | None = None
+) -> list[Block]:
+    """The blocks of which `terms` (SQL, what comes after WHERE) hold; about `max_bytes`, at least one.
+
+    Raises:
+        sqlite3.DatabaseError: one of them does not decode: nobody further on need think of damage.
+    """
+    found: list[Block] = []
+    with trusting_nothing():
+        for row in connection.execute(f"SELECT {BLOCK} FROM blocks WHERE {terms}", values):  # noqa: S608
+            found.append(block := block_of(row))
+            block.runs  # noqa: B018 - raises, if they do not decode
+            if max_bytes is not None:
+                max_bytes -= len(block.body)
+                if max_bytes <= 0:
+                    break
+    return found
+
+
+def weight(rows: Iterable[Row]) -> int:
+    """Bytes that these will take in the file."""
+    return sum(len(row.body) + ROW_BYTES for row in rows)
+
+
+def extent(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """The first and the last number of the log, and how many entries there are."""
+    entries = connection.execute(
+        "SELECT ifnull(sum(count), 0) FROM blocks INDEXED BY blocks_by_lane"
+    ).fetchone()[0]
+    last = connection.execute(
+        "SELECT first_seq + count - 1 FROM blocks ORDER BY first_seq DESC LIMIT 1"
+    ).fetchone()
+    kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
+    last_seq = max(last[0] if last else 0, kept[0] if kept else 0)
+    return first_of(connection, last_seq), last_seq, entries
+
+
+def first_of(connection: sqlite3.Connection, last_seq: int) -> int:
+    """The oldest entry; `last_seq` + 1 when there is none."""
+    found = connection.execute("SELECT min(first_seq) FROM blocks").fetchone()[0]
+    first: int = last_seq + 1 if found is None else found
+    return first

@@ -2,17 +2,17 @@
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import Progress
-from tdbwatch.daemon.spool.file.damage import side
-from tdbwatch.daemon.spool.looking.found import Figures, Letters, SinkState, Stats
+from tdbwatch.daemon.spool.file.aside import side
 from tdbwatch.daemon.spool.looking.log import ByName, Log
 from tdbwatch.daemon.spool.stored import orders, progress
-from tdbwatch.daemon.spool.stored.drops import unsettled
-from tdbwatch.daemon.spool.stored.schema import used_bytes
-from tdbwatch.daemon.spool.stored.store import extent
+from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
+from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.tables import extent, used_bytes
 
 _LETTERS: Final = "SELECT sink, count(*), reason, max(number) FROM dead_letters GROUP BY sink"
 """With max(), SQLite takes the other columns from the row that has the maximum."""
@@ -35,6 +35,61 @@ _ENDS: Final = (
     " (SELECT first_us, last_us FROM blocks WHERE target IS NULL ORDER BY first_seq DESC LIMIT 100))"
 )
 """Between which times entries were received: clocks are set, so a few are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letters:
+    """One sink's dead letters: how many, and why the latest became one."""
+
+    count: int = 0
+    last_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What only the file can tell.
+
+    Attributes:
+        size: bytes on disk, side files included.
+        used: bytes of the file that hold something, which is what `spool.max_size` limits: the file never
+            shrinks, and the side files come on top.
+        letters: dead letters by sink.
+    """
+
+    size: int
+    used: int
+    letters: Mapping[str, Letters]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkState:
+    """How far a sink is: `behind` counts the entries in the log that it has not finished, as far as the
+    routes send them there; where these are not known, all of them."""
+
+    sink: str
+    floor: int
+    behind: int
+    dead_letters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A spool in numbers. Times in microseconds since the Unix epoch; None where the log is empty.
+
+    Attributes:
+        count: entries, copies included.
+        oldest_us, newest_us: between which times they were received.
+    """
+
+    size: int
+    count: int
+    first_seq: int
+    last_seq: int
+    oldest_us: int | None
+    newest_us: int | None
+    sinks: tuple[SinkState, ...]
+    orders: tuple[Order, ...]
+    drops: tuple[Tally, ...]
 
 
 def figures(connection: sqlite3.Connection, path: Path) -> Figures:
