@@ -87,14 +87,13 @@ def _load(document: Document, file: str) -> Registry:
     """The plugins, with what is wrong with them told."""
     plugins = document.plugins()
     places = {path: document.place("plugins", "paths", n) for n, path in enumerate(plugins.paths)}
-    with capture_logs() as said:
+    with capture_logs():
         registry = load_plugins(plugins.paths, plugins.disable)
-    for line in said:
-        if line["log_level"] in {"warning", "error", "critical"}:
-            where = line.get("where", "")
-            folder = _folder_of(where, line.get("plugin", ""), places)
-            place, more = file if folder is None else places[folder], f" ({where})" if where else ""
-            print(f"{place}: {line['log_level']}: {line['event']}{more}", file=sys.stderr)
+    levels = (("warning", registry.warnings), ("error", registry.problems))
+    for level, problem in ((level, one) for level, found in levels for one in found):
+        folder = _folder_of(problem.where, problem.plugin, places)
+        place = file if folder is None else places[folder]
+        print(f"{place}: {level}: {problem}", file=sys.stderr)
     return registry
 
 

@@ -91,13 +91,15 @@ def test_a_folder_of_plugins_that_is_missing_or_that_others_can_write_is_wrong(
     assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 78
     line = next(n for n, text in enumerate(GOOD.splitlines(), 1) if "plugins.d" in text)
     column = GOOD.splitlines()[line - 1].index("plugins.d") + len("plugins.d, ") + 1
-    reason = "plugin more.d: the folder cannot be read: No such file or directory; make it, or take it out"
+    reason = (
+        f"plugin more.d: the folder cannot be read: No such file or directory ({folder}/more.d); remedy: make"
+    )
     assert f"{folder}/prod.yaml:{line}:{column}: error: {reason}" in capsys.readouterr().err
     (folder / "more.d").mkdir(mode=0o755)
     assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 0
     (folder / "more.d").chmod(0o777)
     assert run(GOOD.replace("[plugins.d]", "[plugins.d, more.d]")) == 78
-    assert f"is writable by everyone; remedy: chmod go-w {folder}/more.d" in capsys.readouterr().err
+    assert f"is writable by everyone; remedy: run `chmod go-w {folder}/more.d`" in capsys.readouterr().err
     (folder / "plugins.d" / "shout.py").chmod(0o666)
     assert run(GOOD) == 78
     assert f"chmod go-w {folder}/plugins.d/shout.py" in capsys.readouterr().err
@@ -107,7 +109,7 @@ def test_a_folder_of_plugins_that_is_missing_or_that_others_can_write_is_wrong(
     ("name", "text", "said"),
     [
         ("shout", "import json\njson.loads('{')", "plugin shout: it cannot be imported: json.decoder"),
-        ("log", PLUGIN, "plugin log: there is already a plugin of this name (built-in); rename this one"),
+        ("log", PLUGIN, "plugin log: there is already a plugin of this name (built-in) ("),
         ("loud", PLUGIN, "plugin shout: it offers the sink type shout, which plugin loud offers already"),
         ("syntax", "(", "plugin syntax: it cannot be imported: SyntaxError: "),
     ],
@@ -185,7 +187,7 @@ def test_a_sink_of_a_broken_plugin_is_told_with_the_plugins_own_mistake(
 
 def test_a_disabled_plugin_that_is_not_there_is_told(run: Check, capsys: pytest.CaptureFixture[str]):
     assert run(GOOD.replace("[plugins.d]", "[plugins.d], disable: [nosuch]")) == 0
-    assert "prod.yaml: warning: plugins.disable names nosuch" in capsys.readouterr().err
+    assert "prod.yaml: warning: plugin nosuch: plugins.disable names it" in capsys.readouterr().err
 
 
 def test_the_help_fits_a_screen_and_shows_an_example():

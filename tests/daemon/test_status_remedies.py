@@ -10,6 +10,7 @@ import pytest
 
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.plugins import PluginProblem
+from tdbwatch.daemon.plugins.trust import judge
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import page
@@ -141,15 +142,17 @@ def test_a_plugins_problem_names_it_and_its_place_once() -> None:
 
 
 def test_what_a_plugins_problem_says_of_its_remedy_is_its_remedy() -> None:
-    reason = "/etc/p/ww.py is writable by everyone; remedy: chmod go-w /etc/p/ww.py"
-    [problem] = problems(replace(FINE, plugin_problems=(PluginProblem("ww", "/etc/p/ww.py", reason),)))
+    distrust = judge(Path("/etc/p/ww.py"), 0, 0o666, 1000)
+    assert distrust is not None
+    told = PluginProblem("ww", "/etc/p/ww.py", distrust.reason, remedy=distrust.remedy)
+    [problem] = problems(replace(FINE, plugin_problems=(told,)))
     assert (problem.name, problem.text) == ("ww", "/etc/p/ww.py is writable by everyone")
-    assert problem.remedy == "Run `chmod go-w /etc/p/ww.py`, then restart."
+    assert problem.remedy == "Run `chmod go-w /etc/p/ww.py`; then restart."
 
 
 @pytest.mark.parametrize("own", ["make it, or take it out of plugins.paths", "rename this one"])
 def test_a_remedy_that_a_plugins_problem_has_already_is_not_followed_by_another(own: str) -> None:
-    [problem] = problems(replace(FINE, plugin_problems=(PluginProblem("p", "", f"no good; {own}"),)))
+    [problem] = problems(replace(FINE, plugin_problems=(PluginProblem("p", "", "no good", remedy=own),)))
     assert problem.text == "no good"
     assert problem.remedy.lower() == f"{own}; then restart."
 

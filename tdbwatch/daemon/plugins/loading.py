@@ -5,7 +5,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-import structlog
 from pluggy import PluginValidationError
 
 from tdbwatch.daemon.plugins.event_hooks import event_sink
@@ -22,7 +21,6 @@ IMPORT_SECONDS: Final = 10.0
 _SLOW: Final = 2.0
 """Seconds after which it is said that a plugin makes the start wait."""
 _KNOWN_HOOKS: Final = sorted(name for name in vars(HookSpecs) if not name.startswith("_"))
-_log: Final = structlog.get_logger(__name__)
 
 
 class ContractError(Exception):
@@ -50,27 +48,27 @@ def load_plugins(
     for found in find(paths):
         known.add(found.name)
         if isinstance(found, Refused):
-            registry.report(PluginProblem(found.name, found.where, found.reason))
+            registry.report(PluginProblem(found.name, found.where, found.reason, remedy=found.remedy))
         elif found.name not in disable:
             _load(registry, found, import_seconds)
     for name in sorted(set(disable) - known):
-        _log.warning(f"plugins.disable names {name}, but there is no such plugin", plugin=name)
+        registry.warn(
+            "plugin.unknown", PluginProblem(name, "", "plugins.disable names it, but there is none")
+        )
     _report_unknown_hooks(registry)
     return registry
 
 
 def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> None:
     if owner := next((one for one in registry.plugins if one.name == candidate.name), None):
-        reason = f"there is already a plugin of this name ({owner.origin}); rename this one"
-        registry.report(PluginProblem(candidate.name, candidate.origin, reason))
+        reason = f"there is already a plugin of this name ({owner.origin})"
+        registry.report(PluginProblem(candidate.name, candidate.origin, reason, remedy="rename this one"))
         return
     try:
         work = Call(lambda: _import(candidate), f"import of plugin {candidate.name}")
         if not work.ends_within(min(_SLOW, import_seconds)):
-            text = (
-                f"plugin {candidate.name} is slow to import; it has {import_seconds:g} s, and the start waits"
-            )
-            _log.warning(text, plugin=candidate.name, where=candidate.files)
+            reason = f"it is slow to import; it has {import_seconds:g} s, and the start waits"
+            registry.warn("plugin.slow", PluginProblem(candidate.name, candidate.files, reason))
         plugin, version, offers = work.wait(import_seconds)
     except BaseException as error:  # noqa: BLE001 - plugins raise anything, SystemExit too
         registry.report_error(candidate.name, "it cannot be imported", error, candidate.files)

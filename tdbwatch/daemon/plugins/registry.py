@@ -35,16 +35,27 @@ class PluginInfo:
 
 @dataclass(frozen=True, slots=True)
 class PluginProblem:
-    """Something that a plugin did wrong. Everything else goes on."""
+    """Something that a plugin did wrong. Everything else goes on.
+
+    Attributes:
+        remedy: what to do, commands in backticks; empty: what holds for all, to mend it or to disable it.
+    """
 
     plugin: str
     where: str
     """`file:line` where that is known."""
     reason: str
     traceback: str = ""
+    remedy: str = ""
+
+    @property
+    def placed(self) -> str:
+        """The reason with its place, unless it says that itself."""
+        return self.reason if not self.where or self.where in self.reason else f"{self.reason} ({self.where})"
 
     def __str__(self) -> str:
-        return f"plugin {self.plugin}: {self.reason}" + (f" ({self.where})" if self.where else "")
+        remedy = f"; remedy: {self.remedy}" if self.remedy else ""
+        return f"plugin {self.plugin}: {self.placed}{remedy}"
 
 
 def _new_manager() -> pluggy.PluginManager:
@@ -60,6 +71,8 @@ class Registry:
     sink_types: dict[str, SinkType] = field(default_factory=dict)
     plugins: list[PluginInfo] = field(default_factory=list)
     problems: list[PluginProblem] = field(default_factory=list)
+    warnings: list[PluginProblem] = field(default_factory=list)
+    """What is odd, but no mistake."""
     manager: pluggy.PluginManager = field(default_factory=_new_manager)
     hook_seconds: float = HOOK_SECONDS
     _owners: dict[str, str] = field(default_factory=dict)
@@ -92,13 +105,19 @@ class Registry:
         """Keep the problem and log it."""
         problem = replace(problem, reason=presentable(problem.reason))
         self.problems.append(problem)
-        details = {"exception": problem.traceback} if problem.traceback else {}
+        details = {"remedy": problem.remedy, "exception": problem.traceback}
         _log.error(
-            f"plugin {problem.plugin}: {problem.reason}",
+            "plugin.problem",
             plugin=problem.plugin,
+            reason=problem.reason,
             where=problem.where,
-            **details,
+            **{key: text for key, text in details.items() if text},
         )
+
+    def warn(self, event: str, problem: PluginProblem) -> None:
+        """Keep what is odd and log it, under the code `event`."""
+        self.warnings.append(problem)
+        _log.warning(event, plugin=problem.plugin, reason=problem.reason, where=problem.where)
 
     def report_error(self, plugin: str, doing: str, error: BaseException, files: str = "") -> None:
         """Keep and log that `plugin` raised `error`, or hung, while it was `doing` something."""

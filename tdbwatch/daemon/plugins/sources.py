@@ -42,6 +42,7 @@ class Refused:
     name: str
     where: str
     reason: str
+    remedy: str
 
 
 def find(paths: Sequence[Path]) -> Iterator[Candidate | Refused]:
@@ -83,15 +84,15 @@ def _folder_of(point: EntryPoint) -> str:
 
 def _in_folder(folder: Path) -> Iterator[Candidate | Refused]:
     try:
-        if reason := why_not_trusted(folder):
-            yield Refused(folder.name, str(folder), reason)
+        if distrust := why_not_trusted(folder):
+            yield Refused(folder.name, str(folder), *distrust)
             return
         files = sorted(
             file for file in folder.iterdir() if file.suffix == ".py" and _is_plugin_name(file.stem)
         )
     except OSError as error:
-        reason = f"the folder cannot be read: {error.strerror}; make it, or take it out of plugins.paths"
-        yield Refused(folder.name, str(folder), reason)
+        remedy = "make it, or take it out of plugins.paths"
+        yield Refused(folder.name, str(folder), f"the folder cannot be read: {error.strerror}", remedy)
         return
     for file in files:
         yield _from_file(file)
@@ -104,12 +105,12 @@ def _is_plugin_name(stem: str) -> bool:
 def _from_file(file: Path) -> Candidate | Refused:
     try:
         real = file.resolve(strict=True)
-        reason = why_not_trusted(real) or why_not_trusted(real.parent)
+        distrust = why_not_trusted(real) or why_not_trusted(real.parent)
     except OSError as error:
-        reason = f"the file cannot be read: {error.strerror}"
-        real = file
-    if reason:
-        return Refused(file.stem, str(file), reason)
+        remedy = "let the daemon's user read it, or take it away"
+        return Refused(file.stem, str(file), f"the file cannot be read: {error.strerror}", remedy)
+    if distrust:
+        return Refused(file.stem, str(file), *distrust)
     return Candidate(file.stem, str(file), "", str(file), lambda: _import_file(file))
 
 

@@ -3,10 +3,19 @@
 import os
 import stat
 from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
 
 
-def why_not_trusted(path: Path) -> str | None:
-    """Why nothing may be loaded from `path` (a link stands for what it points to), and the remedy; or None.
+class Distrust(NamedTuple):
+    """Why nothing may be loaded from a path, and what to do about it."""
+
+    reason: str
+    remedy: str
+
+
+def why_not_trusted(path: Path) -> Distrust | None:
+    """Why nothing may be loaded from `path` (a link stands for what it points to); None: it may.
 
     Raises:
         OSError: it cannot be looked at.
@@ -16,11 +25,12 @@ def why_not_trusted(path: Path) -> str | None:
     return judge(real, info.st_uid, info.st_mode, os.geteuid())
 
 
-def judge(path: Path, owner: int, mode: int, user: int) -> str | None:
+def judge(path: Path, owner: int, mode: int, user: int) -> Distrust | None:
     """As `why_not_trusted`, for a file of this owner and mode when run by `user`."""
     if owner not in (0, user):
-        return f"{path} belongs to user {owner}, who could put any code into it; remedy: chown {user} {path}"
+        reason = f"{path} belongs to user {owner}, who could put any code into it"
+        return Distrust(reason, f"run `chown {user} {quote(str(path))}`")
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         who = "everyone" if mode & stat.S_IWOTH else "its group"
-        return f"{path} is writable by {who}; remedy: chmod go-w {path}"
+        return Distrust(f"{path} is writable by {who}", f"run `chmod go-w {quote(str(path))}`")
     return None

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from tdbwatch.daemon.status.health import is_ready, problems, state_of
-from tdbwatch.daemon.status.remedies import placed
 from tdbwatch.daemon.status.snapshot import SinkView, Snapshot
 from tdbwatch.plugin.event import format_time
 
@@ -30,8 +29,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "open_gaps": [_readable(asdict(gap)) for gap in snapshot.open_gaps],
         "gap_counts": [asdict(count) for count in snapshot.gap_counts if count.count],
         "plugin_problems": [
-            f"plugin {problem.plugin}: {placed(problem.reason, problem.where)}"
-            for problem in snapshot.plugin_problems
+            f"plugin {problem.plugin}: {problem.placed}" for problem in snapshot.plugin_problems
         ],
     }
 

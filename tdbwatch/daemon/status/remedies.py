@@ -38,10 +38,6 @@ _ROOMS: Final = {
     "deleted": "Make the room again, and it is joined by itself; or take it out of rooms, and restart.",
 }
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
-_NAMED: Final = "; remedy: "
-"""Begins a command that some plugin problems name themselves."""
-_SAID: Final = ("make it, or take it out of plugins.paths", "rename this one")
-"""How others end, which say themselves what to do."""
 _RAISED: Final = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)(?::|$)", re.MULTILINE)
 """An exception as Python writes it."""
 _MISTAKES: Final = {"AbsentError", "SinkExitError", "VerdictError"}
@@ -109,16 +105,5 @@ def gaps(spans: Iterable[Span]) -> str:
 
 def plugin(problem: PluginProblem) -> tuple[str, str]:
     """What is wrong with a plugin, and what to do."""
-    reason, _, own = problem.reason.partition(_NAMED)
-    if own:
-        return placed(reason, problem.where), f"Run `{own}`, then restart."
-    for own in _SAID:
-        if reason.endswith(f"; {own}"):
-            reason = reason.removesuffix(f"; {own}")
-            return placed(reason, problem.where), f"{own[0].upper()}{own[1:]}; then restart."
-    return placed(reason, problem.where), _PLUGIN
-
-
-def placed(reason: str, where: str) -> str:
-    """The reason with its place, unless it says that itself."""
-    return reason if not where or where in reason else f"{reason} ({where})"
+    own = problem.remedy
+    return problem.placed, f"{own[0].upper()}{own[1:]}; then restart." if own else _PLUGIN
