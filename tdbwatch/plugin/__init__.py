@@ -16,9 +16,12 @@ from typing import Final
 
 from tdbwatch.plugin.event import Event, Kind
 from tdbwatch.plugin.hooks import hookimpl, hookspec
+from tdbwatch.plugin.json_template import JsonTemplate
 from tdbwatch.plugin.options import Duration, FilePath, Options, Secret, Size
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Sink, SinkContext, SinkType, sink
+from tdbwatch.plugin.template import Template
+from tdbwatch.plugin.template_text import TemplateError
 
 API_VERSION: Final = 1
 """The version of this contract. It grows when something is added; nothing is taken away within one version of
@@ -31,6 +34,7 @@ __all__ = [
     "Duration",
     "Event",
     "FilePath",
+    "JsonTemplate",
     "Kind",
     "Options",
     "Outcome",
@@ -41,6 +45,8 @@ __all__ = [
     "SinkContext",
     "SinkType",
     "Size",
+    "Template",
+    "TemplateError",
     "hookimpl",
     "hookspec",
     "sink",

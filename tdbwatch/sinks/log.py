@@ -19,6 +19,8 @@ from tdbwatch.plugin import (
     Retry,
     Sink,
     SinkContext,
+    Template,
+    TemplateError,
     sink,
 )
 from tdbwatch.plugin.jsonable import to_jsonable
@@ -28,6 +30,8 @@ Level = Literal["debug", "info", "warning", "error", "critical"]
 
 _MAX_PAYLOAD: Final = 8192
 """Bytes of MessagePack; what is larger is named by its size, since a log line is for reading."""
+_MAX_MESSAGE: Final = 2000
+"""Characters of a line's text that a template makes."""
 _MAX_NAME: Final = 200
 """Characters of a name: emitters choose it, and its length."""
 
@@ -88,6 +92,9 @@ class LogOptions(Options):
     """Options of `type: log`."""
 
     level: Level = Field("info", description="Level of the lines.")
+    message: Template | None = Field(
+        None, description="The line's text: a template; by default `room: event`."
+    )
     levels: dict[str, Level] = Field(
         default_factory=dict,
         description="Levels by glob on the event's name; the first that matches counts.",
@@ -127,7 +134,16 @@ class LogSink(Sink):
         return [*[DELIVERED] * done, *[again] * (len(batch) - done)] if done else again
 
     def _log(self, event: Event) -> None:
-        getattr(self.context.log, self.level_of(event))(message_of(event), **fields_of(event))
+        getattr(self.context.log, self.level_of(event))(self._message_of(event), **fields_of(event))
+
+    def _message_of(self, event: Event) -> str:
+        """What cannot be rendered is logged all the same."""
+        if self.options.message is None:
+            return message_of(event)
+        try:
+            return printable(self.options.message.render_line(event)[:_MAX_MESSAGE])
+        except TemplateError as error:
+            return f"{message_of(event)} (its message cannot be rendered: {error})"
 
     def level_of(self, event: Event) -> Level:
         """The level that the options give to this event."""

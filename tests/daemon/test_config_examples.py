@@ -29,7 +29,9 @@ def builtin_types() -> dict[str, SinkType]:
 def environ(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "thingsdb-token").write_text("t0ken\n")
     (tmp_path / "hook-secret").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
-    return {"THINGSDB_TOKEN": "t0ken", "CREDENTIALS_DIRECTORY": str(tmp_path)}
+    urls = {f"{name}_URL": "https://example.org/hook" for name in ("SLACK", "TEAMS", "DISCORD")}
+    keys = {"THINGSDB_TOKEN": "t0ken", "PAGERDUTY_KEY": "r0uting", "OPSGENIE_KEY": "k3y"}
+    return {**urls, **keys, "CREDENTIALS_DIRECTORY": str(tmp_path)}
 
 
 def example(name: str, environ: dict[str, str]) -> Config:

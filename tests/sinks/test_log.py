@@ -197,3 +197,14 @@ def test_it_runs_in_the_event_loop_since_it_never_blocks() -> None:
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ValidationError):
         LogOptions.model_validate_json('{"levels": {"*": "loud"}}')
+
+
+async def test_the_text_may_be_a_template_and_stays_one_line() -> None:
+    event = Event.create("alerts", "disk-full", [{"host": "db1\n\x1b[2J"}])
+    entry = await logged(event, message="{{ event }} on {{ args[0].host }}")
+    assert entry["event"] == "disk-full on db1 [2J"
+
+
+async def test_what_a_template_cannot_make_is_logged_all_the_same() -> None:
+    entry = await logged(Event.create("alerts", "disk-full"), message="{{ event + 1 }}")
+    assert entry["event"].startswith("alerts: disk-full (its message cannot be rendered: tried to use +")

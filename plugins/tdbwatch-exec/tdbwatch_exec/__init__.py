@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from tdbwatch.plugin import (
     DELIVERED,
     Duration,
@@ -17,6 +17,8 @@ from tdbwatch.plugin import (
     Sink,
     SinkContext,
     Size,
+    Template,
+    TemplateError,
     sink,
 )
 
@@ -28,7 +30,9 @@ _INHERITED: Final = ("PATH", "HOME", "LANG", "TZ")
 class ExecOptions(Options):
     """Options of `type: exec`."""
 
-    command: list[str] = Field(min_length=1, description="The program and its arguments; no shell.")
+    command: list[Template] = Field(
+        min_length=1, description="The program and its arguments; no shell. The arguments may be templates."
+    )
     mode: Literal["event", "batch"] = Field("event", description="Run once for each event, or each batch.")
     deadline: Duration = Field(10.0, gt=0, description="The longest that one run may take.")
     cwd: str = Field("/", description="The folder to run in.")
@@ -37,6 +41,19 @@ class ExecOptions(Options):
     rejected: list[int] = Field(
         default_factory=lambda: [65, 100], description="Exit codes that mean: never again."
     )
+
+    @field_validator("command")
+    @classmethod
+    def _is_one_program(cls, command: list[Template]) -> list[Template]:
+        if not command[0].is_constant:
+            raise ValueError("only arguments may be templates, not the program")
+        return command
+
+    @model_validator(mode="after")
+    def _templates_have_one_event(self) -> "ExecOptions":
+        if self.mode == "batch" and not all(part.is_constant for part in self.command):
+            raise ValueError("mode: batch runs once for many events, and a template is about one")
+        return self
 
 
 @sink("exec")
@@ -62,10 +79,14 @@ class ExecSink(Sink):
         return outcomes
 
     async def _run(self, events: Sequence[Event]) -> Outcome:
-        program = self.options.command[0]
+        program = self.options.command[0].source
+        try:
+            command = [part.render(events[0]).replace("\0", "") for part in self.options.command]
+        except TemplateError as error:
+            return Rejected(f"its templates fail for this event: {error}")
         try:
             result = await run(
-                self.options.command,
+                command,
                 b"".join(event.json() + b"\n" for event in events),
                 cwd=self.options.cwd,
                 env=self._env,

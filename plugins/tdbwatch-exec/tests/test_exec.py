@@ -163,3 +163,30 @@ def test_the_program_has_the_usual_limit_of_open_files() -> None:
         f"sys.exit(resource.getrlimit(resource.RLIMIT_NOFILE) != ({min(1024, hard)}, {hard}))"
     )
     assert run(code) == [DELIVERED]
+
+
+def test_arguments_may_be_templates_and_each_stays_one(tmp_path: Path) -> None:
+    code = f"import sys, json; open({str(tmp_path / 'heard')!r}, 'w').write(json.dumps(sys.argv[1:]))"
+    event = make_event("alerts", "disk full; rm -rf /\0", ['"$(id)"'])
+    command = [sys.executable, "-c", code, "{{ event }}", "on {{ args[0] }}", "plain"]
+    assert deliver(ExecSink, event, {"command": command}) == [DELIVERED]
+    assert json.loads((tmp_path / "heard").read_text()) == ["disk full; rm -rf /", 'on "$(id)"', "plain"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"command": ["{{ event }}"]}, "only arguments may be templates, not the program"),
+        ({"command": ["echo", "{{ evnt }}"]}, "did you mean event?"),
+        ({"command": ["echo", "{{ event }}"], "mode": "batch"}, "a template is about one"),
+    ],
+)
+def test_templates_that_are_wrong_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        deliver(ExecSink, BATCH, options)
+
+
+def test_an_event_that_a_template_fails_for_is_rejected() -> None:
+    (outcome,) = deliver(ExecSink, BATCH[0], {"command": ["true", "{{ event + 1 }}"]})
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.startswith("its templates fail for this event: ")

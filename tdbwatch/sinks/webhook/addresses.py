@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from tdbwatch.plugin.template import Template, has_tag
+
 _SAYABLE: Final = re.compile(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)  # RFC 3986, 2
 _PARTS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*@)?([^/?#@]*)(.*)", re.DOTALL)
 """Scheme, user and password, host and port, the rest."""
@@ -64,6 +66,25 @@ def check_url(text: str) -> None:
         raise ValueError("its host is no name: a part of it is empty or too long") from None
     if re.search(r"\s", url.host):
         raise ValueError("its host is no name: there is a space in it")
+
+
+def without_user(text: str) -> str:
+    """The URL without user and password; for one that is a template."""
+    return _PARTS.sub(r"\1\3\4", text)
+
+
+def check_template(text: str) -> None:
+    """Refuse a URL whose host would depend on the event.
+
+    Raises:
+        ValueError: it would; or the template is wrong.
+    """
+    if not has_tag(text):
+        return
+    parts = _PARTS.fullmatch(text)
+    if parts is None or has_tag("".join(filter(None, parts.group(1, 2, 3)))):
+        raise ValueError("only what follows the host may be a template")
+    Template(text, "url")
 
 
 def origin_of(text: str) -> str:

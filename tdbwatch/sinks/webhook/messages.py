@@ -21,12 +21,17 @@ _NO_ATTRIBUTE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The body of one request and the headers that belong to it."""
+    """The body of one request and the headers that belong to it.
+
+    Attributes:
+        url: where to, if that depends on the event.
+    """
 
     id: str
     content_type: str
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    url: str | None = None
 
 
 def record(event: Event, source: str | None) -> Message:  # noqa: ARG001 - one signature for all formats

@@ -3,13 +3,25 @@
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-from tdbwatch.plugin import Duration, FilePath, Options, Secret
-from tdbwatch.sinks.webhook.addresses import check_url, is_uri_reference, parse_url
+from tdbwatch.plugin import Duration, FilePath, JsonTemplate, Options, Secret, Template, TemplateError
+from tdbwatch.plugin.json_template import check_json
+from tdbwatch.plugin.template import has_tag
+from tdbwatch.sinks.webhook.addresses import check_template, check_url, is_uri_reference, parse_url
 from tdbwatch.sinks.webhook.signing import signer_of
 
 Format = Literal["record", "standard", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
+TOGETHER: Final = frozenset({"batch", "cloudevents-batch"})
+"""The formats that put several events into one request."""
 Status = Annotated[int, Field(ge=300, le=599)]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -20,6 +32,13 @@ _OURS: Final = frozenset(
     | {"expect", "upgrade", "te", "trailer"}  # they change how requests and answers follow each other
     | {"webhook-id", "webhook-timestamp", "webhook-signature"}
 )
+
+
+def _check_header(name: str, source: str) -> None:
+    try:
+        Template(source)
+    except TemplateError as error:
+        raise ValueError(f"the header {name}: {error}") from None
 
 
 class Basic(Options):
@@ -80,16 +99,50 @@ class Handshake(Options):
         return value
 
 
+def is_json(content_type: str | None) -> bool:
+    """Whether a body of this type is JSON."""
+    return content_type is not None and re.search(r"[/+]json\b", content_type) is not None
+
+
+def _body(value: object, info: ValidationInfo) -> Template:
+    """Of text a template; of what JSON has a template of JSON."""
+    if isinstance(value, Template):
+        return value
+    if not isinstance(value, str):
+        return JsonTemplate(value)
+    if not is_json(info.data.get("content_type")):
+        return Template(value)
+    return check_json(Template(value, "json"))
+
+
+Body = Annotated[
+    InstanceOf[Template],
+    BeforeValidator(_body),
+    WithJsonSchema({"type": ["string", "object", "array"]}),
+]
+
+
 class WebhookOptions(Options):
     """Options of `type: webhook`."""
 
-    url: Secret = Field(description="Where to send to; shown nowhere but by scheme and host.")
+    url: Secret = Field(
+        description="Where to send to, shown nowhere but by scheme and host; after the host a template."
+    )
     method: Literal["POST", "PUT", "PATCH"] = Field("POST", description="The HTTP method.")
     format: Format = Field("record", description="What the body is: one event's, or a whole batch's.")
     source: str | None = Field(
         None, min_length=1, description="The CloudEvents `source`; by default the scope, `tdbwatch://stuff`."
     )
-    headers: dict[str, Secret] = Field(default_factory=dict, description="More headers.")
+    content_type: str | None = Field(
+        None, min_length=1, description="The type of a `body` that is text; by default `text/plain`."
+    )
+    body: Body | None = Field(
+        None,
+        description="What to send instead: a template, or a mapping or list of them, which becomes JSON.",
+    )
+    headers: dict[str, Secret] = Field(
+        default_factory=dict, description="More headers; their values may be templates."
+    )
     secret: Secret | list[Secret] | None = Field(
         None,
         description="Key to sign with (Standard Webhooks): `whsk_...`, `whsec_...` or raw; or several.",
@@ -116,7 +169,15 @@ class WebhookOptions(Options):
     @classmethod
     def _is_http(cls, value: Secret | None) -> Secret | None:
         if value is not None:
+            check_template(value.get_secret_value())
             check_url(value.get_secret_value())
+        return value
+
+    @field_validator("content_type")
+    @classmethod
+    def _can_be_a_header(cls, value: str | None) -> str | None:
+        if value is not None and (_CONTROL.search(value) or not value.isascii()):
+            raise ValueError("this is no media type; write for instance application/json")
         return value
 
     @field_validator("source")
@@ -138,6 +199,8 @@ class WebhookOptions(Options):
                 raise ValueError(f"the header {name} is set by tdbwatch itself")
             if _CONTROL.search(content.get_secret_value()):
                 raise ValueError(f"the header {name} contains a control character, such as a newline")
+            if has_tag(content.get_secret_value()):
+                _check_header(name, content.get_secret_value())
         return value
 
     @field_validator("secret")
@@ -148,6 +211,17 @@ class WebhookOptions(Options):
         if value == []:
             raise ValueError("an empty list signs nothing; leave secret out if that is meant")
         return value
+
+    @model_validator(mode="after")
+    def _templates_have_one_event(self) -> "WebhookOptions":
+        if self.body is not None and self.format != "record":
+            raise ValueError("body says what to send, and so does format; leave one of them out")
+        if self.content_type is not None and (self.body is None or isinstance(self.body, JsonTemplate)):
+            raise ValueError("content_type is for a body that is text; leave it out")
+        templates = [self.url, *self.headers.values()]
+        if self.format in TOGETHER and any(has_tag(text.get_secret_value()) for text in templates):
+            raise ValueError(f"format {self.format} sends many events at once, and a template is about one")
+        return self
 
     @model_validator(mode="after")
     def _proves_itself_once(self) -> "WebhookOptions":

@@ -8,12 +8,13 @@ from typing import Final
 import aiohttp
 
 from tdbwatch.clock import Clock
-from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, sink
+from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, TemplateError, sink
 from tdbwatch.printable import printable
 from tdbwatch.sinks.webhook.addresses import origin_of
 from tdbwatch.sinks.webhook.answers import outcome_of
+from tdbwatch.sinks.webhook.composing import Composer
 from tdbwatch.sinks.webhook.handshake import Pace, interval_of, request_headers
-from tdbwatch.sinks.webhook.messages import BATCH, SINGLE, Message
+from tdbwatch.sinks.webhook.messages import BATCH, Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
 from tdbwatch.sinks.webhook.redaction import Redactor
 from tdbwatch.sinks.webhook.signing import sign, signer_of
@@ -37,6 +38,7 @@ class WebhookSink(Sink):
     def __init__(self, options: WebhookOptions, context: SinkContext) -> None:
         super().__init__(options, context)
         self._signers = [signer_of(secret.get_secret_value()) for secret in options.secrets]
+        self._compose = Composer(options)
         self._redact = Redactor(options)
         self._target = origin_of(options.url.get_secret_value())
         self._transport = Transport(options, context.log)
@@ -86,11 +88,17 @@ class WebhookSink(Sink):
     async def _deliver_each(self, batch: Sequence[Event], call: "_Call") -> list[Outcome]:
         outcomes: list[Outcome] = []
         for event in batch:
-            message = SINGLE[self.options.format](event, self.options.source)
-            outcomes.append((await self._send(message, call))[0])
+            outcomes.append(await self._deliver_one(event, call))
             if isinstance(outcomes[-1], Retry) or call.is_late() or self._pace.wait() > call.remaining() / 2:
                 break
         return outcomes
+
+    async def _deliver_one(self, event: Event, call: "_Call") -> Outcome:
+        try:
+            message = self._compose(event)
+        except TemplateError as error:
+            return Rejected(f"its templates fail for this event: {error}")
+        return (await self._send(message, call))[0]
 
     async def _deliver_together(self, batch: Sequence[Event], call: "_Call") -> list[Outcome]:
         message = BATCH[self.options.format](batch, self.options.source)

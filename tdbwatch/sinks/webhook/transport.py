@@ -12,6 +12,8 @@ from yarl import URL
 
 from tdbwatch import __version__
 from tdbwatch.blocking import in_own_thread
+from tdbwatch.plugin.template import has_tag
+from tdbwatch.sinks.webhook.addresses import parse_url
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
 from tdbwatch.sinks.webhook.messages import Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
@@ -46,7 +48,8 @@ class Transport:
         self._log = log
         self._method = options.method
         self._url, self._headers = split_url(options.url.get_secret_value(), "Authorization")
-        self._headers |= {name: value.get_secret_value() for name, value in options.headers.items()}
+        given = {name: value.get_secret_value() for name, value in options.headers.items()}
+        self._headers |= {name: value for name, value in given.items() if not has_tag(value)}
         self._headers |= authorization(options)
         if options.handshake is not None:
             self._headers["Origin"] = options.handshake.origin
@@ -93,21 +96,22 @@ class Transport:
             aiohttp.ClientError, OSError: the way there failed.
         """
         sent = {**message.headers, **headers, "Content-Type": message.content_type}
-        return await self._exchange(self._method, message.body, sent, seconds)
+        url = self._url if message.url is None else parse_url(message.url)
+        return await self._exchange(self._method, url, message.body, sent, seconds)
 
     async def ask(self, headers: dict[str, str], seconds: float) -> Answer:
         """Ask what the receiver allows (`OPTIONS`). Raises as `send` does."""
-        return await self._exchange("OPTIONS", None, headers, seconds)
+        return await self._exchange("OPTIONS", self._url, None, headers, seconds)
 
     async def _exchange(
-        self, method: str, body: bytes | None, headers: dict[str, str], seconds: float
+        self, method: str, url: URL, body: bytes | None, headers: dict[str, str], seconds: float
     ) -> Answer:
         sent = {**self._headers, **headers, "Accept-Encoding": "identity"}
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         async with asyncio.timeout_at(deadline):
             await self._renew_tls()
-            response = await self._request(method, body, sent)
+            response = await self._request(method, url, body, sent)
         if isinstance(response, int):
             return Answer(response, {}, b"", whole=False)
         try:
@@ -141,7 +145,7 @@ class Transport:
         return self._tls.load() if self._tls.changed() else None
 
     async def _request(
-        self, method: str, body: bytes | None, headers: dict[str, str]
+        self, method: str, url: URL, body: bytes | None, headers: dict[str, str]
     ) -> aiohttp.ClientResponse | int:
         """One request, over a new connection if the receiver had closed the ones it kept.
 
@@ -157,7 +161,7 @@ class Transport:
             try:
                 return await self._session.request(
                     method,
-                    self._url,
+                    url,
                     data=body,
                     headers=headers,
                     allow_redirects=False,
