@@ -2,7 +2,15 @@
 
 from typing import Any, Final
 
-from tdbwatch.cli import spool_doctor, spool_export, spool_letters, spool_list, spool_show, spool_stats
+from tdbwatch.cli import (
+    spool_backup,
+    spool_doctor,
+    spool_export,
+    spool_letters,
+    spool_list,
+    spool_show,
+    spool_stats,
+)
 
 _CODES: Final = """
 exit codes: 0 fine, 64 wrong usage, 65 damaged, 66 no such spool or event,
@@ -27,4 +35,5 @@ def add_parser(subparsers: Any) -> None:
     spool_show.add_parser(actions)
     spool_letters.add_parsers(actions)
     spool_export.add_parser(actions)
+    spool_backup.add_parser(actions)
     spool_doctor.add_parser(actions)

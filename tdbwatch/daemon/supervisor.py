@@ -12,7 +12,6 @@ from tdbwatch import __version__
 from tdbwatch.client import Client, Observer
 from tdbwatch.client.addresses import Address
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.daemon import pulse
 from tdbwatch.daemon.assembly import login, make_canary, make_client, make_couriers, make_router
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import Courier, CourierStatus
@@ -20,16 +19,18 @@ from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.source import Source, WatchedRoom
-from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.drops import DropReport
 from tdbwatch.daemon.status import START_PATIENCE, Journal, StatusServer
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time
 
+BEAT_INTERVAL: Final = 2.0
+"""Seconds between signs of life, at most: by so much a gap may seem longer than it was."""
 LEAVE_TIMEOUT: Final = 2.0
 """Seconds to leave all rooms at the end, and for closing; a node that does not answer is left without."""
 LEAST_CLOSE: Final = 0.25
@@ -79,7 +80,6 @@ class Daemon:
             listener=_SpoolListener(self),
             clock=clock,
         )
-        self._pulse = pulse.Pulse(config.spool.path, clock)
         self.journal = Journal(clock)
         self.source = Source(self.spool.append, clock, self._recorded)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
@@ -116,7 +116,7 @@ class Daemon:
             self._spawn(self.status.run(), "tdbwatch-status")
         self._tell_of_downtime()
         self._spawn(self._tell_of_no_node(), "tdbwatch-no-node")
-        self._beating = self._spawn(self._keep_beating(), "tdbwatch-pulse")
+        self._beating = self._spawn(self._keep_beating(), "tdbwatch-beat")
         self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
         for room in self.rooms:
             await self.client.subscribe(room.subscription)  # each link that comes joins it
@@ -176,7 +176,7 @@ class Daemon:
             self._beating.cancel()
         # The last sign of life: from here on nobody can be sure to listen.
         left = self._left(until)
-        await self._within(left / 4, self._beat(), "the disk does not take the last sign of life")
+        self._beat()
         await self._within(min(LEAVE_TIMEOUT, left / 4), self._leave_rooms(), "rooms could not be left")
         closing = max(LEAST_CLOSE, min(LEAVE_TIMEOUT, self._left(until) / 2))
         await self._within(closing, self.client.close_and_wait(), "nodes do not let go")
@@ -216,10 +216,10 @@ class Daemon:
 
     def _tell_of_downtime(self) -> None:
         """Nobody listened since the last daemon heard the room last: a gap that ends with the first join."""
-        last = self._pulse.last()
+        last = self.spool.last_beat
         for room in self.rooms:
             if last is not None:
-                room.silent("tdbwatch was not running", last.heard((room.scope, room.name)))
+                room.silent("tdbwatch was not running", last.heard(room.lane))
         self._knows_downtime = True
 
     async def _tell_of_no_node(self) -> None:
@@ -232,21 +232,17 @@ class Daemon:
     async def _keep_beating(self) -> None:
         while True:
             self._beat_soon.clear()
-            await self._beat()
+            self._beat()
             with suppress(DeadlineError):
-                await within(self.clock, pulse.INTERVAL, self._beat_soon.wait())
+                await within(self.clock, BEAT_INTERVAL, self._beat_soon.wait())
 
-    async def _beat(self) -> None:
-        """Say until when which room was heard, once that is in the spool: a kill must lose nothing of it."""
+    def _beat(self) -> None:
+        """Say until when which room was heard. It is durable with all that was heard before, never sooner."""
         if not self._knows_downtime:  # else the last daemon's beat would be gone unread
             return
-        now = self.clock.time()
-        silent = {(room.scope, room.name): room.silent_since for room in self.rooms}
+        silent = {room.lane: since for room in self.rooms if (since := room.silent_since) is not None}
         self.source.flush()
-        with suppress(SpoolError):  # without a spool there is nothing to claim
-            if self.spool.held:
-                await self.spool.flush()
-            await self._pulse.beat({room: since for room, since in silent.items() if since is not None}, now)
+        self.spool.beat(Beat(self.clock.time(), silent))
 
     def _recorded(self, kind: Kind, event: str, scope: str, room: str, details: Mapping[str, Any]) -> None:
         """A record was made. If a room is heard now, or not any more, the sign of life should say so soon."""

@@ -184,7 +184,7 @@ async def test_a_file_that_never_was_a_spool_is_refused_by_name_and_nothing_is_m
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("sign", [".lock", ".alive", ".damaged-20260101T000000Z"])
+@pytest.mark.parametrize("sign", [".lock", ".damaged-20260101T000000Z"])
 async def test_a_file_with_any_sign_that_it_was_a_spool_is_replaced_when_it_is_overwritten(
     make: MakeSpool, path: Path, reports: list[DamageReport], sign: str
 ) -> None:

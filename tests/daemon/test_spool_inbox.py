@@ -11,6 +11,7 @@ from tdbwatch.daemon.spool.api import Behind
 from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, heard
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE
 from tdbwatch.plugin import Event
@@ -170,3 +171,12 @@ def test_progress_that_comes_between_two_commits_is_one_change() -> None:
     assert group is not None
     [(sink, change)] = group.progress.items()
     assert (sink, change.floor, change.behind) == ("s", 9, {LANES[0]: None, LANES[1]: Behind(3)})
+
+
+def test_a_beat_goes_with_the_last_of_what_was_put_before_it() -> None:
+    inbox = Inbox(Limits(), 0, 0)
+    inbox.group_bytes = 1  # each block in a commit of its own
+    inbox.put(heard([Event.create("a", "e"), Event.create("b", "e")]), WHY)
+    inbox.put_beat(Beat(1.0))
+    groups = [inbox.take(0), inbox.take(0)]
+    assert [group and (len(group.packings), group.beat) for group in groups] == [(1, None), (1, Beat(1.0))]

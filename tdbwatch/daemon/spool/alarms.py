@@ -94,6 +94,15 @@ class Alarms:
             remedy="another process reads the spool and does not let go of it: end that process",
         )
 
+    def tightened(self, mode: str) -> None:
+        """Others could read the file, as after a copy was put in its place."""
+        self._log.warning(
+            "spool.tightened",
+            path=self._path,
+            mode=mode,
+            remedy="only its owner can read it now; see who could before, and give copies the mode 0600",
+        )
+
     def letters_dropped(self, count: int) -> None:
         self.lost_letters += count
         self._log.error("spool.dead_letters_dropped", count=count, path=self._path)

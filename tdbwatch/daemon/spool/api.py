@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from tdbwatch.daemon.spool.errors import SpoolError as SpoolError  # noqa: PLC0414 - of the seam, too
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.plugin.event import Event
@@ -161,6 +162,13 @@ class Spool(Protocol):
 
     async def flush(self) -> None:
         """Return when all that was appended and saved so far is durable."""
+
+    @property
+    def last_beat(self) -> Beat | None:
+        """The last sign of life of the daemon that had this spool before; None: there was none."""
+
+    def beat(self, beat: Beat) -> None:
+        """Keep this sign of life, durable with all that was appended before. Never blocks."""
 
     async def unhurried(self) -> None:
         """Return when what waits for the disk leaves time for anything else: taking events in goes first."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Gone
 from tdbwatch.daemon.spool.file.aside import DamageReport
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run, pack, unpack
 from tdbwatch.daemon.spool.stored.drops import DropReport, Tally
 from tdbwatch.daemon.spool.stored.orders import Order
@@ -75,6 +76,8 @@ class Group:
     drops: dict[str, Tally] = field(default_factory=dict)
     settled: list[DropReport] = field(default_factory=list)
     damage_told: bool = False
+    beat: Beat | None = None
+    """For the commit behind all that was heard before it."""
     pressed: bool = False
     """Much more waits: the disk is slower than what comes, so the blocks are squeezed."""
     copies: list[Copies] = field(default_factory=list)
@@ -116,6 +119,7 @@ class Group:
             or self.drops
             or self.settled
             or self.damage_told
+            or self.beat
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter
 from tdbwatch.daemon.spool.group import PACKING_BYTES, RUN_BYTES, Copies, Group, Packing
 from tdbwatch.daemon.spool.limits import Limits
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, DropReport, Tally
 from tdbwatch.daemon.spool.stored.progress import Change
@@ -99,6 +100,12 @@ class Inbox:
         """What was put before tells of the damaged file."""
         with self._changed:
             self._group.damage_told = True
+            self._changed.notify()
+
+    def put_beat(self, beat: Beat) -> None:
+        """Until then all that was heard was put before."""
+        with self._changed:
+            self._group.beat = beat
             self._changed.notify()
 
     def put_letters(self, letters: Sequence[DeadLetter], waiter: "asyncio.Future[None]") -> None:
@@ -198,6 +205,7 @@ class Inbox:
             self._group.waiters, group.waiters = group.waiters, []
             self._group.settled, group.settled = group.settled, []  # as does what counts on it
             self._group.damage_told, group.damage_told = group.damage_told, False
+            self._group.beat, group.beat = group.beat, None
         del group.packings[number:]
         self._bytes -= size
         self._taken = sum(packing.count for packing in group.packings)

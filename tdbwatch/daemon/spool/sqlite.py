@@ -12,6 +12,7 @@ from tdbwatch.daemon.spool.alarms import Alarms, Deaf, Listener
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, SpoolError
 from tdbwatch.daemon.spool.drop_reports import DropReports, Traffic
 from tdbwatch.daemon.spool.errors import is_damage
+from tdbwatch.daemon.spool.file.access import keep_private
 from tdbwatch.daemon.spool.file.aside import DamageReport, refuse_foreign
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import SpoolLock
@@ -19,6 +20,7 @@ from tdbwatch.daemon.spool.group import Copies, TurnReport
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.reader import Reader, Window
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST, DropReport
 from tdbwatch.daemon.spool.stored.orders import Order
@@ -37,6 +39,7 @@ class LogState:
     Attributes:
         start: where a new sink begins.
         progress: as it was at the start.
+        beat: the last one before the start.
         turned: set and cleared after each turn of the writer.
     """
 
@@ -46,6 +49,7 @@ class LogState:
         self.first_seq, self.last_seq, self.entries = 1, 0, 0
         self.start = 0
         self.progress: dict[str, Progress] = {}
+        self.beat: Beat | None = None
         self.watchers: list[Callable[[Sequence[Gone]], None]] = []
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -123,7 +127,7 @@ class SqliteSpool:
         state.begin(asyncio.get_running_loop())
         damage = await asyncio.to_thread(self._open)
         store = self._files.store
-        state.start = 0 if store.fresh else store.last_seq
+        state.start, state.beat = 0 if store.fresh else store.last_seq, store.beat
         state.first_seq, state.last_seq, state.entries = store.first_seq, store.last_seq, store.entries
         for sink in self._sinks or ():
             if sink not in store.progress:
@@ -141,6 +145,8 @@ class SqliteSpool:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             refuse_foreign(self.path)
             self._lock.acquire()
+            if mode := keep_private(self.path):
+                self.alarms.tightened(mode)
             return self._files.open(self._sinks)
         except SpoolError:
             self._lock.release()
@@ -187,6 +193,11 @@ class SqliteSpool:
         return self._state.entries
 
     @property
+    def last_beat(self) -> Beat | None:
+        """The last sign of life of the daemon that had this spool before; None: there was none."""
+        return self._state.beat
+
+    @property
     def held(self) -> int:
         """Events in memory that wait for a commit."""
         return self._inbox.held
@@ -201,6 +212,10 @@ class SqliteSpool:
                 self._traffic.lost()
             self.drops.add(tally)
             self._inbox.put_drops(tally)
+
+    def beat(self, beat: Beat) -> None:
+        """Keep this sign of life, durable with all that was appended before."""
+        self._inbox.put_beat(beat)
 
     async def flush(self) -> None:
         """Return when all that was appended and saved so far is durable."""

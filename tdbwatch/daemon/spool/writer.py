@@ -231,6 +231,7 @@ class Writer:
         """Give the events up, since we end now, but not their count and all else, if that still fits."""
         if group.packings:
             report.drops.append(group.give_up_events(DISK_REFUSED))
+        group.beat = None  # what was heard before it is lost: the gap begins with the one before
         self._gave_up = True
         with suppress(sqlite3.Error):
             self._store.commit(group)

@@ -131,7 +131,7 @@ def _was_ours(path: Path) -> bool:
 
     A `-wal` says nothing: other programs have such, too, for files without SQLite's header.
     """
-    if _ASIDE.search(path.name) or side(path, ".alive").exists():
+    if _ASIDE.search(path.name):
         return True
     with suppress(OSError):
         if _OWNER.fullmatch(side(path, ".lock").read_bytes()[:32]):

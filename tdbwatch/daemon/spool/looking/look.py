@@ -49,19 +49,20 @@ class Look:
     read or written.
 
     Attributes:
+        connection: to the file; for what no method asks.
         log: the entries.
         letters: the dead letters.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
+        self.connection = connection
         self.path = path
         self.log = Log(connection)
         self.letters = DeadLetters(connection)
 
     def figures(self) -> Figures:
         """Sizes, and the dead letters by sink."""
-        return figures(self._connection, self.path)
+        return figures(self.connection, self.path)
 
     def stats(self, wants: Mapping[str, ByName] | None = None) -> Stats:
         """The spool in numbers.
@@ -70,16 +71,16 @@ class Look:
             wants: by sink, what the routes send there; of others all that they have not finished counts.
         """
         with trusting_nothing():
-            return stats(self._connection, self.path, wants or {})
+            return stats(self.connection, self.path, wants or {})
 
     def sinks(self) -> set[str]:
         """All sinks with progress or dead letters."""
-        rows = self._connection.execute("SELECT sink FROM progress UNION SELECT sink FROM dead_letters")
+        rows = self.connection.execute("SELECT sink FROM progress UNION SELECT sink FROM dead_letters")
         return {sink for (sink,) in rows}
 
     def faults(self, most: int) -> list[str]:
         """What is wrong with the file; so many things at most."""
-        return faults(self._connection, most)
+        return faults(self.connection, most)
 
     # -- single events -----------------------------------------------------------------------------------
 
@@ -105,8 +106,8 @@ class Look:
         dead = tuple(self.letters.some(selection))
         seqs = {entry.seq for entry in found} | {letter.entry.seq for letter in dead}
         with trusting_nothing():
-            attempts = [attempt for seq in sorted(seqs) for attempt in attempts_at(self._connection, seq)]
-            done = progress.load(self._connection)
+            attempts = [attempt for seq in sorted(seqs) for attempt in attempts_at(self.connection, seq)]
+            done = progress.load(self.connection)
         attempts.sort(key=lambda attempt: attempt.started_us)
         return Story(found, dead, tuple(attempts), done)
 
@@ -114,11 +115,11 @@ class Look:
 
     def orders(self) -> list[Order]:
         """What people asked for and is not done."""
-        return orders.waiting(self._connection)
+        return orders.waiting(self.connection)
 
     def strange_orders(self) -> int:
         """Orders that this version does not understand."""
-        return orders.unknown(self._connection)
+        return orders.unknown(self.connection)
 
     def order(self, kind: OrderKind, sink: str, selection: Selection) -> int:
         """Leave an order; how many records or dead letters it is about. Safe beside a running daemon."""
@@ -128,7 +129,7 @@ class Look:
             about = [entry.seq for entry in self.log.some(selection) if entry.target is None]
         if about:
             now_us = time.time_ns() // 1000
-            orders.insert(self._connection, kind, sink, selection, about[-1], now_us)
+            orders.insert(self.connection, kind, sink, selection, about[-1], now_us)
         return len(about)
 
 

@@ -14,7 +14,8 @@ from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of, damage_tex
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
-from tdbwatch.daemon.spool.stored import drops, orders, progress
+from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import (
@@ -54,6 +55,7 @@ class Store:
         last_seq: the newest entry that there ever was.
         entries: how many there are.
         progress: by sink, what it has finished, as it is in the file.
+        beat: the last sign of life.
         freed: by lane, between which numbers sinks that were behind got further: more may go than before.
     """
 
@@ -81,6 +83,7 @@ class Store:
         self.connection.execute("PRAGMA secure_delete = FAST").fetchall()
         self.connection.execute("PRAGMA temp_store = MEMORY")  # the disk may be full
         self.progress: dict[str, Progress] = progress.load(self.connection)
+        self.beat = beats.load(self.connection)
         self.freed: dict[Lane, Span] = {}
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
@@ -125,6 +128,9 @@ class Store:
                 drops.settle(self.connection, group.settled)
             if group.damage_told:
                 self.connection.execute("DELETE FROM meta WHERE key = 'damage'")
+            if group.beat is not None:
+                beats.save(self.connection, group.beat)
+        self.beat = group.beat or self.beat
         self._grown(blocks)
         for lane, span in progress.apply(self.progress, group.progress):
             first, last = self.freed.get(lane, span)
@@ -174,6 +180,7 @@ class Store:
         tallies: Sequence[Tally],
         asked: Sequence[Order],
         last_seq: int,
+        beat: Beat | None,
         damage: DamageReport,
     ) -> None:
         """The last step of taking over: with it the file is whole, and says itself that it replaces one."""
@@ -182,6 +189,8 @@ class Store:
             drops.save(self.connection, tallies)
             orders.take_over(self.connection, asked)
             self._keep("last_seq", last_seq)
+            if beat is not None:
+                beats.save(self.connection, beat)
             self._keep("damage", damage_text(damage))
 
     def empty_log(self) -> None:

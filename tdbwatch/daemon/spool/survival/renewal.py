@@ -27,6 +27,7 @@ from tdbwatch.daemon.spool.file.aside import (
 )
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import keep_owner
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
@@ -49,6 +50,7 @@ class Known:
     Attributes:
         reach: what every sink has finished.
         newest: the newest blocks.
+        beat: the last sign of life.
         progress_lost: as in `DamageReport`.
         connection: still open to the file, where that is not in its place any more.
     """
@@ -57,6 +59,7 @@ class Known:
     last_seq: int
     progress: Mapping[str, Progress]
     newest: Sequence[Block] = ()
+    beat: Beat | None = None
     connection: sqlite3.Connection | None = None
     progress_lost: bool = False
 
@@ -160,7 +163,8 @@ def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
     floors = (one.floor for one in progress.values())
     known = old.trusted and progress  # where there is none, the first sink begins with the first event
     reach = Reach(progress, sinks) if known else Reach({_ANYBODY: Progress(0)}, None)
-    return Known(reach, max(old.last_seq(), *floors, 0), progress, progress_lost=not old.trusted)
+    last_seq = max(old.last_seq(), *floors, 0)
+    return Known(reach, last_seq, progress, beat=old.beat(), progress_lost=not old.trusted)
 
 
 def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: float) -> DamageReport:
@@ -176,7 +180,7 @@ def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: fl
     store.recount()
     report = replace(report, rescued=store.entries, letters=letters, progress_lost=known.progress_lost)
     # A number beyond the last will be used anew: for an event that no sink is finished with.
-    store.begin(known.progress, old.drops(), old.orders(), last_seq, report)
+    store.begin(known.progress, old.drops(), old.orders(), last_seq, known.beat, report)
     return report
 
 

@@ -17,7 +17,8 @@ import msgspec
 
 from tdbwatch.daemon.spool.api import DeadLetter, Progress
 from tdbwatch.daemon.spool.errors import trusting_nothing
-from tdbwatch.daemon.spool.stored import orders, progress
+from tdbwatch.daemon.spool.stored import beats, orders, progress
+from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Run, encode_run, pack, sound
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
@@ -67,6 +68,9 @@ class Rescue:
     def _is_whole(self, table: str) -> bool:
         found: list[Any] = self._ask(lambda c: c.execute(f"PRAGMA integrity_check({table})").fetchall(), [])
         return found == [("ok",)]
+
+    def beat(self) -> Beat | None:
+        return self._ask(beats.load, None)
 
     def drops(self) -> list[Tally]:
         return self._ask(unsettled, [])

@@ -132,4 +132,4 @@ class FileWatch:
             with suppress(sqlite3.Error):
                 store.close()
         connection = store.handle.connection if moved else None
-        return Known(reach, store.last_seq, store.progress, newest, connection)
+        return Known(reach, store.last_seq, store.progress, newest, store.beat, connection)

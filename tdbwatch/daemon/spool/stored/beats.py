@@ -1,0 +1,48 @@
+"""The sign of life: until when which room was heard, so that the next start knows since when nobody listened.
+
+It lies in the spool itself, in the commit behind all that was heard before it. Whatever becomes of the file,
+restored, moved to another host or copied back, the gap goes with it.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tdbwatch.daemon.spool.stored.blocks import Lane
+
+_SAVE: Final = "INSERT OR REPLACE INTO meta VALUES ('beat', ?)"
+_LOAD: Final = "SELECT value FROM meta WHERE key = 'beat'"
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """When the daemon was last known to live. Times in seconds since the Unix epoch.
+
+    Attributes:
+        silent: the rooms that were not heard then, and since when.
+    """
+
+    time: float
+    silent: Mapping[Lane, float] = field(default_factory=dict)
+
+    def heard(self, lane: Lane) -> float:
+        """Until when the room was heard."""
+        return self.silent.get(lane, self.time)
+
+
+def save(connection: sqlite3.Connection, beat: Beat) -> None:
+    """Keep it in place of the one before. Within a transaction."""
+    silent = [[*lane, round(since, 3)] for lane, since in beat.silent.items()]
+    connection.execute(_SAVE, (json.dumps([round(beat.time, 3), silent]),))
+
+
+def load(connection: sqlite3.Connection) -> Beat | None:
+    """The last one; None where there is none, or none that makes sense."""
+    row = connection.execute(_LOAD).fetchone()
+    try:
+        time, silent = json.loads(row[0])
+        return Beat(float(time), {Lane(scope, room): float(since) for scope, room, since in silent})
+    except (TypeError, ValueError):
+        return None
