@@ -28,12 +28,11 @@ async def _make(path: Path, events: list[Event], dead: int) -> None:
     spool.append(heard(events))
     await spool.flush()
     entries = [entry for block in await spool.read(0, 1 << 24) for entry in entries_of(block)]
-    await spool.dead_letter(
-        [
-            DeadLetter("oncall", e, "refused", n, "503", "504", e.event.received_us, e.event.received_us)
-            for n, e in enumerate(entries[:dead], 1)
-        ]
-    )
+    letters = [
+        DeadLetter("oncall", e, "refused", n, "503", "504", e.event.received_us, e.event.received_us)
+        for n, e in enumerate(entries[:dead], 1)
+    ]
+    await spool.dead_letter("oncall", 0, {}, letters)
     await spool.close()
 
 

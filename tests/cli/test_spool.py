@@ -55,10 +55,9 @@ async def _fill(path: Path, events: list[Event], *, dead: int, outcome: str = "r
         )
         for entry in entries[:dead]
     ]
-    await spool.dead_letter(letters)
+    await spool.dead_letter("oncall", dead, {}, letters)
     spool.note([Attempt("oncall", (1, 2), 1, entries[0].event.received_us, 1500, outcome, "503 busy")])
     spool.save("audit", 4, {})
-    spool.save("oncall", dead, {})
     await spool.close()
 
 

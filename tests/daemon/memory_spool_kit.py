@@ -1,7 +1,7 @@
 """A spool in memory: what the seam asks for, in few lines. The reference model for couriers and for engines.
 
-A `Disk` outlives the spools over it. What was appended is durable at once, as is a dead letter; progress and
-attempts are with the next commit, so a crash loses those that no commit came after.
+A `Disk` outlives the spools over it. What was appended is durable at once; progress and attempts are with the
+next commit, so a crash loses those that no commit came after. A dead letter makes its progress durable.
 """
 
 import asyncio
@@ -173,9 +173,14 @@ class MemorySpool:
         self.saves += 1
         self._unsaved.append((sink, floor, dict(changed)))
 
-    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        await asyncio.sleep(0)
+    async def dead_letter(
+        self, sink: str, floor: int, changed: Mapping[Lane, Behind | None], letters: Sequence[DeadLetter]
+    ) -> None:
+        self.save(sink, floor, changed)
+        self.disk.progress[sink] = self.latest(sink)
+        self._unsaved = [one for one in self._unsaved if one[0] != sink]
         self.disk.letters += letters
+        await asyncio.sleep(0)
 
     def note(self, attempts: Sequence[Attempt]) -> None:
         self._unnoted += attempts

@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.orders import Order, OrderKind, Selection
 from tdbwatch.plugin import Event
 
-from .spool_kit import everything, until
+from .spool_kit import dead_letter, everything, until
 
 
 class Hasty(SystemClock):
@@ -124,4 +124,4 @@ def letters_of(path: Path) -> list[DeadLetter]:
 async def bury(spool: SqliteSpool, count: int) -> None:
     """The first so many events are dead for `s`."""
     entries = (await everything(spool))[:count]
-    await spool.dead_letter([DeadLetter("s", entry, "r", 3, "a", "b", 1, 2) for entry in entries])
+    await dead_letter(spool, [DeadLetter("s", entry, "r", 3, "a", "b", 1, 2) for entry in entries])

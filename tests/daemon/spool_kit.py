@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tdbwatch.daemon.spool import DamageReport, DropReport, Entry
+from tdbwatch.daemon.spool import DamageReport, DeadLetter, DropReport, Entry
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
@@ -70,6 +70,13 @@ async def keep(spool: SqliteSpool, sent: Sequence[Event]) -> None:
     """Append these, durable on return."""
     spool.append(heard(sent))
     await spool.flush()
+
+
+async def dead_letter(spool: SqliteSpool, letters: Sequence[DeadLetter]) -> None:
+    """Keep these letters; the progress of their sinks stays as it is."""
+    for sink in {letter.sink: None for letter in letters}:
+        own = [letter for letter in letters if letter.sink == sink]
+        await spool.dead_letter(sink, spool.progress(sink).floor, {}, own)
 
 
 async def everything(spool: SqliteSpool, after: int = 0) -> list[Entry]:

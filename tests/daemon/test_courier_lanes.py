@@ -82,11 +82,13 @@ class World:
         self.remembered = Remembered(progress, self.settings.retry, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
         self.in_flight: list[Parcel] = []
+        self.settled: list[tuple[Parcel, list[Fate], dict[LaneQueue, float]]] = []
         self.finished, attempts = set(self.at_save[0]), dict(self.at_save[1])
         self.attempts = defaultdict(int, attempts)
 
     def step(self) -> None:
         self.now += self.rng.choice([0, 1])
+        self.release_some()
         match self.rng.choice(["read", "read again", "send", "answer", "let go", "save", "drop", "crash"]):
             case "read":
                 self.read()
@@ -111,7 +113,8 @@ class World:
         pieces = [piece for q in self.lanes for piece in (*q.taken, *q.tried, *q.fresh)]
         assert self.lanes.memory.count == sum([one.count for one in pieces])
         assert self.lanes.memory.size == sum(piece.size for piece in pieces)
-        assert not any(queue.sick and queue.fresh for queue in self.lanes)
+        on_their_way = {queue for parcel, *_ in self.settled for queue in parcel.lanes}
+        assert not any(queue.sick and queue.fresh for queue in self.lanes if queue not in on_their_way)
 
     def read(self) -> None:
         after = self.lanes.position
@@ -153,7 +156,7 @@ class World:
             parcel = self.lanes.turns.next(self.now, probe=way == "probe")
         if parcel is None:
             return
-        held = {queue.lane for other in self.in_flight for queue in other.lanes}
+        held = {queue.lane for other in self.lanes.turns.in_flight[:-1] for queue in other.lanes}
         assert not held & {queue.lane for queue in parcel.lanes}, "never two parcels with entries of one lane"
         assert len(parcel) <= self.settings.batch.count
         if way == "untried":
@@ -201,12 +204,22 @@ class World:
             self.lanes.put_back(parcel, self.now)
             return
         fates = [Fate.FAILED] * len(seqs) if way != "some" else self.fates(parcel)
-        self.lanes.settle(parcel, fates, self.now, failure, dues)
+        self.lanes.settle(parcel, fates, failure)
+        if self.rng.random() < 0.5:  # a dead letter is on its way to the disk
+            self.settled.append((parcel, fates, dues))
+        else:
+            self.lanes.release(parcel, fates, self.now, dues)
         for seq, fate in zip(seqs, fates, strict=True):
             if fate is Fate.FINISHED:
                 self.finished.add(seq)
             elif fate is Fate.FAILED:
                 self.attempts[seq] += 1
+
+    def release_some(self, likely: float = 0.2) -> None:
+        for one in [one for one in self.settled if self.rng.random() < likely]:
+            self.settled.remove(one)
+            parcel, fates, dues = one
+            self.lanes.release(parcel, fates, self.now, dues)
 
     def fates(self, parcel: Parcel) -> list[Fate]:
         """Anything, then a rest that was not tried; or a pause."""
@@ -261,6 +274,7 @@ class World:
                 self.lanes.finish(parcel, self.now)
                 self.finished.update(parcel.seqs)
             self.in_flight.clear()
+            self.release_some(likely=1)
             if self.lanes.position == self.end and not self.lanes:
                 break
         assert set(self.wanted) - self.gone <= self.finished
@@ -322,7 +336,9 @@ def fail(lanes: Lanes, parcel: Parcel, due: float, *, alone: bool = False) -> No
     """All of it failed; with `alone` only the first lane has to wait."""
     due_lanes = parcel.lanes[:1] if alone else parcel.lanes
     failed = failure(parcel.attempts + 1, alone=alone)
-    lanes.settle(parcel, [Fate.FAILED] * len(parcel), 0, failed, dict.fromkeys(due_lanes, due))
+    fates = [Fate.FAILED] * len(parcel)
+    lanes.settle(parcel, fates, failed)
+    lanes.release(parcel, fates, 0, dict.fromkeys(due_lanes, due))
 
 
 A, B, C, D = LANES
@@ -359,7 +375,9 @@ def test_a_sink_that_takes_only_a_part_of_each_batch_gets_to_every_lane_in_its_t
     for _ in range(4):
         parcel = next_of(lanes)
         heads.append(parcel.seqs[0])
-        lanes.settle(parcel, [Fate.FINISHED, *[Fate.UNTRIED] * (len(parcel) - 1)], 0)
+        fates = [Fate.FINISHED, *[Fate.UNTRIED] * (len(parcel) - 1)]
+        lanes.settle(parcel, fates)
+        lanes.release(parcel, fates, 0)
     assert heads == [1, 10, 2, 11]
 
 

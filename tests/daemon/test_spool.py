@@ -21,7 +21,7 @@ from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
 from .limits_kit import FullDisk, trouble
-from .spool_kit import Heard, MakeSpool, ask, everything, keep, making, until
+from .spool_kit import Heard, MakeSpool, ask, dead_letter, everything, keep, making, until
 
 ALERTS = Lane("//stuff", "alerts")
 
@@ -182,7 +182,7 @@ async def test_dead_letters_are_durable_on_return(make: MakeSpool, path: Path) -
     spool = await make()
     await keep(spool, events(1))
     [entry] = await everything(spool)
-    await spool.dead_letter([DeadLetter("hook", entry, "410", 3, "503", "410", 1, 2)])
+    await dead_letter(spool, [DeadLetter("hook", entry, "410", 3, "503", "410", 1, 2)])
     with sqlite3.connect(path) as connection:
         row = connection.execute("SELECT sink, seq, reason, attempts FROM dead_letters").fetchone()
     connection.close()
@@ -416,7 +416,7 @@ async def test_dead_letters_are_bounded(make: MakeSpool, path: Path) -> None:
     spool = await make(max_dead_letters=3)
     await keep(spool, events(10))
     for entry in await everything(spool):
-        await spool.dead_letter([DeadLetter("s", entry, "r", 1, "", "", 0, 0)])
+        await dead_letter(spool, [DeadLetter("s", entry, "r", 1, "", "", 0, 0)])
     await spool.flush()
     assert ask(path, "SELECT group_concat(seq) FROM dead_letters") == "8,9,10"
 

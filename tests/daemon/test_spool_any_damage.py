@@ -23,7 +23,7 @@ from tdbwatch.daemon.spool.stored.tables import BLOCK, block_of, blocks_where, c
 from tdbwatch.daemon.spool.survival.renewal import Known, renew
 from tdbwatch.plugin import Event
 
-from .spool_kit import everything, spool_at
+from .spool_kit import dead_letter, everything, spool_at
 
 ROOMS = ("alerts", "ops", "deploys")
 LANES = [Lane("//stuff", room) for room in ROOMS]
@@ -43,7 +43,7 @@ async def _made(path: Path) -> None:
         if number == 40:
             spool.save("s", 90, {LANES[0]: Behind(10, (13,))})
             found = await everything(spool)
-            await spool.dead_letter([DeadLetter("s", entry, "no", 1, "", "", 1, 2) for entry in found[:5]])
+            await dead_letter(spool, [DeadLetter("s", entry, "no", 1, "", "", 1, 2) for entry in found[:5]])
             await spool.close()
             spool = spool_at(path, sinks=["s", "t"], check=60)
             await spool.open()

@@ -28,7 +28,7 @@ from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
-from .spool_kit import Heard, MakeSpool, change, events, everything, keep, spool_at, until
+from .spool_kit import Heard, MakeSpool, change, dead_letter, events, everything, keep, spool_at, until
 
 
 async def filled(
@@ -319,7 +319,7 @@ async def test_numbers_that_someone_else_used_are_damage(
 async def test_orders_outlive_damage(make: MakeSpool, path: Path, reports: list[DamageReport]) -> None:
     spool, _ = await filled(make, 3000)
     entries = await everything(spool)
-    await spool.dead_letter([DeadLetter("s", entry, "r", 1, "", "", 1, 2) for entry in entries])
+    await dead_letter(spool, [DeadLetter("s", entry, "r", 1, "", "", 1, 2) for entry in entries])
     change(path, "DELETE FROM dead_letters WHERE number <= 1000")  # a new file must not number them anew
     with opened(path, "rw") as look:
         look.order("requeue", "s", Selection())

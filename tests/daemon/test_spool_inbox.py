@@ -14,6 +14,7 @@ from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, heard
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE
+from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.ids import IdMint
 from tdbwatch.testing import ManualClock
@@ -165,8 +166,8 @@ def test_blocks_are_small_however_much_comes_at_once() -> None:
 
 def test_progress_that_comes_between_two_commits_is_one_change() -> None:
     inbox = Inbox(Limits(), 0, 0)
-    inbox.put_progress("s", 4, {LANES[0]: Behind(2), LANES[1]: Behind(3)})
-    inbox.put_progress("s", 9, {LANES[0]: None})
+    inbox.put_progress("s", Change(4, {LANES[0]: Behind(2), LANES[1]: Behind(3)}))
+    inbox.put_progress("s", Change(9, {LANES[0]: None}))
     group = inbox.take(0)
     assert group is not None
     [(sink, change)] = group.progress.items()

@@ -13,7 +13,7 @@ from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.tables import connect, used_bytes
 
 from .limits_kit import finish
-from .spool_kit import MakeSpool, events, everything, keep
+from .spool_kit import MakeSpool, dead_letter, events, everything, keep
 
 
 def dead(entry: Entry, reason: str = "no", first_error: str = "", last_error: str = "") -> DeadLetter:
@@ -27,7 +27,7 @@ async def bury(spool: SqliteSpool, count: int, reason: str = "no", error: str = 
         before = spool.last_seq
         await keep(spool, events(100, size))
         entries = await everything(spool, after=before)
-        await spool.dead_letter([dead(entry, reason, error, error) for entry in entries])
+        await dead_letter(spool, [dead(entry, reason, error, error) for entry in entries])
         finish(spool)
 
 
@@ -77,7 +77,7 @@ async def test_an_error_that_is_the_reason_is_kept_once_and_reads_as_before(
     await keep(spool, events(1))
     [entry] = await everything(spool)
     buried = [dead(entry), dead(entry, first_error="busy"), dead(entry, last_error="busy")]
-    await spool.dead_letter(buried)
+    await dead_letter(spool, buried)
     assert kept(path) == buried
     with closing(sqlite3.connect(path)) as connection:
         texts = connection.execute("SELECT reason, first_error, last_error FROM dead_letters").fetchall()
@@ -109,7 +109,7 @@ async def test_at_the_limit_a_few_go_at_once_and_all_are_counted_anew_only_then(
     [entry, *_] = await everything(spool)
     with capture_logs() as logs:
         for _ in range(61 + 21):
-            await spool.dead_letter([dead(entry)])
+            await dead_letter(spool, [dead(entry)])
         await settled(spool)
     dropped = [line["count"] for line in logs if line["event"] == "spool.dead_letters_dropped"]
     assert dropped == [11, 11]

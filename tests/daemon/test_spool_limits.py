@@ -18,7 +18,7 @@ from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
 from .limits_kit import FullDisk, MakeSpool, Teller, drain, events, finish, rows_of, telling, trouble
-from .spool_kit import ask, everything, keep
+from .spool_kit import ask, dead_letter, everything, keep
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_wha
     await trouble(spool)
     spool.save("s", 2, {})
     flushing = asyncio.create_task(spool.flush())
-    burying = asyncio.create_task(spool.dead_letter([DeadLetter("s", first, "r", 1, "", "", 1, 2)]))
+    burying = asyncio.create_task(dead_letter(spool, [DeadLetter("s", first, "r", 1, "", "", 1, 2)]))
     await asyncio.sleep(0)
     await spool.close()
     with pytest.raises(SpoolError, match="the disk did not take it"):
@@ -117,7 +117,7 @@ async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_wha
 
 
 async def bury(spool: SqliteSpool, entries: list[Entry]) -> None:
-    await spool.dead_letter([DeadLetter("bad", entry, "r", 1, "", "", 1, 2) for entry in entries])
+    await dead_letter(spool, [DeadLetter("bad", entry, "r", 1, "", "", 1, 2) for entry in entries])
 
 
 async def test_large_dead_letters_of_one_sink_do_not_drop_the_events_of_another(make: MakeSpool) -> None:

@@ -80,11 +80,13 @@ class SpoolModel(RuleBasedStateMachine):
     @rule(events=heards, changed=changes, bury=st.none() | sinks, cut=st.none() | statements)
     def commit(self, events: list[Event], changed: Any, bury: str | None, cut: int | None) -> None:
         after = copy.deepcopy(self.content)
+        if bury is not None:  # never without its progress
+            changed.setdefault(bury, (0, {}))
         group = group_of(events, progress={sink: Change(*change) for sink, change in changed.items()})
         after.entries += numbered(by_lane(events), self.last_seq)
         if bury is not None and self.content.entries:
             [first, *_] = self.content.entries
-            group.letters.append(dead(bury, first))
+            group.progress[bury].letters.append(dead(bury, first))
             after.letters_ever += 1
             after.letters.append((after.letters_ever, bury, Entry(first.seq, first.event, bury)))
         for sink, (floor, behind) in changed.items():
@@ -238,6 +240,25 @@ def test_a_requeue_that_is_cut_at_any_statement_moves_all_or_nothing(statement: 
     model.teardown()
 
 
+@pytest.mark.parametrize("statement", range(12))
+def test_whatever_cuts_it_no_event_gets_two_letters_and_none_is_lost(statement: int) -> None:
+    machine = Machine()
+    machine.store.commit(group_of([Event.create("a", "e", [n]) for n in range(4)]))
+
+    def refuse_next() -> None:
+        finished = machine.store.progress.get("s", Progress(0)).floor
+        entry = Content(machine.path).entries[finished]
+        letters = [dead("s", entry)]
+        machine.store.commit(Group(progress={"s": Change(entry.seq, letters=letters)}))
+
+    refuse_next()
+    machine.crash_in(refuse_next, statement)
+    while machine.store.progress["s"].floor < 4:
+        refuse_next()
+    assert [entry.seq for _, _, entry in Content(machine.path).letters] == [1, 2, 3, 4]
+    machine.end()
+
+
 def test_a_letter_that_somebody_deleted_meanwhile_is_not_requeued() -> None:
     model: Any = SpoolModel()
     model.commit(events=[Event.create("a", "e", [1])], changed={}, bury=None, cut=None)
@@ -256,4 +277,4 @@ def test_a_letter_that_somebody_deleted_meanwhile_is_not_requeued() -> None:
 
 def test_a_group_with_nothing_in_it_writes_nothing() -> None:
     assert Group().empty
-    assert not Group(letters=[dead("s", Entry(1, Event.create("a")))]).empty
+    assert not Group(progress={"s": Change(0)}).empty

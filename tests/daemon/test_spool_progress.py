@@ -102,7 +102,7 @@ def test_what_is_saved_is_what_is_loaded_and_what_memory_says(
         one: dict[str, Change] = {}
         for each in saved:
             for sink, change in each.items():
-                one.setdefault(sink, Change(0)).merge(change.floor, change.behind)
+                one.setdefault(sink, Change(0)).merge(change)
         groups = [one]
     else:
         groups = saved

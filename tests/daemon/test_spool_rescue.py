@@ -27,7 +27,7 @@ from tdbwatch.daemon.spool.survival.rescue import Rescue
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
-from .spool_kit import Heard, MakeSpool, ask, change, events, everything, keep, spool_at, until
+from .spool_kit import Heard, MakeSpool, ask, change, dead_letter, events, everything, keep, spool_at, until
 
 _PAGE = 4096
 
@@ -149,7 +149,7 @@ async def test_numbers_of_rescued_dead_letters_are_not_given_to_new_events(
     await filled(make, 3000, finished=10)
     spool = await make()
     dead = (await everything(spool))[-5:]
-    await spool.dead_letter([letter(entry) for entry in dead])
+    await dead_letter(spool, [letter(entry) for entry in dead])
     await spool.close()
     spoil(path, root(path, "blocks"))
     spool = await make()
@@ -249,7 +249,7 @@ async def test_a_field_that_no_spool_wrote_keeps_nobody_from_starting(
     spool = await make()
     await keep(spool, [Event.create("sick", "e")])
     entries = await everything(spool)
-    await spool.dead_letter([letter(entry) for entry in entries[:3]])
+    await dead_letter(spool, [letter(entry) for entry in entries[:3]])
     await spool.close()
     kind = "TEXT" if column in {"reason", "room", "target", "sink"} else "INTEGER"
     free, strict = f"{column} {kind}", f"{column} {kind} NOT NULL"

@@ -42,8 +42,8 @@ async def refuse(spool: SqliteSpool, sink: str, after: int, count: int = 20) -> 
     """The sink refuses the next entries; up to which it has finished all then."""
     blocks = await spool.read(after, 1 << 20)
     found = [entry for block in blocks for entry in entries_of(block) if entry.seq > after][:count]
-    await spool.dead_letter([DeadLetter(sink, entry, "no", 1, "no", "no", 1, 2) for entry in found])
-    spool.save(sink, found[-1].seq, {})
+    letters = [DeadLetter(sink, entry, "no", 1, "no", "no", 1, 2) for entry in found]
+    await spool.dead_letter(sink, found[-1].seq, {}, letters)
     return found[-1].seq
 
 
@@ -81,11 +81,13 @@ async def test_a_sink_that_refuses_all_wedges_no_disk_and_leaves_room_to_delete(
     assert [e.event for e in await everything(spool, spool.last_seq - 20)] == sent
 
 
-async def test_dead_letters_without_space_wait_until_there_is_and_progress_and_attempts_with_them_do_not(
+async def test_dead_letters_without_space_wait_with_the_progress_of_their_sink_and_hold_up_no_other(
     make: MakeSpool, path: Path, free: Callable[[], int]
 ) -> None:
     options = {"sinks": ["s", "slow"]}
     spool = await make(**options)
+    others = path.with_name(f"{path.name}.others")
+    others.write_bytes(bytes(4 << 20))
     await keep(spool, events(20, 5_000))
     await fill(spool)
     burying = asyncio.create_task(refuse(spool, "s", 0, 200))
@@ -93,10 +95,12 @@ async def test_dead_letters_without_space_wait_until_there_is_and_progress_and_a
     await asyncio.sleep(0.05)
     assert not burying.done()
     assert free() >= _RESERVE // 4
-    spool.save("s", 7, {})
-    await until(lambda: ask(path, "SELECT floor FROM progress WHERE sink = 's'") == 7)
-    spool.save("slow", spool.last_seq, {})
-    spool.save("s", spool.last_seq - 300, {})
+    spool.save("slow", 7, {})
+    await until(lambda: ask(path, "SELECT floor FROM progress WHERE sink = 'slow'") == 7)
+    assert ask(path, "SELECT floor FROM progress WHERE sink = 's'") == 0, "a crash now must not lose them"
+    others.unlink()  # somebody makes space
     await asyncio.wait_for(burying, 20)
+    assert ask(path, "SELECT floor FROM progress WHERE sink = 's'") == 200
+    assert ask(path, "SELECT count(*) FROM dead_letters") == 200
     await until(lambda: spool.alarms.trouble is None)
     assert spool.drops.count == 0

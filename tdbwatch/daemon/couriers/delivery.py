@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
@@ -19,7 +19,7 @@ from tdbwatch.daemon.couriers.answer import (
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue
-from tdbwatch.daemon.couriers.lanes import Lanes
+from tdbwatch.daemon.couriers.lanes import ALL_DUE, Lanes
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
 from tdbwatch.daemon.couriers.pieces import Failure, another
 from tdbwatch.daemon.couriers.saving import Saving
@@ -28,7 +28,7 @@ from tdbwatch.daemon.couriers.status import Counters
 from tdbwatch.daemon.couriers.verdict import VerdictError, judge
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
-from tdbwatch.daemon.spool.api import Attempt, Spool
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Spool
 from tdbwatch.plugin.outcome import Outcome, Retry
 from tdbwatch.redaction import presentable
 
@@ -112,10 +112,7 @@ class Delivery:
             self._all_delivered(parcel, answer)
         else:
             tried = another(parcel.failure, self._breaker.active(started), started_us)
-            buried = self.counters.dead
             await self._sort(parcel, answer, answer.outcomes, tried)
-            if self.counters.dead > buried:
-                self._saving.save()  # a crash before that would have dead letters delivered after all
         self._saving.tell()
 
     async def _ask(self, parcel: Parcel, asked: int) -> Answer:
@@ -162,14 +159,14 @@ class Delivery:
             self._worked(answer.asked)
         if answer.pause is not None:
             self._pause(answer.pause)
-        await self._bury(tried, [(one, said.reason, said.reason) for one, said in told.refused])
+        letters = self._letters(tried, [(one, said.reason, said.reason) for one, said in told.refused])
         counters.rejected += len(told.refused)
         counters.refused_in_row = len(told.refused) + (0 if told.delivered else counters.refused_in_row)
         if told.again and answer.pause is None:
-            await self._again(parcel, answer, told, fates_of(outcomes, Fate.FAILED), tried)
+            await self._again(parcel, answer, told, fates_of(outcomes, Fate.FAILED), tried, letters)
             return
         counters.retried += len(told.again)  # a pause says nothing of its entries, so it is no attempt
-        self._lanes.settle(parcel, fates_of(outcomes, Fate.UNTRIED), self._clock.monotonic())
+        await self._settle(parcel, fates_of(outcomes, Fate.UNTRIED), letters)
 
     def _pause(self, asked: Retry) -> None:
         """The sink wants to be left alone: from now on, even if the disk does not take dead letters."""
@@ -178,7 +175,13 @@ class Delivery:
         self._faults.paused(error, seconds)
 
     async def _again(
-        self, parcel: Parcel, answer: Answer, told: Sorted, fates: list[Fate], tried: Failure
+        self,
+        parcel: Parcel,
+        answer: Answer,
+        told: Sorted,
+        fates: list[Fate],
+        tried: Failure,
+        letters: list[DeadLetter],
     ) -> None:
         waits = waits_of([(one.lane, retry) for one, retry in told.again], self._settings.retry.max_after)
         after = max(waits.values()) or None
@@ -189,9 +192,9 @@ class Delivery:
             self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
         spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
         if spent and self._settings.on_exhausted != "block":
-            await self._bury(failure, [(one, spent, said.reason) for one, said in told.again])
+            letters += self._letters(failure, [(one, spent, said.reason) for one, said in told.again])
             fates = [Fate.FINISHED if fate is Fate.FAILED else fate for fate in fates]
-            self._lanes.settle(parcel, fates, self._clock.monotonic())
+            await self._settle(parcel, fates, letters)
             return
         self.counters.retried += len(told.again)
         whole = len(told.again) == len(parcel)
@@ -201,7 +204,7 @@ class Delivery:
             dues = {first: now + policy.wait(failure.attempts, self._rng)}
         else:
             dues = self._dues(waits, failure.attempts, now)
-        self._lanes.settle(parcel, fates, now, failure, dues)
+        await self._settle(parcel, fates, letters, failure, dues)
 
     def _dues(self, waits: dict[LaneQueue, float], attempts: int, now: float) -> dict[LaneQueue, float]:
         policy = self._settings.retry
@@ -229,14 +232,26 @@ class Delivery:
         first_error = tried.first_error or error
         return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
 
-    async def _bury(self, failure: Failure, letters: Sequence[tuple[Told, str, str]]) -> None:
-        """Each of these entries, with the reason and its last error, is to be a dead letter."""
+    def _letters(self, failure: Failure, dead: Sequence[tuple[Told, str, str]]) -> list[DeadLetter]:
+        """Of each of these entries, with the reason and its last error."""
+        sink, now_us = self._settings.name, int(self._clock.time() * 1e6)
+        return [dead_letter(sink, failure, one, reason, error, now_us) for one, reason, error in dead]
+
+    async def _settle(
+        self,
+        parcel: Parcel,
+        fates: Sequence[Fate],
+        letters: Sequence[DeadLetter],
+        failure: Failure | None = None,
+        dues: Mapping[LaneQueue, float] = ALL_DUE,
+    ) -> None:
+        """Dead letters are saved with the progress that they make; until then the parcel is in flight."""
+        self._lanes.settle(parcel, fates, failure)
         if letters:
-            sink, now_us = self._settings.name, int(self._clock.time() * 1e6)
-            kept = [dead_letter(sink, failure, one, reason, error, now_us) for one, reason, error in letters]
-            await self._spool.dead_letter(kept)
-            self.counters.dead += len(kept)
-            self._faults.gave_up(len(kept), kept[0].reason, kept[0].last_error)
+            await self._saving.bury(letters)
+            self.counters.dead += len(letters)
+            self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
+        self._lanes.release(parcel, fates, self._clock.monotonic(), dues)
 
     def _note(self, parcel: Parcel, answer: Answer, started_us: int, duration_us: int) -> None:
         """Keep the history, one attempt for each kind of outcome and each error."""

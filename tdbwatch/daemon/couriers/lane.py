@@ -123,6 +123,11 @@ class LaneQueue:
         return self.disk.first_seq
 
     @property
+    def done(self) -> bool:
+        """Whether nothing of it is unfinished."""
+        return self._follows() is State.DONE
+
+    @property
     def sick(self) -> bool:
         """Whether its next entries failed before."""
         return bool(self.tried) or bool(self.taken and self.taken[0].failure is not None)
@@ -168,7 +173,7 @@ class LaneQueue:
         self.tried.prepend([piece for piece in unfinished if piece.failure is not None])
         self.fresh.prepend([piece for piece in unfinished if piece.failure is None])
         if finished or self.beyond:
-            first = self.first_seq if self._follows() is not State.DONE else None
+            first = None if self.done else self.first_seq
             self.beyond = () if first is None else [seq for seq in (*self.beyond, *finished) if seq >= first]
 
     def let_go(self) -> None:

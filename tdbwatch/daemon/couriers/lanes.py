@@ -6,13 +6,13 @@ only those in memory; the rest is read again when its turn has come.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
 from tdbwatch.daemon.couriers.memory import Memory
-from tdbwatch.daemon.couriers.parcel import Fate, Parcel, kept
+from tdbwatch.daemon.couriers.parcel import Fate, Parcel, kept, tried
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.turns import Turns
@@ -20,7 +20,7 @@ from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.plugin.event import Event
 
-_ALL_DUE: Final[Mapping[LaneQueue, float]] = {}
+ALL_DUE: Final[Mapping[LaneQueue, float]] = {}
 
 
 class Lanes:
@@ -143,64 +143,61 @@ class Lanes:
         queues = parcel.lanes
         for queue in queues:
             queue.put_back(())
-        self._came_back(parcel, queues, now, _ALL_DUE)
+            self.touched.add(queue.lane)
+        self.turns.in_flight.remove(parcel)
+        self._place(queues, now)
 
     def put_back(self, parcel: Parcel, now: float) -> None:
         """Nothing of it was tried: it comes again as it was."""
-        self.settle(parcel, [Fate.UNTRIED] * len(parcel), now)
+        fates = [Fate.UNTRIED] * len(parcel)
+        self.settle(parcel, fates)
+        self.release(parcel, fates, now)
 
-    def settle(
-        self,
-        parcel: Parcel,
-        fates: Sequence[Fate],
-        now: float,
-        failure: Failure | None = None,
-        dues: Mapping[LaneQueue, float] = _ALL_DUE,
-    ) -> None:
-        """What becomes of each entry of the parcel.
+    def settle(self, parcel: Parcel, fates: Sequence[Fate], failure: Failure | None = None) -> None:
+        """What becomes of each entry of the parcel: from now on it can be saved. Then comes `release`.
 
         Args:
             failure: what became of those that failed.
-            dues: when each lane with some of those has its next attempt.
         """
         back: dict[LaneQueue, tuple[list[Piece], list[int]]] = {}
-        tried: set[LaneQueue] = set()
-        start = 0
-        for queue, piece in parcel.shares:
-            start, own = start + piece.count, fates[start : start + piece.count]
+        for queue, piece, own in parcel.with_fates(fates):
             pieces, finished = kept(piece, own, failure)
             self.memory.give([piece])
             self.memory.take(pieces)
-            if any(fate is not Fate.UNTRIED for fate in own):
+            if tried(own):
                 self.highest = max(self.highest, piece.last_seq)
-                tried.add(queue)
             unfinished, ended = back.setdefault(queue, ([], []))
             unfinished += pieces
             ended += finished
         for queue, (pieces, finished) in back.items():
             queue.put_back(pieces, finished)
-        waited = Fate.UNTRIED in fates and parcel.failure is None
-        in_turn = sorted(back, key=tried.__contains__)  # those that got nothing come first next time
-        self._came_back(parcel, in_turn, now, dues, waited=waited)
+            self.touched.add(queue.lane)
 
-    def _came_back(
+    def release(
         self,
         parcel: Parcel,
-        queues: Collection[LaneQueue],
+        fates: Sequence[Fate],
         now: float,
-        dues: Mapping[LaneQueue, float],
-        *,
-        waited: bool = False,
+        dues: Mapping[LaneQueue, float] = ALL_DUE,
     ) -> None:
+        """The lanes of a parcel that is settled go on.
+
+        Args:
+            dues: when each lane with entries that failed has its next attempt.
+        """
+        with_tried = {queue for queue, _, own in parcel.with_fates(fates) if tried(own)}
+        in_turn = sorted(
+            parcel.lanes, key=with_tried.__contains__
+        )  # those that got nothing come first next time
+        waited = Fate.UNTRIED in fates and parcel.failure is None
         self.turns.in_flight.remove(parcel)
-        self.touched.update([queue.lane for queue in queues])
-        self._place(queues, now, dues, waited=waited)
+        self._place(in_turn, now, dues, waited=waited)
 
     def _place(
         self,
         queues: Iterable[LaneQueue],
         now: float,
-        dues: Mapping[LaneQueue, float] = _ALL_DUE,
+        dues: Mapping[LaneQueue, float] = ALL_DUE,
         *,
         waited: bool = False,
     ) -> None:

@@ -1,6 +1,6 @@
 """What goes to a sink together, and what becomes of each entry of it. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import chain
@@ -63,6 +63,13 @@ class Parcel:
     def lanes(self) -> list[LaneQueue]:
         return list(dict.fromkeys(lane for lane, _ in self.shares))
 
+    def with_fates(self, fates: Sequence[Fate]) -> Iterator[tuple[LaneQueue, Piece, Sequence[Fate]]]:
+        """Each share, and what becomes of its entries."""
+        start = 0
+        for lane, piece in self.shares:
+            yield lane, piece, fates[start : start + piece.count]
+            start += piece.count
+
     @property
     def lane_of_each(self) -> list[LaneQueue]:
         """The lane of each entry."""
@@ -86,6 +93,11 @@ def waits_of(again: Iterable[tuple[LaneQueue, Retry]], most: float) -> dict[Lane
     for after in waits.values():
         together[ceil(after)] = max(together.get(ceil(after), 0.0), after)
     return {lane: together[ceil(after)] for lane, after in waits.items()}
+
+
+def tried(fates: Iterable[Fate]) -> bool:
+    """Whether the sink has tried any of these."""
+    return any(fate is not Fate.UNTRIED for fate in fates)
 
 
 def kept(piece: Piece, fates: Sequence[Fate], failure: Failure | None) -> tuple[list[Piece], list[int]]:

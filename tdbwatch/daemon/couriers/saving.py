@@ -1,12 +1,13 @@
 """Saves a courier's progress: soon after it moved, and seldom enough to cost little."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.progress import Saved
-from tdbwatch.daemon.spool.api import Progress, Spool
+from tdbwatch.daemon.spool.api import DeadLetter, Progress, Spool
 
 _PACE: Final = 0.05
 """Seconds between two times that progress is saved."""
@@ -39,6 +40,11 @@ class Saving:
         self._unsaved.clear()
         if (update := self._saved.update(self._lanes)) is not None:
             self._spool.save(self._sink, *update)
+
+    async def bury(self, letters: Sequence[DeadLetter]) -> None:
+        """Save what is finished by now and these dead letters with it; durable on return."""
+        floor, changed = self._saved.update(self._lanes) or (self._saved.floor, {})
+        await self._spool.dead_letter(self._sink, floor, changed, letters)
 
     async def run(self) -> None:
         """Save what moved, until cancelled."""

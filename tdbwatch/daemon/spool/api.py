@@ -207,7 +207,7 @@ class Spool(Protocol):
     # -- what sinks have finished ------------------------------------------------------------------------
 
     def progress(self, sink: str) -> Progress:
-        """What `sink` had finished when the spool was opened, as a copy.
+        """What `sink` has finished, as it was saved last, as a copy.
 
         A sink that is new starts at the end of the log; at the beginning when the log is new.
         """
@@ -216,11 +216,20 @@ class Spool(Protocol):
         """The progress of `sink`, durable with one of the next commits.
 
         Args:
-            changed: the lanes that are behind otherwise than when this was called last; None: no longer.
+            changed: the lanes that are behind otherwise than when it was saved last; None: no longer.
         """
 
-    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep these; durable on return."""
+    async def dead_letter(
+        self,
+        sink: str,
+        floor: int,
+        changed: Mapping[Lane, Behind | None],
+        letters: Sequence[DeadLetter],
+    ) -> None:
+        """As `save`, and keep these letters: both with one commit, durable on return.
+
+        So an event that became a dead letter is never offered again, and never gets a second one.
+        """
 
     def note(self, attempts: Sequence[Attempt]) -> None:
         """Keep these for those who ask what became of an event; written with a later commit."""

@@ -71,7 +71,6 @@ class Group:
 
     packings: list[Packing] = field(default_factory=list)
     progress: dict[str, Change] = field(default_factory=dict)
-    letters: list[DeadLetter] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     drops: dict[str, Tally] = field(default_factory=dict)
     settled: list[DropReport] = field(default_factory=list)
@@ -83,8 +82,7 @@ class Group:
     copies: list[Copies] = field(default_factory=list)
     """Each in a commit of its own, after the others."""
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
-    mourners: list["asyncio.Future[None]"] = field(default_factory=list)
-    """Those who wait for the dead letters only."""
+    """Those who wait for all of it."""
 
     def count(self, tally: Tally) -> None:
         """Count what was given up, by reason: however much it is, it takes little memory."""
@@ -99,14 +97,30 @@ class Group:
         self.packings = []
         return tally
 
+    def change(self, sink: str, change: Change) -> None:
+        """This sink has finished more."""
+        if (known := self.progress.get(sink)) is None:
+            self.progress[sink] = change
+        else:
+            known.merge(change)
+
+    @property
+    def letters(self) -> list[DeadLetter]:
+        return [letter for change in self.progress.values() for letter in change.letters]
+
+    @property
+    def savers(self) -> list["asyncio.Future[None]"]:
+        """Those who wait for the progress of their sink only."""
+        return [waiter for change in self.progress.values() for waiter in change.waiters]
+
     @property
     def waiting(self) -> Sequence["asyncio.Future[Any]"]:
         """All who wait for it."""
-        return (*self.waiters, *self.mourners, *(copies.done for copies in self.copies))
+        return (*self.waiters, *self.savers, *(copies.done for copies in self.copies))
 
     @property
     def urgent(self) -> bool:
-        return bool(self.waiters or self.mourners or self.copies)
+        return bool(self.waiters or self.copies or self.savers)
 
     @property
     def empty(self) -> bool:
@@ -114,7 +128,6 @@ class Group:
         return not (
             self.packings
             or self.progress
-            or self.letters
             or self.attempts
             or self.drops
             or self.settled

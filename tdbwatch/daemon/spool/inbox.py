@@ -3,10 +3,10 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter
+from tdbwatch.daemon.spool.api import Attempt
 from tdbwatch.daemon.spool.group import PACKING_BYTES, RUN_BYTES, Copies, Group, Packing
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
@@ -73,9 +73,9 @@ class Inbox:
             lost.merge(packing.tally(reason))
         return [tally for tally in (too_large, lost) if tally.rooms]
 
-    def put_progress(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
+    def put_progress(self, sink: str, change: Change) -> None:
         with self._changed:
-            self._group.progress.setdefault(sink, Change(floor)).merge(floor, changed)
+            self._group.change(sink, change)
             self._changed.notify()
 
     def put_attempts(self, attempts: Iterable[Attempt]) -> None:
@@ -108,11 +108,10 @@ class Inbox:
             self._group.beat = beat
             self._changed.notify()
 
-    def put_letters(self, letters: Sequence[DeadLetter], waiter: "asyncio.Future[None]") -> None:
-        """Take these letters, or none for a flush; `waiter` is for the commit that has them."""
+    def put_waiter(self, waiter: "asyncio.Future[None]") -> None:
+        """Somebody waits for all that was put before."""
         with self._changed:
-            self._group.letters.extend(letters)
-            (self._group.mourners if letters else self._group.waiters).append(waiter)
+            self._group.waiters.append(waiter)
             self._changed.notify()
 
     def put_copies(self, copies: Copies) -> None:
@@ -135,11 +134,9 @@ class Inbox:
         """Add what sinks have finished since to a group that cannot be written yet."""
         with self._changed:
             newer = self._group
-            group.letters, newer.letters = group.letters + newer.letters, []
-            group.mourners, newer.mourners = group.mourners + newer.mourners, []
             group.attempts, newer.attempts = group.attempts + newer.attempts, []
             for sink, change in newer.progress.items():
-                group.progress.setdefault(sink, change).merge(change.floor, change.behind)
+                group.change(sink, change)
             newer.progress = {}
 
     def take(self, timeout: float) -> Group | None:

@@ -24,6 +24,7 @@ from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST, DropReport
 from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.progress import Change, apply
 from tdbwatch.daemon.spool.stored.tables import connect as _connect
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 from tdbwatch.daemon.spool.writer import Pace, Writer
@@ -38,7 +39,7 @@ class LogState:
 
     Attributes:
         start: where a new sink begins.
-        progress: as it was at the start.
+        progress: as it was saved last.
         beat: the last one before the start.
         turned: set and cleared after each turn of the writer.
     """
@@ -132,7 +133,7 @@ class SqliteSpool:
         for sink in self._sinks or ():
             if sink not in store.progress:
                 store.progress[sink] = Progress(state.start)
-                self._inbox.put_progress(sink, state.start, {})
+                self._inbox.put_progress(sink, Change(state.start))
         state.progress = {sink: replace(one, behind=dict(one.behind)) for sink, one in store.progress.items()}
         for tally in store.unsettled():
             self.drops.add_of_before(tally)
@@ -219,17 +220,14 @@ class SqliteSpool:
 
     async def flush(self) -> None:
         """Return when all that was appended and saved so far is durable."""
-        await self._commit(())
+        waiter: asyncio.Future[None] = self._waiter()
+        self._inbox.put_waiter(waiter)
+        await waiter
 
     async def unhurried(self) -> None:
         """Return when what waits for the disk leaves time for anything else."""
         while self._inbox.pressed and self.alarms.trouble is None and not self._state.closing:
             await self._state.turned.wait()
-
-    async def _commit(self, letters: Sequence[DeadLetter]) -> None:
-        waiter = self._waiter()
-        self._inbox.put_letters(letters, waiter)
-        await waiter
 
     def _waiter(self) -> "asyncio.Future[Any]":
         if self._state.closing:
@@ -277,7 +275,7 @@ class SqliteSpool:
     # -- what sinks have finished ------------------------------------------------------------------------
 
     def progress(self, sink: str) -> Progress:
-        """What `sink` had finished when the spool was opened; see `Spool.progress`."""
+        """What `sink` has finished, as it was saved last; see `Spool.progress`."""
         known = self._state.progress
         if sink not in known:
             known[sink] = Progress(self._state.start)
@@ -286,12 +284,23 @@ class SqliteSpool:
 
     def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
         """The progress of `sink`, durable with one of the next commits."""
-        self._inbox.put_progress(sink, floor, changed)
+        self._put(sink, Change(floor, dict(changed)))
 
-    async def dead_letter(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep these; durable on return."""
-        if letters:
-            await self._commit(letters)
+    async def dead_letter(
+        self,
+        sink: str,
+        floor: int,
+        changed: Mapping[Lane, Behind | None],
+        letters: Sequence[DeadLetter],
+    ) -> None:
+        """As `save`, and keep these letters: both with one commit, durable on return."""
+        waiter: asyncio.Future[None] = self._waiter()
+        self._put(sink, Change(floor, dict(changed), list(letters), [waiter]))
+        await waiter
+
+    def _put(self, sink: str, change: Change) -> None:
+        apply(self._state.progress, {sink: change})
+        self._inbox.put_progress(sink, change)
 
     def note(self, attempts: Sequence[Attempt]) -> None:
         """Keep these for those who ask what became of an event."""

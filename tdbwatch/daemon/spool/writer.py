@@ -25,7 +25,6 @@ from tdbwatch.daemon.spool.stored.tables import weight
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
 _RETRIES_AT_CLOSE: Final = 3
-_FEW_LETTERS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +122,10 @@ class Writer:
         if not group.empty:
             self._write(group, report)
         self._inbox.done()
-        report.waiters = (*group.waiters, *group.mourners)
         if self._gave_up:  # those who wait for all to be durable must not think that it is
-            report.abandoned, report.waiters = group.waiters, group.mourners
+            report.abandoned = (*report.abandoned, *group.waiters)
+            group.waiters = []
+        report.waiters = (*group.waiters, *group.savers)
         self._copy(group, report)
         self._tidy(report)
         if report.blocks or report.gone:
@@ -209,23 +209,21 @@ class Writer:
             report.blocks = self._store.commit(group)
 
     def _let_pass(self, group: Group, error: sqlite3.Error) -> None:
-        """Events that wait for space do not hold up what sinks are finished with: that makes some."""
+        """Events that wait for space do not hold up what sinks are finished with: that makes some.
+
+        Nor do the dead letters of one sink hold up the others.
+        """
         if not is_full(error):
             return
         self._inbox.join(group)
+        for sink, change in list(group.progress.items()):
+            with suppress(sqlite3.Error):
+                self._store.commit(Group(progress={sink: change}))
+                del group.progress[sink]
+                self._tell(TurnReport(waiters=change.waiters))
         with suppress(sqlite3.Error):
-            while group.letters:  # a few at once: the log has little space, too
-                self._store.commit(Group(letters=group.letters[:_FEW_LETTERS]))
-                del group.letters[:_FEW_LETTERS]
-            self._tell(TurnReport(waiters=group.mourners))
-            group.mourners = []
-            self._store.commit(Group(progress=group.progress, attempts=group.attempts))
-            group.progress, group.attempts = {}, []
-            return
-        group.attempts = []  # only history, and progress needs hardly any space
-        with suppress(sqlite3.Error):
-            self._store.commit(Group(progress=group.progress))
-            group.progress = {}
+            self._store.commit(Group(attempts=group.attempts))
+        group.attempts = []  # written or not: they are only history
 
     def _write_the_rest(self, group: Group, report: TurnReport) -> None:
         """Give the events up, since we end now, but not their count and all else, if that still fits."""
@@ -236,8 +234,9 @@ class Writer:
         with suppress(sqlite3.Error):
             self._store.commit(group)
             return
-        group.letters, group.attempts = [], []
-        group.waiters, group.mourners = group.waiters + group.mourners, []
+        group.attempts = []
+        lost = [sink for sink, change in group.progress.items() if change.letters]
+        report.abandoned = [waiter for sink in lost for waiter in group.progress.pop(sink).waiters]
         try:
             self._store.commit(group)
         except sqlite3.Error:

@@ -1,11 +1,12 @@
 """The progress of the sinks: what is in the file, and what follows from it."""
 
+import asyncio
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import Behind, Past, Progress
+from tdbwatch.daemon.spool.api import Behind, DeadLetter, Past, Progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
 from tdbwatch.wire.codec import decode, encode
 
@@ -18,15 +19,23 @@ _UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room
 
 @dataclass(slots=True)
 class Change:
-    """What a sink has finished since its progress was saved last."""
+    """What a sink has finished since its progress was saved last, and what of it became dead letters.
+
+    Attributes:
+        waiters: those who wait until it is durable.
+    """
 
     floor: int
     behind: dict[Lane, Behind | None] = field(default_factory=dict)
+    letters: list[DeadLetter] = field(default_factory=list)
+    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
 
-    def merge(self, floor: int, behind: Mapping[Lane, Behind | None]) -> None:
-        """A later one."""
-        self.floor = floor
-        self.behind.update(behind)
+    def merge(self, later: "Change") -> None:
+        """The two are one."""
+        self.floor = later.floor
+        self.behind |= later.behind
+        self.letters += later.letters
+        self.waiters += later.waiters
 
 
 def load(connection: sqlite3.Connection) -> dict[str, Progress]:
