@@ -21,7 +21,7 @@ example:
   tdbwatch check --config /etc/tdbwatch/prod.yaml
 
 exit codes:
-  0   the file is fine
+  0   the file is fine; warnings say what is allowed, and hardly meant so
   78  it is not; every problem is shown with file, line, column and remedy
 
 Plugins are imported. One that does not load is a problem here; the daemon would
@@ -47,12 +47,13 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration file")
+    parser.add_argument("--strict", action="store_true", help="end with 78 if there are warnings, too")
     parser.set_defaults(run=run)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check `args.config`; the exit code is 0 or EX_CONFIG (78)."""
+    """Check `args.config`; the exit code is 0 or EX_CONFIG (78), with `args.strict` for warnings as well."""
     try:
         document = read(args.config)
         registry = _load(document, args.config)
@@ -67,7 +68,10 @@ def run(args: argparse.Namespace) -> int:
         print(*checked.warnings, sep="\n", file=sys.stderr)
     if checked.notes:
         print(*checked.notes, _WITHIN, sep="\n", file=sys.stderr)
-    say(f"{args.config}: fine: {summary(checked)}")
+    if checked.warnings and args.strict:
+        return os.EX_CONFIG
+    warned = f"; {counted(len(checked.warnings), 'warning')}" if checked.warnings else ""
+    say(f"{args.config}: fine: {summary(checked)}{warned}")
     return os.EX_OK
 
 

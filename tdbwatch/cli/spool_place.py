@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +15,8 @@ from tdbwatch.cli.exits import CommandError
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import Outline
-    from tdbwatch.daemon.routes import Matcher
+    from tdbwatch.daemon.routes import Matcher, Router
+    from tdbwatch.daemon.spool.stored.blocks import Lane
     from tdbwatch.daemon.spool.stored.orders import Selection
 
 Work = Callable[[argparse.Namespace], int]
@@ -27,12 +29,20 @@ _REMEDIES: Final = {
 """By what SQLite calls the trouble."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """A spool, and what the configuration that names it says of it, if one was given."""
 
     path: Path
     config: "Outline | None"
+
+    @cached_property
+    def _router(self) -> "Router | None":
+        from tdbwatch.daemon.routes import Router
+
+        if self.config is None:
+            return None
+        return Router.of_names(self.config.routes, self.config.sinks)
 
     @property
     def user(self) -> str | None:
@@ -47,11 +57,19 @@ class Place:
 
     def wants(self, sink: str) -> "Matcher | None":
         """Whether the routes send an event to this sink; None: they are not known."""
-        from tdbwatch.daemon.routes import Router
-
-        if self.config is None or sink not in self.config.sinks:
+        if self._router is None or sink not in self.sinks(set()):
             return None
-        return Router.of_names(self.config.routes, self.config.sinks).matcher(sink)
+        return self._router.matcher(sink)
+
+    def may_be_unrouted(self, lane: "Lane") -> bool:
+        """Whether events of this room may go nowhere, as far as is known."""
+        return self._router is not None and not self._router.takes_all(lane)
+
+    def unrouted(self, kind: str, scope: str, room: str, event: str) -> bool:
+        """Whether events like this go nowhere, as far as is known."""
+        return (
+            self._router is not None and kind == "event" and not self._router.takes(kind, scope, room, event)
+        )
 
     def when_served(self, sink: str) -> str:
         """When a request for this sink is taken up."""

@@ -18,6 +18,7 @@ entries       all that the log holds, delivered or not: events, other records,
 behind        of these, what the sink is still to get: as spool list --sink and
               the status page say; without --config, what it has not finished,
               whether the routes send it there or not
+unrouted      events that no route takes, as long as the log holds them
 dead letters  what the sink will not get any more, unless they are requeued"""
 
 
@@ -34,15 +35,18 @@ def _stats(options: argparse.Namespace) -> int:
     with opened(place.path) as look:
         matchers = {sink: place.wants(sink) for sink in place.sinks(set())}
         found = look.stats({sink: wants.by_name for sink, wants in matchers.items() if wants is not None})
+        unrouted = None if place.config is None else look.log.count(place.unrouted, place.may_be_unrouted)
     fresh = sorted(place.sinks(set()) - {sink.sink for sink in found.sinks})
     if options.json:
-        say_json(stats_json(found, str(place.path), place.user, fresh))
+        say_json(stats_json(found, str(place.path), place.user, fresh, unrouted))
         return exits.OK
     user = "no daemon uses it" if place.user is None else f"process {place.user} uses it"
     say(f"{place.path}: {size_of(found.size)}, {user}")
     times = f", received {time_of(found.oldest_us)} to {time_of(found.newest_us)}" if found.count else ""
     say(f"{counted(found.count, 'entry', 'entries')}{times}\n")
     _say_sinks(place, found, fresh)
+    if unrouted:
+        say(f"{counted(unrouted, 'event')} that no route takes: no sink gets them")
     for order in found.orders:
         missed = f"; {counted(order.missed, 'record')} went before it came to them" if order.missed else ""
         say(f"{order.kind} for {order.sink}: waits or is under way{missed}")

@@ -82,8 +82,15 @@ def attempt_json(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def stats_json(stats: Stats, path: str, user: str | None, fresh: Iterable[str]) -> dict[str, Any]:
-    """The statistics; `fresh` are sinks that are configured and that no daemon has started yet."""
+def stats_json(
+    stats: Stats, path: str, user: str | None, fresh: Iterable[str], unrouted: int | None
+) -> dict[str, Any]:
+    """The statistics.
+
+    Args:
+        fresh: sinks that are configured and that no daemon has started yet.
+        unrouted: events that no route takes; None: the routes are not known.
+    """
     times = {
         key: None if value is None else format_time(value)
         for key, value in (("oldest", stats.oldest_us), ("newest", stats.newest_us))
@@ -102,6 +109,7 @@ def stats_json(stats: Stats, path: str, user: str | None, fresh: Iterable[str]) 
             {"kind": r.kind, "sink": r.sink, "position": r.position, "through": r.through, "missed": r.missed}
             for r in stats.orders
         ],
+        "unrouted": unrouted,
         "dropped": [{"reason": tally.reason, "count": tally.count} for tally in stats.drops],
     }
 

@@ -4,20 +4,21 @@ Every courier asks for every event, so an answer is kept for each (kind, scope, 
 fit in a bounded memory: a daemon hears few different names, many times each.
 """
 
-import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from tdbwatch.daemon.config import RouteConfig
-from tdbwatch.daemon.config.fields import compile_globs, scope_glob
+from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.wire.scopes import short
 
 _MEMORY: Final = 4096
 """Answers that are kept; the one that was not asked for the longest goes first."""
-_UNROUTED: Final = frozenset({Kind.EVENT, Kind.GAP})
+_EVENT: Final = str(Kind.EVENT.value)
+_WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
 
 
@@ -32,10 +33,12 @@ class Router:
     """
 
     def __init__(self, routes: Iterable[RouteConfig], sinks: Mapping[str, frozenset[str]]) -> None:
-        self._rules = tuple(_Rule.of(route) for route in routes)
-        self._kinds = {name: hears or _UNROUTED for name, hears in sinks.items()}
+        self._rules = tuple(Rule.of(route) for route in routes)
+        self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._sinks = lru_cache(maxsize=_MEMORY)(self._ask)
+        self._taken = lru_cache(maxsize=_MEMORY)(self._is_taken)
+        self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
 
     @classmethod
     def of_names(cls, routes: Iterable[RouteConfig], names: Iterable[str]) -> "Router":
@@ -55,6 +58,24 @@ class Router:
                 if rule.stop:
                     break
         return found
+
+    def takes(self, kind: str, scope: str, room: str, event: str) -> bool:
+        """Whether any route takes what has these in common, if only to drop it."""
+        return self._taken(kind, scope, room, event)
+
+    def takes_all(self, lane: Lane) -> bool:
+        """Whether a route takes whatever event comes from this room."""
+        return self._taken_whole(*lane)
+
+    def unrouted(self, lane: Lane, events: Sequence[str]) -> int:
+        """How many of these events of one room no route takes.
+
+        Asks once for each name, and for none where a route takes all of the room.
+        """
+        if self.takes_all(lane):
+            return 0
+        names = {name for name in set(events) if not self._taken(Kind.EVENT, *lane, name)}
+        return sum(map(names.__contains__, events)) if names else 0
 
     @property
     def remembered(self) -> int:
@@ -76,6 +97,32 @@ class Router:
                     break
         return frozenset(found & self._kinds.keys())
 
+    def _is_taken(self, kind: str, scope: str, room: str, event: str) -> bool:
+        return not self._rules or any(rule.matches(kind, short(scope), room, event) for rule in self._rules)
+
+    def _is_taken_whole(self, scope: str, room: str) -> bool:
+        whole = (rule for rule in self._rules if rule.event is None)
+        return not self._rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
+
+
+class Unrouted:
+    """Counts the events that were heard and that no route takes, by room."""
+
+    def __init__(self, router: Router) -> None:
+        self.rooms = Counter[Lane]()
+        self._router = router
+
+    @property
+    def total(self) -> int:
+        """All of them since the start."""
+        return self.rooms.total()
+
+    def count(self, heard: Iterable[Heard]) -> None:
+        """Count those among what was heard in one turn."""
+        for lane, run in heard:
+            if run.kind == _EVENT and (unrouted := self._router.unrouted(lane, run.events)):
+                self.rooms[lane] += unrouted
+
 
 class Matcher:
     """Tells whether a sink gets an event: the event itself, or all that have this name in this room."""
@@ -90,40 +137,3 @@ class Matcher:
     def by_name(self, kind: str, scope: str, room: str, event: str) -> bool:
         """Whether it gets those that have these in common."""
         return self._sink_name in self._sinks_for(kind, scope, room, event)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """A route, ready to be asked. A pattern that is None matches everything."""
-
-    kinds: frozenset[str]
-    scope: re.Pattern[str] | None
-    room: re.Pattern[str] | None
-    event: re.Pattern[str] | None
-    to: frozenset[str]
-    stop: bool
-
-    @classmethod
-    def of(cls, route: RouteConfig) -> "_Rule":
-        match = route.match
-        scopes = None if match.scope is None else [scope_glob(glob) for glob in match.scope]
-        return cls(
-            kinds=frozenset(match.kind),
-            scope=_pattern(scopes),
-            room=_pattern(match.room),
-            event=_pattern(match.event),
-            to=frozenset(route.to),
-            stop=route.stop,
-        )
-
-    def matches(self, kind: str, scope: str, room: str, event: str) -> bool:
-        return (
-            kind in self.kinds
-            and (self.scope is None or self.scope.match(scope) is not None)
-            and (self.room is None or self.room.match(room) is not None)
-            and (self.event is None or self.event.match(event) is not None)
-        )
-
-
-def _pattern(globs: Sequence[str] | None) -> re.Pattern[str] | None:
-    return None if globs is None else compile_globs(globs)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
+from tdbwatch.daemon.routes import Unrouted
 from tdbwatch.daemon.source import Source, WatchedRoom
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.beats import Beat
+from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.daemon.spool.stored.drops import DropReport
 from tdbwatch.daemon.status import START_PATIENCE, Journal, StatusServer
 from tdbwatch.daemon.systemd import Notifier
@@ -81,7 +83,8 @@ class Daemon:
             clock=clock,
         )
         self.journal = Journal(clock)
-        self.source = Source(self.spool.append, clock, self._recorded)
+        self.unrouted = Unrouted(make_router(config))
+        self.source = Source(self._heard, clock, self._recorded)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
         self.canary = make_canary(config.thingsdb, self.client, clock)
@@ -105,6 +108,9 @@ class Daemon:
             SpoolError: the spool cannot be used.
             AuthError: every node that can be reached refuses the login.
         """
+        for doubt in self.config.warnings:
+            said = {"place": doubt.place, "key": doubt.path, "remedy": doubt.hint}
+            self._log.warning("config.doubtful", reason=doubt.message, **said)
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
@@ -195,6 +201,10 @@ class Daemon:
         text = f"{self.client.connection_info()}; {joined} of {len(self.rooms)} rooms joined"
         text += f" (not: {', '.join(missing[:5])})" if missing else ""
         return text + (f"; {self.status.trouble}" if self.status is not None and self.status.trouble else "")
+
+    def _heard(self, heard: Sequence[Heard]) -> None:
+        self.unrouted.count(heard)
+        self.spool.append(heard)
 
     # -- inside ------------------------------------------------------------------------------------------
 

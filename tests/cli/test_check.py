@@ -22,7 +22,7 @@ from tdbwatch.plugin import Event, sink
 def shout(event: Event) -> None:
     print(event.room)
 """
-Check = Callable[[str], int]
+Check = Callable[..., int]
 
 
 @pytest.fixture
@@ -36,11 +36,11 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path) -> Check:
     """Check a file with the given content; gives the exit code."""
 
-    def run_check(text: str) -> int:
+    def run_check(text: str, *more: str) -> int:
         (folder / "prod.yaml").write_text(text)
         parser = argparse.ArgumentParser()
         check.add_parser(parser.add_subparsers())
-        args = parser.parse_args(["check", "--config", str(folder / "prod.yaml")])
+        args = parser.parse_args(["check", "--config", str(folder / "prod.yaml"), *more])
         code: int = args.run(args)
         return code
 
@@ -64,7 +64,7 @@ def test_a_bad_file_ends_with_78_and_its_problems(
 
 
 def test_a_file_that_is_not_there_ends_with_78(capsys: pytest.CaptureFixture[str]):
-    assert check.run(argparse.Namespace(config="/nowhere/prod.yaml")) == 78
+    assert check.run(argparse.Namespace(config="/nowhere/prod.yaml", strict=False)) == 78
     assert "/nowhere/prod.yaml: cannot be read: No such file or directory" in capsys.readouterr().err
 
 
@@ -205,7 +205,9 @@ def test_the_help_fits_a_screen_and_shows_an_example():
         ("{max_attempts: 400, max_age: 1d}", ""),
         ("{max_attempts: 5}", ""),
         ("{max_age: 10m}", ""),
-        ("{max_attempts: unlimited, max_age: unlimited}", ""),
+        ("{max_attempts: unlimited, max_age: unlimited}", "the spool drops events after 7 d"),
+        ("{max_age: 8d}", "the spool drops events after 7 d"),
+        ("{max_age: 7d}", ""),
         ("{max_attempts: 1000000000, max_age: 1d}", ""),
     ],
 )
@@ -216,3 +218,28 @@ def test_an_age_that_is_never_reached_is_a_warning(
     _, err = capsys.readouterr()
     assert said in err
     assert ("sinks.console.retry.max_age: warning: it is never reached" in err) == bool(said)
+
+
+DOUBTFUL = GOOD.replace("room: alerts}, to: mine", "room: alertz}, to: [mine]").replace(
+    "node02]", "node02], connections: 3"
+)
+
+
+def test_a_warning_has_its_place_and_its_remedy_and_fails_only_if_that_is_asked_for(
+    run: Check, folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    place = f"{folder}/prod.yaml"
+    told = (
+        f"{place}:2:50: thingsdb.connections: warning: more connections than nodes: there are 2 nodes\n"
+        "    each connection goes to another node: list more nodes, or write auto\n"
+        f"{place}:4:37: sinks.mine: warning: nothing reaches this sink: no route leads to it\n"
+        "    name it in a route's `to`, or remove it\n"
+        f"{place}:5:40: routes[1].match.room: warning: no room that is watched has such a name\n"
+        "    did you mean alerts? the rooms are: alerts\n"
+    )
+    assert run(DOUBTFUL) == 0
+    fine = f"{place}: fine: 2 nodes, 1 room, 2 sinks, 2 routes; 3 warnings\n"
+    assert capsys.readouterr() == (fine, told)
+    assert run(DOUBTFUL, "--strict") == 78
+    assert capsys.readouterr() == ("", told)
+    assert run(GOOD, "--strict") == 0

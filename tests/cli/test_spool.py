@@ -107,7 +107,7 @@ def test_stats_in_json_are_stable(run: Run, folder: Path) -> None:
         {"sink": "audit", "floor": 4, "behind": 3, "dead_letters": 0},
         {"sink": "oncall", "floor": 3, "behind": 4, "dead_letters": 3},
     ]
-    assert (found["orders"], found["dropped"]) == ([], [])
+    assert (found["orders"], found["dropped"], found["unrouted"]) == ([], [], 4)
 
 
 def test_stats_count_as_behind_what_a_list_of_the_sink_shows(run: Run, folder: Path) -> None:
@@ -124,9 +124,11 @@ def test_stats_for_people(run: Run) -> None:
     code, out, _ = run("spool", "stats")
     assert code == 0
     assert "no daemon uses it\n10 entries, received " in out
-    assert "\n".join(out.splitlines()[-3:]) == (
-        "sink    behind  dead letters\naudit        3             0\noncall       4             3"
+    assert "\n".join(out.splitlines()[-4:]) == (
+        "sink    behind  dead letters\naudit        3             0\noncall       4             3\n"
+        "4 events that no route takes: no sink gets them"
     )
+    assert "no route" not in run("spool", "stats", place=("--spool", "spool.db"))[1]
 
 
 @pytest.mark.parametrize(
@@ -295,7 +297,7 @@ def test_a_damaged_spool_is_named(run: Run, folder: Path) -> None:
 
 def test_a_sink_that_no_daemon_has_started_is_in_the_stats(run: Run, folder: Path) -> None:
     (folder / "prod.yaml").write_text(CONFIG.replace("{audit:", "{fresh: {type: log}, audit:"))
-    assert run("spool", "stats")[1].splitlines()[-4:] == [
+    assert run("spool", "stats")[1].splitlines()[-5:-1] == [
         "sink                     behind  dead letters",
         "audit                         3             0",
         "fresh (not started yet)       -             0",
@@ -639,7 +641,7 @@ def test_every_help_fits_a_screen_and_shows_an_example(
 
 
 def test_the_help_of_stats_explains_every_column(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    head = run("spool", "stats")[1].splitlines()[-3]
+    head = run("spool", "stats")[1].splitlines()[-4]
     columns = [name for name in re.split(r"\s{2,}", head) if name != "sink"]
     assert columns == ["behind", "dead letters"]
     with pytest.raises(SystemExit):

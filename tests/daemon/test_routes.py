@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.config import RouteConfig
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routes import Router, Unrouted
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.plugin import Event, Kind
 
 SINKS = ["a", "b", "c"]
@@ -184,3 +185,28 @@ def test_events_come_to_hooks_as_routes_say():
     assert Router([], sinks).sinks_for(event()) == {"log", "hooks"}
     routed = [RouteConfig.model_validate({"to": ["log"]})]
     assert Router(routed, sinks).sinks_for(event()) == {"log"}
+
+
+def test_what_no_route_takes_is_counted_by_room():
+    asked = router({"match": {"event": "disk-*"}, "to": "a"}, {"match": {"room": "ops"}, "to": "b"})
+    counted = Unrouted(asked)
+    counted.count(
+        heard([event(), event(name="cpu"), event("ops", "x"), event("deploys", "x"), event(name="cpu")])
+    )
+    counted.count(heard([event("deploys", kind="gap"), event("deploys", "disk-full")]))
+    assert counted.rooms == {Lane("//stuff", "alerts"): 2, Lane("//stuff", "deploys"): 1}
+    assert counted.total == 3
+
+
+def test_what_a_route_drops_is_not_unrouted_and_without_routes_nothing_is():
+    assert router({"to": [], "stop": True}).unrouted(Lane("//stuff", "alerts"), ["x"]) == 0
+    assert router().unrouted(Lane("//stuff", "alerts"), ["x"]) == 0
+    assert router({"match": {"scope": "//ops"}, "to": "a"}).unrouted(Lane("//stuff", "alerts"), ["x"]) == 1
+
+
+@given(st.lists(st.sampled_from("xyz")), st.sets(st.sampled_from("xyz"), min_size=1))
+def test_an_event_is_unrouted_exactly_if_no_route_takes_it(names: list[str], taken: set[str]):
+    asked = router({"match": {"event": sorted(taken)}, "to": "a"})
+    lane = Lane("//stuff", "alerts")
+    assert asked.unrouted(lane, names) == sum(name not in taken for name in names)
+    assert all(asked.takes("event", *lane, name) == (name in taken) for name in names)

@@ -12,6 +12,7 @@ import aiohttp
 import aiohttp.web
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config import load
@@ -201,6 +202,31 @@ async def test_page_metrics_and_json_tell_the_same_of_the_events(watch: Watch, c
     assert metrics["tdbwatch_events_delivered_total", "audit"] == 1_234
     assert metrics["tdbwatch_sink_lag", "audit"] == 0
     assert (await asker.get("/"))[1].count("1,234") == 2
+
+
+async def test_what_no_route_takes_is_counted_and_a_doubtful_configuration_told(
+    watch: Watch, cluster: Cluster
+) -> None:
+    routes = [{"match": {"event": "disk-*"}, "to": "audit"}, {"match": {"room": "alertz"}, "to": "audit"}]
+    with capture_logs() as log:
+        asker = await watch(routes=routes)
+    [doubt] = [line for line in log if line["event"] == "config.doubtful"]
+    assert doubt["key"] == "routes[1].match.room"
+    assert doubt["place"].endswith("watch.yaml:1:" + doubt["place"].rpartition(":")[2])
+    assert doubt["remedy"].startswith("did you mean alerts?")
+    status = await asker.json()
+    assert (status["state"], status["ready"]) == ("ok", True)
+    assert [(problem["part"], problem["name"]) for problem in status["problems"]] == [
+        ("config", "routes[1].match.room")
+    ]
+    for name in ("disk-full", "cpu-high", "cpu-high"):
+        cluster.emit("//stuff", "alerts", name)
+    status = await asker.until(lambda status: status["rooms"][0]["received"] == 3)
+    assert status["rooms"][0]["unrouted"] == 2
+    assert (await asker.metrics())["tdbwatch_events_unrouted_total", "alerts", "//stuff"] == 2
+    page = (await asker.get("/"))[1]
+    assert "2 events since the start that no route takes: no sink gets them." in page
+    assert "did you mean alerts?" in page
 
 
 async def test_what_is_emitted_never_makes_a_new_time_series(watch: Watch, cluster: Cluster) -> None:

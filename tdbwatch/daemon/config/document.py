@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
+from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.environment import substitute
 from tdbwatch.daemon.config.models import (
     Config,
@@ -181,7 +182,7 @@ class Document:
         sections, sinks = self._parts(tree, SecretReader(self.folder, self.environ), sink_types)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        return Config.combine(sections, sinks)
+        return Config.combine(sections, sinks, ordered(tree.warnings))
 
     def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":
         """As `config`, from a shell: what only the service can judge is noted, and no problem.
@@ -207,6 +208,8 @@ class Document:
         if sections is not None:
             check_spool_place(tree, sections.spool)
             check_files(tree, sinks, sections.routes, (sections.spool.path, FilePath(tree.file)))
+        if sections is not None and not tree.problems:
+            doubt(tree, sections, sinks)
         return sections, sinks
 
 

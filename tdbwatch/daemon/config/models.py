@@ -21,7 +21,7 @@ from tdbwatch.daemon.config.fields import (
     Text,
     no_repeats,
 )
-from tdbwatch.daemon.config.problems import RefusedError
+from tdbwatch.daemon.config.problems import Problem, RefusedError
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.plugin import Duration, Kind, Secret, Size
 
@@ -298,9 +298,13 @@ class Config(Sections):
     """A configuration that can be run. Made by `tdbwatch.daemon.config.load`."""
 
     sinks: tuple[SinkConfig, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What is allowed, and hardly meant so, in the order of the file."""
 
     @classmethod
-    def combine(cls, sections: Sections, sinks: tuple[SinkConfig, ...]) -> "Config":
+    def combine(
+        cls, sections: Sections, sinks: tuple[SinkConfig, ...], warnings: tuple[Problem, ...] = ()
+    ) -> "Config":
         """One configuration of parts that are checked already."""
         parts: dict[str, Any] = {name: getattr(sections, name) for name in Sections.model_fields}
-        return cls.model_construct(**parts, sinks=sinks)
+        return cls.model_construct(**parts, sinks=sinks, warnings=warnings)

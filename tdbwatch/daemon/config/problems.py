@@ -18,7 +18,14 @@ _LONGEST_KEY: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One complaint. `line` and `column` count from 1; they are 0 where the file as a whole is meant."""
+    """One complaint. `line` and `column` count from 1; they are 0 where the file as a whole is meant.
+
+    Attributes:
+        path: the key's path, such as `rooms[2].scope`.
+        message: what is wrong.
+        hint: what to do.
+        is_warning: it is allowed, and hardly meant so.
+    """
 
     file: str
     line: int
@@ -26,12 +33,18 @@ class Problem:
     path: str
     message: str
     hint: str = ""
+    is_warning: bool = False
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`, or the file."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         subject = f"{self.path}: " if self.path else ""
         remedy = "".join(f"\n    {line}" for line in self.hint.splitlines())
-        return f"{place}: {subject}{self.message}{remedy}"
+        kind = "warning: " if self.is_warning else ""
+        return f"{self.place}: {subject}{kind}{self.message}{remedy}"
 
 
 def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:

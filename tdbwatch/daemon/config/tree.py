@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from tdbwatch.daemon.config.problems import Path, Problem, show_path
@@ -62,7 +62,8 @@ class Tree:
 
     def warn(self, path: Path, message: str, hint: str = "") -> None:
         """Note what is allowed, and hardly meant so."""
-        self.warnings.append(self._said(path, f"warning: {message}", hint))
+        if not self.is_broken(path):
+            self.warnings.append(replace(self._said(path, message, hint), is_warning=True))
 
     def _said(self, path: Path, message: str, hint: str = "", at_key: bool = False) -> Problem:
         line, column = self.place(path, at_key=at_key)

@@ -24,7 +24,7 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        part: `daemon`, `links`, `node`, `room`, `sink`, `spool`, `gap` or `plugin`.
+        part: `daemon`, `links`, `node`, `room`, `sink`, `spool`, `gap`, `plugin` or `config`.
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
@@ -50,6 +50,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         *_spool(snapshot),
         *_gaps(snapshot),
         *_plugins(snapshot),
+        *_doubts(snapshot),
     ]
     return tuple(sorted(found, key=lambda problem: not problem.blocking))
 
@@ -65,12 +66,15 @@ def is_ready(snapshot: Snapshot) -> bool:
 
 
 def state_of(snapshot: Snapshot, found: tuple[Problem, ...]) -> str:
-    """`ok`, `warning` (ready, but have a look), `trouble` (not ready); or the phase, if not `running`."""
+    """`ok`, `warning` (ready, but have a look), `trouble` (not ready); or the phase, if not `running`.
+
+    What is doubtful in the configuration is told and changes nothing: it was so when all went well.
+    """
     if snapshot.phase != "running" and not snapshot.starts_in_vain:
         return snapshot.phase
     if any(problem.blocking for problem in found):
         return "trouble"
-    return "warning" if found else "ok"
+    return "warning" if any(problem.part != "config" for problem in found) else "ok"
 
 
 def _daemon(snapshot: Snapshot) -> Iterator[Problem]:
@@ -129,6 +133,10 @@ def _room(room: RoomView) -> Iterator[Problem]:
         text = f"{ROOM_STATES[room.state]}: its events are missed. {_short(room.reason)}".strip()
         name = f"{room.name} in {room.scope}"
         yield Problem("room", name, text, blocking=room.required, remedy=remedies.room(room))
+    if room.unrouted:
+        text = f"{counted(room.unrouted, 'event')} since the start that no route takes: no sink gets them."
+        name = f"{room.name} in {room.scope}"
+        yield Problem("room", name, text, blocking=False, remedy=remedies.UNROUTED)
 
 
 ROOM_STATES: Final = {
@@ -208,6 +216,12 @@ def _plugins(snapshot: Snapshot) -> Iterator[Problem]:
     for problem in snapshot.plugin_problems:
         text, remedy = remedies.plugin(problem)
         yield Problem("plugin", problem.plugin, text, blocking=False, remedy=remedy)
+
+
+def _doubts(snapshot: Snapshot) -> Iterator[Problem]:
+    for doubt in snapshot.doubts:
+        text = f"{doubt.place}: {doubt.message}"
+        yield Problem("config", doubt.path, text, blocking=False, remedy=doubt.hint)
 
 
 def _short(error: str) -> str:

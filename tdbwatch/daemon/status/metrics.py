@@ -118,6 +118,8 @@ DEFINITIONS: Final = (
                _per_room(lambda room: room.links)),
     Definition("tdbwatch_events_received_total", "counter", "Events heard in the room", _ROOM,
                _per_room(lambda room: room.received)),
+    Definition("tdbwatch_events_unrouted_total", "counter",
+               "Events heard in the room that no route takes", _ROOM, _per_room(lambda room: room.unrouted)),
     Definition("tdbwatch_last_event_time_seconds", "gauge",
                "When the room's latest event was heard, as Unix time; absent before the first one", _ROOM,
                _per_room(lambda room: _seconds(room.last_event_us))),

@@ -22,6 +22,9 @@ NODE: Final = (
 )
 DISK: Final = "Make space or mend the disk; do not restart, since what is in memory would be lost."
 DISK_AT_STOP: Final = "Make space at once: what is in memory is lost when it ends."
+UNROUTED: Final = (
+    "Add a route for them and restart; to drop them on purpose, one with `to: []` and `stop: true`."
+)
 DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
 FAILED: Final = "Restart it, and report the log's traceback."
 STUCK: Final = "Restart the daemon, and mend the plugin."

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from tdbwatch.daemon.config import Problem as ConfigProblem
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins.registry import PluginProblem
 from tdbwatch.daemon.spool.looking.stats import Letters
@@ -47,6 +48,7 @@ class RoomView:
         last_event_us: when the latest was heard, in microseconds since the Unix epoch; None: none yet.
         doubled: events that a second connection repeated, and that were rightly left out.
         uncertain: guesses that had to be made about those; each may be one event doubled.
+        unrouted: of the received ones, those that no route takes.
     """
 
     scope: str
@@ -60,6 +62,7 @@ class RoomView:
     last_event_us: int | None
     doubled: int
     uncertain: int
+    unrouted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,7 @@ class Snapshot:
         open_gaps: those that go on.
         plugin_problems: plugins that did not load, and what else they did wrong.
         log_dropped: log lines that were not written since the start.
+        doubts: what the configuration says and hardly means.
     """
 
     version: str
@@ -149,6 +153,7 @@ class Snapshot:
     gap_counts: tuple[GapCount, ...]
     plugin_problems: tuple[PluginProblem, ...]
     log_dropped: int = 0
+    doubts: tuple[ConfigProblem, ...] = ()
 
     @property
     def links(self) -> int:

@@ -46,7 +46,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         links_wanted=daemon.config.thingsdb.live_connections,
         canary_failures=None if daemon.canary is None else daemon.canary.failures,
         nodes=_nodes(daemon, clock.monotonic()),
-        rooms=tuple(_room(room) for room in daemon.rooms),
+        rooms=tuple(_room(room, daemon.unrouted.rooms[room.lane]) for room in daemon.rooms),
         sinks=tuple(_sink(status, figures, types[status.sink]) for status in daemon.couriers()),
         spool=_spool(daemon, figures),
         gaps=tuple(reversed(journal.gaps)),
@@ -59,6 +59,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         ),
         plugin_problems=tuple(daemon.registry.problems),
         log_dropped=logs.dropped(),
+        doubts=daemon.config.warnings,
     )
 
 
@@ -106,7 +107,7 @@ def _nodes(daemon: "Daemon", now: float) -> tuple[NodeView, ...]:
     return tuple(views)
 
 
-def _room(room: WatchedRoom) -> RoomView:
+def _room(room: WatchedRoom, unrouted: int) -> RoomView:
     subscription = room.subscription
     joined, merge = subscription.status is RoomStatus.JOINED, subscription.merge
     return RoomView(
@@ -121,6 +122,7 @@ def _room(room: WatchedRoom) -> RoomView:
         last_event_us=room.last_event_us,
         doubled=0 if merge is None else merge.doubled,
         uncertain=0 if merge is None else merge.uncertain,
+        unrouted=unrouted,
     )
 
 

@@ -1,0 +1,25 @@
+"""What a configuration may say and hardly means: warnings, which keep nobody from starting.
+
+Each has its place and its remedy, and shows no value.
+"""
+
+from collections.abc import Sequence
+
+from tdbwatch.daemon.config.doubts.exposure import doubt_exposure
+from tdbwatch.daemon.config.doubts.limits import doubt_limits
+from tdbwatch.daemon.config.doubts.rooms import doubt_rooms
+from tdbwatch.daemon.config.doubts.routes import doubt_routes
+from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.sink_models import SinkConfig
+from tdbwatch.daemon.config.tree import Tree
+
+
+def doubt(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
+    """Warn of all that can be told of a configuration in which nothing is wrong."""
+    doubt_rooms(tree, sections)
+    doubt_routes(tree, sections, sinks)
+    doubt_limits(tree, sections, sinks)
+    doubt_exposure(tree, sections, sinks)
+
+
+__all__ = ["doubt"]

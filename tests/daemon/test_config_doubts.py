@@ -1,0 +1,291 @@
+"""What a configuration says and hardly means is a warning: it has place and remedy, and nobody is stopped."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tdbwatch.daemon.config import Problem, parse
+from tdbwatch.daemon.config.doubts.limits import UNIT_STOP_SECONDS
+from tdbwatch.plugin import Options, Secret, SinkType
+from tdbwatch.sinks.webhook.options import WebhookOptions
+
+from .config_kit import Idle
+
+ROOT = Path(__file__).parents[2]
+GOOD = {
+    "thingsdb": "{nodes: [node01], auth: {token: t0ken}}",
+    "rooms": "[alerts, {name: deploys, scope: //ops}]",
+    "sinks": "{console: {type: log}, mine: {type: log}}",
+    "spool": "{path: spool.db, max_size: 1MiB}",
+}
+
+
+class Told(Options):
+    target: str = ""
+    key: Secret | None = None
+
+
+TYPES = {
+    "log": SinkType("log", Idle),
+    "webhook": SinkType("webhook", Idle, WebhookOptions),
+    "told": SinkType("told", Idle, Told),
+    "hook": SinkType("hook", Idle, hears=frozenset({"event", "gap"})),
+    "ear": SinkType("ear", Idle, hears=frozenset({"event"})),
+}
+
+
+def found(
+    sections: dict[str, str], environ: dict[str, str] | None = None, hooks: tuple[str, ...] = ()
+) -> tuple[Problem, ...]:
+    text = "\n".join(f"{name}: {value}" for name, value in {**GOOD, **sections}.items())
+    types = {name: found for name, found in TYPES.items() if not found.hears or name in hooks}
+    warnings = parse(text.encode(), "prod.yaml", environ or {}).config(types).warnings
+    assert all(warning.is_warning and warning.hint and warning.line for warning in warnings)
+    return warnings
+
+
+def warnings(hooks: tuple[str, ...] = (), **sections: str) -> list[str]:
+    return [f"{warning.path}: {warning.message}" for warning in found(sections, hooks=hooks)]
+
+
+def test_a_configuration_that_means_what_it_says_has_no_warnings():
+    assert warnings() == []
+    assert warnings(routes="[{to: [console]}, {match: {kind: [gap, room, node]}, to: mine}]") == []
+
+
+ALL = "{to: [console, mine]}"
+LAST = f"[{{match: {{kind: gap}}, to: mine}}, {ALL}]"
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        (f"[{ALL}, {{match: {{room: alertz}}, to: mine}}]", "routes[1].match.room: no room that is watched"),
+        (f"[{ALL}, {{match: {{room: [alerts, 'x*']}}, to: mine}}]", "routes[1].match.room[1]: no room that"),
+        (
+            f"[{ALL}, {{match: {{scope: //opps}}, to: mine}}]",
+            "routes[1].match.scope: no room that is watched",
+        ),
+        (
+            f"[{ALL}, {{match: {{room: alerts, scope: '@:ops'}}, to: mine}}]",
+            "routes[1].match: this route matches nothing that there can be",
+        ),
+        (
+            f"[{ALL}, {{match: {{kind: node, room: alerts}}, to: mine}}]",
+            "routes[1].match: this route matches nothing that there can be",
+        ),
+        (
+            "[{to: [console, mine], stop: true}, {match: {room: alerts}, to: mine}]",
+            "routes[1]: this route is never asked",
+        ),
+        (
+            "[{match: {room: 'a*'}, to: console, stop: true}, {match: {room: d*}, to: console, stop: true},"
+            " {to: mine}]",
+            "routes[2]: this route is never asked",
+        ),
+        (
+            "[{match: {event: ['*']}, to: [console, mine], stop: true}, {match: {event: x}, to: mine}]",
+            "routes[1]: this route is never asked",
+        ),
+        (
+            "[{match: {event: [x, y]}, to: [console, mine], stop: true}, {match: {event: x}, to: mine},"
+            f" {ALL}]",
+            "routes[1]: this route is never asked",
+        ),
+        ("[{to: console}]", "sinks.mine: nothing reaches this sink"),
+        (
+            "[{match: {room: alerts}, to: [console, mine]}]",
+            "rooms[1]: no route takes the events of this room",
+        ),
+        (f"[{ALL}, {{match: {{event: 'a, b'}}, to: mine}}]", "routes[1].match.event: the comma is a part of"),
+        (
+            f"[{ALL}, {{match: {{room: 'alerts, deploys'}}, to: mine}}]",
+            "routes[1].match.room: the comma is a",
+        ),
+        (f"[{ALL}, {{match: {{event: [x, 'a,b']}}, to: mine}}]", "routes[1].match.event[1]: the comma is"),
+        (f"[{ALL}, {{match: {{event: '!x'}}, to: mine}}]", "routes[1].match.event: a ! at the beginning"),
+    ],
+)
+def test_routes(routes: str, expected: str):
+    said = warnings(routes=routes)
+    assert [warning for warning in said if warning.startswith(expected)]
+    assert len([warning for warning in said if not warning.startswith("sinks.")] or said) == 1
+    assert all("sinks." in warning or warning.startswith(expected[:9]) for warning in said)
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        "[{match: {event: 'a[,]b'}, to: mine}, {to: console}]",
+        "[{match: {event: x}, to: [mine], stop: true}, {to: console}]",
+        "[{match: {event: x*}, to: [mine], stop: true}, {match: {event: y}, to: console}, {to: console}]",
+        "[{match: {room: alerts}, to: [], stop: true}, {to: [mine, console]}]",
+        "[{match: {room: [alerts, deploys]}, to: mine}, {match: {kind: node}, to: console}]",
+        "[{match: {scope: ['@collection:ops', /c/stuff]}, to: [mine, console]}]",
+        "[{to: [mine], stop: true}, {match: {kind: gap}, to: console}]",
+        "[]",
+    ],
+)
+def test_routes_that_are_meant(routes: str):
+    assert warnings(routes=routes) == []
+
+
+def test_a_room_that_is_nearly_named_is_suggested():
+    [warning] = found({"routes": f"[{ALL}, {{match: {{room: alertz}}, to: mine}}]"})
+    assert warning.hint == "did you mean alerts? the rooms are: alerts, deploys"
+
+
+def test_a_room_or_a_glob_from_the_environment_is_not_shown():
+    routes = f'[{ALL}, {{match: {{room: "${{OTHER}}"}}, to: mine}}]'
+    sections = {"rooms": '["${ROOM}", alerts]', "routes": routes}
+    [warning] = found(sections, {"ROOM": "hunter2", "OTHER": "hunter3"})
+    assert "hunter" not in str(warning)
+    assert warning.hint == "the rooms are: alerts"
+
+
+def test_a_plugin_that_hears_events_needs_a_route_and_one_that_hears_gaps_does_not():
+    routes = f"[{ALL}]"
+    assert warnings(hooks=("hook",), routes=routes) == []
+    assert warnings(hooks=("ear",), routes=routes) == [
+        "sinks.ear: nothing reaches this sink: no route leads to it"
+    ]
+    assert warnings(hooks=("ear",)) == []
+
+
+@pytest.mark.parametrize(
+    ("rooms", "expected"),
+    [
+        ("[alerts, {name: alerts, as: other}]", "rooms[1]: this room is watched already (line 2)"),
+        ("[{id: 5}, {id: 5, as: other}]", "rooms[1]: this room is watched already"),
+        ("[{code: x(), as: a}, {code: ' x()', as: b}]", "rooms[1]: this room is watched already"),
+        ("[alerts, {name: alerts, scope: //ops}]", ""),
+        ("[{id: 5}, {name: a, as: '6'}]", ""),
+        ("[alerts, canary]", "rooms[1]: the canary emits into this room"),
+        ("[alerts, {name: canary, scope: //ops}]", ""),
+    ],
+)
+def test_rooms(rooms: str, expected: str):
+    canary = "{nodes: [node01], auth: {token: t}, canary: {room: canary}}"
+    said = warnings(thingsdb=canary, rooms=rooms)
+    assert [warning.startswith(expected) for warning in said] == ([True] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "expected"),
+    [
+        (
+            "thingsdb",
+            "{nodes: [a, b], auth: {token: t}, connections: 3}",
+            "thingsdb.connections: more connections than nodes: there are 2 nodes",
+        ),
+        (
+            "thingsdb",
+            "{nodes: [a], auth: {token: t}, connections: 2}",
+            "more connections than nodes: there is 1",
+        ),
+        ("thingsdb", "{nodes: [a], auth: {token: t}}", ""),
+        (
+            "sinks",
+            "{s: {type: log, retry: {max_age: 8d}}}",
+            "sinks.s.retry.max_age: it is never reached: the spool",
+        ),
+        (
+            "sinks",
+            "{s: {type: log, retry: {max_age: unlimited}}}",
+            "sinks.s.retry.max_age: it is never reached",
+        ),
+        ("sinks", "{s: {type: log, retry: {max_age: 7d}}}", ""),
+        (
+            "shutdown",
+            "{grace: 30s}",
+            "shutdown.grace: the systemd unit that comes with tdbwatch kills it after 30 s",
+        ),
+        ("shutdown", "{grace: 29s}", ""),
+        ("spool", "{path: spool.db, max_size: 1000TB}", "spool.max_size: the disk has space for "),
+        (
+            "spool",
+            "{path: nowhere/yet/spool.db, max_size: 1000TB}",
+            "spool.max_size: the disk has space for ",
+        ),
+    ],
+)
+def test_limits(section: str, text: str, expected: str):
+    said = warnings(**{section: text})
+    assert [expected in warning for warning in said] == ([True] if expected else [])
+
+
+def test_the_units_patience_is_the_one_in_the_unit():
+    unit = (ROOT / "systemd" / "tdbwatch.service").read_text()
+    assert re.findall(r"^TimeoutStopSec=(\d+)s$", unit, re.MULTILINE) == [f"{UNIT_STOP_SECONDS:.0f}"]
+
+
+def test_what_the_spool_holds_already_counts_as_space_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Disk:
+        f_bavail, f_frsize = 1, 1 << 20
+
+    monkeypatch.setattr(os, "statvfs", lambda _: Disk)
+    spool = f"{{path: {tmp_path}/spool.db, max_size: 2MiB}}"
+    assert warnings(spool=spool) == [
+        "spool.max_size: the disk has space for 1 MiB only, less than the spool may take"
+    ]
+    (tmp_path / "spool.db").write_bytes(bytes(1 << 20))
+    assert warnings(spool=spool) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "expected"),
+    [
+        (
+            "thingsdb",
+            "{nodes: [node01.example.org], auth: {token: t}}",
+            "thingsdb.nodes[0]: the token goes to this node unencrypted",
+        ),
+        (
+            "thingsdb",
+            "{nodes: [a, 'ws://8.8.8.8'], auth: {username: u, password: p}}",
+            "thingsdb.nodes[1]: the password goes to this node unencrypted",
+        ),
+        ("thingsdb", "{nodes: ['wss://node01.example.org'], auth: {token: t}}", ""),
+        ("thingsdb", "{nodes: ['unix:///run/x', a, a.local, 10.0.0.1, '[::1]:9200'], auth: {token: t}}", ""),
+        (
+            "thingsdb",
+            "{nodes: ['wss://a'], auth: {token: t}, tls: {verify: false}}",
+            "thingsdb.tls.verify: anybody on the way can pretend",
+        ),
+        ("http", "{listen: '0.0.0.0:9280'}", "http.listen: whoever reaches this address can read"),
+        ("http", "{listen: '[::]:9280'}", "http.listen: whoever reaches this address can read"),
+        ("http", "{listen: 'localhost:9280'}", ""),
+        ("http", "{listen: '[::1]:9280'}", ""),
+    ],
+)
+def test_exposure(section: str, text: str, expected: str):
+    said = warnings(**{section: text})
+    assert [warning.startswith(expected) for warning in said] == ([True] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ("url: 'http://u:p@example.org/'", "url"),
+        ("url: 'http://10.0.0.1/', auth: {bearer: t}", "url"),
+        ("url: 'http://a/', headers: {X-Api-Key: t}", "url"),
+        ("url: 'https://a/', proxy: 'http://u:p@proxy:3128'", "proxy"),
+        ("url: 'https://a/', tls: {verify: false}", "tls.verify"),
+        ("url: 'http://a/'", ""),
+        ("url: 'http://a/', secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", ""),
+        ("url: 'http://a/', headers: {X-Site: t}", ""),
+        ("url: 'http://localhost:8080/', auth: {bearer: t}", ""),
+        ("url: 'http://127.1.2.3/', auth: {bearer: t}", ""),
+        ("url: 'https://a/', auth: {bearer: t}", ""),
+    ],
+)
+def test_exposure_of_a_webhooks_secrets(options: str, key: str):
+    said = warnings(sinks=f"{{s: {{type: webhook, {options}}}}}")
+    assert [warning.partition(": ")[0] for warning in said] == ([f"sinks.s.{key}"] if key else [])
+
+
+def test_a_sink_of_a_plugin_is_held_to_the_same():
+    told = "{s: {type: told, target: 'http://a/', key: t}}"
+    assert warnings(sinks=told) == ["sinks.s.target: a token or password goes to another host unencrypted"]
