@@ -102,7 +102,8 @@ async def keep(interval: float = _LOOK_SECONDS) -> None:
         if _Log.config is not None and structlog.get_config()["logger_factory"] is not _Lines:
             structlog.configure(**_Log.config)
             structlog.get_logger("tdbwatch.logs").warning(
-                "a plugin changed the configuration of structlog; it was set back",
+                "log.set_back",
+                reason="a plugin changed the configuration of structlog",
                 remedy="leave structlog.configure out of plugins",
             )
 
@@ -140,7 +141,7 @@ def _write(line: str) -> None:
 
 def _tell_of_drops(lines: int) -> None:
     structlog.get_logger("tdbwatch.logs").warning(
-        "log lines are missing before this one",
+        "log.lines_missing",
         lines=lines,
         remedy="something does not read standard error, or its disk is full; events were not held up",
     )

@@ -66,13 +66,13 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
             starting.result()
             await asyncio.wait({stop, daemon.failed}, return_when=asyncio.FIRST_COMPLETED)
         elif not stop.done():
-            log.error("no node can be reached", nodes=[str(n) for n in config.thingsdb.nodes])
+            log.error("daemon.no_node", nodes=[str(n) for n in config.thingsdb.nodes])
             return os.EX_UNAVAILABLE
     except AuthError as error:
-        log.error("the login was refused; check thingsdb.auth", reason=error.error_msg)
+        log.error("daemon.login_refused", reason=error.error_msg, remedy="check thingsdb.auth")
         return os.EX_CONFIG
     except SpoolError as error:
-        log.error("the spool cannot be used", reason=str(error))
+        log.error("spool.unusable", reason=str(error))
         return os.EX_CANTCREAT
     finally:
         starting.cancel()
@@ -108,6 +108,7 @@ def _on_terminal() -> bool:
 def _hung_up() -> None:
     """To others it means a reload, or that a log file was rotated."""
     structlog.get_logger("tdbwatch").warning(
-        "SIGHUP is ignored: there is no reload",
+        "daemon.sighup_ignored",
+        reason="there is no reload",
         remedy="restart, to read a changed configuration; rotated files are noticed without it",
     )

@@ -8,8 +8,10 @@ from typing import Any
 
 import structlog
 
+from tdbwatch.daemon.blame import PluginMistakeError
 
-class SinkExitError(Exception):
+
+class SinkExitError(PluginMistakeError):
     """The sink tried to end the process, or cancelled itself."""
 
 

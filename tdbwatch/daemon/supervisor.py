@@ -130,7 +130,7 @@ class Daemon:
             await self.client.subscribe(self.canary.subscription)
             self._spawn(self.canary.run(), "tdbwatch-canary")
         settings = self.config.thingsdb
-        self._log.info("connecting", nodes=[str(node) for node in settings.nodes])
+        self._log.info("daemon.connecting", nodes=[str(node) for node in settings.nodes])
         self._notifier.status("connecting to ThingsDB")
         await self.client.connect_pool(settings.nodes, *login(settings))
         self._spawn(self._keep_reporting(), "tdbwatch-report")
@@ -144,7 +144,7 @@ class Daemon:
         until = self.clock.monotonic() + grace
         self.phase = "stopping"
         self._notifier.stopping()
-        self._log.info("stopping", grace=grace)
+        self._log.info("daemon.stopping", grace=grace)
         await self._within(grace / 4, self.registry.notify_stopping(), "plugins do not finish")
         if self._spool_is_open:
             await self._stop_delivering(until - grace * (1 - SINKS_SHARE))
@@ -157,7 +157,9 @@ class Daemon:
             await self.status.stop()
         for task in list(self._tasks):
             task.cancel()
-        self._log.info("stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()})
+        self._log.info(
+            "daemon.stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()}
+        )
 
     def _left(self, until: float) -> float:
         return max(0.1, until - self.clock.monotonic())
@@ -174,7 +176,7 @@ class Daemon:
         for status in self.couriers():
             if status.lag:
                 self._log.warning(
-                    "kept in the spool", sink=status.sink, events=status.lag, last_error=status.last_error
+                    "sink.left_behind", sink=status.sink, events=status.lag, last_error=status.last_error
                 )
 
     async def _stop_hearing(self, until: float) -> None:
@@ -222,7 +224,9 @@ class Daemon:
             async with asyncio.timeout(seconds):
                 await work
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be stopped
-            self._log.warning(complaint, error=str(error) or type(error).__name__)
+            self._log.warning(
+                "daemon.stop_incomplete", reason=complaint, error=str(error) or type(error).__name__
+            )
 
     def _tell_of_downtime(self) -> None:
         """Nobody listened since the last daemon heard the room last: a gap that ends with the first join."""
@@ -283,7 +287,7 @@ class Daemon:
         if task.cancelled() or (error := task.exception()) is None:
             return
         name = task.get_name() if isinstance(task, asyncio.Task) else "spool"
-        self._log.critical("a part of the daemon died", part=name, exc_info=error)
+        self._log.critical("daemon.part_died", part=name, exc_info=error)
         if not self.failed.done():
             self.failed.set_exception(error)
 

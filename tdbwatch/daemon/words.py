@@ -1,18 +1,9 @@
 """Numbers, sizes and times as people read them. Pure."""
 
-import re
 from typing import Final
 
 _UNITS: Final = ("KiB", "MiB", "GiB", "TiB")
 _STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
-
-_OURS: Final = re.compile(r"\Atdbwatch(?:\.\w+)+: ")
-"""What Python writes before the text of an exception of ours."""
-
-
-def plain(error: str) -> str:
-    """The error without the name of an exception of ours, which says nothing to people."""
-    return _OURS.sub("", error)
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

@@ -207,7 +207,7 @@ async def test_what_a_stop_on_a_full_disk_loses_is_said_and_told_by_the_next_sta
     await again.ready()
     await until(lambda: dropped(lines("alerts.jsonl")) > 0, "the gap record")
     assert await again.stop() == 0
-    [stopped] = [record for record in command.records() if record["event"] == "stopped"]
+    [stopped] = [record for record in command.records() if record["event"] == "daemon.stopped"]
     kept = numbers(lines("alerts.jsonl"))
     assert kept == sorted(set(kept))
     assert len(kept) + dropped(lines("alerts.jsonl")) == stopped["received"]

@@ -83,7 +83,7 @@ async def test_a_restart_while_there_is_no_connection_does_not_shorten_the_gap(
     command.signal(number)
     await command.exit_code()
     command = await start("--config", config)
-    await until(lambda: command.said("connecting"), "another try")
+    await until(lambda: command.said("daemon.connecting"), "another try")
     for node in cluster.nodes:
         await node.start()
     await until(lambda: gaps(lines("alerts.jsonl")), "the gap")
@@ -108,7 +108,7 @@ async def test_what_is_emitted_while_a_stop_waits_for_a_sink_is_heard_and_delive
     cluster.emit("//stuff", "alerts", "counted", 1)
     await until((tmp_path / "begun").exists, "a delivery that takes long")
     command.signal(signal.SIGTERM)
-    await until(lambda: command.said("stopping"), "the stop")
+    await until(lambda: command.said("daemon.stopping"), "the stop")
     cluster.emit("//stuff", "alerts", "counted", 2)
     emitted_at = datetime.now().astimezone()
     assert await command.exit_code() == 0
@@ -130,7 +130,7 @@ async def test_a_stop_does_not_wait_for_a_sink_that_fails(
     cluster.emit("//stuff", "alerts", "counted", 1)
     await until(lambda: command.said("sink.failed"), "the failure")
     assert await command.stop() == 0  # long before the grace is over
-    assert command.said("kept in the spool")
+    assert command.said("sink.left_behind")
 
 
 async def test_with_one_connection_a_crash_of_its_node_is_a_gap_that_encloses_what_was_lost(

@@ -73,7 +73,7 @@ async def test_what_a_sink_could_not_take_is_kept_and_delivered_after_a_restart(
         lambda: any("audit" in str(r) and r["level"] in {"warning", "error"} for r in command.records()), ""
     )
     assert await command.stop() == 0
-    assert command.said("kept in the spool")
+    assert command.said("sink.left_behind")
     blocked.unlink()
     command = await start("--config", config)
     await until(lambda: len(numbers(lines("alerts.jsonl"))) == 20, "the kept events")
@@ -105,7 +105,7 @@ async def test_a_hangup_is_ignored_and_says_what_to_do(start: Any, until: Any, w
     command = await start("--config", write_config())
     await command.ready()
     command.signal(signal.SIGHUP)
-    await until(lambda: command.said("SIGHUP is ignored: there is no reload"), "what it does with SIGHUP")
+    await until(lambda: command.said("daemon.sighup_ignored"), "what it does with SIGHUP")
     assert await command.stop() == 0
 
 
@@ -127,7 +127,7 @@ async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
         emit(cluster, 5)
         await asyncio.wait_for(asked.wait(), 20)
         command.signal(signal.SIGTERM)
-        await until(lambda: command.said("stopping"), "stopping")
+        await until(lambda: command.said("daemon.stopping"), "stopping")
         command.signal(signal.SIGTERM)
         assert await command.exit_code() == 128 + signal.SIGTERM
     command = await start("--config", write_config())
@@ -271,7 +271,7 @@ async def test_the_daemon_ends_with_78_if_every_node_refuses_the_login_and_names
         node.faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
     command = await start("--config", write_config())
     assert await command.exit_code() == 78
-    (said,) = [r for r in command.records() if r["event"].startswith("the login was refused")]
+    (said,) = [r for r in command.records() if r["event"] == "daemon.login_refused"]
     assert all(f"{node.address} refused the login" in said["reason"] for node in cluster.nodes)
 
 

@@ -170,7 +170,7 @@ async def test_an_answer_that_is_no_verdict_is_a_failure_with_a_clear_reason(
     await bench.emit(1)
     status = courier.status()
     assert status.retried == 1
-    assert "VerdictError" in str(status.last_error)
+    assert "it returned" in str(status.last_error) or "it answered" in str(status.last_error)
 
 
 async def test_a_sink_beyond_its_deadline_is_tried_again(bench: Bench) -> None:
@@ -178,7 +178,7 @@ async def test_a_sink_beyond_its_deadline_is_tried_again(bench: Bench) -> None:
     courier, sink = bench.courier(lambda batch: next(calls), timeout=5)
     await bench.emit(1)
     await bench.clock.advance(5)
-    assert courier.status().last_error == "tdbwatch.daemon.deadline.DeadlineError: no answer within 5 s"
+    assert courier.status().last_error == "no answer within 5 s"
     await bench.clock.advance(1)
     assert sink.got == [1]
 

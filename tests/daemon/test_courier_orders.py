@@ -77,7 +77,7 @@ async def test_a_requeue_ends_a_pause_and_is_delivered_at_once(bench: Served) ->
         assert order(bench, "requeue") == 1
         await until(bench, lambda: sink.got == ["waits", "dead"])
     assert bench.clock.monotonic() == 0
-    assert (courier.status().state, courier.status().held_until_us) == ("running", None)
+    assert (courier.status().state, courier.status().next_try_us) == ("running", None)
     assert [line["event"] for line in logs] == ["sink.woken", "sink.recovered"]
 
 
@@ -90,7 +90,7 @@ async def test_a_replay_ends_a_pause_and_a_receiver_that_is_still_gone_pauses_it
     order(bench, "replay")
     await until(bench, lambda: len(sink.batches) == 3 and courier.status().lag == 3)
     status = courier.status()
-    assert (status.state, status.held_until_us) == ("paused", int((bench.clock.time() + 3600) * 1e6))
+    assert (status.state, status.next_try_us) == ("paused", int((bench.clock.time() + 3600) * 1e6))
     await bench.pass_time(3599)
     assert len(sink.batches) == 3, "one order, one probe"
     await bench.clock.advance(1)

@@ -9,11 +9,12 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
+from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
 
-from .courier_kit import NO_JITTER, Bench, run_over
+from .courier_kit import NO_JITTER, Bench, Scripted, run_over
 
 
 async def test_the_wait_that_a_sink_asks_for_is_obeyed_up_to_a_cap(bench: Bench) -> None:
@@ -50,7 +51,7 @@ async def test_a_sink_that_asks_for_a_pause_is_left_alone_and_then_gets_one_batc
     await bench.emit(3, room="other")
     status = courier.status()
     assert (status.state, status.last_error, status.lag) == ("paused", "410 Gone", 3)
-    assert status.held_until_us == int((began + 600) * 1e6)
+    assert status.next_try_us == int((began + 600) * 1e6)
     await bench.pass_time(599)
     assert sink.offered == [[1, 2]]
     await bench.pass_time(2)
@@ -61,7 +62,7 @@ async def test_a_sink_that_asks_for_a_pause_is_left_alone_and_then_gets_one_batc
     await courier.caught_up()
     assert sorted(sink.got) == [1, 2, 3]
     status = courier.status()
-    assert (status.state, status.last_error, status.held_until_us) == ("running", None, None)
+    assert (status.state, status.last_error, status.next_try_us) == ("running", None, None)
 
 
 async def test_a_pause_costs_no_attempt_and_nothing_grows_too_old_in_it(bench: Bench) -> None:
@@ -215,7 +216,7 @@ async def test_the_wait_for_one_event_of_a_list_does_not_hold_up_other_rooms(ben
     await bench.emit(1, room="sick")
     await bench.emit(2, room="well")
     assert sink.got == [2]
-    assert courier.status().held_until_us is None
+    assert courier.status().next_try_us == int((bench.clock.time() + 1800) * 1e6)
     await bench.pass_time(1799)
     assert len(sink.batches) == 2
 
@@ -277,3 +278,37 @@ async def test_a_restart_in_a_pause_tries_at_once_and_counts_from_the_start(path
             letters = await bench.letters()
         await clock.advance(86_400)
     assert [(letter[2], letter[3]) for letter in letters] == [("gave up after 2 attempts", 2)]
+
+
+async def test_that_a_sink_is_only_probed_is_said_once_with_the_next_try_and_so_is_its_recovery(
+    bench: Bench,
+) -> None:
+    with structlog.testing.capture_logs() as logs:
+        courier, sink = bench.courier(lambda batch: Retry("no route to host"), batch=BatchLimits(count=1))
+        for room in "abcdef":
+            await bench.emit(1, room=room)
+        await bench.pass_time(600, 600)
+        [probed] = [line for line in logs if line["event"] == "sink.probed"]
+        assert (probed["failures"], probed["error"], probed["log_level"]) == (5, "no route to host", "error")
+        assert probed["next_try"].endswith("Z")
+        due = courier.status().next_try_us
+        assert due is not None
+        tries = len(sink.batches)
+        await bench.clock.advance(due / 1e6 - bench.clock.time() - 0.001)
+        assert len(sink.batches) == tries, "not before it is said"
+        await bench.clock.advance(0.002)
+        assert len(sink.batches) == tries + 1, "when it is said"
+        sink.answer = lambda batch: None
+        await bench.pass_time(600, 600)
+    assert [line["event"] for line in logs].count("sink.recovered") == 1
+
+
+async def test_when_opening_a_sink_is_tried_next_is_said(bench: Bench) -> None:
+    class Closed(Scripted):
+        async def open(self) -> None:
+            raise OSError("not yet")
+
+    host = InlineHost(lambda: Closed(lambda batch: None), name="sink0", timeout=5, clock=bench.clock)
+    courier, _ = bench.courier(host=host)
+    await bench.clock.advance(0)
+    assert courier.status().next_try_us == int((bench.clock.time() + 1) * 1e6)

@@ -282,6 +282,6 @@ async def test_a_plugin_that_configures_structlog_does_not_keep_the_log() -> Non
     keeping.cancel()
     structlog.get_logger("tdbwatch").warning("ours", token=secret)
     first, second = (json.loads(line) for line in out.getvalue().splitlines())
-    assert first["event"] == "a plugin changed the configuration of structlog; it was set back"
+    assert first["event"] == "log.set_back"
     assert (second["event"], second["token"]) == ("ours", "**********")
     assert elsewhere.getvalue() == ""

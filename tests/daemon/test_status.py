@@ -384,7 +384,9 @@ async def test_a_receiver_that_refuses_everything_makes_it_not_ready(watch: Watc
         status = await asker.until(lambda status: not status["ready"])
         problem = status["problems"][0]
         assert (problem["part"], problem["name"]) == ("sink", "hook")
-        assert problem["text"] == "It refuses all it is given: the last 5 events in a row."
+        assert problem["text"] == (
+            "It refuses all it is given: the last 5 events in a row. It answered: HTTP 401"
+        )
         assert "tdbwatch spool requeue --sink hook" in problem["remedy"]
         assert (await asker.metrics())["tdbwatch_sink_up", "hook"] == 0
 
@@ -398,10 +400,10 @@ async def test_a_receiver_that_is_gone_pauses_the_sink_and_says_until_when(
         status = await asker.until(lambda status: status["sinks"][0]["state"] == "paused")
         cluster.emit("//stuff", "alerts", "disk-full", 2)
         status = await asker.until(lambda status: status["sinks"][0]["lag"] == 2)
-        until = status["sinks"][0]["held_until"]
+        until = status["sinks"][0]["next_try"]
         [problem] = status["problems"]
         assert problem["text"].startswith(
-            "Paused, as it asked for. Waiting in the spool: 2 events. Not tried"
+            "Paused, as it asked for. Waiting in the spool: 2 events. Next try at"
         )
         assert f"{until[11:19]} UTC" in problem["text"]
         assert "HTTP 410" in problem["text"]

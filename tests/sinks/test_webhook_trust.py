@@ -233,9 +233,7 @@ async def test_certificates_that_are_rotated_count_without_a_restart(
         ca_file.write_bytes(b"half written")
         with capture_logs() as logs:
             assert await sink.deliver(events(3)) == [DELIVERED] * 3, "the old ones serve meanwhile"
-        assert [line["event"] for line in logs] == [
-            "the TLS files changed and cannot be used; those from before are used on"
-        ]
+        assert [line["event"] for line in logs] == ["webhook.tls_files_unusable"]
         assert str(ca_file) in logs[0]["error"]
         ca_file.write_bytes(right)
         assert await sink.deliver(events(1)) == [DELIVERED]

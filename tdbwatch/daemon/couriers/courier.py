@@ -157,7 +157,9 @@ class Courier:
             oldest_us=oldest.received_us if oldest is not None else None,
             refused_in_row=counters.refused_in_row,
             probing=self._breaker.open,
-            held_until_us=self._held_until_us(),
+            next_try_us=self._next_try_us(),
+            mistake=counters.mistake,
+            last_refusal=counters.last_refusal,
         )
 
     def _state(self) -> str:
@@ -175,8 +177,9 @@ class Courier:
             return "retrying"
         return "refusing" if counters.refused_in_row >= self._settings.breaker_threshold else "running"
 
-    def _held_until_us(self) -> int | None:
-        seconds = self._breaker.hold_until - self._clock.monotonic()
+    def _next_try_us(self) -> int | None:
+        due = self._dispatch.next_try() if self._delivery.opened else self._delivery.opens_at
+        seconds = 0.0 if due is None else due - self._clock.monotonic()
         return int((self._clock.time() + seconds) * 1e6) if seconds > 0 else None
 
     @property

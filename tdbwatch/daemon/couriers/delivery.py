@@ -42,6 +42,7 @@ class Delivery:
     Attributes:
         counters: since the start.
         opened: whether the sink is.
+        opens_at: when opening it is tried next, by the monotonic clock; None: it is being tried, or open.
         woken: set to have it opened at once.
     """
 
@@ -59,6 +60,7 @@ class Delivery:
     ) -> None:
         self.counters = Counters()
         self.opened = False
+        self.opens_at: float | None = None
         self.woken = asyncio.Event()
         self._settings = settings
         self._host = host
@@ -74,19 +76,23 @@ class Delivery:
         """Open the sink, as often as it takes."""
         while not self.opened:
             self.woken.clear()
+            self.opens_at = None
             try:
                 await self._host.open()
                 self.opened, self.counters.stuck = True, False
             except Exception as error:  # noqa: BLE001 - a sink may raise anything
+                was_open = self._breaker.open
                 self._not_opened(error)
                 seconds = self._settings.retry.wait(self._breaker.failures, self._rng)
+                self.opens_at = self._clock.monotonic() + seconds
+                self._probed(was_open, self.opens_at)
                 with suppress(DeadlineError):
                     await within(self._clock, seconds, self.woken.wait())
         self._worked(None)
 
     def _not_opened(self, error: Exception) -> None:
         self.counters.stuck = isinstance(error, SinkStuckError | SinkHangsError)
-        self.counters.last_error = describe(error)
+        self.counters.erred(describe(error), error)
         if self.counters.stuck:
             self._faults.stuck(str(error))
         else:
@@ -139,10 +145,17 @@ class Delivery:
     def _worked(self, asked: int | None) -> None:
         if self._breaker.worked(self._clock.monotonic(), asked=asked):
             self._faults.worked()
-            self.counters.last_error = None
+            self.counters.worked()
+
+    def _probed(self, was_open: bool, next_try: float) -> None:
+        """Say so if from now on the sink is only probed."""
+        if self._breaker.open and not was_open and not self.counters.stuck:
+            next_us = int((self._clock.time() + max(0.0, next_try - self._clock.monotonic())) * 1e6)
+            self._faults.probed(self.counters.last_error or "", next_us)
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
-        self.counters.stuck, self.counters.last_error = True, str(error)
+        self.counters.stuck = True
+        self.counters.erred(str(error))
         now = self._clock.monotonic()
         self._lanes.put_back(parcel, now)
         self._breaker.failed(now, self._rng, after=self._settings.retry.initial)
@@ -161,6 +174,8 @@ class Delivery:
             self._pause(answer.pause)
         letters = self._letters(tried, [(one, said.reason, said.reason) for one, said in told.refused])
         counters.rejected += len(told.refused)
+        if told.refused:
+            counters.last_refusal = presentable(told.refused[-1][1].reason)
         counters.refused_in_row = len(told.refused) + (0 if told.delivered else counters.refused_in_row)
         if told.again and answer.pause is None:
             await self._again(parcel, answer, told, fates_of(outcomes, Fate.FAILED), tried, letters)
@@ -170,7 +185,7 @@ class Delivery:
 
     def _pause(self, asked: Retry) -> None:
         """The sink wants to be left alone: from now on, even if the disk does not take dead letters."""
-        self.counters.last_error = error = presentable(asked.reason)
+        self.counters.erred(error := presentable(asked.reason))
         seconds = self._breaker.pause(self._clock.monotonic(), self._rng, error, asked.after)
         self._faults.paused(error, seconds)
 
@@ -188,8 +203,9 @@ class Delivery:
         failure = self._failed(tried, told.again, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
         if told.nothing_finished:
-            wish = after if answer.about_sink else None
+            wish, was_open = after if answer.about_sink else None, self._breaker.open
             self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
+            self._probed(was_open, self._breaker.hold_until)
         spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
         if spent and self._settings.on_exhausted != "block":
             letters += self._letters(failure, [(one, spent, said.reason) for one, said in told.again])
@@ -218,7 +234,7 @@ class Delivery:
 
     def _failed(self, tried: Failure, again: list[tuple[Told, Retry]], cause: Exception | None) -> Failure:
         """What has become of those that failed, which is said in the log."""
-        self.counters.last_error = error = presentable(again[0][1].reason)
+        self.counters.erred(error := presentable(again[0][1].reason), cause)
         first_errors = tried.first_errors
         if not tried.first_error and any(retry.reason != again[0][1].reason for _, retry in again):
             first_errors = {one.seq: presentable(retry.reason) for one, retry in again}

@@ -11,6 +11,7 @@ from typing import Any, Final
 import tdbwatch.daemon
 import tdbwatch.plugin
 from tdbwatch.clock import Clock
+from tdbwatch.plugin.event import format_time
 from tdbwatch.redaction import presentable
 
 QUIET: Final = 10.0
@@ -28,9 +29,10 @@ _OURS: Final = tuple(
 
 
 def describe(error: BaseException) -> str:
-    """The error as it may be shown."""
+    """The error as it may be shown; the names of exceptions of ours say nothing to people."""
     try:
-        text = "".join(traceback.format_exception_only(error)).strip()
+        ours = type(error).__module__.startswith("tdbwatch.daemon.")
+        text = str(error) if ours and str(error) else "".join(traceback.format_exception_only(error)).strip()
     except Exception:  # noqa: BLE001 - an exception's own attributes can be anything, too
         text = type(error).__name__
     return presentable(text)
@@ -107,6 +109,17 @@ class FaultLog:
         if not self._stuck:
             self._stuck = True
             self._log.error("sink.stuck", error=error, remedy="it blocks; mend the plugin, then restart")
+
+    def probed(self, error: str, next_try_us: int) -> None:
+        """From now on the sink is only probed: it failed as a whole, too often in a row."""
+        self._loud = True  # so that its recovery is said, too
+        self._log.error(
+            "sink.probed",
+            failures=self._row,
+            error=error,
+            next_try=format_time(next_try_us),
+            remedy="mend what it talks to; then it goes on by itself",
+        )
 
     def paused(self, reason: str, seconds: float) -> None:
         """The sink asked to be left alone: somebody has to act, so it is said each time that it is rare."""

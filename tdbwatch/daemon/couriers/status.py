@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tdbwatch.daemon.blame import is_mistake
+
 
 @dataclass(frozen=True, slots=True)
 class CourierStatus:
@@ -14,7 +16,10 @@ class CourierStatus:
         oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
         refused_in_row: events that it refused since it took one; many of them make it `refusing`.
         probing: the sink fails as a whole, so it is only tried now and then.
-        held_until_us: no attempt before then, in microseconds since the epoch; None: at any time.
+        next_try_us: when it is tried next, in microseconds since the epoch; None: it is being tried, or has
+            nothing to get.
+        mistake: the last error is the plugin's own mistake, not of what it talks to.
+        last_refusal: what it said of the last event that it refused; empty: it refused none.
     """
 
     sink: str
@@ -32,7 +37,9 @@ class CourierStatus:
     oldest_us: int | None
     refused_in_row: int = 0
     probing: bool = False
-    held_until_us: int | None = None
+    next_try_us: int | None = None
+    mistake: bool = False
+    last_refusal: str = ""
 
 
 @dataclass(slots=True)
@@ -41,7 +48,9 @@ class Counters:
 
     Attributes:
         refused_in_row: events since the last that was delivered.
+        last_refusal: why it refused the latest of these.
         stuck: its thread does not come back.
+        mistake: the last error is the plugin's own mistake.
     """
 
     delivered: int = 0
@@ -51,3 +60,13 @@ class Counters:
     refused_in_row: int = 0
     stuck: bool = False
     last_error: str | None = None
+    last_refusal: str = ""
+    mistake: bool = False
+
+    def erred(self, error: str, cause: BaseException | None = None) -> None:
+        """The sink failed; `cause` is what it raised."""
+        self.last_error, self.mistake = error, cause is not None and is_mistake(cause)
+
+    def worked(self) -> None:
+        """It does what it should."""
+        self.last_error, self.mistake = None, False

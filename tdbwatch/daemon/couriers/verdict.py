@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+from tdbwatch.daemon.blame import PluginMistakeError
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Verdict
 
 _OUTCOMES = (Delivered, Retry, Rejected)
 
 
-class VerdictError(Exception):
+class VerdictError(PluginMistakeError):
     """The sink answered something that is no verdict: the plugin's mistake. Its batch is tried again."""
 
 

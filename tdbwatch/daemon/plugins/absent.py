@@ -9,11 +9,12 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from tdbwatch.daemon.blame import PluginMistakeError
 from tdbwatch.daemon.plugins.registry import Registry
 from tdbwatch.plugin import Event, Kind, Options, Sink, SinkContext, SinkType
 
 
-class AbsentError(Exception):
+class AbsentError(PluginMistakeError):
     """The sink's plugin did not load."""
 
 

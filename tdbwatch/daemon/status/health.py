@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
-from tdbwatch.daemon.words import ago, counted, duration, plain
+from tdbwatch.daemon.words import ago, counted, duration
 from tdbwatch.plugin.event import format_time
 
 RECENT_GAP: Final = 900.0
@@ -150,7 +151,7 @@ ROOM_STATES: Final = {
 
 def _sink(sink: SinkView, snapshot: Snapshot) -> Iterator[Problem]:
     courier, spool, now_us = sink.courier, snapshot.spool, snapshot.taken_us
-    if text := _failing(sink):
+    if text := _failing(sink, now_us):
         yield Problem("sink", courier.sink, text, blocking=True, remedy=remedies.failing(sink, spool))
     elif courier.oldest_us is not None and now_us - courier.oldest_us > BEHIND * 1e6:
         text = f"Its oldest undelivered event was received {ago(courier.oldest_us, now_us)}."
@@ -163,22 +164,30 @@ def _sink(sink: SinkView, snapshot: Snapshot) -> Iterator[Problem]:
         yield Problem("sink", courier.sink, text, blocking=False, remedy=remedy)
 
 
-def _failing(sink: SinkView) -> str:
+def _failing(sink: SinkView, now_us: int) -> str:
     """What is wrong with the sink as a whole; empty when it delivers."""
     courier = sink.courier
-    error = f" {_short(courier.last_error)}" if courier.last_error else ""
+    error = f" It says: {_short(courier.last_error)}" if courier.last_error else ""
     waiting = f"Waiting in the spool: {counted(courier.lag, 'event')}."
     if courier.state == "stuck":  # when it is asked next is of no account: only a restart helps
         return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
-    if courier.held_until_us is not None:
-        waiting += f" Not tried before {format_time(courier.held_until_us)[11:19]} UTC."
     if courier.state == "paused":
-        return f"Paused, as it asked for. {waiting}{error}"
+        return f"Paused, as it asked for. {waiting} {_next_try(courier, now_us)}{error}"
     if courier.state == "refusing":
-        return f"It refuses all it is given: the last {counted(courier.refused_in_row, 'event')} in a row."
+        refused = f"It refuses all it is given: the last {counted(courier.refused_in_row, 'event')} in a row."
+        return f"{refused} It answered: {_short(courier.last_refusal)}"
     if courier.probing:
-        return f"{counted(courier.failures, 'failure')} in a row, so it is only probed. {waiting}{error}"
+        failed = f"{counted(courier.failures, 'failure')} in a row, so it is only probed."
+        return f"{failed} {waiting} {_next_try(courier, now_us)}{error}"
     return ""
+
+
+def _next_try(courier: CourierStatus, now_us: int) -> str:
+    """When the sink is tried next."""
+    if courier.next_try_us is not None:
+        seconds = (courier.next_try_us - now_us) / 1e6
+        return f"Next try at {format_time(courier.next_try_us)[11:19]} UTC, in {duration(seconds)}."
+    return "It is being tried now." if courier.in_flight else "Next try: with its next event."
 
 
 def _spool(snapshot: Snapshot) -> Iterator[Problem]:
@@ -225,5 +234,5 @@ def _doubts(snapshot: Snapshot) -> Iterator[Problem]:
 
 
 def _short(error: str) -> str:
-    line = " ".join(plain(error).split())
+    line = " ".join(error.split())
     return line if len(line) <= SHOWN_ERROR else line[: SHOWN_ERROR - 4] + " ..."

@@ -1,7 +1,5 @@
 """What to do about each problem; docs/operations.md says it at length. Commands stand in backticks. Pure."""
 
-import builtins
-import re
 from collections.abc import Iterable
 from shlex import quote
 from typing import Final
@@ -41,12 +39,6 @@ _ROOMS: Final = {
     "deleted": "Make the room again, and it is joined by itself; or take it out of rooms, and restart.",
 }
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
-_RAISED: Final = re.compile(r"((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)(?::|$)", re.MULTILINE)
-"""An exception as Python writes it."""
-_MISTAKES: Final = {"AbsentError", "SinkExitError", "VerdictError"}
-"""Those of ours that say that a plugin is at fault."""
-_OUTSIDE: Final = (OSError, BaseExceptionGroup, Warning)
-"""What the world outside does to a plugin; a group may hold anything."""
 
 
 def command(words: str, spool: SpoolView, sink: str) -> str:
@@ -85,20 +77,9 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
         return (
             f"Mend why it refuses them, such as a token that was changed; then {again} delivers them again."
         )
-    if courier.plugin not in BUILT_IN and is_mistake(courier.last_error or ""):
+    if courier.plugin not in BUILT_IN and courier.mistake:
         return f"Mend the plugin that offers {sink.type}, since the mistake is its own; then restart."
     return _FOREIGN
-
-
-def is_mistake(error: str) -> bool:
-    """Whether a plugin's own code is to blame, not what it talks to: a guess by the exception's name."""
-    found = _RAISED.match(error)
-    if found is None:
-        return False
-    if found[1]:
-        return found[1].startswith("tdbwatch.") and found[2] in _MISTAKES
-    kind = getattr(builtins, found[2], None)
-    return isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, _OUTSIDE)
 
 
 def gaps(spans: Iterable[Span]) -> str:

@@ -90,7 +90,9 @@ class StatusServer:
         self._hosts = Hosts(host, self._config.hosts, (address[0] for address in addresses))
         self.port = addresses[0][1]
         self.trouble = None
-        self._log.info("status page", url=f"http://{self._config.listen.rpartition(':')[0]}:{self.port}/")
+        self._log.info(
+            "status.listening", url=f"http://{self._config.listen.rpartition(':')[0]}:{self.port}/"
+        )
         self.listening.set()
         return True
 
@@ -99,7 +101,7 @@ class StatusServer:
         said, self.trouble = self.trouble, f"cannot listen on {self._config.listen}: {what}"
         if said != self.trouble:
             self._log.error(
-                "no status page",
+                "status.not_listening",
                 reason=self.trouble,
                 remedy="change http.listen or end the other program; it is tried again, events flow",
             )

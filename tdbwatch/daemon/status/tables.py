@@ -6,7 +6,7 @@ from tdbwatch.daemon.status.cells import NONE, badge, section, span, when
 from tdbwatch.daemon.status.health import ROOM_STATES
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
-from tdbwatch.daemon.words import duration, plain, size
+from tdbwatch.daemon.words import duration, size
 
 _WHOLE: Final = len("255.255.255.255:65535")
 """Characters of an address that fit into a column as a whole."""
@@ -100,7 +100,7 @@ def _sink(sink: SinkView, now_us: int) -> list[str]:
         oldest,
         f"{courier.failures:,}",
         element("span", count, class_="bad") if buried else count,
-        plain(courier.last_error or "") or buried or NONE,
+        (courier.last_error or "") or buried or NONE,
     ]
 
 

@@ -45,11 +45,11 @@ class Visitors:
     def failed(self, remote: str | None, status: int, error: BaseException | None) -> None:
         """A request could not be answered. Said of numbers 1, 2, 4, 8, ...: anybody can send what is none."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._log.error("the status server made a mistake", exc_info=error)
+            self._log.error("status.mistake", exc_info=error)
             return
         self._bad += 1
         if self._bad & (self._bad - 1) == 0:
-            self._log.warning("what came to the status port is no HTTP", sender=remote, count=self._bad)
+            self._log.warning("status.not_http", sender=remote, count=self._bad)
 
 
 class _Visitor(web.RequestHandler):

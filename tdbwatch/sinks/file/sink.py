@@ -173,7 +173,7 @@ class FileSink(Sink):
         self._close_oldest(keep=budget.share() - 1)
         file = self._open_files[path] = self._open(path)
         if file.repaired:
-            self.context.log.warning("cut off a torn last line", path=path, bytes=file.repaired)
+            self.context.log.warning("file.torn_line_cut", path=path, bytes=file.repaired)
         return file
 
     def _open(self, path: str) -> Appender:

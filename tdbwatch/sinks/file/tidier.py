@@ -51,7 +51,7 @@ class Tidier:
         """Give up what is under way; nothing is lost by it."""
         self._stop.set()
         if not self.wait(_CLOSE_SECONDS):
-            self._log.warning("compressing a rotated file does not end; leaving it behind", thread=self._name)
+            self._log.warning("file.compressing_abandoned", thread=self._name)
 
     def _run(self) -> None:
         while (path := self._next()) is not None:
@@ -89,8 +89,9 @@ class Tidier:
             raise
         except Exception as error:  # noqa: BLE001 - delivery goes on whatever befalls old files
             self._log.error(
-                "an old file could not be tidied up; tried again at the next rotation",
+                "file.not_tidied",
                 path=path,
                 error=f"{type(error).__name__}: {error}",
+                remedy="it is tried again at the next rotation",
             )
             return None

@@ -137,8 +137,9 @@ class Transport:
             )
         except OSError as error:
             self._log.warning(
-                "the TLS files changed and cannot be used; those from before are used on",
+                "webhook.tls_files_unusable",
                 error=error.strerror or str(error),
+                remedy="mend the TLS files; until then those from before are used",
             )
 
     def _changed_context(self) -> ssl.SSLContext | None:
