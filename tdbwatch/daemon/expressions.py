@@ -1,0 +1,217 @@
+"""Expressions over an event, in CEL: compiled and checked when the configuration is read. Pure."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from functools import cache
+from typing import Any, Final, Literal
+
+from tdbwatch.plugin import Event
+from tdbwatch.plugin.event import format_time
+from tdbwatch.plugin.jsonable import to_jsonable
+from tdbwatch.printable import printable, shortened
+
+Fields = Mapping[str, Any]
+"""What routes set for an event, by name."""
+Names = Any
+"""What expressions see of one event: CEL's activation, which has no type that could be named."""
+Wanted = Literal["condition", "value"]
+"""What an expression is for: true or false, or any value."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_VALUES: Final[Mapping[str, Callable[[Event, Fields], Any]]] = {
+    "event": lambda event, _: event.event,
+    "room": lambda event, _: event.room,
+    "scope": lambda event, _: event.scope,
+    "kind": lambda event, _: str(event.kind),
+    "id": lambda event, _: event.id,
+    "time": lambda event, _: _EPOCH + timedelta(microseconds=event.received_us),
+    "args": lambda event, _: event.args,
+    "data": lambda event, _: event.data or {},
+    "details": lambda event, _: event.details,
+    "fields": lambda _, fields: dict(fields),
+}
+NAMES: Final = tuple(_VALUES)
+"""What an expression may name."""
+_PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_UNDECLARED: Final = re.compile(r"undeclared reference to '(\w+)'")
+_OVERLOAD: Final = re.compile(r"found no matching overload for '(\S+)' applied to '(.*)'")
+_OPERATORS: Final = {
+    "_==_": "==", "_!=_": "!=", "_<_": "<", "_<=_": "<=", "_>_": ">", "_>=_": ">=", "_+_": "+", "_-_": "-",
+    "_*_": "*", "_/_": "/", "_%_": "%", "_&&_": "&&", "_||_": "||", "!_": "!", "-_": "-", "_[_]": "[ ]",
+    "_?_:_": "? :", "@in": "in",
+}  # fmt: skip
+_TYPES: Final = {
+    "STRING": "text",
+    "INT": "a number",
+    "UINT": "a number",
+    "DOUBLE": "a number",
+    "LIST": "a list",
+    "MAP": "a mapping",
+}
+_PLAIN: Final = frozenset({"BOOL", "INT", "UINT", "STRING", "NULL"})
+_FAILURES: Final = (RuntimeError, TypeError, ValueError, OverflowError)
+"""What the library raises, for instance for text that is not Unicode."""
+_INTERNAL: Final = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
+_SHOWN: Final = 200
+
+
+class ExpressionError(ValueError):
+    """An expression that is wrong.
+
+    Attributes:
+        line: where in it, from 1.
+        column: likewise.
+        hint: the remedy, if one is known.
+    """
+
+    def __init__(self, message: str, line: int = 1, column: int = 1, hint: str = "") -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+        self.hint = hint
+
+
+class EvaluationError(Exception):
+    """An expression has no value for an event, such as where a key is missing."""
+
+
+class Expression:
+    """A CEL expression, compiled.
+
+    Args:
+        source: over `NAMES`.
+        wanted: what it is for.
+
+    Raises:
+        ExpressionError: it is wrong, or of another type than is wanted.
+    """
+
+    def __init__(self, source: str, wanted: Wanted = "value") -> None:
+        self.source = source
+        self._wanted = wanted
+        try:
+            self._compiled = _environment().compile(source)
+        except RuntimeError as error:
+            raise _told(str(error)) from None
+        kind = self._compiled.return_type().name()
+        if wanted == "condition" and kind not in {"BOOL", "DYN"}:
+            raise ExpressionError(
+                f"this is {_type(kind)}, not true or false", hint="compare it with something"
+            )
+        self.needs = frozenset(name for name in NAMES if re.search(rf"\b{name}\b", source))
+        """The names that it may ask for."""
+
+    def __repr__(self) -> str:
+        return "<Expression>"  # there may be a secret in it
+
+    def value_in(self, names: Names) -> Any:
+        """Its value for an event, made of what JSON has.
+
+        Raises:
+            EvaluationError: it has none.
+        """
+        try:
+            found = self._compiled.eval(names)
+            value = found.plain_value()
+        except _FAILURES as error:
+            raise EvaluationError(_said(_INTERNAL.sub("", str(error)))) from None
+        if type(value) is bool:
+            return value
+        kind = found.type().name()
+        if kind == "ERROR":  # such a value counts as true
+            raise EvaluationError(_said(str(value).partition(": ")[2]))
+        if self._wanted == "condition":
+            raise EvaluationError(f"it is {_type(kind)} for this event, not true or false")
+        return value if kind in _PLAIN else _as_json(value)
+
+
+def names_of(event: Event, fields: Fields, needed: Iterable[str]) -> Names:
+    """What expressions see of an event; those that need the same can share it.
+
+    Raises:
+        EvaluationError: it holds what CEL cannot see, such as text that is not Unicode.
+    """
+    values = {name: _VALUES[name](event, fields) for name in needed}
+    if _has_nul(event, values):  # the library would read on up to it only, and take one text for another
+        raise EvaluationError("it holds text with a NUL character")
+    try:
+        return _environment().Activation(values)
+    except _FAILURES as error:
+        raise EvaluationError(_said(str(error))) from None
+
+
+def _has_nul(event: Event, values: Mapping[str, Any]) -> bool:
+    """Whether a text among these values has a NUL; few events have that byte at all."""
+    if b"\0" not in event.payload and "\0" not in event.event and "fields" not in values:
+        return False
+    left: list[Any] = list(values.values())
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            if "\0" in value:
+                return True
+        elif isinstance(value, dict):
+            left += value.keys()
+            left += value.values()
+        elif isinstance(value, list | tuple):
+            left += value
+    return False
+
+
+@cache
+def _environment() -> Any:
+    from cel_expr_python import cel  # it takes its time to import, and few configurations need it
+    from cel_expr_python.ext import ext_math, ext_strings
+
+    kinds = cel.Type
+    any_map = kinds.Map(kinds.STRING, kinds.DYN)
+    types = dict.fromkeys(NAMES, kinds.STRING) | dict.fromkeys(("data", "details", "fields"), any_map)
+    types |= {"time": kinds.TIMESTAMP, "args": kinds.List(kinds.DYN)}
+    return cel.NewEnv(variables=types, extensions=[ext_strings.ExtStrings(), ext_math.ExtMath()])
+
+
+def _told(text: str) -> ExpressionError:
+    """What the compiler says, in one line and in our words, at the first place that it names."""
+    match = _PLACE.search(text)
+    if match is None:
+        return ExpressionError(_said(text.partition(": ")[2] or text))
+    line, column, message = int(match[1]), int(match[2]), match[3]
+    hint = ""
+    if unknown := _UNDECLARED.search(message):
+        message, hint = f"there is no {unknown[1]!r} here", _close(unknown[1])
+    elif overload := _OVERLOAD.search(message):
+        operator = _OPERATORS.get(overload[1], overload[1])
+        message = f"{operator} does not work with {overload[2]}"
+    elif message.startswith("Syntax error: "):
+        message = message.partition(" expecting ")[0].replace("'<EOF>'", "the end of the expression")
+    return ExpressionError(_said(message), line, column, hint)
+
+
+def _close(name: str) -> str:
+    close = get_close_matches(name, NAMES, 1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}"
+
+
+def _said(text: str) -> str:
+    return printable(shortened(text.strip(), _SHOWN))
+
+
+def _type(kind: str) -> str:
+    """A type of CEL, as a message says it."""
+    return _TYPES.get(kind.partition("<")[0], kind.lower())
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return format_time(round((value - _EPOCH) / timedelta(microseconds=1)))
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, list):
+        return [_as_json(inner) for inner in value]
+    if isinstance(value, dict):
+        return to_jsonable({key: _as_json(inner) for key, inner in value.items()})
+    if isinstance(value, bytes | bytearray):
+        return to_jsonable(bytes(value))
+    return to_jsonable(value) if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,146 @@
+"""Expressions over an event, in CEL."""
+
+import re
+from contextlib import suppress
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdbwatch.daemon.expressions import NAMES, EvaluationError, Expression, ExpressionError, names_of
+from tdbwatch.plugin import Event
+from tdbwatch.wire.codec import encode
+
+EVENT = Event.create(
+    "alerts", "disk-full", [{"severity": 5, "host": "db1", "raw": b"x"}], arg_names=["disk"], received_us=0
+)
+
+
+def value(source: str, event: Event = EVENT, wanted: Any = "value", **fields: Any) -> Any:
+    expression = Expression(source, wanted)
+    return expression.value_in(names_of(event, fields, expression.needs))
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("args[0].severity >= 5 && event.startsWith('disk')", True),
+        ("data.disk.severity > 5.5", False),
+        ("has(args[0].nothing)", False),
+        ("room in ['alerts', 'deploys'] && scope == '//stuff' && kind == 'event'", True),
+        ("'Disk of ' + args[0].host", "Disk of db1"),
+        ("args[0]", {"severity": 5, "host": "db1", "raw": {"base64": "eA=="}}),
+        ("event.matches('^disk-(a+)+$')", False),
+        ("time", "1970-01-01T00:00:00.000000Z"),
+        ("time < timestamp('2020-01-01T00:00:00Z')", True),
+        ("duration('90s')", 90.0),
+        ("event.upperAscii().split('-')", ["DISK", "FULL"]),
+        ("math.greatest(args[0].severity, 3)", 5),
+        ("fields.team == 'db'", True),
+        ("size(id)", 36),
+        ("{1: null}", {"1": None}),
+        ("[1.5, 2u]", [1.5, 2]),
+    ],
+)
+def test_an_expression_has_a_value_made_of_what_json_has(source: str, found: Any) -> None:
+    assert value(source, team="db") == found
+
+
+def test_details_are_those_of_other_kinds() -> None:
+    gap = Event.create(event="gap", kind="gap", details={"dropped": 7})
+    assert value("kind == 'gap' && details.dropped > 5", gap)
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "message", "place", "hint"),
+    [
+        ("agrs[0].x", "condition", "there is no 'agrs' here", (1, 1), "did you mean args?"),
+        ("event ==", "condition", "Syntax error: mismatched input the end of the expression", (1, 9), ""),
+        ("event\n  == 5", "condition", "== does not work with (string, int)", (2, 3), ""),
+        ("event", "condition", "this is text, not true or false", (1, 1), "compare it with something"),
+        ("args", "condition", "this is a list, not true or false", (1, 1), "compare it with something"),
+        ("shout(event)", "value", "there is no 'shout' here", (1, 6), f"there are {', '.join(NAMES)}"),
+        ("1 + 'a'", "value", "+ does not work with (int, string)", (1, 3), ""),
+        ("", "value", "Syntax error: mismatched input the end of the expression", (1, 1), ""),
+        ("(" * 99, "value", "Expression recursion limit exceeded. limit: 32", (1, 1), ""),
+    ],
+)
+def test_a_wrong_one_is_refused_with_its_place(
+    source: str, wanted: Any, message: str, place: tuple[int, int], hint: str
+) -> None:
+    with pytest.raises(ExpressionError, match=re.escape(message)) as error:
+        Expression(source, wanted)
+    assert ((error.value.line, error.value.column), error.value.hint) == (place, hint)
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted", "said"),
+    [
+        ("args[0].nothing", "value", 'Key not found in map : "nothing"'),
+        ("args[3]", "value", "index=3 size=1"),
+        ("1 / (size(args) - 1)", "value", "divide by zero"),
+        ("args[0].host > 5", "condition", "No matching overloads found : _>_(string, int64)"),
+        ("args[0].severity", "condition", "it is a number for this event, not true or false"),
+        ("event.matches('(')", "condition", "missing )"),
+    ],
+)
+def test_one_without_a_value_for_an_event_says_why(source: str, wanted: Any, said: str) -> None:
+    with pytest.raises(EvaluationError, match=re.escape(said)):
+        value(source, wanted=wanted)
+
+
+def test_a_failure_never_counts_as_true() -> None:
+    with pytest.raises(EvaluationError):
+        value("args[7].severity > 3", wanted="condition")
+    assert value("args[7].severity > 3 || true", wanted="condition") is True
+
+
+@pytest.mark.parametrize("source", ["args[0]", "size(args)", "args == args", "string(args[0]) == 'x'"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        2**64 - 1,
+        -(2**63),
+        nan,
+        inf,
+        "\ud800",
+        b"\xff" * 1000,
+        {1: 2, "1": 3, None: 4, 2.5: 5},
+        {b"k": 1},
+        [[[]]] * 99,
+    ],
+)
+def test_whatever_an_event_holds_there_is_a_value_or_an_error_of_ours(source: str, hostile: Any) -> None:
+    event = Event.create(args=[None])
+    payload = encode([hostile]) if hostile != "\ud800" else b"\x91\xa3\xed\xa0\x80"
+    with suppress(EvaluationError):
+        value(source, Event(event.id, "event", 0, "//stuff", "alerts", None, "x", payload))
+
+
+def test_arguments_nested_as_deep_as_can_be_decoded_do_no_harm() -> None:
+    for depth in (100, 500, 1000, 5000, 100_000):
+        payload = b"\x91" * depth + b"\xc0"
+        event = Event("i", "event", 0, "//stuff", "alerts", None, "x", payload)
+        with suppress(EvaluationError):
+            assert value("size(args) == 1 && args == args", event, "condition")
+
+
+@pytest.mark.parametrize("args", [["admin\0x"], [{"a": ["admin\0x"]}], [{"admin\0x": 1}], [0, "\0"]])
+def test_text_with_a_nul_is_not_taken_for_another(args: list[Any]) -> None:
+    with pytest.raises(EvaluationError, match="NUL"):
+        value("args[0] == 'admin'", Event.create(args=args))
+    with pytest.raises(EvaluationError, match="NUL"):
+        value("event == 'admin'", Event.create(event="admin\0x"))
+    assert value("args[0] == 0", Event.create(args=[0]))
+
+
+@given(*[st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))] * 2)
+def test_text_is_the_same_text(event: str, text: str) -> None:
+    assert value("[event, args[0]]", Event.create("alerts", event, [text])) == [event, text]
+
+
+def test_a_long_loop_has_a_bound() -> None:
+    with pytest.raises(EvaluationError, match="Iteration budget exceeded"):
+        value("args[0].all(a, args[0].all(b, a + b >= 0))", Event.create(args=[[1] * 5000]), "condition")
