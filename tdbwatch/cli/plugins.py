@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tdbwatch.cli import exits
+from tdbwatch.cli import exits, plugins_new
 from tdbwatch.cli.output import say
 
 _EXAMPLE = """\
 example:
   tdbwatch plugins --config /etc/tdbwatch/prod.yaml
+  tdbwatch plugins new tickets
 
 exit codes: 0 all of them load, 64 wrong usage, 78 one does not"""
 
@@ -27,6 +28,7 @@ def add_parser(subparsers: Any) -> None:
         "--config", "-c", type=Path, metavar="FILE", help="also load this configuration's plugins"
     )
     parser.set_defaults(run=run)
+    plugins_new.add_parser(parser.add_subparsers(title="commands", metavar="[COMMAND]", dest="action"))
 
 
 def run(options: argparse.Namespace) -> int:
