@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
-from tdbwatch.daemon.couriers.progress import Saved
-from tdbwatch.daemon.couriers.remembered import Remembered, resumed
+from tdbwatch.daemon.couriers.progress import Remembered, Saved, resumed
+from tdbwatch.daemon.couriers.reading import Wanted
 from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings
-from tdbwatch.daemon.couriers.verdict import VerdictError, judge
-from tdbwatch.daemon.couriers.wanted import Wanted
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.api import Behind, Gone, Past, Progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack, run_of

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
-from tdbwatch.daemon.couriers.verdict import VerdictError, judge
+from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.api import Behind, DeadLetter

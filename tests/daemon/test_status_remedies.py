@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tdbwatch.cli.app import main
+from tdbwatch.daemon.couriers.answer import VerdictError
 from tdbwatch.daemon.couriers.faults import describe
-from tdbwatch.daemon.couriers.status import Counters
-from tdbwatch.daemon.couriers.verdict import VerdictError
+from tdbwatch.daemon.couriers.settings import Counters
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.plugins.absent import AbsentError

@@ -1,7 +1,6 @@
 """Couriers: one per sink, each with its own cursor, deadlines and retries (docs/delivery.md)."""
 
 from tdbwatch.daemon.couriers.courier import Courier
-from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings
-from tdbwatch.daemon.couriers.status import CourierStatus
+from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings, CourierStatus
 
 __all__ = ["BatchLimits", "Courier", "CourierSettings", "CourierStatus"]

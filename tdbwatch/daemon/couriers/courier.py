@@ -14,12 +14,9 @@ from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.dispatch import Dispatch
 from tdbwatch.daemon.couriers.faults import FaultLog
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.reading import Reading
-from tdbwatch.daemon.couriers.remembered import Remembered, resumed
-from tdbwatch.daemon.couriers.saving import Saving
-from tdbwatch.daemon.couriers.settings import CourierSettings
-from tdbwatch.daemon.couriers.status import CourierStatus
-from tdbwatch.daemon.couriers.wanted import Wanted
+from tdbwatch.daemon.couriers.progress import Remembered, Saving, resumed
+from tdbwatch.daemon.couriers.reading import Reading, Wanted
+from tdbwatch.daemon.couriers.settings import CourierSettings, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
 from tdbwatch.daemon.spool.api import Gone, Spool

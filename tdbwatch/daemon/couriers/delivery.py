@@ -12,8 +12,10 @@ from tdbwatch.daemon.couriers.answer import (
     Answer,
     Sorted,
     Told,
+    VerdictError,
     dead_letter,
     fates_of,
+    judge,
     outcomes_by_kind,
 )
 from tdbwatch.daemon.couriers.breaker import Breaker
@@ -22,10 +24,8 @@ from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.lanes import ALL_DUE, Lanes
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
 from tdbwatch.daemon.couriers.pieces import Failure, another
-from tdbwatch.daemon.couriers.saving import Saving
-from tdbwatch.daemon.couriers.settings import CourierSettings
-from tdbwatch.daemon.couriers.status import Counters
-from tdbwatch.daemon.couriers.verdict import VerdictError, judge
+from tdbwatch.daemon.couriers.progress import Saving
+from tdbwatch.daemon.couriers.settings import Counters, CourierSettings
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Spool

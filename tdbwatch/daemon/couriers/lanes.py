@@ -11,9 +11,8 @@ from itertools import chain
 from typing import Final
 
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
-from tdbwatch.daemon.couriers.memory import Memory
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel, kept, tried
-from tdbwatch.daemon.couriers.pieces import Failure, Piece
+from tdbwatch.daemon.couriers.pieces import Failure, Memory, Piece
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.spool.api import Gone

@@ -1,8 +1,9 @@
-"""What the configuration says about delivering to one sink."""
+"""What a courier is told, and what it says of itself."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tdbwatch.daemon.blame import is_mistake
 from tdbwatch.daemon.retry import RetryPolicy
 
 
@@ -42,3 +43,70 @@ class CourierSettings:
     on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
     max_ahead: int = 2_000
     breaker_threshold: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CourierStatus:
+    """How a courier is doing.
+
+    Attributes:
+        state: `opening`, `running`, `retrying`, `refusing`, `stuck`, `paused` or `stopped`.
+        lag: events that the sink is to get and has not finished. Of those that were not read yet (it is far
+            behind) nobody has asked the routes, so all of them count.
+        oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
+        refused_in_row: events that it refused since it took one; many of them make it `refusing`.
+        probing: the sink fails as a whole, so it is only tried now and then.
+        next_try_us: when it is tried next, in microseconds since the epoch; None: it is being tried, or has
+            nothing to get.
+        mistake: the last error is the plugin's own mistake, not of what it talks to.
+        last_refusal: what it said of the last event that it refused; empty: it refused none.
+    """
+
+    sink: str
+    plugin: str
+    state: str
+    delivered: int
+    retried: int
+    rejected: int
+    dead: int
+    lag: int
+    in_flight: int
+    waiting: int
+    failures: int
+    last_error: str | None
+    oldest_us: int | None
+    refused_in_row: int = 0
+    probing: bool = False
+    next_try_us: int | None = None
+    mistake: bool = False
+    last_refusal: str = ""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a courier counts since its start, and what its sink said last.
+
+    Attributes:
+        refused_in_row: events since the last that was delivered.
+        last_refusal: why it refused the latest of these.
+        stuck: its thread does not come back.
+        mistake: the last error is the plugin's own mistake.
+    """
+
+    delivered: int = 0
+    retried: int = 0
+    rejected: int = 0
+    dead: int = 0
+    refused_in_row: int = 0
+    stuck: bool = False
+    last_error: str | None = None
+    last_refusal: str = ""
+    mistake: bool = False
+
+    def erred(self, error: str, cause: BaseException | None = None) -> None:
+        """The sink failed; `cause` is what it raised."""
+        self.last_error, self.mistake = error, cause is not None and is_mistake(cause)
+
+    def worked(self) -> None:
+        """It does what it should."""
+        self.last_error, self.mistake = None, False
