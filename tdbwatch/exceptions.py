@@ -12,6 +12,7 @@ caller's task.
 """
 
 import builtins
+import re
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ClassVar, Final, TypedDict, TypeVar
@@ -80,6 +81,8 @@ class ThingsDBError(Exception):
 _BY_CODE: Final[dict[int, type[ThingsDBError]]] = {}
 
 
+_MISSING_PRIVILEGE: Final = re.compile(r"missing the required privileges \(`(\w+)`\)")
+
 _E = TypeVar("_E", bound=type[ThingsDBError])
 
 
@@ -143,7 +146,16 @@ class AuthError(ThingsDBError):
 
 @_answers(ErrorCode.FORBIDDEN)
 class ForbiddenError(ThingsDBError):
-    """The user lacks a privilege on the scope."""
+    """The user lacks a privilege on the scope, or its whitelist does not name what was asked for."""
+
+    @property
+    def privilege(self) -> str | None:
+        """The privilege that is missing, such as `JOIN`; None if this is about something else.
+
+        ThingsDB says it in the message alone (recording `forbidden`).
+        """
+        found = _MISSING_PRIVILEGE.search(self.error_msg)
+        return found and found[1]
 
 
 @_answers(ErrorCode.LOOKUP)

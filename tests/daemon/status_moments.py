@@ -15,7 +15,7 @@ SECOND = 1_000_000
 HOSTILE = "<img src=x onerror=alert(1)>&\"'"
 
 NODE = NodeView("node01:9200", "connected", "READY", 0.2, 1, 0, "", None)
-ROOM = RoomView("//stuff", "alerts", 3, "joined", "", True, 1, 10, NOW - SECOND, 0, 0)
+ROOM = RoomView("//stuff", "alerts", 3, "joined", "", "", True, 1, 10, NOW - SECOND, 0, 0)
 COURIER = CourierStatus("oncall", "webhook", "running", 10, 0, 0, 0, 0, 0, 0, 0, None, None)
 SINK = SinkView(COURIER, Letters(), "webhook")
 SPOOL = SpoolView("/var/lib/tdbwatch/spool.db", 8192, 4096, 1 << 30, 10, 0, 0, None, 0, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tdbwatch import exceptions
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.couriers.answer import VerdictError
 from tdbwatch.daemon.couriers.faults import describe
@@ -22,6 +23,7 @@ from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import page
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.health import problems
+from tdbwatch.daemon.status.remedies import room
 from tdbwatch.daemon.status.spans import closed
 
 from .status_moments import BROKEN, FINE, GAP, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
@@ -42,11 +44,7 @@ def remedy(**changes: Any) -> str:
         ({"nodes": (replace(NODE, state="connecting"),)}, "Start a node, or mend the network"),
         ({"nodes": (NODE, replace(DOWN, address="node02:9200"))}, "Start the node, or mend the network"),
         ({"links_wanted": 2}, "Start another node"),
-        ({"rooms": (replace(ROOM, state="missing"),)}, "Make the room in ThingsDB"),
-        ({"rooms": (replace(ROOM, state="refused"),)}, "Grant the user JOIN on //stuff"),
-        ({"rooms": (replace(ROOM, state="deleted"),)}, "Make the room again"),
-        ({"rooms": (replace(ROOM, state="waiting"),)}, "tried again by itself"),
-        ({"rooms": (replace(ROOM, state="leaving"),)}, "joined there by itself"),
+        ({"rooms": (replace(ROOM, state="missing", remedy="Make it."),)}, "Make it."),
         ({"sinks": (sink(state="stuck"),)}, "Restart the daemon, and mend the plugin."),
         ({"sinks": (sink(state="paused"),)}, "or a restart tries at once."),
         ({"sinks": (sink(state="retrying", probing=True, failures=7),)}, "it goes on by itself."),
@@ -63,6 +61,39 @@ def remedy(**changes: Any) -> str:
 def test_what_is_to_be_done_about_it_is_said_beside_it(changes: dict[str, Any], text: str) -> None:
     assert text in remedy(**changes)
     assert document(replace(FINE, **changes))["problems"][0]["remedy"] == remedy(**changes)
+
+
+RIGHT = (
+    "user `watcher` is missing the required privileges (`QUERY`) on scope `@collection:ops`; see https://..."
+)
+WHITELIST = "no match in whitelist for room `alerts`"
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "text"),
+    [
+        ("refused", exceptions.ForbiddenError(RIGHT), "Grant the user QUERY on //ops"),
+        ("refused", exceptions.ForbiddenError(WHITELIST), "whitelist"),
+        ("refused", exceptions.NodeError("not ready"), "Wait until the node is ready"),
+        (
+            "refused",
+            exceptions.ZeroDivisionError("division or modulo by zero"),
+            "what the room's code asks for",
+        ),
+        ("missing", exceptions.LookupError("no such room"), "Make the room in ThingsDB"),
+        ("deleted", None, "Make the room again"),
+        ("waiting", None, "tried again by itself"),
+        ("leaving", None, "joined there by itself"),
+    ],
+)
+def test_what_lets_a_room_in_depends_on_what_keeps_it_out(
+    state: str, error: Exception | None, text: str
+) -> None:
+    assert text in room(state, "//ops", error, by_code=True)
+
+
+def test_a_room_that_is_joined_needs_nothing() -> None:
+    assert room("joined", "//ops", None, by_code=False) == ""
 
 
 COMMANDS = [

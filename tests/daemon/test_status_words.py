@@ -258,7 +258,7 @@ def hostile() -> Snapshot:
         FINE,
         failure=HOSTILE,
         nodes=(NodeView(HOSTILE, "unreachable", HOSTILE, None, 1, 1, HOSTILE, NOW),),
-        rooms=(RoomView(HOSTILE, HOSTILE, 1, "refused", HOSTILE, True, 0, 0, None, 0, 0),),
+        rooms=(RoomView(HOSTILE, HOSTILE, 1, "refused", HOSTILE, "", True, 0, 0, None, 0, 0),),
         sinks=(sink(Letters(2, HOSTILE), sink=HOSTILE, plugin=HOSTILE, state="stuck", last_error=HOSTILE),
                replace(sink(Letters(2, HOSTILE), sink=HOSTILE), type=HOSTILE)),
         spool=replace(SPOOL, path=HOSTILE, trouble=HOSTILE),

@@ -133,7 +133,7 @@ def _room(room: RoomView) -> Iterator[Problem]:
     if room.state not in {"joined", "left"}:
         text = f"{ROOM_STATES[room.state]}: its events are missed. {_short(room.reason)}".strip()
         name = f"{room.name} in {room.scope}"
-        yield Problem("room", name, text, blocking=room.required, remedy=remedies.room(room))
+        yield Problem("room", name, text, blocking=room.required, remedy=room.remedy)
     if room.unrouted:
         text = f"{counted(room.unrouted, 'event')} since the start that no route takes: no sink gets them."
         name = f"{room.name} in {room.scope}"

@@ -6,8 +6,9 @@ from typing import Final
 
 from tdbwatch.daemon.plugins.registry import PluginProblem
 from tdbwatch.daemon.plugins.sources import BUILT_IN
-from tdbwatch.daemon.status.snapshot import RoomView, SinkView, SpoolView
+from tdbwatch.daemon.status.snapshot import SinkView, SpoolView
 from tdbwatch.daemon.status.spans import Span
+from tdbwatch.exceptions import ForbiddenError, NodeError
 
 LINKS: Final = (
     "Start a node, or mend the network to it: it is connected to by itself. "
@@ -35,7 +36,6 @@ _ROOMS: Final = {
     "leaving": "Start another node, or mend the network to it: the room is joined there by itself.",
     "waiting": "See that ThingsDB answers: the room is tried again by itself.",
     "missing": "Make the room in ThingsDB, and it is joined by itself; or correct it in rooms, and restart.",
-    "refused": "Grant the user JOIN on {scope}, or mend the room's code: it is tried again by itself.",
     "deleted": "Make the room again, and it is joined by itself; or take it out of rooms, and restart.",
 }
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
@@ -46,9 +46,31 @@ def command(words: str, spool: SpoolView, sink: str) -> str:
     return f"`tdbwatch {words} --sink {quote(sink)} --spool {quote(spool.path)}`"
 
 
-def room(view: RoomView) -> str:
-    """For a room that is not joined."""
-    return _ROOMS[view.state].format(scope=view.scope)
+def room(state: str, scope: str, error: Exception | None, *, by_code: bool) -> str:
+    """For a room that is not joined; empty for any other.
+
+    Args:
+        state: as in `RoomView`.
+        scope: its collection.
+        error: what the latest try to join it ended with.
+        by_code: whether code in ThingsDB says which room it is.
+    """
+    return _refused(scope, error, by_code) if state == "refused" else _ROOMS.get(state, "")
+
+
+def _refused(scope: str, error: Exception | None, by_code: bool) -> str:
+    if isinstance(error, ForbiddenError):
+        if error.privilege is None:
+            return "Put the room into the user's whitelist in ThingsDB: it is tried again by itself."
+        return f"Grant the user {error.privilege} on {scope}: the room is tried again by itself."
+    if isinstance(error, NodeError):
+        return "Wait until the node is ready for it: the room is tried again by itself."
+    if by_code:
+        return (
+            "Mend in ThingsDB what the room's code asks for: it is tried again by itself. "
+            "If the code is wrong, correct it in rooms and restart."
+        )
+    return "Mend what ThingsDB complains of: the room is tried again by itself."
 
 
 def behind(sink: SinkView, spool: SpoolView) -> str:

@@ -43,6 +43,7 @@ class RoomView:
     Attributes:
         state: `joined`, `leaving` (joined only on nodes that shut down, which hear no other node's events),
             `waiting`, `missing`, `refused`, `deleted`, or `left` (we stop).
+        remedy: what to do where it is not joined.
         links: connections that hear it.
         received: events since the start.
         last_event_us: when the latest was heard, in microseconds since the Unix epoch; None: none yet.
@@ -56,6 +57,7 @@ class RoomView:
     room_id: int | None
     state: str
     reason: str
+    remedy: str
     required: bool
     links: int
     received: int

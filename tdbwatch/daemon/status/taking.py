@@ -10,6 +10,7 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.source import WatchedRoom
+from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
 from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
 from tdbwatch.daemon.status.snapshot import (
@@ -109,13 +110,15 @@ def _nodes(daemon: "Daemon", now: float) -> tuple[NodeView, ...]:
 
 def _room(room: WatchedRoom, unrouted: int) -> RoomView:
     subscription = room.subscription
-    joined, merge = subscription.status is RoomStatus.JOINED, subscription.merge
+    state, merge = _room_state(room), subscription.merge
+    joined = subscription.status is RoomStatus.JOINED
     return RoomView(
         scope=room.scope,
         name=room.name,
         room_id=subscription.id,
-        state=_room_state(room),
+        state=state,
         reason="" if joined else presentable(subscription.reason),
+        remedy=remedies.room(state, room.scope, subscription.error, by_code=subscription.is_code),
         required=room.required,
         links=len(subscription.links),
         received=room.received,
