@@ -173,6 +173,12 @@ def test_sections(text: str, expected: str):
         (thingsdb("connections: true"), "connections: must be auto or a whole number, not true or false"),
         (thingsdb("tls: {}"), "tls is set but no node is a wss:// one"),
         (thingsdb("heartbeat: {interval: 20s}"), "the timeout must be longer than the interval"),
+        (thingsdb("canary: {room: tdbwatch-canary}"), "canary: a room's name has letters, digits and _ only"),
+        (
+            thingsdb("canary: {room: '.canary.id()'}"),
+            "no digit first\n    write for instance tdbwatch_canary",
+        ),
+        (thingsdb("canary: {room: 5}"), "canary.room: must be text, not a number"),
         (thingsdb("heartbeat: {interval: 0s}"), "heartbeat.interval: must be greater than 0s"),
         (with_(thingsdb="{nodes: [a]}"), "thingsdb.auth: is missing"),
         (

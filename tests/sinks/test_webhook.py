@@ -54,7 +54,7 @@ async def test_delivery_stops_at_the_first_event_to_be_tried_again(endpoint: Any
     assert len(endpoint.received) == 3
 
 
-ALWAYS_AGAIN = {408, 410, 425, 429}
+ALWAYS_AGAIN = {401, 403, 408, 410, 425, 429}
 
 
 async def test_every_status_has_its_outcome(endpoint: Any, opened: Opened) -> None:
@@ -161,6 +161,44 @@ async def test_410_asks_for_a_pause_of_an_hour(endpoint: Any, opened: Opened) ->
         outcome = await sink.deliver(events(2))
     assert outcome == Retry("HTTP 410 (the receiver wants no more events)", after=3600, pause=True)
     assert len(endpoint.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "HTTP 401: no (the receiver does not accept our credentials)"),
+        (403, "HTTP 403: no (the receiver forbids it: are our credentials still right?)"),
+    ],
+)
+async def test_a_token_that_was_rotated_pauses_the_sink_and_loses_nothing(
+    endpoint: Any, opened: Opened, status: int, said: str
+) -> None:
+    endpoint.answers(status, "no")
+    async with opened() as sink:
+        assert await sink.deliver(events(3)) == Retry(said, after=300, pause=True)
+        endpoint.answers(status, "no", **{"Retry-After": "900"})
+        assert await sink.deliver(events(1)) == Retry(said, after=900, pause=True)
+        endpoint.answers(200)
+        assert await sink.deliver(events(1)) == [DELIVERED]
+
+
+async def test_what_pauses_is_configurable(endpoint: Any, opened: Opened) -> None:
+    async with opened(pause_status=[404]) as sink:
+        for status, expected in ((401, Rejected), (403, Rejected), (410, Rejected), (404, Retry)):
+            endpoint.answers(status)
+            answer = await sink.deliver(events(1))
+            assert isinstance(answer if isinstance(answer, Retry) else answer[0], expected)
+
+
+async def test_an_event_that_is_forbidden_among_others_that_are_not_becomes_a_dead_letter(
+    endpoint: Any, opened: Opened
+) -> None:
+    endpoint.answers_in_turn(200, 403, 200, 403, 403, 200)
+    async with opened() as sink:
+        outcomes = await sink.deliver(events(6))
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Delivered", "Rejected", "Delivered", "Retry"]
+    assert reason(outcomes[1]).endswith("; others are accepted")
+    assert len(endpoint.received) == 5
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 305, 307, 308])

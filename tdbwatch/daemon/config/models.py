@@ -28,6 +28,9 @@ from tdbwatch.plugin import Duration, Kind, Secret, Size
 DEFAULT_SCOPE: Final = "//stuff"
 DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
 
+NO_ROOM_NAME: Final = "a room's name has letters, digits and _ only, and no digit first"
+EXAMPLE_CANARY: Final = "tdbwatch_canary"
+
 Kinds = Annotated[tuple[Annotated[Kind, Strict(False)], ...], Listed, Field(min_length=1)]
 SinkNames = Annotated[tuple[str, ...], Listed]
 
@@ -106,7 +109,11 @@ class CanaryConfig(Section):
     """Seconds within which every connection must deliver it; one that does not is replaced."""
 
     @model_validator(mode="after")
-    def _order(self) -> Self:
+    def _sense(self) -> Self:
+        if not is_room_name(self.room):
+            raise RefusedError(
+                NO_ROOM_NAME, f"write for instance {EXAMPLE_CANARY}, and make a room of this name"
+            )
         if self.timeout > self.interval:
             raise RefusedError(
                 "the timeout must not be longer than the interval", "for instance interval: 10s, timeout: 5s"
@@ -179,8 +186,7 @@ class RoomConfig(Section):
         if self.name is not None and not is_room_name(self.name):
             by_id = "write {id: ID} for the room with this id"
             by_code = "for a room found by ThingsDB code write {code: ..., as: NAME}"
-            message = "a room's name has letters, digits and _ only, and no digit first"
-            raise RefusedError(message, by_id if self.name.isdecimal() else by_code)
+            raise RefusedError(NO_ROOM_NAME, by_id if self.name.isdecimal() else by_code)
         if self.code is not None and self.alias is None:
             raise RefusedError(
                 "a room found by code needs a name for its records", "add for instance `as: monitor`"

@@ -10,7 +10,18 @@ from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry
 
 MAX_RETRY_AFTER: Final = 3600.0
 """Seconds; a receiver that asks for more is asked again after this."""
+REFUSED_PAUSE: Final = 300.0
+"""Seconds until a receiver that refuses our credentials is asked again: they are mended at either end."""
+FORBIDDEN: Final = 403
 GONE: Final = 410
+PAUSES: Final = (401, FORBIDDEN, GONE)
+"""What says that somebody has to mend something, rather than that this event is wrong."""
+
+_MEANS: Final = {
+    401: "the receiver does not accept our credentials",
+    FORBIDDEN: "the receiver forbids it: are our credentials still right?",
+    GONE: "the receiver wants no more events",
+}
 
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _NOT_IMPLEMENTED: Final = 501
@@ -18,7 +29,12 @@ _DIGITS: Final = re.compile(r"[0-9]+")
 
 
 def outcome_of(
-    status: int, headers: Mapping[str, str], excerpt: str, now: float, retry_status: Collection[int] = ()
+    status: int,
+    headers: Mapping[str, str],
+    excerpt: str,
+    now: float,
+    retry_status: Collection[int] = (),
+    pause_status: Collection[int] = PAUSES,
 ) -> Outcome:
     """The outcome for an answer.
 
@@ -28,12 +44,16 @@ def outcome_of(
         excerpt: the beginning of the body, already redacted.
         now: seconds since the Unix epoch; where the answer has a `Date`, that counts: clocks differ.
         retry_status: statuses to try again after, besides the usual ones.
+        pause_status: statuses after which the sink rests; `retry_status` comes first.
     """
     if 200 <= status < 300:
         return DELIVERED
     reason = f"HTTP {status}" + (f": {excerpt}" if excerpt else "")
-    if status == GONE and status not in retry_status:
-        return Retry(f"{reason} (the receiver wants no more events)", MAX_RETRY_AFTER, pause=True)
+    if status in pause_status and status not in retry_status:
+        meaning = f" ({_MEANS[status]})" if status in _MEANS else ""
+        own = MAX_RETRY_AFTER if status == GONE else REFUSED_PAUSE
+        asked = retry_after(headers.get("Retry-After"), _said_at(headers, now))
+        return Retry(reason + meaning, own if asked is None else max(asked, own), pause=True)
     if _is_temporary(status) or status in retry_status:
         return Retry(reason, retry_after(headers.get("Retry-After"), _said_at(headers, now)))
     if 300 <= status < 400:

@@ -17,6 +17,7 @@ from tdbwatch.plugin import Duration, FilePath, JsonTemplate, Options, Secret, T
 from tdbwatch.plugin.json_template import check_json
 from tdbwatch.plugin.template import has_tag
 from tdbwatch.sinks.webhook.addresses import check_template, check_url, is_uri_reference, parse_url
+from tdbwatch.sinks.webhook.answers import PAUSES
 from tdbwatch.sinks.webhook.signing import signer_of
 
 Format = Literal["record", "standard", "batch", "cloudevents", "cloudevents-binary", "cloudevents-batch"]
@@ -156,6 +157,11 @@ class WebhookOptions(Options):
     )
     retry_status: list[Status] = Field(
         default_factory=list, description="More status codes to try again after, such as 403 or 404."
+    )
+
+    pause_status: list[Status] = Field(
+        default_factory=lambda: list(PAUSES),
+        description="Status codes after which the sink rests until somebody mends something.",
     )
 
     @property

@@ -8,10 +8,10 @@ from typing import Final
 import aiohttp
 
 from tdbwatch.clock import Clock
-from tdbwatch.plugin import Event, Outcome, Rejected, Retry, Sink, SinkContext, TemplateError, sink
+from tdbwatch.plugin import Delivered, Event, Outcome, Rejected, Retry, Sink, SinkContext, TemplateError, sink
 from tdbwatch.printable import printable
 from tdbwatch.sinks.webhook.addresses import origin_of
-from tdbwatch.sinks.webhook.answers import outcome_of
+from tdbwatch.sinks.webhook.answers import FORBIDDEN, outcome_of
 from tdbwatch.sinks.webhook.composing import Composer
 from tdbwatch.sinks.webhook.handshake import Pace, interval_of, request_headers
 from tdbwatch.sinks.webhook.messages import BATCH, Message
@@ -86,19 +86,32 @@ class WebhookSink(Sink):
         return first if about_us else outcomes
 
     async def _deliver_each(self, batch: Sequence[Event], call: "_Call") -> list[Outcome]:
+        """After a 403 the next one is sent, too: if that is taken, not we were forbidden, but the event."""
         outcomes: list[Outcome] = []
+        forbidden: Retry | None = None
         for event in batch:
-            outcomes.append(await self._deliver_one(event, call))
-            if isinstance(outcomes[-1], Retry) or call.is_late() or self._pace.wait() > call.remaining() / 2:
+            outcome, status = await self._deliver_one(event, call)
+            if forbidden is not None:
+                if not isinstance(outcome, Delivered):
+                    break
+                outcomes[-1] = Rejected(f"{forbidden.reason}; others are accepted")
+            outcomes.append(outcome)
+            if isinstance(outcome, Retry):
+                if status != FORBIDDEN or not outcome.pause:
+                    break
+                forbidden = outcome
+            else:
+                forbidden = None
+            if call.is_late() or self._pace.wait() > call.remaining() / 2:
                 break
         return outcomes
 
-    async def _deliver_one(self, event: Event, call: "_Call") -> Outcome:
+    async def _deliver_one(self, event: Event, call: "_Call") -> tuple[Outcome, int | None]:
         try:
             message = self._compose(event)
         except TemplateError as error:
-            return Rejected(f"its templates fail for this event: {error}")
-        return (await self._send(message, call))[0]
+            return Rejected(f"its templates fail for this event: {error}"), None
+        return await self._send(message, call)
 
     async def _deliver_together(self, batch: Sequence[Event], call: "_Call") -> list[Outcome]:
         message = BATCH[self.options.format](batch, self.options.source)
@@ -143,7 +156,9 @@ class WebhookSink(Sink):
         text = _decoder("replace").decode(answer.excerpt, final=answer.whole)  # a cut character is left out
         excerpt = printable(self._redact(text, cut=not answer.whole).strip())[:_SHOWN]
         now = self.context.clock.time()
-        return outcome_of(answer.status, answer.headers, excerpt, now, self.options.retry_status)
+        return outcome_of(
+            answer.status, answer.headers, excerpt, now, self.options.retry_status, self.options.pause_status
+        )
 
     def _wait_as_told(self, outcome: Outcome) -> None:
         """A wait that the receiver asks for holds for all events, not only for the one it answered."""
