@@ -26,7 +26,8 @@ from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.daemon.spool.stored.drops import DropReport
-from tdbwatch.daemon.status import START_PATIENCE, Journal, StatusServer
+from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, StatusServer
+from tdbwatch.daemon.status.taking import take
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time
@@ -89,11 +90,16 @@ class Daemon:
         self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
         self.canary = make_canary(config.thingsdb, self.client, clock)
         self.status = None if config.http is None else StatusServer(self, config.http, clock)
+        self._readiness = Readiness(self.glance, self._notifier, clock)
 
     @property
     def received(self) -> int:
         """Events heard since the start."""
         return self.source.received
+
+    def glance(self) -> Snapshot:
+        """How it is now, from memory alone."""
+        return take(self, self.clock) if self.status is None else self.status.glance()
 
     def couriers(self) -> list[CourierStatus]:
         """How each sink is doing."""
@@ -121,6 +127,8 @@ class Daemon:
         if self.status is not None:
             self._spawn(self.status.run(), "tdbwatch-status")
         self._tell_of_downtime()
+        self._spawn(self._readiness.run(), "tdbwatch-readiness")
+        self._spawn(self._keep_alive(), "tdbwatch-alive")
         self._spawn(self._tell_of_no_node(), "tdbwatch-no-node")
         self._beating = self._spawn(self._keep_beating(), "tdbwatch-beat")
         self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
@@ -131,12 +139,10 @@ class Daemon:
             self._spawn(self.canary.run(), "tdbwatch-canary")
         settings = self.config.thingsdb
         self._log.info("daemon.connecting", nodes=[str(node) for node in settings.nodes])
-        self._notifier.status("connecting to ThingsDB")
         await self.client.connect_pool(settings.nodes, *login(settings))
-        self._spawn(self._keep_reporting(), "tdbwatch-report")
         self.phase = "running"
-        self._notifier.ready(self.summary())
-        self._log.info("ready", version=__version__, summary=self.summary())
+        self._log.info("daemon.started", version=__version__)
+        self._readiness.look()
 
     async def stop(self) -> None:
         """Let sinks finish, leave the rooms, make all that was heard durable, close everything."""
@@ -195,14 +201,6 @@ class Daemon:
         self.source.flush()
         await self.spool.flush()
         await asyncio.gather(*(courier.caught_up() for courier in self.each_courier))
-
-    def summary(self) -> str:
-        """One line for people: systemd's status, the log."""
-        joined = sum(room.is_joined for room in self.rooms)
-        missing = [room.name for room in self.rooms if not room.is_joined]
-        text = f"{self.client.connection_info()}; {joined} of {len(self.rooms)} rooms joined"
-        text += f" (not: {', '.join(missing[:5])})" if missing else ""
-        return text + (f"; {self.status.trouble}" if self.status is not None and self.status.trouble else "")
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         self.unrouted.count(heard)
@@ -264,13 +262,11 @@ class Daemon:
         if kind is not Kind.NODE:
             self._beat_soon.set()
 
-    async def _keep_reporting(self) -> None:
-        """Tell systemd that we live, and how."""
-        interval = self._notifier.watchdog_interval or 30.0
-        while True:
-            await self.clock.sleep(interval)
+    async def _keep_alive(self) -> None:
+        """Tell systemd's watchdog that we live, if it watches us."""
+        while (interval := self._notifier.watchdog_interval) is not None:
             self._notifier.alive()
-            self._notifier.status(self.summary())
+            await self.clock.sleep(interval)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -46,8 +46,8 @@ class Command:
         return any(record["event"] == event for record in self.records())
 
     async def ready(self) -> None:
-        await until(lambda: self.said("ready") or self.process.returncode is not None, "ready")
-        assert self.said("ready"), self.text
+        await until(lambda: self.said("daemon.ready") or self.process.returncode is not None, "ready")
+        assert self.said("daemon.ready"), self.text
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -18,6 +18,7 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config import load
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.metrics import DEFINITIONS
 from tdbwatch.daemon.status.server import StatusServer
 from tdbwatch.daemon.supervisor import Daemon
@@ -475,7 +476,9 @@ async def test_a_port_in_use_is_said_and_tried_again_while_the_daemon_works(
         await clock.advance(0.0)
         assert daemon.status.trouble is not None
         assert "another program uses the port" in daemon.status.trouble
-        assert daemon.summary().endswith(daemon.status.trouble)
+        [said] = problems(daemon.glance())
+        assert (said.part, said.blocking) == ("http", False)
+        assert daemon.status.trouble in said.text
     await clock.advance(120.0)
     await running
     assert daemon.status.trouble is None

@@ -137,7 +137,7 @@ class DaemonProcess:
 
     def _is_ready(self) -> bool:
         assert self._runs(), f"the daemon ended:\n{self.text()}"
-        return bool(self.logged("ready"))
+        return bool(self.logged("daemon.ready"))
 
 
 def in_use(journal: JsonLines) -> list[str]:

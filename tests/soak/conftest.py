@@ -145,7 +145,7 @@ class Rig:
             return file.read()[-4000:]
 
     async def ready(self) -> None:
-        await self.until(lambda: '"ready"' in self.log(), "ready")
+        await self.until(lambda: '"daemon.ready"' in self.log(), "ready")
 
     def emit(self, count: int) -> None:
         for _ in range(count):

@@ -1,7 +1,8 @@
 """What the daemon shows of itself over HTTP: health, readiness, metrics, status page (docs/operations.md)."""
 
 from tdbwatch.daemon.status.journal import Journal
+from tdbwatch.daemon.status.readiness import Readiness
 from tdbwatch.daemon.status.server import StatusServer
-from tdbwatch.daemon.status.snapshot import START_PATIENCE
+from tdbwatch.daemon.status.snapshot import START_PATIENCE, Snapshot
 
-__all__ = ["START_PATIENCE", "Journal", "StatusServer"]
+__all__ = ["START_PATIENCE", "Journal", "Readiness", "Snapshot", "StatusServer"]

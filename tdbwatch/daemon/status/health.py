@@ -25,7 +25,7 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        part: `daemon`, `links`, `node`, `room`, `sink`, `spool`, `gap`, `plugin` or `config`.
+        part: `daemon`, `links`, `node`, `room`, `sink`, `spool`, `gap`, `plugin`, `config` or `http`.
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
@@ -37,6 +37,11 @@ class Problem:
     text: str
     blocking: bool
     remedy: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What it is about: `Sink oncall:`."""
+        return f"{self.part.capitalize()} {self.name}".strip() + ":"
 
 
 def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
@@ -52,6 +57,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         *_gaps(snapshot),
         *_plugins(snapshot),
         *_doubts(snapshot),
+        *_http(snapshot),
     ]
     return tuple(sorted(found, key=lambda problem: not problem.blocking))
 
@@ -231,6 +237,11 @@ def _doubts(snapshot: Snapshot) -> Iterator[Problem]:
     for doubt in snapshot.doubts:
         text = f"{doubt.place}: {doubt.message}"
         yield Problem("config", doubt.path, text, blocking=False, remedy=doubt.hint)
+
+
+def _http(snapshot: Snapshot) -> Iterator[Problem]:
+    if snapshot.http_trouble:
+        yield Problem("http", "", f"{snapshot.http_trouble}.", blocking=False, remedy=remedies.HTTP)
 
 
 def _short(error: str) -> str:

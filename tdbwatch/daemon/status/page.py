@@ -121,16 +121,12 @@ def _item(problem: Problem) -> Markup:
     remedy = (
         [element("span", "To do: ", *_commands(problem.remedy), class_="remedy")] if problem.remedy else []
     )
-    return element("li", element("b", _subject(problem)), problem.text, *remedy)
+    return element("li", element("b", problem.subject), problem.text, *remedy)
 
 
 def _commands(text: str) -> list[str]:
     """The text, with what stands in backticks as code."""
     return [element("code", part) if at % 2 else part for at, part in enumerate(text.split("`"))]
-
-
-def _subject(problem: Problem) -> str:
-    return f"{problem.part.capitalize()} {problem.name}:".replace(" :", ":")
 
 
 def _icon(colour: str) -> str:

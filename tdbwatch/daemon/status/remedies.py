@@ -25,6 +25,7 @@ UNROUTED: Final = (
     "Add a route for them and restart; to drop them on purpose, one with `to: []` and `stop: true`."
 )
 DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
+HTTP: Final = "Change http.listen, or end the other program; it is tried again by itself, and events flow."
 FAILED: Final = "Restart it, and report the log's traceback."
 STUCK: Final = "Restart the daemon, and mend the plugin."
 _GAP: Final = (

@@ -134,6 +134,7 @@ class Snapshot:
         open_gaps: those that go on.
         plugin_problems: plugins that did not load, and what else they did wrong.
         log_dropped: log lines that were not written since the start.
+        http_trouble: why nobody can ask the status server; empty: all is well.
         doubts: what the configuration says and hardly means.
     """
 
@@ -155,6 +156,7 @@ class Snapshot:
     gap_counts: tuple[GapCount, ...]
     plugin_problems: tuple[PluginProblem, ...]
     log_dropped: int = 0
+    http_trouble: str = ""
     doubts: tuple[ConfigProblem, ...] = ()
 
     @property

@@ -60,6 +60,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         ),
         plugin_problems=tuple(daemon.registry.problems),
         log_dropped=logs.dropped(),
+        http_trouble="" if daemon.status is None else daemon.status.trouble or "",
         doubts=daemon.config.warnings,
     )
 
