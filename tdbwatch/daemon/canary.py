@@ -10,6 +10,7 @@ from tdbwatch.client.link import Link
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.clock import Clock
 from tdbwatch.exceptions import ConnectionLostError, ThingsDBError
+from tdbwatch.redaction import presentable
 from tdbwatch.wire import RawEmit
 from tdbwatch.wire.codec import decode_leniently
 
@@ -28,12 +29,15 @@ class Canary:
         self.subscription = Subscription(room, scope, self, each_link=self._heard)
         self.failures = 0
         """Links that were given up because the canary did not come back."""
+        self.not_emitted = ""
+        """Why it could not be emitted last; empty: it could."""
         self._client = client
         self._interval = interval
         self._timeout = timeout
         self._clock = clock
         self._name = str(uuid.uuid4())  # several daemons may use one room
         self._song = 0
+        self._lost = ""
         self._missing: set[Link] = set()
         self._log = structlog.get_logger("tdbwatch.canary").bind(room=room, scope=scope)
 
@@ -60,8 +64,9 @@ class Canary:
             ThingsDBError,
             OSError,
         ) as error:  # says nothing of the links: the emitting one may be at fault
-            self._log.warning("the canary could not be emitted", error=str(error))
+            self._tell_of_emitting(presentable(str(error)))
             return
+        self._tell_of_emitting("")
         await self._clock.sleep(self._timeout)
         for link in self._missing:
             if link.is_live:
@@ -72,19 +77,33 @@ class Canary:
         if emit.event == EVENT and decode_leniently(bytes(emit.args)) == [self._name, self._song]:
             self._missing.discard(link)
 
+    def _lose(self, reason: str) -> None:
+        """It has no room: said once for each reason, however often the room is tried."""
+        if reason != self._lost:
+            self._lost = reason
+            self._log.warning("canary.no_room", reason=reason, remedy="make its room; it is joined by itself")
+
+    def _tell_of_emitting(self, error: str) -> None:
+        before, self.not_emitted = self.not_emitted, error
+        if error and not before:
+            self._log.warning("canary.not_emitted", error=error)
+        elif before and not error:
+            self._log.info("canary.emitted_again")
+
     # -- RoomListener ------------------------------------------------------------------------------------
 
     def deliver(self, emit: Any) -> None:
         """Nothing: every link is heard by itself."""
 
     def room_joined(self, room_id: int) -> None:
-        self._log.debug("joined", room_id=room_id)
+        again, self._lost = bool(self._lost), ""
+        self._log.info("canary.back" if again else "canary.joined", room_id=room_id)
 
     def room_deleted(self) -> None:
-        self._log.warning("the canary's room was deleted")
+        self._lose("the room was deleted")
 
     def room_unjoinable(self, error: Exception) -> None:
-        self._log.warning("the canary's room cannot be joined", error=str(error))
+        self._lose(presentable(str(error)))
 
     def room_unheard(self, reason: str, since: float) -> None:
         """Nothing to do: it sings again when a link joins."""

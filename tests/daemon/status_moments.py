@@ -7,7 +7,7 @@ from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status.health import problems, state_of
-from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot, SpoolView
+from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, SinkView, Snapshot, SpoolView
 from tdbwatch.daemon.status.spans import Gap, OpenGap
 
 NOW = 1_800_000_000_000_000
@@ -24,6 +24,7 @@ GAP = Gap(
 )
 OPEN = OpenGap("//stuff", "alerts", NOW - 61 * SECOND, "Connection refused", "connection")
 BROKEN = PluginProblem("typo", "/etc/tdbwatch/plugins.d/typo.py:3", "it cannot be imported: SyntaxError")
+CANARY = CanaryView("//stuff", "canary", "joined", "", "", 1, 0)
 FINE = Snapshot(
     version="1.0",
     taken_us=NOW,
@@ -32,7 +33,7 @@ FINE = Snapshot(
     failure="",
     grace=10.0,
     links_wanted=1,
-    canary_failures=None,
+    canary=None,
     nodes=(NODE,),
     rooms=(ROOM,),
     sinks=(SINK,),

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from tdbwatch.client import Client
 from tdbwatch.daemon.canary import Canary
+from tdbwatch.exceptions import ForbiddenError
 from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock
 
@@ -48,6 +50,45 @@ async def test_when_it_cannot_be_emitted_no_link_is_blamed(cluster: Cluster, cli
     cluster.delete_room("//stuff", "canary")
     await sing(canary, clock, cluster)
     assert canary.failures == 0
+
+
+async def test_a_canary_without_its_room_is_said_once_and_so_is_its_return(
+    cluster: Cluster, client: Client
+) -> None:
+    canary, _ = await start(cluster, client)
+    with structlog.testing.capture_logs() as logs:
+        cluster.delete_room("//stuff", "canary")
+        async with asyncio.timeout(20):
+            while canary.subscription.links:
+                await asyncio.sleep(0.001)
+        for _ in range(5):
+            canary.room_unjoinable(LookupError("there is no such room"))
+        cluster.add_room("//stuff", "canary")
+        async with asyncio.timeout(20):
+            while not canary.subscription.links:
+                await asyncio.sleep(0.001)
+    said = [line["event"] for line in logs]
+    assert said.count("canary.back") == 1
+    assert said.count("canary.no_room") == len({line["reason"] for line in logs if "reason" in line}) <= 3
+
+
+async def test_that_it_cannot_be_emitted_is_said_once_and_so_is_that_it_can_again(
+    cluster: Cluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    canary, clock = await start(cluster, client)
+
+    async def refused(*_: object, **__: object) -> None:
+        raise ForbiddenError("no EVENT on //stuff")
+
+    with structlog.testing.capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(client, "emit", refused)
+            for _ in range(3):
+                await sing(canary, clock, cluster)
+            assert canary.not_emitted == "no EVENT on //stuff"
+        await sing(canary, clock, cluster)
+    assert canary.not_emitted == ""
+    assert [line["event"] for line in logs] == ["canary.not_emitted", "canary.emitted_again"]
 
 
 async def start(cluster: Cluster, client: Client) -> tuple[Canary, ManualClock]:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.spool import SpoolError
 from tdbwatch.daemon.spool.looking.stats import Letters
-from tdbwatch.daemon.status import page, tables
+from tdbwatch.daemon.status import page, remedies, tables
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
@@ -31,6 +31,7 @@ from tdbwatch.testing import ManualClock
 
 from .status_moments import (
     BROKEN,
+    CANARY,
     FINE,
     GAP,
     HOSTILE,
@@ -104,6 +105,33 @@ def test_what_needs_a_look_leaves_it_ready(changes: dict[str, Any], part: str) -
 )
 def test_what_is_normal_is_no_problem(changes: dict[str, Any]) -> None:
     assert problems(replace(FINE, **changes)) == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "remedy"),
+    [
+        ("missing", "There is no such room: a connection that lives", "Make its room in ThingsDB"),
+        ("deleted", "The room was deleted: a connection that lives", "Make its room in ThingsDB"),
+        ("waiting", "Not joined: a connection that lives", "See that ThingsDB answers"),
+        ("mute", "It cannot be emitted: a connection that lives", "it is emitted again by itself"),
+    ],
+)
+def test_a_canary_without_its_room_has_a_state_a_reason_and_a_metric(
+    state: str, text: str, remedy: str
+) -> None:
+    said = remedies.MUTE if state == "mute" else remedies.canary(state, "//stuff", None)
+    canary = replace(CANARY, state=state, reason="no canary here", remedy=said, links=0)
+    snapshot = replace(FINE, canary=canary)
+    [problem] = problems(snapshot)
+    assert (problem.part, problem.name, problem.blocking) == ("canary", "canary in //stuff", False)
+    assert problem.text.startswith(text)
+    assert problem.text.endswith("no canary here")
+    assert remedy in problem.remedy
+    assert "tdbwatch_canary_joined 0.0\n" in Metrics().text(snapshot).decode()
+    assert "tdbwatch_canary_joined 1.0\n" in Metrics().text(replace(FINE, canary=CANARY)).decode()
+    assert "\ntdbwatch_canary" not in Metrics().text(FINE).decode()
+    assert "no canary here" in page.render(snapshot)
+    assert document(snapshot)["canary"]["state"] == state
 
 
 def test_without_a_connection_the_rooms_that_wait_for_it_are_not_listed_too() -> None:

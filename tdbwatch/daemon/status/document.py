@@ -19,7 +19,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "time": format_time(snapshot.taken_us),
         "started": format_time(snapshot.started_us),
         "uptime": snapshot.uptime,
-        "canary_failures": snapshot.canary_failures,
+        "canary": None if snapshot.canary is None else asdict(snapshot.canary),
         "links": {"live": snapshot.links, "wanted": snapshot.links_wanted},
         "nodes": [_readable(asdict(node)) for node in snapshot.nodes],
         "rooms": [_readable(asdict(room)) for room in snapshot.rooms],

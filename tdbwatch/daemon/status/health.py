@@ -25,7 +25,8 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        part: `daemon`, `links`, `node`, `room`, `sink`, `spool`, `gap`, `plugin`, `config` or `http`.
+        part: `daemon`, `links`, `node`, `room`, `canary`, `sink`, `spool`, `gap`, `plugin`, `config` or
+            `http`.
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
@@ -52,6 +53,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         *_daemon(snapshot),
         *_links(snapshot),
         *_rooms(snapshot),
+        *_canary(snapshot),
         *(problem for sink in snapshot.sinks for problem in _sink(sink, snapshot)),
         *_spool(snapshot),
         *_gaps(snapshot),
@@ -152,7 +154,19 @@ ROOM_STATES: Final = {
     "missing": "There is no such room",
     "refused": "ThingsDB refused it",
     "deleted": "The room was deleted",
+    "mute": "It cannot be emitted",
 }
+
+
+def _canary(snapshot: Snapshot) -> Iterator[Problem]:
+    canary = snapshot.canary
+    if canary is None or canary.state in {"joined", "left"}:
+        return
+    if snapshot.links or canary.state != "waiting":
+        text = f"{ROOM_STATES[canary.state]}: a connection that lives and delivers nothing is not found out."
+        name = f"{canary.room} in {canary.scope}"
+        text = f"{text} {_short(canary.reason)}".strip()
+        yield Problem("canary", name, text, blocking=False, remedy=canary.remedy)
 
 
 def _sink(sink: SinkView, snapshot: Snapshot) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.status.health import is_ready
-from tdbwatch.daemon.status.snapshot import NodeView, RoomView, Snapshot
+from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, Snapshot
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
 
@@ -44,6 +44,10 @@ def _one(read: Callable[[Snapshot], float | None]) -> Callable[[Snapshot], Sampl
         return [] if value is None else [((), value)]
 
     return samples
+
+
+def _of_canary(read: Callable[[CanaryView], float]) -> Callable[[Snapshot], Samples]:
+    return _one(lambda snapshot: None if snapshot.canary is None else read(snapshot.canary))
 
 
 def _per_node(read: Callable[[NodeView], float]) -> Callable[[Snapshot], Samples]:
@@ -111,7 +115,10 @@ DEFINITIONS: Final = (
                "Connections to the node that ended while in use", _NODE, _per_node(lambda node: node.losses)),
     Definition("tdbwatch_canary_failures_total", "counter",
                "Connections given up because the canary did not come back; absent without a canary", (),
-               _one(lambda s: s.canary_failures)),
+               _of_canary(lambda canary: canary.failures)),
+    Definition("tdbwatch_canary_joined", "gauge",
+               "1 while the canary's room is joined and it can be emitted; absent without a canary", (),
+               _of_canary(lambda canary: canary.state == "joined")),
     Definition("tdbwatch_room_joined", "gauge", "1 while the room is joined", _ROOM,
                _per_room(lambda room: room.state == "joined")),
     Definition("tdbwatch_room_links", "gauge", "Connections that hear the room", _ROOM,

@@ -25,6 +25,10 @@ UNROUTED: Final = (
     "Add a route for them and restart; to drop them on purpose, one with `to: []` and `stop: true`."
 )
 DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
+CANARY: Final = (
+    "Make its room in ThingsDB, and it is joined by itself; or correct thingsdb.canary, and restart."
+)
+MUTE: Final = "Mend what ThingsDB complains of; it is emitted again by itself."
 HTTP: Final = "Change http.listen, or end the other program; it is tried again by itself, and events flow."
 FAILED: Final = "Restart it, and report the log's traceback."
 STUCK: Final = "Restart the daemon, and mend the plugin."
@@ -57,6 +61,11 @@ def room(state: str, scope: str, error: Exception | None, *, by_code: bool) -> s
         by_code: whether code in ThingsDB says which room it is.
     """
     return _refused(scope, error, by_code) if state == "refused" else _ROOMS.get(state, "")
+
+
+def canary(state: str, scope: str, error: Exception | None) -> str:
+    """For a canary that has no room; empty for any other."""
+    return CANARY if state in {"missing", "deleted"} else room(state, scope, error, by_code=False)
 
 
 def _refused(scope: str, error: Exception | None, by_code: bool) -> str:

@@ -68,6 +68,26 @@ class RoomView:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryView:
+    """The canary.
+
+    Attributes:
+        state: as a room's, or `mute`: its room is joined, but it cannot be emitted.
+        remedy: what to do where it is not `joined`.
+        links: connections on which it must come back.
+        failures: connections given up because it did not.
+    """
+
+    scope: str
+    room: str
+    state: str
+    reason: str
+    remedy: str
+    links: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class SinkView:
     """A sink.
 
@@ -128,7 +148,7 @@ class Snapshot:
         failure: what died, if something did.
         grace: seconds that stopping may take.
         links_wanted: connections that are to be kept.
-        canary_failures: connections given up because the canary did not come back; None: there is no canary.
+        canary: None: there is none.
         gaps: the latest, the newest first.
         spans: the same, those in one that belong together.
         open_gaps: those that go on.
@@ -145,7 +165,7 @@ class Snapshot:
     failure: str
     grace: float
     links_wanted: int
-    canary_failures: int | None
+    canary: CanaryView | None
     nodes: tuple[NodeView, ...]
     rooms: tuple[RoomView, ...]
     sinks: tuple[SinkView, ...]

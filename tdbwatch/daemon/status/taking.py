@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tdbwatch import __version__
-from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
+from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.source import WatchedRoom
 from tdbwatch.daemon.status import remedies
@@ -15,6 +16,7 @@ from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
 from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
 from tdbwatch.daemon.status.snapshot import (
     START_PATIENCE,
+    CanaryView,
     GapCount,
     NodeView,
     RoomView,
@@ -24,6 +26,7 @@ from tdbwatch.daemon.status.snapshot import (
 )
 from tdbwatch.daemon.status.spans import OpenGap
 from tdbwatch.redaction import presentable
+from tdbwatch.wire.scopes import short
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.supervisor import Daemon
@@ -45,7 +48,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         failure=failure,
         grace=daemon.config.shutdown.grace,
         links_wanted=daemon.config.thingsdb.live_connections,
-        canary_failures=None if daemon.canary is None else daemon.canary.failures,
+        canary=None if daemon.canary is None else _canary(daemon.canary),
         nodes=_nodes(daemon, clock.monotonic()),
         rooms=tuple(_room(room, daemon.unrouted.rooms[room.lane]) for room in daemon.rooms),
         sinks=tuple(_sink(status, figures, types[status.sink]) for status in daemon.couriers()),
@@ -111,7 +114,7 @@ def _nodes(daemon: "Daemon", now: float) -> tuple[NodeView, ...]:
 
 def _room(room: WatchedRoom, unrouted: int) -> RoomView:
     subscription = room.subscription
-    state, merge = _room_state(room), subscription.merge
+    state, merge = _state_of(subscription), subscription.merge
     joined = subscription.status is RoomStatus.JOINED
     return RoomView(
         scope=room.scope,
@@ -130,11 +133,28 @@ def _room(room: WatchedRoom, unrouted: int) -> RoomView:
     )
 
 
-def _room_state(room: WatchedRoom) -> str:
-    subscription = room.subscription
+def _state_of(subscription: Subscription) -> str:
     if subscription.ended and not subscription.links:
         return "left"
-    return "leaving" if room.is_joined and not subscription.heard else subscription.status.value
+    joined = subscription.status is RoomStatus.JOINED
+    return "leaving" if joined and not subscription.heard else subscription.status.value
+
+
+def _canary(canary: Canary) -> CanaryView:
+    subscription = canary.subscription
+    state = _state_of(subscription)
+    mute = state == "joined" and bool(canary.not_emitted)
+    reason = canary.not_emitted if mute else subscription.reason
+    scope = short(subscription.scope)
+    return CanaryView(
+        scope=scope,
+        room=str(subscription.key),
+        state="mute" if mute else state,
+        reason=presentable(reason),
+        remedy=remedies.MUTE if mute else remedies.canary(state, scope, subscription.error),
+        links=len(subscription.links),
+        failures=canary.failures,
+    )
 
 
 def _open_gaps(daemon: "Daemon", now_us: int) -> Iterator[OpenGap]:
