@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
 
 async def _tail(access: Access, options: argparse.Namespace) -> None:
     from tdbwatch.clock import SYSTEM_CLOCK
-    from tdbwatch.daemon.source import Source, WatchedRoom
+    from tdbwatch.daemon.source import Source
+    from tdbwatch.daemon.watched import WatchedRoom
 
     heard: asyncio.Queue[Sequence[Heard]] = asyncio.Queue()
     source = Source(heard.put_nowait, SYSTEM_CLOCK)

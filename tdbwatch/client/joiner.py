@@ -302,6 +302,10 @@ def room_ids(answer: Any, count: int) -> Sequence[int | None]:
     Raises:
         ProtocolError: it is not one id or nil for each.
     """
-    if isinstance(answer, list) and len(answer) == count and all(x is None or type(x) is int for x in answer):
+    if isinstance(answer, list) and len(answer) == count and all(map(_is_id_or_nil, answer)):
         return answer
     raise ProtocolError(f"the server answered a JOIN of {count} rooms with {presentable(repr(answer), 80)}")
+
+
+def _is_id_or_nil(value: Any) -> bool:
+    return value is None or (type(value) is int and 0 <= value < 2**63)

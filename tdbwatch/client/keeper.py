@@ -180,6 +180,9 @@ class Keeper:
             joiner.push_heard(push)
         report_push(self._settings.observer, link.address, push)
 
+    def emit_lost(self, link: Link) -> None:
+        self._settings.observer.emit_lost(link.address)
+
     # -- from phase to phase -----------------------------------------------------------------------------
 
     def _begin(self, phase: Phase) -> "asyncio.Future[None]":
@@ -330,7 +333,7 @@ class Keeper:
             OSError, ProtocolError, ThingsDBError: there will be none.
         """
         address, now, reason = link.address, self._settings.clock.monotonic(), words(error)
-        wait = self._pool.failed(address, now, outcome_of(error), reason, link.ways)
+        outcome, wait = self._pool.failed(address, now, outcome_of(error), reason, link.ways)
         if not self._handovers:
             self._end_merging()
         if self.link is None and self._pool.all_tried:
@@ -338,7 +341,10 @@ class Keeper:
                 raise self._refused(error)
             if not self._insist:
                 raise error
-        self._settings.observer.unreachable(address, reason, wait)
+        if outcome is Outcome.REFUSED:
+            self._settings.observer.refused(address, reason, wait, by_all=self._pool.all_refuse)
+        else:
+            self._settings.observer.unreachable(address, reason, wait)
         if not isinstance(error, _EXPECTED):
             log.error("connecting to %s failed by a mistake of ours", address, exc_info=error)
         elif times := self._pool.complaint(address, reason, now):

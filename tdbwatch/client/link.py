@@ -13,8 +13,19 @@ from tdbwatch.client.phases import Phases
 from tdbwatch.client.transports import SslSetting, Wire, open_wire
 from tdbwatch.clock import Clock
 from tdbwatch.exceptions import ConnectionLostError, LocalProtocolError, NotConnectedError, from_wire
-from tdbwatch.loggers import get_logger
-from tdbwatch.wire import ClientSession, Emit, Kind, NodeStatus, Push, RawEmit, Response, Skipped, Unknown
+from tdbwatch.loggers import get_logger, is_worth_saying
+from tdbwatch.wire import (
+    ClientSession,
+    Emit,
+    Kind,
+    NodeStatus,
+    Push,
+    RawEmit,
+    Response,
+    Skipped,
+    Unknown,
+    UnreadableEmit,
+)
 from tdbwatch.wire.codec import BodyError
 
 log = get_logger("tdbwatch.client")
@@ -87,6 +98,10 @@ class LinkOwner(Protocol):
         """A push, or an event of a room that it has no taker for."""
         ...
 
+    def emit_lost(self, link: "Link") -> None:
+        """An event came of which not even the room can be told."""
+        ...
+
 
 class Link:
     """A connection: its wire, its session, its outstanding calls and the rooms it hears.
@@ -121,6 +136,7 @@ class Link:
         self.heard_at = clock.monotonic()
         """When anything was heard last, in monotonic seconds."""
         self._beat: asyncio.Task[None] | None = None
+        self._useless = 0
 
     def __repr__(self) -> str:
         return f"<Link {self.address} {self.phase.value}>"
@@ -285,18 +301,42 @@ class Link:
             self._answer_heard(heard)
         elif isinstance(heard, NodeStatus):
             self._status_heard(heard)
+        elif isinstance(heard, RawEmit):
+            self._salvaged(heard)
         elif isinstance(heard, Push):
             self._owner.push_heard(self, heard)
-        elif isinstance(heard, Skipped | Unknown):
+        elif isinstance(heard, Unknown):
+            self._complain(heard.kind, "it is of no known type")
+        elif isinstance(heard, Skipped):
             self._skipped(heard)
 
-    def _skipped(self, heard: Skipped | Unknown) -> None:
-        if isinstance(heard, Unknown):
-            log.warning("%s: skipped a frame of the unknown type %d", self.address, heard.kind)
-            return
-        log.warning("%s: skipped a frame of type %d: %s", self.address, heard.kind, heard.reason)
+    def _salvaged(self, emit: RawEmit) -> None:
+        """Of an emit that does not decode, what could be kept: it goes where the others go."""
+        if isinstance(emit, UnreadableEmit):
+            self._complain(Kind.ROOM_EMIT, "its event cannot be told")
+        deliver = self.rooms.get((emit.scope, emit.id))
+        if deliver is not None:
+            deliver(emit)
+        elif self.phase is not Phase.RETIRING:
+            self._owner.push_heard(self, emit)
+
+    def _skipped(self, heard: Skipped) -> None:
+        self._complain(heard.kind, heard.reason)
         if heard.body:
             dump_failed(heard.body)
+        if heard.kind == Kind.ROOM_EMIT:
+            self._owner.emit_lost(self)
+
+    def _complain(self, kind: int, reason: str) -> None:
+        self._useless += 1
+        if is_worth_saying(self._useless):
+            log.warning(
+                "%s: skipped a frame of type %d (%d skipped so far): %s",
+                self.address,
+                kind,
+                self._useless,
+                reason,
+            )
 
     def _answer_heard(self, response: Response) -> None:
         call = self._calls.pop(response.id, None)

@@ -90,7 +90,7 @@ class LinkRooms:
         if self.merging:
             self._merge(subscription)
         else:
-            subscription.merge = None  # of links that are gone: to it this one is a stranger
+            subscription.end_merge()  # of links that are gone: to it this one is a stranger
         self._route(key)
         subscription.joined(self.link, room_id)
 
@@ -123,7 +123,7 @@ class LinkRooms:
         """This link is the only one again."""
         self.merging = False
         for subscription in self.subscriptions():
-            subscription.merge = None
+            subscription.end_merge()
         self._route_all()
 
     def discard(self, subscription: Subscription) -> int | None:

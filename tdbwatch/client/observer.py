@@ -16,11 +16,18 @@ class Observer:
     def unreachable(self, address: Address, reason: str, wait: float) -> None:
         """An attempt to connect failed; the node is not tried again for `wait` seconds."""
 
+    def refused(self, address: Address, reason: str, wait: float, *, by_all: bool) -> None:  # noqa: ARG002
+        """As `unreachable`, but it is there and refuses the login; `by_all`: so does every other that is."""
+        self.unreachable(address, reason, wait)
+
     def node_status(self, address: Address, node_id: int, status: str) -> None:
         """A node said how it is: `AWAY_SOON`, `AWAY`, `READY`, `SHUTTING_DOWN`, `OFFLINE`, ..."""
 
     def warning(self, address: Address, code: int, message: str) -> None:
         """A node sent a warning."""
+
+    def emit_lost(self, address: Address) -> None:
+        """An event came that does not decode, and not even its room can be told."""
 
 
 def report_push(observer: Observer, address: Address, push: Push) -> None:

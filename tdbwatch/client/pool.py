@@ -17,6 +17,8 @@ QUIET: Final = 10.0
 """Seconds before another reason why a node cannot be reached is said."""
 STABLE_AFTER: Final = 10.0
 """Seconds that a link must have lived before its node's failures are forgotten."""
+REFUSED_FOR: Final = 0.5
+"""Seconds for which a node must refuse the login to be believed; it is asked again within twice that."""
 
 NEVER: Final = float("inf")
 
@@ -56,6 +58,7 @@ class _Node:
     quiet_until: float = 0.0
     outcome: Outcome = Outcome.UNTRIED
     refusals: int = 0
+    refused_since: float = NEVER
     reason: str = ""
 
 
@@ -113,22 +116,43 @@ class NodePool:
             for node in failed
         )
 
-    def failed(self, address: Address, now: float, outcome: Outcome, reason: str, ways: int = 1) -> float:
-        """The node could not be reached or used; returns the seconds until it may be tried again.
+    def failed(
+        self, address: Address, now: float, outcome: Outcome, reason: str, ways: int = 1
+    ) -> tuple[Outcome, float]:
+        """The node could not be reached or used.
 
         Args:
             ways: how many addresses its name has. It refuses when each has; until then the next is tried.
+
+        Returns:
+            What that means for the node, and the seconds until it may be tried again.
         """
         node = self._nodes[address]
         wait = node.backoff.next()
-        node.refusals = (node.refusals + 1) % ways if outcome is Outcome.REFUSED else 0
-        if node.refusals:
-            outcome, wait = Outcome.NOT_READY, 0.0
+        if outcome is not Outcome.REFUSED:
+            node.refusals = 0
+        elif (sooner := self._ask_again(node, now, ways)) is not None:
+            outcome, wait = Outcome.NOT_READY, sooner
         node.outcome, node.reason = outcome, reason
         if outcome is Outcome.REFUSED and self.all_refuse:
             wait = self._longest
         node.not_before = now + wait
-        return wait
+        return outcome, wait
+
+    def _ask_again(self, node: _Node, now: float, ways: int) -> float | None:
+        """Whether to believe a refusal: None, or the seconds until it should be heard once more.
+
+        A token or user that was made on another node a moment ago is not known everywhere yet.
+        """
+        if not node.refusals and node.outcome is not Outcome.REFUSED:
+            node.refused_since = now
+        node.refusals += 1
+        if node.refusals < ways:
+            return 0.0
+        if now - node.refused_since < REFUSED_FOR:
+            return REFUSED_FOR * self._rng.uniform(1.0, 2.0)
+        node.refusals = 0
+        return None
 
     def complaint(self, address: Address, reason: str, now: float) -> int:
         """The node could not be reached for this reason, so many times in a row; 0: need not be said again.

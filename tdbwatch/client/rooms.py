@@ -87,6 +87,8 @@ class Subscription:
     """Which links heard all of it, and when."""
     merge: Merge | None = None
     """Makes one stream of what several links deliver; None while only one link does."""
+    counts: tuple[int, int] = (0, 0)
+    """Doubled and uncertain events of merges that have ended."""
     each_link: "Callable[[Link, Any], None] | None" = None
     """Gets the events of every link by itself, not merged, for those who want to know who hears."""
     ended: bool = False
@@ -108,6 +110,20 @@ class Subscription:
     def collection(self) -> str:
         """The scope as the server pushes it."""
         return canonical(self.scope)
+
+    @property
+    def doubled(self) -> int:
+        """Events that another link had delivered before, and that were rightly left out, since the start."""
+        return self.counts[0] + (self.merge.doubled if self.merge is not None else 0)
+
+    @property
+    def uncertain(self) -> int:
+        """Guesses about those, since the start; each may have doubled one event (`Merge.uncertain`)."""
+        return self.counts[1] + (self.merge.uncertain if self.merge is not None else 0)
+
+    def end_merge(self) -> None:
+        """Only one link is left that hears it."""
+        self.counts, self.merge = (self.doubled, self.uncertain), None
 
     def __str__(self) -> str:
         key = f"by code {str(self.key).strip()[:40]!r}" if self.is_code else self.key

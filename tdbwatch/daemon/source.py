@@ -8,27 +8,42 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-import structlog
 
-from tdbwatch.client.hearing import IN_FLIGHT
-from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.config import RoomConfig
+from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run
 from tdbwatch.plugin.event import Kind, format_time
 from tdbwatch.plugin.ids import IdMint
 from tdbwatch.redaction import presentable
 from tdbwatch.wire import RawEmit
 from tdbwatch.wire.codec import encode
-from tdbwatch.wire.scopes import short
+from tdbwatch.wire.salvage import DEEP, readable
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.watched import WatchedRoom
 
 _EVENT: Final = str(Kind.EVENT.value)
 _room_id = attrgetter("id")
+_UNREADABLE: Final = (
+    "events that came do not decode; whoever emits them sends what is no MessagePack, or no event"
+)
 _LONGEST_NAME: Final = 100
 """Characters of a record's event: a node says its status itself."""
+
+
+class GapTimes(NamedTuple):
+    """When events were missed, in microseconds since the Unix epoch; `since` may be unknown."""
+
+    since_us: int | None
+    until_us: int
+
+    def formatted(self) -> dict[str, str | None]:
+        """As records have it."""
+        since = None if self.since_us is None else format_time(self.since_us)
+        return {"since": since, "until": format_time(self.until_us)}
 
 
 class Source:
@@ -60,8 +75,22 @@ class Source:
         if gathered:
             self._append(gathered)
 
+    def gap(
+        self,
+        lane: Lane,
+        times: GapTimes,
+        cause: Cause,
+        reason: str,
+        *,
+        dropped: int | None = None,
+        room_id: int | None = None,
+    ) -> None:
+        """Make a record of events that were missed, or dropped."""
+        details = {**times.formatted(), "cause": cause.value, "reason": reason, "dropped": dropped}
+        self.record(Kind.GAP, "gap", lane, room_id, details)
+
     def record(
-        self, kind: Kind, event: str, scope: str, room: str, room_id: int | None, details: Mapping[str, Any]
+        self, kind: Kind, event: str, lane: Lane, room_id: int | None, details: Mapping[str, Any]
     ) -> None:
         """A record of tdbwatch's own: a gap, a change of a room or of a node.
 
@@ -69,13 +98,13 @@ class Source:
         """
         event = presentable(event, _LONGEST_NAME)
         details = {key: presentable(v) if isinstance(v, str) else v for key, v in details.items()}
-        self._on_record(kind, event, scope, room, details)
+        self._on_record(kind, event, *lane, details)
         self._flush_soon()
         self._gather()  # what the room heard before comes first
         payload = msgspec.Raw(encode(details))
         first_id, _, now_us = self._mint(1)
         run = Run(first_id, now_us, str(kind.value), room_id, (), [event], [payload])
-        self._gathered.append((Lane(scope, room), run))
+        self._gathered.append((lane, run))
 
     def _flush_soon(self) -> None:
         if not (self._listening or self._gathered):
@@ -97,6 +126,8 @@ class Source:
             done += count
             room.last_event_us = now_us
             names, payloads = [emit.event for emit in part], [emit.args for emit in part]
+            if max(map(len, payloads)) > DEEP:
+                payloads = list(map(readable, payloads))
             yield room.lane, Run(first_id, now_us, _EVENT, room_id, room.arg_names, names, payloads)
 
 
@@ -107,100 +138,28 @@ def _by_room_id(emits: list[RawEmit]) -> list[tuple[int, list[RawEmit]]]:
     return [(room_id, list(part)) for room_id, part in groupby(emits, _room_id)]
 
 
-_SET_BACK: Final = "; the machine's clock was set back meanwhile"
+class Unreadable:
+    """Counts the events of a room that could not be read, and makes one gap record of many."""
 
-
-class WatchedRoom:
-    """A room of the configuration: its subscription's listener."""
-
-    def __init__(self, config: RoomConfig, source: Source, clock: Clock) -> None:
-        self.name = config.record_name
-        self.required = config.required
-        self.received = 0
-        self.last_event_us: int | None = None
-        self.scope = short(config.scope)
-        self.lane = Lane(self.scope, self.name)
-        self.arg_names = config.args
-        key = next(k for k in (config.name, config.id, config.code) if k is not None)
-        self.subscription = Subscription(key, config.scope, self)
+    def __init__(self, source: Source, lane: Lane, clock: Clock) -> None:
         self._source = source
+        self._lane = lane
         self._clock = clock
-        self._heard: list[RawEmit] = []
-        self._silent_since_us: int | None = None
-        self._silent_reason = ""
-        self._made_at = clock.time()
-        self._log = structlog.get_logger("tdbwatch.rooms").bind(room=self.name, scope=self.scope)
+        self._count = 0
+        self._since_us = 0
 
-    @property
-    def is_joined(self) -> bool:
-        return self.subscription.status is RoomStatus.JOINED
+    def add(self, count: int) -> None:
+        """So many more came."""
+        if not self._count:
+            self._since_us = self._now()
+        self._count += count
 
-    def deliver(self, emit: RawEmit) -> None:
-        """An event was heard."""
-        if not self._heard:
-            self._source.has_news(self)
-        self._heard.append(emit)
+    def tell(self) -> None:
+        """Make the record, if there is something to say."""
+        count, self._count = self._count, 0
+        if count:
+            times = GapTimes(self._since_us, self._now())
+            self._source.gap(self._lane, times, Cause.UNREADABLE, _UNREADABLE, dropped=count)
 
-    def take_heard(self) -> list[RawEmit]:
-        """What was heard since this was called last."""
-        heard, self._heard = self._heard, []
-        self.received += len(heard)
-        return heard
-
-    def room_joined(self, room_id: int) -> None:
-        self._log.info("joined", room_id=room_id)
-        self._changed("joined", room_id)
-
-    def room_heard(self) -> None:
-        if self._silent_since_us is not None:
-            self._gap(self._silent_since_us)
-            self._silent_since_us = None
-
-    def room_deleted(self) -> None:
-        self.silent("the room was deleted")
-        self._changed("deleted", None)
-
-    def room_unjoinable(self, error: Exception) -> None:
-        self.silent(f"the room could not be joined: {error}")
-        self._changed("unjoinable", None, reason=str(error))
-
-    def room_unheard(self, reason: str, since: float) -> None:
-        ago = self._clock.monotonic() - since + IN_FLIGHT
-        self.silent(reason, self._clock.time() - ago)
-        self._changed("unheard", None, reason=reason)
-
-    @property
-    def silent_since(self) -> float | None:
-        """Since when events may be missed, in seconds since the Unix epoch; None: it is heard."""
-        if self._silent_since_us is not None:
-            return self._silent_since_us / 1e6
-        return None if self.is_joined else self._made_at
-
-    @property
-    def silent_reason(self) -> str:
-        """Why it is not heard; empty: it is, or never was since the start."""
-        return "" if self._silent_since_us is None else self._silent_reason
-
-    def silent(self, reason: str, since: float | None = None) -> None:
-        """From now on, or from `since` (seconds since the Unix epoch), events may be missed."""
-        if self._silent_since_us is None:
-            self._silent_since_us = int((self._clock.time() if since is None else since) * 1_000_000)
-            self._silent_reason = reason
-
-    def _gap(self, since_us: int) -> None:
-        until_us, reason = int(self._clock.time() * 1_000_000), self._silent_reason
-        known = since_us <= until_us
-        if not known:
-            reason += _SET_BACK
-        details = {
-            "since": format_time(since_us) if known else None,
-            "until": format_time(until_us),
-            "reason": reason,
-            "dropped": None,
-        }
-        seconds = round((until_us - since_us) / 1e6, 3) if known else None
-        self._log.warning("events may have been missed", seconds=seconds, reason=reason)
-        self._source.record(Kind.GAP, "gap", self.scope, self.name, self.subscription.id, details)
-
-    def _changed(self, state: str, room_id: int | None, **details: Any) -> None:
-        self._source.record(Kind.ROOM, state, self.scope, self.name, room_id, {"state": state, **details})
+    def _now(self) -> int:
+        return int(self._clock.time() * 1_000_000)

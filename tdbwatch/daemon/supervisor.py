@@ -9,17 +9,18 @@ from typing import Any, Final
 import structlog
 
 from tdbwatch import __version__
-from tdbwatch.client import Client, Observer
-from tdbwatch.client.addresses import Address
+from tdbwatch.client import Client
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.assembly import login, make_canary, make_client, make_couriers, make_router
+from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.routes import Unrouted
-from tdbwatch.daemon.source import Source, WatchedRoom
+from tdbwatch.daemon.source import GapTimes, Source
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
@@ -29,8 +30,8 @@ from tdbwatch.daemon.spool.stored.drops import DropReport
 from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, StatusServer
 from tdbwatch.daemon.status.taking import take
 from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.plugin import Kind
-from tdbwatch.plugin.event import format_time
 
 BEAT_INTERVAL: Final = 2.0
 """Seconds between signs of life, at most: by so much a gap may seem longer than it was."""
@@ -87,7 +88,8 @@ class Daemon:
         self.unrouted = Unrouted(make_router(config))
         self.source = Source(self._heard, clock, self._recorded)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
-        self.client: Client = make_client(config.thingsdb, _Watcher(self), clock, self._rng)
+        self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
+        self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
         self.canary = make_canary(config.thingsdb, self.client, clock)
         self.status = None if config.http is None else StatusServer(self, config.http, clock)
         self._readiness = Readiness(self.glance, self._notifier, clock)
@@ -186,6 +188,7 @@ class Daemon:
                 )
 
     async def _stop_hearing(self, until: float) -> None:
+        self._nodes.closing = True
         if self._beating is not None:
             self._beating.cancel()
         # The last sign of life: from here on nobody can be sure to listen.
@@ -227,11 +230,19 @@ class Daemon:
             )
 
     def _tell_of_downtime(self) -> None:
-        """Nobody listened since the last daemon heard the room last: a gap that ends with the first join."""
+        """Nobody listened since the last daemon did: a gap that ends with the first join.
+
+        What was not heard even then is a gap of its own, with its own cause.
+        """
         last = self.spool.last_beat
         for room in self.rooms:
             if last is not None:
-                room.silent("tdbwatch was not running", last.heard(room.lane))
+                since, before = last.time, last.silent.get(room.lane)
+                if before is not None and before.cause is Cause.DOWNTIME:
+                    since = before.since
+                elif before is not None:
+                    room.silent(before.cause, before.reason, before.since)
+                room.silent(Cause.DOWNTIME, "tdbwatch was not running", since)
         self._knows_downtime = True
 
     async def _tell_of_no_node(self) -> None:
@@ -239,7 +250,7 @@ class Daemon:
         await self.clock.sleep(START_PATIENCE)
         if self.phase == "starting" and not self.client.is_connected():
             for room in self.rooms:
-                room.silent("no node could be reached since the start", room.silent_since)
+                room.silent(Cause.CONNECTION, "no node could be reached since the start", room.made_at)
 
     async def _keep_beating(self) -> None:
         while True:
@@ -252,7 +263,8 @@ class Daemon:
         """Say until when which room was heard. It is durable with all that was heard before, never sooner."""
         if not self._knows_downtime:  # else the last daemon's beat would be gone unread
             return
-        silent = {room.lane: since for room in self.rooms if (since := room.silent_since) is not None}
+        silent = {room.lane: silence for room in self.rooms if (silence := room.silence_now) is not None}
+        self._nodes.tell_of_unreadable()
         self.source.flush()
         self.spool.beat(Beat(self.clock.time(), silent))
 
@@ -287,18 +299,6 @@ class Daemon:
         if not self.failed.done():
             self.failed.set_exception(error)
 
-    def gap(
-        self, scope: str, room: str, since_us: int | None, until_us: int, reason: str, dropped: int | None
-    ) -> None:
-        """Record that events of a room were missed, or dropped."""
-        details = {
-            "since": None if since_us is None else format_time(since_us),
-            "until": format_time(until_us),
-            "reason": reason,
-            "dropped": dropped,
-        }
-        self.source.record(Kind.GAP, "gap", scope, room, None, details)
-
 
 class _SpoolListener:
     """Makes gap records of what the spool could not keep."""
@@ -312,7 +312,8 @@ class _SpoolListener:
             reason += f" ({report.note}); a faster disk, fewer rooms or several daemons help"
         for lane, count in report.rooms.items():
             since_us, until_us = report.times[lane]
-            daemon.gap(*lane, since_us, until_us, reason, count)
+            times = GapTimes(since_us, until_us)
+            daemon.source.gap(lane, times, Cause.SPOOL, reason, dropped=count)
         daemon.journal.told_again(report.again)
 
     def damaged(self, report: DamageReport) -> None:
@@ -320,29 +321,5 @@ class _SpoolListener:
         now_us = int(daemon.clock.time() * 1_000_000)
         what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
         for room in daemon.rooms:
-            daemon.gap(room.scope, room.name, None, now_us, f"the spool was damaged{what}", None)
-
-
-class _Watcher(Observer):
-    """Makes records of what happens to nodes."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-
-    def node_status(self, address: Address, node_id: int, status: str) -> None:
-        self._record(status, address, node_id=node_id, status=status)
-
-    def warning(self, address: Address, code: int, message: str) -> None:
-        self._record("warning", address, code=code, message=message)
-
-    def connected(self, address: Address) -> None:
-        self._record("connected", address)
-
-    def disconnected(self, address: Address, reason: str) -> None:
-        self._record("disconnected", address, reason=reason)
-
-    def unreachable(self, address: Address, reason: str, wait: float) -> None:  # noqa: ARG002
-        self._daemon.journal.unreachable(str(address), reason)
-
-    def _record(self, event: str, address: Address, **details: Any) -> None:
-        self._daemon.source.record(Kind.NODE, event, "", "", None, {"node": str(address), **details})
+            times = GapTimes(None, now_us)
+            daemon.source.gap(room.lane, times, Cause.DAMAGE, f"the spool was damaged{what}")

@@ -14,8 +14,8 @@ import msgspec
 from msgspec.structs import force_setattr
 
 from tdbwatch.plugin.ids import IdMint
-from tdbwatch.plugin.jsonable import args_as_json, is_jsonable, to_json, to_jsonable
-from tdbwatch.wire.codec import BodyError, decode, decode_keeping_keys, decode_leniently, encode
+from tdbwatch.plugin.jsonable import args_as_json, decode_plain, is_jsonable, to_json, to_jsonable
+from tdbwatch.wire.codec import BodyError, decode, decode_keeping_keys, encode
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _mint: Final = IdMint()
@@ -86,7 +86,10 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     @property
     def args(self) -> list[Any]:
-        """The event's arguments: your own copy. Empty for other kinds."""
+        """The event's arguments: your own copy. Empty for other kinds.
+
+        A map with keys that are one in Python, such as 1 and true, is a list of pairs.
+        """
         decoded = self._decoded() if self.kind == _EVENT else []
         return decoded if isinstance(decoded, list) else [decoded]
 
@@ -163,8 +166,10 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             return to_jsonable([self.payload])
 
     def _decoded(self) -> Any:
+        if (decoded := decode_plain(self.payload)) is not None:
+            return decoded
         try:
-            return decode_leniently(self.payload)
+            return decode_keeping_keys(self.payload)
         except BodyError:  # show what came rather than lose it
             return [self.payload]
 

@@ -1,23 +1,30 @@
 """MessagePack values as JSON, without losing any: the rules of the record.
 
-bytes become `{"base64": "..."}`, NaN and infinities become the strings "NaN", "Infinity" and "-Infinity",
-integers are never rounded, keys become strings, lone surrogates become `\\uNNNN`. A map whose keys would
-become one is `{"pairs": [[key, value], ...]}`.
+bytes become `{"base64": "..."}`, extension types `{"ext": code, "base64": "..."}`, NaN and infinities the
+strings "NaN", "Infinity" and "-Infinity". Integers are never rounded, keys become strings, lone surrogates
+become `\\uNNNN`. A map whose keys would become one is `{"pairs": [[key, value], ...]}`.
 """
 
 import base64
 import math
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
+import msgpack
 import msgspec
+from msgspec.msgpack import Ext
 
 from tdbwatch.wire.codec import Pairs
 
 _encode: Final = msgspec.json.Encoder().encode
 _NESTING: Final = 4
-"""Levels of lists and maps that `args_as_json` knows; deeper ones are rendered the general way."""
+"""Levels of lists and maps that are dealt with the short way; deeper ones take the general way."""
 _TEXT: Final = {str}
+_TIMESTAMP: Final = -1
+"""The only extension type that MessagePack itself defines."""
+_EXTENSIONS: Final = (Ext, msgpack.Timestamp, datetime)
+"""As which msgspec and msgpack decode them."""
 _SIMPLE: Final = frozenset({str, int, bool, type(None)})
 
 
@@ -45,6 +52,15 @@ def args_as_json(packed: bytes) -> bytes | None:
     return None if b"null" in text else text
 
 
+def decode_plain(packed: bytes) -> list[Any] | None:
+    """An array of arguments, if it holds only what JSON has, whose keys are text; None: it may hold more."""
+    try:
+        decoded: list[Any] = _decode_plain(packed)
+    except (ValueError, RecursionError, OverflowError):
+        return None
+    return decoded
+
+
 def is_jsonable(values: Iterable[Any]) -> bool:
     """Whether decoded values hold only what JSON has. A False may be wrong."""
     for value in values:
@@ -65,6 +81,8 @@ def to_jsonable(value: Any) -> Any:
         return made if len(made) == len(value) else _pairs(value.items())
     if isinstance(value, Pairs):
         return _pairs(value)
+    if isinstance(value, _EXTENSIONS):
+        return _extension(value)
     if isinstance(value, list | tuple):
         return [to_jsonable(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -76,6 +94,15 @@ def to_jsonable(value: Any) -> Any:
     if value is None or isinstance(value, int | float):
         return value
     return str(value)
+
+
+def _extension(value: Any) -> dict[str, Any]:
+    """An extension type of MessagePack, of which only whoever sent it knows what it means."""
+    if isinstance(value, datetime):
+        value = msgpack.Timestamp.from_datetime(value)
+    if isinstance(value, msgpack.Timestamp):
+        value = Ext(_TIMESTAMP, value.to_bytes())
+    return {"ext": value.code, "base64": base64.b64encode(value.data).decode()}
 
 
 def _pairs(items: Iterable[tuple[Any, Any]]) -> dict[str, Any]:

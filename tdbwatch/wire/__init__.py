@@ -21,6 +21,7 @@ from tdbwatch.wire.messages import (
     RoomState,
     Skipped,
     Unknown,
+    UnreadableEmit,
     Warn,
 )
 from tdbwatch.wire.session import ClientSession, ServerSession, encode_push
@@ -45,6 +46,7 @@ __all__ = [
     "ServerSession",
     "Skipped",
     "Unknown",
+    "UnreadableEmit",
     "Warn",
     "decode",
     "encode",

@@ -5,6 +5,7 @@ fastest and straight into its class (`make bench`, docs/performance.md). Both ag
 ThingsDB has, which a property test holds.
 """
 
+from functools import partial
 from typing import Any, Final
 
 import msgpack
@@ -14,6 +15,12 @@ from tdbwatch.exceptions import EncodeError, ProtocolError
 from tdbwatch.wire.frames import UNDECODABLE
 
 _decode: Final = msgspec.msgpack.Decoder().decode
+_unpack: Final = partial(
+    msgpack.unpackb,
+    strict_map_key=False,
+    unicode_errors="backslashreplace",
+    ext_hook=msgspec.msgpack.Ext,  # msgpack's own has no negative codes
+)
 
 
 class Pairs(list[tuple[Any, Any]]):
@@ -58,7 +65,7 @@ def decode_leniently(body: bytes) -> Any:
     except UNDECODABLE:
         pass
     try:
-        return msgpack.unpackb(body, strict_map_key=False, unicode_errors="backslashreplace")
+        return _unpack(body)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise BodyError(f"a body of {len(body)} bytes is not valid MessagePack: {error}") from error
 
@@ -66,9 +73,7 @@ def decode_leniently(body: bytes) -> Any:
 def decode_keeping_keys(body: bytes) -> Any:
     """As `decode_leniently`, but a map whose keys would become one in Python is `Pairs`."""
     try:
-        return msgpack.unpackb(
-            body, strict_map_key=False, unicode_errors="backslashreplace", object_pairs_hook=_distinct
-        )
+        return _unpack(body, object_pairs_hook=_distinct)
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise BodyError(f"a body of {len(body)} bytes is not valid MessagePack: {error}") from error
 

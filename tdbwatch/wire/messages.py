@@ -34,6 +34,10 @@ class RawEmit(Push, gc=False):
     scope: str | None = None
 
 
+class UnreadableEmit(RawEmit, gc=False):
+    """An emit to a room that is known, but of which no event can be told; its argument is the whole body."""
+
+
 class RoomState(Push, gc=False):
     """A room was joined, left or deleted (`RoomJoin`, `RoomLeave`, `RoomDelete`)."""
 

@@ -38,6 +38,7 @@ from tdbwatch.wire.messages import (
     Unknown,
     Warn,
 )
+from tdbwatch.wire.salvage import salvage
 
 Heard = Push | Response | Skipped | Unknown
 """What a client can hear."""
@@ -78,10 +79,12 @@ class _Session:
 class ClientSession(_Session):
     """The client's end: numbers the requests and matches their answers.
 
-    With `raw_events`, events come as `RawEmit`, their arguments not decoded.
+    With `raw_events`, events come as `RawEmit`, their arguments not decoded; of one that does not decode as
+    much is kept as can be (`salvage`).
     """
 
     def __init__(self, *, max_body: int = DEFAULT_MAX_BODY, raw_events: bool = False) -> None:
+        self._raw_events = raw_events
         self._emit_decode = msgspec.msgpack.Decoder(RawEmit if raw_events else Emit).decode
         super().__init__(FrameDecoder(max_body, Lane(_EMIT_TAIL, self._emit_decode)))
         self._outstanding: dict[int, Kind] = {}
@@ -149,7 +152,8 @@ class ClientSession(_Session):
         try:
             push: Push = decode_push(frame.body)
         except UNDECODABLE as error:
-            return _skipped(frame, error)
+            kept = salvage(frame.body) if self._raw_events and frame.kind == Kind.ROOM_EMIT else None
+            return kept or _skipped(frame, error)
         return push
 
     def _response(self, frame: Frame) -> Heard | None:

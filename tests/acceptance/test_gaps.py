@@ -88,8 +88,10 @@ async def test_a_restart_while_there_is_no_connection_does_not_shorten_the_gap(
         await node.start()
     await until(lambda: gaps(lines("alerts.jsonl")), "the gap")
     assert await command.stop() == 0
-    (gap,) = gaps(lines("alerts.jsonl"))
-    assert datetime.fromisoformat(gap["since"]) < lost_at < datetime.fromisoformat(gap["until"])
+    lost, stopped = gaps(lines("alerts.jsonl"))
+    assert (lost["cause"], stopped["cause"]) == ("connection", "downtime")
+    assert datetime.fromisoformat(lost["since"]) < lost_at < datetime.fromisoformat(lost["until"])
+    assert lost["until"] == stopped["since"] < stopped["until"]
 
 
 async def test_what_is_emitted_while_a_stop_waits_for_a_sink_is_heard_and_delivered_after_the_restart(

@@ -66,10 +66,11 @@ async def test_a_node_that_refuses_is_passed_over_at_once(start, pair, seed, con
 
 
 @pytest.mark.parametrize("seed", ORDERS)
-async def test_if_every_node_refuses_the_error_names_each(start, pair, seed):
+async def test_if_every_node_refuses_the_error_names_each(start, pair, seed, until, clock):
     for node in pair.nodes:
         refuse(node)
     _, ready = start(pair.nodes, rng=random.Random(seed))
+    await until(ready.done, clock)
     with pytest.raises(AuthError) as caught:
         await ready
     assert str(caught.value).startswith("no node takes the login: ")
@@ -77,9 +78,12 @@ async def test_if_every_node_refuses_the_error_names_each(start, pair, seed):
         assert f"{node.address} refused the login: invalid username or password" in str(caught.value)
 
 
-async def test_a_node_that_cannot_be_reached_does_not_keep_the_error_back(start, cluster, closed_port):
+async def test_a_node_that_cannot_be_reached_does_not_keep_the_error_back(
+    start, cluster, closed_port, until, clock
+):
     refuse(cluster.nodes[0])
     _, ready = start([cluster.nodes[0], f"127.0.0.1:{closed_port}"])
+    await until(ready.done, clock)
     with pytest.raises(AuthError, match=f"127.0.0.1:{closed_port}: Connection refused"):
         await ready
 
@@ -91,6 +95,7 @@ async def test_a_node_that_says_nothing_is_one_that_cannot_be_reached(
     refuse(pair.nodes[0])
     pair.nodes[1].faults.freeze()
     _, ready = start(pair.nodes)
+    await until(ready.done, clock, step=0.01)
     with pytest.raises(AuthError, match="no answer to the AUTH"):
         await ready
     pair.nodes[0].faults.clear()
@@ -100,10 +105,13 @@ async def test_a_node_that_says_nothing_is_one_that_cannot_be_reached(
 
 
 @pytest.mark.parametrize("seed", ORDERS)
-async def test_what_is_not_thingsdb_is_a_node_that_cannot_be_reached(start, cluster, other_server, seed):
+async def test_what_is_not_thingsdb_is_a_node_that_cannot_be_reached(
+    start, cluster, other_server, seed, until, clock
+):
     other = await other_server(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10)
     refuse(cluster.nodes[0])
     _, ready = start([cluster.nodes[0], other], rng=random.Random(seed))
+    await until(ready.done, clock)
     with pytest.raises(AuthError, match="check byte"):
         await ready
     cluster.nodes[0].faults.clear()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from tdbwatch.daemon.causes import Cause, Silence
 from tdbwatch.daemon.config import load
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.spool.looking.doctor import repair
@@ -19,11 +20,13 @@ from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.supervisor import BEAT_INTERVAL, Daemon
 from tdbwatch.node import Cluster
+from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock
 
 from .spool_kit import events, keep, making, until
 
-ALERTS, DEPLOYS = Lane("//stuff", "alerts"), Lane("//ops", "deploys")
+ALERTS = Lane("//stuff", "alerts")
+SILENCE = Silence(1_600_000_000.5, Cause.LOGIN, "node01:9200 refused the login")
 
 
 def last_beat(path: Path) -> Beat | None:
@@ -37,11 +40,10 @@ async def test_the_last_beat_is_remembered_and_which_rooms_were_silent(tmp_path:
         spool = await make()
         assert spool.last_beat is None
         spool.beat(Beat(1_700_000_000))
-        spool.beat(Beat(1_700_000_060, {ALERTS: 1_700_000_010.5}))
+        spool.beat(Beat(1_700_000_060, {ALERTS: SILENCE}))
         await spool.close()
         last = (await make()).last_beat
-    assert last == Beat(1_700_000_060, {ALERTS: 1_700_000_010.5})
-    assert (last.heard(ALERTS), last.heard(DEPLOYS)) == (1_700_000_010.5, 1_700_000_060)
+    assert last == Beat(1_700_000_060, {ALERTS: SILENCE})
 
 
 @pytest.mark.parametrize("text", ["", "soon", "[]", "{}", "[1, [[1]]]", '"x"', "null", "1", b"x", None])
@@ -57,14 +59,14 @@ async def test_what_is_no_beat_is_none_and_no_damage(tmp_path: Path, text: Any) 
 async def test_a_beat_survives_a_damaged_file(tmp_path: Path) -> None:
     async with making(tmp_path) as make:
         spool = await make()
-        spool.beat(Beat(1_700_000_000, {ALERTS: 1_600_000_000}))
+        spool.beat(Beat(1_700_000_000, {ALERTS: SILENCE}))
         await keep(spool, events(1))
         (tmp_path / "spool.db").unlink()
         await until(lambda: list(tmp_path.glob("spool.db")))
         await spool.close()
-        assert last_beat(tmp_path / "spool.db") == Beat(1_700_000_000, {ALERTS: 1_600_000_000})
+        assert last_beat(tmp_path / "spool.db") == Beat(1_700_000_000, {ALERTS: SILENCE})
         repair(tmp_path / "spool.db")
-        assert last_beat(tmp_path / "spool.db") == Beat(1_700_000_000, {ALERTS: 1_600_000_000})
+        assert last_beat(tmp_path / "spool.db") == Beat(1_700_000_000, {ALERTS: SILENCE})
 
 
 @pytest.fixture
@@ -105,6 +107,28 @@ async def test_that_a_room_is_heard_is_said_as_soon_as_it_is(tmp_path: Path, dae
     await daemon.start()
     await until(lambda: last_beat(tmp_path / "spool.db") == Beat(1_700_000_000))
     assert len(daemon.journal.gaps) == 1
+
+
+async def test_two_causes_of_one_silence_are_two_gaps_each_with_its_own(
+    tmp_path: Path, daemon: Daemon
+) -> None:
+    await told_before(tmp_path, Beat(1_650_000_000, {ALERTS: SILENCE}))
+    await daemon.start()
+    await until(lambda: len(daemon.journal.gaps) == 2)
+    login, downtime = daemon.journal.gaps
+    assert (login.cause, login.reason) == ("login", "node01:9200 refused the login")
+    assert (downtime.cause, downtime.reason) == ("downtime", "tdbwatch was not running")
+    assert login.until == downtime.since == format_time(1_650_000_000 * 10**6)
+
+
+async def test_a_restart_before_the_room_was_ever_heard_makes_no_second_gap(
+    tmp_path: Path, daemon: Daemon
+) -> None:
+    silence = Silence(1_600_000_000, Cause.DOWNTIME, "it was not joined since the start")
+    await told_before(tmp_path, Beat(1_650_000_000, {ALERTS: silence}))
+    await daemon.start()
+    await until(lambda: len(daemon.journal.gaps) == 1)
+    assert daemon.journal.gaps[0].since == format_time(1_600_000_000 * 10**6)
 
 
 async def test_a_clock_that_was_set_back_meanwhile_makes_no_gap_that_ends_before_it_begins(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.source import Source
+from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status.journal import Journal
 from tdbwatch.plugin import Kind, Options, Secret
 from tdbwatch.redaction import MOST_SHOWN, SHORTEST, STARS, Redactor, presentable, redact
@@ -126,7 +127,7 @@ def test_what_a_node_says_is_kept_so() -> None:
         "gap",
         "//stuff",
         "alerts",
-        {"since": None, "until": "2026-11-27T03:00:00Z", "reason": evil, "dropped": None},
+        {"since": None, "until": "2026-11-27T03:00:00Z", "reason": evil, "cause": "room", "dropped": None},
     )
     kept = [journal.nodes["n1:9200"].trouble, journal.nodes["n2:9200"].status, journal.gaps[0].reason]
     assert all(text.startswith("no\\n\\x1b[2J\\u202ex") and len(text) < 2_100 for text in kept)
@@ -138,7 +139,7 @@ def test_what_a_node_says_is_made_presentable_once_for_records_log_and_page() ->
 
     async def record() -> None:
         source.record(
-            Kind.NODE, "REA\x1bDY" + "x" * 999, "", "", None, {"reason": "a\nb" * 9_999, "node_id": 3}
+            Kind.NODE, "REA\x1bDY" + "x" * 999, Lane("", ""), None, {"reason": "a\nb" * 9_999, "node_id": 3}
         )
         await asyncio.sleep(0)
 

@@ -17,6 +17,7 @@ from tdbwatch.testing import ManualClock
 from .status_moments import FINE, NOW, OPEN, SECOND
 
 FULL = "spool: max_size"
+CAUSES = {FULL: "spool", "the room was deleted": "room", "the spool was damaged": "damage"}
 
 
 def told(journal: Journal, room: str, since: int | None, until: int, reason: str = FULL, **more: Any) -> None:
@@ -25,6 +26,7 @@ def told(journal: Journal, room: str, since: int | None, until: int, reason: str
         "since": None if since is None else format_time(NOW + since * SECOND),
         "until": format_time(NOW + until * SECOND),
         "reason": reason,
+        "cause": CAUSES.get(reason, "connection"),
         "dropped": more.get("dropped"),
     }
     journal.recorded(Kind.GAP, "gap", "//stuff", room, details)
@@ -81,7 +83,7 @@ def test_what_comes_later_or_has_another_cause_is_a_row_of_its_own(
 def test_a_gap_whose_beginning_nobody_knows_touches_by_its_end() -> None:
     journal = Journal(ManualClock(NOW / 1e6))
     for room in ("alerts", "deploys"):
-        told(journal, room, None, 0, "the spool was damaged and moved to spool.db.damaged-1")
+        told(journal, room, None, 0, "the spool was damaged")
     [row] = rows(journal)
     assert row.startswith("2 rooms alerts, deploys unknown 2027-01-15 08:00:00Z")
 

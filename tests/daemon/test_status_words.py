@@ -20,7 +20,7 @@ from tdbwatch.daemon.status import page, remedies, tables
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
-from tdbwatch.daemon.status.journal import CAUSES, GAPS_KEPT, Journal, cause_of
+from tdbwatch.daemon.status.journal import GAPS_KEPT, Journal
 from tdbwatch.daemon.status.markup import element
 from tdbwatch.daemon.status.metrics import Metrics
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, Snapshot
@@ -178,22 +178,6 @@ def test_a_long_error_is_shortened_in_the_headline_only() -> None:
     assert "x" * 2_000 in tables.sinks(snapshot)
 
 
-@pytest.mark.parametrize(
-    ("reason", "cause"),
-    [
-        ("tdbwatch was not running", "downtime"),
-        ("the room was deleted", "room"),
-        ("the room could not be joined: //stuff has no room x", "room"),
-        ("spool: max_size", "spool"),
-        ("the spool was damaged and moved to spool.db.damaged-1", "damage"),
-        ("nothing was heard from node01:9200 for 15.0 s", "connection"),
-    ],
-)
-def test_each_gap_has_a_cause(reason: str, cause: str) -> None:
-    assert cause_of(reason) == cause
-    assert cause in CAUSES
-
-
 def test_the_journal_keeps_the_latest_gaps_and_counts_all() -> None:
     journal = Journal(ManualClock())
     for number in range(GAPS_KEPT + 10):
@@ -201,6 +185,7 @@ def test_the_journal_keeps_the_latest_gaps_and_counts_all() -> None:
             "since": None,
             "until": "2027-01-15T08:00:00Z",
             "reason": "spool: max_size",
+            "cause": "spool",
             "dropped": number,
         }
         journal.recorded(Kind.GAP, "gap", "//stuff", "alerts", details)

@@ -57,6 +57,8 @@ class _Owner:
     def link_leaving(self, link):
         self.joiner.rooms.leaving("shutting down")
 
+    def emit_lost(self, link): ...
+
     def push_heard(self, link, push):
         self.joiner.push_heard(push)
 

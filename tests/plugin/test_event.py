@@ -75,3 +75,50 @@ def test_keys_that_would_become_one_lose_no_value(packed: bytes, pairs: list[obj
         assert json.loads(made.json())["args"] == [{"pairs": pairs}]
         assert made.record()["args"] == [{"pairs": pairs}]
         assert str(json.loads(made.json())["args"]) == str([{"pairs": pairs}]), "also the sign of a zero"
+
+
+def made_of(*packed: bytes) -> Event:
+    return msgspec.structs.replace(Event.create(), payload=bytes([0x90 | len(packed)]) + b"".join(packed))
+
+
+@pytest.mark.parametrize(
+    ("packed", "shown"),
+    [
+        (b"\xd4\x05\x00", {"ext": 5, "base64": "AA=="}),
+        (b"\xc7\x03\x80abc", {"ext": -128, "base64": "YWJj"}),
+        (b"\xd6\xff\x00\x00\x00\x01", {"ext": -1, "base64": "AAAAAQ=="}),
+    ],
+)
+@pytest.mark.parametrize("beside", [b"\x01", b"\xa1\xff"])
+def test_extension_types_are_shown_by_their_code_and_bytes(
+    packed: bytes, shown: object, beside: bytes
+) -> None:
+    event = made_of(packed, beside)
+    assert json.loads(event.json())["args"][0] == event.record()["args"][0] == shown
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (b"\x01", b"\xc3"),
+        (b"\x00", b"\xc2"),
+        (b"\x01", b"\xcb\x3f\xf0" + bytes(6)),
+        (b"\xcb" + bytes(8), b"\xcb\x80" + bytes(7)),
+    ],
+)
+def test_plugins_are_given_every_value_of_a_map_whose_keys_are_one_in_python(
+    keys: tuple[bytes, bytes],
+) -> None:
+    event = made_of(b"\x82" + keys[0] + b"\xa1a" + keys[1] + b"\xa1b")
+    [pairs] = event.args
+    assert [value for _, value in pairs] == ["a", "b"]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-9, 9) | st.text() | st.binary(), st.lists, max_leaves=9
+    )
+)
+def test_arguments_are_the_same_whichever_way_they_are_decoded(value: object) -> None:
+    event = Event.create(args=[value, {"k": value}, {1: value}])
+    assert event.args == [value, {"k": value}, {1: value}]

@@ -11,8 +11,9 @@ from tdbwatch.client import Client, Heartbeat
 from tdbwatch.client.link import Link
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.daemon.config.models import RoomConfig
-from tdbwatch.daemon.source import Source, WatchedRoom
+from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.stored.blocks import Heard
+from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.node import Cluster, Node
 from tdbwatch.plugin.event import Event
 from tdbwatch.wire.codec import decode

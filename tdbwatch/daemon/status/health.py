@@ -116,7 +116,9 @@ def _links(snapshot: Snapshot) -> Iterator[Problem]:
     live, wanted = snapshot.links, snapshot.links_wanted
     if not live and (snapshot.phase != "starting" or snapshot.starts_in_vain):
         text = "No connection to ThingsDB: no event can be heard, and what is emitted now is lost to us."
-        yield Problem("links", "", text, blocking=True, remedy=remedies.LINKS)
+        refused = any(node.state == "refusing" for node in snapshot.nodes)
+        remedy = remedies.LOGIN if refused else remedies.LINKS
+        yield Problem("links", "", text, blocking=True, remedy=remedy)
     elif 0 < live < wanted:
         text = f"{live} of {counted(wanted, 'connection')}: if that node fails too, events are missed."
         yield Problem("links", "", text, blocking=False, remedy=remedies.FEWER_LINKS)
@@ -124,6 +126,9 @@ def _links(snapshot: Snapshot) -> Iterator[Problem]:
         if node.state == "unreachable":
             text = _unreachable(node, snapshot.taken_us)
             yield Problem("node", node.address, text, blocking=False, remedy=remedies.NODE)
+        elif node.state == "refusing":
+            text = _unreachable(node, snapshot.taken_us)
+            yield Problem("node", node.address, text, blocking=False, remedy=remedies.LOGIN)
 
 
 def _unreachable(node: NodeView, now_us: int) -> str:

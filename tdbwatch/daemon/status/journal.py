@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.status.spans import Gap, Span, closed
 from tdbwatch.plugin import Kind
 from tdbwatch.redaction import presentable
@@ -14,16 +15,9 @@ GAPS_KEPT: Final = 50
 """Gaps that /status.json can show; the counters know of all."""
 SPANS_KEPT: Final = 20
 """Rows of gaps that the status page can show; each may stand for any number of gaps."""
-CAUSES: Final = ("connection", "downtime", "room", "spool", "damage")
+CAUSES: Final = tuple(cause.value for cause in Cause)
 """Why events may have been missed; the values of the `cause` label."""
 _LONGEST_STATUS: Final = 100
-_CAUSE_BY_REASON: Final = (
-    ("tdbwatch was not running", "downtime"),
-    ("the room ", "room"),
-    ("spool: ", "spool"),
-    ("the spool was damaged", "damage"),
-)
-"""How the reasons of gap records begin. Every other reason is what a lost connection said."""
 
 
 @dataclass(slots=True)
@@ -36,6 +30,7 @@ class NodeStory:
         losses: connections to it that ended while in use.
         trouble: why it was lost or could not be reached; empty when it was connected to since.
         trouble_us: since when.
+        refused: whether it is there, but refuses the login.
     """
 
     status: str = ""
@@ -43,6 +38,7 @@ class NodeStory:
     losses: int = 0
     trouble: str = ""
     trouble_us: int | None = None
+    refused: bool = False
 
 
 class Journal:
@@ -72,13 +68,15 @@ class Journal:
         if events and self.spans:
             self.spans[-1] = self.spans[-1].without(events)
 
-    def unreachable(self, node: str, reason: str) -> None:
-        """An attempt to connect to a node failed."""
-        self._trouble(self._story(node), reason)
+    def unreachable(self, node: str, reason: str, *, refused: bool = False) -> None:
+        """An attempt to connect to a node failed, or the login was `refused`."""
+        story = self._story(node)
+        story.refused = refused
+        self._trouble(story, reason)
 
     def _gap(self, scope: str, room: str, details: Mapping[str, Any]) -> None:
         reason = presentable(str(details["reason"]))
-        cause = cause_of(reason)
+        cause = str(details["cause"])
         self.gap_counts[scope, room, cause] += 1
         since, until, dropped = details["since"], details["until"], details["dropped"]
         gap = Gap(self._now(), scope, room, since, until, reason, cause, dropped)
@@ -95,7 +93,7 @@ class Journal:
         story = self._story(str(details["node"]))
         if event == "connected":
             story.connects += 1
-            story.status, story.trouble, story.trouble_us = "", "", None
+            story.status, story.trouble, story.trouble_us, story.refused = "", "", None, False
         elif event == "disconnected":
             story.losses += 1
             story.trouble_us = None
@@ -113,11 +111,3 @@ class Journal:
 
     def _now(self) -> int:
         return int(self._clock.time() * 1_000_000)
-
-
-def cause_of(reason: str) -> str:
-    """The cause, one of `CAUSES`, behind a gap record's reason."""
-    for beginning, cause in _CAUSE_BY_REASON:
-        if reason.startswith(beginning):
-            return cause
-    return "connection"

@@ -19,6 +19,10 @@ NODE: Final = (
     "Start the node, or mend the network to it: it is tried again by itself. "
     "If its address or thingsdb.auth is wrong, correct it and restart."
 )
+LOGIN: Final = (
+    "See that the user or token of thingsdb.auth exists, and has not expired; "
+    "it is asked again every 30 seconds at most, with what the secret's file holds then."
+)
 DISK: Final = "Make space or mend the disk; do not restart, since what is in memory would be lost."
 DISK_AT_STOP: Final = "Make space at once: what is in memory is lost when it ends."
 UNROUTED: Final = (

@@ -18,8 +18,9 @@ class NodeView:
     """A node of the configuration, or one that there is a connection to.
 
     Attributes:
-        state: `connected`, `leaving` (connected, but it shuts down), `connecting`, `unreachable`, `spare`
-            (enough others are connected), or `closed` (we stop).
+        state: `connected`, `leaving` (connected, but it shuts down), `connecting`, `unreachable`, `refusing`
+            (it is there, but refuses the login), `spare` (enough others are connected), or `closed` (we
+            stop).
         status: what the node said of itself last; empty: nothing.
         silent: seconds since anything was heard from it; None without a connection.
         trouble: why it was lost or could not be reached; empty: it was not.

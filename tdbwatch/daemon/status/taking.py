@@ -10,10 +10,9 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.couriers import CourierStatus
-from tdbwatch.daemon.source import WatchedRoom
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures
-from tdbwatch.daemon.status.journal import CAUSES, NodeStory, cause_of
+from tdbwatch.daemon.status.journal import CAUSES, NodeStory
 from tdbwatch.daemon.status.snapshot import (
     START_PATIENCE,
     CanaryView,
@@ -25,6 +24,7 @@ from tdbwatch.daemon.status.snapshot import (
     SpoolView,
 )
 from tdbwatch.daemon.status.spans import OpenGap
+from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.redaction import presentable
 from tdbwatch.wire.scopes import short
 
@@ -96,7 +96,8 @@ def _nodes(daemon: "Daemon", now: float) -> tuple[NodeView, ...]:
         elif stopping:
             state = "closed"
         else:
-            state = "unreachable" if troubled else "connecting" if address in trying else "spare"
+            trouble = "refusing" if story.refused else "unreachable"
+            state = trouble if troubled else "connecting" if address in trying else "spare"
         views.append(
             NodeView(
                 address=address,
@@ -114,8 +115,7 @@ def _nodes(daemon: "Daemon", now: float) -> tuple[NodeView, ...]:
 
 def _room(room: WatchedRoom, unrouted: int) -> RoomView:
     subscription = room.subscription
-    state, merge = _state_of(subscription), subscription.merge
-    joined = subscription.status is RoomStatus.JOINED
+    state, joined = _state_of(subscription), subscription.status is RoomStatus.JOINED
     return RoomView(
         scope=room.scope,
         name=room.name,
@@ -127,8 +127,8 @@ def _room(room: WatchedRoom, unrouted: int) -> RoomView:
         links=len(subscription.links),
         received=room.received,
         last_event_us=room.last_event_us,
-        doubled=0 if merge is None else merge.doubled,
-        uncertain=0 if merge is None else merge.uncertain,
+        doubled=subscription.doubled,
+        uncertain=subscription.uncertain,
         unrouted=unrouted,
     )
 
@@ -164,9 +164,9 @@ def _open_gaps(daemon: "Daemon", now_us: int) -> Iterator[OpenGap]:
     if daemon.phase == "starting" and now_us - daemon.journal.started_us < START_PATIENCE * 1e6:
         return
     for room in daemon.rooms:
-        if (since := room.silent_since) is not None:
-            reason = room.silent_reason or room.subscription.reason or "it was not joined since the start"
-            yield OpenGap(room.scope, room.name, int(since * 1e6), presentable(reason), cause_of(reason))
+        if (silence := room.silence_now) is not None:
+            since_us, reason = int(silence.since * 1e6), presentable(silence.reason)
+            yield OpenGap(room.scope, room.name, since_us, reason, silence.cause.value)
 
 
 def _spool(daemon: "Daemon", figures: SpoolFigures) -> SpoolView:

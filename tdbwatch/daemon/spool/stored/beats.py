@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from tdbwatch.daemon.causes import Cause, Silence
 from tdbwatch.daemon.spool.stored.blocks import Lane
 
 _SAVE: Final = "INSERT OR REPLACE INTO meta VALUES ('beat', ?)"
@@ -21,20 +22,16 @@ class Beat:
     """When the daemon was last known to live. Times in seconds since the Unix epoch.
 
     Attributes:
-        silent: the rooms that were not heard then, and since when.
+        silent: the rooms that were not heard then, since when, and why.
     """
 
     time: float
-    silent: Mapping[Lane, float] = field(default_factory=dict)
-
-    def heard(self, lane: Lane) -> float:
-        """Until when the room was heard."""
-        return self.silent.get(lane, self.time)
+    silent: Mapping[Lane, Silence] = field(default_factory=dict)
 
 
 def save(connection: sqlite3.Connection, beat: Beat) -> None:
     """Keep it in place of the one before. Within a transaction."""
-    silent = [[*lane, round(since, 3)] for lane, since in beat.silent.items()]
+    silent = [[*lane, round(s.since, 3), s.cause.value, s.reason] for lane, s in beat.silent.items()]
     connection.execute(_SAVE, (json.dumps([round(beat.time, 3), silent]),))
 
 
@@ -43,6 +40,10 @@ def load(connection: sqlite3.Connection) -> Beat | None:
     row = connection.execute(_LOAD).fetchone()
     try:
         time, silent = json.loads(row[0])
-        return Beat(float(time), {Lane(scope, room): float(since) for scope, room, since in silent})
+        rooms = {
+            Lane(scope, room): Silence(float(since), Cause(cause), reason)
+            for scope, room, since, cause, reason in silent
+        }
+        return Beat(float(time), rooms)
     except (TypeError, ValueError):
         return None
