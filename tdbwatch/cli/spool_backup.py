@@ -7,6 +7,7 @@ from typing import Any, Final
 from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.output import say
+from tdbwatch.cli.owner import as_who_called
 from tdbwatch.cli.spool_place import command, place_of
 from tdbwatch.daemon.words import counted
 
@@ -24,10 +25,12 @@ def add_parser(actions: Any) -> None:
 
 def _backup(options: argparse.Namespace) -> int:
     from tdbwatch.daemon.spool.looking.backup import backup
+    from tdbwatch.daemon.spool.looking.look import opened
 
     place = place_of(options)
     try:
-        found = backup(place.path, options.file)
+        with opened(place.path) as look, as_who_called():
+            found = backup(look, options.file)
     except FileExistsError as error:
         message = f"{error.filename} is there already; name a new file, or move it away"
         raise CommandError(exits.CANNOT_WRITE, message) from error

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.output import writing
+from tdbwatch.cli.owner import as_who_called
 from tdbwatch.cli.spool_list import LIST_SINK, found
 from tdbwatch.cli.spool_place import Place, add_filters, command, place_for_sink, selection_of
 
@@ -77,13 +78,8 @@ def _output(path: Path | None) -> Iterator[TextIO]:
             with writing("standard output"):
                 yield sys.stdout
             return
-        with open(path, "x", encoding="utf-8", opener=_for_owner_and_group) as file:
-            try:
-                yield file
-                file.flush()
-            except BaseException:
-                path.unlink()
-                raise
+        with _new_file(path) as file:
+            yield file
     except BrokenPipeError:
         raise
     except FileExistsError as error:
@@ -92,6 +88,25 @@ def _output(path: Path | None) -> Iterator[TextIO]:
         raise CommandError(exits.CANNOT_WRITE, f"{path}: {error.strerror or error}") from error
 
 
-def _for_owner_and_group(path: str, flags: int) -> int:
-    """As the file sink opens its files: what they hold is not for everyone."""
-    return os.open(path, flags, 0o640)
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file of whoever called, also where the spool is read as its owner. It is removed where we fail.
+
+    By way of its folder, whatever takes the folder's place meanwhile.
+    """
+    with as_who_called():
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with as_who_called():  # what is in it is not for everyone, as with the file sink's
+            file = os.open(
+                path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640, dir_fd=folder
+            )
+        try:
+            with os.fdopen(file, "w", encoding="utf-8") as out:
+                yield out
+        except BaseException:
+            with as_who_called():
+                os.unlink(path.name, dir_fd=folder)
+            raise
+    finally:
+        os.close(folder)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.owner import as_owner_of
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import Outline
@@ -99,11 +100,20 @@ def place_of(options: argparse.Namespace) -> Place:
 
     Raises:
         CommandError: the configuration is not one to work with.
+        SpoolError: the path leads nowhere, or somewhere that somebody else chose.
     """
+    found: Place | None = getattr(options, "place", None)
+    if found is None:  # later, as the spool's owner, the configuration may not be read
+        found = options.place = _look_up(options)
+    return found
+
+
+def _look_up(options: argparse.Namespace) -> Place:
     from tdbwatch.daemon.config import ConfigError, read
+    from tdbwatch.daemon.spool.file.place import spool_file
 
     if options.config is None:
-        return Place(options.spool, None)
+        return Place(spool_file(options.spool), None)
     try:
         config = read(options.config).outline()
     except ConfigError as error:
@@ -208,7 +218,8 @@ def guarded(work: Work, *, writes: bool = False) -> Work:
         from tdbwatch.daemon.spool.api import SpoolError
 
         try:
-            return work(options)
+            with as_owner_of(place_of(options).path):
+                return work(options)
         except SpoolError as error:
             raise CommandError(exits.NO_INPUT, str(error)) from error
         except PermissionError as error:

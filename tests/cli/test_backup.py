@@ -28,6 +28,11 @@ def folder(make_spool: MakeSpool, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def copied(folder: Path) -> None:
+    with opened(folder / "spool.db") as look:
+        backup(look, folder / "copy.db")
+
+
 def rows(path: Path) -> list[Any]:
     """All that is in all tables."""
     with closing(sqlite3.connect(path)) as connection:
@@ -66,7 +71,7 @@ def test_no_link_is_followed(folder: Path) -> None:
 async def test_what_a_daemon_commits_meanwhile_neither_waits_nor_spoils_the_copy(folder: Path) -> None:
     spool = SqliteSpool(folder / "spool.db", sinks=["audit"])
     await spool.open()
-    copying = asyncio.create_task(asyncio.to_thread(backup, folder / "spool.db", folder / "copy.db"))
+    copying = asyncio.create_task(asyncio.to_thread(copied, folder))
     while not copying.done():
         spool.append(heard([Event.create("alerts", "more", [0])]))
         await asyncio.wait_for(spool.flush(), 20)
@@ -101,7 +106,7 @@ def no_large_file() -> Iterator[None]:
 
 def test_a_copy_for_which_there_is_no_space_is_not_left_in_part(folder: Path) -> None:
     with no_large_file(), pytest.raises((OSError, sqlite3.OperationalError)):
-        backup(folder / "spool.db", folder / "copy.db")
+        copied(folder)
     assert not list(folder.glob("copy.db*"))
 
 

@@ -66,9 +66,9 @@ async def test_a_spool_whose_mode_cannot_be_changed_is_refused(
         await (await make()).close()
     path.chmod(0o640)
 
-    def chmod(self: Path, mode: int) -> None:
+    def fchmod(file: int, mode: int) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(Path, "chmod", chmod)
+    monkeypatch.setattr(os, "fchmod", fchmod)
     with pytest.raises(SpoolError, match=r"others can read .*; .* `chmod 600 "):
         await spool_at(path).open()

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tdbwatch.plugin import DELIVERED, Event, Retry
-from tdbwatch.sinks.file import FileSink, appender, budget, compression, guarded, tidier
+from tdbwatch.sinks.file import FileSink, appender, budget, compression, guarded, rotation, tidier
 from tdbwatch.sinks.file.appender import Appender
 from tdbwatch.sinks.file.budget import MOST as MAX_OPEN
 from tdbwatch.testing import ManualClock
@@ -592,6 +592,29 @@ async def test_in_a_folder_that_others_can_write_no_link_is_followed(
     assert await sink.deliver([event()]) == [DELIVERED], "where nobody else can have put it, it is meant so"
     assert await make("shared/b.jsonl").deliver([event()]) == [DELIVERED]
     await sink.close()
+
+
+async def test_a_folder_on_the_way_that_somebody_made_a_link_leads_nowhere(
+    tmp_path: Path, make: Make
+) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/logs").symlink_to(tmp_path / "etc")
+    (tmp_path / "theirs").chmod(0o777)
+    (outcome,) = await make("theirs/logs/a.jsonl").deliver([event()])
+    assert isinstance(outcome, Retry)
+    assert f"{tmp_path}/theirs/logs is a link, in a folder that others can write" in outcome.reason
+    assert list((tmp_path / "etc").iterdir()) == []
+
+
+def test_rotation_renames_nothing_that_a_link_of_somebody_elses_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_bytes(b"root:x:0:0\n")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/a.jsonl").symlink_to(tmp_path / "passwd")
+    (tmp_path / "shared").chmod(0o777)
+    with pytest.raises(OSError, match="is a link, in a folder that others can write"):
+        rotation.set_aside(str(tmp_path / "shared/a.jsonl"), 0)
+    assert (tmp_path / "passwd").exists()
 
 
 def test_compressing_writes_into_nothing_that_is_there_already(tmp_path: Path) -> None:

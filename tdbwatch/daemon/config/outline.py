@@ -49,7 +49,8 @@ def outline_of(tree: Tree, folder: FilePath, environ: Mapping[str, str]) -> Outl
     sinks = tree.data.get("sinks", {})
     if not isinstance(sinks, dict):
         tree.complain(("sinks",), "must be a mapping of names to sinks", REQUIRED["sinks"])
-    if parts is None or tree.problems:
+    spool = None if parts is None else placed_spool(tree, environ, parts.spool)
+    if parts is None or spool is None or tree.problems:
         raise ConfigError(tree.problems)
     names = tuple(dict.fromkeys([*sinks, *targets_elsewhere(tree.data.get("routes"), sinks)]))
-    return Outline(placed_spool(tree, environ, parts.spool), parts.routes, names)
+    return Outline(spool, parts.routes, names)

@@ -11,6 +11,8 @@ from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
 from tdbwatch.daemon.config.wording import kind_of
+from tdbwatch.daemon.spool.errors import SpoolError
+from tdbwatch.daemon.spool.file.place import spool_file
 from tdbwatch.wire.scopes import collection_of
 
 REQUIRED: Final = {
@@ -96,12 +98,19 @@ class SectionsCheck:
 
 
 def placed_spool(tree: Tree, environ: Mapping[str, str], spool: SpoolConfig) -> SpoolConfig:
-    """Under systemd the spool's default place is the unit's state directory."""
+    """With the one name that the file has, whatever links lead to it.
+
+    Under systemd the spool's default place is the unit's state directory.
+    """
     state = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    if not state or spool.path != DEFAULT_SPOOL or tree.get(("spool", "path")) is not None:
+    path = spool.path
+    if state and path == DEFAULT_SPOOL and tree.get(("spool", "path")) is None:
+        path = FilePath(state) / DEFAULT_SPOOL.name
+    try:
+        return spool.model_copy(update={"path": spool_file(path)})
+    except SpoolError as error:
+        tree.complain(("spool", "path"), str(error))
         return spool
-    placed: SpoolConfig = spool.model_copy(update={"path": FilePath(state) / DEFAULT_SPOOL.name})
-    return placed
 
 
 def _room_keys(room: Any) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from tdbwatch.daemon.spool.file.access import keep_private
 from tdbwatch.daemon.spool.file.aside import DamageReport, refuse_foreign
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import SpoolLock
+from tdbwatch.daemon.spool.file.place import check_place
 from tdbwatch.daemon.spool.group import Copies, TurnReport
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
@@ -78,7 +79,8 @@ class SqliteSpool:
     """See `Spool` for the methods, docs/delivery.md for the promises.
 
     Args:
-        path: the file; made if it does not exist, readable by its owner only.
+        path: the file itself, no link to it (see `spool_file`); made if it does not exist, readable by its
+            owner only.
         sinks: the names of those of the configuration: what they have not got counts as undelivered; others
             hold nothing back. None: all that ever were.
     """
@@ -144,6 +146,7 @@ class SqliteSpool:
     def _open(self) -> DamageReport | None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            check_place(self.path)
             refuse_foreign(self.path)
             self._lock.acquire()
             if mode := keep_private(self.path):

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from tdbwatch.safe_files import others_can_write, real_path
 from tdbwatch.sinks.file.guarded import guarded
 
 _FILE_MODE: Final = 0o640
@@ -146,6 +147,7 @@ def sync_folder(folder: Path) -> None:
 
 def _open(path: str, durable: bool) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO must not make opening wait
+    real_path(Path(path).parent)  # which refuses links that lead us astray on the way
     if others_can_write(Path(path).parent):
         flags |= os.O_NOFOLLOW
     try:
@@ -157,15 +159,6 @@ def _open(path: str, durable: bool) -> int:
             raise
         _make_folder(_folder_of(path), durable)
         return os.open(path, flags | os.O_CREAT, _FILE_MODE)
-
-
-def others_can_write(folder: Path) -> bool:
-    """Whether somebody else could have put links there, to have us write where they may not."""
-    try:
-        info = folder.stat()
-    except OSError:  # not there yet; we make it
-        return False
-    return info.st_uid not in (0, os.geteuid()) or bool(info.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 def _folder_of(path: str) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-_PARTS: Final = (os.sep, "-wal", "-shm", "-journal", ".lock", ".damaged-")
+_PARTS: Final = (os.sep, "-wal", "-shm", "-journal", ".lock", ".renew", ".damaged-")
 """How the names of what belongs to the file go on behind its own: SQLite's side files, and ours."""
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tdbwatch.safe_files import real_path
 from tdbwatch.sinks.file.appender import Appender
 from tdbwatch.sinks.file.compression import PART
 from tdbwatch.sinks.file.names import ROTATED_STAMP
@@ -41,7 +42,7 @@ def set_aside(path: str, now: float) -> str:
     Raises:
         OSError: it cannot be renamed.
     """
-    path = os.path.realpath(path)
+    path = str(real_path(Path(path)))
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     taken = [(match[1], int(match[2] or 0)) for _, match in _named(path, _ASIDE)]
     newest, number = max(taken, default=("", 0))
@@ -68,7 +69,7 @@ def leftovers(path: str) -> list[str]:
 
 def _named(path: str, end: str) -> list[tuple[os.DirEntry[str], re.Match[str]]]:
     """What is beside the file at `path` and has its name, a dot and `end`, a pattern, for a name."""
-    folder, name = os.path.split(os.path.realpath(path))
+    folder, name = os.path.split(real_path(Path(path)))
     pattern = re.compile(rf"{re.escape(name)}\.{end}")
     with os.scandir(folder) as entries:
         return [(entry, match) for entry in entries if (match := pattern.fullmatch(entry.name))]

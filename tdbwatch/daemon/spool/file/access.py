@@ -8,6 +8,7 @@ from typing import Final
 
 from tdbwatch.daemon.spool.errors import SpoolError
 from tdbwatch.daemon.spool.file.aside import side
+from tdbwatch.safe_files import open_file
 
 _OTHERS: Final = 0o077
 _FILES: Final = ("", "-wal", "-shm")
@@ -24,7 +25,7 @@ def keep_private(path: Path) -> str:
     found = ""
     for file in (side(path, suffix) for suffix in _FILES):
         with suppress(FileNotFoundError):
-            status = file.stat()
+            status = file.lstat()
             if status.st_uid != os.geteuid() != 0:
                 raise SpoolError(_not_ours(file, status.st_uid))
             if status.st_mode & _OTHERS:
@@ -35,7 +36,11 @@ def keep_private(path: Path) -> str:
 
 def _tighten(file: Path, mode: int) -> None:
     try:
-        file.chmod(mode)
+        descriptor = open_file(file, os.O_RDONLY)  # SQLite has no locks yet that closing it could drop
+        try:
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         remedy = f"put it where that can be done, and run `chmod 600 {quote(str(file))}`"
         raise SpoolError(

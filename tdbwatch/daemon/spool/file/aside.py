@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.errors import SpoolError
+from tdbwatch.safe_files import open_itself, read_file
 
 _SIDE_FILES: Final = ("-shm", "-wal")
 APPLICATION_ID: Final = 0x7464_6277  # "tdbw": tells a spool from any other SQLite file
@@ -107,7 +108,8 @@ def refuse_foreign(path: Path) -> None:
     """
     if _was_ours(path) or not path.is_file():
         return
-    with suppress(OSError), path.open("rb") as file:  # what cannot be read is not moved either
+    # What cannot be read is not moved either.
+    with suppress(OSError), open(path, "rb", opener=open_itself) as file:
         head, size = file.read(_HEADER.size), path.stat().st_size
         _refuse(path, head, size)
 
@@ -134,7 +136,7 @@ def _was_ours(path: Path) -> bool:
     if _ASIDE.search(path.name):
         return True
     with suppress(OSError):
-        if _OWNER.fullmatch(side(path, ".lock").read_bytes()[:32]):
+        if _OWNER.fullmatch(read_file(side(path, ".lock"))[:32]):
             return True
     with suppress(OSError):
         return any(_ASIDE.search(name.name) for name in set_aside(path))

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
 from tdbwatch.daemon.spool.file.aside import MAGIC, side
+from tdbwatch.safe_files import UnsafeFileError, open_file, open_itself
 
 _HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts
 _FRAME: Final = struct.Struct(">LLLL8x")  # page, size of the file after a commit (else 0), both salts
@@ -51,9 +52,9 @@ def _log_gone(path: Path, log: os.stat_result | None) -> bool:
     if log is None:
         return False
     try:
-        with side(path, "-wal").open("rb") as file:  # nobody has locks on it that closing it could take away
+        with open(side(path, "-wal"), "rb", opener=open_itself) as file:  # nobody has locks on it
             same, begin = os.path.samestat(os.fstat(file.fileno()), log), file.read(len(_MAGIC))
-    except FileNotFoundError:
+    except (FileNotFoundError, UnsafeFileError):
         return True
     return not same or begin not in {b"", _MAGIC}
 
@@ -82,7 +83,7 @@ def check_log(path: Path) -> None:
 def _valid_frames(path: Path) -> int:
     """How many frames of the log SQLite takes for its own, now that it has read it."""
     try:
-        with side(path, "-shm").open("rb") as index:
+        with open(side(path, "-shm"), "rb", opener=open_itself) as index:
             (valid,) = _SHM_FRAMES.unpack(index.read(_SHM_FRAMES.size))
     except FileNotFoundError:
         raise damaged("the file says that it has no log, but there is one beside it") from None
@@ -91,7 +92,7 @@ def _valid_frames(path: Path) -> int:
 
 def _commits_behind(log: Path, valid: int) -> int:
     """Commits of this log's present life behind its last valid frame."""
-    with log.open("rb") as file:
+    with open(log, "rb", opener=open_itself) as file:
         header = file.read(_HEADER.size)
         if any(header) and not header.startswith(
             _MAGIC
@@ -120,7 +121,7 @@ class Handle:
         self._log: os.stat_result | None = None
         # Open as long as the connection is: closing any descriptor of the file would drop SQLite's locks
         # on it (fcntl(2)), and another process could take the log away under our feet.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             self.connection = connect(path)
         except BaseException:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.errors import SpoolError
+from tdbwatch.safe_files import open_file
 
 _TRIES: Final = 5
 _PAUSE: Final = 0.02
@@ -22,7 +23,6 @@ class SpoolLock:
     """An exclusive lock on `<spool>.lock`."""
 
     def __init__(self, spool: Path) -> None:
-        self._spool = spool
         self._path = spool.with_name(spool.name + ".lock")
         self._file: int | None = None
 
@@ -33,11 +33,10 @@ class SpoolLock:
             SpoolError: another process has it, or the folder cannot be written.
         """
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = open_file(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise SpoolError(f"the spool's folder cannot be used: {error}") from error
         self._take(file)
-        keep_owner(self._path, like=self._spool)
         with suppress(OSError):  # the disk may be full: the number is for people only
             os.ftruncate(file, 0)
             os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
@@ -85,7 +84,7 @@ class SpoolLock:
     def holder(self) -> str | None:
         """Who has it now: the number of a process, or `unknown`; None: nobody. Makes no file."""
         try:
-            file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            file = open_file(self._path, os.O_RDONLY)
         except FileNotFoundError:
             return None
         except OSError:
@@ -107,11 +106,3 @@ class SpoolLock:
 
 def _owner(file: int) -> str:
     return os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
-
-
-def keep_owner(path: Path, *, like: Path) -> None:
-    """What root makes beside a daemon's file belongs to the daemon, which could not use it otherwise."""
-    if os.geteuid() == 0:
-        with suppress(FileNotFoundError):
-            owner = like.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)

@@ -9,7 +9,8 @@ from typing import Final
 
 from tdbwatch.daemon.spool.errors import damaged, is_full
 from tdbwatch.daemon.spool.file.aside import side, sync_folder
-from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.file.place import check_place
+from tdbwatch.daemon.spool.looking.look import Look, opened
 from tdbwatch.daemon.spool.looking.stats import Stats
 
 _MAKING: Final = ".part"
@@ -17,14 +18,15 @@ _PAGES: Final = 1_000
 """Copied at once. In between the command can be interrupted; no commit ever waits for it."""
 
 
-def backup(spool: Path, target: Path) -> Stats:
+def backup(spool: Look, target: Path) -> Stats:
     """Copy the spool to `target`, a new file that only its owner can read; what is in the copy.
 
-    The copy is under another name until it is whole, sound and on disk.
+    The copy is under another name until it is whole, sound and on disk. Of the spool no further file is
+    opened, so it may be another user's than who runs this.
 
     Raises:
         FileExistsError: `target`, or what a backup that was cut short left of it, is there.
-        SpoolError: there is no spool.
+        SpoolError: the place of `target` is not to be trusted.
         sqlite3.DatabaseError: the spool is damaged; no copy is left.
         OSError: the copy cannot be written.
     """
@@ -33,8 +35,8 @@ def backup(spool: Path, target: Path) -> Stats:
     making = side(target, _MAKING)
     os.close(os.open(making, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
-        with opened(spool) as look:
-            _copy(look.connection, making)
+        check_place(making)
+        _copy(spool.connection, making)
         with opened(making) as look:
             if faults := look.faults(1):
                 raise damaged(faults[0])

@@ -12,11 +12,13 @@ from typing import Final, Literal
 from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.file.aside import MAGIC, DamageReport, refuse_foreign, set_aside
 from tdbwatch.daemon.spool.file.lock import SpoolLock
+from tdbwatch.daemon.spool.file.place import check_place
 from tdbwatch.daemon.spool.looking.look import Look, opened
 from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.daemon.spool.survival.rescue import rescuing
 from tdbwatch.daemon.words import counted
+from tdbwatch.safe_files import look_at, open_itself
 
 _FAULTS_SHOWN: Final = 5
 
@@ -57,6 +59,7 @@ def repair(path: Path) -> DamageReport:
         SpoolError: a daemon uses it, it is no spool, or the folder cannot be written.
         sqlite3.Error, OSError: the disk does not take it; nothing has changed.
     """
+    check_place(path)
     refuse_foreign(path)
     with suppress(sqlite3.DatabaseError), opened(path):  # which refuses another version's
         pass
@@ -91,7 +94,7 @@ def _file(path: Path) -> Iterator[Finding]:
 
 def _lost_its_beginning(path: Path) -> bool:
     """A daemon would not go on with such a file, though SQLite does as long as its log has the first page."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_itself) as file:
         return file.read(len(MAGIC)) not in {MAGIC, b""}
 
 
@@ -122,10 +125,11 @@ def _set_aside(path: Path) -> Iterator[Finding]:
     """Damaged files that were moved away, and what they still hold."""
     for aside in set_aside(path):
         try:
+            look_at(aside)
             with rescuing(aside) as found:
                 entries = sum(block.count for piece in found.blocks() for block in piece)
                 letters = sum(1 for _ in found.letters())
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             yield Finding("note", f"a damaged spool, {aside.name}, cannot be looked into now: {error}")
             continue
         held = f"{counted(entries, 'event')} and {counted(letters, 'dead letter')} can be read in it"

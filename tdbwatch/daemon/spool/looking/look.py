@@ -15,6 +15,7 @@ from urllib.parse import quote
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, trusting_nothing
 from tdbwatch.daemon.spool.file.aside import refuse_foreign, side
+from tdbwatch.daemon.spool.file.place import check_place
 from tdbwatch.daemon.spool.looking.log import ByName, DeadLetters, Log
 from tdbwatch.daemon.spool.looking.stats import Figures, Stats, figures, stats
 from tdbwatch.daemon.spool.stored import drops, orders, progress
@@ -139,7 +140,7 @@ def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[Look]:
 
     Raises:
         NoSpoolError: there is none.
-        SpoolError: it is no spool, or one of another version.
+        SpoolError: it is no spool, or one of another version, or not to be opened (see `check_place`).
         PermissionError: it, or its folder, may not be read.
         sqlite3.Error: it is damaged, or cannot be read or written.
     """
@@ -147,6 +148,7 @@ def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[Look]:
         raise NoSpoolError(f"there is no spool at {path}")
     if not os.access(path, os.R_OK, effective_ids=True):  # SQLite would say that it cannot open it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    check_place(path)
     refuse_foreign(path)
     with trusting_nothing():
         connection = _connect(path, mode)

@@ -26,13 +26,13 @@ from tdbwatch.daemon.spool.file.aside import (
     sync_folder,
 )
 from tdbwatch.daemon.spool.file.handle import Connect
-from tdbwatch.daemon.spool.file.lock import keep_owner
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import row_of
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
+from tdbwatch.safe_files import open_file
 
 _ANYBODY: Final = ""
 """Stands for the sinks that nobody knows any more: all that there is may be for them."""
@@ -117,7 +117,6 @@ def renew(
     making, whole, aside = side(path, _MAKING), side(path, _WHOLE), place_aside(path, now)
     with _opened(path, known) as old, _made(making, connect) as store:
         report = _fill(store, old, known or _read(old, sinks), DamageReport(path, aside, str(error), 0), now)
-    keep_owner(making, like=path)
     making.rename(whole)
     move_aside(path, aside)
     whole.rename(path)
@@ -153,7 +152,7 @@ def _made(path: Path, connect: Connect) -> Iterator[Store]:
 
 def _new(path: Path, connect: Connect) -> Store:
     """Events may be confidential: the file is its owner's alone, and the side files follow it."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL))
     return Store(path, connect)
 
 
