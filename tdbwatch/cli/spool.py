@@ -9,12 +9,10 @@ from tdbwatch.cli import (
     spool_letters,
     spool_list,
     spool_show,
+    spool_sinks,
     spool_stats,
 )
 
-_CODES: Final = """
-exit codes: 0 fine, 64 wrong usage, 65 damaged, 66 no such spool or event,
-73 cannot write, 77 no permission, 78 bad configuration"""
 _EXAMPLE: Final = """\
 example:
   tdbwatch spool list --dead --sink oncall --config /etc/tdbwatch/prod.yaml
@@ -25,15 +23,15 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "spool",
         help="see and repair what is in the spool",
-        description="See what is in the spool, deliver dead letters again, export, repair; beside a\n"
-        "running daemon or without one.",
-        epilog=_EXAMPLE + _CODES,
+        description="See what is in the spool, deliver again, repair: beside a daemon or without one.",
+        epilog=_EXAMPLE,
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", dest="action", required=True)
     spool_stats.add_parser(actions)
     spool_list.add_parser(actions)
     spool_show.add_parser(actions)
     spool_letters.add_parsers(actions)
+    spool_sinks.add_parsers(actions)
     spool_export.add_parser(actions)
     spool_backup.add_parser(actions)
     spool_doctor.add_parser(actions)

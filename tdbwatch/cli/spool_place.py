@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tdbwatch.daemon.spool.stored.blocks import Lane
     from tdbwatch.daemon.spool.stored.orders import Selection
 
+_CODES: Final = """\
+exit codes: 0 fine, 64 wrong usage, 65 damaged, 66 no such spool or event,
+73 cannot write, 77 no permission, 78 bad configuration"""
 Work = Callable[[argparse.Namespace], int]
 _REMEDIES: Final = {
     "CANTOPEN": "may its folder be written?",
@@ -204,7 +207,7 @@ def command(
         name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
-        epilog=f"example:\n  tdbwatch spool {name} {example}",
+        epilog=f"example:\n  tdbwatch spool {name} {example}\n\n{_CODES}",
     )
     add_place(parser)
     parser.set_defaults(run=guarded(work, writes=writes))

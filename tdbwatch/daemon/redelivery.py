@@ -39,8 +39,8 @@ class Reading(Protocol):
     def backlog(self) -> int:
         """Entries that the sink could get now and has not."""
 
-    def wake(self) -> None:
-        """The sink is to be tried at once, whatever it waits for."""
+    def wake(self, *, rooms: bool = False) -> None:
+        """The sink is to be tried at once, whatever it waits for; `rooms`: so are rooms that wait."""
 
 
 @dataclass(slots=True)
@@ -106,16 +106,16 @@ class Redelivery:
     def _take_up(self, order: Order) -> None:
         if order.number not in self._told:
             self._told[order.number] = 0
-            self._sinks[order.sink].courier.wake()
+            self._sinks[order.sink].courier.wake(rooms=order.kind == "wake")
         if order.missed and not self._told[order.number]:  # of those to come the end tells
             self._tell_missed(order)
 
     async def _serve(self, order: Order) -> bool:
         sink = self._sinks.get(order.sink)
-        if sink is None or not sink.keeps_up():
+        if sink is None or not (order.kind == "wake" or sink.keeps_up()):
             return False
         await self._spool.unhurried()
-        step = await (self._replay(order, sink) if order.kind == "replay" else self._requeue(order))
+        step = await self._step(order, sink)
         ending = step.position >= order.through
         latest = await self._latest(order) if ending else order
         if not await self._spool.redeliver(order, heard(step.events), step.position, step.letters):
@@ -128,6 +128,13 @@ class Redelivery:
             size = sum(len(event.payload) for event in step.events)
             sink.copies.append((self._spool.last_seq, size))
         return True
+
+    async def _step(self, order: Order, sink: Receiver) -> _Step:
+        if order.kind == "replay":
+            return await self._replay(order, sink)
+        if order.kind == "requeue":
+            return await self._requeue(order)
+        return _Step((), order.through)  # it was woken when the order was taken up
 
     async def _replay(self, order: Order, sink: Receiver) -> _Step:
         blocks = await self._spool.read(order.position, self._spool.redelivery_bytes)

@@ -53,7 +53,7 @@ class Following:
     def backlog(self) -> int:
         return self.behind or self.spool.last_seq - self.position
 
-    def wake(self) -> None:
+    def wake(self, *, rooms: bool = False) -> None:
         self.woken += 1
 
     async def take(self) -> None:

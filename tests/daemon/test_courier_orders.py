@@ -14,7 +14,7 @@ from tdbwatch.daemon.hosts import InlineHost
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.looking.look import opened
-from tdbwatch.daemon.spool.stored.orders import OrderKind, Selection
+from tdbwatch.daemon.spool.stored.orders import Order, OrderKind, Selection
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
 
@@ -204,3 +204,54 @@ async def test_a_second_request_is_an_order_too_while_the_first_waits(bench: Ser
     with opened(bench.spool.path) as look:
         assert len(look.orders()) == 3, "none of them can be served yet"
     assert courier.status().state == "paused"
+
+
+def wake(bench: Served, sink: str = "sink0") -> None:
+    with opened(bench.spool.path, "rw") as look:
+        look.wake(sink)
+    bench.serve()
+
+
+@pytest.mark.parametrize("said", [PAUSE, Retry("429", after=3_000)])
+async def test_a_wake_has_a_sink_that_waits_tried_at_once_and_repeats_nothing(
+    bench: Served, said: Retry
+) -> None:
+    answers = iter([None, said])
+    courier, sink = bench.courier(lambda batch: next(answers, None))
+    await bench.emit("delivered")
+    await bench.emit("waits")
+    assert courier.status().lag == 1
+    wake(bench)
+    await until(bench, lambda: sink.got == ["delivered", "waits"])
+    assert bench.clock.monotonic() == 0
+    assert (courier.status().state, courier.status().dead) == ("running", 0)
+    await until(bench, lambda: not asked(bench))
+
+
+async def test_a_wake_has_rooms_tried_that_wait_though_their_sink_works(bench: Served) -> None:
+    sick = True
+    courier, sink = bench.courier(
+        lambda batch: [
+            Retry("no", after=3_000) if sick and event.room == "sick" else DELIVERED for event in batch
+        ]
+    )
+    await bench.emit("waits", room="sick")
+    await bench.emit("goes", room="well")
+    sick = False
+    wake(bench)
+    await until(bench, lambda: sink.got == ["goes", "waits"])
+    assert courier.status().lag == 0
+
+
+async def test_a_wake_of_a_sink_with_nothing_to_do_changes_nothing(bench: Served) -> None:
+    courier, sink = bench.courier()
+    await bench.emit("delivered")
+    wake(bench)
+    await until(bench, lambda: not asked(bench))
+    assert (sink.got, courier.status().state) == (["delivered"], "running")
+
+
+def asked(bench: Served) -> list[Order]:
+    """The orders that are not done."""
+    with opened(bench.spool.path) as look:
+        return look.orders()

@@ -114,13 +114,16 @@ class Courier:
         while not self._all_finished:
             await self._saving.moved.wait()
 
-    def wake(self) -> None:
+    def wake(self, *, rooms: bool = False) -> None:
         """People asked for the sink to be delivered to: it is tried at once, whatever it waits for.
 
-        If it is being delivered to, nothing changes: a room that waits does so for its own reason.
+        If it is being delivered to, a room that waits does so for its own reason, and waits on.
+
+        Args:
+            rooms: what single rooms wait for ends all the same.
         """
         opened, breaker = self._delivery.opened, self._breaker
-        if not opened or breaker.open or breaker.holds(self._clock.monotonic()):
+        if rooms or not opened or breaker.open or breaker.holds(self._clock.monotonic()):
             self._delivery.woken.set()
             self._dispatch.wake()
             self._saving.tell()

@@ -55,7 +55,7 @@ class Dispatch:
     def wake(self) -> None:
         """People want the sink to be tried at once: what it waits for as a whole ends."""
         breaker = self._breaker
-        if breaker.failures or breaker.holds(self._clock.monotonic()):
+        if breaker.failures or breaker.holds(self._clock.monotonic()) or self._turns.waiting:
             self._faults.woken()
         self._asked = bool(self._turns.in_flight)
         self._hasten()

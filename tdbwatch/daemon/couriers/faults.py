@@ -135,7 +135,7 @@ class FaultLog:
     def woken(self) -> None:
         """It is tried at once, since people asked for it to be delivered to."""
         self._pause_said_until = float("-inf")  # what it answers now is worth a line
-        self._log.info("sink.woken", reason="a requeue or replay was asked for")
+        self._log.info("sink.woken", reason="people asked for it")
 
     def held_up(self, rooms: int, events: int) -> None:
         """Events of so many rooms, which the sink does not take, keep those of all other rooms from it."""

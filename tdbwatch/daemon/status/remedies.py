@@ -40,7 +40,6 @@ _GAP: Final = (
     "Ask for what was emitted meanwhile where it came from, since ThingsDB does not keep it; "
     "the gap records say when, and why."
 )
-_FOREIGN: Final = "Mend what it talks to; then it goes on by itself."
 _ROOMS: Final = {
     "leaving": "Start another node, or mend the network to it: the room is joined there by itself.",
     "waiting": "See that ThingsDB answers: the room is tried again by itself.",
@@ -53,6 +52,11 @@ _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
 def command(words: str, spool: SpoolView, sink: str) -> str:
     """A command about the spool that can be pasted into a shell."""
     return f"`tdbwatch {words} --sink {quote(sink)} --spool {quote(spool.path)}`"
+
+
+def wake(sink: SinkView, spool: SpoolView) -> str:
+    """The command that has a sink tried now."""
+    return f"`tdbwatch spool wake {quote(sink.courier.sink)} --spool {quote(spool.path)}`"
 
 
 def room(state: str, scope: str, error: Exception | None, *, by_code: bool) -> str:
@@ -102,12 +106,11 @@ def dead_letters(sink: SinkView, spool: SpoolView) -> str:
 
 def failing(sink: SinkView, spool: SpoolView) -> str:
     """For a sink that takes nothing."""
-    courier, letters = sink.courier, sink.dead_letters
+    courier = sink.courier
     if courier.state == "stuck":
         return STUCK
     if courier.state == "paused":
-        words = "spool requeue" if letters is not None and letters.count else "replay --since 1m"
-        return f"Mend the receiver; {command(words, spool, courier.sink)} or a restart tries at once."
+        return f"Mend the receiver; then {wake(sink, spool)} has it tried at once."
     if courier.state == "refusing":
         again = command("spool requeue", spool, courier.sink)
         return (
@@ -115,7 +118,7 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
         )
     if courier.plugin not in BUILT_IN and courier.mistake:
         return f"Mend the plugin that offers {sink.type}, since the mistake is its own; then restart."
-    return _FOREIGN
+    return f"Mend what it talks to; then it goes on by itself, or at once after {wake(sink, spool)}."
 
 
 def gaps(spans: Iterable[Span]) -> str:

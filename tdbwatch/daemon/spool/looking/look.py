@@ -122,6 +122,10 @@ class Look:
         """Orders that this version does not understand."""
         return orders.unknown(self.connection)
 
+    def wake(self, sink: str) -> None:
+        """Ask the daemon that runs to try this sink now."""
+        orders.insert(self.connection, "wake", sink, Selection(), 0, time.time_ns() // 1000)
+
     def order(self, kind: OrderKind, sink: str, selection: Selection) -> int:
         """Leave an order; how many records or dead letters it is about. Safe beside a running daemon."""
         if kind == "requeue":

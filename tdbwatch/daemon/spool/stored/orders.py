@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.plugin.event import Event
 
-OrderKind = Literal["replay", "requeue"]
+OrderKind = Literal["replay", "requeue", "wake"]
 _COLUMNS: Final = "number, kind, sink, selection, position, through, missed"
 _INSERT: Final = (
     "INSERT INTO orders(number, kind, sink, selection, position, through, missed, made_us)"
@@ -75,10 +75,11 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What people asked for: deliver to one sink again.
+    """What people asked for: deliver to one sink again, or try it now.
 
     Attributes:
-        kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end.
+        kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end;
+            `wake`: nothing but the try, which every order is.
         position: up to this seq (of the log, or number of a dead letter) it is done.
         through: it goes up to this one.
         missed: records that it was about and that went before it came to them; routes were not asked.
