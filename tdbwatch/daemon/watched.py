@@ -72,7 +72,7 @@ class WatchedRoom:
     # -- RoomListener ------------------------------------------------------------------------------------
 
     def room_joined(self, room_id: int) -> None:
-        self._log.info("joined", room_id=room_id)
+        self._log.info("room.joined", room_id=room_id)
         self._changed("joined", room_id=room_id)
 
     def room_heard(self) -> None:
@@ -122,9 +122,7 @@ class WatchedRoom:
             reason += _SET_BACK
         times = GapTimes(int(silence.since * 1e6) if known else None, int(until * 1e6))
         seconds = round(until - silence.since, 3) if known else None
-        self._log.warning(
-            "events may have been missed", seconds=seconds, cause=silence.cause.value, reason=reason
-        )
+        self._log.warning("gap.recorded", seconds=seconds, cause=silence.cause.value, reason=reason)
         self._source.gap(self.lane, times, silence.cause, reason, room_id=self.subscription.id)
 
     def _changed(

@@ -199,7 +199,8 @@ async def test_a_missing_room_is_reported_and_joined_when_it_appears(
     assert any("later" in str(record) and record["level"] == "warning" for record in command.records())
     cluster.add_room("//stuff", "later")
     await until(
-        lambda: any(r["event"] == "joined" and r.get("room") == "later" for r in command.records()), "joined"
+        lambda: any(r["event"] == "room.joined" and r.get("room") == "later" for r in command.records()),
+        "joined",
     )
     cluster.emit("//stuff", "later", "counted", 1)
     await until(lambda: numbers(lines("later.jsonl")) == [1], "the event")
