@@ -34,7 +34,7 @@ def _stats(options: argparse.Namespace) -> int:
     place = place_of(options)
     with opened(place.path) as look:
         matchers = {sink: place.wants(sink) for sink in place.sinks(set())}
-        found = look.stats({sink: wants.by_name for sink, wants in matchers.items() if wants is not None})
+        found = look.stats({sink: wants for sink, wants in matchers.items() if wants is not None})
         unrouted = None if place.config is None else look.log.count(place.unrouted, place.may_be_unrouted)
     fresh = sorted(place.sinks(set()) - {sink.sink for sink in found.sinks})
     if options.json:

@@ -1,16 +1,18 @@
-"""Which sinks get an event. Pure: events in, names of sinks out.
+"""Which sinks get an event, and with which fields. Pure: events in, names of sinks out.
 
 Every courier asks for every event, so an answer is kept for each (kind, scope, room, event), as many as
-fit in a bounded memory: a daemon hears few different names, many times each.
+fit in a bounded memory: a daemon hears few different names, many times each. Where it depends on more than
+these, the answer is kept for each of the last events.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, Plan
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.wire.scopes import short
@@ -33,10 +35,13 @@ class Router:
     """
 
     def __init__(self, routes: Iterable[RouteConfig], sinks: Mapping[str, frozenset[str]]) -> None:
-        self._rules = tuple(Rule.of(route) for route in routes)
+        self.failures: dict[int, Failure] = {}
+        """By the route's number, from 1: how often its expressions had no value for an event."""
+        self._rules = tuple(enumerate(map(Rule.of, routes), 1))
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
-        self._sinks = lru_cache(maxsize=_MEMORY)(self._ask)
+        self._plan = lru_cache(maxsize=_MEMORY)(self._plan_for)
+        self._last: dict[str, Decision] = {}
         self._taken = lru_cache(maxsize=_MEMORY)(self._is_taken)
         self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
 
@@ -47,17 +52,31 @@ class Router:
 
     def sinks_for(self, event: Event) -> frozenset[str]:
         """The names of the sinks that get `event`."""
-        return self._sinks(event.kind, event.scope, event.room, event.event)
+        return frozenset(self.decide(event))
+
+    def decide(self, event: Event) -> Decision:
+        """The sinks that get `event`, each with the fields that routes have set for it."""
+        plan = self._plan(event.kind, event.scope, event.room, event.event)
+        if not plan.rules:
+            return plan.decision
+        if (known := self._last.get(event.id)) is not None:
+            return known
+        if len(self._last) >= _MEMORY:
+            del self._last[next(iter(self._last))]
+        decision = self._last[event.id] = Asking(event, self._failed).decide(plan)
+        return decision
 
     def matching(self, event: Event) -> list[int]:
         """The numbers, from 1, of the routes that match `event`, up to the one that stops."""
-        found: list[int] = []
-        for number, rule in enumerate(self._rules, 1):
-            if rule.matches(event.kind, short(event.scope), event.room, event.event):
-                found.append(number)
-                if rule.stop:
-                    break
-        return found
+        plan = self._plan(event.kind, event.scope, event.room, event.event)
+        asking = Asking(event, self._failed)
+        asking.decide(plan)
+        return asking.matched
+
+    def _failed(self, number: int, event: Event, reason: str) -> None:
+        """An expression of this route had no value for an event."""
+        count = self.failures[number].count if number in self.failures else 0
+        self.failures[number] = Failure(count + 1, event.id, reason)
 
     def takes(self, kind: str, scope: str, room: str, event: str) -> bool:
         """Whether any route takes what has these in common, if only to drop it."""
@@ -80,28 +99,38 @@ class Router:
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return self._sinks.cache_info().currsize
+        return self._plan.cache_info().currsize + len(self._last)
 
     def matcher(self, sink_name: str) -> "Matcher":
         """What tells whether the sink `sink_name` gets an event."""
-        return Matcher(sink_name, self._sinks)
+        return Matcher(sink_name, self)
 
-    def _ask(self, kind: str, scope: str, room: str, event: str) -> frozenset[str]:
+    def plan(self, kind: str, scope: str, room: str, event: str) -> Plan:
+        """What routes say of records that have these in common."""
+        return self._plan(kind, scope, room, event)
+
+    def _plan_for(self, kind: str, scope: str, room: str, event: str) -> Plan:
         if not self._rules:
-            return frozenset(name for name, kinds in self._kinds.items() if kind in kinds)
-        found = {name for name, kinds in self._hooked.items() if kind in kinds}
-        for rule in self._rules:
+            return Plan({name: NO_FIELDS for name, kinds in self._kinds.items() if kind in kinds})
+        hooked = {name: NO_FIELDS for name, kinds in self._hooked.items() if kind in kinds}
+        asked: list[tuple[int, Rule]] = []
+        for number, rule in self._rules:
             if rule.matches(kind, short(scope), room, event):
-                found |= rule.to
-                if rule.stop:
+                asked.append((number, rule))
+                if rule.stop and not rule.is_conditional:
                     break
-        return frozenset(found & self._kinds.keys())
+        if any(rule.is_conditional or rule.set for _, rule in asked):
+            return Plan(hooked, tuple(asked))
+        named = {name: NO_FIELDS for _, rule in asked for name in rule.to if name in self._kinds}
+        return Plan(hooked | named, (), tuple(number for number, _ in asked))
 
     def _is_taken(self, kind: str, scope: str, room: str, event: str) -> bool:
-        return not self._rules or any(rule.matches(kind, short(scope), room, event) for rule in self._rules)
+        return not self._rules or any(
+            rule.matches(kind, short(scope), room, event) for _, rule in self._rules
+        )
 
     def _is_taken_whole(self, scope: str, room: str) -> bool:
-        whole = (rule for rule in self._rules if rule.event is None)
+        whole = (rule for _, rule in self._rules if rule.event is None)
         return not self._rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
 
 
@@ -127,13 +156,21 @@ class Unrouted:
 class Matcher:
     """Tells whether a sink gets an event: the event itself, or all that have this name in this room."""
 
-    def __init__(self, sink_name: str, sinks_for: Callable[[str, str, str, str], frozenset[str]]) -> None:
+    def __init__(self, sink_name: str, router: Router) -> None:
         self._sink_name = sink_name
-        self._sinks_for = sinks_for
+        self._router = router
 
     def __call__(self, event: Event) -> bool:
-        return self.by_name(event.kind, event.scope, event.room, event.event)
+        return self._sink_name in self._router.decide(event)
 
-    def by_name(self, kind: str, scope: str, room: str, event: str) -> bool:
-        """Whether it gets those that have these in common."""
-        return self._sink_name in self._sinks_for(kind, scope, room, event)
+    def by_name(self, kind: str, scope: str, room: str, event: str) -> bool | None:
+        """Whether it gets those that have these in common; None: that depends on each, or their fields do."""
+        plan = self._router.plan(kind, scope, room, event)
+        return None if self._sink_name in plan.perhaps else self._sink_name in plan.decision
+
+    def with_fields(self, event: Event) -> Event | None:
+        """The event as the sink gets it; None: it does not."""
+        fields = self._router.decide(event).get(self._sink_name)
+        if fields is None:
+            return None
+        return event.with_fields(fields) if fields else event

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from tdbwatch.plugin.ids import IdMint
 from tdbwatch.plugin.jsonable import args_as_json, decode_plain, is_jsonable, to_json, to_jsonable
@@ -57,6 +57,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     event: str
     payload: bytes
     arg_names: tuple[str, ...] = ()
+    _fields: bytes = b""
     _json: bytes | None = None
 
     @classmethod
@@ -78,6 +79,15 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         payload = encode(list(args) if kind == Kind.EVENT else dict(details or {}))
         when = now_us if received_us is None else received_us
         return cls(event_id, kind, when, scope, room, room_id, event, payload, tuple(arg_names))
+
+    def with_fields(self, fields: Mapping[str, Any]) -> "Event":
+        """The same event with these fields, made of what JSON has."""
+        return replace(self, _fields=encode(dict(fields)), _json=None)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What the routes' `set` says of it: your own copy."""
+        return decode(self._fields) if self._fields else {}
 
     @property
     def time(self) -> datetime:
@@ -126,6 +136,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
                 record["data"] = dict(zip(self.arg_names, args, strict=False))
         else:
             record.update(to_jsonable(self.details))
+        if self._fields:
+            record["fields"] = self.fields
         return record
 
     def json(self) -> bytes:
@@ -139,7 +151,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self._json  # type: ignore[return-value]
 
     def _render(self) -> bytes:
-        plain = self.kind == _EVENT and not self.arg_names  # nearly all are
+        plain = self.kind == _EVENT and not (self.arg_names or self._fields)  # nearly all are
         try:
             args = args_as_json(self.payload) if plain else None
             return to_json(self.record()) if args is None else self._line(args)
@@ -190,6 +202,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             self.event,
             self.payload,
             self.arg_names,
+            self._fields,
         )
 
 

@@ -37,6 +37,7 @@ _VALUES: Final[Mapping[str, Callable[[Event], Any]]] = {
     "args": lambda event: event.record().get("args", []),
     "data": lambda event: event.record().get("data", {}),
     "details": lambda event: to_jsonable(event.details),
+    "fields": lambda event: event.fields,
     "record": lambda event: event.record(),
 }
 NAMES: Final = tuple(_VALUES)

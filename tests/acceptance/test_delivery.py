@@ -231,3 +231,34 @@ async def test_a_receiver_that_was_gone_and_is_mended_gets_its_events_by_a_repla
     await until(lambda: gone.taken == ["waits", "waits"], "the event that waited, and its replay")
     assert await command.stop() == 0
     assert gone.asked == 3
+
+
+async def test_routes_take_events_by_what_they_hold_and_give_them_fields(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any, tmp_path: Path
+) -> None:
+    """Across a restart and for what is delivered again, too."""
+    severe = {"type": "file", "path": str(tmp_path / "out" / "severe.jsonl")}
+    every = {"type": "file", "path": str(tmp_path / "out" / "every.jsonl")}
+    routes = [
+        {"match": {"room": "alerts"}, "to": ["every"], "set": {"host": "args[0].host"}},
+        {"where": "args[0].severity >= 4", "set": {"title": "'! ' + fields.host"}, "to": ["severe"]},
+    ]
+    config = write_config(sinks={"every": every, "severe": severe}, routes=routes)
+    command = await start("--config", config)
+    await command.ready()
+    for number in range(10):
+        cluster.emit("//stuff", "alerts", "load", {"host": f"h{number}", "severity": number})
+    await until(lambda: len(lines("every.jsonl")) == 10 and len(lines("severe.jsonl")) == 6, "all events")
+    assert [record["fields"] for record in lines("every.jsonl")] == [{"host": f"h{n}"} for n in range(10)]
+    again = await start("replay", "--sink", "severe", "--since", "1h", "--config", config)
+    assert await again.exit_code() == 0, again.text
+    await until(lambda: len(lines("severe.jsonl")) == 12, "what is delivered again")
+    assert await command.stop() == 0
+    fields = [{"host": f"h{n}", "title": f"! h{n}"} for n in range(4, 10)]
+    assert [record["fields"] for record in lines("severe.jsonl")] == fields * 2
+    stats = await start("spool", "stats", "--config", config, "--json")
+    assert await stats.exit_code() == 0
+    assert {sink["sink"]: sink["behind"] for sink in json.loads(stats.text)["sinks"]} == {
+        "every": 0,
+        "severe": 0,
+    }

@@ -314,7 +314,7 @@ def test_sinks(text: str, expected: str):
 @pytest.mark.parametrize(
     ("route", "expected"),
     [
-        ("{}", "routes[0].to: is missing\n    add to"),
+        ("{}", "routes[0]: a route to no sink does nothing\n    name sinks; or add `stop: true`"),
         (
             "{to: consol}",
             "routes[0].to: there is no sink of this name\n    did you mean console? the sinks are: console",
@@ -323,9 +323,22 @@ def test_sinks(text: str, expected: str):
         ("{to: []}", "routes[0]: a route to no sink does nothing"),
         ("{to: [console, console]}", "routes[0]: items 1 and 2 are the same"),
         (
-            "{to: console, where: 'args[0] > 1'}",
-            "routes[0].where: this version cannot evaluate conditions (CEL) yet",
+            "{to: console, where: 'agrs[0] > 1'}",
+            ":32: routes[0].where: there is no 'agrs' here\n    did you mean args?",
         ),
+        ("{to: console, where: room == 7}", ":36: routes[0].where: == does not work with (string, int)"),
+        (
+            "{to: console, where: true}",
+            "routes[0].where: must be an expression, as text\n    put it in quotes",
+        ),
+        ("{to: console, where: event}", "routes[0].where: this is text, not true or false\n    compare it"),
+        (
+            "{to: console, on_error: match}",
+            "on_error is about `where`, and there is none\n    remove on_error",
+        ),
+        ("{to: console, set: {a-b: '1'}}", "this cannot be a field's name\n    use letters, digits and _"),
+        ("{to: console, set: {a: 'b'}}", "routes[0].set.a: there is no 'b' here"),
+        ("{to: console, match: {fields: {a: '['}}}", "routes[0].match.fields.a: a [ that is never closed"),
         ("{to: console, match: {room: 'a[b'}}", "routes[0].match.room[0]: a [ that is never closed"),
         ("{to: console, match: {event: ''}}", "a glob must not be empty"),
         ("{to: console, match: {event: []}}", "routes[0].match.event: must not be empty"),
@@ -573,3 +586,16 @@ def test_a_name_that_no_room_can_have_is_refused(name):
     assert "letters, digits and _ only" in problem(
         f"thingsdb: {{nodes: [a], auth: {{token: t}}}}\nrooms: ['{name}']\nsinks: {{console: {{type: log}}}}"
     )
+
+
+def test_a_mistake_in_a_block_of_text_is_placed_in_its_line():
+    text = with_(routes="[]").replace(
+        "routes: []", "routes:\n  - to: console\n    where: |\n      room == 'a'\n      && agrs[0]\n"
+    )
+    line = text.splitlines().index("      && agrs[0]") + 1
+    assert f"prod.yaml:{line}:4: routes[0].where: there is no 'agrs' here" in problem(text)
+
+
+def test_an_expression_from_the_environment_is_not_shown():
+    text = with_(routes="[{to: console, where: '${HIDDEN}'}]")
+    assert "s3cr3t" not in problem(text, {"HIDDEN": "s3cr3t_name == 1"})

@@ -1,5 +1,6 @@
 """Routes decide which sinks get an event."""
 
+import json
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -210,3 +211,119 @@ def test_an_event_is_unrouted_exactly_if_no_route_takes_it(names: list[str], tak
     lane = Lane("//stuff", "alerts")
     assert asked.unrouted(lane, names) == sum(name not in taken for name in names)
     assert all(asked.takes("event", *lane, name) == (name in taken) for name in names)
+
+
+def asked(event: Event, *routes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sinks that get an event, with its fields there."""
+    return {name: dict(fields) for name, fields in router(*routes).decide(event).items()}
+
+
+DISK = event(args=[{"severity": 5, "host": "db1"}])
+
+
+@pytest.mark.parametrize(
+    ("where", "taken"),
+    [
+        ("args[0].severity >= 5", True),
+        ("args[0].severity > 5", False),
+        ("room == 'alerts' && event.startsWith('disk')", True),
+        ("args[0].nothing == 1", False),
+    ],
+)
+def test_a_route_takes_what_its_condition_holds_for(where: str, taken: bool):
+    assert bool(asked(DISK, {"to": "a", "where": where})) is taken
+    assert bool(asked(DISK, {"to": "a", "where": where, "match": {"event": "x*"}})) is False
+
+
+def test_an_event_that_a_condition_fails_for_is_taken_where_the_route_says_so_and_counted():
+    found = router(
+        {"to": "a"},
+        {"to": "b", "where": "args[0].x == 1", "on_error": "match"},
+        {"to": "c", "where": "args[7]"},
+    )
+    assert found.sinks_for(DISK) == {"a", "b"}
+    assert {number: failure.count for number, failure in found.failures.items()} == {2: 1, 3: 1}
+    assert found.failures[2].reason == 'where: Key not found in map : "x"'
+    assert found.failures[2].event_id == DISK.id
+    found.sinks_for(DISK)
+    assert found.failures[2].count == 1, "it was asked about the same event"
+
+
+def test_fields_add_up_and_a_sink_gets_those_up_to_the_first_route_that_names_it():
+    routes = [
+        {"to": "a", "set": {"host": "args[0].host"}},
+        {"to": [], "set": {"title": "'Disk of ' + fields.host", "n": "size(args)"}},
+        {"to": ["a", "b"], "where": "fields.n == 1"},
+    ]
+    assert asked(DISK, *routes) == {
+        "a": {"host": "db1"},
+        "b": {"host": "db1", "title": "Disk of db1", "n": 1},
+    }
+
+
+def test_fields_are_matched_by_globs_as_text():
+    first = {"to": [], "set": {"level": "args[0].severity", "team": "'dba'", "ok": "true"}}
+    for fields, taken in [
+        ({"level": "5"}, True),
+        ({"level": "[0-4]"}, False),
+        ({"team": ["x", "db?"], "ok": "true"}, True),
+        ({"nobody": "*"}, False),
+    ]:
+        assert bool(asked(DISK, first, {"to": "a", "match": {"fields": fields}})) is taken
+
+
+def test_a_field_that_has_no_value_is_left_out_and_counted():
+    found = router({"to": "a", "set": {"x": "args[0].x", "y": "1"}})
+    assert found.decide(DISK) == {"a": {"y": 1}}
+    assert found.failures[1].reason.startswith("set.x: Key not found")
+
+
+def test_a_condition_that_does_not_hold_stops_nothing():
+    routes = [
+        {"to": "a", "where": "false", "stop": True},
+        {"to": "b", "where": "true", "stop": True},
+        {"to": "c"},
+    ]
+    assert set(asked(DISK, *routes)) == {"b"}
+    assert router(*routes).matching(DISK) == [2]
+
+
+def test_a_matcher_knows_by_name_what_does_not_depend_on_the_event():
+    found = router(
+        {"to": "a"}, {"to": "b", "where": "args[0].severity > 1"}, {"to": "c", "match": {"event": "x"}}
+    )
+    key = ("event", "//stuff", "alerts", "disk-full")
+    assert found.matcher("a").by_name(*key) is None, "routes with conditions may come with fields"
+    assert found.matcher("b").by_name(*key) is None
+    assert found.matcher("c").by_name(*key) is False
+    assert found.matcher("b").with_fields(DISK) == DISK
+
+
+def test_what_a_sink_gets_has_its_fields_in_the_record():
+    found = router({"to": "a", "set": {"host": "args[0].host", "when": "time"}})
+    heard = found.matcher("a").with_fields(DISK)
+    assert heard is not None
+    assert heard.record()["fields"] == {"host": "db1", "when": DISK.record()["time"]}
+    assert heard.fields == heard.record()["fields"]
+    assert {key: value for key, value in heard.record().items() if key != "fields"} == DISK.record()
+    assert heard != DISK
+    assert json.loads(heard.json()) == heard.record()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["true", "false", "args[0].n > 1", "args[9]"]), st.booleans()), max_size=5
+    )
+)
+def test_routes_with_conditions_are_asked_like_those_without(routes: list[tuple[str, bool]]):
+    """The oracle: in order, up to the first that holds and stops."""
+    heard = event(args=[{"n": 2}])
+    holds = {"true": True, "false": False, "args[0].n > 1": True, "args[9]": False}
+    expected: set[str] = set()
+    for number, (where, stop) in enumerate(routes):
+        if holds[where]:
+            expected.add(SINKS[number % 3])
+            if stop:
+                break
+    made = [{"to": SINKS[n % 3], "where": where, "stop": stop} for n, (where, stop) in enumerate(routes)]
+    assert (set(asked(heard, *made)) if made else expected) == expected

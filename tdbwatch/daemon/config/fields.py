@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
@@ -11,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     PlainValidator,
     ValidationInfo,
     WithJsonSchema,
@@ -19,9 +21,11 @@ from pydantic.fields import FieldInfo
 
 from tdbwatch.client.addresses import Address, parse_address
 from tdbwatch.daemon.config.problems import RefusedError
+from tdbwatch.daemon.expressions import Expression, Wanted
 from tdbwatch.plugin import Duration, Options
 from tdbwatch.wire.scopes import collection_of, short
 
+_FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _SINK_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -37,6 +41,21 @@ def _scope(value: str) -> str:
     if collection_of(value) is None:
         raise RefusedError("this is not the scope of a collection", "rooms live in collections; write //NAME")
     return short(value)
+
+
+def _field_name(value: str) -> str:
+    if not _FIELD_NAME.fullmatch(value):
+        hint = "use letters, digits and _, so that expressions can say fields.NAME"
+        raise RefusedError("this cannot be a field's name", hint)
+    return value
+
+
+def _expression(value: object, wanted: Wanted) -> Expression:
+    if isinstance(value, Expression):
+        return value
+    if not isinstance(value, str):
+        raise RefusedError("must be an expression, as text", "put it in quotes")
+    return Expression(value, wanted)
 
 
 def _glob(value: str) -> str:
@@ -138,6 +157,21 @@ ListenAddress = Annotated[str, BeforeValidator(_port_and_host)]
 Glob = Annotated[str, AfterValidator(_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1)]
 """A glob or a list of globs: `*`, `?`, `[abc]`, `[!abc]`; upper and lower case differ."""
+
+FieldName = Annotated[str, AfterValidator(_field_name)]
+"""A field that routes set."""
+Condition = Annotated[
+    InstanceOf[Expression],
+    BeforeValidator(partial(_expression, wanted="condition")),
+    WithJsonSchema({"type": "string"}),
+]
+"""CEL that says true or false of an event."""
+Value = Annotated[
+    InstanceOf[Expression],
+    BeforeValidator(partial(_expression, wanted="value")),
+    WithJsonSchema({"type": "string"}),
+]
+"""CEL that makes a value of an event."""
 
 UnlimitedDuration = Annotated[PositiveDuration | None, BeforeValidator(_unlimited)]
 UnlimitedCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unlimited)]

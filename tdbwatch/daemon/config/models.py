@@ -4,12 +4,14 @@ The keys are those of docs/configuration.md. Durations are seconds, sizes are by
 """
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
 from tdbwatch.client.rooms import is_room_name
 from tdbwatch.daemon.config.fields import (
+    Condition,
+    FieldName,
     FileName,
     Globs,
     Listed,
@@ -19,6 +21,7 @@ from tdbwatch.daemon.config.fields import (
     Scope,
     Section,
     Text,
+    Value,
     no_repeats,
 )
 from tdbwatch.daemon.config.problems import Problem, RefusedError
@@ -206,27 +209,34 @@ class MatchConfig(Section):
     """Globs over the scope, such as `//ops*`."""
     kind: Kinds = (Kind.EVENT,)
     """`event`, `gap`, `room`, `node`, or a list of them."""
+    fields: dict[FieldName, Globs] = Field(default_factory=dict)
+    """Globs over fields that this route or one before has set; `5` and `true` are matched as text."""
 
 
 class RouteConfig(Section):
     """Sends what it matches to sinks. Routes are asked in order."""
 
-    not_yet: ClassVar[dict[str, str]] = {
-        "where": "this version cannot evaluate conditions (CEL) yet; match by room, event, scope and kind"
-    }
-
     match: MatchConfig = MatchConfig()
     """What the route takes; default: every event."""
-    to: SinkNames
+    where: Condition | None = None
+    """What else must hold for the event: a CEL expression."""
+    on_error: Literal["skip", "match"] = "skip"
+    """What becomes of an event for which `where` has no value, such as where a key is missing."""
+    set: dict[FieldName, Value] = Field(default_factory=dict)
+    """Fields to add to what the route takes: a CEL expression each."""
+    to: SinkNames = ()
     """The sinks that get it. May be empty with `stop: true`: then it is dropped."""
     stop: bool = False
     """Whether later routes are not asked about what this one matched."""
 
     @model_validator(mode="after")
     def _purpose(self) -> Self:
-        if not self.to and not self.stop:
+        if self.on_error == "match" and self.where is None:
+            raise RefusedError("on_error is about `where`, and there is none", "remove on_error")
+        if not self.to and not self.stop and not self.set:
             raise RefusedError(
-                "a route to no sink does nothing", "name sinks, or add `stop: true` to drop what it matches"
+                "a route to no sink does nothing",
+                "name sinks; or add `stop: true` to drop what it matches, or `set` to add fields",
             )
         no_repeats(self.to)
         return self

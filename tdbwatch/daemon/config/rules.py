@@ -1,16 +1,26 @@
 """Routes, ready to be asked. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
 from tdbwatch.daemon.config.models import RouteConfig
+from tdbwatch.daemon.expressions import Expression
+from tdbwatch.plugin.jsonable import to_json
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A route. A pattern that is None matches everything."""
+    """A route. A pattern that is None matches everything.
+
+    Attributes:
+        fields: what fields that routes have set must match.
+        where: what else must hold for the event.
+        set: the fields that it sets, in order.
+        on_error: whether an event for which `where` has no value is taken.
+    """
 
     kinds: frozenset[str]
     scope: re.Pattern[str] | None
@@ -18,6 +28,10 @@ class Rule:
     event: re.Pattern[str] | None
     to: frozenset[str]
     stop: bool
+    fields: Mapping[str, re.Pattern[str]]
+    where: Expression | None
+    set: Mapping[str, Expression]
+    on_error: bool
 
     @classmethod
     def of(cls, route: RouteConfig) -> "Rule":
@@ -30,7 +44,16 @@ class Rule:
             event=_pattern(match.event),
             to=frozenset(route.to),
             stop=route.stop,
+            fields={name: compile_globs(globs) for name, globs in match.fields.items()},
+            where=route.where,
+            set=route.set,
+            on_error=route.on_error == "match",
         )
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether what it takes depends on more than names."""
+        return self.where is not None or bool(self.fields)
 
     def admits(self, kind: str, scope: str, room: str) -> bool:
         """Whether it takes anything of this kind and room; `scope` as records have it."""
@@ -41,8 +64,20 @@ class Rule:
         )
 
     def matches(self, kind: str, scope: str, room: str, event: str) -> bool:
-        """Whether it takes what has all of these."""
+        """Whether it takes what has all of these, its conditions aside."""
         return self.admits(kind, scope, room) and (self.event is None or self.event.match(event) is not None)
+
+    def matches_fields(self, fields: Mapping[str, Any]) -> bool:
+        """Whether the fields that routes have set are those that it is about."""
+        return all(
+            name in fields and pattern.match(_text(fields[name])) is not None
+            for name, pattern in self.fields.items()
+        )
+
+
+def _text(value: Any) -> str:
+    """A field's value, as a glob sees it: as JSON has it, and text without quotes."""
+    return value if isinstance(value, str) else to_json(value).decode()
 
 
 def _pattern(globs: Sequence[str] | None) -> re.Pattern[str] | None:

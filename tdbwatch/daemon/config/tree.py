@@ -25,6 +25,7 @@ class Tree:
         values: where each value begins.
         keys: where the key of each value of a mapping begins.
         plain: strings that stand in the file without quotes.
+        blocks: strings that stand in the file as blocks, after | or >.
         origins: values that no message may show, since they came from elsewhere or are secrets, and what
             to call them instead.
         broken: values that have been complained about, or cannot be judged; no further complaint about them
@@ -39,6 +40,7 @@ class Tree:
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
     plain: set[Path] = field(default_factory=set)
+    blocks: set[Path] = field(default_factory=set)
     origins: dict[Path, str] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
@@ -49,11 +51,30 @@ class Tree:
         """A tree that can be changed without changing this one."""
         return copy.deepcopy(self)
 
-    def complain(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
-        """Note a problem, at the place of the value, or of its key. Once for each path."""
+    def complain(
+        self, path: Path, message: str, hint: str = "", *, at_key: bool = False, inside: Place | None = None
+    ) -> None:
+        """Note a problem, at the place of the value, or of its key. Once for each path.
+
+        Args:
+            inside: the place within a value that is text of several parts.
+        """
         if path not in self.broken:
             self.broken.add(path)
-            self.problems.append(self._said(path, message, hint, at_key))
+            problem = self._said(path, message, hint, at_key)
+            if inside is not None:
+                line, column = self._within(path, inside)
+                problem = replace(problem, line=line, column=column)
+            self.problems.append(problem)
+
+    def _within(self, path: Path, inside: Place) -> Place:
+        """The place in the file of a place in a value; of folded and escaped text nearly that."""
+        line, column = self.place(path)
+        if path in self.blocks:
+            return line + inside[0], inside[1]
+        if inside[0] > 1:
+            return line + inside[0] - 1, inside[1]
+        return line, column + inside[1] - (1 if path in self.plain else 0)
 
     def leave(self, path: Path, why: str) -> None:
         """Note that the value cannot be judged here; whatever is found wrong with it is not told."""

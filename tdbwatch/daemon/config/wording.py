@@ -13,6 +13,7 @@ from tdbwatch.daemon.config.problems import Path, RefusedError, show_key, sugges
 from tdbwatch.daemon.config.secret_keys import secret_fields
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.units import in_unit_of
+from tdbwatch.daemon.expressions import ExpressionError
 
 _WANTED: Final = {
     "string_type": "text",
@@ -112,7 +113,9 @@ class Translator:
             self._wrong_type(path, where, details)
         else:
             message, hint = self._judge(path, detail)
-            self._tree.complain(path, message, hint or self._or_unlimited(where))
+            cause = detail.get("ctx", {}).get("error")
+            inside = (cause.line, cause.column) if isinstance(cause, ExpressionError) else None
+            self._tree.complain(path, message, hint or self._or_unlimited(where), inside=inside)
 
     def _or_unlimited(self, where: Path) -> str:
         return "or write unlimited" if self._may_be_unlimited(where) else ""
@@ -179,7 +182,7 @@ class Translator:
                 f"{self._tree.origins.get(path, 'a value')} is not accepted here",
                 "the reason is not shown, since it may repeat a part of it, and that may be a secret",
             )
-        return message, ""
+        return message, cause.hint if isinstance(cause, ExpressionError) else ""
 
     def _reveals(self, path: Path, detail: Any, message: str) -> bool:
         """Whether a message that others wrote may repeat a part of a value that may be a secret."""

@@ -137,6 +137,8 @@ class _Builder:
             self.tree.complain(path, "holds half a surrogate pair, which is no Unicode text")
         if isinstance(value, str) and event.style is None:
             self.tree.plain.add(path)
+        elif event.style in ("|", ">"):
+            self.tree.blocks.add(path)
 
     def _key(self, value: Any, event: Any) -> None:
         if not isinstance(value, str) or not value or not value.isprintable():

@@ -1,7 +1,7 @@
 """Keeps a courier's lanes filled with what the routes send to its sink."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Final
@@ -11,7 +11,7 @@ from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import OVERHEAD, Piece
+from tdbwatch.daemon.couriers.pieces import OVERHEAD, Piece, weigh
 from tdbwatch.daemon.couriers.progress import Remembered
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.routes import Matcher
@@ -57,18 +57,38 @@ class Wanted:
             piece = piece.split(max(0, piece.count - (block.last_seq - through)))[0]
         if done := frozenset(finished):
             piece = piece.only([index for index, seq in enumerate(piece.seqs) if seq not in done])
-        if block.target is None:
-            piece = self._routed(piece, block)
+        piece = self._routed(piece, block)
         return piece if piece.count else None
 
     def _routed(self, piece: Piece, block: Block) -> Piece:
         wants, events = self._wants, piece.events
         if not isinstance(wants, Matcher):
-            return piece.only([index for index, event in enumerate(events) if wants(event)])
-        wanted = {pair for pair in block.names if wants.by_name(pair[0], *block.lane, pair[1])}
-        if len(wanted) == len(block.names):
+            return (
+                piece
+                if block.target is not None
+                else piece.only([index for index, event in enumerate(events) if wants(event)])
+            )
+        answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.names}
+        if None in answers.values():
+            return _asked_one_by_one(piece, wants, answers, keep_all=block.target is not None)
+        if block.target is not None or all(answers.values()):
             return piece
-        return piece.only([index for index, pair in enumerate(map(_kind_and_name, events)) if pair in wanted])
+        return piece.only([index for index, pair in enumerate(map(_kind_and_name, events)) if answers[pair]])
+
+
+def _asked_one_by_one(
+    piece: Piece, wants: Matcher, answers: Mapping[tuple[str, str], bool | None], *, keep_all: bool
+) -> Piece:
+    """What of a piece a sink gets, with the fields that routes set; what was sent to it alone it keeps."""
+    seqs: list[int] = []
+    chosen: list[Event] = []
+    for seq, event in zip(piece.seqs, piece.events, strict=True):
+        answer = answers[_kind_and_name(event)]
+        wanted = wants.with_fields(event) if answer is None else event if answer else None
+        if wanted is not None or keep_all:
+            seqs.append(seq)
+            chosen.append(event if wanted is None else wanted)
+    return Piece(seqs, chosen, weigh(chosen))
 
 
 _READ_BYTES: Final = 4 << 20

@@ -123,7 +123,7 @@ def _cells(sections: Sections) -> Iterator[Cell]:
 
 def _takes_all(before: RouteConfig, rule: Rule, cell: Cell, route: RouteConfig) -> bool:
     """Whether nothing of this kind and room comes past the route `before`, that `route` could match."""
-    if not rule.admits(*cell):
+    if rule.is_conditional or not rule.admits(*cell):
         return False
     globs = before.match.event
     return (

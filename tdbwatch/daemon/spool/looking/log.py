@@ -4,7 +4,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Final
+from typing import Final, Protocol
 
 from tdbwatch.daemon.spool.api import DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import trusting_nothing
@@ -17,9 +17,18 @@ from tdbwatch.plugin.event import Event
 
 _PAGE_BYTES: Final = 4 << 20
 _NO_END: Final = 1 << 62
-ByName = Callable[[str, str, str, str], bool]
-"""Whether a sink gets what has this kind, scope, room and name."""
+ByName = Callable[[str, str, str, str], bool | None]
+"""Whether what has this kind, scope, room and name is meant; None: that depends on the event."""
 _PAGE_LETTERS: Final = 1_000
+
+
+class Wants(Protocol):
+    """Whether a sink gets an event: asked by name, and about the event itself where that does not tell."""
+
+    @property
+    def by_name(self) -> ByName: ...
+
+    def __call__(self, event: Event) -> bool: ...
 
 
 class Log:
@@ -67,11 +76,11 @@ class Log:
 
         return self._kept(is_for_it, selection, last)
 
-    def behind(self, sink: str, done: Progress, wants: ByName) -> int:
+    def behind(self, sink: str, done: Progress, wants: Wants) -> int:
         """How many entries this sink is still to get, as far as the routes send them there."""
         start = min([done.floor + 1, *(behind.first_seq for behind in done.behind.values())])
         blocks = (block for block in self._blocks(start - 1) if block.target in {None, sink})
-        return sum(_behind(block, done, wants) for block in blocks)
+        return sum(_behind(block, done, wants.by_name, wants) for block in blocks)
 
     def count(self, which: ByName, among: Callable[[Lane], bool]) -> int:
         """How many entries `which` picks by kind, scope, room and name; copies for one sink apart.
@@ -140,14 +149,18 @@ class Log:
                     yield from (e.id for e in run.unpacked(block.lane) if e.id.startswith(beginning))
 
 
-def _behind(block: Block, done: Progress, wants: ByName) -> int:
+def _behind(block: Block, done: Progress, by_name: ByName, ask: Callable[[Event], bool] | None = None) -> int:
     if done.finished_through(block.lane) >= block.last_seq:
         return 0
+    answers = {(kind, name): by_name(kind, *block.lane, name) for kind, name in block.names}
+    if ask is not None and None in answers.values():
+        entries = [entry for entry in entries_of(block) if not done.finished(entry.seq, block.lane)]
+        return sum(block.target is not None or ask(entry.event) for entry in entries)
     if block.first_seq <= done.floor or block.target is not None:
-        ours = (seq for seq, run, name in _named(block) if block.target or wants(run.kind, *block.lane, name))
+        ours = (seq for seq, run, name in _named(block) if block.target or answers[run.kind, name])
         return sum(not done.finished(seq, block.lane) for seq in ours)
     names = ((run.kind, name, times) for run in block.runs for name, times in Counter(run.events).items())
-    return sum(times for kind, name, times in names if wants(kind, *block.lane, name))
+    return sum(times for kind, name, times in names if answers[kind, name])
 
 
 def _named(block: Block) -> Iterator[tuple[int, Run, str]]:

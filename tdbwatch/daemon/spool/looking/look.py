@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, trusting_nothing
 from tdbwatch.daemon.spool.file.aside import refuse_foreign, side
 from tdbwatch.daemon.spool.file.place import check_place
-from tdbwatch.daemon.spool.looking.log import ByName, DeadLetters, Log
+from tdbwatch.daemon.spool.looking.log import DeadLetters, Log, Wants
 from tdbwatch.daemon.spool.looking.stats import Figures, Stats, figures, stats
 from tdbwatch.daemon.spool.stored import drops, orders, progress
 from tdbwatch.daemon.spool.stored.history import attempts_at, letters_after
@@ -65,7 +65,7 @@ class Look:
         """Sizes, and the dead letters by sink."""
         return figures(self.connection, self.path)
 
-    def stats(self, wants: Mapping[str, ByName] | None = None) -> Stats:
+    def stats(self, wants: Mapping[str, Wants] | None = None) -> Stats:
         """The spool in numbers.
 
         Args:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tdbwatch.daemon.spool.api import Progress
 from tdbwatch.daemon.spool.file.aside import side
-from tdbwatch.daemon.spool.looking.log import ByName, Log
+from tdbwatch.daemon.spool.looking.log import Log, Wants
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.orders import Order
@@ -97,7 +97,7 @@ def figures(connection: sqlite3.Connection, path: Path) -> Figures:
     return Figures(_size(path), used_bytes(connection), _letters(connection))
 
 
-def stats(connection: sqlite3.Connection, path: Path, wants: Mapping[str, ByName]) -> Stats:
+def stats(connection: sqlite3.Connection, path: Path, wants: Mapping[str, Wants]) -> Stats:
     """The spool in numbers; `wants` as in `Look.stats`."""
     first_seq, last_seq, count = extent(connection)
     oldest_us, newest_us = connection.execute(_ENDS).fetchone()
@@ -119,7 +119,7 @@ def _letters(connection: sqlite3.Connection) -> Mapping[str, Letters]:
     return {sink: Letters(count, reason) for sink, count, reason, _ in rows}
 
 
-def _sinks(connection: sqlite3.Connection, last_seq: int, wants: Mapping[str, ByName]) -> list[SinkState]:
+def _sinks(connection: sqlite3.Connection, last_seq: int, wants: Mapping[str, Wants]) -> list[SinkState]:
     known, letters = progress.load(connection), _letters(connection)
     states: list[SinkState] = []
     for sink in sorted({*known, *letters}):
