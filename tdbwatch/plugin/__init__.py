@@ -17,7 +17,7 @@ from typing import Final
 from tdbwatch.plugin.event import Event, Kind
 from tdbwatch.plugin.hooks import hookimpl, hookspec
 from tdbwatch.plugin.json_template import JsonTemplate
-from tdbwatch.plugin.options import Duration, FilePath, Options, Secret, Size
+from tdbwatch.plugin.options import Duration, FilePath, OptionError, Options, Secret, Size
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Sink, SinkContext, SinkType, sink
 from tdbwatch.plugin.template import Template
@@ -36,6 +36,7 @@ __all__ = [
     "FilePath",
     "JsonTemplate",
     "Kind",
+    "OptionError",
     "Options",
     "Outcome",
     "Rejected",

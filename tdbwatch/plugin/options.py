@@ -9,6 +9,7 @@ Declare options as a pydantic model, and the configuration checks them with file
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -37,7 +38,29 @@ _SIZE_UNITS: Final = {
     "KB": 1000,
     **{f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)},
 }
-_QUANTITY: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]{1,9})")
+_LONGEST: Final = 36_525 * 86_400.0
+"""Seconds of a century: beyond that clocks and calendars end."""
+_LARGEST: Final = 2.0**62
+"""Bytes."""
+_QUANTITY: Final = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,15})?)\s*([A-Za-z]{1,9})")
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_SEVERAL: Final = re.compile(rf"(?:{_QUANTITY.pattern}\s*){{2,9}}")
+
+
+class OptionError(ValueError):
+    """Raised by validators of options: what is wrong, and what to do.
+
+    It is shown as it is, also where the value is a secret or came from the environment, so nothing of the
+    value may be in it. What another error says is not shown there.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
 class Options(BaseModel):
@@ -50,37 +73,63 @@ def parse_duration(value: object) -> float:
     """Seconds of a duration such as `500ms`, `10s`, `5m` or `7d`.
 
     Raises:
-        ValueError: anything else; a bare number too, since its unit would be a guess.
+        OptionError: anything else; a bare number too, since its unit would be a guess.
     """
-    number, unit = _quantity(value, "a duration such as 500ms, 10s, 5m or 7d", "10s")
-    if unit not in _DURATION_UNITS:
-        raise ValueError(f"{value!r} has no known unit; use one of {', '.join(_DURATION_UNITS)}")
-    return number * _DURATION_UNITS[unit]
+    number, unit = _quantity(value, "a duration", "write for instance 500ms, 10s, 5m or 7d")
+    seconds = number * _of_unit(unit, _DURATION_UNITS)
+    if seconds > _LONGEST:
+        raise OptionError("longer than a century", "lower it; where `unlimited` may stand, write that")
+    return seconds
 
 
 def parse_size(value: object) -> int:
     """Bytes of a size such as `512kB`, `10MB` or `1GiB`.
 
     Raises:
-        ValueError: anything else; a bare number too, since its unit would be a guess.
+        OptionError: anything else; a bare number too, since its unit would be a guess.
     """
-    number, unit = _quantity(value, "a size such as 512kB, 10MB or 1GiB", "10MB")
-    if unit not in _SIZE_UNITS:
-        raise ValueError(f"{value!r} has no known unit; use one of {', '.join(_SIZE_UNITS)}")
-    return int(number * _SIZE_UNITS[unit])
+    number, unit = _quantity(value, "a size", "write for instance 512kB, 10MB or 1GiB")
+    size = number * _of_unit(unit, _SIZE_UNITS)
+    if size > _LARGEST:
+        raise OptionError("larger than any disk", "lower it")
+    return int(size)
 
 
-def _quantity(value: object, expected: str, example: str) -> tuple[float, str]:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"{value} has no unit; write for instance {example}")  # noqa: TRY004 - pydantic's way
-    match = _QUANTITY.fullmatch(value.strip()) if isinstance(value, str) else None
+def _of_unit(unit: str, units: Mapping[str, float]) -> float:
+    if unit not in units:
+        raise OptionError("a number with an unknown unit", f"the units are {', '.join(units)}")
+    return units[unit]
+
+
+def _quantity(value: object, what: str, remedy: str) -> tuple[float, str]:
+    text = value.strip() if isinstance(value, str) else ""
+    if (isinstance(value, int | float) and not isinstance(value, bool)) or _NUMBER.fullmatch(text):
+        raise OptionError("a number without a unit", remedy)
+    if text.startswith("-") and _QUANTITY.fullmatch(text[1:].lstrip()):
+        raise OptionError("less than nothing", remedy)
+    if _SEVERAL.fullmatch(text):
+        raise OptionError(f"{what} has one number and one unit", "write for instance 90s for 1m30s")
+    match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(f"{value!r} is not {expected}")
+        raise OptionError(f"not {what}", remedy)
     return float(match[1]), match[2]
+
+
+def refuse_home(path: object) -> None:
+    """Refuse a path that begins with `~`: the service has another home than who wrote it, or none.
+
+    Raises:
+        OptionError: it does.
+    """
+    if str(path).startswith("~"):
+        raise OptionError(
+            "a ~ stands for nobody's home here", "write the whole path; ./~ for a file called so"
+        )
 
 
 def beside_configuration(path: Path, info: ValidationInfo) -> Path:
     """A relative path starts at the folder of the configuration file, if there is one."""
+    refuse_home(path)
     folder = (info.context or {}).get("folder")
     return path if folder is None else folder / path
 

@@ -59,7 +59,7 @@ def test_a_bad_file_ends_with_78_and_its_problems(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"{folder}/prod.yaml:7:1: htpp: unknown key\n    did you mean http?")
-    assert f"{folder}/prod.yaml:8:18: spool.max_age: 5 has no unit" in err
+    assert f"{folder}/prod.yaml:8:18: spool.max_age: a number without a unit" in err
     assert "Traceback" not in err
 
 

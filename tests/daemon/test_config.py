@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.daemon.config import Config, load, parse, read
@@ -244,6 +245,48 @@ def test_options_of_plugins_read_their_secrets_from_files_too(tmp_path: Path):
     assert isinstance(options, HookOptions)
     assert options.secret is not None
     assert options.secret.get_secret_value() == "hush"
+
+
+class ManyOptions(Options):
+    headers: dict[str, Secret] = Field(default_factory=dict)
+    keys: Secret | list[Secret] | None = None
+    targets: list[HookOptions] = Field(default_factory=list)
+
+
+MANY = {**TYPES, "hooks": SinkType("hooks", Idle, ManyOptions)}
+
+
+def test_a_secret_in_a_mapping_or_a_list_is_read_from_where_it_says(tmp_path: Path):
+    (tmp_path / "one").write_text("hush\n")
+    (tmp_path / "two").write_text("quiet")
+    text = with_(
+        sinks="{s: {type: hooks, headers: {X-Api-Key: {file: one}, file: {credential: two}, X-Plain: said},"
+        " keys: [{file: two}, 'written', {credential: one}],"
+        " targets: [{url: x, secret_file: one}, {url: y, secret: {file: two}}]}}"
+    )
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    options = parse(text.encode(), f"{tmp_path}/c.yaml", environ).config(MANY).sinks[0].options
+    assert isinstance(options, ManyOptions)
+    headers = {name: value.get_secret_value() for name, value in options.headers.items()}
+    assert headers == {"X-Api-Key": "hush", "file": "quiet", "X-Plain": "said"}
+    assert isinstance(options.keys, list)
+    assert [key.get_secret_value() for key in options.keys] == ["quiet", "written", "hush"]
+    secrets = [target.secret.get_secret_value() for target in options.targets if target.secret]
+    assert secrets == ["hush", "quiet"]
+
+
+def test_one_secret_is_read_from_where_a_mapping_says(tmp_path: Path):
+    (tmp_path / "tok").write_text("t0ken")
+    text = with_(
+        thingsdb="{nodes: [a], auth: {token: {file: tok}}}",
+        sinks="{s: {type: hooks, keys: {credential: tok}}}",
+    )
+    found = parse(text.encode(), f"{tmp_path}/c.yaml", {"CREDENTIALS_DIRECTORY": str(tmp_path)}).config(MANY)
+    assert found.thingsdb.auth.token is not None
+    assert found.thingsdb.auth.token.get_secret_value() == "t0ken"
+    options = found.sinks[0].options
+    assert isinstance(options, ManyOptions)
+    assert isinstance(options.keys, Secret)
 
 
 def test_no_repr_shows_a_secret(tmp_path: Path):

@@ -289,3 +289,19 @@ def test_exposure_of_a_webhooks_secrets(options: str, key: str):
 def test_a_sink_of_a_plugin_is_held_to_the_same():
     told = "{s: {type: told, target: 'http://a/', key: t}}"
     assert warnings(sinks=told) == ["sinks.s.target: a token or password goes to another host unencrypted"]
+
+
+@pytest.mark.parametrize("token", ["$TOKEN", "$(TOKEN)", "%TOKEN%"])
+def test_what_others_take_for_a_variable_is_told_and_not_shown(token: str):
+    [warning] = found({"thingsdb": f"{{nodes: [node01], auth: {{token: '{token}'}}}}"})
+    assert warning.path == "thingsdb.auth.token"
+    assert warning.message == "this is taken as it is, and no variable"
+    assert "TOKEN" not in str(warning)
+
+
+def test_what_comes_from_elsewhere_may_look_like_a_variable(tmp_path: Path):
+    (tmp_path / "token").write_text("$TOKEN")
+    assert not found({"thingsdb": f"{{nodes: [node01], auth: {{token_file: {tmp_path}/token}}}}"})
+    environ = {"T": "$TOKEN"}
+    assert not found({"thingsdb": "{nodes: [node01], auth: {token: '${T}'}}"}, environ)
+    assert not found({"thingsdb": "{nodes: [node01], auth: {token: 'a$TOKEN'}}"})

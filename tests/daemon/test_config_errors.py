@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tdbwatch.daemon.config import ConfigError, Problem, load, parse, read
-from tdbwatch.plugin import Duration, Options, Secret, SinkType
+from tdbwatch.plugin import Duration, FilePath, OptionError, Options, Secret, SinkType
+from tdbwatch.sinks.file.options import FileOptions
 
 from .config_kit import Idle
 
@@ -56,10 +57,18 @@ class FixedOptions(Options):
         text = value.get_secret_value()
         if text.startswith("no-"):
             raise ValueError(f"{text} has no host")
-        raise ValueError("this is no URL; write for instance https://example.org/hook")
+        raise OptionError("this is no URL", "write for instance https://example.org/hook")
+
+
+class HeaderOptions(Options):
+    headers: dict[str, Secret] = Field(default_factory=dict)
+    keys: list[Secret] = Field(default_factory=list)
+    folder: FilePath | None = None
 
 
 TYPES = {
+    "headers": SinkType("headers", Idle, HeaderOptions),
+    "file": SinkType("file", Idle, FileOptions),
     "log": SinkType("log", Idle),
     "hook": SinkType("hook", Idle, HookOptions),
     "fixed": SinkType("fixed", Idle, FixedOptions),
@@ -141,13 +150,33 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
         (with_(http="{listen: 'x:http'}"), "http.listen: this is not host:port"),
         (with_(http="{listen: 'x:65536'}"), "http.listen: the port is too high\n    ports go up to 65535"),
         (with_(http=f"{{listen: 'x:{'9' * 5000}'}}"), "http.listen: the port is too high"),
-        (with_(spool="{max_size: 10}"), "spool.max_size: 10 has no unit; write for instance 10MB"),
-        (with_(spool="{max_size: 10Q}"), "'10Q' has no known unit; use one of"),
+        (
+            with_(spool="{max_size: 10}"),
+            "spool.max_size: a number without a unit\n    write for instance 512kB, 10MB or 1GiB",
+        ),
+        (
+            with_(spool="{max_size: 10Q}"),
+            "spool.max_size: a number with an unknown unit\n    the units are B, kB, MB",
+        ),
         (with_(spool="{max_size: 1kB}"), "spool.max_size: must be at least 1MiB"),
-        (with_(spool="{max_age: soon}"), "spool.max_age: 'soon' is not a duration such as"),
+        (
+            with_(spool="{max_age: soon}"),
+            "spool.max_age: not a duration\n    write for instance 500ms, 10s, 5m",
+        ),
+        (
+            with_(spool="{max_age: 1d12h}"),
+            "a duration has one number and one unit\n    write for instance 90s for 1m30s",
+        ),
+        (
+            with_(spool="{max_age: 1y}"),
+            "a number with an unknown unit\n    the units are us, ms, s, m, h, d, w",
+        ),
+        (with_(spool="{max_age: 36526d}"), "longer than a century\n    lower it"),
+        (with_(spool="{max_size: 99999999TiB}"), "larger than any disk\n    lower it"),
         (with_(spool="{when_full: stop}"), "must be one of drop_oldest, drop_newest"),
-        (with_(shutdown="{grace: -1s}"), "shutdown.grace: '-1s' is not a duration"),
-        (with_(shutdown=f"{{grace: {'9' * 400}s}}"), "is not a duration"),
+        (with_(shutdown="{grace: -1s}"), "shutdown.grace: less than nothing\n    write for instance"),
+        (with_(shutdown=f"{{grace: {'9' * 400}s}}"), "not a duration"),
+        (with_(shutdown=f"{{grace: {'9' * 30}s}}"), "longer than a century"),
         (with_(plugins="{paths: x}"), "plugins.paths: must be a list, not text"),
     ],
 )
@@ -260,7 +289,7 @@ def test_rooms(room: str, expected: str):
         (sink("x: 1"), "sinks.s.type: is missing\n    add type"),
         (sink("type: 5"), "sinks.s.type: must be text"),
         (sink("type: hook"), "sinks.s.url: is missing\n    add url"),
-        (sink("type: hook, url: x, wait: 5"), "sinks.s.wait: 5 has no unit"),
+        (sink("type: hook, url: x, wait: 5"), "sinks.s.wait: a number without a unit"),
         (sink("type: hook, url: x, count: many"), "sinks.s.count: must be a whole number, not text"),
         (sink("type: log, retry: {initial: 10m}"), "sinks.s.retry: the longest wait (max) is shorter"),
         (sink("type: log, retry: {max_attempts: 0}"), "sinks.s.retry.max_attempts: must be at least 1"),
@@ -271,7 +300,7 @@ def test_rooms(room: str, expected: str):
         (sink("type: log, retry: {max_attempts: Unlimited}"), "not text\n    did you mean unlimited?"),
         (
             sink("type: log, retry: {max_age: long}"),
-            "'long' is not a duration such as 500ms, 10s, 5m or 7d\n    or write unlimited",
+            "not a duration\n    write for instance 500ms, 10s, 5m or 7d, or unlimited",
         ),
         (
             sink("type: log, retry: {max_age:}"),
@@ -288,7 +317,7 @@ def test_rooms(room: str, expected: str):
         ),
         (
             sink("type: fixed, url: example.org"),
-            "sinks.s.url: this is no URL; write for instance https://example.org/hook",
+            "sinks.s.url: this is no URL\n    write for instance https://example.org/hook",
         ),
         (
             sink("type: fixed, url: no-host"),
@@ -309,6 +338,55 @@ def test_rooms(room: str, expected: str):
 )
 def test_sinks(text: str, expected: str):
     assert expected in problem(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("headers: {X: {file: /nowhere}}", "sinks.s.headers.X.file: cannot be read: No such file"),
+        ("keys: ['a', {file: ''}]", "sinks.s.keys[1].file: must be a file's path"),
+        ("headers: {X: {credential: x}}", "sinks.s.headers.X.credential: there are no systemd credentials"),
+        ("headers: {X: {fil: x}}", "sinks.s.headers.X: must be text, not a mapping"),
+        (
+            "headers: {X-Api-Key_file: /etc/hunter2}",
+            "sinks.s.headers.X-Api-Key_file: no secret is read by a key like this: its file would be sent\n"
+            "    write X-Api-Key: {file: PATH}",
+        ),
+        ("headers: {X-Api-Key_CREDENTIAL: hunter2}", "write X-Api-Key: {credential: NAME}"),
+    ],
+)
+def test_secrets_within(text: str, expected: str):
+    shown = problem(sink(f"type: headers, {text}"))
+    assert expected in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (with_(spool="{path: ~/spool.db}"), "spool.path"),
+        (with_(plugins="{paths: [~/plugins.d]}"), "plugins.paths"),
+        (with_(thingsdb="{nodes: [a], auth: {token_file: ~/token}}"), "thingsdb.auth.token_file"),
+        (
+            with_(thingsdb="{nodes: ['wss://a'], auth: {token: t}, tls: {ca_file: ~/ca}}"),
+            "thingsdb.tls.ca_file",
+        ),
+        (sink("type: headers, folder: ~root/x"), "sinks.s.folder"),
+        (sink("type: headers, headers: {X: {file: ~/x}}"), "sinks.s.headers.X.file"),
+        (sink("type: file, path: '~/{room}.jsonl'"), "sinks.s.path"),
+    ],
+)
+def test_a_home_is_nobodys_here_wherever_a_path_may_stand(text: str, where: str):
+    found = problem(text)
+    assert f"{where}" in found
+    assert ": a ~ stands for nobody's home here\n    write the whole path" in found
+
+
+@pytest.mark.parametrize("quoted", ["“alerts”", "‘alerts’", "„alerts“", "«alerts»", "”alerts"])
+def test_typographic_quotes_are_no_quotes(quoted: str):
+    found = problem(with_(rooms=f"[{quoted}]"))
+    assert "rooms[0]: this quote is a part of the text: YAML knows straight ones only" in found
+    assert "write straight quotes" in found
 
 
 @pytest.mark.parametrize(

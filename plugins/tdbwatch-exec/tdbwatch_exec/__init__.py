@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -9,6 +10,8 @@ from tdbwatch.plugin import (
     DELIVERED,
     Duration,
     Event,
+    FilePath,
+    OptionError,
     Options,
     Outcome,
     Rejected,
@@ -35,7 +38,7 @@ class ExecOptions(Options):
     )
     mode: Literal["event", "batch"] = Field("event", description="Run once for each event, or each batch.")
     deadline: Duration = Field(10.0, gt=0, description="The longest that one run may take.")
-    cwd: str = Field("/", description="The folder to run in.")
+    cwd: FilePath = Field(Path("/"), description="The folder to run in.")
     env: dict[str, Secret] = Field(default_factory=dict, description="Variables for the program.")
     output: Size = Field(4000, ge=0, description="How much of the output is kept.")
     rejected: list[int] = Field(
@@ -47,6 +50,8 @@ class ExecOptions(Options):
     def _is_one_program(cls, command: list[Template]) -> list[Template]:
         if not command[0].is_constant:
             raise ValueError("only arguments may be templates, not the program")
+        if command[0].source.startswith("~"):
+            raise OptionError("a ~ stands for nobody's home here", "write the program's whole path")
         return command
 
     @model_validator(mode="after")
@@ -88,7 +93,7 @@ class ExecSink(Sink):
             result = await run(
                 command,
                 b"".join(event.json() + b"\n" for event in events),
-                cwd=self.options.cwd,
+                cwd=str(self.options.cwd),
                 env=self._env,
                 deadline=self.options.deadline,
                 keep=self.options.output,

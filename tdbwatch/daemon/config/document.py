@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any, Final
 
 from tdbwatch.daemon.config.doubts import doubt
+from tdbwatch.daemon.config.doubts.text import doubt_text
 from tdbwatch.daemon.config.environment import substitute
 from tdbwatch.daemon.config.models import (
     Config,
@@ -39,7 +40,7 @@ def read(path: str | FilePath, environ: Mapping[str, str] = os.environ) -> "Docu
         content = read_bytes(FilePath(path), MAX_FILE, missing="check the path")
     except (RefusedError, ValueError) as error:  # ValueError: a path that no file can have
         message, hint = (
-            (error.message, error.hint) if isinstance(error, RefusedError) else ("not a file's path", "")
+            (error.message, error.remedy) if isinstance(error, RefusedError) else ("not a file's path", "")
         )
         raise ConfigError([Problem(str(path), 0, 0, "", message, hint)]) from None
     return parse(content, str(path), environ)
@@ -58,6 +59,7 @@ def parse(content: bytes, file: str, environ: Mapping[str, str] = os.environ) ->
         tree.complain((), message, "begin with thingsdb:, rooms: and sinks:; config/minimal.yaml shows how")
         raise ConfigError(tree.problems)
     substitute(tree, environ)
+    doubt_text(tree)
     _drop_empty_sections(tree)
     return Document(tree, FilePath(file).absolute().parent, environ)
 

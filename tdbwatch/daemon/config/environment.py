@@ -47,7 +47,7 @@ def _replace(tree: Tree, path: Path, text: str, environ: Mapping[str, str]) -> N
     try:
         tree.put(path, expand(text, environ))
     except RefusedError as complaint:
-        tree.complain(path, complaint.message, complaint.hint)
+        tree.complain(path, complaint.message, complaint.remedy)
 
 
 def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from tdbwatch.client.addresses import Address, parse_address
 from tdbwatch.daemon.config.problems import RefusedError
 from tdbwatch.daemon.expressions import Expression, Wanted
 from tdbwatch.plugin import Duration, Options
+from tdbwatch.plugin.options import refuse_home
 from tdbwatch.wire.scopes import collection_of, short
 
 _FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -95,6 +96,7 @@ def _listed(value: object) -> object:
 
 def _from_folder(value: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
+    refuse_home(value)
     if "\0" in str(value):
         raise RefusedError("a path holds no NUL character")
     return value if folder is None else Path(folder) / value

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from tdbwatch.plugin import OptionError
+
 Path = tuple[str | int, ...]
 """Where a value is in the configuration: keys of mappings and positions in lists."""
 
@@ -66,16 +68,8 @@ class ConfigError(Exception):
         return "\n".join(blocks)
 
 
-class RefusedError(ValueError):
-    """Raised by validators: a message that holds nothing secret, and its remedy.
-
-    Texts of other errors are not shown where a value may be a secret.
-    """
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+class RefusedError(OptionError):
+    """A part of the configuration is refused: the message holds nothing secret."""
 
 
 def show_path(path: Path) -> str:

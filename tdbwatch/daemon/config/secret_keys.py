@@ -15,8 +15,11 @@ from pydantic import BaseModel, SecretStr
 
 from tdbwatch.daemon.config.problems import Path, RefusedError, show_key
 from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.plugin import OptionError
+from tdbwatch.plugin.options import refuse_home
 
 SUFFIXES: Final = ("_file", "_credential")
+_COLLECTIONS: Final = frozenset({list, tuple, dict, set, frozenset})
 _MAX_BYTES: Final = 64 * 1024
 _UNKNOWN_HERE: Final = "only the service knows this credential, so it is not checked here"
 _MISSING: Final = "check the path; a relative one starts at the configuration file's folder"
@@ -48,6 +51,8 @@ class SecretReader:
         if not isinstance(value, str) or not value or "\0" in value:
             what = "a file's path" if suffix == "_file" else "the name of a systemd credential"
             raise RefusedError(f"must be {what}")
+        if suffix == "_file":
+            refuse_home(value)
         return read_secret(self.folder / value if suffix == "_file" else self._credential(value))
 
     def _credential(self, name: str) -> FilePath:
@@ -112,20 +117,34 @@ def read_bytes(path: FilePath, limit: int, *, missing: str = _MISSING) -> bytes:
 
 
 def resolve_secrets(tree: Tree, path: Path, model: type[BaseModel], reader: SecretReader) -> None:
-    """Put the secrets that `*_file` and `*_credential` keys name where the model expects them."""
+    """Put secrets where the model expects them.
+
+    Keys that end in `_file` or `_credential` name them, or `{file: PATH}` and `{credential: NAME}` in a
+    secret's place.
+    """
     data = tree.get(path)
     if not isinstance(data, dict):
         return
-    for name, field in model.model_fields.items():
-        if _mentions_secret(field.annotation):
-            tree.origins.setdefault((*path, field.alias or name), "this secret")
+    fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    secret = [key for key, annotation in fields.items() if _mentions_secret(annotation)]
+    tree.origins = {(*path, key): "this secret" for key in secret} | tree.origins
     for name in secret_fields(model):
         _resolve_field(tree, path, model, name, reader)
-    for name, field in model.model_fields.items():
-        key = field.alias or name
-        for inner in nested_models(field.annotation):
-            if isinstance(data.get(key), dict):
-                resolve_secrets(tree, (*path, key), inner, reader)
+    for key in secret:
+        _resolve_within(tree, (*path, key), fields[key], reader)
+    for key, annotation in fields.items():
+        for inner in nested_models(annotation):
+            for below in _mappings(tree, (*path, key)):
+                resolve_secrets(tree, below, inner, reader)
+
+
+def _mappings(tree: Tree, path: Path) -> Iterator[Path]:
+    """The mapping that is there, or those in the list that is there."""
+    value = tree.get(path)
+    if isinstance(value, dict):
+        yield path
+    for index in range(len(value)) if isinstance(value, list) else ():
+        yield (*path, index)
 
 
 def _resolve_field(tree: Tree, path: Path, model: type[BaseModel], name: str, reader: SecretReader) -> None:
@@ -144,12 +163,61 @@ def _resolve_field(tree: Tree, path: Path, model: type[BaseModel], name: str, re
             _read_into(tree, (*path, key), (*path, name), reader)
 
 
+def _resolve_within(tree: Tree, path: Path, annotation: Any, reader: SecretReader) -> None:
+    """Read `{file: PATH}` and `{credential: NAME}` wherever a secret may stand, in lists and mappings too."""
+    value = tree.get(path)
+    if isinstance(value, dict) and SecretStr in _union_parts(annotation) and _names_source(value):
+        (key,) = value
+        _read(tree, (*path, key), path, f"_{key}", value[key], reader)
+        return
+    for part in _containers(annotation):
+        inner = get_args(part)[-1 if get_origin(part) is dict else 0]
+        if isinstance(value, list) and get_origin(part) is not dict:
+            for index in range(len(value)):
+                _resolve_within(tree, (*path, index), inner, reader)
+        elif isinstance(value, dict) and get_origin(part) is dict:
+            for key in list(value):
+                _refuse_suffix(tree, (*path, key))
+                _resolve_within(tree, (*path, key), inner, reader)
+
+
+def _names_source(value: dict[str, Any]) -> bool:
+    return len(value) == 1 and "_" + next(iter(value)) in SUFFIXES
+
+
+def _containers(annotation: Any) -> Iterator[Any]:
+    """The lists and mappings of secrets in an annotation."""
+    if get_origin(annotation) in _COLLECTIONS:
+        yield annotation
+        return
+    for part in get_args(annotation):
+        yield from _containers(part)
+
+
+def _refuse_suffix(tree: Tree, path: Path) -> None:
+    """In a mapping of any keys, `X-Api-Key_file: PATH` would send the path itself."""
+    key = str(path[-1])
+    for suffix in SUFFIXES:
+        if key.lower().endswith(suffix) and len(key) > len(suffix):
+            name, kind = key[: -len(suffix)], suffix[1:]
+            value = {"file": "PATH", "credential": "NAME"}[kind]
+            hint = f"write {show_key(name)}: {{{kind}: {value}}}"
+            tree.complain(
+                path, f"no secret is read by a key like this: its {kind} would be sent", hint, at_key=True
+            )
+
+
 def _read_into(tree: Tree, source: Path, target: Path, reader: SecretReader) -> None:
     value = tree.get(source)
     del tree.get(source[:-1])[source[-1]]
     if tree.get(target) is not None:
         return
     suffix = str(source[-1])[len(str(target[-1])) :]
+    _read(tree, source, target, suffix, value, reader)
+
+
+def _read(tree: Tree, source: Path, target: Path, suffix: str, value: object, reader: SecretReader) -> None:
+    """Put the secret that stands behind `value` at `target`; `source` is where that is in the file."""
     tree.values[target] = tree.place(source)
     tree.keys[target] = tree.place(source, at_key=True)
     tree.put(target, "unreadable")
@@ -158,8 +226,8 @@ def _read_into(tree: Tree, source: Path, target: Path, reader: SecretReader) -> 
             tree.put(target, reader.read(suffix, value))
     except UnknownHereError as unknown:
         tree.leave(source, unknown.message)
-    except RefusedError as complaint:
-        tree.complain(source, complaint.message, complaint.hint)
+    except OptionError as complaint:
+        tree.complain(source, complaint.message, complaint.remedy)
     if tree.is_broken(source):
         tree.broken.add(target)
 
@@ -186,7 +254,7 @@ def _mentions_secret(annotation: Any) -> bool:
 
 
 def _union_parts(annotation: Any) -> Iterator[Any]:
-    if get_origin(annotation) in {list, tuple, dict, set, frozenset}:
+    if get_origin(annotation) in _COLLECTIONS:
         return
     parts = get_args(annotation)
     if not parts:

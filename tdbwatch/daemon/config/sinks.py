@@ -60,7 +60,7 @@ class SinksCheck:
         try:
             check_sink_name(name)
         except RefusedError as complaint:
-            self.tree.complain(path, complaint.message, complaint.hint, at_key=True)
+            self.tree.complain(path, complaint.message, complaint.remedy, at_key=True)
         if not isinstance(data, dict):
             self.tree.complain(path, "must be a mapping (key: value)", "write for instance {type: log}")
             return None

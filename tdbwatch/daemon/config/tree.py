@@ -130,7 +130,7 @@ class Tree:
 
     def related_origins(self, path: Path) -> Iterator[Path]:
         """The values from elsewhere that `path` is, holds, or is a part of."""
-        return (other for other in self.origins if _related(path, other))
+        return (other for other in self.origins if _related(path, other) and self.get(other) is not None)
 
     def is_broken(self, path: Path) -> bool:
         """Whether the value at `path`, or what it is a part of, has been complained about."""

@@ -1,7 +1,6 @@
 """pydantic's verdict on a part of the tree."""
 
 import json
-from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
@@ -39,24 +38,12 @@ def validate(
         return None
     if _read_scalars(tree, path, data, first):
         return validate(tree, path, data, model, folder, other_keys)
-    judged = partial(_judged, model, context)
-    Translator(tree, path, data, model, other_keys, judged).translate(first)
+    Translator(tree, path, data, model, other_keys).translate(first)
     if not (
         tree.problems or tree.notes
     ):  # whatever an error was not put into words for, it must not pass in silence
         tree.complain(path, "is not accepted")
     return None
-
-
-def _judged(model: type[BaseModel], context: dict[str, Any], data: Any) -> list[Any]:
-    """What is wrong with `data`; nothing if that cannot be told."""
-    try:
-        model.model_validate_json(json.dumps(data), context=context)
-    except ValidationError as error:
-        return list(error.errors(include_input=False, include_url=False))
-    except Exception:  # noqa: BLE001 - a plugin's own validator may raise anything
-        return []
-    return []
 
 
 def _read_scalars(tree: Tree, base: Path, data: dict[str, Any], error: ValidationError) -> bool:

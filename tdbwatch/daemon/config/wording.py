@@ -1,19 +1,18 @@
 """pydantic's errors in the words of people who write YAML."""
 
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
-from tdbwatch.daemon.config.disguise import reveals
 from tdbwatch.daemon.config.fields import may_be_unlimited
 from tdbwatch.daemon.config.keys import fields_at, known_keys, owners
-from tdbwatch.daemon.config.problems import Path, RefusedError, show_key, suggestion
+from tdbwatch.daemon.config.problems import Path, show_key, suggestion
 from tdbwatch.daemon.config.secret_keys import secret_fields
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.units import in_unit_of
 from tdbwatch.daemon.expressions import ExpressionError
+from tdbwatch.plugin import OptionError
 
 _WANTED: Final = {
     "string_type": "text",
@@ -61,10 +60,7 @@ def existing(data: Any, loc: tuple[int | str, ...]) -> Path:
 
 
 class Translator:
-    """Puts the errors of one model, made of `data` at the path `base`, into the tree as complaints.
-
-    `judged` gives the errors of other data.
-    """
+    """Puts the errors of one model, made of `data` at the path `base`, into the tree as complaints."""
 
     def __init__(
         self,
@@ -73,14 +69,12 @@ class Translator:
         data: dict[str, Any],
         model: type[BaseModel],
         other_keys: tuple[str, ...],
-        judged: Callable[[Any], list[Any]],
     ) -> None:
         self._tree = tree
         self._base = base
         self._data = data
         self._model = model
         self._other_keys = other_keys
-        self._judged = judged
 
     def translate(self, error: ValidationError) -> None:
         """Complain of every error; several of one value, as alternatives give, become one."""
@@ -113,12 +107,11 @@ class Translator:
             self._wrong_type(path, where, details)
         else:
             message, hint = self._judge(path, detail)
+            if self._may_be_unlimited(where) and "unlimited" not in hint:
+                hint = f"{hint}, or unlimited" if hint else "or write unlimited"
             cause = detail.get("ctx", {}).get("error")
             inside = (cause.line, cause.column) if isinstance(cause, ExpressionError) else None
-            self._tree.complain(path, message, hint or self._or_unlimited(where), inside=inside)
-
-    def _or_unlimited(self, where: Path) -> str:
-        return "or write unlimited" if self._may_be_unlimited(where) else ""
+            self._tree.complain(path, message, hint, inside=inside)
 
     def _may_be_unlimited(self, where: Path) -> bool:
         return any(map(may_be_unlimited, fields_at(self._model, where)))
@@ -168,31 +161,20 @@ class Translator:
 
     def _judge(self, path: Path, detail: Any) -> tuple[str, str]:
         context = detail.get("ctx", {})
-        if isinstance(cause := context.get("error"), RefusedError):
-            return cause.message, cause.hint
+        if isinstance(cause := context.get("error"), OptionError):
+            return cause.message, cause.remedy
         if detail["type"] in _LIMITS:
             words, key = _LIMITS[detail["type"]]
             limit = f" {in_unit_of(self._tree.get(path), context[key])}" if key else ""
             return f"must be {words}{limit}", ""
         if detail["type"] in {"too_short", "string_too_short"} and context.get("min_length") == 1:
             return "must not be empty", ""
-        message = _said(detail)
-        if self._reveals(path, detail, message):
+        if self._tree.is_tainted(path):
             return (
                 f"{self._tree.origins.get(path, 'a value')} is not accepted here",
                 "the reason is not shown, since it may repeat a part of it, and that may be a secret",
             )
-        return message, cause.hint if isinstance(cause, ExpressionError) else ""
-
-    def _reveals(self, path: Path, detail: Any, message: str) -> bool:
-        """Whether a message that others wrote may repeat a part of a value that may be a secret."""
-        base = len(self._base)
-        hidden = [origin[base:] for origin in self._tree.related_origins(path) if len(origin) > base]
-
-        def say_of(data: Any) -> str | None:
-            return next((_said(other) for other in self._judged(data) if _is_same(other, detail)), None)
-
-        return reveals(message, self._data, hidden, say_of)
+        return _said(detail), cause.hint if isinstance(cause, ExpressionError) else ""
 
 
 def _without_alternatives(by_path: dict[Path, list[Any]]) -> dict[Path, list[Any]]:
@@ -209,10 +191,6 @@ def _said(detail: Any) -> str:
     """What whoever wrote the check says, as far as pydantic's own words suit people who write YAML."""
     cause = detail.get("ctx", {}).get("error")
     return str(cause) if cause is not None else re.sub(r"^Input should (be )?", r"must be ", detail["msg"])
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return (one["loc"], one["type"]) == (other["loc"], other["type"])
 
 
 _CHOICES: Final = frozenset({"literal_error", "enum"})

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from tdbwatch.plugin import Duration, Options, Size
+from tdbwatch.plugin.options import refuse_home
 from tdbwatch.sinks.file.compression import why_unavailable
 from tdbwatch.sinks.file.names import PathTemplate
 
@@ -61,6 +62,7 @@ class FileOptions(Options):
     @field_validator("path")
     @classmethod
     def _is_a_template(cls, value: str, info: ValidationInfo) -> str:
+        refuse_home(value)
         PathTemplate(value)
         folder = (info.context or {}).get("folder")
         if folder is None:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from tdbwatch.plugin.options import OptionError
 from tdbwatch.plugin.template import Template, has_tag
 
 _SAYABLE: Final = re.compile(r"[\w.~:/?#\[\]@!$&'()*+,;=%-]+", re.ASCII)  # RFC 3986, 2
@@ -48,24 +49,24 @@ def check_url(text: str) -> None:
     """Refuse what is not an HTTP URL, without repeating it: it may hold a token.
 
     Raises:
-        ValueError: what is wrong with it.
+        OptionError: what is wrong with it.
     """
     try:
         url = parse_url(text)
     except ValueError:
-        raise ValueError(f"this is not a URL; {_EXAMPLE}") from None
+        raise OptionError("this is not a URL", _EXAMPLE) from None
     try:
         _ = url.port
     except ValueError:
-        raise ValueError("there is no such port; ports are numbers from 1 to 65535") from None
+        raise OptionError("there is no such port; ports are numbers from 1 to 65535") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"this is not an HTTP URL; {_EXAMPLE}")
+        raise OptionError("this is not an HTTP URL", _EXAMPLE)
     try:
         url.host.encode("idna")
     except UnicodeError:
-        raise ValueError("its host is no name: a part of it is empty or too long") from None
+        raise OptionError("its host is no name: a part of it is empty or too long") from None
     if re.search(r"\s", url.host):
-        raise ValueError("its host is no name: there is a space in it")
+        raise OptionError("its host is no name: there is a space in it")
 
 
 def without_user(text: str) -> str:
@@ -83,7 +84,7 @@ def check_template(text: str) -> None:
         return
     parts = _PARTS.fullmatch(text)
     if parts is None or has_tag("".join(filter(None, parts.group(1, 2, 3)))):
-        raise ValueError("only what follows the host may be a template")
+        raise OptionError("only what follows the host may be a template")
     Template(text, "url")
 
 

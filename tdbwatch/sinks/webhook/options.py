@@ -13,7 +13,16 @@ from pydantic import (
     model_validator,
 )
 
-from tdbwatch.plugin import Duration, FilePath, JsonTemplate, Options, Secret, Template, TemplateError
+from tdbwatch.plugin import (
+    Duration,
+    FilePath,
+    JsonTemplate,
+    OptionError,
+    Options,
+    Secret,
+    Template,
+    TemplateError,
+)
 from tdbwatch.plugin.json_template import check_json
 from tdbwatch.plugin.template import has_tag
 from tdbwatch.sinks.webhook.addresses import check_template, check_url, is_uri_reference, parse_url
@@ -59,13 +68,13 @@ class Auth(Options):
     @classmethod
     def _can_be_sent(cls, value: Secret | None) -> Secret | None:
         if value is not None and _CONTROL.search(value.get_secret_value()):
-            raise ValueError("the token contains a control character, such as a newline")
+            raise OptionError("the token contains a control character, such as a newline")
         return value
 
     @model_validator(mode="after")
     def _is_one(self) -> "Auth":
         if (self.basic is None) == (self.bearer is None):
-            raise ValueError("give either basic or bearer")
+            raise OptionError("give either basic or bearer")
         return self
 
 
@@ -82,7 +91,7 @@ class Tls(Options):
     @model_validator(mode="after")
     def _key_has_a_certificate(self) -> "Tls":
         if self.key_file is not None and self.cert_file is None:
-            raise ValueError("key_file without cert_file")
+            raise OptionError("key_file without cert_file")
         return self
 
 
@@ -96,7 +105,7 @@ class Handshake(Options):
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         if not _DNS_NAME.fullmatch(value):
-            raise ValueError("this is no DNS name; write for instance watch.example.org")
+            raise OptionError("this is no DNS name; write for instance watch.example.org")
         return value
 
 
@@ -183,28 +192,28 @@ class WebhookOptions(Options):
     @classmethod
     def _can_be_a_header(cls, value: str | None) -> str | None:
         if value is not None and (_CONTROL.search(value) or not value.isascii()):
-            raise ValueError("this is no media type; write for instance application/json")
+            raise OptionError("this is no media type; write for instance application/json")
         return value
 
     @field_validator("source")
     @classmethod
     def _is_a_uri(cls, value: str | None) -> str | None:
         if value is not None and not is_uri_reference(value):
-            raise ValueError("this is no URI; write for instance urn:example:ops or https://example.org/ops")
+            raise OptionError("this is no URI; write for instance urn:example:ops or https://example.org/ops")
         return value
 
     @field_validator("headers")
     @classmethod
     def _headers_can_be_sent(cls, value: dict[str, Secret]) -> dict[str, Secret]:
         if len({name.lower() for name in value}) < len(value):
-            raise ValueError("a header is given twice; upper and lower case are the same in their names")
+            raise OptionError("a header is given twice; upper and lower case are the same in their names")
         for name, content in value.items():
             if not _TOKEN.fullmatch(name):
-                raise ValueError(f"{name!r} cannot be the name of a header")
+                raise OptionError(f"{name!r} cannot be the name of a header")
             if name.lower() in _OURS or name.lower().startswith("ce-"):
-                raise ValueError(f"the header {name} is set by tdbwatch itself")
+                raise OptionError(f"the header {name} is set by tdbwatch itself")
             if _CONTROL.search(content.get_secret_value()):
-                raise ValueError(f"the header {name} contains a control character, such as a newline")
+                raise OptionError(f"the header {name} contains a control character, such as a newline")
             if has_tag(content.get_secret_value()):
                 _check_header(name, content.get_secret_value())
         return value
@@ -215,18 +224,18 @@ class WebhookOptions(Options):
         for secret in value if isinstance(value, list) else [value] if value is not None else []:
             signer_of(secret.get_secret_value())
         if value == []:
-            raise ValueError("an empty list signs nothing; leave secret out if that is meant")
+            raise OptionError("an empty list signs nothing; leave secret out if that is meant")
         return value
 
     @model_validator(mode="after")
     def _templates_have_one_event(self) -> "WebhookOptions":
         if self.body is not None and self.format != "record":
-            raise ValueError("body says what to send, and so does format; leave one of them out")
+            raise OptionError("body says what to send, and so does format; leave one of them out")
         if self.content_type is not None and (self.body is None or isinstance(self.body, JsonTemplate)):
-            raise ValueError("content_type is for a body that is text; leave it out")
+            raise OptionError("content_type is for a body that is text; leave it out")
         templates = [self.url, *self.headers.values()]
         if self.format in TOGETHER and any(has_tag(text.get_secret_value()) for text in templates):
-            raise ValueError(f"format {self.format} sends many events at once, and a template is about one")
+            raise OptionError("this format sends many events at once, and a template is about one")
         return self
 
     @model_validator(mode="after")
@@ -237,7 +246,7 @@ class WebhookOptions(Options):
             any(name.lower() == "authorization" for name in self.headers),
         ]
         if sum(ways) > 1:
-            raise ValueError(
+            raise OptionError(
                 "give auth, or user and password in the url, or an Authorization header: one of them"
             )
         return self

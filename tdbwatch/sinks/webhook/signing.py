@@ -6,6 +6,8 @@ import hmac
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from tdbwatch.plugin import OptionError
+
 Signer = Callable[[bytes], str]
 """Makes one signature, with its version, of exactly these bytes."""
 
@@ -20,15 +22,15 @@ def signer_of(secret: str) -> Signer:
     """What signs with a secret: ed25519 with `whsk_` and base64, HMAC with `whsec_` and base64 or any text.
 
     Raises:
-        ValueError: no key is in it, or nothing here can sign with it. The message does not repeat it.
+        OptionError: no key is in it, or nothing here can sign with it. The message does not repeat it.
     """
     if secret.startswith(_PUBLIC):
-        raise ValueError("this is a public key, which the receiver needs; give the private one, whsk_...")
+        raise OptionError("this is a public key, which the receiver needs; give the private one, whsk_...")
     if secret.startswith(_PRIVATE):
         return _ed25519(_decoded(secret.removeprefix(_PRIVATE)))
     key = _decoded(secret.removeprefix(_SYMMETRIC)) if secret.startswith(_SYMMETRIC) else secret.encode()
     if not key:
-        raise ValueError("the secret is empty")
+        raise OptionError("the secret is empty")
     return lambda signed: f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
 
 
@@ -42,16 +44,16 @@ def _decoded(encoded: str) -> bytes:
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except binascii.Error:
-        raise ValueError("what follows the prefix is not base64") from None
+        raise OptionError("what follows the prefix is not base64") from None
 
 
 def _ed25519(key: bytes) -> Signer:
     if len(key) not in (_SEED, 2 * _SEED):
-        raise ValueError(f"an ed25519 key has {_SEED} bytes; this one has {len(key)}")
+        raise OptionError(f"an ed25519 key has {_SEED} bytes; this one has {len(key)}")
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError:
         needed = "ed25519 needs the package cryptography: pip install 'tdbwatch[ed25519]'"
-        raise ValueError(needed) from None
+        raise OptionError(needed) from None
     private = Ed25519PrivateKey.from_private_bytes(key[:_SEED])
     return lambda signed: f"v1a,{base64.b64encode(private.sign(signed)).decode()}"
