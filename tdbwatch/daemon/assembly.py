@@ -71,11 +71,10 @@ def make_router(config: Config) -> Router:
 
 
 def make_couriers(
-    config: Config, registry: Registry, spool: Spool, clock: Clock, rng: random.Random
+    config: Config, router: Router, registry: Registry, spool: Spool, clock: Clock, rng: random.Random
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
     redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
-    router = make_router(config)
     guarded.protect([config.spool.path])
     return [
         Courier(

@@ -85,7 +85,8 @@ class Daemon:
             clock=clock,
         )
         self.journal = Journal(clock)
-        self.unrouted = Unrouted(make_router(config))
+        self.router = make_router(config)
+        self.unrouted = Unrouted(self.router)
         self.source = Source(self._heard, clock, self._recorded)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
@@ -122,7 +123,9 @@ class Daemon:
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
-        self.each_courier = make_couriers(self.config, self.registry, self.spool, self.clock, self._rng)
+        self.each_courier = make_couriers(
+            self.config, self.router, self.registry, self.spool, self.clock, self._rng
+        )
         for courier in self.each_courier:
             self._watch(courier.start())
         self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
@@ -212,8 +215,7 @@ class Daemon:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _redelivery(self) -> Redelivery:
-        router = make_router(self.config)
-        sinks = {c.name: Receiver(c, router.matcher(c.name)) for c in self.each_courier}
+        sinks = {c.name: Receiver(c, self.router.matcher(c.name)) for c in self.each_courier}
         return Redelivery(self.spool, sinks, self.clock)
 
     async def _leave_rooms(self) -> None:

@@ -230,6 +230,24 @@ async def test_what_no_route_takes_is_counted_and_a_doubtful_configuration_told(
     assert "did you mean alerts?" in page
 
 
+async def test_a_route_whose_expressions_fail_for_events_is_shown_with_the_last_reason(
+    watch: Watch, cluster: Cluster
+) -> None:
+    routes = [{"to": ["log"], "where": "args[0].severity > 3"}]
+    asker = await watch(sinks={"log": {"type": "log"}}, routes=routes)
+    for _ in range(2):
+        cluster.emit("//stuff", "alerts", "disk-full", {"host": "db1"})
+    status = await asker.until(lambda status: status["routes"] and status["routes"][0]["failures"] == 2)
+    assert status["routes"][0]["path"] == "routes[0]"
+    assert (await asker.metrics())["tdbwatch_route_failures_total", "routes[0]"] == 2
+    (problem,) = (problem for problem in status["problems"] if problem["part"] == "route")
+    assert problem["text"].endswith(
+        '2 events since the start. The latest: where: Key not found in map : "severity"'
+    )
+    assert status["routes"][0]["event_id"] in problem["remedy"]
+    assert status["ready"]
+
+
 async def test_what_is_emitted_never_makes_a_new_time_series(watch: Watch, cluster: Cluster) -> None:
     asker = await watch()
     cluster.emit("//stuff", "alerts", "first")

@@ -25,6 +25,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "rooms": [_readable(asdict(room)) for room in snapshot.rooms],
         "sinks": [_sink(sink) for sink in snapshot.sinks],
         "spool": _readable(asdict(snapshot.spool)),
+        "routes": [asdict(route) for route in snapshot.routes],
         "gaps": [_readable(asdict(gap)) for gap in snapshot.gaps],
         "open_gaps": [_readable(asdict(gap)) for gap in snapshot.open_gaps],
         "gap_counts": [asdict(count) for count in snapshot.gap_counts if count.count],

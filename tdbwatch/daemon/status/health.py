@@ -57,6 +57,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         *(problem for sink in snapshot.sinks for problem in _sink(sink, snapshot)),
         *_spool(snapshot),
         *_gaps(snapshot),
+        *_routes(snapshot),
         *_plugins(snapshot),
         *_doubts(snapshot),
         *_http(snapshot),
@@ -151,6 +152,14 @@ def _room(room: RoomView) -> Iterator[Problem]:
         text = f"{counted(room.unrouted, 'event')} since the start that no route takes: no sink gets them."
         name = f"{room.name} in {room.scope}"
         yield Problem("room", name, text, blocking=False, remedy=remedies.UNROUTED)
+
+
+def _routes(snapshot: Snapshot) -> Iterator[Problem]:
+    for route in snapshot.routes:
+        text = f"Its expressions have had no value for {counted(route.failures, 'event')} since the start."
+        text += f" The latest: {_short(route.reason)}"
+        remedy = remedies.route(route.event_id)
+        yield Problem("route", route.path, text, blocking=False, remedy=remedy)
 
 
 ROOM_STATES: Final = {

@@ -49,6 +49,12 @@ _ROOMS: Final = {
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
 
 
+def route(event_id: str) -> str:
+    """What to do about a route whose expressions fail for events."""
+    look = f"See what the event holds (`tdbwatch spool show {event_id} --config FILE`)"
+    return f"{look}, and ask with has(...) first, or set on_error: match."
+
+
 def command(words: str, spool: SpoolView, sink: str) -> str:
     """A command about the spool that can be pasted into a shell."""
     return f"`tdbwatch {words} --sink {quote(sink)} --spool {quote(spool.path)}`"

@@ -69,6 +69,23 @@ class RoomView:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteView:
+    """A route whose expressions had no value for some events.
+
+    Attributes:
+        path: as messages about the configuration say it, such as `routes[1]`.
+        failures: for how many events since the start.
+        event_id: the last of them.
+        reason: why, of that one.
+    """
+
+    path: str
+    failures: int
+    event_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryView:
     """The canary.
 
@@ -154,6 +171,7 @@ class Snapshot:
         spans: the same, those in one that belong together.
         open_gaps: those that go on.
         plugin_problems: plugins that did not load, and what else they did wrong.
+        routes: those whose expressions failed for events.
         log_dropped: log lines that were not written since the start.
         http_trouble: why nobody can ask the status server; empty: all is well.
         doubts: what the configuration says and hardly means.
@@ -176,6 +194,7 @@ class Snapshot:
     open_gaps: tuple[OpenGap, ...]
     gap_counts: tuple[GapCount, ...]
     plugin_problems: tuple[PluginProblem, ...]
+    routes: tuple[RouteView, ...] = ()
     log_dropped: int = 0
     http_trouble: str = ""
     doubts: tuple[ConfigProblem, ...] = ()

@@ -19,6 +19,7 @@ from tdbwatch.daemon.status.snapshot import (
     GapCount,
     NodeView,
     RoomView,
+    RouteView,
     SinkView,
     Snapshot,
     SpoolView,
@@ -62,6 +63,10 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
             for cause in CAUSES
         ),
         plugin_problems=tuple(daemon.registry.problems),
+        routes=tuple(
+            RouteView(f"routes[{number - 1}]", failure.count, failure.event_id, failure.reason)
+            for number, failure in sorted(daemon.router.failures.items())
+        ),
         log_dropped=logs.dropped(),
         http_trouble="" if daemon.status is None else daemon.status.trouble or "",
         doubts=daemon.config.warnings,
