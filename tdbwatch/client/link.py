@@ -12,9 +12,17 @@ from tdbwatch.client.fail_file import dump_failed
 from tdbwatch.client.phases import Phases
 from tdbwatch.client.transports import SslSetting, Wire, open_wire
 from tdbwatch.clock import Clock
-from tdbwatch.exceptions import ConnectionLostError, LocalProtocolError, NotConnectedError, from_wire
+from tdbwatch.exceptions import (
+    ConnectionLostError,
+    LocalProtocolError,
+    NotConnectedError,
+    ProtocolError,
+    from_wire,
+)
 from tdbwatch.loggers import get_logger, is_worth_saying
 from tdbwatch.wire import (
+    DEFAULT_MAX_BODY,
+    MAX_BEFORE_LOGIN,
     ClientSession,
     Emit,
     Kind,
@@ -32,6 +40,8 @@ log = get_logger("tdbwatch.client")
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes written that a node may leave unread before further requests to it fail."""
+PROGRESS: Final = 64 * 1024
+"""Bytes of one long frame that count as a sign of life; fewer may be dripped to keep a useless link alive."""
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a node has to take the rest when a link is closed in order."""
 
@@ -45,7 +55,7 @@ RoomKey = tuple[str | None, int]
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """How a silent node is noticed. Seconds; anything heard counts as a sign of life.
+    """How a silent node is noticed. Seconds; a frame, or 64 KiB of a long one, counts as a sign of life.
 
     After `interval` of silence the node is pinged; after `timeout` of silence the link is given up. Nodes
     that are away answer pings in milliseconds (measured: protocol facts), so they are never mistaken.
@@ -129,7 +139,10 @@ class Link:
         self._owner = owner
         self._clock = clock
         self._heartbeat = heartbeat
-        self._session = ClientSession(raw_events=raw_events)
+        self._session = ClientSession(max_body=MAX_BEFORE_LOGIN, raw_events=raw_events)
+        self._trusted = False
+        self._unasked = 0
+        self._dripped = 0
         self._emit_type: type = RawEmit if raw_events else Emit
         self._calls: dict[int, Call] = {}
         self._wire: Wire | None = None
@@ -233,6 +246,13 @@ class Link:
         call.holder, call.waits_for = lambda _: self._forget(request_id), "its answer"
         self._wire.write(data)
 
+    def trust(self) -> None:
+        """The node took the login: from now on what it sends may be large."""
+        self._trusted = True
+        self._session.max_body = DEFAULT_MAX_BODY
+        if self._wire is not None:
+            self._wire.trust()
+
     def retire(self) -> None:
         """Hear no more events, close once the outstanding calls are answered."""
         self._phases.go(Phase.RETIRING)
@@ -257,10 +277,21 @@ class Link:
 
     def data_received(self, data: bytes) -> None:
         if self.loss is None:
-            self.heard_at = self._clock.monotonic()
+            self._count(len(data))
         for start in range(0, len(data), PIECE):
             if self.loss is None:  # else what was heard so far ended it
                 self._hear(data[start : start + PIECE])
+
+    def _count(self, size: int) -> None:
+        """Bytes came: whether they are a sign of life, and not too many from a stranger."""
+        self._dripped += size
+        if self._dripped >= PROGRESS or self._session.completes(size):
+            self.heard_at, self._dripped = self._clock.monotonic(), 0
+        if not self._trusted:
+            self._unasked += size
+            if self._unasked > MAX_BEFORE_LOGIN:
+                what = f"{self.address} sent {self._unasked} bytes before it took the login"
+                self.abort(ProtocolError(what))
 
     def _hear(self, data: bytes) -> None:
         rooms, emit_type, session = self.rooms, self._emit_type, self._session
@@ -339,6 +370,7 @@ class Link:
             )
 
     def _answer_heard(self, response: Response) -> None:
+        self._unasked = 0
         call = self._calls.pop(response.id, None)
         if call is None:
             return

@@ -38,3 +38,4 @@ async def authenticate(link: Link, auth: Auth, timeout: float | None) -> None:
         await link.call(Kind.AUTH, body, timeout=timeout)
     except AuthError as error:
         raise AuthError(f"{link.address} refused the login: {words(error)}") from None
+    link.trust()

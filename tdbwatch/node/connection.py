@@ -1,8 +1,8 @@
 """One client's connection to an embedded node."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Awaitable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tdbwatch import exceptions as errors
 from tdbwatch.loggers import get_logger
@@ -10,13 +10,23 @@ from tdbwatch.node.handlers import Reply, error_reply, handle
 from tdbwatch.node.rooms import Room, RoomPush
 from tdbwatch.node.streams import Stream
 from tdbwatch.node.users import User
-from tdbwatch.wire import Kind, Request, ServerSession, Skipped, encode_push
+from tdbwatch.wire import (
+    DEFAULT_MAX_BODY,
+    MAX_BEFORE_LOGIN,
+    Kind,
+    Request,
+    ServerSession,
+    Skipped,
+    encode_push,
+)
 
 if TYPE_CHECKING:
     from tdbwatch.node.node import Node
 
 _log: Final = get_logger(__name__)
 
+MAX_PENDING: Final = 65_536
+"""Requests of one client that may wait for their answers."""
 MAX_QUEUED: Final = 256 * 1024 * 1024
 """Bytes that may wait for one client; a real node has no such limit, which is its weakness."""
 
@@ -34,7 +44,8 @@ class Connection(asyncio.Protocol):
         self.rooms: set[Room] = set()
         self.lost = asyncio.get_running_loop().create_future()
         self._stream = stream
-        self._session = ServerSession()
+        self._session = ServerSession(max_body=MAX_BEFORE_LOGIN)
+        self._pending = 0
         self._max_queued = max_queued
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
@@ -47,6 +58,12 @@ class Connection(asyncio.Protocol):
     def closing(self) -> bool:
         """Whether the connection is on its way out: nothing is handled or sent any more."""
         return self._closing
+
+    def log_in(self, user: User) -> None:
+        """It is this user, from now on; what it sends may be large."""
+        self.user = user
+        self._session.max_body = DEFAULT_MAX_BODY
+        self._stream.trust()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -91,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._out.append(frame)
         self._queued += len(frame)
         if self._queued > self._max_queued:
-            self._cut_off()
+            self._cut_off("does not read what it is sent")
         elif not (self._flushing or self._paused):
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -139,15 +156,15 @@ class Connection(asyncio.Protocol):
             return
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > self._max_queued:
-            self._cut_off()
+            self._cut_off("does not read what it is sent")
 
-    def _cut_off(self) -> None:
-        _log.warning("node %d: cut off a client that does not read what it is sent", self.node.id)
+    def _cut_off(self, why: str) -> None:
+        _log.warning("node %d: cut off a client that %s", self.node.id, why)
         self.abort()
 
     def _serve(self, request: Request) -> None:
         if (delay := self.node.faults.delay) > 0:
-            self.node.spawn(self._handle_later(request, delay), f"delayed {Kind(request.kind).name}")
+            self._spawn(self._handle_later(request, delay), f"delayed {Kind(request.kind).name}")
         else:
             self._handle(request)
 
@@ -165,7 +182,23 @@ class Connection(asyncio.Protocol):
         if isinstance(outcome, Reply):
             self._answer(request, outcome)
         else:
-            self.node.spawn(self._answer_later(request, outcome), f"answer to {Kind(request.kind).name}")
+            self._spawn(self._answer_later(request, outcome), f"answer to {Kind(request.kind).name}")
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Answer later; a client can number 65,536 requests that have no answer yet, and no more wait."""
+        if self._pending >= MAX_PENDING:
+            work.close()
+            self._cut_off("asks more than can be told apart")
+            return
+        self._pending += 1
+        self.node.spawn(self._counted(work), name)
+
+    async def _counted(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        finally:
+            self._pending -= 1
+            work.close()
 
     async def _answer_later(self, request: Request, outcome: Awaitable[Reply]) -> None:
         try:

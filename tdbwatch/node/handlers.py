@@ -60,7 +60,7 @@ def _ping(_connection: "Connection", _body: Any) -> Reply:
 
 
 def _auth(connection: "Connection", body: Any) -> Reply:
-    connection.user = connection.node.cluster.users.authenticate(body)
+    connection.log_in(connection.node.cluster.users.authenticate(body))
     return Reply(Kind.OK)
 
 

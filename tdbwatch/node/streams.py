@@ -7,7 +7,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from tdbwatch.wire import DEFAULT_MAX_BODY
+from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE, MAX_BEFORE_LOGIN
 
 _DATA = frozenset({Opcode.BINARY, Opcode.CONT})
 
@@ -32,6 +32,10 @@ class Stream(Protocol):
         """The bytes that carry these frames."""
         ...
 
+    def trust(self) -> None:
+        """The client has logged in: what it sends may be large."""
+        ...
+
 
 class PlainStream:
     """TCP and UNIX sockets: frames follow each other."""
@@ -47,12 +51,15 @@ class PlainStream:
     def wrap(self, frames: list[bytes]) -> bytes:
         return b"".join(frames)
 
+    def trust(self) -> None:
+        """Nothing: what is not complete waits elsewhere."""
+
 
 class WebSocketStream:
     """WebSocket: one frame per binary message."""
 
     def __init__(self) -> None:
-        self._protocol = ServerProtocol(max_size=DEFAULT_MAX_BODY + 8)
+        self._protocol = ServerProtocol(max_size=MAX_BEFORE_LOGIN + HEADER_SIZE)
 
     @property
     def finished(self) -> bool:
@@ -82,3 +89,6 @@ class WebSocketStream:
         for frame in frames:
             self._protocol.send_binary(frame)
         return self.reply()
+
+    def trust(self) -> None:
+        self._protocol.max_message_size = DEFAULT_MAX_BODY + HEADER_SIZE

@@ -6,7 +6,7 @@ awaits, opens a socket or asks for the time.
 """
 
 from tdbwatch.wire.codec import decode, encode
-from tdbwatch.wire.frames import DEFAULT_MAX_BODY, Frame, FrameDecoder, encode_frame
+from tdbwatch.wire.frames import DEFAULT_MAX_BODY, MAX_BEFORE_LOGIN, Frame, FrameDecoder, encode_frame
 from tdbwatch.wire.kinds import PUSH_ID, Kind
 from tdbwatch.wire.messages import (
     Emit,
@@ -28,6 +28,7 @@ from tdbwatch.wire.session import ClientSession, ServerSession, encode_push
 
 __all__ = [
     "DEFAULT_MAX_BODY",
+    "MAX_BEFORE_LOGIN",
     "PUSH_ID",
     "ClientSession",
     "Emit",

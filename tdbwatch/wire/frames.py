@@ -13,6 +13,9 @@ HEADER_SIZE: Final = 8
 DEFAULT_MAX_BODY: Final = 128 * 1024 * 1024
 """Bytes; above what a server sends in one piece by default, far below what would exhaust a host."""
 
+MAX_BEFORE_LOGIN: Final = 1024 * 1024
+"""Bytes of a body, or of all that comes unasked, from a peer that has not logged in or taken the login."""
+
 _HEADER: Final = struct.Struct("<IHBB")
 _PEEK: Final = struct.Struct("<II")  # length; id, type and check byte as one number, the header's `tail`
 
@@ -81,6 +84,10 @@ class FrameDecoder:
     def buffered(self) -> int:
         """Bytes of an unfinished frame that wait for their rest."""
         return self._have
+
+    def completes(self, size: int) -> bool:
+        """Whether so many more bytes end the frame, or the header, that has begun."""
+        return self._have + size >= self._need
 
     def feed(self, data: bytes) -> list[Frame]:
         """Take the next bytes of the stream, return the frames that they complete."""

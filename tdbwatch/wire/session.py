@@ -63,6 +63,19 @@ class _Session:
         self._frames = frames
         self.error: ProtocolError | None = None
 
+    @property
+    def max_body(self) -> int:
+        """Bytes that a body may have."""
+        return self._frames.max_body
+
+    @max_body.setter
+    def max_body(self, size: int) -> None:
+        self._frames.max_body = size
+
+    def completes(self, size: int) -> bool:
+        """Whether so many more bytes end the frame, or the header, that has begun."""
+        return self._frames.completes(size)
+
     def _feed(self, data: bytes, take: Take, append: Callable[[Any], None]) -> None:
         if self.error is not None:
             return

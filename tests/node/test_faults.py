@@ -1,13 +1,14 @@
 """Fault switches: each does what it says, and nothing more."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from tdbwatch import exceptions as errors
-from tdbwatch.node import Cluster
+from tdbwatch.node import Cluster, connection
 from tdbwatch.testing import settle
-from tdbwatch.wire import Emit, Kind, RoomJoin, encode_frame
+from tdbwatch.wire import MAX_BEFORE_LOGIN, Emit, Kind, RoomJoin, encode_frame
 
 
 @pytest.fixture
@@ -171,3 +172,22 @@ async def test_requests_before_a_broken_frame_are_executed(cluster, peer):
     peer.send_raw(emit + b"\x00\x00\x00\x00\x07\x00\x20\x00" + encode_frame(9, Kind.PING))
     heard = await peer.closed()
     assert [each.event for each in heard if isinstance(each, Emit)] == ["last"]
+
+
+async def test_a_stranger_may_not_send_large_frames(cluster):
+    node = cluster.nodes[0]
+    reader, writer = await asyncio.open_connection(node.host, node.port)
+    writer.write(encode_frame(0, Kind.AUTH, bytes(MAX_BEFORE_LOGIN + 1))[:1_000])
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_client_whose_requests_pile_up_is_cut_off(cluster, monkeypatch):
+    monkeypatch.setattr(connection, "MAX_PENDING", 10)
+    node = cluster.nodes[0]
+    node.faults.delay = 60.0
+    reader, writer = await asyncio.open_connection(node.host, node.port)
+    writer.write(encode_frame(0, Kind.PING) * 11)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()

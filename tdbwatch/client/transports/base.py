@@ -42,6 +42,9 @@ class Wire(asyncio.BaseProtocol):
             if hasattr(socket, name):
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
 
+    def trust(self) -> None:
+        """The node took the login: what it sends may be large."""
+
     def write(self, data: bytes) -> None:
         """Send; what does not fit into the socket's buffer is kept."""
         if self._transport is not None:

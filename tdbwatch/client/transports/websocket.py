@@ -16,9 +16,10 @@ from tdbwatch.client.addresses import Address
 from tdbwatch.client.transports.base import Receiver, Wire
 from tdbwatch.client.transports.dialing import dial
 from tdbwatch.client.words import words
-from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE
+from tdbwatch.wire.frames import DEFAULT_MAX_BODY, HEADER_SIZE, MAX_BEFORE_LOGIN
 
-_MAX_MESSAGE: Final = DEFAULT_MAX_BODY + HEADER_SIZE
+MAX_PONGS: Final = 1024 * 1024
+"""Bytes of answers to a node's pings that it may leave unread."""
 
 
 class WebSocketWire(Wire, asyncio.Protocol):
@@ -27,7 +28,9 @@ class WebSocketWire(Wire, asyncio.Protocol):
     def __init__(self, address: Address, receiver: Receiver) -> None:
         super().__init__(receiver)
         uri = parse_uri(str(replace(address, host=address.peer)))
-        self._protocol = ClientProtocol(uri, max_size=_MAX_MESSAGE)
+        self._protocol = ClientProtocol(uri, max_size=MAX_BEFORE_LOGIN + HEADER_SIZE)
+        self._pongs = 0
+        self._lost: Exception | None = None
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,9 +45,18 @@ class WebSocketWire(Wire, asyncio.Protocol):
                 self._handshake_done()
             elif isinstance(event, Frame) and event.opcode in {Opcode.BINARY, Opcode.CONT}:
                 self._receiver.data_received(bytes(event.data))
-        self._flush()
+        self._answer()
         if self._protocol.close_expected() and self._transport is not None:
             self._transport.close()
+
+    def _answer(self) -> None:
+        """Send what the library has to say to what came, if the node reads it."""
+        if self.backlog() == 0:
+            self._pongs = 0
+        self._pongs += self._flush()
+        if self._pongs > MAX_PONGS:
+            self._lost = ConnectionAbortedError("it pings, and does not read the answers")
+            self.abort()
 
     def eof_received(self) -> bool:
         self._protocol.receive_eof()
@@ -54,7 +66,10 @@ class WebSocketWire(Wire, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.opened.done():
             self.opened.set_exception(exc or ConnectionResetError("closed during the WebSocket handshake"))
-        self._receiver.connection_lost(exc)
+        self._receiver.connection_lost(self._lost or exc)
+
+    def trust(self) -> None:
+        self._protocol.max_message_size = DEFAULT_MAX_BODY + HEADER_SIZE
 
     def write(self, data: bytes) -> None:
         with contextlib.suppress(WebSocketException):  # closing already: the loss is told by connection_lost
@@ -78,14 +93,18 @@ class WebSocketWire(Wire, asyncio.Protocol):
                 ConnectionRefusedError(f"the WebSocket handshake failed: {words(error)}")
             )
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
+        """Send what there is; returns how many bytes."""
         if self._transport is None or self._transport.is_closing():
-            return
+            return 0
+        sent = 0
         for data in self._protocol.data_to_send():
+            sent += len(data)
             if data:
                 self._transport.write(data)
             elif self._transport.can_write_eof():
                 self._transport.write_eof()
+        return sent
 
 
 async def open_websocket(
