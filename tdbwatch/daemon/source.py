@@ -115,10 +115,12 @@ class Source:
         for room in rooms:
             heard = room.take_heard()
             self.received += len(heard)
-            for room_id, emits in _by_room_id(heard):
-                self._gathered += self._runs(room, room_id, emits)
+            for room_id, arg_names, emits in _alike(room, heard):
+                self._gathered += self._runs(room, room_id, arg_names, emits)
 
-    def _runs(self, room: "WatchedRoom", room_id: int, emits: Sequence[RawEmit]) -> Iterator[Heard]:
+    def _runs(
+        self, room: "WatchedRoom", room_id: int, arg_names: tuple[str, ...], emits: Sequence[RawEmit]
+    ) -> Iterator[Heard]:
         done = 0
         while done < len(emits):
             first_id, count, now_us = self._mint(len(emits) - done)
@@ -128,14 +130,21 @@ class Source:
             names, payloads = [emit.event for emit in part], [emit.args for emit in part]
             if max(map(len, payloads)) > DEEP:
                 payloads = list(map(readable, payloads))
-            yield room.lane, Run(first_id, now_us, _EVENT, room_id, room.arg_names, names, payloads)
+            yield room.lane, Run(first_id, now_us, _EVENT, room_id, arg_names, names, payloads)
 
 
-def _by_room_id(emits: list[RawEmit]) -> list[tuple[int, list[RawEmit]]]:
-    """Nearly always one: a room that was made anew has another id."""
-    if len({emit.id for emit in emits}) == 1:
-        return [(emits[0].id, emits)]
-    return [(room_id, list(part)) for room_id, part in groupby(emits, _room_id)]
+def _alike(room: "WatchedRoom", emits: list[RawEmit]) -> list[tuple[int, tuple[str, ...], list[RawEmit]]]:
+    """What has one room id and one list of names for the arguments; nearly always all of it.
+
+    A room that was made anew has another id.
+    """
+    if not emits:
+        return []
+    names = room.arg_names
+    if room.same_names and len(set(map(_room_id, emits))) == 1:
+        return [(emits[0].id, names(emits[0].event), emits)]
+    parts = groupby(emits, lambda emit: (emit.id, names(emit.event)))
+    return [(*key, list(part)) for key, part in parts]
 
 
 class Unreadable:

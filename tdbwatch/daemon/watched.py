@@ -33,7 +33,10 @@ class WatchedRoom:
         self.last_event_us: int | None = None
         self.scope = short(config.scope)
         self.lane = Lane(self.scope, self.name)
-        self.arg_names = config.args
+        self.arg_names = config.arg_names
+        """What the arguments of an event are called."""
+        self.same_names = isinstance(config.args, tuple)
+        """Whether they are called so whatever the event."""
         key = next(k for k in (config.name, config.id, config.code) if k is not None)
         self.subscription = Subscription(key, config.scope, self)
         self.silence: Silence | None = None

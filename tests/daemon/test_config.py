@@ -103,6 +103,14 @@ def test_rooms_are_given_by_name_id_or_code():
     assert [room.scope for room in made] == ["//stuff", "//ops", "//stuff", "//stuff", "//stuff"]
 
 
+def test_arguments_are_named_for_all_events_or_by_event():
+    text = "[a, {name: b, args: [x, y]}, {name: c, args: {login: [user], '*': [what]}}"
+    text += ", {name: d, args: {e: [z]}}]"
+    rooms = config(with_(rooms=text)).rooms
+    assert [room.arg_names("login") for room in rooms] == [(), ("x", "y"), ("user",), ()]
+    assert [room.arg_names("e") for room in rooms] == [(), ("x", "y"), ("what",), ("z",)]
+
+
 def test_rooms_without_a_scope_have_the_scope_of_thingsdb():
     made = config(with_(thingsdb="{nodes: [a], auth: {token: t}, scope: '@:ops'}"))
     assert (made.thingsdb.scope, made.rooms[0].scope) == ("//ops", "//ops")

@@ -241,7 +241,9 @@ def test_thingsdb(text: str, expected: str):
         ("{id: '1'}", "rooms[0].id: must be a whole number, not text\n    remove the quotes"),
         ("{name: ''}", "rooms[0].name: must not be empty"),
         ("{name: a, scope: stuff}", "rooms[0].scope: this is not the scope of a collection"),
-        ("{name: a, args: user}", "rooms[0].args: must be a list, not text"),
+        ("{name: a, args: user}", "rooms[0].args: must be a list or a mapping (key: value), not text"),
+        ("{name: a, args: {x: user}}", "rooms[0].args.x: must be a list, not text\n    write [value, ...]"),
+        ("{name: a, args: {x: [u, u]}}", "items 1 and 2 are the same"),
         ("{name: a, args: [x, x]}", "items 1 and 2 are the same"),
         ("{name: a, required: yes}", "rooms[0].required: must be true or false, not text\n    write true"),
         (

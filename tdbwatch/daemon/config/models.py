@@ -170,8 +170,9 @@ class RoomConfig(Section):
     """The collection; default: `thingsdb.scope`."""
     alias: Text | None = Field(default=None, alias="as")
     """The room's name in records and routes; default: its name or id. Required with `code`."""
-    args: tuple[Text, ...] = ()
-    """Names for the events' arguments, in order; records then have them by name under `data`."""
+    args: tuple[Text, ...] | dict[str, tuple[Text, ...]] = ()
+    """Names for the events' arguments, in order, or those by event (`*`: all others); records then have them
+    by name under `data`."""
     required: bool = False
     """Whether tdbwatch counts as ready only while this room is joined."""
 
@@ -179,6 +180,12 @@ class RoomConfig(Section):
     def record_name(self) -> str:
         """What records and routes call the room."""
         return self.alias or self.name or str(self.id)
+
+    def arg_names(self, event: str) -> tuple[str, ...]:
+        """What the arguments of this event are called."""
+        if isinstance(self.args, tuple):
+            return self.args
+        return self.args.get(event, self.args.get("*", ()))
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
@@ -194,7 +201,8 @@ class RoomConfig(Section):
             raise RefusedError(
                 "a room found by code needs a name for its records", "add for instance `as: monitor`"
             )
-        no_repeats(self.args)
+        for names in self.args.values() if isinstance(self.args, dict) else [self.args]:
+            no_repeats(names)
         return self
 
 
