@@ -7,7 +7,7 @@ become `\\uNNNN`. A map whose keys would become one is `{"pairs": [[key, value],
 
 import base64
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from msgspec.msgpack import Ext
 from tdbwatch.wire.codec import Pairs
 
 _encode: Final = msgspec.json.Encoder().encode
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
 _NESTING: Final = 4
 """Levels of lists and maps that are dealt with the short way; deeper ones take the general way."""
 _TEXT: Final = {str}
@@ -37,6 +38,7 @@ def _plain_array() -> Any:
 
 
 _decode_plain: Final = msgspec.msgpack.Decoder(_plain_array()).decode
+_decode_plain_arrays: Final = msgspec.msgpack.Decoder(list[_plain_array()]).decode  # type: ignore[misc]
 
 
 def args_as_json(packed: bytes) -> bytes | None:
@@ -59,6 +61,21 @@ def decode_plain(packed: bytes) -> list[Any] | None:
     except (ValueError, RecursionError, OverflowError):
         return None
     return decoded
+
+
+def each_as_json(packed: Sequence[bytes]) -> list[str | None]:
+    """`args_as_json` of many arrays at less cost, as text; all None if one of them needs care.
+
+    Args:
+        packed: less than 65,536, each exactly one MessagePack value.
+    """
+    whole = b"".join((b"\xdc", len(packed).to_bytes(2, "big"), *packed))  # an array of them
+    try:
+        text = _encode_lines(_decode_plain_arrays(whole)).decode()
+    except (ValueError, RecursionError, OverflowError):
+        return [None] * len(packed)
+    lines: list[str | None] = list(text.split("\n")[:-1])  # what is in a line has no newline: it is escaped
+    return [None if line and "null" in line else line for line in lines] if "null" in text else lines
 
 
 def is_jsonable(values: Iterable[Any]) -> bool:

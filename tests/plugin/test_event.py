@@ -9,8 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.plugin import Event
+from tdbwatch.plugin.event import json_lines
 
 DEPTHS = [10, *range(300, 1100, 7), 8000]
+ARGS = st.lists(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
+    )
+)
 
 
 def nested(depth: int, core: bytes, arg_names: tuple[str, ...]) -> Event:
@@ -38,23 +46,34 @@ def test_arguments_nested_deeper_than_python_can_follow_are_shown_as_they_came(
     assert 0 < as_they_came < len(DEPTHS)
 
 
-@given(
-    st.lists(
-        st.recursive(
-            st.none()
-            | st.booleans()
-            | st.integers(-(2**63), 2**64 - 1)
-            | st.floats()
-            | st.text()
-            | st.binary(),
-            lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-            max_leaves=20,
-        )
-    )
-)
+@given(ARGS)
 def test_the_line_and_the_record_say_the_same(args: list[object]) -> None:
     event = Event.create("alerts", "any", args)
     assert json.loads(event.json()) == json.loads(json.dumps(event.record()))
+
+
+RUNS = st.builds(
+    lambda name, names, room_id, many: [
+        Event.create("alerts", name, args, arg_names=names, room_id=room_id, received_us=1) for args in many
+    ],
+    st.text() | st.just("\ud800"),
+    st.sampled_from([(), (), ("first",)]),
+    st.none() | st.integers(1, 9),
+    st.lists(ARGS | st.just(["plain", 1, {"a": ["b\n"]}]), max_size=12),
+)
+"""Neighbours with all but their arguments in common, as they lie in a block; most of them plain."""
+
+
+@given(st.lists(RUNS, max_size=4), st.integers(0, 400), st.booleans())
+def test_rendered_together_events_are_what_they_are_alone(
+    runs: list[list[Event]], repeated: int, deep: bool
+) -> None:
+    events = [event for run in runs for event in run]
+    events += [Event.create("alerts", "e", [n], kind="event" if n % 7 else "gap") for n in range(repeated)]
+    events += [nested(300, b"\x01", ())] * deep
+    alone = [msgspec.structs.replace(event).json() for event in events]
+    assert json_lines(events) == alone
+    assert json_lines(events) == alone, "the second time they are remembered"
 
 
 @pytest.mark.parametrize(

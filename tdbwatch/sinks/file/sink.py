@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
+from tdbwatch.plugin.event import json_lines
 from tdbwatch.sinks.file.appender import Appender
 from tdbwatch.sinks.file.budget import budget
 from tdbwatch.sinks.file.names import PathTemplate
@@ -99,7 +100,7 @@ class FileSink(Sink):
         outcomes += [DELIVERED] * sum(map(len, part.values()))
         failed = False
         for path, indexes in part.items():
-            written, failure = self._write(path, [batch[index].json() for index in indexes])
+            written, failure = self._write(path, json_lines([batch[index] for index in indexes]))
             if failure is not None:
                 failed = True
                 for index in indexes[written:]:

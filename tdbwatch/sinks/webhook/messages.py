@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from tdbwatch.plugin import Event, Kind
-from tdbwatch.plugin.event import format_time
+from tdbwatch.plugin.event import format_time, json_lines
 
 _encode: Final = msgspec.json.Encoder().encode
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
@@ -60,7 +60,7 @@ def binary(event: Event, source: str | None) -> Message:
 
 def record_batch(batch: Sequence[Event], source: str | None) -> Message:  # noqa: ARG001
     """An array of records."""
-    return Message(batch_id(batch), "application/json", _array([event.json() for event in batch]))
+    return Message(batch_id(batch), "application/json", _array(json_lines(batch)))
 
 
 def structured_batch(batch: Sequence[Event], source: str | None) -> Message:
