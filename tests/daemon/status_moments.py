@@ -27,6 +27,7 @@ BROKEN = PluginProblem("typo", "/etc/tdbwatch/plugins.d/typo.py:3", "it cannot b
 CANARY = CanaryView("//stuff", "canary", "joined", "", "", 1, 0)
 FINE = Snapshot(
     version="1.0",
+    host="watch01",
     taken_us=NOW,
     started_us=NOW - 3_600 * SECOND,
     phase="running",

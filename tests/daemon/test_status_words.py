@@ -23,8 +23,8 @@ from tdbwatch.daemon.status.health import is_alive, is_ready, problems
 from tdbwatch.daemon.status.journal import GAPS_KEPT, Journal
 from tdbwatch.daemon.status.markup import element
 from tdbwatch.daemon.status.metrics import Metrics
-from tdbwatch.daemon.status.snapshot import NodeView, RoomView, Snapshot
-from tdbwatch.daemon.status.spans import Gap, OpenGap, Span, closed
+from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, Snapshot
+from tdbwatch.daemon.status.spans import Gap, OpenGap, Part, Span, closed
 from tdbwatch.daemon.words import ago, counted, duration, size
 from tdbwatch.plugin import Kind
 from tdbwatch.testing import ManualClock
@@ -265,18 +265,25 @@ def test_text_in_an_element_stays_text_whatever_it_is(text: str, title: str) -> 
     )
 
 
+def hostile_span() -> Span:
+    part = Part(None, NOW, (HOSTILE,))
+    return Span(NOW, HOSTILE, part, {(HOSTILE, HOSTILE): part, (HOSTILE, "other"): part}, None)
+
+
 def hostile() -> Snapshot:
     """A moment in which everything that comes from outside tries to be markup."""
     return replace(
         FINE,
         failure=HOSTILE,
+        host=HOSTILE,
+        canary=CanaryView(HOSTILE, HOSTILE, "refused", HOSTILE, HOSTILE, 0, 0),
         nodes=(NodeView(HOSTILE, "unreachable", HOSTILE, None, 1, 1, HOSTILE, NOW),),
         rooms=(RoomView(HOSTILE, HOSTILE, 1, "refused", HOSTILE, "", True, 0, 0, None, 0, 0),),
         sinks=(sink(Letters(2, HOSTILE), sink=HOSTILE, plugin=HOSTILE, state="stuck", last_error=HOSTILE),
                replace(sink(Letters(2, HOSTILE), sink=HOSTILE), type=HOSTILE)),
         spool=replace(SPOOL, path=HOSTILE, trouble=HOSTILE),
         gaps=(Gap(NOW, HOSTILE, HOSTILE, None, HOSTILE, HOSTILE, HOSTILE, None),),
-        spans=(Span(NOW, None, NOW, HOSTILE, (HOSTILE,), frozenset({(HOSTILE, HOSTILE)}), None),),
+        spans=(hostile_span(),),
         open_gaps=(OpenGap(HOSTILE, HOSTILE, NOW, HOSTILE, HOSTILE),),
         plugin_problems=(PluginProblem(HOSTILE, HOSTILE, HOSTILE),),
     )  # fmt: skip

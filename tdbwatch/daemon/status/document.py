@@ -16,6 +16,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "ready": is_ready(snapshot),
         "problems": [asdict(problem) for problem in found],
         "version": snapshot.version,
+        "host": snapshot.host,
         "time": format_time(snapshot.taken_us),
         "started": format_time(snapshot.started_us),
         "uptime": snapshot.uptime,

@@ -66,7 +66,7 @@ class Journal:
     def told_again(self, events: int) -> None:
         """So many of the events that the latest gaps count were counted by gaps before."""
         if events and self.spans:
-            self.spans[-1] = self.spans[-1].without(events)
+            self.spans[-1].forget(events)
 
     def unreachable(self, node: str, reason: str, *, refused: bool = False) -> None:
         """An attempt to connect to a node failed, or the login was `refused`."""
@@ -85,7 +85,7 @@ class Journal:
 
     def _add(self, span: Span) -> None:
         if self.spans and self.spans[-1].touches(span):
-            self.spans[-1] = self.spans[-1].with_(span)
+            self.spans[-1].take_in(span)
         else:
             self.spans.append(span)
 

@@ -1,6 +1,11 @@
 """HTML in which nothing is unescaped by accident: text becomes markup only through `element`. Pure."""
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
 
 
 class Markup(str):
@@ -22,6 +27,48 @@ def element(tag: str, *children: str, **attributes: str | bool) -> Markup:
     return Markup(f"<{tag}{shown}>{join(children)}</{tag}>")
 
 
-def join(children: "tuple[str, ...] | list[str]") -> Markup:
+def join(children: Iterable[str]) -> Markup:
     """Markup and text, one after the other."""
     return Markup("".join(child if isinstance(child, Markup) else escape(child) for child in children))
+
+
+def span(*children: str) -> Markup:
+    return element("span", *children)
+
+
+def small(text: str) -> Markup:
+    return element("small", f" {text}") if text else Markup("")
+
+
+def badge(state: str, colour: str) -> Markup:
+    return element("span", state, class_=f"badge {colour}")
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[T]):
+    """One of a table: its heading, what stands in it, and how that is set."""
+
+    heading: str
+    cell: Callable[[T], str]
+    kind: Literal["", "number", "note"] = ""
+
+
+def table(
+    title: str, columns: Sequence[Column[T]], items: Iterable[T], css: Callable[[T], str] = lambda _: ""
+) -> Markup:
+    """Items, each in a row. On a narrow screen each row is a card, and each cell says its heading.
+
+    Args:
+        css: a row's class.
+    """
+    head = element("tr", *(element("th", each.heading, scope="col", class_=each.kind) for each in columns))
+    body = [element("tr", *_cells(columns, item), class_=css(item)) for item in items]
+    return element("table", element("thead", head), element("tbody", *body), aria_label=title)
+
+
+def _cells(columns: Sequence[Column[T]], item: T) -> list[Markup]:
+    first, *rest = columns
+    cells = [element("th", first.cell(item), scope="row")]
+    return cells + [
+        element("td", each.cell(item), class_=each.kind, data_label=each.heading) for each in rest
+    ]

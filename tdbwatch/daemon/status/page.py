@@ -11,11 +11,10 @@ from importlib import resources
 from typing import Final
 from urllib.parse import quote
 
-from tdbwatch.daemon.status.gap_table import gaps
 from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.tables import nodes, rooms, sinks, spool
+from tdbwatch.daemon.status.tables import gaps, nodes, rooms, sinks, spool
 from tdbwatch.daemon.words import duration
 from tdbwatch.plugin.event import format_time
 
@@ -57,7 +56,7 @@ def render(snapshot: Snapshot) -> str:
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<noscript><meta http-equiv="refresh" content="10"></noscript>'
-        + element("title", f"{headline} - tdbwatch")
+        + element("title", f"{headline} - tdbwatch on {snapshot.host}")
         + f'<link rel="icon" href="{_icon(_COLOURS[css])}"><style>{_STYLE}</style></head><body>'
         + element("p", id="stale", class_="trouble", role="alert", hidden=True)
         + element("main", *_parts(snapshot, found))
@@ -66,6 +65,7 @@ def render(snapshot: Snapshot) -> str:
 
 
 def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
+    as_of = f"As of {format_time(snapshot.taken_us)[:19]}Z (UTC). All counters since the start."
     return [
         _header(snapshot),
         _state(snapshot, found),
@@ -74,21 +74,27 @@ def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
         sinks(snapshot),
         spool(snapshot),
         gaps(snapshot),
-        element(
-            "footer", f"As of {format_time(snapshot.taken_us)[:19]}Z (UTC). All counters since the start."
-        ),
+        element("footer", as_of),
     ]
 
 
 def _header(snapshot: Snapshot) -> Markup:
-    up = duration(snapshot.uptime)
     links = [element("a", name, href=name) for name in ("status.json", "metrics", "readyz")]
     return element(
         "header",
-        element("h1", "tdbwatch"),
-        element("p", f"{snapshot.version}, up {up}"),
+        element("h1", "tdbwatch on ", element("b", snapshot.host)),
+        element("p", f"{snapshot.version}, up {duration(snapshot.uptime)}"),
         element("nav", *links),
     )
+
+
+def _icon(colour: str) -> str:
+    circle = f"<circle cx='8' cy='8' r='7' fill='{colour}'/>"
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>{circle}</svg>"
+    return f"data:image/svg+xml,{quote(svg)}"
+
+
+# -- what is wrong, and what to do -----------------------------------------------------------------------
 
 
 def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
@@ -97,39 +103,25 @@ def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
     blocking = _items([problem for problem in shown if problem.blocking])
     others = _items([problem for problem in shown if not problem.blocking])
     between = "It still waits for:" if snapshot.phase == "stopping" else "Also:"
-    also = [element("p", between)] if blocking and others else []
-    lists = [element("ul", *items) for items in (blocking, others) if items]
-    return element(
-        "section",
-        element("h2", headline),
-        element("p", explanation),
-        *lists[:1],
-        *also,
-        *lists[1:],
-        class_=f"state {css}",
-        aria_live="polite",
-    )
+    also = [element("p", between)] if others and (blocking or css == "ok") else []
+    content = [*blocking, *also, *others]
+    title = (element("h2", headline), element("p", explanation))
+    return element("section", *title, *content, class_=f"state {css}", aria_live="polite")
 
 
 def _items(found: Sequence[Problem]) -> list[Markup]:
     items = [_item(problem) for problem in found[:MAX_SHOWN]]
-    more = len(found) - MAX_SHOWN
-    return items + ([element("li", f"and {more:,} more, see below")] if more > 0 else [])
+    if len(found) > MAX_SHOWN:
+        items.append(element("li", f"and {len(found) - MAX_SHOWN:,} more, see below"))
+    return [element("ul", *items)] if items else []
 
 
 def _item(problem: Problem) -> Markup:
-    remedy = (
-        [element("span", "To do: ", *_commands(problem.remedy), class_="remedy")] if problem.remedy else []
-    )
-    return element("li", element("b", problem.subject), problem.text, *remedy)
+    remedy = element("span", "To do: ", *_commands(problem.remedy), class_="remedy")
+    said = [element("b", problem.subject), problem.text]
+    return element("li", *said, *([remedy] if problem.remedy else []))
 
 
 def _commands(text: str) -> list[str]:
     """The text, with what stands in backticks as code."""
     return [element("code", part) if at % 2 else part for at, part in enumerate(text.split("`"))]
-
-
-def _icon(colour: str) -> str:
-    circle = f"<circle cx='8' cy='8' r='7' fill='{colour}'/>"
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>{circle}</svg>"
-    return f"data:image/svg+xml,{quote(svg)}"

@@ -112,12 +112,19 @@ class SinkView:
     Attributes:
         courier: how its courier is doing.
         dead_letters: kept in the spool for it now; None: not known yet.
+        held: events in memory that wait for the disk before any sink may have them.
         type: as in the configuration; it may differ from the name of the plugin that offers it.
     """
 
     courier: CourierStatus
     dead_letters: Letters | None
     type: str
+    held: int = 0
+
+    @property
+    def lag(self) -> int:
+        """Events that it is to get and has not finished: in the spool, or in memory for want of a disk."""
+        return self.courier.lag + self.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,7 @@ class Snapshot:
     """Everything there is to show. Times in microseconds since the Unix epoch.
 
     Attributes:
+        host: the machine's name.
         phase: `starting`, `running`, `stopping` or `failed`.
         failure: what died, if something did.
         grace: seconds that stopping may take.
@@ -178,6 +186,7 @@ class Snapshot:
     """
 
     version: str
+    host: str
     taken_us: int
     started_us: int
     phase: str

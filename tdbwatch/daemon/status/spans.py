@@ -8,6 +8,9 @@ from typing import Final
 TOUCH: Final = 5_000_000
 """Microseconds between two gaps of one cause that are one happening: drops are told of once a second."""
 
+MOST_REASONS: Final = 10
+"""Reasons of a span, and of a room in it, that are kept."""
+
 Room = tuple[str, str]
 """Scope and name."""
 
@@ -46,82 +49,97 @@ class OpenGap:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Gaps of one cause that overlap or touch. Times in microseconds since the Unix epoch.
+class Part:
+    """What one room missed in a span. Times in microseconds since the Unix epoch.
 
     Attributes:
-        at_us: when the latest of them was reported.
         since_us: None: unknown.
         until_us: None: still open.
-        dropped: how many events in all; None: unknown.
         reasons: each once, in order.
     """
 
-    at_us: int
     since_us: int | None
     until_us: int | None
-    cause: str
     reasons: tuple[str, ...]
-    rooms: frozenset[Room]
+
+    def with_(self, other: "Part") -> "Part":
+        """Both in one."""
+        known = self.since_us is not None and other.since_us is not None
+        ended = self.until_us is not None and other.until_us is not None
+        return Part(
+            since_us=min(self.since_us or 0, other.since_us or 0) if known else None,
+            until_us=max(self.until_us or 0, other.until_us or 0) if ended else None,
+            reasons=tuple(dict.fromkeys((*self.reasons, *other.reasons)))[:MOST_REASONS],
+        )
+
+
+@dataclass(slots=True)
+class Span:
+    """Gaps of one cause that overlap or touch.
+
+    Attributes:
+        at_us: when the latest of them was reported, in microseconds since the Unix epoch.
+        whole: all of it.
+        rooms: what each room missed of it.
+        dropped: how many events in all; None: unknown.
+    """
+
+    at_us: int
+    cause: str
+    whole: Part
+    rooms: dict[Room, Part]
     dropped: int | None
 
     def touches(self, other: "Span") -> bool:
         """Whether the other one is a part of the same happening."""
-        if self.cause != other.cause or (self.until_us is None) != (other.until_us is None):
+        mine, theirs = self.whole, other.whole
+        if self.cause != other.cause or (mine.until_us is None) != (theirs.until_us is None):
             return False
-        if self.until_us is None or other.until_us is None:  # what goes on always overlaps
-            return abs(_begin(self) - _begin(other)) <= TOUCH and self.reasons == other.reasons
-        return _begin(other) <= self.until_us + TOUCH and _begin(self) <= other.until_us + TOUCH
+        if mine.until_us is None or theirs.until_us is None:  # what goes on always overlaps
+            return abs(_begin(mine) - _begin(theirs)) <= TOUCH and mine.reasons == theirs.reasons
+        return _begin(theirs) <= mine.until_us + TOUCH and _begin(mine) <= theirs.until_us + TOUCH
 
-    def with_(self, other: "Span") -> "Span":
-        """Both in one."""
-        known = self.since_us is not None and other.since_us is not None
-        ended = self.until_us is not None and other.until_us is not None
-        counted = self.dropped is not None and other.dropped is not None
-        return replace(
-            self,
-            at_us=max(self.at_us, other.at_us),
-            since_us=min(self.since_us or 0, other.since_us or 0) if known else None,
-            until_us=max(self.until_us or 0, other.until_us or 0) if ended else None,
-            reasons=tuple(dict.fromkeys((*self.reasons, *other.reasons))),
-            rooms=self.rooms | other.rooms,
-            dropped=(self.dropped or 0) + (other.dropped or 0) if counted else None,
-        )
+    def take_in(self, other: "Span") -> None:
+        """The other one is a part of this."""
+        self.at_us = max(self.at_us, other.at_us)
+        self.whole = self.whole.with_(other.whole)
+        for room, part in other.rooms.items():
+            self.rooms[room] = self.rooms[room].with_(part) if room in self.rooms else part
+        known = self.dropped is not None and other.dropped is not None
+        self.dropped = (self.dropped or 0) + (other.dropped or 0) if known else None
 
-    def without(self, events: int) -> "Span":
-        """The same, when so many of its events were counted twice."""
-        return replace(self, dropped=None if self.dropped is None else max(0, self.dropped - events))
+    def forget(self, events: int) -> None:
+        """So many of its events were counted twice."""
+        self.dropped = None if self.dropped is None else max(0, self.dropped - events)
+
+    def copied(self) -> "Span":
+        """One of its own, which stays as this is now."""
+        return replace(self, rooms=dict(self.rooms))
 
 
 def closed(gap: Gap) -> Span:
     """A gap that was recorded."""
-    return Span(
-        at_us=gap.at_us,
-        since_us=None if gap.since is None else _microseconds(gap.since),
-        until_us=_microseconds(gap.until),
-        cause=gap.cause,
-        reasons=(gap.reason,),
-        rooms=frozenset({(gap.scope, gap.room)}),
-        dropped=gap.dropped,
-    )
+    since_us = None if gap.since is None else _microseconds(gap.since)
+    part = Part(since_us, _microseconds(gap.until), (gap.reason,))
+    return Span(gap.at_us, gap.cause, part, {(gap.scope, gap.room): part}, gap.dropped)
 
 
 def still_open(gaps: Iterable[OpenGap]) -> list[Span]:
     """Those that go on, the newest first."""
     spans: list[Span] = []
     for gap in sorted(gaps, key=lambda gap: (gap.cause, gap.reason, gap.since_us)):
-        rooms = frozenset({(gap.scope, gap.room)})
-        span = Span(gap.since_us, gap.since_us, None, gap.cause, (gap.reason,), rooms, None)
+        part = Part(gap.since_us, None, (gap.reason,))
+        span = Span(gap.since_us, gap.cause, part, {(gap.scope, gap.room): part}, None)
         if spans and spans[-1].touches(span):
-            spans[-1] = spans[-1].with_(span)
+            spans[-1].take_in(span)
         else:
             spans.append(span)
-    return sorted(spans, key=_begin, reverse=True)
+    return sorted(spans, key=lambda span: _begin(span.whole), reverse=True)
 
 
-def _begin(span: Span) -> int:
+def _begin(part: Part) -> int:
     """Where it begins, as far as one knows."""
-    begin = span.until_us if span.since_us is None else span.since_us
+    begin = part.until_us if part.since_us is None else part.since_us
     return begin or 0
 
 

@@ -1,5 +1,6 @@
 """Takes snapshots of the daemon."""
 
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -43,6 +44,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
     types = {sink.name: sink.type for sink in daemon.config.sinks}
     return Snapshot(
         version=__version__,
+        host=presentable(socket.gethostname()),
         taken_us=now_us,
         started_us=journal.started_us,
         phase="failed" if (failure := _failure(daemon)) else daemon.phase,
@@ -55,7 +57,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         sinks=tuple(_sink(status, figures, types[status.sink]) for status in daemon.couriers()),
         spool=_spool(daemon, figures),
         gaps=tuple(reversed(journal.gaps)),
-        spans=tuple(reversed(journal.spans)),
+        spans=tuple(span.copied() for span in reversed(journal.spans)),
         open_gaps=tuple(_open_gaps(daemon, now_us)),
         gap_counts=tuple(
             GapCount(room.scope, room.name, cause, journal.gap_counts[room.scope, room.name, cause])
