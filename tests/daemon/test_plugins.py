@@ -12,7 +12,7 @@ import structlog
 
 from tdbwatch.daemon.plugins import PluginProblem, Registry, load_plugins
 from tdbwatch.daemon.plugins.sources import BUILT_IN
-from tdbwatch.daemon.plugins.trust import judge
+from tdbwatch.daemon.trust import judge
 from tdbwatch.testing import deliver, make_event
 
 GOOD = """
@@ -356,9 +356,9 @@ def test_a_link_is_trusted_as_what_it_points_to(folder: Path, tmp_path: Path) ->
     (folder / "link.py").symlink_to(open_folder / "target.py")
     (folder / "dangling.py").symlink_to(tmp_path / "nowhere.py")
     registry = load(folder)
-    reasons = {problem.plugin: problem.reason for problem in registry.problems}
-    assert f"chmod go-w {open_folder}" in reasons["link"]
-    assert "No such file" in reasons["dangling"]
+    found = {problem.plugin: problem for problem in registry.problems}
+    assert f"chmod go-w {open_folder}" in found["link"].remedy
+    assert "No such file" in found["dangling"].reason
     assert "good" not in registry.sink_types
 
 

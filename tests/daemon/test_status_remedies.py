@@ -16,7 +16,6 @@ from tdbwatch.daemon.couriers.settings import Counters
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.plugins.absent import AbsentError
-from tdbwatch.daemon.plugins.trust import judge
 from tdbwatch.daemon.sink_thread import SinkExitError
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
@@ -25,6 +24,7 @@ from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.remedies import room
 from tdbwatch.daemon.status.spans import closed
+from tdbwatch.daemon.trust import judge
 
 from .status_moments import BROKEN, FINE, GAP, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
 

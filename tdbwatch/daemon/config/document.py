@@ -10,6 +10,7 @@ from typing import Any, Final
 from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.doubts.text import doubt_text
 from tdbwatch.daemon.config.environment import substitute
+from tdbwatch.daemon.config.files import check_own_file, check_secret_files
 from tdbwatch.daemon.config.models import (
     Config,
     PluginsConfig,
@@ -207,6 +208,8 @@ class Document:
         sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
         sinks = tuple(SinksCheck(tree, self.folder, reader, sink_types).check())
         check_targets(tree)
+        check_own_file(tree, from_shell=reader.from_shell)
+        check_secret_files(tree)
         if sections is not None:
             check_spool_place(tree, sections.spool)
             check_files(tree, sinks, sections.routes, (sections.spool.path, FilePath(tree.file)))

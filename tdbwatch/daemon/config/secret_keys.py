@@ -14,7 +14,7 @@ from typing import Any, Final, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 
 from tdbwatch.daemon.config.problems import Path, RefusedError, show_key
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.tree import SECRET, Tree
 from tdbwatch.plugin import OptionError
 from tdbwatch.plugin.options import refuse_home
 
@@ -41,11 +41,11 @@ class SecretReader:
     environ: Mapping[str, str]
     from_shell: bool = False
 
-    def read(self, suffix: str, value: object) -> str:
-        """The secret that a key with this suffix names.
+    def locate(self, suffix: str, value: object) -> FilePath:
+        """The file of the secret that a key with this suffix names.
 
         Raises:
-            RefusedError: there is none, it cannot be read, or it is empty.
+            RefusedError: there is none.
             UnknownHereError: only the service can read it.
         """
         if not isinstance(value, str) or not value or "\0" in value:
@@ -53,7 +53,7 @@ class SecretReader:
             raise RefusedError(f"must be {what}")
         if suffix == "_file":
             refuse_home(value)
-        return read_secret(self.folder / value if suffix == "_file" else self._credential(value))
+        return self.folder / value if suffix == "_file" else self._credential(value)
 
     def _credential(self, name: str) -> FilePath:
         if "/" in name or name in {".", ".."}:
@@ -76,7 +76,11 @@ class SecretReader:
 
 
 def read_secret(path: FilePath) -> str:
-    """The text of a secret's file, without one trailing newline, nor the mark that some begin with."""
+    """The text of a secret's file, without one trailing newline, nor the mark that some begin with.
+
+    Raises:
+        RefusedError: it cannot be read, or is empty.
+    """
     try:
         text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -127,7 +131,7 @@ def resolve_secrets(tree: Tree, path: Path, model: type[BaseModel], reader: Secr
         return
     fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
     secret = [key for key, annotation in fields.items() if _mentions_secret(annotation)]
-    tree.origins = {(*path, key): "this secret" for key in secret} | tree.origins
+    tree.origins = {(*path, key): SECRET for key in secret} | tree.origins
     for name in secret_fields(model):
         _resolve_field(tree, path, model, name, reader)
     for key in secret:
@@ -223,7 +227,9 @@ def _read(tree: Tree, source: Path, target: Path, suffix: str, value: object, re
     tree.put(target, "unreadable")
     try:
         if not tree.is_broken(source):
-            tree.put(target, reader.read(suffix, value))
+            file = reader.locate(suffix, value)
+            tree.put(target, read_secret(file))
+            tree.files[target] = file
     except UnknownHereError as unknown:
         tree.leave(source, unknown.message)
     except OptionError as complaint:

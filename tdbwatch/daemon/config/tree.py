@@ -4,10 +4,13 @@ import copy
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
 from typing import Any, Final
 
 from tdbwatch.daemon.config.problems import Path, Problem, show_path
 
+SECRET: Final = "this secret"  # noqa: S105 - a name for it
+"""What messages call a secret, wherever it stands."""
 _LONGEST: Final = 240
 """Characters of a message; some repeat what the file holds."""
 
@@ -28,6 +31,7 @@ class Tree:
         blocks: strings that stand in the file as blocks, after | or >.
         origins: values that no message may show, since they came from elsewhere or are secrets, and what
             to call them instead.
+        files: the files that secrets were read from, by the secret's own path.
         broken: values that have been complained about, or cannot be judged; no further complaint about them
             helps.
         problems: what was found so far.
@@ -42,6 +46,7 @@ class Tree:
     plain: set[Path] = field(default_factory=set)
     blocks: set[Path] = field(default_factory=set)
     origins: dict[Path, str] = field(default_factory=dict)
+    files: dict[Path, FilePath] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
@@ -127,6 +132,10 @@ class Tree:
     def is_tainted(self, path: Path) -> bool:
         """Whether the value at `path`, a part of it, or what it is a part of, came from elsewhere."""
         return any(True for _ in self.related_origins(path))
+
+    def is_from_environment(self, path: Path) -> bool:
+        """Whether any of it stands not in the file, but in the environment."""
+        return any(self.origins[other] != SECRET for other in self.related_origins(path))
 
     def related_origins(self, path: Path) -> Iterator[Path]:
         """The values from elsewhere that `path` is, holds, or is a part of."""

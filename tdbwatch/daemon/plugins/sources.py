@@ -12,7 +12,7 @@ from types import CodeType
 from typing import Any, Final
 
 from tdbwatch import __version__
-from tdbwatch.daemon.plugins.trust import why_not_trusted
+from tdbwatch.daemon.trust import why_not_trusted
 
 GROUP: Final = "tdbwatch"
 BUILT_IN: Final = {
@@ -85,7 +85,7 @@ def _folder_of(point: EntryPoint) -> str:
 def _in_folder(folder: Path) -> Iterator[Candidate | Refused]:
     try:
         if distrust := why_not_trusted(folder):
-            yield Refused(folder.name, str(folder), *distrust)
+            yield Refused(folder.name, str(folder), distrust.reason, distrust.remedy)
             return
         files = sorted(
             file for file in folder.iterdir() if file.suffix == ".py" and _is_plugin_name(file.stem)
@@ -105,12 +105,12 @@ def _is_plugin_name(stem: str) -> bool:
 def _from_file(file: Path) -> Candidate | Refused:
     try:
         real = file.resolve(strict=True)
-        distrust = why_not_trusted(real) or why_not_trusted(real.parent)
+        distrust = why_not_trusted(real)
     except OSError as error:
         remedy = "let the daemon's user read it, or take it away"
         return Refused(file.stem, str(file), f"the file cannot be read: {error.strerror}", remedy)
     if distrust:
-        return Refused(file.stem, str(file), *distrust)
+        return Refused(file.stem, str(file), distrust.reason, distrust.remedy)
     return Candidate(file.stem, str(file), "", str(file), lambda: _import_file(file))
 
 

@@ -6,6 +6,7 @@ Each has its place and its remedy, and shows no value.
 from collections.abc import Sequence
 
 from tdbwatch.daemon.config.doubts.exposure import doubt_exposure
+from tdbwatch.daemon.config.doubts.files import doubt_files
 from tdbwatch.daemon.config.doubts.limits import doubt_limits
 from tdbwatch.daemon.config.doubts.rooms import doubt_rooms
 from tdbwatch.daemon.config.doubts.routes import doubt_routes
@@ -20,6 +21,7 @@ def doubt(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
     doubt_routes(tree, sections, sinks)
     doubt_limits(tree, sections, sinks)
     doubt_exposure(tree, sections, sinks)
+    doubt_files(tree, sections, sinks)
 
 
 __all__ = ["doubt"]

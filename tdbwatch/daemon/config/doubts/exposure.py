@@ -71,11 +71,11 @@ def _doubt_verify(tree: Tree, path: Path) -> None:
 
 def _doubt_sink(tree: Tree, sink: SinkConfig) -> None:
     path: Path = ("sinks", sink.name)
-    values = list(_values(sink.options, ()))
+    values = list(values_in(sink.options, ()))
     for where, value in values:
         if where[-1] == "verify" and value is False:
             _doubt_verify(tree, (*path, *where))
-    sends = any(_is_proof(where) for where, value in values if isinstance(value, SecretStr))
+    sends = any(is_proof(where) for where, value in values if isinstance(value, SecretStr))
     for where, value in values:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and _is_open(text, sends=sends):
@@ -95,23 +95,23 @@ def _is_open(url: str, *, sends: bool) -> bool:
         return False
 
 
-def _is_proof(where: Path) -> bool:
+def is_proof(where: Path) -> bool:
     """Whether the secret here is sent. One that signs is not; of headers most prove nothing."""
     if where[0] == "headers":
         return _PROVES.search(str(where[-1])) is not None
     return where[0] not in {_SIGNS, "url", "proxy"}
 
 
-def _values(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+def values_in(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
     """Every value within a sink's options, and where it is."""
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
-            yield from _values(getattr(value, name), (*path, field.alias or name))
+            yield from values_in(getattr(value, name), (*path, field.alias or name))
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _values(item, (*path, str(key)))
+            yield from values_in(item, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _values(item, (*path, index))
+            yield from values_in(item, (*path, index))
     elif path:
         yield path, value

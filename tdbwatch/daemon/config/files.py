@@ -1,0 +1,35 @@
+"""Who can write the configuration and its secrets' files: only who may have tdbwatch do anything."""
+
+from pathlib import Path as FilePath
+
+from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.trust import why_not_trusted
+
+
+def check_own_file(tree: Tree, *, from_shell: bool) -> None:
+    """Complain where others can write the configuration.
+
+    Args:
+        from_shell: who runs this need not be who runs the service: another's file is only doubtful.
+    """
+    try:
+        distrust = why_not_trusted(FilePath(tree.file))
+    except OSError:  # it came from elsewhere, or is gone by now
+        return
+    if distrust is None:
+        return
+    if distrust.is_owner and from_shell:
+        tree.warn((), f"{distrust.reason}; only that user or root can run it", distrust.remedy)
+    else:
+        tree.complain((), distrust.reason, distrust.remedy)
+
+
+def check_secret_files(tree: Tree) -> None:
+    """Complain of secrets' files that others can write. Who owns one is whoever issues the secret."""
+    for path, file in tree.files.items():
+        try:
+            distrust = why_not_trusted(file)
+        except OSError:  # it was read a moment ago
+            continue
+        if distrust is not None and not distrust.is_owner:
+            tree.complain(path, distrust.reason, distrust.remedy)

@@ -1,0 +1,84 @@
+"""Whose files to believe: who can write a plugin or the configuration can have tdbwatch do anything."""
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
+
+
+class Distrust(NamedTuple):
+    """Why a path is not believed, and what to do about it.
+
+    Attributes:
+        is_owner: somebody else owns it; who runs this matters, not its mode.
+    """
+
+    reason: str
+    remedy: str
+    is_owner: bool = False
+
+
+def why_not_trusted(path: Path) -> Distrust | None:
+    """Why `path` is not to be believed (a link stands for what it points to); None: it is.
+
+    A folder above it that others can write lets them put something else in its place, unless it is sticky,
+    as `/tmp` is: there nobody replaces what is another's.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    real = path.resolve(strict=True)
+    user = os.geteuid()
+    for place in (real, *real.parents):
+        info = place.stat()
+        sticky = place != real and info.st_mode & stat.S_ISVTX
+        mode = 0 if sticky or _is_private(info.st_gid, user, info.st_mode) else info.st_mode
+        if distrust := judge(place, 0 if _is_unmapped(info.st_uid) else info.st_uid, mode, user):
+            return distrust
+    return None
+
+
+def judge(path: Path, owner: int, mode: int, user: int) -> Distrust | None:
+    """As `why_not_trusted`, for a file of this owner and mode when run by `user`."""
+    if owner not in (0, user):
+        reason = f"{path} belongs to user {owner}, who could put anything into it"
+        return Distrust(reason, f"run `chown {user} {quote(str(path))}`", is_owner=True)
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        who = "everyone" if mode & stat.S_IWOTH else "its group"
+        return Distrust(f"{path} is writable by {who}", f"run `chmod go-w {quote(str(path))}`")
+    return None
+
+
+def everyone_can_read(path: Path) -> bool:
+    """Whether each user of the machine can, also by way of the folders above.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    real = path.resolve(strict=True)
+    closed = any(not folder.stat().st_mode & stat.S_IXOTH for folder in real.parents)
+    return not closed and bool(real.stat().st_mode & stat.S_IROTH)
+
+
+def _is_private(group: int, user: int, mode: int) -> bool:
+    """Whether only the user's own group can write, in which nobody else is: many systems give each one."""
+    if user == 0 or mode & stat.S_IWOTH or not mode & stat.S_IWGRP:
+        return False
+    try:
+        known, found = pwd.getpwuid(user), grp.getgrgid(group)
+    except KeyError:
+        return False
+    return known.pw_gid == group and known.pw_name == found.gr_name and set(found.gr_mem) <= {known.pw_name}
+
+
+def _is_unmapped(owner: int) -> bool:
+    """Whether this is how a user namespace shows owners outside of it: the host's root, above all."""
+    try:
+        overflow = int(Path("/proc/sys/kernel/overflowuid").read_text("ascii"))
+        whole = "4294967295" in Path("/proc/self/uid_map").read_text("ascii").split()
+    except (OSError, ValueError):
+        return False
+    return owner == overflow and not whole
