@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "tdbwatch.service"
 OPERATIONS = ROOT / "docs" / "operations.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*DOCS, ROOT / "README.md", ROOT / "CHANGELOG.md"]
 PREFIX = "/opt/tdbwatch/"
 """Where the unit and the pages have the venv."""
 
@@ -38,6 +40,26 @@ def test_whole_folders_are_installed(folder):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
     assert shared[folder] == f"share/doc/tdbwatch/{folder}"
+
+
+def anchors(page):
+    """What a link into the page may name, as GitHub makes it of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_the_pages_lead_somewhere(page):
+    for target, anchor in re.findall(r"\]\((?!\w+:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_each_page_begins_with_what_it_is_good_for(page):
+    start = page.read_text().split("\n\n")[1]
+    assert start.startswith(("After this page you ", "Here you can "))
 
 
 def test_the_unit_reads_the_credential_that_the_pages_make():
