@@ -110,7 +110,7 @@ class Log:
     def append(self, made: Any) -> None:
         with self.store.transaction():
             found = self.store._insert(rows(made))
-        self.store._grown(found)
+        self.store._grown(found, {})
         self.blocks += [Gone(one.first_seq, one.count, one.lane, one.target) for one in found]
 
     def save(self, sink: str, floor: int, firsts: dict[Lane, int | None]) -> None:

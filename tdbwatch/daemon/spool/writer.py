@@ -138,7 +138,9 @@ class Writer:
 
     def _check(self) -> None:
         """See whether the file is still what it should be, now and then."""
-        if (error := self._files.look(self._pace.check)) is not None:
+        if not self._files.due(self._pace.check):
+            return
+        if (error := self._files.look()) is not None:
             self._replace(error)
         if (size := self._files.log_grew()) is not None:
             self._tell(TurnReport(log_bytes=size))
@@ -162,6 +164,8 @@ class Writer:
 
     def _admit(self, group: Group, report: TurnReport) -> None:
         """Under `drop_newest` a full spool takes no more events while the old ones are undelivered."""
+        if not self._upkeep.may_refuse:
+            return
         with suppress(sqlite3.Error), trusting_nothing():
             for gone in self._upkeep.admits(self._store, self._reach()):
                 report.gone += gone

@@ -4,6 +4,8 @@ With the last bytes gone SQLite could not even delete: that, too, goes through i
 """
 
 import os
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -12,6 +14,9 @@ from tdbwatch.daemon.spool.errors import full
 
 _MOST_RESERVED: Final = 16 << 20
 _SHARE: Final = 16
+_ROOMY: Final = 1 << 30
+_GOOD_FOR: Final = 1.0
+"""With so many bytes left nobody need look again within so many seconds."""
 _PAGE: Final = 4096
 _USUAL_CHECKPOINT: Final = 1_000
 """Pages of log after which SQLite moves them into the file, unless told otherwise."""
@@ -25,6 +30,7 @@ class Space:
         size, _ = self._size_and_free()
         self.reserve = min(_MOST_RESERVED, size // _SHARE)
         """Bytes that events leave free."""
+        self._roomy_until = float("-inf")
 
     @property
     def checkpoint_pages(self) -> int:
@@ -38,7 +44,9 @@ class Space:
         """Bytes of events in one commit that leave such a disk room to breathe."""
         return max(_PAGE * 16, self.reserve // 4) if self.reserve else _MOST_RESERVED
 
-    def check(self, wanted: int, reusable: int, *, finishing: bool = False, all_of_it: bool = False) -> None:
+    def check(
+        self, wanted: int, reusable: Callable[[], int], *, finishing: bool = False, all_of_it: bool = False
+    ) -> None:
         """See whether `wanted` bytes may be written, first to the log, then to the file.
 
         Whatever it is, it leaves the last quarter of what is kept back: to cursors, and to deleting.
@@ -52,8 +60,13 @@ class Space:
         Raises:
             sqlite3.OperationalError: they would take what is kept back.
         """
+        if (now := time.monotonic()) < self._roomy_until:
+            return
         size, free = self._size_and_free()
-        growth = max(0, wanted - reusable)
+        if free - 2 * wanted > _ROOMY:
+            self._roomy_until = now + _GOOD_FOR
+            return
+        growth = max(0, wanted - reusable())
         at_last = self.reserve // 2 if finishing else self.reserve + wanted
         least = self.reserve if all_of_it else self.reserve // 4
         if size and (free - wanted - growth < least or (growth and free - growth < at_last)):

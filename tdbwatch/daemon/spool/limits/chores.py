@@ -3,7 +3,6 @@
 A chore that has something to do says what it did; None: there is nothing to do now.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -13,7 +12,7 @@ from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import ATTEMPT_SIZE, LETTER_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.store import NOTHING, Amount, Store
 
 _LETTER_SHARE: Final = 2
 """Dead letters may take one part in so many of `max_size`."""
@@ -43,6 +42,9 @@ class Step:
 
 class Chore(Protocol):
     """Something to be done now and then, in the writer's thread."""
+
+    def due(self, store: Store, now_us: int) -> bool:
+        """Whether there may be something to do. Asked after each commit: never of the file."""
 
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
         """Do a little, so that no commit of new events waits long for it.
@@ -101,46 +103,48 @@ class Newest:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._seen = self._count = self._bytes = 0
+        self._before: Amount | None = None
+        """What it had beside what this store inserted; None: that is not counted yet."""
         self._trimming = False
 
+    def due(self, store: Store, now_us: int) -> bool:  # noqa: ARG002
+        return self._trimming or self._exceeds(store)
+
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:  # noqa: ARG002
-        self._look(store.connection)
-        if not self._trimming and self._exceeds():
-            self._seen = self._count = self._bytes = 0
-            self._look(store.connection)
-        self._trimming = self._trimming or self._exceeds()
-        if not self._trimming or not (numbers := self._oldest(store.connection)):
-            self._trimming = False
-            return None
+        if not self._trimming:
+            self._count(store)
+            if not self._exceeds(store):
+                return None
+        numbers, freed = self._oldest(store)
         with store.transaction():
             query = f"DELETE FROM {self._table.name} WHERE number = ?"  # noqa: S608 - our own words
             store.connection.executemany(query, [(number,) for number in numbers])
+        assert self._before is not None, "it was counted"
+        self._before = self._before.without(freed)
         self._trimming = len(numbers) == _STEP
-        return Step(letters=len(numbers) if self._table.told else 0, more=self._trimming)
+        return Step(letters=len(numbers) if self._table.told else 0, more=self._trimming) if numbers else None
 
-    def _look(self, connection: sqlite3.Connection) -> None:
-        """Count what is new."""
-        table = self._table
-        query = f"SELECT max(number), count(*), sum({table.size}) FROM {table.name} WHERE number > ?"  # noqa: S608
-        seen, count, size = connection.execute(query, (self._seen,)).fetchone()
-        if count:
-            self._seen, self._count, self._bytes = seen, self._count + count, self._bytes + size
+    def _count(self, store: Store) -> None:
+        query = f"SELECT count(*), ifnull(sum({self._table.size}), 0) FROM {self._table.name}"  # noqa: S608
+        found = Amount(*store.connection.execute(query).fetchone())
+        self._before = found.without(store.inserted[self._table.name])
 
-    def _oldest(self, connection: sqlite3.Connection) -> list[int]:
-        """What must go of the oldest, within one step."""
-        table, numbers = self._table, list[int]()
-        query = f"SELECT number, {table.size} FROM {table.name} ORDER BY number LIMIT {_STEP}"  # noqa: S608
-        for number, size in connection.execute(query).fetchall():
-            if not self._exceeds(_SLACK):
-                break
-            numbers.append(number)
-            self._count -= 1
-            self._bytes -= size
-        return numbers
-
-    def _exceeds(self, slack: int = 0) -> bool:
+    def _exceeds(self, store: Store, freed: Amount = NOTHING, slack: int = 0) -> bool:
+        if self._before is None:
+            return True
+        has = self._before.plus(store.inserted[self._table.name]).without(freed)
         most, most_bytes = self._table.most, self._table.most_bytes
         if slack:
             most, most_bytes = most - most // slack, most_bytes - most_bytes // slack
-        return self._count > most or self._bytes > most_bytes
+        return has.rows > most or has.size > most_bytes
+
+    def _oldest(self, store: Store) -> tuple[list[int], Amount]:
+        """What must go of the oldest, within one step, and how much that is."""
+        table, numbers, freed = self._table, list[int](), NOTHING
+        query = f"SELECT number, {table.size} FROM {table.name} ORDER BY number LIMIT {_STEP}"  # noqa: S608
+        for number, size in store.connection.execute(query).fetchall():
+            if not self._exceeds(store, freed, _SLACK):
+                break
+            numbers.append(number)
+            freed = freed.plus(Amount(1, size))
+        return numbers, freed

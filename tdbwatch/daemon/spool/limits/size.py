@@ -30,6 +30,10 @@ _COARSE, _FINE = 64, 1_024
 """One part in so many of `max_size` goes at once; the fine one where replays may still ask for it."""
 _GAP_BYTES: Final = 500
 """What a gap record takes in the file, roughly."""
+_ROUGHLY: Final = 4
+"""What is inserted takes no more than so many times as much in the file."""
+_AT_LEAST_US: Final = 1_000_000
+"""Not only what is inserted takes space, so the file is measured now and then at least."""
 _TIGHT: Final = 16
 """With less than one part in so many of `max_size` left there is no space for gap records."""
 
@@ -143,9 +147,16 @@ class Size:
         self.gap_records = 0
         self._limits = limits
         self._delivered = Delivered()
+        self._again_at = 0
+        self._again_us = 0
 
-    def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:  # noqa: ARG002
+    def due(self, store: Store, now_us: int) -> bool:
+        return store.inserted_bytes >= self._again_at or now_us >= self._again_us
+
+    def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
         surplus = self.measure(store, reach) - self._limits.max_size
+        self._again_at = store.inserted_bytes + max(0, -surplus) // _ROUGHLY
+        self._again_us = now_us + _AT_LEAST_US
         if surplus <= 0:
             return None
         parts = _FINE if orders.replays(store.connection) else _COARSE

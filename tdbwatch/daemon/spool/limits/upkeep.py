@@ -58,10 +58,14 @@ class Age:
 
     def __init__(self, limits: Limits) -> None:
         self.catching_up = False
-        self._limits = limits
+        self._max_us = int(limits.max_age * 1e6)
+        self._oldest_us = 0  # nothing grows old before
+
+    def due(self, store: Store, now_us: int) -> bool:
+        return store.entries > 0 and self._oldest_us < now_us - self._max_us
 
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
-        doomed, more = _older_than(store, now_us - int(self._limits.max_age * 1e6))
+        doomed, more, self._oldest_us = _older_than(store, now_us - self._max_us)
         self.catching_up = more
         if not doomed:
             return None
@@ -70,18 +74,21 @@ class Age:
         return Step(doomed, tally, more=more)
 
 
-def _older_than(store: Store, limit_us: int) -> tuple[list[Gone], bool]:
-    """The oldest blocks that began to grow old before then, within one step; whether there may be more."""
+def _older_than(store: Store, limit_us: int) -> tuple[list[Gone], bool, int]:
+    """The oldest blocks that began to grow old before then, within one step.
+
+    And whether there may be more, and when the oldest that stays began to; 0: not known.
+    """
     found: list[Gone] = []
     left = STEP_BYTES
     for first_seq, count, scope, room, target, born_us, size in store.connection.execute(_OLDEST, (STEP,)):
         if born_us >= limit_us:
-            return found, False
+            return found, False, born_us
         if left <= 0:
-            return found, True
+            return found, True, 0
         found.append(Gone(first_seq, count, Lane(scope, room), target))
         left -= size
-    return found, len(found) == STEP
+    return found, len(found) == STEP, 0
 
 
 class Upkeep:
@@ -108,10 +115,15 @@ class Upkeep:
         """Whether more is about to be dropped for its age."""
         return self._age.catching_up
 
+    @property
+    def may_refuse(self) -> bool:
+        """Whether what comes in is dropped rather than what is there."""
+        return self._limits.when_full == "drop_newest"
+
     def admits(self, store: Store, reach: Reach) -> Iterator[list[Gone]]:
-        """Under `drop_newest`: what is delivered goes before anything that comes in is refused."""
+        """Where it may refuse: what is delivered goes before anything that comes in is refused."""
         self.refuses = False
-        if self._limits.when_full == "drop_newest" and not self.busy:
+        if not self.busy:
             yield from self.size.fit(store, reach)
             self.refuses = self.size.exceeded(store)
 
@@ -122,7 +134,7 @@ class Upkeep:
         left, self.busy = _budget(grown), False
         chores: list[Chore] = [*self._kept, self.size, self._age]
         for chore in chores:
-            while (step := chore.step(store, reach(), now_us)) is not None:
+            while chore.due(store, now_us) and (step := chore.step(store, reach(), now_us)) is not None:
                 yield step
                 left -= 1
                 if left <= 0:

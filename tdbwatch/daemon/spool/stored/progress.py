@@ -79,6 +79,8 @@ def of(connection: sqlite3.Connection, sink: str) -> Progress:
 
 def save(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
     """Write what changed. Within a transaction."""
+    if not changes:
+        return
     connection.executemany(_SET_FLOOR, [(sink, change.floor) for sink, change in changes.items()])
     now, no_longer = [], []
     for sink, change in changes.items():

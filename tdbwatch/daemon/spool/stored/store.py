@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from tdbwatch.daemon.spool.api import DeadLetter, Gone, Progress
 from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
@@ -43,6 +43,22 @@ from tdbwatch.daemon.spool.stored.tables import (
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
+class Amount(NamedTuple):
+    """Some rows, and the bytes that they take in the file, roughly."""
+
+    rows: int
+    size: int
+
+    def plus(self, other: "Amount") -> "Amount":
+        return Amount(self.rows + other.rows, self.size + other.size)
+
+    def without(self, other: "Amount") -> "Amount":
+        return Amount(self.rows - other.rows, self.size - other.size)
+
+
+NOTHING: Final = Amount(0, 0)
+
+
 class GoneError(Exception):
     """A dead letter is not there any more."""
 
@@ -56,6 +72,7 @@ class Store:
         entries: how many there are.
         progress: by sink, what it has finished, as it is in the file.
         beat: the last sign of life.
+        inserted: what it has inserted, by table.
         freed: by lane, between which numbers sinks that were behind got further: more may go than before.
     """
 
@@ -85,6 +102,7 @@ class Store:
         self.progress: dict[str, Progress] = progress.load(self.connection)
         self.beat = beats.load(self.connection)
         self.freed: dict[Lane, Span] = {}
+        self.inserted = dict.fromkeys(("blocks", "dead_letters", "attempts"), NOTHING)
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
@@ -96,6 +114,11 @@ class Store:
     def recount(self) -> None:
         """Look at what there is."""
         self.first_seq, self.last_seq, self.entries = extent(self.connection)
+
+    @property
+    def inserted_bytes(self) -> int:
+        """Bytes that it has inserted, in all tables."""
+        return sum([amount.size for amount in self.inserted.values()])
 
     def close(self) -> None:
         """Let go of the file. More than once does no harm."""
@@ -115,14 +138,20 @@ class Store:
         """
         rows = [packing.row() for packing in group.packings]
         attempts, letters = [attempt_row(one) for one in group.attempts], list(map(letter_row, group.letters))
-        wanted = weight(rows) + letters_weight(letters) + attempts_weight(attempts)
-        if wanted:
-            self.space.check(wanted, free_bytes(self.connection), finishing=not rows)
+        inserted = {
+            "blocks": Amount(len(rows), weight(rows)),
+            "dead_letters": Amount(len(letters), letters_weight(letters)),
+            "attempts": Amount(len(attempts), attempts_weight(attempts)),
+        }
+        if wanted := sum([amount.size for amount in inserted.values()]):
+            self.space.check(wanted, self._reusable, finishing=not rows)
         with self.transaction():
             blocks = self._insert(rows, squeezed=group.pressed)
             progress.save(self.connection, group.progress)
-            self.connection.executemany(INSERT_LETTER, letters)
-            self.connection.executemany(INSERT_ATTEMPT, attempts)
+            if letters:
+                self.connection.executemany(INSERT_LETTER, letters)
+            if attempts:
+                self.connection.executemany(INSERT_ATTEMPT, attempts)
             drops.save(self.connection, group.drops.values())
             if group.settled:
                 drops.settle(self.connection, group.settled)
@@ -131,7 +160,7 @@ class Store:
             if group.beat is not None:
                 beats.save(self.connection, group.beat)
         self.beat = group.beat or self.beat
-        self._grown(blocks)
+        self._grown(blocks, inserted)
         for lane, span in progress.apply(self.progress, group.progress):
             first, last = self.freed.get(lane, span)
             self.freed[lane] = (min(first, span[0]), max(last, span[1]))
@@ -146,12 +175,12 @@ class Store:
         """
         rows = copy_rows(copies, now_us)
         if rows:
-            self.space.check(weight(rows), free_bytes(self.connection), all_of_it=True)
+            self.space.check(weight(rows), self._reusable, all_of_it=True)
         with self.transaction():
             blocks = self._insert(rows)
             self._end_letters(copies.letters)
             orders.move(self.connection, copies.order, copies.position)
-        self._grown(blocks)
+        self._grown(blocks, {"blocks": Amount(len(rows), weight(rows))})
         return blocks
 
     def delete(self, doomed: Sequence[Gone], tally: Tally) -> None:
@@ -235,10 +264,16 @@ class Store:
         if self.connection.executemany(query, [(number,) for number in numbers]).rowcount < len(numbers):
             raise GoneError
 
-    def _grown(self, blocks: Sequence[Block]) -> None:
-        count = sum(block.count for block in blocks)
+    def _grown(self, blocks: Sequence[Block], inserted: Mapping[str, Amount]) -> None:
+        count = sum([block.count for block in blocks])
         self.entries += count
         self.last_seq += count
+        for table, amount in inserted.items():
+            if amount.rows:
+                self.inserted[table] = self.inserted[table].plus(amount)
+
+    def _reusable(self) -> int:
+        return free_bytes(self.connection)
 
     def _keep(self, key: str, value: int | str) -> None:
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

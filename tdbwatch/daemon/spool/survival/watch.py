@@ -78,10 +78,14 @@ class FileWatch:
         while self._unheard and self._unheard[0].last_seq <= self._heard:
             self._unheard.popleft()
 
-    def look(self, interval: float) -> sqlite3.Error | None:
-        """Why the file cannot be used any more, if something says so; at most once in `interval` seconds."""
+    def due(self, interval: float) -> bool:
+        """Whether to look: something is suspected, or nobody has looked for so many seconds."""
+        return self._suspicion is not None or time.monotonic() >= self._looked_at + interval
+
+    def look(self) -> sqlite3.Error | None:
+        """Why the file cannot be used any more, if something says so."""
         error, self._suspicion = self._suspicion, None
-        if error is not None or time.monotonic() < self._looked_at + interval:
+        if error is not None:
             return error
         self._looked_at = time.monotonic()
         self._lock.hold()
