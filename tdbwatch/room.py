@@ -160,7 +160,7 @@ class Room:
         Events that wait are dropped; a handler that runs is not interrupted.
 
         Raises:
-            LookupError: the room does not exist any more.
+            LookupError: the room does not exist, or not any more.
             TypeError, RuntimeError: it was never joined; `RuntimeError` if it is named by its id.
         """
         await self.__tdbwatch.leave()

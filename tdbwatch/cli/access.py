@@ -134,8 +134,8 @@ def room_of(text: str, scope: str) -> "RoomConfig":
     Raises:
         CommandError: it names none.
     """
-    from tdbwatch.client.rooms import is_room_name
     from tdbwatch.daemon.config import RoomConfig
+    from tdbwatch.wire.names import is_room_name
     from tdbwatch.wire.scopes import collection_of
 
     place, _, name = text.rpartition("/")

@@ -71,7 +71,7 @@ def _count(text: str) -> int:
 
 def _room(text: str) -> tuple[str, str]:
     """Scope and name."""
-    from tdbwatch.client.rooms import is_room_name
+    from tdbwatch.wire.names import is_room_name
     from tdbwatch.wire.scopes import collection_of
 
     scope, _, name = text.rpartition("/")

@@ -13,6 +13,8 @@ log = get_logger("tdbwatch.room")
 
 _Work = tuple[str, Callable[..., Awaitable[Any]], tuple[Any, ...]]
 """Its name in the log, what to call, and with what."""
+STOPS: Final = (KeyboardInterrupt, SystemExit)
+"""What ends the program, also when a handler raises it, as everywhere in asyncio; nothing else does."""
 _NOBODY: Final[Mapping[str, Callable[..., Any]]] = {}
 
 
@@ -67,10 +69,9 @@ class Backlog:
                 handler(*emit.args)
             else:
                 self._rest(emit.event, *emit.args)
-        except (
-            Exception,
-            asyncio.CancelledError,
-        ):  # a handler may have looked at a future that was cancelled
+        except STOPS:
+            raise
+        except BaseException:  # a handler may have looked at a future that was cancelled
             log.exception("the handler of event %r of %s raised", emit.event, self._owner)
 
     def join(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -108,7 +109,9 @@ class Backlog:
             if is_cancelled():
                 raise
             log.exception("%s of %s was cancelled", name, self._owner)
-        except Exception:
+        except (*STOPS, GeneratorExit):
+            raise
+        except BaseException:
             log.exception("%s of %s raised", name, self._owner)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
@@ -134,7 +137,9 @@ class Backlog:
     def _call(self, name: str, hook: Callable[[], Any]) -> None:
         try:
             hook()
-        except (Exception, asyncio.CancelledError):
+        except STOPS:
+            raise
+        except BaseException:
             log.exception("%s of %s raised", name, self._owner)
 
     @property

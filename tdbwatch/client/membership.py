@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tdbwatch.client.backlog import Backlog, is_cancelled
+from tdbwatch.client.backlog import STOPS, Backlog, is_cancelled
 from tdbwatch.client.handlers import handlers_of
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.exceptions import LookupError as RoomLookupError
@@ -131,7 +131,9 @@ class Membership:
             return
         try:
             on_init()
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the caller of join gets it
+        except STOPS:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the caller of join gets it
             self._fail(error)
         else:
             self._join(None)
@@ -153,7 +155,9 @@ class Membership:
         try:
             if on_init is not None:
                 await on_init()
-        except (Exception, asyncio.CancelledError) as error:
+        except (*STOPS, GeneratorExit):
+            raise
+        except BaseException as error:
             if is_cancelled():
                 raise
             self._fail(error)

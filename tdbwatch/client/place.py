@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING
 
 from tdbwatch.client.membership import Membership
-from tdbwatch.client.rooms import RoomStatus, is_room_name
+from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.redaction import presentable
+from tdbwatch.wire.names import is_room_name
 from tdbwatch.wire.scopes import canonical, collection_of
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class Place:
     """What a `Room` knows: how it is found, by which client, and the last membership, if there was one."""
 
-    __slots__ = ("_scope", "client", "dropped", "id", "key", "max_backlog", "membership", "room")
+    __slots__ = ("_missing", "_scope", "client", "dropped", "id", "key", "max_backlog", "membership", "room")
 
     def __init__(self, room: "Room", key: int | str, scope: str | None, max_backlog: int) -> None:
         if isinstance(key, int) and not 0 <= key < 2**63:
@@ -28,6 +29,8 @@ class Place:
         self.id = key if isinstance(key, int) else None
         self.client: Client | None = None
         self.membership: Membership | None = None
+        """None: never joined, or the last join failed."""
+        self._missing = False
         self._scope = None if scope is None else of_collection(scope)
 
     def __str__(self) -> str:
@@ -74,8 +77,11 @@ class Place:
             await membership.ready(wait)
         except TimeoutError:
             raise
-        except BaseException:  # refused for good, or the caller went away: as if it had not been asked for
+        except (
+            BaseException
+        ) as error:  # refused for good, or the caller went away: as if it had not been asked
             membership.discard()
+            self.membership, self._missing = None, isinstance(error, RoomLookupError)
             raise
 
     async def leave(self) -> None:
@@ -84,6 +90,8 @@ class Place:
             if self.id is None:
                 raise TypeError(f"{self} was never joined")
             self.client_or_error()
+            if self._missing:
+                raise RoomLookupError(f"{self} was not found")
         elif not self.membership.was_left:
             await self.membership.leave()
 

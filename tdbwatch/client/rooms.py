@@ -1,16 +1,16 @@
 """What the client wants to hear: subscriptions are desired state, joined on every link that comes."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tdbwatch.client.hearing import Hearing
 from tdbwatch.client.merge import Merge
 from tdbwatch.client.words import words
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.loggers import get_logger
+from tdbwatch.wire.names import is_room_name
 from tdbwatch.wire.scopes import canonical, short
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ log = get_logger("tdbwatch.client")
 
 RoomKey = tuple[str, int]
 """A room's scope, as the server pushes it, and its id: ids are per collection."""
-
-_NAME: Final = re.compile(r"[A-Za-z_][0-9A-Za-z_]*")
 
 
 class RoomStatus(StrEnum):
@@ -62,11 +60,6 @@ class RoomListener(Protocol):
     def room_heard(self) -> None:
         """A link hears it, or hears it again, or another link took over from the one that did."""
         ...
-
-
-def is_room_name(text: str) -> bool:
-    """Whether a room could be called so: letters, digits and underscores, no digit first."""
-    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(eq=False, slots=True)

@@ -3,7 +3,7 @@
 from enum import IntEnum
 
 from tdbwatch.client.code import strip_code
-from tdbwatch.client.rooms import is_room_name
+from tdbwatch.wire.names import is_room_name
 from tdbwatch.wire.scopes import canonical, collection_of
 
 
@@ -20,7 +20,7 @@ class Access(IntEnum):
 
 def is_name(s: str) -> bool:
     """Whether ThingsDB takes it as a name: letters, digits and underscores, no digit first, 255 at most."""
-    return len(s) <= 255 and is_room_name(s)
+    return is_room_name(s)
 
 
 def cnscope(scope: str) -> str:

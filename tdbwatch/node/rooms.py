@@ -1,12 +1,26 @@
 """Collections and their rooms: ids, names and who listens."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch import exceptions as errors
 from tdbwatch.wire import Kind, encode_push
+from tdbwatch.wire.names import is_room_name
 
 if TYPE_CHECKING:
     from tdbwatch.node.connection import Connection
+
+
+NAMING_RULES: Final = "room name must follow the naming rules; see https://docs.thingsdb.io/v1/overview/names"
+
+
+def require_room_name(name: str) -> None:
+    """Refuse what ThingsDB 1.9.3 refuses, in its words.
+
+    Raises:
+        ValueError: (-60) no room can be called so.
+    """
+    if not is_room_name(name):
+        raise errors.ValueError(NAMING_RULES)
 
 
 class Room:
@@ -36,8 +50,10 @@ class Collection:
         """A new room.
 
         Raises:
-            ValueError: (-60) the name or the id is taken.
+            ValueError: (-60) the name or the id is taken, or ThingsDB has no such names.
         """
+        if name is not None:
+            require_room_name(name)
         if room_id is None:
             room_id = self._next_id
         if room_id in self._rooms or name in self._named:
@@ -57,9 +73,12 @@ class Collection:
 
         Raises:
             LookupError: (-54) there is none (recording `rooms`).
+            ValueError: (-60) and no room could be called so.
         """
         found = self.find(room)
         if found is None:
+            if isinstance(room, str):
+                require_room_name(room)
             which = f"name `{room}`" if isinstance(room, str) else f"id {room}"
             raise errors.LookupError(f"collection `{self.name}` has no `room` with {which}")
         return found

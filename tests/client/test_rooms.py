@@ -543,6 +543,35 @@ async def test_an_emit_to_a_missing_room_is_a_lookup_error(client):
 # -- handlers ------------------------------------------------------------------------------------------------
 
 
+class Ended(BaseException):
+    """As libraries have them, to get past `except Exception`."""
+
+
+@pytest.mark.parametrize("hook", ["on_leave", "on_init"])
+async def test_a_hook_that_raises_an_exception_past_exception_costs_no_connection(client, Ears, hook):
+    def ends(self):
+        raise Ended
+
+    ears = type("Clumsy", (Ears,), {hook: ends})("alerts")
+    if hook == "on_init":
+        with pytest.raises(RuntimeError, match="on_init"):
+            await ears.join(client)
+    else:
+        await ears.join(client)
+        await ears.leave()
+    assert client.is_connected()
+    assert await client.query("echo;") == {}
+
+
+async def test_leaving_a_room_whose_join_failed_is_an_error_as_in_python_thingsdb(client, Ears):
+    by_id, by_name = Ears(77), Ears("nowhere")
+    for ears, error in ((by_id, LookupError), (by_name, TypeError)):
+        with pytest.raises(LookupError):
+            await ears.join(client)
+        with pytest.raises(error):
+            await ears.leave()
+
+
 async def test_a_handler_that_raises_is_logged_with_room_and_event_and_hurts_nothing_else(
     client, emit, until, caplog, Ears
 ):
@@ -554,6 +583,14 @@ async def test_a_handler_that_raises_is_logged_with_room_and_event_and_hurts_not
         @event("cancel")
         def cancels(self):
             raise asyncio.CancelledError
+
+        @event("own")
+        def ends_nothing(self):
+            raise Ended("of its own")
+
+        @event("async own")
+        async def ends_nothing_later(self):
+            raise Ended("of its own")
 
         @event("async raise")
         async def raises_later(self):
@@ -567,16 +604,16 @@ async def test_a_handler_that_raises_is_logged_with_room_and_event_and_hurts_not
     await clumsy.join(client)
     await ears.join(client)
     caplog.clear()
-    for name in ("raise", "cancel", "async raise", "async cancel", "async raise"):
+    for name in ("own", "async own", "raise", "cancel", "async raise", "async cancel", "async raise"):
         emit(name)
     emit("raise", 1, 2, 3)
     emit("async raise", "too many")
-    await until(lambda: len(ears.heard) == 7 and not clumsy.backlog)
+    await until(lambda: len(ears.heard) == 9 and not clumsy.backlog)
     await asyncio.sleep(0)
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
-    assert len(messages) == 7
+    assert len(messages) == 9
     assert all("Clumsy" in message and "alerts" in message for message in messages)
-    for name in ("raise", "cancel", "async raise", "async cancel"):
+    for name in ("own", "async own", "raise", "cancel", "async raise", "async cancel"):
         assert any(f"'{name}'" in message for message in messages)
     assert client.is_connected()
 

@@ -7,6 +7,7 @@ import pytest
 from tdbwatch import exceptions as errors
 from tdbwatch.node import Cluster
 from tdbwatch.wire import Emit, Kind, Response, RoomDelete, RoomJoin, RoomLeave
+from tdbwatch.wire.names import is_room_name
 
 STUFF = "@collection:stuff"
 
@@ -151,3 +152,44 @@ async def test_emitting_without_a_running_node_or_room_is_an_error():
             cluster.emit("//stuff", "nope", "e")
         with pytest.raises(errors.EncodeError):
             cluster.emit("//stuff", "alerts", "e", object())
+
+
+NAMES = [
+    ("a" * 255, True),
+    ("_1", True),
+    ("a" * 256, False),
+    ("\u00e9", False),
+    ("1a", False),
+    ("a-b", False),
+    ("", False),
+]
+
+
+@pytest.mark.parametrize(("name", "is_one"), NAMES)
+async def test_rooms_are_called_as_thingsdb_lets_them_be(cluster, dial, name, is_one):
+    peer = await (await dial(cluster.nodes[0])).auth()
+    assert is_room_name(name) is is_one
+    (emitted,) = await peer.ask(Kind.EMIT, ["//stuff", name, "e"])
+    assert emitted.value["error_code"] == (-54 if is_one else -60)
+    (joined,) = await peer.ask(Kind.JOIN, ["//stuff", name])
+    assert joined.value == [None]
+    if is_one:
+        cluster.add_room("//stuff", name)
+    else:
+        with pytest.raises(errors.ValueError, match="must follow the naming rules"):
+            cluster.add_room("//stuff", name)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (["//stuff", -1, "e"], -53),
+        (["//stuff", "alerts", 5], -53),
+        (["//stuff", "alerts", "e", {1: 2}], -61),
+        (["//stuff", "alerts", "e", [[{"a": {True: 1}}]]], -61),
+    ],
+)
+async def test_emits_that_thingsdb_refuses_are_refused(cluster, dial, body, code):
+    peer = await (await dial(cluster.nodes[0])).auth()
+    (answer,) = await peer.ask(Kind.EMIT, body)
+    assert (answer.kind, answer.value["error_code"]) == (Kind.ERROR, code)

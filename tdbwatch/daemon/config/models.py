@@ -8,7 +8,6 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
-from tdbwatch.client.rooms import is_room_name
 from tdbwatch.daemon.config.fields import (
     Condition,
     FieldName,
@@ -27,6 +26,7 @@ from tdbwatch.daemon.config.fields import (
 from tdbwatch.daemon.config.problems import Problem, RefusedError
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.plugin import Duration, Kind, Secret, Size
+from tdbwatch.wire.names import is_room_name
 
 DEFAULT_SCOPE: Final = "//stuff"
 DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
