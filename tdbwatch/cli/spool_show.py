@@ -71,7 +71,7 @@ def _show(options: argparse.Namespace) -> int:
 class _Matched:
     """What the routes of the configuration say of an event; `unrouted` is why, where there are none."""
 
-    numbers: list[int]
+    routes: list[str]
     sinks: frozenset[str]
     unrouted: str
 
@@ -124,7 +124,7 @@ def _as_json(
     return {
         "record": event.record(),
         "spool": [{"seq": entry.seq, "target": entry.target} for entry in told.entries],
-        "routes": None if matched is None else matched.numbers,
+        "routes": None if matched is None else matched.routes,
         "sinks": outcomes,
         "attempts": [attempt_json(attempt) for attempt in told.attempts],
         "dead_letters": [letter_json(letter)["dead_letter"] for letter in told.letters],
@@ -156,7 +156,7 @@ def _routes(matched: _Matched | None) -> str:
     to = f"to {', '.join(sorted(matched.sinks)) or 'no sink'}"
     if matched.unrouted:
         return f"none configured, so {matched.unrouted}; {to}"
-    return f"{', '.join(map(str, matched.numbers)) or 'none match'}; {to}"
+    return f"{', '.join(matched.routes) or 'none match'}; {to}"
 
 
 def _print_sink(sink: str, outcome: str, told: "Story") -> None:

@@ -1,6 +1,6 @@
 """What routes say of events that have one name, and of each of them. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -34,39 +34,64 @@ class Plan:
 
     Attributes:
         decision: who gets them, whatever else they hold.
-        rules: the routes that must be asked about each of them, by number; none: that is all.
-        matched: else the numbers of the routes that match.
+        rules: the routes that must be asked about each of them; none: that is all.
+        matched: else the paths of the routes that match.
     """
 
     decision: Decision
-    rules: tuple[tuple[int, Rule], ...] = ()
-    matched: tuple[int, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    matched: tuple[str, ...] = ()
     needs: frozenset[str] = field(init=False, default=frozenset())
     """What the rules' expressions may name."""
     perhaps: frozenset[str] = field(init=False, default=frozenset())
     """The sinks that may get one of the events, or get it with fields."""
 
     def __post_init__(self) -> None:
-        expressions = [one for _, rule in self.rules for one in (rule.where, *rule.set.values()) if one]
+        every = [one for rule in self.rules for one in rule.every]
+        expressions = [one for rule in every for one in (rule.where, *rule.set.values()) if one is not None]
         needs = frozenset(name for expression in expressions for name in expression.needs)
         object.__setattr__(self, "needs", needs)
-        sinks = frozenset(sink for _, rule in self.rules for sink in rule.to)
-        object.__setattr__(self, "perhaps", sinks)
+        object.__setattr__(self, "perhaps", frozenset(sink for rule in every for sink in rule.to))
+
+
+def plan(rules: Iterable[Rule], names: tuple[str, str, str, str], others: Decision) -> Plan:
+    """What these routes say of all records that have these names: kind, scope, room and event.
+
+    Args:
+        others: the sinks that get them without any route.
+    """
+    asked = tuple(_asked(rules, names))
+    if any(rule.is_conditional or rule.set for one in asked for rule in one.every):
+        return Plan(others, asked)
+    asking = Asking(None, lambda *_: None)
+    decision = asking.decide(Plan(others, asked))
+    return Plan(decision, (), tuple(asking.matched))
+
+
+def _asked(rules: Iterable[Rule], names: tuple[str, str, str, str]) -> Iterator[Rule]:
+    """What is left of these rules, up to the one that certainly stops."""
+    for rule in rules:
+        if (left := rule.narrowed(*names)) is not None:
+            yield left
+            if left.stop and not (left.is_conditional or left.default):
+                return
 
 
 class Asking:
     """Asks the routes about one event.
 
     Args:
-        failed: told of an expression that has no value for it: the route's number, the event, and why.
+        event: None where all depends on names only.
+        failed: told of an expression that has no value for it: the route's path, the event, and why.
     """
 
-    def __init__(self, event: Event, failed: Callable[[int, Event, str], None]) -> None:
-        self.matched: list[int] = []
-        """The numbers of the routes that match."""
+    def __init__(self, event: Event | None, failed: Callable[[str, Event, str], None]) -> None:
+        self.matched: list[str] = []
+        """The paths of the routes that match."""
         self._event = event
         self._failed = failed
         self._fields: dict[str, Any] = {}
+        self._found: dict[str, Fields] = {}
         self._needs: frozenset[str] = frozenset()
         self._names: Names = None
 
@@ -75,39 +100,51 @@ class Asking:
 
         Fields add up from route to route. A sink gets those set up to the first route that names it.
         """
-        self.matched, self._needs = list(plan.matched), plan.needs
-        found = dict(plan.decision)
-        for number, rule in plan.rules:
-            if not (rule.matches_fields(self._fields) and self._holds(number, rule)):
-                continue
-            self.matched.append(number)
-            self._set(number, rule)
-            for sink in rule.to:
-                found.setdefault(sink, dict(self._fields))
-            if rule.stop:
-                break
-        return found
+        self.matched, self._needs, self._found = list(plan.matched), plan.needs, dict(plan.decision)
+        self._ask(plan.rules)
+        return self._found
 
-    def _holds(self, number: int, rule: Rule) -> bool:
+    def _ask(self, rules: Iterable[Rule]) -> tuple[bool, bool]:
+        """Whether one of them took the event, and whether later ones are not to be asked."""
+        taken = False
+        for rule in rules:
+            if (rule.default and taken) or not (rule.matches_fields(self._fields) and self._holds(rule)):
+                continue
+            self.matched.append(rule.path)
+            self._set(rule)
+            for sink in rule.to:
+                self._found.setdefault(sink, dict(self._fields))
+            taken_within, stopped = self._ask(rule.inner)
+            taken = taken or taken_within or rule.stop or bool(rule.to)
+            if stopped or rule.stop:
+                return taken, True
+        return taken, False
+
+    def _holds(self, rule: Rule) -> bool:
         if rule.where is None:
             return True
         try:
             return bool(self._value(rule.where))
         except EvaluationError as error:
-            self._failed(number, self._event, f"where: {error}")
+            self._fail(rule, f"where: {error}")
             return rule.on_error
 
-    def _set(self, number: int, rule: Rule) -> None:
+    def _set(self, rule: Rule) -> None:
         for name, expression in rule.set.items():
             try:
                 self._fields[name] = self._value(expression)
             except EvaluationError as error:
-                self._failed(number, self._event, f"set.{name}: {error}")
+                self._fail(rule, f"set.{name}: {error}")
                 self._fields.pop(name, None)
             if "fields" in self._needs:
                 self._names = None
 
+    def _fail(self, rule: Rule, reason: str) -> None:
+        assert self._event is not None, "it was asked about an event"
+        self._failed(rule.path, self._event, reason)
+
     def _value(self, expression: Expression) -> Any:
+        assert self._event is not None, "it was asked about an event"
         if self._names is None:
             self._names = names_of(self._event, self._fields, self._needs)
         return expression.value_in(self._names)

@@ -12,7 +12,7 @@ from typing import Final
 
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.config.rules import Rule
-from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, Plan
+from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, Plan, plan
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.wire.scopes import short
@@ -35,9 +35,9 @@ class Router:
     """
 
     def __init__(self, routes: Iterable[RouteConfig], sinks: Mapping[str, frozenset[str]]) -> None:
-        self.failures: dict[int, Failure] = {}
-        """By the route's number, from 1: how often its expressions had no value for an event."""
-        self._rules = tuple(enumerate(map(Rule.of, routes), 1))
+        self.failures: dict[str, Failure] = {}
+        """By the route's path, such as `routes[1]`: how often its expressions had no value for an event."""
+        self._rules = Rule.all_of(routes)
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._plan = lru_cache(maxsize=_MEMORY)(self._plan_for)
@@ -66,17 +66,17 @@ class Router:
         decision = self._last[event.id] = Asking(event, self._failed).decide(plan)
         return decision
 
-    def matching(self, event: Event) -> list[int]:
-        """The numbers, from 1, of the routes that match `event`, up to the one that stops."""
+    def matching(self, event: Event) -> list[str]:
+        """The paths of the routes that match `event`, up to the one that stops."""
         plan = self._plan(event.kind, event.scope, event.room, event.event)
         asking = Asking(event, self._failed)
         asking.decide(plan)
         return asking.matched
 
-    def _failed(self, number: int, event: Event, reason: str) -> None:
+    def _failed(self, path: str, event: Event, reason: str) -> None:
         """An expression of this route had no value for an event."""
-        count = self.failures[number].count if number in self.failures else 0
-        self.failures[number] = Failure(count + 1, event.id, reason)
+        count = self.failures[path].count if path in self.failures else 0
+        self.failures[path] = Failure(count + 1, event.id, reason)
 
     def takes(self, kind: str, scope: str, room: str, event: str) -> bool:
         """Whether any route takes what has these in common, if only to drop it."""
@@ -113,24 +113,13 @@ class Router:
         if not self._rules:
             return Plan({name: NO_FIELDS for name, kinds in self._kinds.items() if kind in kinds})
         hooked = {name: NO_FIELDS for name, kinds in self._hooked.items() if kind in kinds}
-        asked: list[tuple[int, Rule]] = []
-        for number, rule in self._rules:
-            if rule.matches(kind, short(scope), room, event):
-                asked.append((number, rule))
-                if rule.stop and not rule.is_conditional:
-                    break
-        if any(rule.is_conditional or rule.set for _, rule in asked):
-            return Plan(hooked, tuple(asked))
-        named = {name: NO_FIELDS for _, rule in asked for name in rule.to if name in self._kinds}
-        return Plan(hooked | named, (), tuple(number for number, _ in asked))
+        return plan(self._rules, (kind, short(scope), room, event), hooked)
 
     def _is_taken(self, kind: str, scope: str, room: str, event: str) -> bool:
-        return not self._rules or any(
-            rule.matches(kind, short(scope), room, event) for _, rule in self._rules
-        )
+        return not self._rules or any(rule.takes(kind, short(scope), room, event) for rule in self._rules)
 
     def _is_taken_whole(self, scope: str, room: str) -> bool:
-        whole = (rule for _, rule in self._rules if rule.event is None)
+        whole = (rule for rule in self._rules if rule.event is None and (rule.to or rule.stop))
         return not self._rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
 
 

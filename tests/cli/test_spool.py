@@ -191,12 +191,12 @@ def test_export_writes_the_records_of_docs_and_never_over_a_file(
 def test_show_tells_the_story_of_an_event(run: Run, events: list[Event]) -> None:
     code, out, _ = run("spool", "show", events[1].id)
     assert code == 0
-    assert "routes    2; to audit, oncall" in out
+    assert "routes    routes[1]; to audit, oncall" in out
     assert "oncall: dead letter: gave up" in out
     assert "attempt 1: failed in 1.5 ms, worth another try, 2 events together: 503 busy" in out
     [found] = objects(run("spool", "show", events[0].id, "--json")[1])
     assert found["record"] == events[0].record()
-    assert found["routes"] == [1]
+    assert found["routes"] == ["routes[0]"]
     assert found["sinks"]["audit"].startswith("finished")
     [found] = objects(run("spool", "show", events[6].id, "--json")[1])
     assert found["sinks"] == {"audit": "no route leads there", "oncall": "no route leads there"}

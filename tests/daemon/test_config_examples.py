@@ -71,7 +71,8 @@ def keys(model: type[BaseModel], above: str) -> Iterator[str]:
             yield from (key + suffix for suffix in SUFFIXES)
         listed = "[]" if str(field.annotation).startswith("tuple") else ""
         for section in inner:
-            yield from keys(section, f"{key}{listed}.")
+            if section is not model:  # routes within routes
+                yield from keys(section, f"{key}{listed}.")
 
 
 ALL_KEYS = [*keys(Sections, ""), *keys(SinkSettings, "sinks.*.")]
@@ -99,7 +100,7 @@ def test_the_documentation_names_no_key_that_is_not_there():
 @pytest.mark.parametrize("model", [Sections, SinkSettings])
 def test_every_key_has_a_description_for_the_schema(model: type[BaseModel]):
     for name, field in model.model_fields.items():
-        for section in nested_models(field.annotation):
+        for section in (inner for inner in nested_models(field.annotation) if inner is not model):
             test_every_key_has_a_description_for_the_schema(section)
         if model is not Sections:
             assert field.description, f"{model.__name__}.{name}"

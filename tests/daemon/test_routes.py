@@ -17,7 +17,7 @@ SINKS = ["a", "b", "c"]
 
 
 def router(*routes: dict[str, Any]) -> Router:
-    return Router.of_names([RouteConfig.model_validate(route) for route in routes], SINKS)
+    return Router.of_names([RouteConfig.model_validate_json(json.dumps(route)) for route in routes], SINKS)
 
 
 def event(room: str = "alerts", name: str = "disk-full", **more: Any) -> Event:
@@ -242,11 +242,14 @@ def test_an_event_that_a_condition_fails_for_is_taken_where_the_route_says_so_an
         {"to": "c", "where": "args[7]"},
     )
     assert found.sinks_for(DISK) == {"a", "b"}
-    assert {number: failure.count for number, failure in found.failures.items()} == {2: 1, 3: 1}
-    assert found.failures[2].reason == 'where: Key not found in map : "x"'
-    assert found.failures[2].event_id == DISK.id
+    assert {path: failure.count for path, failure in found.failures.items()} == {
+        "routes[1]": 1,
+        "routes[2]": 1,
+    }
+    assert found.failures["routes[1]"].reason == 'where: Key not found in map : "x"'
+    assert found.failures["routes[1]"].event_id == DISK.id
     found.sinks_for(DISK)
-    assert found.failures[2].count == 1, "it was asked about the same event"
+    assert found.failures["routes[1]"].count == 1, "it was asked about the same event"
 
 
 def test_fields_add_up_and_a_sink_gets_those_up_to_the_first_route_that_names_it():
@@ -275,7 +278,7 @@ def test_fields_are_matched_by_globs_as_text():
 def test_a_field_that_has_no_value_is_left_out_and_counted():
     found = router({"to": "a", "set": {"x": "args[0].x", "y": "1"}})
     assert found.decide(DISK) == {"a": {"y": 1}}
-    assert found.failures[1].reason.startswith("set.x: Key not found")
+    assert found.failures["routes[0]"].reason.startswith("set.x: Key not found")
 
 
 def test_a_condition_that_does_not_hold_stops_nothing():
@@ -285,7 +288,7 @@ def test_a_condition_that_does_not_hold_stops_nothing():
         {"to": "c"},
     ]
     assert set(asked(DISK, *routes)) == {"b"}
-    assert router(*routes).matching(DISK) == [2]
+    assert router(*routes).matching(DISK) == ["routes[1]"]
 
 
 def test_a_matcher_knows_by_name_what_does_not_depend_on_the_event():
@@ -327,3 +330,36 @@ def test_routes_with_conditions_are_asked_like_those_without(routes: list[tuple[
                 break
     made = [{"to": SINKS[n % 3], "where": where, "stop": stop} for n, (where, stop) in enumerate(routes)]
     assert (set(asked(heard, *made)) if made else expected) == expected
+
+
+def test_routes_within_a_route_are_asked_about_what_it_matched():
+    within = [{"match": {"event": "disk-*"}, "to": "b"}, {"to": "c", "where": "fields.n == 1"}]
+    outer = {"match": {"room": "alerts"}, "to": "a", "set": {"n": "size(args)"}, "routes": within}
+    assert asked(DISK, outer) == {"a": {"n": 1}, "b": {"n": 1}, "c": {"n": 1}}
+    assert asked(event(room="deploys"), outer) == {}
+    assert router(outer).matching(DISK) == ["routes[0]", "routes[0].routes[0]", "routes[0].routes[1]"]
+
+
+def test_stop_within_ends_the_outer_routes_too():
+    outer = {"routes": [{"match": {"event": "disk-*"}, "to": "a", "stop": True}, {"to": "b"}]}
+    assert set(asked(DISK, outer, {"to": "c"})) == {"a"}
+    assert set(asked(event(name="cpu"), outer, {"to": "c"})) == {"b", "c"}
+
+
+@pytest.mark.parametrize("where", [{}, {"where": "true"}])
+def test_a_default_route_takes_what_no_route_before_it_in_its_list_took(where: dict[str, Any]):
+    rest = {"default": True, "to": "c"}
+    disks = {"match": {"event": "disk-*"}, "to": "a", **where}
+    assert set(asked(DISK, disks, rest)) == {"a"}
+    assert set(asked(event(name="cpu"), disks, rest)) == {"c"}
+    assert set(asked(DISK, {"set": {"x": "1"}, "match": {"event": "*"}}, rest)) == {"c"}, (
+        "to set takes nothing"
+    )
+    assert set(asked(DISK, {"match": {"event": "disk-*"}, "routes": [disks]}, rest)) == {"a"}
+    assert set(asked(DISK, {"routes": [{"match": {"event": "x"}, "to": "b"}, rest]})) == {"c"}
+
+
+def test_what_only_sets_fields_takes_nothing():
+    lane = Lane("//stuff", "alerts")
+    assert router({"set": {"x": "1"}}).unrouted(lane, ["x", "y"]) == 2
+    assert router({"routes": [{"match": {"event": "x"}, "to": "a"}]}).unrouted(lane, ["x", "y"]) == 1

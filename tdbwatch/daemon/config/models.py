@@ -232,8 +232,12 @@ class RouteConfig(Section):
     """What becomes of an event for which `where` has no value, such as where a key is missing."""
     set: dict[FieldName, Value] = Field(default_factory=dict)
     """Fields to add to what the route takes: a CEL expression each."""
+    default: bool = False
+    """Whether it takes only what no route before it, in the same list, took."""
     to: SinkNames = ()
     """The sinks that get it. May be empty with `stop: true`: then it is dropped."""
+    routes: tuple["RouteConfig", ...] = ()
+    """More routes, asked about what this one matched only."""
     stop: bool = False
     """Whether later routes are not asked about what this one matched."""
 
@@ -241,7 +245,7 @@ class RouteConfig(Section):
     def _purpose(self) -> Self:
         if self.on_error == "match" and self.where is None:
             raise RefusedError("on_error is about `where`, and there is none", "remove on_error")
-        if not self.to and not self.stop and not self.set:
+        if not (self.to or self.stop or self.set or self.routes):
             raise RefusedError(
                 "a route to no sink does nothing",
                 "name sinks; or add `stop: true` to drop what it matches, or `set` to add fields",

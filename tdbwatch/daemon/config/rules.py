@@ -1,8 +1,8 @@
 """Routes, ready to be asked. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
@@ -16,12 +16,16 @@ class Rule:
     """A route. A pattern that is None matches everything.
 
     Attributes:
+        path: where it is in the configuration, such as `routes[1].routes[0]`.
         fields: what fields that routes have set must match.
         where: what else must hold for the event.
         set: the fields that it sets, in order.
         on_error: whether an event for which `where` has no value is taken.
+        default: whether it takes only what no route before it took.
+        inner: routes that are asked about what this one matched.
     """
 
+    path: str
     kinds: frozenset[str]
     scope: re.Pattern[str] | None
     room: re.Pattern[str] | None
@@ -32,12 +36,20 @@ class Rule:
     where: Expression | None
     set: Mapping[str, Expression]
     on_error: bool
+    default: bool
+    inner: tuple["Rule", ...]
 
     @classmethod
-    def of(cls, route: RouteConfig) -> "Rule":
+    def all_of(cls, routes: Iterable[RouteConfig], above: str = "") -> tuple["Rule", ...]:
+        """The rules of a list of routes."""
+        return tuple(cls.of(route, f"{above}routes[{index}]") for index, route in enumerate(routes))
+
+    @classmethod
+    def of(cls, route: RouteConfig, path: str) -> "Rule":
         match = route.match
         scopes = None if match.scope is None else [scope_glob(glob) for glob in match.scope]
         return cls(
+            path=path,
             kinds=frozenset(match.kind),
             scope=_pattern(scopes),
             room=_pattern(match.room),
@@ -48,12 +60,39 @@ class Rule:
             where=route.where,
             set=route.set,
             on_error=route.on_error == "match",
+            default=route.default,
+            inner=cls.all_of(route.routes, f"{path}."),
         )
 
     @property
     def is_conditional(self) -> bool:
         """Whether what it takes depends on more than names."""
         return self.where is not None or bool(self.fields)
+
+    @property
+    def every(self) -> Iterator["Rule"]:
+        """This rule and all within it."""
+        yield self
+        for rule in self.inner:
+            yield from rule.every
+
+    @property
+    def sinks(self) -> frozenset[str]:
+        """The sinks that get something by it."""
+        return frozenset(sink for rule in self.every for sink in rule.to)
+
+    def takes(self, kind: str, scope: str, room: str, event: str) -> bool:
+        """Whether it, or one within it, sends or drops what has these names, conditions aside."""
+        if not self.matches(kind, scope, room, event):
+            return False
+        return bool(self.to) or self.stop or any(rule.takes(kind, scope, room, event) for rule in self.inner)
+
+    def narrowed(self, kind: str, scope: str, room: str, event: str) -> "Rule | None":
+        """What is left of it for records that have these names; None: nothing."""
+        if not self.matches(kind, scope, room, event):
+            return None
+        inner = (rule.narrowed(kind, scope, room, event) for rule in self.inner)
+        return replace(self, inner=tuple(rule for rule in inner if rule is not None))
 
     def admits(self, kind: str, scope: str, room: str) -> bool:
         """Whether it takes anything of this kind and room; `scope` as records have it."""

@@ -140,13 +140,15 @@ def targets_elsewhere(routes: Any, sinks: Container[str]) -> Iterator[str]:
     return (target for _, target in _targets(routes) if target not in sinks)
 
 
-def _targets(routes: Any) -> Iterator[tuple[Path, str]]:
+def _targets(routes: Any, above: Path = ("routes",)) -> Iterator[tuple[Path, str]]:
     """What routes name as sinks, and where."""
     for index, route in enumerate(routes if isinstance(routes, list) else []):
-        named = route.get("to") if isinstance(route, dict) else None
-        path: Path = ("routes", index, "to")
+        if not isinstance(route, dict):
+            continue
+        named, path = route.get("to"), (*above, index)
         if isinstance(named, str):
-            yield path, named
+            yield (*path, "to"), named
         for position, target in enumerate(named if isinstance(named, list) else []):
             if isinstance(target, str):
-                yield (*path, position), target
+                yield (*path, "to", position), target
+        yield from _targets(route.get("routes"), (*path, "routes"))

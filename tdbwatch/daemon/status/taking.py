@@ -66,8 +66,8 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         ),
         plugin_problems=tuple(daemon.registry.problems),
         routes=tuple(
-            RouteView(f"routes[{number - 1}]", failure.count, failure.event_id, failure.reason)
-            for number, failure in sorted(daemon.router.failures.items())
+            RouteView(path, failure.count, failure.event_id, failure.reason)
+            for path, failure in sorted(daemon.router.failures.items())
         ),
         log_dropped=logs.dropped(),
         http_trouble="" if daemon.status is None else daemon.status.trouble or "",

@@ -33,12 +33,14 @@ def doubt_routes(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) ->
         return
     misspelt = set(_doubt_names(tree, sections))
     asked = list(_asked(tree, sections, misspelt))
-    reached = {name for route in asked if route.takes for name in route.rule.to}
+    reached = {name for route in asked if route.takes for name in route.rule.sinks}
     for sink in sinks:
         if sink.name not in reached and not sink.hears - {Kind.EVENT}:
             hint = "name it in a route's `to`, or remove it"
             tree.warn(("sinks", sink.name), "nothing reaches this sink: no route leads to it", hint)
-    taken = {cell for route in asked for cell in route.takes}
+    taken = {
+        cell for route in asked if any(one.to or one.stop for one in route.rule.every) for cell in route.takes
+    }
     for index, room in enumerate(sections.rooms):
         if (Kind.EVENT, short(room.scope), room.record_name) not in taken:
             hint = "add a route; to drop them on purpose, one with `to: []` and `stop: true`"
@@ -98,7 +100,7 @@ def _asked(tree: Tree, sections: Sections, misspelt: Container[Path]) -> Iterato
     before: list[tuple[RouteConfig, Rule]] = []
     for index, route in enumerate(sections.routes):
         path: Path = ("routes", index)
-        rule = Rule.of(route)
+        rule = Rule.of(route, f"routes[{index}]")
         admitted = {cell for cell in there if rule.admits(*cell)}
         left = {cell for cell in admitted if not any(_takes_all(*one, cell, route) for one in before)}
         if not admitted and path not in misspelt:
@@ -123,7 +125,7 @@ def _cells(sections: Sections) -> Iterator[Cell]:
 
 def _takes_all(before: RouteConfig, rule: Rule, cell: Cell, route: RouteConfig) -> bool:
     """Whether nothing of this kind and room comes past the route `before`, that `route` could match."""
-    if rule.is_conditional or not rule.admits(*cell):
+    if rule.is_conditional or rule.default or not rule.admits(*cell):
         return False
     globs = before.match.event
     return (
