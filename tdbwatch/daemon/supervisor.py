@@ -187,7 +187,7 @@ class Daemon:
         for status in self.couriers():
             if status.lag:
                 self._log.warning(
-                    "sink.left_behind", sink=status.sink, events=status.lag, last_error=status.last_error
+                    "sink.undelivered", sink=status.sink, events=status.lag, last_error=status.last_error
                 )
 
     async def _stop_hearing(self, until: float) -> None:

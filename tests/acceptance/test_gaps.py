@@ -132,7 +132,7 @@ async def test_a_stop_does_not_wait_for_a_sink_that_fails(
     cluster.emit("//stuff", "alerts", "counted", 1)
     await until(lambda: command.said("sink.failed"), "the failure")
     assert await command.stop() == 0  # long before the grace is over
-    assert command.said("sink.left_behind")
+    assert command.said("sink.undelivered")
 
 
 async def test_with_one_connection_a_crash_of_its_node_is_a_gap_that_encloses_what_was_lost(

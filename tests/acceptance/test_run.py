@@ -73,7 +73,7 @@ async def test_what_a_sink_could_not_take_is_kept_and_delivered_after_a_restart(
         lambda: any("audit" in str(r) and r["level"] in {"warning", "error"} for r in command.records()), ""
     )
     assert await command.stop() == 0
-    assert command.said("sink.left_behind")
+    assert command.said("sink.undelivered")
     blocked.unlink()
     command = await start("--config", config)
     await until(lambda: len(numbers(lines("alerts.jsonl"))) == 20, "the kept events")

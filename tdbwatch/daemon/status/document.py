@@ -39,7 +39,9 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
 def _sink(sink: SinkView) -> dict[str, Any]:
     courier = asdict(sink.courier)
     letters = None if sink.dead_letters is None else asdict(sink.dead_letters)
-    return _readable({"name": courier.pop("sink"), "type": sink.type, **courier, "dead_letters": letters})
+    return _readable(
+        {"name": courier.pop("sink"), "type": sink.type, **courier, "lag": sink.lag, "dead_letters": letters}
+    )
 
 
 def _readable(view: dict[str, Any]) -> dict[str, Any]:

@@ -107,10 +107,11 @@ def _stopping(snapshot: Snapshot) -> Iterator[Problem]:
     if snapshot.links:
         text = f"{counted(snapshot.links, 'connection')} still open: what is heard now stays in the spool."
         yield Problem("links", "", text, blocking=False)
-    for courier in (sink.courier for sink in snapshot.sinks):
-        if courier.lag:
+    for sink in snapshot.sinks:
+        courier = sink.courier
+        if sink.lag:
             then = "kept in the spool for the next start" if courier.state == "stopped" else "to be delivered"
-            yield Problem("sink", courier.sink, f"{counted(courier.lag, 'event')} {then}.", blocking=False)
+            yield Problem("sink", courier.sink, f"{counted(sink.lag, 'event')} {then}.", blocking=False)
 
 
 def _links(snapshot: Snapshot) -> Iterator[Problem]:
@@ -202,7 +203,7 @@ def _failing(sink: SinkView, now_us: int) -> str:
     """What is wrong with the sink as a whole; empty when it delivers."""
     courier = sink.courier
     error = f" It says: {_short(courier.last_error)}" if courier.last_error else ""
-    waiting = f"Waiting in the spool: {counted(courier.lag, 'event')}."
+    waiting = f"Waiting for it: {counted(sink.lag, 'event')}."
     if courier.state == "stuck":  # when it is asked next is of no account: only a restart helps
         return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.state == "paused":

@@ -155,6 +155,8 @@ def _letters(sink: SinkView) -> str:
 
 
 def _last_error(sink: SinkView) -> str:
+    if sink.courier.state == "refusing":
+        return sink.courier.last_refusal
     letters = sink.dead_letters
     buried = f"Dead letter: {letters.last_reason}" if letters is not None and letters.count else ""
     return sink.courier.last_error or buried or _NONE

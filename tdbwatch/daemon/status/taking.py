@@ -54,7 +54,9 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
         canary=None if daemon.canary is None else _canary(daemon.canary),
         nodes=_nodes(daemon, clock.monotonic()),
         rooms=tuple(_room(room, daemon.unrouted.rooms[room.lane]) for room in daemon.rooms),
-        sinks=tuple(_sink(status, figures, types[status.sink]) for status in daemon.couriers()),
+        sinks=tuple(
+            _sink(status, figures, types[status.sink], daemon.spool.held) for status in daemon.couriers()
+        ),
         spool=_spool(daemon, figures),
         gaps=tuple(reversed(journal.gaps)),
         spans=tuple(span.copied() for span in reversed(journal.spans)),
@@ -75,13 +77,13 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
     )
 
 
-def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str) -> SinkView:
+def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str, held: int) -> SinkView:
     letters = figures.letters_of(courier.sink)
     if letters is not None:
         letters = replace(letters, last_reason=presentable(letters.last_reason))
     if courier.last_error is not None:
         courier = replace(courier, last_error=presentable(courier.last_error))
-    return SinkView(courier, letters, type_name)
+    return SinkView(courier, letters, type_name, held)
 
 
 def _failure(daemon: "Daemon") -> str:
