@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.cli.output import say
 from tdbwatch.daemon.config import Checked, ConfigError, Document, read
+from tdbwatch.daemon.config.problems import Problem
 from tdbwatch.daemon.plugins import Registry, load_plugins
 from tdbwatch.daemon.words import counted
 
@@ -64,15 +65,42 @@ def run(args: argparse.Namespace) -> int:
     if registry.problems:
         print(f"{args.config}: {_WITHOUT}", file=sys.stderr)
         return os.EX_CONFIG
-    if checked.warnings:
-        print(*checked.warnings, sep="\n", file=sys.stderr)
+    if warnings := (*checked.warnings, *_left_behind(args.config)):
+        print(*warnings, sep="\n", file=sys.stderr)
     if checked.notes:
         print(*checked.notes, _WITHIN, sep="\n", file=sys.stderr)
-    if checked.warnings and args.strict:
+    if warnings and args.strict:
         return os.EX_CONFIG
-    warned = f"; {counted(len(checked.warnings), 'warning')}" if checked.warnings else ""
+    warned = f"; {counted(len(warnings), 'warning')}" if warnings else ""
     say(f"{args.config}: fine: {summary(checked)}{warned}")
     return os.EX_OK
+
+
+def _left_behind(file: str) -> list[Problem]:
+    """What the spool has of sinks that are gone, if there is a spool that can be read."""
+    import sqlite3
+
+    from tdbwatch.daemon.spool.errors import SpoolError
+    from tdbwatch.daemon.spool.looking.gone import left_in
+    from tdbwatch.daemon.status.remedies import left_behind
+
+    outline = read(file).outline()
+    try:
+        found = left_in(outline.spool.path, outline.sinks)
+    except (OSError, SpoolError, sqlite3.Error):
+        return []
+    return [
+        Problem(
+            file,
+            0,
+            0,
+            "sinks",
+            f"there is no {one.sink}, and the spool {outline.spool.path} has {one} of it",
+            left_behind(one.sink),
+            is_warning=True,
+        )
+        for one in found
+    ]
 
 
 def summary(checked: Checked) -> str:

@@ -11,6 +11,7 @@ from tdbwatch.cli.spool_place import add_filters, command, place_for_sink, selec
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
+    from tdbwatch.cli.spool_place import Place
     from tdbwatch.daemon.spool.looking.look import Look
     from tdbwatch.daemon.spool.stored.orders import Selection
 
@@ -58,6 +59,8 @@ def _drop(options: argparse.Namespace) -> int:
     from tdbwatch.daemon.spool.looking.look import opened
 
     place, chosen = place_for_sink(options), _chosen(options)
+    if _is_gone(place, options):
+        return _forget(place, options)
     if not options.yes:
         with opened(place.path) as look:
             count = sum(1 for _ in look.letters.some(_whole(look, chosen)))
@@ -73,6 +76,27 @@ def _drop(options: argparse.Namespace) -> int:
     say(f"{counted(count, 'dead letter')} deleted")
     for sink in sorted(requeued):
         say(f"{sink}: a requeue waits; it will not find them")
+    return exits.OK
+
+
+def _is_gone(place: "Place", options: argparse.Namespace) -> bool:
+    """Whether it is about a whole sink that the configuration does not name."""
+    part = (options.ids, options.room, options.event, options.since)
+    return options.sink is not None and not any(part) and options.sink not in place.sinks({options.sink})
+
+
+def _forget(place: "Place", options: argparse.Namespace) -> int:
+    from tdbwatch.daemon.spool.looking.gone import forget, left_behind
+    from tdbwatch.daemon.spool.looking.look import opened
+
+    sink = options.sink
+    with opened(place.path, "rw" if options.yes else "ro") as look:
+        found = [str(one) for one in left_behind(look, place.sinks(set())) if one.sink == sink] or ["nothing"]
+        what = f"{found[0]} of {sink}, which is not in the configuration,"
+        if not options.yes:
+            raise CommandError(exits.USAGE, f"{what} would be given up for good; say --yes to do it")
+        forget(look, sink)
+    say(f"{what} given up")
     return exits.OK
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.api import Spool, SpoolError
+from tdbwatch.daemon.spool.api import Progress, Spool, SpoolError
 from tdbwatch.daemon.spool.stored.blocks import Block, heard
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.plugin.event import Event
@@ -112,7 +112,8 @@ class Redelivery:
 
     async def _serve(self, order: Order) -> bool:
         sink = self._sinks.get(order.sink)
-        if sink is None or not (order.kind == "wake" or sink.keeps_up()):
+        still_there = order.kind == "move" and order.selection.sink in self._sinks
+        if sink is None or still_there or not (order.kind == "wake" or sink.keeps_up()):
             return False
         await self._spool.unhurried()
         step = await self._step(order, sink)
@@ -134,6 +135,8 @@ class Redelivery:
             return await self._replay(order, sink)
         if order.kind == "requeue":
             return await self._requeue(order)
+        if order.kind == "move":
+            return await self._move(order, sink)
         return _Step((), order.through)  # it was woken when the order was taken up
 
     async def _replay(self, order: Order, sink: Receiver) -> _Step:
@@ -142,6 +145,20 @@ class Redelivery:
             return _Step((), order.through)
         events = [event for block in blocks for event in _asked_for(order, block) if sink.wants(event)]
         return _Step(events, min(blocks[-1].last_seq, order.through))
+
+    async def _move(self, order: Order, sink: Receiver) -> _Step:
+        """What a sink that is gone had not finished: what came while there was such a sink."""
+        gone = await self._spool.left(order.selection.sink or "")
+        if gone is None:  # it had dead letters only
+            return _Step((), order.through)
+        if gone.left_at is None:
+            raise SpoolError("the disk did not take since when the sink is gone")
+        first = min([gone.floor + 1, *(lane.first_seq for lane in gone.behind.values())])
+        blocks = await self._spool.read(max(order.position, first - 1), self._spool.redelivery_bytes)
+        if not blocks or blocks[0].first_seq > gone.left_at:
+            return _Step((), order.through)
+        events = [event for block in blocks for event in _left_behind(order, gone, block, sink.wants)]
+        return _Step(events, blocks[-1].last_seq)
 
     async def _requeue(self, order: Order) -> _Step:
         letters = await self._spool.letters(order, STEP, self._spool.redelivery_bytes)
@@ -171,3 +188,16 @@ def _asked_for(order: Order, block: Block) -> list[Event]:
         return []
     within = (event for seq, event in block.numbered() if order.position < seq <= order.through)
     return [event for event in within if order.selection.matches(event)]
+
+
+def _left_behind(order: Order, gone: Progress, block: Block, wants: Callable[[Event], bool]) -> list[Event]:
+    """What of a block the sink that is gone was still to get, as far as routes send it to the new one."""
+    if block.target not in {None, order.selection.sink}:
+        return []
+    last = min(block.last_seq, gone.left_at or 0)
+    left = (
+        event
+        for seq, event in block.numbered()
+        if order.position < seq <= last and not gone.finished(seq, block.lane)
+    )
+    return [event for event in left if block.target is not None or wants(event)]

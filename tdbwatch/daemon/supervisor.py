@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -21,13 +22,15 @@ from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.routes import Unrouted
 from tdbwatch.daemon.source import GapTimes, Source
+from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.limits import Limits
+from tdbwatch.daemon.spool.looking.gone import left_in
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.daemon.spool.stored.drops import DropReport
-from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, StatusServer
+from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, StatusServer, remedies
 from tdbwatch.daemon.status.taking import take
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.daemon.watched import WatchedRoom
@@ -131,6 +134,7 @@ class Daemon:
         self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
         if self.status is not None:
             self._spawn(self.status.run(), "tdbwatch-status")
+        self._spawn(self._tell_of_gone_sinks(), "tdbwatch-gone-sinks")
         self._tell_of_downtime()
         self._spawn(self._readiness.run(), "tdbwatch-readiness")
         self._spawn(self._keep_alive(), "tdbwatch-alive")
@@ -229,6 +233,22 @@ class Daemon:
         except Exception as error:  # noqa: BLE001 - whatever it is, the rest must still be stopped
             self._log.warning(
                 "daemon.stop_incomplete", reason=complaint, error=str(error) or type(error).__name__
+            )
+
+    async def _tell_of_gone_sinks(self) -> None:
+        """A sink that was renamed or removed may have left events that nobody gets any more."""
+        names = [sink.name for sink in self.config.sinks]
+        try:
+            found = await asyncio.to_thread(left_in, self.config.spool.path, names)
+        except (OSError, SpoolError, sqlite3.Error):  # the spool itself says what is wrong with its file
+            return
+        for one in found:
+            self._log.warning(
+                "sink.gone",
+                sink=one.sink,
+                events=one.events,
+                dead_letters=one.dead_letters,
+                remedy=remedies.left_behind(one.sink),
             )
 
     def _tell_of_downtime(self) -> None:

@@ -1,5 +1,6 @@
 """What an operator does about sinks, through the real commands, beside the running daemon."""
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -90,3 +91,44 @@ async def test_a_paused_sink_is_tried_at_once_when_people_wake_it_and_repeats_no
         code, text = await ask("spool", "wake", "onkall", "--config", config)
         assert code == 64
         assert "there is no sink 'onkall'" in text
+
+
+async def test_a_renamed_sink_is_named_everywhere_until_its_backlog_is_moved_beside_the_daemon(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, ask: Ask
+) -> None:
+    async with hook() as receiver:
+        receiver.status = 500
+        old = {"oncall": {"type": "webhook", "url": receiver.url}}
+        command = await start("--config", write_config(sinks=old))
+        await command.ready()
+        for number in (1, 2, 3):
+            cluster.emit("//stuff", "alerts", "counted", number)
+        await until(lambda: command.said("sink.failed"), "the failure")
+        assert await command.stop() == 0
+        receiver.status = 200
+        new = {"pager": {"type": "webhook", "url": receiver.url}}
+        config = write_config(sinks=new, http={"listen": "127.0.0.1:0"})
+        code, text = await ask("check", "--config", config)
+        assert code == 0
+        assert "there is no oncall, and the spool" in text
+        assert "`tdbwatch spool move oncall NEW --config FILE`" in text
+        command = await start("--config", config)
+        await command.ready()
+        await until(lambda: command.said("sink.gone"), "the line at the start")
+        cluster.emit("//stuff", "alerts", "counted", 4)
+        await until(lambda: receiver.numbers == [4], "what the new one gets itself")
+        ready = await page(command, "/readyz")
+        assert ready["ready"]
+        [warning] = [one for one in ready["warnings"] if one["name"] == "oncall"]
+        events = int(re.findall(r"(\d+) undelivered events", warning["text"])[0])
+        assert events >= 3, "events, and records of rooms and nodes"
+        assert "tdbwatch spool move oncall NEW" in await page(command, "/")
+        assert f'tdbwatch_sink_left_behind{{sink="oncall"}} {events}.0' in await page(command, "/metrics")
+        code, text = await ask("spool", "move", "oncall", "pager", "--config", config)
+        assert code == 0
+        assert f"{events} undelivered events and 0 dead letters of oncall: will be pager's within" in text
+        await until(lambda: receiver.numbers == [4, 1, 2, 3], "what the old one left")
+        code, text = await ask("check", "--config", config)
+        assert "oncall" not in text
+        assert await command.stop() == 0
+        assert receiver.numbers == [4, 1, 2, 3]

@@ -11,11 +11,13 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from tdbwatch.daemon.spool import DropReport
+from tdbwatch.daemon.spool import DeadLetter, DropReport
 from tdbwatch.daemon.spool.api import Behind, Gone
 from tdbwatch.daemon.spool.errors import damaged, is_full
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.group import Copies
+from tdbwatch.daemon.spool.looking import gone
+from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.drops import Tally
@@ -449,3 +451,57 @@ async def test_what_was_dropped_and_not_told_is_told_after_a_crash(
     lane = Lane("//stuff", "r")
     times = {lane: (now_us, now_us + 4)}
     assert told.drops == [DropReport("max_age", 5, now_us, now_us + 4, {lane: 5}, 0, times)]
+
+
+def give(path: Path, old: str, new: str = "s") -> None:
+    with opened(path, "rw") as look:
+        gone.give(look, old, new)
+
+
+async def test_a_move_gives_what_a_gone_sink_left_to_another_and_forgets_it(
+    make: MakeSpool, path: Path
+) -> None:
+    spool = await make(sinks=["old"])
+    await keep(spool, events(10))
+    lane = Lane("//stuff", "alerts")
+    entries = await everything(spool)
+    letter = DeadLetter("old", entries[0], "r", 3, "a", "b", 1, 2)
+    await spool.dead_letter("old", 6, {lane: Behind(3, (5,))}, [letter])
+    await spool.close()
+    give(path, "old")
+    spool = await make(sinks=["s"])
+    courier = Following(spool)
+    assert courier.position == 10, "a new sink begins at the end"
+    await keep(spool, events(3))
+    async with serving(spool, courier):
+        await courier.served()
+    assert courier.numbers == [2, 3, 5, 6, 7, 8, 9], "neither what it had, nor what came after it"
+    assert [letter.sink for letter in letters_of(path)] == ["s"]
+    with opened(path) as look:
+        assert look.sinks() == {"s"}
+
+
+async def test_a_move_waits_as_long_as_the_old_sink_is_configured(make: MakeSpool, path: Path) -> None:
+    spool = await make(sinks=["old", "s"])
+    await keep(spool, events(3))
+    give(path, "old")
+    courier, old = Following(spool), Following(spool, "old")
+    async with serving(spool, courier, old) as clock:
+        await clock.idle()
+    assert (courier.numbers, len(waiting(path))) == ([], 1)
+
+
+async def test_what_a_gone_sink_left_is_still_known_after_damage(make: MakeSpool, path: Path) -> None:
+    spool = await make(sinks=["old", "s"])
+    await keep(spool, events(4))
+    await spool.close()
+    spool = await make(sinks=["s"])
+    courier = Following(spool)
+    path.unlink()
+    await until(path.exists)
+    await keep(spool, events(2))
+    assert gone.left_in(path, ["s"]) == (gone.LeftBehind("old", 4, 0),)
+    give(path, "old")
+    async with serving(spool, courier):
+        await courier.served()
+    assert courier.numbers == [0, 1, 2, 3]

@@ -84,7 +84,9 @@ async def test_progress_that_cannot_be_trusted_is_begun_anew_also_for_sinks_that
     make: MakeSpool, path: Path, reports: list[DamageReport], table: str
 ) -> None:
     sent = await filled(make, 100, finished=40)
-    change(path, "INSERT INTO progress VALUES ('t', 70)", f"INSERT INTO behind VALUES {BEHIND_OF_S}")
+    change(
+        path, "INSERT INTO progress(sink, floor) VALUES ('t', 70)", f"INSERT INTO behind VALUES {BEHIND_OF_S}"
+    )
     forget_rows(path, table)
     store, report = renew(path, connect, sqlite3.DatabaseError("by the doctor"), 0.0, None)
     store.close()
@@ -109,7 +111,7 @@ async def test_a_sink_whose_progress_makes_no_sense_begins_anew_and_no_other(
     make: MakeSpool, path: Path
 ) -> None:
     await filled(make, 100, finished=40)
-    change(path, "UPDATE progress SET floor = 'x'", "INSERT INTO progress VALUES ('t', 70)")
+    change(path, "UPDATE progress SET floor = 'x'", "INSERT INTO progress(sink, floor) VALUES ('t', 70)")
     spool = await make(sinks=["s", "t"])
     assert (spool.progress("s"), spool.progress("t")) == (Progress(0), Progress(70))
     assert len(await everything(spool)) == 100
@@ -122,7 +124,7 @@ async def test_a_lane_that_is_behind_stays_so_and_one_that_makes_no_sense_is_its
     spoilt = "('t', '//stuff', 'alerts', 11, x'90', x'c0')"
     change(
         path,
-        "INSERT INTO progress VALUES ('t', 70)",
+        "INSERT INTO progress(sink, floor) VALUES ('t', 70)",
         f"INSERT INTO behind VALUES {BEHIND_OF_S}, {spoilt}",
     )
     spool = await make(sinks=["s", "t"])
@@ -166,7 +168,7 @@ async def test_events_behind_a_damaged_beginning_are_found_however_high_their_nu
         path,
         "UPDATE blocks SET first_seq = first_seq + 5000000",
         "UPDATE progress SET floor = 5000000",
-        "INSERT INTO progress VALUES ('gone', 7)",  # so that nobody knows where the log begins
+        "INSERT INTO progress(sink, floor) VALUES ('gone', 7)",  # so that nobody knows where the log begins
     )
     spoil(path, leftmost_leaf(path, "blocks"))
     spool = await make()

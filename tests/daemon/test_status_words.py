@@ -368,7 +368,7 @@ def test_metrics_of_hostile_names_are_still_one_line_each() -> None:
 
 def test_reading_the_figures_never_makes_a_spool(tmp_path: Path) -> None:
     with pytest.raises(SpoolError, match=r"spool\.db"):
-        survey(tmp_path / "spool.db")
+        survey(tmp_path / "spool.db", [])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -376,4 +376,4 @@ def test_a_file_that_is_no_spool_has_no_figures(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     path.write_bytes(b"garbage" * 1_000)
     with pytest.raises(SpoolError, match="is no spool"):
-        survey(path)
+        survey(path, [])

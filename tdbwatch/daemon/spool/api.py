@@ -75,10 +75,14 @@ class Progress:
     """What a sink has finished.
 
     An entry is finished if it is not beyond the floor and its lane is not behind, or says that it is.
+
+    Attributes:
+        left_at: the last entry before the sink was gone from the configuration; None: it is not gone.
     """
 
     floor: int
     behind: dict[Lane, Behind] = field(default_factory=dict)
+    left_at: int | None = None
 
     def finished(self, seq: int, lane: Lane) -> bool:
         """Whether this entry is finished."""
@@ -211,6 +215,9 @@ class Spool(Protocol):
 
         A sink that is new starts at the end of the log; at the beginning when the log is new.
         """
+
+    async def left(self, sink: str) -> Progress | None:
+        """What a sink had finished that is gone from the configuration; None: nothing is known of it."""
 
     def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
         """The progress of `sink`, durable with one of the next commits.

@@ -64,6 +64,12 @@ class Copies:
     letters: Sequence[int]
     done: "asyncio.Future[bool]"
 
+    @property
+    def gone(self) -> str | None:
+        """A sink of which nothing is left with these."""
+        order = self.order
+        return order.selection.sink if order.kind == "move" and self.position >= order.through else None
+
 
 @dataclass(slots=True)
 class Group:

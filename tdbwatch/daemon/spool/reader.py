@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import Entry, Gone
+from tdbwatch.daemon.spool.api import Entry, Gone, Progress
 from tdbwatch.daemon.spool.errors import is_damage, trusting_nothing
-from tdbwatch.daemon.spool.stored import orders
+from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.orders import Order
@@ -118,6 +118,10 @@ class Reader:
         return await self._ask(
             lambda connection: int(connection.execute(_COUNT_IN_LANE, values).fetchone()[0])
         )
+
+    async def left(self, sink: str) -> Progress | None:
+        """What a sink had finished that is gone; None: nothing is known of it."""
+        return await self._ask(lambda c: progress.of(c, sink) if sink in progress.sinks(c) else None)
 
     async def orders(self) -> list[Order]:
         """What people asked for and is not done."""

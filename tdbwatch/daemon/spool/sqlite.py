@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -151,7 +152,11 @@ class SqliteSpool:
             self._lock.acquire()
             if mode := keep_private(self.path):
                 self.alarms.tightened(mode)
-            return self._files.open(self._sinks)
+            damage = self._files.open(self._sinks)
+            if self._sinks is not None:
+                with suppress(sqlite3.Error):  # the disk may be full, and this is for people only
+                    self._files.store.part_from(self._sinks)
+            return damage
         except SpoolError:
             self._lock.release()
             raise
@@ -284,6 +289,10 @@ class SqliteSpool:
             known[sink] = Progress(self._state.start)
             self.save(sink, self._state.start, {})
         return replace(known[sink], behind=dict(known[sink].behind))
+
+    async def left(self, sink: str) -> Progress | None:
+        """What a sink had finished that is gone from the configuration; see `Spool.left`."""
+        return await self._asked(self._reader.left(sink))
 
     def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
         """The progress of `sink`, durable with one of the next commits."""

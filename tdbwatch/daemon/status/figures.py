@@ -2,13 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.looking.gone import LeftBehind, left_behind
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.looking.stats import Letters
 
@@ -29,11 +30,13 @@ class SpoolFigures:
         used: bytes of the file that hold something, which is what `spool.max_size` limits: the file never
             shrinks, and the side files come on top; None: not read yet.
         letters: dead letters by sink; None: not read yet.
+        left_behind: what there is of sinks that are gone from the configuration.
     """
 
     size: int | None = None
     used: int | None = None
     letters: Mapping[str, Letters] | None = None
+    left_behind: tuple[LeftBehind, ...] = ()
 
     def letters_of(self, sink: str) -> Letters | None:
         return None if self.letters is None else self.letters.get(sink, Letters())
@@ -45,9 +48,10 @@ NO_FIGURES: Final = SpoolFigures()
 class Surveyor:
     """Reads the figures when they are asked for and old; never twice at the same time."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, sinks: Collection[str], clock: Clock) -> None:
         self.latest = NO_FIGURES
         self._path = path
+        self._sinks = sinks
         self._clock = clock
         self._read_again_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
@@ -69,7 +73,7 @@ class Surveyor:
     async def _read(self) -> None:
         started = self._clock.monotonic()
         try:
-            self.latest = await asyncio.to_thread(survey, self._path)
+            self.latest = await asyncio.to_thread(survey, self._path, self._sinks)
         except (OSError, SpoolError, sqlite3.Error):  # the spool itself says what is wrong with its file
             return
         finally:
@@ -78,12 +82,15 @@ class Surveyor:
             self._reading = None
 
 
-def survey(path: Path) -> SpoolFigures:
+def survey(path: Path, sinks: Collection[str]) -> SpoolFigures:
     """Read the figures; blocks.
+
+    Args:
+        sinks: those of the configuration.
 
     Raises:
         OSError, SpoolError, sqlite3.Error: the file is not there, or not what it should be.
     """
     with opened(path) as look:
         found = look.figures()
-        return SpoolFigures(found.size, found.used, found.letters)
+        return SpoolFigures(found.size, found.used, found.letters, left_behind(look, sinks))

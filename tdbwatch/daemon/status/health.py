@@ -55,6 +55,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         *_rooms(snapshot),
         *_canary(snapshot),
         *(problem for sink in snapshot.sinks for problem in _sink(sink, snapshot)),
+        *_left_behind(snapshot),
         *_spool(snapshot),
         *_gaps(snapshot),
         *_routes(snapshot),
@@ -223,6 +224,12 @@ def _next_try(courier: CourierStatus, now_us: int) -> str:
         seconds = (courier.next_try_us - now_us) / 1e6
         return f"Next try at {format_time(courier.next_try_us)[11:19]} UTC, in {duration(seconds)}."
     return "It is being tried now." if courier.in_flight else "Next try: with its next event."
+
+
+def _left_behind(snapshot: Snapshot) -> Iterator[Problem]:
+    for one in snapshot.left_behind:
+        text = f"It is not in the configuration, and the spool still has {one} of it."
+        yield Problem("sink", one.sink, text, blocking=False, remedy=remedies.left_behind(one.sink))
 
 
 def _spool(snapshot: Snapshot) -> Iterator[Problem]:

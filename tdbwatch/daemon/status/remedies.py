@@ -127,6 +127,15 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
     return f"Mend what it talks to; then it goes on by itself, or at once after {wake(sink, spool)}."
 
 
+def left_behind(sink: str) -> str:
+    """For what a sink left that is gone from the configuration; NEW and FILE are for people to fill in."""
+    old = quote(sink)
+    return (
+        f"If it was renamed, `tdbwatch spool move {old} NEW --config FILE` gives all of it to the new one; "
+        f"else `tdbwatch spool drop --sink {old} --yes --config FILE` gives it up."
+    )
+
+
 def gaps(spans: Iterable[Span]) -> str:
     """For times in which events were missed or dropped."""
     return DROPPED if {span.cause for span in spans} == {"spool"} else _GAP

@@ -42,7 +42,7 @@ class StatusServer:
         self._config = config
         self._clock = clock
         self._log = structlog.get_logger("tdbwatch.status")
-        self._surveyor = Surveyor(daemon.spool.path, clock)
+        self._surveyor = Surveyor(daemon.spool.path, [sink.name for sink in daemon.config.sinks], clock)
         self._server: asyncio.Server | None = None
         self._stopped = False
         self._visitors = Visitors()

@@ -6,6 +6,7 @@ from typing import Final
 from tdbwatch.daemon.config import Problem as ConfigProblem
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins.registry import PluginProblem
+from tdbwatch.daemon.spool.looking.gone import LeftBehind
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status.spans import Gap, OpenGap, Span
 
@@ -181,6 +182,7 @@ class Snapshot:
         plugin_problems: plugins that did not load, and what else they did wrong.
         routes: those whose expressions failed for events.
         log_dropped: log lines that were not written since the start.
+        left_behind: what the spool has of sinks that are gone from the configuration.
         http_trouble: why nobody can ask the status server; empty: all is well.
         doubts: what the configuration says and hardly means.
     """
@@ -205,6 +207,7 @@ class Snapshot:
     plugin_problems: tuple[PluginProblem, ...]
     routes: tuple[RouteView, ...] = ()
     log_dropped: int = 0
+    left_behind: tuple[LeftBehind, ...] = ()
     http_trouble: str = ""
     doubts: tuple[ConfigProblem, ...] = ()
 

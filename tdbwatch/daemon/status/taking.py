@@ -72,6 +72,7 @@ def take(daemon: "Daemon", clock: Clock, figures: SpoolFigures = NO_FIGURES) -> 
             for path, failure in sorted(daemon.router.failures.items())
         ),
         log_dropped=logs.dropped(),
+        left_behind=figures.left_behind,
         http_trouble="" if daemon.status is None else daemon.status.trouble or "",
         doubts=daemon.config.warnings,
     )

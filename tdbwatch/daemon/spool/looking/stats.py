@@ -141,7 +141,8 @@ def _size(path: Path) -> int:
 def _unfinished(connection: sqlite3.Connection, sink: str, done: Progress) -> int:
     """Entries that the sink has not finished, routed or not; copies for others apart."""
     beyond = done.floor + 1
-    total = _count(connection, _BETWEEN, {"sink": sink, "start": beyond, "end": _NO_END})
+    end = _NO_END if done.left_at is None else done.left_at + 1
+    total = _count(connection, _BETWEEN, {"sink": sink, "start": beyond, "end": end})
     for (scope, room), behind in done.behind.items():
         which: dict[str, int | str] = {
             "sink": sink,

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, get_args
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.plugin.event import Event
 
-OrderKind = Literal["replay", "requeue", "wake"]
+OrderKind = Literal["replay", "requeue", "wake", "move"]
 _COLUMNS: Final = "number, kind, sink, selection, position, through, missed"
 _INSERT: Final = (
     "INSERT INTO orders(number, kind, sink, selection, position, through, missed, made_us)"
@@ -79,7 +79,8 @@ class Order:
 
     Attributes:
         kind: `replay`: what was heard, as far as routes send it there; `requeue`: dead letters, which end;
-            `wake`: nothing but the try, which every order is.
+            `wake`: nothing but the try, which every order is; `move`: what another sink left behind, which is
+            gone from the configuration and which the selection names.
         position: up to this seq (of the log, or number of a dead letter) it is done.
         through: it goes up to this one.
         missed: records that it was about and that went before it came to them; routes were not asked.
@@ -139,6 +140,10 @@ def move(connection: sqlite3.Connection, order: Order, position: int) -> None:
     """It is done up to there; all of it, where that is its end. Within a transaction."""
     if position >= order.through:
         connection.execute("DELETE FROM orders WHERE number = ?", (order.number,))
+        if order.kind == "move":
+            for table in ("dead_letters", "orders"):
+                query = f"UPDATE {table} SET sink = ? WHERE sink = ?"  # noqa: S608
+                connection.execute(query, (order.sink, order.selection.sink))
     else:
         connection.execute("UPDATE orders SET position = ? WHERE number = ?", (position, order.number))
 

@@ -12,7 +12,7 @@ from tdbwatch.wire.codec import decode, encode
 
 Span = tuple[int, int]
 """The first and the last of some numbers in a row."""
-_SET_FLOOR: Final = "INSERT OR REPLACE INTO progress VALUES (?, ?)"
+_SET_FLOOR: Final = "INSERT OR REPLACE INTO progress(sink, floor) VALUES (?, ?)"
 _SET_BEHIND: Final = "INSERT OR REPLACE INTO behind VALUES (?, ?, ?, ?, ?, ?)"
 _UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room = ?"
 
@@ -66,8 +66,9 @@ def of(connection: sqlite3.Connection, sink: str) -> Progress:
     Raises:
         TypeError, ValueError: a row makes no sense.
     """
-    (floor,) = connection.execute("SELECT floor FROM progress WHERE sink = ?", (sink,)).fetchone()
-    found = Progress(_number(floor))
+    query = "SELECT floor, left_at FROM progress WHERE sink = ?"
+    floor, left_at = connection.execute(query, (sink,)).fetchone()
+    found = Progress(_number(floor), left_at=None if left_at is None else _number(left_at))
     if found.floor >= MOST_SEQ:
         raise ValueError(f"{sink} cannot have finished {floor} entries")
     query = "SELECT scope, room, first_seq, beyond, tried FROM behind WHERE sink = ?"
@@ -95,6 +96,32 @@ def save(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
         connection.executemany(_UNSET_BEHIND, no_longer)
     if now:
         connection.executemany(_SET_BEHIND, now)
+
+
+def part_from(connection: sqlite3.Connection, names: Collection[str], last_seq: int) -> None:
+    """Remember up to where those were sinks that are none of these any more. Within a transaction."""
+    for sink, left_at in connection.execute("SELECT sink, left_at FROM progress").fetchall():
+        if (sink in names) != (left_at is None):
+            since = None if sink in names else last_seq
+            connection.execute("UPDATE progress SET left_at = ? WHERE sink = ?", (since, sink))
+
+
+def parted(connection: sqlite3.Connection, known: Mapping[str, Progress]) -> None:
+    """Remember the same as these do. Within a transaction."""
+    rows = [(one.left_at, sink) for sink, one in known.items() if one.left_at is not None]
+    connection.executemany("UPDATE progress SET left_at = ? WHERE sink = ?", rows)
+
+
+def rename(connection: sqlite3.Connection, old: str, new: str) -> None:
+    """What `old` has finished is what `new` has, of which there is none yet. Within a transaction."""
+    connection.execute("UPDATE progress SET sink = ?, left_at = NULL WHERE sink = ?", (new, old))
+    connection.execute("UPDATE behind SET sink = ? WHERE sink = ?", (new, old))
+
+
+def forget(connection: sqlite3.Connection, sink: str) -> None:
+    """Nothing is known any more of what it has finished. Within a transaction."""
+    connection.execute("DELETE FROM behind WHERE sink = ?", (sink,))
+    connection.execute("DELETE FROM progress WHERE sink = ?", (sink,))
 
 
 def whole(progress: Mapping[str, Progress]) -> dict[str, Change]:

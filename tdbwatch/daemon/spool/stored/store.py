@@ -130,6 +130,12 @@ class Store:
 
     # -- writing -----------------------------------------------------------------------------------------
 
+    def part_from(self, sinks: Collection[str]) -> None:
+        """Remember since when others than these are no sinks any more."""
+        with self.transaction():
+            progress.part_from(self.connection, sinks, self.last_seq)
+            self.progress = progress.load(self.connection)
+
     def commit(self, group: Group) -> list[Block]:
         """Make the group durable, all or nothing (its copies apart); its events as blocks.
 
@@ -180,6 +186,10 @@ class Store:
             blocks = self._insert(rows)
             self._end_letters(copies.letters)
             orders.move(self.connection, copies.order, copies.position)
+            if gone := copies.gone:
+                progress.forget(self.connection, gone)
+        if gone:
+            self.progress.pop(gone, None)
         self._grown(blocks, {"blocks": Amount(len(rows), weight(rows))})
         return blocks
 
@@ -215,6 +225,7 @@ class Store:
         """The last step of taking over: with it the file is whole, and says itself that it replaces one."""
         with self.transaction():
             progress.save(self.connection, progress.whole(known))
+            progress.parted(self.connection, known)
             drops.save(self.connection, tallies)
             orders.take_over(self.connection, asked)
             self._keep("last_seq", last_seq)

@@ -30,7 +30,7 @@ CREATE TABLE blocks(
     body BLOB NOT NULL);
 CREATE INDEX blocks_by_lane ON blocks(room, scope, first_seq, count);
 CREATE INDEX copies ON blocks(target, first_seq) WHERE target IS NOT NULL;
-CREATE TABLE progress(sink TEXT PRIMARY KEY, floor INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE progress(sink TEXT PRIMARY KEY, floor INTEGER NOT NULL, left_at INTEGER) WITHOUT ROWID;
 CREATE TABLE behind(
     sink TEXT NOT NULL, scope TEXT NOT NULL, room TEXT NOT NULL, first_seq INTEGER NOT NULL,
     beyond BLOB NOT NULL, tried BLOB NOT NULL, PRIMARY KEY(sink, scope, room)) WITHOUT ROWID;

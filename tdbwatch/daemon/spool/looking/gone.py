@@ -1,0 +1,85 @@
+"""Sinks that the configuration does not name any more: what they left behind, and what becomes of it."""
+
+import sqlite3
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tdbwatch.daemon.spool.looking.look import Look, opened
+from tdbwatch.daemon.spool.stored import orders, progress
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
+from tdbwatch.daemon.spool.stored.orders import Selection
+from tdbwatch.daemon.words import counted
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """What the spool keeps for a sink that is gone.
+
+    Attributes:
+        events: that came while it was configured, and that it has not got.
+    """
+
+    sink: str
+    events: int
+    dead_letters: int
+
+    def __str__(self) -> str:
+        events, letters = counted(self.events, "undelivered event"), counted(self.dead_letters, "dead letter")
+        return f"{events} and {letters}"
+
+
+def left_behind(look: Look, sinks: Collection[str]) -> tuple[LeftBehind, ...]:
+    """What there is of others than these sinks, as far as there is anything."""
+    gone = look.sinks().difference(sinks)
+    states = look.stats().sinks if gone else ()
+    return tuple(
+        LeftBehind(one.sink, one.behind, one.dead_letters)
+        for one in states
+        if one.sink in gone and (one.behind or one.dead_letters)
+    )
+
+
+def left_in(path: Path, sinks: Collection[str]) -> tuple[LeftBehind, ...]:
+    """The same of the spool at `path`.
+
+    Raises:
+        OSError, SpoolError, sqlite3.Error: it is not there, or not what it should be.
+    """
+    with opened(path) as look:
+        return left_behind(look, sinks)
+
+
+def forget(look: Look, sink: str) -> None:
+    """Give up what a sink has left behind, for good. Safe beside a daemon that has no such sink."""
+    with _transaction(look.connection) as connection:
+        progress.forget(connection, sink)
+        connection.execute("DELETE FROM dead_letters WHERE sink = ?", (sink,))
+        connection.execute("DELETE FROM orders WHERE sink = ?", (sink,))
+
+
+def rename(look: Look, old: str, new: str) -> None:
+    """All that is `old`'s becomes `new`'s, which has nothing yet. Only while no daemon has the spool."""
+    with _transaction(look.connection) as connection:
+        progress.rename(connection, old, new)
+        for table, column in (("blocks", "target"), ("dead_letters", "sink"), ("orders", "sink")):
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))  # noqa: S608
+
+
+def give(look: Look, old: str, new: str) -> None:
+    """Ask the daemon to give all that is `old`'s to `new`, which goes on with what it has itself."""
+    now_us = time.time_ns() // 1000
+    orders.insert(look.connection, "move", new, Selection(sink=old), MOST_SEQ, now_us)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
