@@ -18,6 +18,11 @@ Point a configuration or any ThingsDB client at 127.0.0.1:9200, user admin,
 password pass. It is no database: it keeps nothing, and answers to queries have
 to be registered in a program of your own (docs/connector.md)."""
 
+_PASSWORD = "pass"  # noqa: S105 - written in the docs for all to try
+_OPEN = """\
+tdbwatch node: warning: other hosts can reach this address, and everybody knows the password "pass"
+    give --password, or listen on 127.0.0.1"""
+
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
@@ -39,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
         help="alerts, or //ops/deploys; repeatable (alerts)",
     )
     parser.add_argument("--user", default="admin", help="a user who may log in (admin)")
-    parser.add_argument("--password", default="pass", metavar="PASS", help="that user's password (pass)")
+    parser.add_argument("--password", default=_PASSWORD, metavar="PASS", help="that user's password (pass)")
     parser.add_argument("--token", help="a token that may log in")
     parser.add_argument(
         "--emit-every", type=_pause, metavar="TIME", help="emit made-up events, for instance every 1s"
@@ -96,12 +101,15 @@ def _pause(text: str) -> float:
 
 
 async def _serve(options: argparse.Namespace) -> None:
+    from tdbwatch.daemon.config.doubts.exposure import is_loopback
     from tdbwatch.node import Cluster
 
     ports = [options.port + i if options.port else 0 for i in range(options.nodes)]
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if options.password == _PASSWORD and not is_loopback(options.host):
+        print(_OPEN, file=sys.stderr)
     async with Cluster(options.nodes, host=options.host, ports=ports) as cluster:
         cluster.add_user(options.user, options.password)
         if options.token:

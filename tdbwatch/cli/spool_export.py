@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 _EXAMPLE: Final = """--since 1d --output events.jsonl --config prod.yaml
 
-An event that was put into the log again, by a replay or a requeue, is written
-once. What comes in meanwhile is not written."""
+What is in the log twice, by a replay or a requeue, is written once."""
 
 
 def add_parser(actions: Any) -> None:

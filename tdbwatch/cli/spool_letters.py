@@ -28,10 +28,10 @@ def add_parsers(actions: Any) -> None:
 
 
 def _add_letters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "ids", nargs="*", metavar="ID", help="the dead letters of this event; or its beginning"
-    )
+    parser.add_argument("ids", nargs="*", metavar="ID", help=argparse.SUPPRESS)
+    parser.description = f"{parser.description}\nID: an event's, or its beginning."
     add_filters(parser, sink="the dead letters of this sink")
+    parser.usage = f"{parser.usage} [ID ...]"
     parser.add_argument("--all", action="store_true", help="all dead letters")
 
 
@@ -106,9 +106,9 @@ def _requeued(look: "Look") -> set[str]:
 
 
 def _chosen(options: argparse.Namespace) -> "Selection":
-    chosen = (options.ids, options.sink, options.room, options.event, options.since)
+    chosen = (options.ids, options.sink, options.room, options.event, options.since, options.until)
     if not any(chosen) and not options.all:
-        raise CommandError(exits.USAGE, "say which: IDs, --sink, --room, --event, --since, or --all")
+        raise CommandError(exits.USAGE, "say which: IDs, --sink, --room, --event, --since, --until, or --all")
     return selection_of(options)
 
 

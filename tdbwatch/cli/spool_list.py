@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tdbwatch.daemon.spool.api import DeadLetter, Entry
     from tdbwatch.daemon.spool.stored.orders import Selection
 
-LIST_SINK: Final = "what this sink is still to get; with --dead its dead letters"
+LIST_SINK: Final = "what it is still to get; with --dead its dead letters"
 _ENTRY: Final = ("received", "id", "room", "event", "contents")
 _LETTER: Final = ("dead since", "id", "sink", "room", "event", "attempts", "reason")
 _ID: Final = 18

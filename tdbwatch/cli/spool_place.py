@@ -92,10 +92,12 @@ def add_place(parser: argparse.ArgumentParser) -> None:
 
 def add_filters(parser: argparse.ArgumentParser, *, sink: str) -> None:
     """Options that say which events or dead letters; `sink` is what that option means here."""
+    parser.usage = f"{parser.prog} [-h] (--config FILE | --spool PATH) [...]"
     parser.add_argument("--sink", metavar="S", help=sink)
     parser.add_argument("--room", metavar="R", help="of rooms that this glob matches")
     parser.add_argument("--event", metavar="E", help="of events that this glob matches")
     parser.add_argument("--since", metavar="T", help="received since then: 2h, 7d, 2026-11-23T07:24:00Z")
+    parser.add_argument("--until", metavar="T", help="received before then, written the same way")
 
 
 def place_of(options: argparse.Namespace) -> Place:
@@ -159,16 +161,19 @@ def selection_of(options: argparse.Namespace) -> "Selection":
     """What the filters select.
 
     Raises:
-        CommandError: the time is none.
+        CommandError: a time is none, or the two leave no time between them.
     """
     from tdbwatch.daemon.spool.stored.orders import Selection
 
-    since_us = None if options.since is None else _since(options.since)
+    since_us = None if options.since is None else _time("--since", options.since)
+    until_us = None if options.until is None else _time("--until", options.until)
+    if since_us is not None and until_us is not None and since_us >= until_us:
+        raise CommandError(exits.USAGE, "--since is not before --until; a duration says how long ago")
     ids = tuple(options.ids) if getattr(options, "ids", None) else None
-    return Selection(ids, options.sink, options.room, options.event, since_us=since_us)
+    return Selection(ids, options.sink, options.room, options.event, since_us=since_us, until_us=until_us)
 
 
-def _since(text: str) -> int:
+def _time(option: str, text: str) -> int:
     from tdbwatch.plugin.options import parse_duration
 
     try:
@@ -179,7 +184,7 @@ def _since(text: str) -> int:
         when = datetime.fromisoformat(text)
     except ValueError as error:
         message = (
-            f"--since: {text!r} is neither a duration such as 2h nor a time such as 2026-11-23T07:24:00Z"
+            f"{option}: {text!r} is neither a duration such as 2h nor a time such as 2026-11-23T07:24:00Z"
         )
         raise CommandError(exits.USAGE, message) from error
     return int((when if when.tzinfo is not None else when.replace(tzinfo=UTC)).timestamp() * 1_000_000)

@@ -141,6 +141,11 @@ def test_stats_for_people(run: Run) -> None:
         (("--room", "op?"), (0,)),
         (("--since", "1h"), range(1, 10)),
         (("--since", "2001-01-01"), range(10)),
+        (("--until", "1h"), (0,)),
+        (("--until", "1h", "--limit", "1"), (0,)),
+        (("--since", "3h", "--until", "1h"), (0,)),
+        (("--until", "2001-01-01"), ()),
+        (("--dead", "--until", "1h"), (0,)),
         (("--sink", "audit"), (5, 7, 9)),
         (("--sink", "audit", "--limit", "2"), (7, 9)),
         (("--dead",), (0, 1, 2)),
@@ -394,6 +399,7 @@ def test_replay_wants_a_sink_that_there_is(run: Run) -> None:
     assert (
         out == "of 9 records, those that the routes send there will be delivered again when the daemon runs\n"
     )
+    assert run("replay", "--sink", "audit", "--until", "1h")[1].startswith("of 1 record, ")
     assert run("replay", "--sink", "oncall", "--dead")[1].startswith("3 dead letters will be delivered again")
 
 
@@ -491,6 +497,11 @@ def test_a_configured_sink_is_known_before_the_spool_has_heard_of_it(run: Run, f
     assert run("spool", "drop", "--sink", "fresh")[:2] == (0, "no dead letter matches\n")
 
 
+def test_a_time_that_ends_before_it_begins_is_refused(run: Run) -> None:
+    code, _, err = run("spool", "list", "--since", "1h", "--until", "2h")
+    assert (code, "--since is not before --until; a duration says how long ago" in err) == (64, True)
+
+
 @pytest.mark.parametrize("wrong", [("--since", "soon"), ("--sink", "nobody")])
 def test_an_export_that_is_not_begun_leaves_no_file(run: Run, folder: Path, wrong: tuple[str, str]) -> None:
     assert run("spool", "export", "--output", "out.jsonl", *wrong)[0] == 64
@@ -521,7 +532,10 @@ def test_show_says_what_no_routes_mean(run: Run, folder: Path, events: list[Even
     assert "  routes    none configured, so a record of a room goes nowhere; to no sink\n" in out
 
 
-@pytest.mark.parametrize("args", [["list", "--since", "soon"], ["list", "--limit", "-1"], ["nonsense"], []])
+@pytest.mark.parametrize(
+    "args",
+    [["list", "--since", "soon"], ["list", "--until", "soon"], ["list", "--limit", "-1"], ["nonsense"], []],
+)
 def test_wrong_usage_ends_with_64(run: Run, args: list[str]) -> None:
     assert run("spool", *args)[0] == 64
 

@@ -100,8 +100,9 @@ class Log:
         return frozenset(entry.event.id for entry in entries if entry.seq <= through)
 
     def _kept(self, keep: Callable[[Entry], bool], selection: Selection, last: int) -> Iterator[Entry]:
-        since = selection.since_us
+        since, until = selection.since_us, selection.until_us
         terms = "" if since is None else f" AND last_us >= {since}"
+        terms += "" if until is None else f" AND first_us < {until}"
         after = 0 if last < 0 else self._start_of(keep, terms, last)
         for block in self._blocks(after, terms):
             yield from (entry for entry in entries_of(block) if entry.seq > after and keep(entry))

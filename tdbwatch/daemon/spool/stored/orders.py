@@ -32,6 +32,7 @@ class Selection:
         sink: whose dead letters; or which sink's, where a command says so.
         room, event, scope: globs, as in routes.
         since_us: received at this time or later, in microseconds since the Unix epoch.
+        until_us: received before this time.
     """
 
     ids: tuple[str, ...] | None = None
@@ -40,11 +41,13 @@ class Selection:
     event: str | None = None
     scope: str | None = None
     since_us: int | None = None
+    until_us: int | None = None
 
     def matches(self, event: Event) -> bool:
         """Whether it is about this event, whatever the sink."""
         return (
             (self.since_us is None or event.received_us >= self.since_us)
+            and (self.until_us is None or event.received_us < self.until_us)
             and (self.ids is None or event.id in self.ids)
             and (self.room is None or fnmatchcase(event.room, self.room))
             and (self.event is None or fnmatchcase(event.event, self.event))
@@ -68,7 +71,7 @@ class Selection:
         texts = [selection.sink, selection.room, selection.event, selection.scope, *(selection.ids or ())]
         if not (all(type(text) is str for text in texts if text is not None)):
             raise TypeError("not texts")
-        if not isinstance(selection.since_us, int | None):
+        if not all(isinstance(time, int | None) for time in (selection.since_us, selection.until_us)):
             raise TypeError("not a time")
         return selection
 
