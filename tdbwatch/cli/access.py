@@ -108,14 +108,15 @@ async def connected(config: "ThingsDBConfig") -> AsyncIterator["Client"]:
 
     from tdbwatch.client import Observer
     from tdbwatch.clock import SYSTEM_CLOCK
-    from tdbwatch.daemon.assembly import login, make_client
+    from tdbwatch.daemon.assembly import make_client
+    from tdbwatch.daemon.login import Login
     from tdbwatch.exceptions import AuthError
 
     client = make_client(config, Observer(), SYSTEM_CLOCK, random.Random())
     nodes = ", ".join(str(node) for node in config.nodes)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            await client.connect_pool(config.nodes, *login(config))
+            await client.connect_pool(config.nodes, Login(config.auth))
         yield client
     except TimeoutError:
         message = f"no node can be reached within {CONNECT_SECONDS:g} s: {nodes}; see that one runs"

@@ -11,7 +11,7 @@ from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.asking import Asking
 from tdbwatch.client.fleet import Fleet, leave
 from tdbwatch.client.link import Heartbeat, Link
-from tdbwatch.client.login import Auth, authenticate, parse_auth
+from tdbwatch.client.login import Ask, Auth, authenticate, parse_auth
 from tdbwatch.client.loop import ClientLoop
 from tdbwatch.client.membership import Membership
 from tdbwatch.client.observer import Observer
@@ -43,7 +43,7 @@ class Client(Asking):
     Args:
         auto_reconnect: make a new connection when one is lost, and move when a node shuts down.
         ssl: TLS for TCP and `wss://`. True verifies the certificate and the host name; a context of your
-            own is taken as it is.
+            own is taken as it is; an async function that returns one is asked at each connection.
         loop: the event loop to connect on where none is running; else the running one is used.
         connections: how many nodes to be connected to at once; every room is joined on each.
         heartbeat: how a silent node is noticed.
@@ -109,13 +109,14 @@ class Client(Asking):
         await self._start([parse_address((host, port))], None, timeout or None, insist=False)
 
     def connect_pool(
-        self, pool: Iterable[str | tuple[str, int] | Address], *auth: str | tuple[str, str]
+        self, pool: Iterable[str | tuple[str, int] | Address], *auth: Auth | Ask
     ) -> asyncio.Future[None]:
         """Connect to a node of the pool, chosen at random, and authenticate; keep trying until it works.
 
         Args:
             pool: `host`, `host:port`, `ws://...`, `wss://...`, `unix:///path`, or (host, port).
-            auth: a token; or user and password, as two strings or one pair.
+            auth: a token; or user and password, as two strings or one pair; or a function, plain or async,
+                that gives a token or a pair, and is asked at each login.
 
         Raises:
             ValueError: a bad address, or an empty pool.
@@ -129,7 +130,7 @@ class Client(Asking):
         nodes = [parse_address(node) for node in pool]
         return self._start(nodes, login, min(CONNECT_TIMEOUT, self.MAX_RECONNECT_TIMEOUT), insist=True)
 
-    async def authenticate(self, *auth: str | tuple[str, str], timeout: float | None = 10) -> None:
+    async def authenticate(self, *auth: Auth | Ask, timeout: float | None = 10) -> None:
         """Log in with a token, two strings, or one pair; later connections log in the same way.
 
         Raises:
@@ -244,7 +245,7 @@ class Client(Asking):
     # -- inside ------------------------------------------------------------------------------------------
 
     def _start(
-        self, nodes: Sequence[Address], auth: Auth | None, timeout: float | None, *, insist: bool
+        self, nodes: Sequence[Address], auth: Auth | Ask | None, timeout: float | None, *, insist: bool
     ) -> asyncio.Future[None]:
         if self.is_connected() or self._ready is not None:
             raise RuntimeError("the client is connected, or connecting, already; close it first")

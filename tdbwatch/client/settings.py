@@ -6,7 +6,7 @@ from typing import Final
 
 from tdbwatch.backoff import BackoffPolicy
 from tdbwatch.client.link import Heartbeat
-from tdbwatch.client.login import Auth
+from tdbwatch.client.login import Ask, Auth
 from tdbwatch.client.observer import Observer
 from tdbwatch.client.pool import NODE_BACKOFF
 from tdbwatch.client.transports import SslSetting
@@ -28,7 +28,7 @@ class Settings:
     clock: Clock = SYSTEM_CLOCK
     rng: random.Random = field(default_factory=random.Random)
     observer: Observer = field(default_factory=Observer)
-    auth: Auth | None = field(default=None, repr=False)
+    auth: Auth | Ask | None = field(default=None, repr=False)
     merging: bool = False
     """Several links hear the same rooms at all times, not only while one takes over from another."""
     proven: bool = False

@@ -1,7 +1,6 @@
 """Makes the parts of the daemon from the configuration."""
 
 import random
-import ssl
 from functools import partial
 
 import structlog
@@ -9,9 +8,10 @@ import structlog
 from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.canary import Canary
-from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig, TlsConfig
+from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
+from tdbwatch.daemon.login import NodeTls
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
@@ -26,7 +26,7 @@ def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: r
     """A client for the daemon: several links, events left undecoded."""
     heartbeat = Heartbeat(config.heartbeat.interval, config.heartbeat.timeout)
     return Client(
-        ssl=None if config.tls is None else make_tls_context(config.tls),
+        ssl=None if config.tls is None else NodeTls(config.tls),
         connections=config.live_connections,
         heartbeat=heartbeat,
         clock=clock,
@@ -42,27 +42,6 @@ def make_canary(config: ThingsDBConfig, client: Client, clock: Clock) -> Canary 
     if wanted is None:
         return None
     return Canary(client, wanted.room, wanted.scope or config.scope, wanted.interval, wanted.timeout, clock)
-
-
-def make_tls_context(config: TlsConfig) -> ssl.SSLContext:
-    """A context that verifies, unless the configuration says otherwise."""
-    context = ssl.create_default_context(cafile=config.ca_file)
-    if config.cert_file is not None:
-        context.load_cert_chain(config.cert_file, config.key_file)
-    if not config.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def login(config: ThingsDBConfig) -> tuple[str] | tuple[str, str]:
-    """What `connect_pool` takes to log in."""
-    auth = config.auth
-    if auth.token is not None:
-        return (auth.token.get_secret_value(),)
-    assert auth.username is not None, "the configuration has neither token nor user"
-    assert auth.password is not None, "the configuration has neither token nor password"
-    return (auth.username, auth.password.get_secret_value())
 
 
 def make_router(config: Config) -> Router:

@@ -12,11 +12,12 @@ import structlog
 from tdbwatch import __version__
 from tdbwatch.client import Client
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.daemon.assembly import login, make_canary, make_client, make_couriers, make_router
+from tdbwatch.daemon.assembly import make_canary, make_client, make_couriers, make_router
 from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.login import Login
 from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
@@ -94,6 +95,7 @@ class Daemon:
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
         self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
+        self._login = Login(config.thingsdb.auth, config.login_file)
         self.canary = make_canary(config.thingsdb, self.client, clock)
         self.status = None if config.http is None else StatusServer(self, config.http, clock)
         self._readiness = Readiness(self.glance, self._notifier, clock)
@@ -148,7 +150,7 @@ class Daemon:
             self._spawn(self.canary.run(), "tdbwatch-canary")
         settings = self.config.thingsdb
         self._log.info("daemon.connecting", nodes=[str(node) for node in settings.nodes])
-        await self.client.connect_pool(settings.nodes, *login(settings))
+        await self.client.connect_pool(settings.nodes, self._login)
         self.phase = "running"
         self._log.info("daemon.started", version=__version__)
         self._readiness.look()

@@ -51,6 +51,10 @@ class Users:
             raise errors.LookupError(f"user `{name}` not found")
         self._tokens[token] = name
 
+    def revoke_token(self, token: str) -> None:
+        """From now on it stands for nobody; whoever logged in with it stays."""
+        self._tokens.pop(token, None)
+
     def authenticate(self, body: Any) -> User:
         """The user that the body of an AUTH stands for (errors as in the recording `handshake`).
 

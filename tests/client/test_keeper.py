@@ -102,6 +102,40 @@ async def test_a_login_is_a_token_two_strings_or_a_pair(new_client, cluster, log
     assert await client.query("echo;", scope="//stuff") == {}
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_function_is_asked_for_the_login_each_time(new_client, cluster, until, clock, is_async):
+    cluster.add_token("token-1")
+    tokens = ["token-1"]
+
+    async def ask():
+        return tokens[-1]
+
+    client = new_client()
+    await client.connect_pool([cluster.nodes[0].address], ask if is_async else lambda: tokens[-1])
+    cluster.add_user("rotated", "pass")
+    tokens.append(("rotated", "pass"))
+    cluster.nodes[0].faults.close_connections()
+    await until(lambda: not client.is_connected())
+    await until(client.is_connected, clock)
+    [connection] = cluster.nodes[0].clients
+    assert connection.user.name == "rotated"
+
+
+async def test_a_function_that_gives_no_login_is_asked_again(new_client, cluster, until, clock, caplog):
+    cluster.add_token("token-1")
+    answers = iter([None, OSError("no such file"), "token-1"])
+
+    def ask():
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    ready = new_client().connect_pool([cluster.nodes[0].address], ask)
+    await until(ready.done, clock)
+    await ready
+    assert "there is no login to connect with: no such file" in caplog.text
+
+
 @pytest.mark.parametrize("login", [(), (1,), ("a", "b", "c"), (("a",),), ("a", 1)])
 async def test_other_logins_are_refused_without_showing_them(new_client, login):
     with pytest.raises(TypeError, match="token, or user and password"):

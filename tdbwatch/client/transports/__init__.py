@@ -17,11 +17,11 @@ from tdbwatch.redaction import presentable
 __all__ = ["Receiver", "SslSetting", "Wire", "open_wire", "tls_context"]
 
 
-def tls_context(setting: SslSetting) -> ssl_module.SSLContext | None:
+async def tls_context(setting: SslSetting) -> ssl_module.SSLContext | None:
     """The context for a setting: True verifies certificates and host names; None and False mean no TLS."""
-    if setting is True:
-        return ssl_module.create_default_context()
-    return setting or None
+    if isinstance(setting, bool | None):
+        return ssl_module.create_default_context() if setting else None
+    return await setting() if callable(setting) else setting
 
 
 async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None, turn: int = 0) -> Wire:
@@ -37,7 +37,7 @@ async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None
         loop = asyncio.get_running_loop()
         _, wire = await loop.create_unix_connection(lambda: SocketWire(receiver), address.path)
         return wire
-    context = tls_context(ssl)
+    context = await tls_context(ssl)
     try:
         if address.is_websocket:
             from tdbwatch.client.transports.websocket import open_websocket  # its library loads when used

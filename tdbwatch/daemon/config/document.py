@@ -185,7 +185,7 @@ class Document:
         sections, sinks = self._parts(tree, SecretReader(self.folder, self.environ), sink_types)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        return Config.combine(sections, sinks, ordered(tree.warnings))
+        return Config.combine(sections, sinks, ordered(tree.warnings), tree.files)
 
     def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":
         """As `config`, from a shell: what only the service can judge is noted, and no problem.

@@ -3,7 +3,9 @@
 The keys are those of docs/configuration.md. Durations are seconds, sizes are bytes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, Strict, model_validator
@@ -328,11 +330,23 @@ class Config(Sections):
     sinks: tuple[SinkConfig, ...]
     warnings: tuple[Problem, ...] = ()
     """What is allowed, and hardly meant so, in the order of the file."""
+    secret_files: Mapping[tuple[str | int, ...], Path] = {}
+    """The files that secrets were read from, by the secret's own path."""
+
+    @property
+    def login_file(self) -> Path | None:
+        """The file that the token or the password came from."""
+        key = "token" if self.thingsdb.auth.token is not None else "password"
+        return self.secret_files.get(("thingsdb", "auth", key))
 
     @classmethod
     def combine(
-        cls, sections: Sections, sinks: tuple[SinkConfig, ...], warnings: tuple[Problem, ...] = ()
+        cls,
+        sections: Sections,
+        sinks: tuple[SinkConfig, ...],
+        warnings: tuple[Problem, ...] = (),
+        secret_files: Mapping[tuple[str | int, ...], Path] = MappingProxyType({}),
     ) -> "Config":
         """One configuration of parts that are checked already."""
         parts: dict[str, Any] = {name: getattr(sections, name) for name in Sections.model_fields}
-        return cls.model_construct(**parts, sinks=sinks, warnings=warnings)
+        return cls.model_construct(**parts, sinks=sinks, warnings=warnings, secret_files=secret_files)

@@ -19,7 +19,7 @@ from tdbwatch.sinks.webhook.messages import Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
 from tdbwatch.sinks.webhook.receiving import CARRIER, Connector, Receiver, Request
 from tdbwatch.sinks.webhook.resolving import Resolver
-from tdbwatch.sinks.webhook.tls import TlsFiles
+from tdbwatch.tls_files import TlsFiles
 
 EXCERPT_BYTES: Final = 4096
 _DRAIN_BYTES: Final = 65_536  # a longer answer costs its connection

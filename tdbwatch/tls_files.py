@@ -1,12 +1,24 @@
-"""The TLS context of a webhook, made anew when its files change: certificates are rotated while we run."""
+"""A TLS context of files, made anew when they change: certificates are rotated while we run."""
 
 import ssl
 from pathlib import Path
-
-from tdbwatch.sinks.webhook.options import Tls
+from typing import Protocol
 
 Stamp = tuple[int, int, int] | None
 """What tells that a file has changed; None: it cannot be looked at."""
+
+
+class Tls(Protocol):
+    """Whom to trust, and a certificate to show."""
+
+    @property
+    def ca_file(self) -> Path | None: ...
+    @property
+    def cert_file(self) -> Path | None: ...
+    @property
+    def key_file(self) -> Path | None: ...
+    @property
+    def verify(self) -> bool: ...
 
 
 class TlsFiles:
