@@ -421,7 +421,7 @@ async def test_a_receiver_that_is_gone_pauses_the_sink_and_says_until_when(
         status = await asker.until(lambda status: status["sinks"][0]["lag"] == 2)
         until = status["sinks"][0]["next_try"]
         [problem] = status["problems"]
-        assert problem["text"].startswith("Paused, as it asked for. Waiting for it: 2 events. Next try at")
+        assert problem["text"].startswith("Paused. Waiting for it: 2 events. Next try at")
         assert f"{until[11:19]} UTC" in problem["text"]
         assert "HTTP 410" in problem["text"]
         assert (await asker.get("/readyz"))[0] == 503

@@ -208,7 +208,7 @@ def _failing(sink: SinkView, now_us: int) -> str:
     if courier.state == "stuck":  # when it is asked next is of no account: only a restart helps
         return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.state == "paused":
-        return f"Paused, as it asked for. {waiting} {_next_try(courier, now_us)}{error}"
+        return f"Paused. {waiting} {_next_try(courier, now_us)}{error}"
     if courier.state == "refusing":
         refused = f"It refuses all it is given: the last {counted(courier.refused_in_row, 'event')} in a row."
         return f"{refused} It answered: {_short(courier.last_refusal)}"

@@ -116,7 +116,10 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
     if courier.state == "stuck":
         return STUCK
     if courier.state == "paused":
-        return f"Mend the receiver; then {wake(sink, spool)} has it tried at once."
+        return (
+            f"Mend the receiver; then {wake(sink, spool)} has it tried at once. "
+            "If its address or credentials have to change here, correct them and restart."
+        )
     if courier.state == "refusing":
         again = command("spool requeue", spool, courier.sink)
         return (
