@@ -34,7 +34,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     servers: list[StatusServer] = []
 
     async def _start(listen: str = "127.0.0.1:0", **more: Any) -> int:
-        daemon: Any = SimpleNamespace(spool=SimpleNamespace(path=tmp_path / "spool.db"))
+        spool, config = SimpleNamespace(path=tmp_path / "spool.db"), SimpleNamespace(sinks=())
+        daemon: Any = SimpleNamespace(spool=spool, config=config)
         server = _Server(daemon, HttpConfig(listen=listen, **more), SYSTEM_CLOCK)
         servers.append(server)
         await server.run()
