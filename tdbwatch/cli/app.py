@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tdbwatch import __version__
-from tdbwatch.cli import check, demo, emit, exits, node, output, plugins, replay, run, spool, tail
+from tdbwatch.cli import check, demo, emit, exits, node, output, plugins, replay, run, spool, tail, test
 from tdbwatch.cli.formatting import HelpFormatter
 
-COMMANDS = (run, check, tail, emit, plugins, spool, replay, node, demo)
+COMMANDS = (run, check, test, tail, emit, plugins, spool, replay, node, demo)
 
 _DESCRIPTION = """\
 React to ThingsDB events: join rooms, keep what is heard in a spool, and bring

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from structlog.testing import capture_logs
 
+from tdbwatch.cli.explain import explain
 from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.cli.output import say
 from tdbwatch.daemon.config import Checked, ConfigError, Document, read
@@ -20,6 +21,7 @@ _HELP: Final = "check a configuration file without starting anything"
 _EPILOG: Final = """\
 example:
   tdbwatch check --config /etc/tdbwatch/prod.yaml
+  tdbwatch check -c prod.yaml --explain alerts disk-full '{"severity": 5}'
 
 exit codes:
   0   the file is fine; warnings say what is allowed, and hardly meant so
@@ -49,6 +51,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration file")
     parser.add_argument("--strict", action="store_true", help="end with 78 if there are warnings, too")
+    parser.add_argument(
+        "--explain",
+        nargs="+",
+        metavar=("ROOM", "EVENT"),
+        help="say where an event goes: ROOM EVENT [ARG ...], as for emit",
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -65,10 +73,12 @@ def run(args: argparse.Namespace) -> int:
     if registry.problems:
         print(f"{args.config}: {_WITHOUT}", file=sys.stderr)
         return os.EX_CONFIG
-    if warnings := (*checked.warnings, *_left_behind(args.config)):
+    if warnings := (*checked.warnings, *_left_behind(args.config, checked)):
         print(*warnings, sep="\n", file=sys.stderr)
     if checked.notes:
         print(*checked.notes, _WITHIN, sep="\n", file=sys.stderr)
+    if args.explain:
+        return explain(args.explain, checked)
     if warnings and args.strict:
         return os.EX_CONFIG
     warned = f"; {counted(len(warnings), 'warning')}" if warnings else ""
@@ -76,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     return os.EX_OK
 
 
-def _left_behind(file: str) -> list[Problem]:
+def _left_behind(file: str, checked: Checked) -> list[Problem]:
     """What the spool has of sinks that are gone, if there is a spool that can be read."""
     import sqlite3
 
@@ -84,9 +94,9 @@ def _left_behind(file: str) -> list[Problem]:
     from tdbwatch.daemon.spool.looking.gone import left_in
     from tdbwatch.daemon.status.remedies import left_behind
 
-    outline = read(file).outline()
+    spool = checked.sections.spool.path
     try:
-        found = left_in(outline.spool.path, outline.sinks)
+        found = left_in(spool, checked.sinks)
     except (OSError, SpoolError, sqlite3.Error):
         return []
     return [
@@ -95,7 +105,7 @@ def _left_behind(file: str) -> list[Problem]:
             0,
             0,
             "sinks",
-            f"there is no {one.sink}, and the spool {outline.spool.path} has {one} of it",
+            f"there is no {one.sink}, and the spool {spool} has {one} of it",
             left_behind(one.sink),
             is_warning=True,
         )

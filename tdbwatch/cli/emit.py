@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     """Emit; returns the exit code."""
     access = access_of(options)
     room = _configured(access, options.room) or room_of(options.room, options.scope or access.thingsdb.scope)
-    asyncio.run(_emit(access, room, options.event, [_value(text) for text in options.args]))
+    asyncio.run(_emit(access, room, options.event, [value_of(text) for text in options.args]))
     say(f"emitted {options.event} to {room.record_name} in {room.scope}")
     return exits.OK
 
@@ -53,7 +53,8 @@ def _configured(access: Access, name: str) -> "RoomConfig | None":
     return next((room for room in access.rooms if room.record_name == name), None)
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """An argument as the command line says it: what JSON says, else text."""
     try:
         return json.loads(text)
     except ValueError:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.doubts.text import doubt_text
 from tdbwatch.daemon.config.environment import substitute
+from tdbwatch.daemon.config.expectations import check_expectations
 from tdbwatch.daemon.config.files import check_own_file, check_secret_files
 from tdbwatch.daemon.config.models import (
     Config,
@@ -212,6 +213,7 @@ class Document:
         check_secret_files(tree)
         if sections is not None:
             check_spool_place(tree, sections.spool)
+            check_expectations(tree, sections.tests, sections.rooms)
             check_files(tree, sinks, sections.routes, (sections.spool.path, FilePath(tree.file)))
         if sections is not None and not tree.problems:
             doubt(tree, sections, sinks)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
+from tdbwatch.daemon.config.expectations import ExpectationConfig
 from tdbwatch.daemon.config.fields import (
     Condition,
     FieldName,
@@ -322,6 +323,7 @@ class Sections(Section):
     logging: LoggingConfig = LoggingConfig()
     plugins: PluginsConfig = PluginsConfig()
     shutdown: ShutdownConfig = ShutdownConfig()
+    tests: tuple[ExpectationConfig, ...] = ()
 
 
 class Config(Sections):

@@ -1,0 +1,78 @@
+"""The section `tests`: events that are given, and what sinks are to get of them. The daemon ignores it."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from tdbwatch.daemon.config.fields import Scope, Section, Text
+from tdbwatch.daemon.config.problems import suggestion
+from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.plugin import Kind
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.config.models import RoomConfig
+
+Expected = Annotated[int, Field(ge=0)] | Literal["any"] | tuple[dict[str, Any], ...]
+"""How many records a sink gets; `any`; or which, in order: as much of each as is said."""
+
+
+class GivenConfig(Section):
+    """One event, or a record of another kind."""
+
+    room: Text | None = None
+    """The room that it is heard in, by its name in records; nodes have none."""
+    scope: Scope | None = None
+    """The room's collection, where several have a room of this name."""
+    event: str = ""
+    """The event's name."""
+    args: tuple[Any, ...] = ()
+    """Its arguments."""
+    kind: Kind = Field(default=Kind.EVENT, strict=False)
+    """Its kind."""
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What a record of another kind carries."""
+
+
+class ExpectationConfig(Section):
+    """One test of the routes."""
+
+    name: Text
+    """What it shows."""
+    given: tuple[GivenConfig, ...] = Field(min_length=1)
+    """The events, in order."""
+    expect: dict[str, Expected]
+    """What each sink gets. One that is not named must get nothing."""
+
+
+def room_of(given: GivenConfig, rooms: Iterable["RoomConfig"]) -> "RoomConfig | None":
+    """The configured room that it is heard in, if there is one."""
+    return next(
+        (room for room in rooms if room.record_name == given.room and given.scope in {None, room.scope}),
+        None,
+    )
+
+
+def check_expectations(tree: Tree, tests: Iterable[ExpectationConfig], rooms: Iterable["RoomConfig"]) -> None:
+    """Refuse rooms and sinks that are not configured."""
+    rooms, sinks = tuple(rooms), tree.data.get("sinks")
+    known = sinks if isinstance(sinks, dict) else {}
+    for index, test in enumerate(tests):
+        for position, given in enumerate(test.given):
+            path = ("tests", index, "given", position, "room")
+            if given.room is None and given.kind is not Kind.NODE:
+                tree.complain(path, "is missing", "say in which room it is heard", at_key=True)
+            elif given.room is not None and room_of(given, rooms) is None:
+                names = [room.record_name for room in rooms]
+                tree.complain(
+                    path, "no room that is watched has this name", suggestion(given.room, names, _ROOMS)
+                )
+        for sink in test.expect:
+            if sink not in known:
+                hint = suggestion(sink, known, "the sinks are")
+                tree.complain(
+                    ("tests", index, "expect", sink), "there is no sink of this name", hint, at_key=True
+                )
+
+
+_ROOMS: Final = "the rooms are"

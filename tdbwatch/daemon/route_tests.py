@@ -1,0 +1,97 @@
+"""Runs the tests of a configuration: what sinks would get of given events against what they should. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tdbwatch.daemon.config.expectations import ExpectationConfig, Expected, GivenConfig, room_of
+from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.words import counted
+from tdbwatch.plugin import Event
+from tdbwatch.plugin.jsonable import to_json
+
+_SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one test.
+
+    Attributes:
+        faults: what is not as expected; none: it passed.
+        notes: what may explain that: expressions that had no value.
+    """
+
+    name: str
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def run_tests(sections: Sections, sinks: Sequence[str]) -> Iterator[Result]:
+    """Run the tests of a configuration with these sinks, in order."""
+    for test in sections.tests:
+        router = Router.of_names(sections.routes, sinks)
+        events = [event_of(given, sections) for given in test.given]
+        faults = tuple(
+            fault for sink in sinks for fault in _compare(sink, test, records(router, sink, events))
+        )
+        notes = tuple(f"{path}: {failure.reason}" for path, failure in sorted(router.failures.items()))
+        yield Result(test.name, faults, notes if faults else ())
+
+
+def event_of(given: GivenConfig, sections: Sections) -> Event:
+    """The event as the daemon would make it of what a room hears."""
+    room = room_of(given, sections.rooms)
+    return Event.create(
+        given.room or "",
+        given.event,
+        given.args,
+        kind=given.kind,
+        scope="" if room is None else room.scope,
+        room_id=None if room is None else room.id,
+        arg_names=() if room is None else room.arg_names(given.event),
+        details=given.details,
+    )
+
+
+def records(router: Router, sink: str, events: Iterable[Event]) -> list[dict[str, Any]]:
+    """What a sink gets of these events."""
+    matcher = router.matcher(sink)
+    got = (matcher.with_fields(event) for event in events)
+    return [event.record() for event in got if event is not None]
+
+
+def _compare(sink: str, test: ExpectationConfig, got: list[dict[str, Any]]) -> Iterator[str]:
+    expected: Expected = test.expect.get(sink, 0)
+    if expected == "any":
+        return
+    count = expected if isinstance(expected, int) else len(expected)
+    if len(got) != count:
+        yield f"{sink}: expected {counted(count, 'record')}, got {len(got) or 'none'}{_shown(got)}"
+    elif not isinstance(expected, int):
+        for index, (wanted, record) in enumerate(zip(expected, got, strict=True)):
+            yield from (f"{sink}[{index}]{fault}" for fault in _differences(wanted, record))
+
+
+def _differences(wanted: Any, got: Any) -> Iterator[str]:
+    """Where `got` has not what is wanted; of mappings only the keys that are wanted count."""
+    if isinstance(wanted, Mapping) and isinstance(got, Mapping):
+        for key, value in wanted.items():
+            if key not in got:
+                yield f".{key}: expected {_text(value)}, and there is none"
+            else:
+                yield from (f".{key}{fault}" for fault in _differences(value, got[key]))
+    elif isinstance(wanted, list) and isinstance(got, list) and len(wanted) == len(got):
+        for index, (one, other) in enumerate(zip(wanted, got, strict=True)):
+            yield from (f"[{index}]{fault}" for fault in _differences(one, other))
+    elif wanted != got or isinstance(wanted, bool) is not isinstance(got, bool):
+        yield f": expected {_text(wanted)}, got {_text(got)}"
+
+
+def _shown(got: list[dict[str, Any]]) -> str:
+    return f": {', '.join(map(_text, got))}"[:_SHOWN] if got else ""
+
+
+def _text(value: Any) -> str:
+    return to_json(value).decode(errors="backslashreplace")
