@@ -4,7 +4,8 @@ import argparse
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -115,15 +116,21 @@ def place_of(options: argparse.Namespace) -> Place:
 
 def _look_up(options: argparse.Namespace) -> Place:
     from tdbwatch.daemon.config import ConfigError, read
+    from tdbwatch.daemon.plugins.hearing import sinks_by_hooks
     from tdbwatch.daemon.spool.file.place import spool_file
 
     if options.config is None:
         return Place(spool_file(options.spool), None)
     try:
-        config = read(options.config).outline()
+        document = read(options.config)
+        config = document.outline()
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise CommandError(exits.BAD_CONFIG, "") from error
+    with suppress(ConfigError):  # what is wrong with plugins keeps nobody from the spool
+        plugins = document.plugins()
+        by_hooks = sinks_by_hooks(plugins.paths, plugins.disable)
+        config = replace(config, sinks=tuple(dict.fromkeys([*config.sinks, *by_hooks])))
     return Place(config.spool.path, config)
 
 

@@ -707,3 +707,13 @@ def test_what_this_user_may_not_read_is_said_in_one_line(
     assert err.startswith(f"tdbwatch spool {args[0]}: Permission denied: ")
     assert "spool.db" in err
     assert err.endswith(f"; {remedy}\n")
+
+
+def test_a_plugin_that_is_a_sink_by_its_hook_is_one_of_the_sinks(run: Run, folder: Path) -> None:
+    (folder / "plugins.d").mkdir(mode=0o755)
+    (folder / "plugins.d" / "pager.py").write_text("raise RuntimeError\ndef tdbwatch_event(event): pass\n")
+    (folder / "plugins.d" / "pager.py").chmod(0o644)
+    (folder / "prod.yaml").write_text(CONFIG + "plugins: {paths: [plugins.d]}\n")
+    code, out, err = run("spool", "stats")
+    assert (code, err) == (0, "")
+    assert "pager" in out

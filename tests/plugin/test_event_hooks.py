@@ -11,6 +11,7 @@ import pytest
 from tdbwatch.daemon.config import Config, ConfigError, parse
 from tdbwatch.daemon.plugins import Registry, load_plugins
 from tdbwatch.daemon.plugins.absent import stand_in
+from tdbwatch.daemon.plugins.hearing import sinks_by_hooks
 from tdbwatch.plugin import DELIVERED, Rejected, Retry
 from tdbwatch.testing import deliver, make_event
 
@@ -202,3 +203,11 @@ def test_events_wait_for_a_plugin_that_did_not_load_where_the_configuration_name
     assert [sink.name for sink in document.config(registry.sink_types).sinks] == ["mine"]
     with pytest.raises(Exception, match="a_module_that_nobody_has"):
         deliver(registry.sink_types["mine"], EVENTS)
+
+
+def test_commands_that_import_no_plugin_know_which_are_sinks(load: Load, tmp_path: Path) -> None:
+    load("raise RuntimeError('importing it does harm')\n" + ONE)
+    assert "mine" in sinks_by_hooks([tmp_path / "plugins.d"])
+    assert "mine" not in sinks_by_hooks([tmp_path / "plugins.d"], {"mine"})
+    load("@hookimpl\ndef tdbwatch_stopping(): pass\n")
+    assert sinks_by_hooks([tmp_path / "plugins.d"]) == []
