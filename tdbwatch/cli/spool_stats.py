@@ -45,6 +45,7 @@ def _stats(options: argparse.Namespace) -> int:
     times = f", received {time_of(found.oldest_us)} to {time_of(found.newest_us)}" if found.count else ""
     say(f"{counted(found.count, 'entry', 'entries')}{times}\n")
     _say_sinks(place, found, fresh)
+    _say_disk(place)
     if unrouted:
         say(f"{counted(unrouted, 'event')} that no route takes: no sink gets them")
     for order in found.orders:
@@ -53,6 +54,16 @@ def _stats(options: argparse.Namespace) -> int:
     for tally in found.drops:
         say(f"{counted(tally.count, 'undelivered event')} dropped: {tally.reason}; a gap record will tell")
     return exits.OK
+
+
+def _say_disk(place: Place) -> None:
+    from tdbwatch.cli.spool_text import size_of
+    from tdbwatch.daemon.spool.file.disk import Space
+
+    space = Space(place.path)
+    if space.free is not None and space.free < 2 * space.reserve:
+        kept = f"{size_of(space.free)} are left, and the last {size_of(space.reserve)} are kept back"
+        say(f"the disk is full: {kept}; what the daemon hears waits in its memory, and no sink gets it")
 
 
 def _say_sinks(place: Place, found: "Stats", fresh: list[str]) -> None:

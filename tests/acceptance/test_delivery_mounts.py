@@ -141,7 +141,7 @@ async def test_a_full_disk_is_an_alarm_everywhere_and_nothing_acknowledged_is_lo
     await until(lambda: command.said("spool.disk_refuses"), "the alarm")
     status, text = await answer(command, "/readyz")
     assert status == 503
-    assert "The disk does not take events; 1,000 are held in memory" in text
+    assert "The disk does not take events; 1,000 are held in memory, and no sink gets them" in text
     assert "tdbwatch_spool_trouble 1" in (await answer(command, "/metrics"))[1]
     assert len(numbers(lines("alerts.jsonl"))) == 100, "what is not durable is not delivered"
     mounts.free()
@@ -214,6 +214,39 @@ async def test_what_a_stop_on_a_full_disk_loses_is_said_and_told_by_the_next_sta
     assert lost == dropped(lines("alerts.jsonl")), "records of nodes are no events that are lost"
     gaps = [record for record in lines("alerts.jsonl") if record["kind"] == "gap"]
     assert "spool: the disk did not take them" in {gap["reason"] for gap in gaps}
+
+
+async def test_a_disk_that_one_sick_sink_fills_is_told_of_for_all_and_the_sick_one_is_named(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines, mounts: Mounts, tmp_path: Path
+) -> None:
+    disk = mounts.tmpfs("6m")
+    sinks = {
+        "audit": {"type": "file", "path": str(tmp_path / "out" / "{room}.jsonl")},
+        "oncall": {"type": "webhook", "url": "http://127.0.0.1:9/"},  # where nobody listens
+    }
+    spool = {"path": str(disk / "spool.db"), "max_size": "1GB"}
+    config = write_config(spool=spool, sinks=sinks, http={"listen": "127.0.0.1:0"})
+    command = await start("--config", config)
+    await command.ready()
+    emit(cluster, 0, 400, 30_000)
+    await until(lambda: command.said("spool.disk_refuses"), "the alarm")
+    status, text = await answer(command, "/readyz")
+    [reason] = [reason for reason in json.loads(text)["reasons"] if reason["part"] == "spool"]
+    assert status == 503
+    assert re.search(
+        r"no sink gets them before it does. It holds \d+ events that oncall has not got.", reason["text"]
+    )
+    assert "or the sink that is behind" in reason["remedy"]
+    assert "no sink gets them before it does" in (await answer(command, "/"))[1]
+    found = json.loads((await answer(command, "/status.json"))[1])
+    lags = {sink["name"]: sink["lag"] for sink in found["sinks"]}
+    assert lags["audit"] == found["spool"]["held"] > 0
+    stats = await start("spool", "stats", "--config", config)
+    assert await stats.exit_code() == 0
+    assert "the disk is full: " in stats.text
+    checked = await start("check", "--config", config)
+    assert await checked.exit_code() == 0
+    assert "spool.max_size: warning: the disk has space for" in checked.text
 
 
 @pytest.fixture

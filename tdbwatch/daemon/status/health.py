@@ -249,7 +249,13 @@ def _recent_drop(snapshot: Snapshot) -> int | None:
 
 def _disk(snapshot: Snapshot, remedy: str) -> Problem:
     held, trouble = snapshot.spool.held, snapshot.spool.trouble or ""
-    text = f"The disk does not take events; {held:,} are held in memory. {_short(trouble)}"
+    text = (
+        f"The disk does not take events; {held:,} are held in memory, and no sink gets them before it does."
+    )
+    most = max((sink.courier for sink in snapshot.sinks), key=lambda one: one.lag, default=None)
+    if most is not None and most.lag:
+        text += f" It holds {counted(most.lag, 'event')} that {most.sink} has not got."
+    text += f" {_short(trouble)}"
     return Problem("spool", "", text, blocking=True, remedy=remedy)
 
 

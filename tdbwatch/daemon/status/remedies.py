@@ -23,7 +23,10 @@ LOGIN: Final = (
     "See that the user or token of thingsdb.auth exists, and has not expired; "
     "it is asked again every 30 seconds at most, with what the secret's file holds then."
 )
-DISK: Final = "Make space or mend the disk; do not restart, since what is in memory would be lost."
+DISK: Final = (
+    "Make space or mend the disk, or the sink that is behind, since what it gets makes space; "
+    "do not restart, since what is in memory would be lost."
+)
 DISK_AT_STOP: Final = "Make space at once: what is in memory is lost when it ends."
 UNROUTED: Final = (
     "Add a route for them and restart; to drop them on purpose, one with `to: []` and `stop: true`."

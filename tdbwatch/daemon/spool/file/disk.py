@@ -44,6 +44,12 @@ class Space:
         """Bytes of events in one commit that leave such a disk room to breathe."""
         return max(_PAGE * 16, self.reserve // 4) if self.reserve else _MOST_RESERVED
 
+    @property
+    def free(self) -> int | None:
+        """Bytes that the disk has left; None: the file system does not say."""
+        size, free = self._size_and_free()
+        return free if size else None
+
     def check(
         self, wanted: int, reusable: Callable[[], int], *, finishing: bool = False, all_of_it: bool = False
     ) -> None:
