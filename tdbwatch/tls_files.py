@@ -53,10 +53,11 @@ class TlsFiles:
         return bool(self._files) and self._look() != self._stamps
 
     def _look(self) -> tuple[Stamp, ...]:
-        return tuple(map(_stamp_of, self._files))
+        return tuple(map(stamp_of, self._files))
 
 
-def _stamp_of(file: Path) -> Stamp:
+def stamp_of(file: Path) -> Stamp:
+    """What the file is now. Blocks on the disk."""
     try:
         info = file.stat()
     except OSError:

@@ -21,6 +21,7 @@ from tdbwatch.daemon.login import Login
 from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
+from tdbwatch.daemon.rotation import Rotation
 from tdbwatch.daemon.routes import Unrouted
 from tdbwatch.daemon.source import GapTimes, Source
 from tdbwatch.daemon.spool.api import SpoolError
@@ -140,6 +141,8 @@ class Daemon:
         self._tell_of_downtime()
         self._spawn(self._readiness.run(), "tdbwatch-readiness")
         self._spawn(self._keep_alive(), "tdbwatch-alive")
+        if self.config.rotating is not None:
+            self._spawn(Rotation(self.config.rotating, self.clock).run(), "tdbwatch-secrets")
         self._spawn(self._tell_of_no_node(), "tdbwatch-no-node")
         self._beating = self._spawn(self._keep_beating(), "tdbwatch-beat")
         self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")

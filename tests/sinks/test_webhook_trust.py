@@ -13,9 +13,11 @@ from aiohttp import web
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
+from tdbwatch.daemon.config.rotating import RotatingSecret
 from tdbwatch.plugin import DELIVERED, Rejected, Retry, SinkContext
 from tdbwatch.sinks.webhook import WebhookOptions, WebhookSink
 
+from .test_webhook_messages import WHSEC
 from .webhook_bench import Opened, events, reason
 
 
@@ -211,6 +213,21 @@ async def test_the_receivers_certificate_is_verified_and_ours_is_shown(
     async with opened(url=tls_endpoint.url, tls={**tls, "ca_file": None, "verify": False}) as sink:
         assert await sink.deliver(events(1)) == [DELIVERED]
     assert len(tls_endpoint.received) == 3
+
+
+async def test_secrets_that_are_rotated_count_for_the_next_request(endpoint: Any, opened: Opened) -> None:
+    async with opened(auth={"bearer": "old-token"}, headers={"X-Key": "old-key"}, secret=WHSEC) as sink:
+        assert await sink.deliver(events(1)) == [DELIVERED]
+        options = sink.options
+        bearer, key, secret = RotatingSecret("old-token"), RotatingSecret("old-key"), RotatingSecret(WHSEC)
+        options.auth.__dict__["bearer"], options.headers["X-Key"] = bearer, key
+        options.__dict__["secret"] = secret
+        for rotated, value in ((bearer, "new-token"), (key, "new-key"), (secret, "n0t-the-0ne-before")):
+            rotated.renew(value)
+        assert await sink.deliver(events(1)) == [DELIVERED]
+    before, after = (request.headers for request in endpoint.received)
+    assert (after["authorization"], after["x-key"]) == ("Bearer new-token", "new-key")
+    assert before["webhook-signature"] != after["webhook-signature"]
 
 
 async def test_certificates_that_are_rotated_count_without_a_restart(

@@ -20,6 +20,7 @@ from tdbwatch.daemon.config.models import (
 from tdbwatch.daemon.config.outline import Outline, outline_of
 from tdbwatch.daemon.config.places import check_files, check_spool_place
 from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, ordered
+from tdbwatch.daemon.config.rotating import rotating
 from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes
 from tdbwatch.daemon.config.sections import SectionsCheck, check_targets, targets_elsewhere
 from tdbwatch.daemon.config.sink_models import SinkConfig
@@ -186,7 +187,8 @@ class Document:
         sections, sinks = self._parts(tree, SecretReader(self.folder, self.environ), sink_types)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        return Config.combine(sections, sinks, ordered(tree.warnings), tree.files)
+        renewed = rotating(tree.files, sinks, lambda: self.config(sink_types))
+        return Config.combine(sections, sinks, ordered(tree.warnings), tree.files, renewed)
 
     def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":
         """As `config`, from a shell: what only the service can judge is noted, and no problem.

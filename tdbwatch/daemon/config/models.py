@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, Strict, model_validator
+from pydantic import Field, InstanceOf, Strict, model_validator
 
 from tdbwatch.daemon.config.expectations import ExpectationConfig
 from tdbwatch.daemon.config.fields import (
@@ -27,6 +27,7 @@ from tdbwatch.daemon.config.fields import (
     no_repeats,
 )
 from tdbwatch.daemon.config.problems import Problem, RefusedError
+from tdbwatch.daemon.config.rotating import Rotating
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.plugin import Duration, Kind, Secret, Size
 from tdbwatch.wire.names import is_room_name
@@ -335,6 +336,9 @@ class Config(Sections):
     secret_files: Mapping[tuple[str | int, ...], Path] = {}
     """The files that secrets were read from, by the secret's own path."""
 
+    rotating: InstanceOf[Rotating] | None = None
+    """The sinks' secrets from files; None: nobody looks at them again."""
+
     @property
     def login_file(self) -> Path | None:
         """The file that the token or the password came from."""
@@ -348,7 +352,10 @@ class Config(Sections):
         sinks: tuple[SinkConfig, ...],
         warnings: tuple[Problem, ...] = (),
         secret_files: Mapping[tuple[str | int, ...], Path] = MappingProxyType({}),
+        rotating: Rotating | None = None,
     ) -> "Config":
         """One configuration of parts that are checked already."""
         parts: dict[str, Any] = {name: getattr(sections, name) for name in Sections.model_fields}
-        return cls.model_construct(**parts, sinks=sinks, warnings=warnings, secret_files=secret_files)
+        return cls.model_construct(
+            **parts, sinks=sinks, warnings=warnings, secret_files=secret_files, rotating=rotating
+        )

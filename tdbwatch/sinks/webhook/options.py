@@ -174,6 +174,14 @@ class WebhookOptions(Options):
     )
 
     @property
+    def present_secrets(self) -> tuple[str, ...]:
+        """All of them as they are now."""
+        auth = self.auth or Auth.model_construct()
+        ours = [self.url, self.proxy, auth.bearer, auth.basic.password if auth.basic else None]
+        all_of_them = [*ours, *self.headers.values(), *self.secrets]
+        return tuple(secret.get_secret_value() for secret in all_of_them if secret is not None)
+
+    @property
     def secrets(self) -> list[Secret]:
         """The keys to sign with; none: do not sign."""
         if self.secret is None:

@@ -37,14 +37,21 @@ class WebhookSink(Sink):
 
     def __init__(self, options: WebhookOptions, context: SinkContext) -> None:
         super().__init__(options, context)
+        self._transport = Transport(options, context.log)
+        self._take_secrets()
+        self._pace = Pace(0.0, context.clock)
+        self._not_before = 0.0
+        self._why_not = ""
+
+    def _take_secrets(self) -> None:
+        """As they are now: those from files change while we run."""
+        options = self.options
+        self._secrets = hash(options.present_secrets)  # which shows none of them
         self._signers = [signer_of(secret.get_secret_value()) for secret in options.secrets]
         self._compose = Composer(options)
         self._redact = Redactor(options)
         self._target = origin_of(options.url.get_secret_value())
-        self._transport = Transport(options, context.log)
-        self._pace = Pace(0.0, context.clock)
-        self._not_before = 0.0
-        self._why_not = ""
+        self._transport.identify(options)
 
     async def open(self) -> None:
         """Make ready, and ask for consent if that is wanted.
@@ -76,6 +83,8 @@ class WebhookSink(Sink):
 
     async def deliver(self, batch: Sequence[Event]) -> Outcome | Sequence[Outcome]:
         """Begins no request when half of the sink's time is over; the rest is left for the next call."""
+        if hash(self.options.present_secrets) != self._secrets:
+            self._take_secrets()
         call = _Call(self.context.clock, self.options.timeout)
         together = self.options.format in BATCH
         outcomes = await (

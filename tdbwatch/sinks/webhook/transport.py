@@ -47,6 +47,14 @@ class Transport:
     def __init__(self, options: WebhookOptions, log: Any) -> None:
         self._log = log
         self._method = options.method
+        self.identify(options)
+        self._tls = TlsFiles(options.tls)
+        self._context: ssl.SSLContext | None = None
+        self._looked = 0.0
+        self._session: aiohttp.ClientSession | None = None
+
+    def identify(self, options: WebhookOptions) -> None:
+        """Take where to send to, and how we prove who we are, from the options as they are now."""
         self._url, self._headers = split_url(options.url.get_secret_value(), "Authorization")
         given = {name: value.get_secret_value() for name, value in options.headers.items()}
         self._headers |= {name: value for name, value in given.items() if not has_tag(value)}
@@ -55,11 +63,7 @@ class Transport:
             self._headers["Origin"] = options.handshake.origin
         self._headers.setdefault("User-Agent", f"tdbwatch/{__version__}")
         self._proxy = self._proxy_arguments(options)
-        self._tls = TlsFiles(options.tls)
-        self._context: ssl.SSLContext | None = None
-        self._looked = 0.0
         self._name = _name_of_certificate(self._url)
-        self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Make the session, anew if there is one.
