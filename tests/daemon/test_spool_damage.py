@@ -21,7 +21,7 @@ from tdbwatch.daemon.spool.file.aside import set_aside
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.looking.look import opened
-from tdbwatch.daemon.spool.reader import Reader
+from tdbwatch.daemon.spool.reader import Reader, Window
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.orders import Selection
@@ -355,7 +355,8 @@ async def test_more_than_memory_should_hold_is_taken_over_in_pieces(
 RENEW = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tdbwatch.daemon.spool.sqlite import Deaf, SqliteSpool
+from tdbwatch.daemon.spool.alarms import Deaf
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
 
 left, folder = int(sys.argv[2]), str(Path(sys.argv[1]).parent)
 
@@ -456,11 +457,13 @@ async def test_what_is_wrong_with_a_file_that_was_replaced_already_is_no_damage_
         await keep(spool, [event])
     await spool.close()
     shutil.copy(path, f"{path}.new")
-    reader = Reader(path)
+    suspected = list[sqlite3.Error]()
+    reader = Reader(path, Window(0), suspected.append)
     await reader.blocks(0, 50, 1)
     path.write_bytes(b"\xff" * path.stat().st_size)
-    with pytest.raises(sqlite3.DatabaseError):
+    with pytest.raises(SpoolError):
         await reader.blocks(40, 50, 1)
+    assert suspected
     Path(f"{path}.new").rename(path)
     assert [block.first_seq for block in await reader.blocks(40, 50, 1)] == [41]
     await reader.close()

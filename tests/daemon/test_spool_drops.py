@@ -20,7 +20,7 @@ from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock
 
 from .limits_kit import MakeSpool, Teller, drain, events, fill, gap, telling
-from .spool_kit import keep
+from .spool_kit import Heard, keep
 
 
 @pytest.fixture
@@ -165,12 +165,13 @@ async def test_reports_come_ever_more_seldom_while_drops_go_on_and_at_once_after
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hands, told = Hands(monkeypatch), list[float]()
-    alarms = Alarms(Path("spool.db"))
 
-    def tell(_: DropReport) -> None:
-        told.append(hands.now)
+    class Told(Heard):
+        def dropped(self, report: DropReport) -> None:
+            told.append(hands.now)
 
-    drops = DropReports(tell, lambda _: None, 1.0, lambda: 1000, alarms, ManualClock())
+    alarms = Alarms(Path("spool.db"), Told())
+    drops = DropReports(alarms, lambda _: None, 1.0, lambda: 1000, ManualClock())
     for _ in range(9):
         drops.add(Tally("max_size").add_events(events(1)))
         hands.turn_to_timer()

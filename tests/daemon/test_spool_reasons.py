@@ -61,7 +61,7 @@ async def test_what_a_slow_disk_could_not_follow_came_too_fast_and_the_rates_say
 ) -> None:
     disk = SlowDisk()
     spool = await make(connect=disk.connect, max_held=100_000)
-    told: Heard = spool._listener  # type: ignore[assignment]
+    told: Heard = spool.alarms._listener  # type: ignore[assignment]
     disk.stop()
     await overflow(spool)
     assert spool.drops.count > 200
@@ -78,7 +78,7 @@ async def test_what_a_slow_disk_could_not_follow_came_too_fast_and_the_rates_say
 async def test_what_a_full_disk_did_not_take_it_refused_and_no_rate_is_named(make: MakeSpool) -> None:
     disk = FullDisk()
     spool = await make(connect=disk.connect, max_held=100_000)
-    told: Heard = spool._listener  # type: ignore[assignment]
+    told: Heard = spool.alarms._listener  # type: ignore[assignment]
     disk.limit()
     spool.append(heard(events(10)))
     await trouble(spool)
@@ -96,7 +96,7 @@ async def test_each_loss_has_its_own_reason_though_both_are_told_together(make: 
         return disk.connections[-1]
 
     spool = await make(connect=both, max_held=100_000, drops=0.05)
-    told: Heard = spool._listener  # type: ignore[assignment]
+    told: Heard = spool.alarms._listener  # type: ignore[assignment]
     slow.stop()
     await overflow(spool)
     fast = spool.drops.count
@@ -127,7 +127,7 @@ async def test_what_the_start_finds_has_no_rates(make: MakeSpool, tmp_path: Path
     for suffix in ("", "-wal"):  # what kill -9 leaves
         (tmp_path / f"killed.db{suffix}").write_bytes(Path(f"{spool.path}{suffix}").read_bytes())
     again = await make("killed.db")
-    told: Heard = again._listener  # type: ignore[assignment]
+    told: Heard = again.alarms._listener  # type: ignore[assignment]
     await until(lambda: told.drops)
     assert [(report.reason, report.count, report.note) for report in told.drops] == [
         (TOO_FAST, spool.drops.count, "")

@@ -36,14 +36,16 @@ class Alarms:
     Attributes:
         trouble: why the disk does not take events now; None when all is well.
         refusing: the spool is full of what is undelivered, and takes no more.
+        catching_up: more is about to be dropped for its age, and one report can tell of all.
         lost_letters: dead letters given up since the start.
     """
 
-    def __init__(self, path: Path, log: Any = None) -> None:
+    def __init__(self, path: Path, listener: Listener | None = None, log: Any = None) -> None:
         self.trouble: str | None = None
-        self.refusing = False
+        self.refusing = self.catching_up = False
         self.lost_letters = 0
         self._path = str(path)
+        self._listener: Listener = listener or Deaf()
         self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
 
     def disk(self, error: str) -> None:
@@ -84,6 +86,7 @@ class Alarms:
             progress_lost=report.progress_lost,
             remedy=remedy,
         )
+        self._listener.damaged(report)
 
     def log_grows(self, size: int) -> None:
         """Someone who reads on and on keeps SQLite from emptying its log."""
@@ -107,8 +110,19 @@ class Alarms:
         self.lost_letters += count
         self._log.error("spool.dead_letters_dropped", count=count, path=self._path)
 
-    def dropped(self, reason: str, count: int, **more: str) -> None:
-        self._log.error("spool.dropped", reason=reason, count=count, path=self._path, **more)
+    def dropped(self, report: DropReport) -> None:
+        """Gap records tell of this now."""
+        self._log.error("spool.dropped", reason=report.reason, count=report.count, path=self._path)
+        self._listener.dropped(report)
+
+    def dropped_untold(self, reason: str, count: int, then: str) -> None:
+        """No gap record tells of it yet; what will."""
+        self._log.error("spool.dropped", reason=reason, count=count, path=self._path, then=then)
+
+    @property
+    def holding(self) -> bool:
+        """Whether what could be told now would be dropped, too, or is better told a little later."""
+        return self.refusing or self.catching_up or self.trouble is not None
 
     def writer_died(self, error: BaseException) -> str:
         """Nothing is written any more; why."""

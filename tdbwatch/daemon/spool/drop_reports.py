@@ -6,7 +6,7 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.alarms import Alarms
-from tdbwatch.daemon.spool.stored.drops import DropReport, Tally
+from tdbwatch.daemon.spool.stored.drops import TOO_FAST, DropReport, Tally
 
 _SPAN: Final = 1.0
 """Seconds over which rates are measured, at least."""
@@ -49,6 +49,14 @@ class Traffic:
         """Events are lost: later nobody would know how many came now."""
         self.at_loss = self.rates()
 
+    @property
+    def note(self) -> str:
+        """The rates when events were lost last, in words."""
+        if self.at_loss is None:
+            return ""
+        came, written = self.at_loss
+        return f"{came:,} events a second came, {written:,} were written"
+
     def rates(self) -> tuple[int, int]:
         """Events that came and that were written, each second."""
         self._look()
@@ -64,6 +72,32 @@ class Traffic:
             self._before, self._latest = (here if now >= self._latest[0] + 2 * _SPAN else self._latest), here
 
 
+class Pacing:
+    """When the next report is due: while drops go on ever more seldom."""
+
+    def __init__(self, interval: float) -> None:
+        self.interval = self._wait = interval
+        self._told_at = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, report: Callable[[], None], wait: float | None = None) -> None:
+        """Have `report` called after the usual time, or after `wait` seconds."""
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            if loop.time() > self._told_at + 2 * self._wait:  # the drops before are over
+                self._wait = self.interval
+            self._timer = loop.call_later(self._wait if wait is None else wait, report)
+
+    def told(self) -> None:
+        self._told_at = asyncio.get_running_loop().time()
+        self._wait = min(2 * self._wait, _SLOWEST * self.interval)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
 class DropReports:
     """Gathers drops.
 
@@ -72,43 +106,42 @@ class DropReports:
     of many rooms would be emptied by them alone.
 
     Args:
-        tell: gets the reports.
-        settled: called once what `tell` appends is appended.
+        alarms: tell of them.
+        settled: called once what these append is appended.
         interval: seconds over which drops are gathered.
         space: how many gap records the spool has space for now.
 
     Attributes:
+        traffic: explains drops of what came too fast.
         count: undelivered events given up since the start.
         latest_us: when the latest of them were, in microseconds since the Unix epoch; None: none was.
-        catching_up: more is about to be dropped for its age, and one report can tell of all.
     """
 
     def __init__(
         self,
-        tell: Callable[[DropReport], None],
+        alarms: Alarms,
         settled: Callable[[DropReport], None],
         interval: float,
         space: Callable[[], int],
-        alarms: Alarms,
         clock: Clock,
     ) -> None:
+        self.traffic = Traffic(clock.monotonic)
         self.count = 0
         self.latest_us: int | None = None
-        self.catching_up = False
-        self._tell, self._settled = tell, settled
-        self._interval = self._wait = interval
-        self._space = space
         self._alarms = alarms
+        self._settled = settled
+        self._pacing = Pacing(interval)
+        self._space = space
         self._clock = clock
-        self._told_at = float("-inf")
         self._put_off = False
         self._gathered: dict[str, Tally] = {}
-        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, tally: Tally) -> None:
         """Undelivered events were given up; none, where all were records of ours."""
         if not tally.count:
             return
+        if tally.reason == TOO_FAST:
+            self.traffic.lost()
         if tally.count > tally.again:
             self.count += tally.count - tally.again
             self.latest_us = int(self._clock.time() * 1_000_000)
@@ -121,31 +154,23 @@ class DropReports:
 
     def look(self, wait: float | None = None) -> None:
         """See to it that it is told, soon: something has changed."""
-        if self._gathered and self._timer is None and not self._holding:
-            loop = asyncio.get_running_loop()
-            if loop.time() > self._told_at + 2 * self._wait:  # the drops before are over
-                self._wait = self._interval
-            self._timer = loop.call_later(self._wait if wait is None else wait, self.report)
-
-    @property
-    def _holding(self) -> bool:
-        return self._alarms.refusing or self.catching_up or self._alarms.trouble is not None
+        if self._gathered and not self._alarms.holding:
+            self._pacing.start(self.report, wait)
 
     def report(self) -> None:
         """Tell of what was gathered, if it can be told now."""
-        self._stop_timer()
-        if self._holding or not self._gathered:
+        self._pacing.stop()
+        if self._alarms.holding or not self._gathered:
             return
         if parts := self._tellable():
             self._put_off = False
-            self._told_at = asyncio.get_running_loop().time()
-            self._wait = min(2 * self._wait, _SLOWEST * self._interval)
+            self._pacing.told()
             for part in parts:
                 self._report(part)
         elif not self._put_off:
             self._put_off = True
             self._say("gap records tell of it once there is space for them")
-        self.look(max(self._interval, _POLL))
+        self.look(max(self._pacing.interval, _POLL))
 
     def end(self, *, counted: bool) -> None:
         """Nothing is written any more; say what was dropped and not told of.
@@ -153,7 +178,7 @@ class DropReports:
         Args:
             counted: whether the counts are in the file, so that the next start can tell of them.
         """
-        self._stop_timer()
+        self._pacing.stop()
         self._say("the next start tells of it in gap records" if counted else "no gap record will tell of it")
         self._gathered = {}
 
@@ -171,17 +196,11 @@ class DropReports:
         return parts
 
     def _report(self, tally: Tally) -> None:
-        report = tally.report()
-        self._alarms.dropped(tally.reason, tally.count)
-        self._tell(report)
+        report = tally.report(self.traffic.note if tally.reason == TOO_FAST else "")
+        self._alarms.dropped(report)
         # In the next turn, since listeners may append what they have to say only then.
         asyncio.get_running_loop().call_soon(self._settled, report)
 
     def _say(self, then: str) -> None:
         for tally in self._gathered.values():
-            self._alarms.dropped(tally.reason, tally.count, then=then)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._alarms.dropped_untold(tally.reason, tally.count, then)

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import Entry, Gone, Progress
-from tdbwatch.daemon.spool.errors import is_damage, trusting_nothing
+from tdbwatch.daemon.spool.errors import SpoolError, is_damage, trusting_nothing
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
@@ -94,16 +94,38 @@ class Window:
 
 
 class Reader:
-    """Asks the file. Every method raises `sqlite3.Error` where it cannot be read."""
+    """Reads the log, and the rest of the file.
 
-    def __init__(self, path: Path) -> None:
+    Every method that asks the file raises `SpoolError` where it cannot be read.
+
+    Args:
+        window: the newest blocks.
+        suspect: told when the file seems to be damaged.
+    """
+
+    def __init__(self, path: Path, window: Window, suspect: Callable[[sqlite3.Error], None]) -> None:
+        self.window = window
         self._path = path
+        self._suspect = suspect
+        self._watchers: list[Callable[[Sequence[Gone]], None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tdbwatch-spool-reader")
         self._connection: sqlite3.Connection | None = None
         self._file: stat_result | None = None
 
+    def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
+        """Have `told` called with what the log gives up."""
+        self._watchers.append(told)
+
+    def gone(self, blocks: Sequence[Gone]) -> None:
+        """The log has given these up."""
+        self.window.forget(blocks)
+        for told in self._watchers:
+            told(blocks)
+
     async def blocks(self, after: int, through: int, max_bytes: int) -> list[Block]:
         """Blocks with entries after `after`, as far as they begin at `through` or before; at least one."""
+        if (found := self.window.read(after, max_bytes)) is not None:
+            return found
         values = (after + 1, after + 1, through)
         return await self._ask(lambda connection: blocks_where(connection, _FROM, values, max_bytes))
 
@@ -141,7 +163,12 @@ class Reader:
         self._thread.shutdown(wait=False)
 
     async def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self._suspect(error)
+            raise SpoolError(f"the spool {self._path} cannot be read: {error}") from error
 
     def _answer(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
         try:

@@ -17,7 +17,7 @@ from tdbwatch.daemon.spool.errors import is_damage, is_full, trusting_nothing
 from tdbwatch.daemon.spool.group import Group, TurnReport
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
-from tdbwatch.daemon.spool.limits.upkeep import SteadyTime, Upkeep
+from tdbwatch.daemon.spool.limits.upkeep import Upkeep
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import GoneError, Store, copy_rows
@@ -67,12 +67,10 @@ class Writer:
         self._inbox = inbox
         self._pace = pace
         self._sinks = sinks
-        self._time = SteadyTime(clock)
         self._tell = tell
-        self._upkeep = Upkeep(limits)
+        self._upkeep = Upkeep(limits, clock)
         self._group = Group()
         self._refusing = self._gave_up = self._uncounted = False
-        self._lost_letters = 0
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
 
     def start(self) -> None:
@@ -92,9 +90,6 @@ class Writer:
 
     def _reach(self) -> Reach:
         return self._store.reach(self._sinks)
-
-    def _now_us(self) -> int:
-        return int(self._time.now() * 1e6)
 
     def _run(self) -> None:
         failed: BaseException | None = None
@@ -255,7 +250,7 @@ class Writer:
                 with trusting_nothing():
                     there_is_space = self._upkeep.size.takes_copies(self._store, self._reach(), size)
                 if there_is_space:
-                    report.blocks = report.blocks + self._store.redeliver(copies, self._now_us())
+                    report.blocks = report.blocks + self._store.redeliver(copies, self._upkeep.now_us())
                     done = True
             except GoneError:  # the order is looked at anew
                 pass
@@ -269,15 +264,13 @@ class Writer:
         was_catching_up = self._upkeep.catching_up
         try:
             with trusting_nothing():
-                for step in self._upkeep.steps(self._store, self._reach, self._now_us(), report.blocks):
+                for step in self._upkeep.steps(self._store, self._reach, report.blocks):
                     report.gone += step.gone
-                    self._lost_letters += step.letters
                     if step.tally is not None and step.tally.rooms:
                         report.drops.append(step.tally)
         except sqlite3.Error as error:
             if is_damage(error):
                 self._files.suspect(error)
-        if not self._upkeep.busy:  # what went in a row is told of at once
-            report.lost_letters, self._lost_letters = self._lost_letters, 0
+        report.lost_letters = self._upkeep.lost_letters()
         if self._upkeep.catching_up != was_catching_up:
             report.catching_up = self._upkeep.catching_up

@@ -66,7 +66,7 @@ class Space:
         Raises:
             sqlite3.OperationalError: they would take what is kept back.
         """
-        if (now := time.monotonic()) < self._roomy_until:
+        if (now := time.monotonic()) < self._roomy_until and not all_of_it:
             return
         size, free = self._size_and_free()
         if free - 2 * wanted > _ROOMY:

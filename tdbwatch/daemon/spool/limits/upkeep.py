@@ -99,8 +99,10 @@ class Upkeep:
         refuses: whether what comes in has to be dropped, as of the last `admits`.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, clock: Clock) -> None:
         self.refuses = False
+        self._time = SteadyTime(clock)
+        self._letters = 0
         self._limits = limits
         self.begin_anew()
 
@@ -115,6 +117,17 @@ class Upkeep:
         """Whether more is about to be dropped for its age."""
         return self._age.catching_up
 
+    def now_us(self) -> int:
+        """Microseconds since the Unix epoch, by a clock that does not leap."""
+        return int(self._time.now() * 1e6)
+
+    def lost_letters(self) -> int:
+        """Dead letters that went since this was asked; 0 while more may go: all are told of at once."""
+        if self.busy:
+            return 0
+        lost, self._letters = self._letters, 0
+        return lost
+
     @property
     def may_refuse(self) -> bool:
         """Whether what comes in is dropped rather than what is there."""
@@ -127,14 +140,13 @@ class Upkeep:
             yield from self.size.fit(store, reach)
             self.refuses = self.size.exceeded(store)
 
-    def steps(
-        self, store: Store, reach: Callable[[], Reach], now_us: int, grown: Sequence[Block]
-    ) -> Iterator[Step]:
+    def steps(self, store: Store, reach: Callable[[], Reach], grown: Sequence[Block]) -> Iterator[Step]:
         """What is done after a commit of these blocks: enough for the file not to outgrow its limit."""
-        left, self.busy = _budget(grown), False
+        left, now_us, self.busy = _budget(grown), self.now_us(), False
         chores: list[Chore] = [*self._kept, self.size, self._age]
         for chore in chores:
             while chore.due(store, now_us) and (step := chore.step(store, reach(), now_us)) is not None:
+                self._letters += step.letters
                 yield step
                 left -= 1
                 if left <= 0:

@@ -128,7 +128,7 @@ class Tally:
         taken = list(self.rooms)[:most]
         return Tally(self.reason, {lane: self.rooms.pop(lane) for lane in taken})
 
-    def report(self) -> DropReport:
+    def report(self, note: str = "") -> DropReport:
         losses = self.rooms.values()
         return DropReport(
             self.reason,
@@ -138,6 +138,7 @@ class Tally:
             {lane: loss.count for lane, loss in self.rooms.items()},
             self.again,
             {lane: (loss.since_us, loss.until_us) for lane, loss in self.rooms.items()},
+            note,
         )
 
 
