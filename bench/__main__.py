@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 
-from bench import backlog, connections, dispatch, flood, idle, isolation, latency, pipeline
+from bench import backlog, connections, dispatch, flood, idle, isolation, latency, pipeline, routing
 from bench.plan import FULL, QUICK
 from bench.table import Row, show
 
@@ -20,6 +20,7 @@ SCENARIOS = {
     "backlog": backlog.run,
     "isolation": isolation.run,
     "connections": connections.run,
+    "routing": routing.run,
 }
 
 

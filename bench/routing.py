@@ -1,0 +1,54 @@
+"""What routes and templates cost, an event: by name, by condition, a hundred of them, and a body."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from bench.plan import Plan
+from bench.table import Row
+from tdbwatch.daemon.config import RouteConfig
+from tdbwatch.daemon.routes import Router
+from tdbwatch.plugin import Event, JsonTemplate
+
+_WHERE: Final = {"where": "args[0].severity >= 5 && event.startsWith('disk')", "to": ["a"]}
+_BODY: Final = {
+    "text": "{{ event }} on {{ args[0].host }}: {{ args[0].severity }}",
+    "severity": "{{ args[0].severity }}",
+    "room": "{{ scope }}/{{ room }}",
+}
+_CASES: Final[tuple[tuple[str, list[dict[str, Any]], str], ...]] = (
+    ("a route by name", [{"match": {"room": "alerts", "event": "disk-*"}, "to": ["a"]}], "< 1"),
+    ("a route with a condition", [_WHERE], "< 5"),
+    ("a hundred routes by name", [{"match": {"event": f"x{n}-*"}, "to": ["a"]} for n in range(100)], "< 60"),
+    ("a hundred routes, five with conditions that are asked",
+     [*({"match": {"event": f"x{n}-*"}, **_WHERE} for n in range(95)), *[_WHERE] * 5], "< 60"),
+    ("a hundred conditions that are asked", [_WHERE] * 100, ""),
+)  # fmt: skip
+
+
+def run(plan: Plan) -> list[Row]:
+    """Microseconds of processor time, the least disturbed round."""
+    count = plan.decode // 10
+    events = [
+        Event.create("alerts", "disk-full", [{"host": f"db{n}", "severity": n % 10}]) for n in range(count)
+    ]
+    rows = []
+    for name, routes, target in _CASES:
+        best = min(_routed(routes, events) for _ in range(plan.rounds))
+        rows.append(Row("routing", name, best, "us/event", target))
+    template = JsonTemplate(_BODY)
+    best = min(_each(template.render, events) for _ in range(plan.rounds))
+    return [*rows, Row("routing", "a templated body", best, "us/event", "< 10")]
+
+
+def _routed(routes: list[dict[str, Any]], events: Sequence[Event]) -> float:
+    made = [RouteConfig.model_validate_json(json.dumps(route)) for route in routes]
+    return _each(Router.of_names(made, ["a", "b"]).decide, events)
+
+
+def _each(work: Callable[[Event], Any], events: Sequence[Event]) -> float:
+    started = time.process_time()
+    for event in events:
+        work(event)
+    return (time.process_time() - started) / len(events) * 1e6
