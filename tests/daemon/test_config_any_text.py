@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tdbwatch.daemon.config import Config, ConfigError, parse
 from tdbwatch.plugin import Options, Secret, SinkType
 
-from .config_kit import Idle
+from .config_kit import Idle, has_remedy
 
 SECRET = "Zq7Wk9Xv"
 
@@ -58,13 +58,17 @@ GOOD: dict[str, Any] = {
 def judge(content: bytes) -> Config | None:
     """The configuration, or None where it was refused in words that can be shown."""
     try:
-        return parse(content, "f.yaml", ENVIRON).config(TYPES)
+        config = parse(content, "f.yaml", ENVIRON).config(TYPES)
+        assert SECRET not in "\n".join(map(str, config.warnings))
+        assert all(warning.hint and warning.line >= 1 for warning in config.warnings)
+        return config
     except ConfigError as error:
         refused = error
     assert refused.problems
     assert SECRET not in str(refused)
     str(refused).encode()
     assert all(problem.message for problem in refused.problems)
+    assert all(map(has_remedy, refused.problems)), refused
     assert all(min(problem.line, problem.column) >= 1 for problem in refused.problems)
     return None
 

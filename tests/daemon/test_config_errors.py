@@ -11,7 +11,7 @@ from tdbwatch.daemon.config import ConfigError, Problem, load, parse, read
 from tdbwatch.plugin import Duration, FilePath, OptionError, Options, Secret, SinkType
 from tdbwatch.sinks.file.options import FileOptions
 
-from .config_kit import Idle
+from .config_kit import Idle, has_remedy
 
 GOOD = {
     "thingsdb": "{nodes: [node01], auth: {token: t0ken}}",
@@ -80,6 +80,8 @@ def problems(text: str | bytes, environ: dict[str, str] | None = None) -> tuple[
     with pytest.raises(ConfigError) as caught:
         parse(content, "prod.yaml", environ or {}).config(TYPES)
     assert caught.value.problems
+    for found in caught.value.problems:
+        assert has_remedy(found), f"no remedy: {found}"
     return caught.value.problems
 
 

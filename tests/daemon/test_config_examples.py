@@ -45,7 +45,9 @@ def test_the_examples_are_those_that_the_documentation_names():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_loads(path: Path, environ: dict[str, str]):
-    assert load(path, builtin_types(), environ).sinks
+    config = load(path, builtin_types(), environ)
+    assert config.sinks
+    assert [str(warning) for warning in config.warnings if "disk has space" not in warning.message] == []
 
 
 def test_what_the_full_example_calls_a_default_is_one(environ: dict[str, str]):

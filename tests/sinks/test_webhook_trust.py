@@ -173,7 +173,7 @@ async def test_each_kind_of_secret_is_taken_out_of_an_answer(
         ),
         ({"auth": {"bearer": "sesame"}, "url": "http://user:sesame@host/"}, "one of them"),
         ({"auth": {"bearer": "sesame"}, "headers": {"authorization": "sesame"}}, "one of them"),
-        ({"tls": {"key_file": "k.pem"}}, "key_file without cert_file"),
+        ({"tls": {"key_file": "k.pem"}}, "a key_file but no cert_file"),
         ({"retry_status": [200]}, "300"),
         ({"timeout": "0s"}, "greater than 0"),
         ({"format": "xml"}, "record"),

@@ -98,7 +98,7 @@ def _from_folder(value: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     refuse_home(value)
     if "\0" in str(value):
-        raise RefusedError("a path holds no NUL character")
+        raise RefusedError("a path holds no NUL character", "write it without")
     return value if folder is None else Path(folder) / value
 
 
@@ -134,7 +134,9 @@ def no_repeats(values: tuple[Any, ...]) -> tuple[Any, ...]:
 def check_sink_name(value: str) -> str:
     """Refuse a name that could not stand in logs, metrics and file names."""
     if not _SINK_NAME.fullmatch(value):
-        raise RefusedError("a sink's name may hold letters, digits, _ . and -, at most 64 of them")
+        raise RefusedError(
+            "a sink's name may hold letters, digits, _ . and -, at most 64 of them", "rename it"
+        )
     return value
 
 

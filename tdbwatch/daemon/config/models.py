@@ -196,7 +196,8 @@ class RoomConfig(Section):
         given = [key for key in ("name", "id", "code") if getattr(self, key) is not None]
         if len(given) != 1:
             found = f"this one has {' and '.join(given)}" if given else "this one has none"
-            raise RefusedError(f"a room needs exactly one of name, id and code; {found}")
+            message = f"a room needs exactly one of name, id and code; {found}"
+            raise RefusedError(message, "write for instance {name: alerts}")
         if self.name is not None and not is_room_name(self.name):
             by_id = "write {id: ID} for the room with this id"
             by_code = "for a room found by ThingsDB code write {code: ..., as: NAME}"

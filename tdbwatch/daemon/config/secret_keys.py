@@ -20,6 +20,7 @@ from tdbwatch.plugin.options import refuse_home
 
 SUFFIXES: Final = ("_file", "_credential")
 _COLLECTIONS: Final = frozenset({list, tuple, dict, set, frozenset})
+_AS_TEXT: Final = "write the secret into it as text"
 _MAX_BYTES: Final = 64 * 1024
 _UNKNOWN_HERE: Final = "only the service knows this credential, so it is not checked here"
 _MISSING: Final = "check the path; a relative one starts at the configuration file's folder"
@@ -84,12 +85,12 @@ def read_secret(path: FilePath) -> str:
     try:
         text = read_bytes(path, _MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise RefusedError("the secret's file is not UTF-8 text") from None
+        raise RefusedError("the secret's file is not UTF-8 text", _AS_TEXT) from None
     secret = text.removesuffix("\n").removesuffix("\r")
     if not secret.strip():
         raise RefusedError("the secret's file is empty", "write the secret into it")
     if "\0" in secret:
-        raise RefusedError("the secret's file holds a NUL byte; it is not text")
+        raise RefusedError("the secret's file holds a NUL byte", _AS_TEXT)
     return secret
 
 

@@ -131,7 +131,8 @@ def check_targets(tree: Tree) -> None:
     sinks = tree.data.get("sinks")
     for path, target in _targets(tree.data.get("routes")):
         if isinstance(sinks, dict) and target not in sinks:
-            hint = "" if tree.is_tainted(path) else suggestion(target, sinks, "the sinks are")
+            known = "" if tree.is_tainted(path) else target
+            hint = suggestion(known, sinks, "the sinks are") or "add a sink of this name"
             tree.complain(path, "there is no sink of this name", hint)
 
 

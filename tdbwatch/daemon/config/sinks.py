@@ -1,5 +1,6 @@
 """Checks of the sinks: some keys are the same for all, the others depend on the sink's type."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -64,6 +65,7 @@ class SinksCheck:
         if not isinstance(data, dict):
             self.tree.complain(path, "must be a mapping (key: value)", "write for instance {type: log}")
             return None
+        self._near_type(path, data)
         common = {key: value for key, value in data.items() if key in SinkSettings.model_fields}
         settings = validate(self.tree, path, common, SinkSettings, self.folder)
         if settings is not None:
@@ -81,6 +83,13 @@ class SinksCheck:
             if settings is None or options is None
             else SinkConfig(name, _of_type(settings, sink_type), options, sink_type.hears)
         )
+
+    def _near_type(self, path: Path, data: dict[str, Any]) -> None:
+        """Without a type nobody knows which keys there are; one that is nearly `type` is meant so."""
+        near = difflib.get_close_matches("type", data, n=1, cutoff=0.6) if "type" not in data else ()
+        for key in near:
+            self.tree.complain((*path, key), "unknown key", "did you mean type?", at_key=True)
+            self.tree.broken.add((*path, "type"))
 
     def _warn_of_age(self, path: Path, retry: RetryConfig) -> None:
         """Say so where a `max_age` that was written is never reached."""

@@ -32,9 +32,8 @@ def validate(
     except ValidationError as error:
         first = error
     except Exception as error:  # noqa: BLE001 - a plugin's own validator may raise anything
-        tree.complain(
-            path, f"these options cannot be checked: {type(error).__name__} in the plugin's own code"
-        )
+        message = f"these options cannot be checked: {type(error).__name__} in the plugin's own code"
+        tree.complain(path, message, "see what the plugin says of its options, or tell its author")
         return None
     if _read_scalars(tree, path, data, first):
         return validate(tree, path, data, model, folder, other_keys)
@@ -42,7 +41,7 @@ def validate(
     if not (
         tree.problems or tree.notes
     ):  # whatever an error was not put into words for, it must not pass in silence
-        tree.complain(path, "is not accepted")
+        tree.complain(path, "is not accepted", "see docs/configuration.md for what it may be")
     return None
 
 

@@ -174,7 +174,9 @@ class Translator:
                 f"{self._tree.origins.get(path, 'a value')} is not accepted here",
                 "the reason is not shown, since it may repeat a part of it, and that may be a secret",
             )
-        return _said(detail), cause.hint if isinstance(cause, ExpressionError) else ""
+        return _said(detail), (
+            cause.hint or "see docs/routes.md" if isinstance(cause, ExpressionError) else ""
+        )
 
 
 def _without_alternatives(by_path: dict[Path, list[Any]]) -> dict[Path, list[Any]]:

@@ -59,7 +59,8 @@ def parse_yaml(text: str, file: str) -> Tree:
     except yaml.YAMLError as error:
         builder.stop(*_explain(error, text))
     except (ValueError, OverflowError):  # PyYAML lets chr() and int() of odd escapes and directives through
-        builder.stop((1, 1), "this is not valid YAML: an escape or a directive has an impossible number")
+        message = "this is not valid YAML: an escape or a directive has an impossible number"
+        builder.stop((1, 1), message, "look for a backslash in quotes, or a % at the beginning of a line")
     return builder.tree
 
 
@@ -118,7 +119,7 @@ class _Builder:
     def _open(self, container: Any, event: Any) -> None:
         self._check(event)
         if len(self.frames) >= MAX_DEPTH:
-            self.stop(_place(event), f"nested more than {MAX_DEPTH} levels deep")
+            self.stop(_place(event), f"nested more than {MAX_DEPTH} levels deep", "close brackets earlier")
         if self._is_key():
             self._refuse(event, "a key must be text", "a list or a mapping cannot be a key")
             path = self._take_key(self._stray_key(), event)
@@ -134,7 +135,7 @@ class _Builder:
         torn = isinstance(value, str) and _SURROGATE.search(value) is not None
         path = self._add("" if torn else value, event)
         if torn:
-            self.tree.complain(path, "holds half a surrogate pair, which is no Unicode text")
+            self.tree.complain(path, "holds half a surrogate pair, which is no Unicode text", _WHOLE)
         if isinstance(value, str) and event.style is None:
             self.tree.plain.add(path)
         elif event.style in ("|", ">"):
@@ -215,6 +216,7 @@ class _Builder:
         return show_path(tuple(real))
 
 
+_WHOLE: Final = "write the character itself, or a whole pair"
 _NO_ALIAS: Final = "write the value out where it is needed; put text that begins with & or * in quotes"
 
 _PLAINER: Final = (

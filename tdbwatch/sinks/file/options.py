@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 
-from tdbwatch.plugin import Duration, Options, Size
+from tdbwatch.plugin import Duration, OptionError, Options, Size
 from tdbwatch.plugin.options import refuse_home
 from tdbwatch.sinks.file.compression import why_unavailable
 from tdbwatch.sinks.file.names import PathTemplate
@@ -45,7 +45,7 @@ class Rotate(Options):
     @model_validator(mode="after")
     def _has_a_reason_to_rotate(self) -> "Rotate":
         if self.size is None and self.every is None:
-            raise ValueError("nothing says when to rotate: give size, every, or both")
+            raise OptionError("nothing says when to rotate", "give size, every, or both")
         return self
 
 

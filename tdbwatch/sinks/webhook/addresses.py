@@ -58,15 +58,15 @@ def check_url(text: str) -> None:
     try:
         _ = url.port
     except ValueError:
-        raise OptionError("there is no such port; ports are numbers from 1 to 65535") from None
+        raise OptionError("there is no such port", "ports are numbers from 1 to 65535") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise OptionError("this is not an HTTP URL", _EXAMPLE)
     try:
         url.host.encode("idna")
     except UnicodeError:
-        raise OptionError("its host is no name: a part of it is empty or too long") from None
+        raise OptionError("its host is no name: a part of it is empty or too long", _EXAMPLE) from None
     if re.search(r"\s", url.host):
-        raise OptionError("its host is no name: there is a space in it")
+        raise OptionError("its host is no name: there is a space in it", _EXAMPLE)
 
 
 def without_user(text: str) -> str:
@@ -84,7 +84,7 @@ def check_template(text: str) -> None:
         return
     parts = _PARTS.fullmatch(text)
     if parts is None or has_tag("".join(filter(None, parts.group(1, 2, 3)))):
-        raise OptionError("only what follows the host may be a template")
+        raise OptionError("only what follows the host may be a template", "write the host out")
     Template(text, "url")
 
 

@@ -37,6 +37,7 @@ Status = Annotated[int, Field(ge=300, le=599)]
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _DNS_NAME: Final = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_ONE_LINE: Final = "write it on one line"
 _OURS: Final = frozenset(
     {"content-length", "content-type", "host", "transfer-encoding", "connection", "accept-encoding"}
     | {"expect", "upgrade", "te", "trailer"}  # they change how requests and answers follow each other
@@ -68,13 +69,13 @@ class Auth(Options):
     @classmethod
     def _can_be_sent(cls, value: Secret | None) -> Secret | None:
         if value is not None and _CONTROL.search(value.get_secret_value()):
-            raise OptionError("the token contains a control character, such as a newline")
+            raise OptionError("the token contains a control character, such as a newline", _ONE_LINE)
         return value
 
     @model_validator(mode="after")
     def _is_one(self) -> "Auth":
         if (self.basic is None) == (self.bearer is None):
-            raise OptionError("give either basic or bearer")
+            raise OptionError("must be either basic or bearer")
         return self
 
 
@@ -91,7 +92,7 @@ class Tls(Options):
     @model_validator(mode="after")
     def _key_has_a_certificate(self) -> "Tls":
         if self.key_file is not None and self.cert_file is None:
-            raise OptionError("key_file without cert_file")
+            raise OptionError("there is a key_file but no cert_file", "add cert_file")
         return self
 
 
@@ -105,7 +106,7 @@ class Handshake(Options):
     @classmethod
     def _is_a_name(cls, value: str) -> str:
         if not _DNS_NAME.fullmatch(value):
-            raise OptionError("this is no DNS name; write for instance watch.example.org")
+            raise OptionError("this is no DNS name", "write for instance watch.example.org")
         return value
 
 
@@ -200,28 +201,32 @@ class WebhookOptions(Options):
     @classmethod
     def _can_be_a_header(cls, value: str | None) -> str | None:
         if value is not None and (_CONTROL.search(value) or not value.isascii()):
-            raise OptionError("this is no media type; write for instance application/json")
+            raise OptionError("this is no media type", "write for instance application/json")
         return value
 
     @field_validator("source")
     @classmethod
     def _is_a_uri(cls, value: str | None) -> str | None:
         if value is not None and not is_uri_reference(value):
-            raise OptionError("this is no URI; write for instance urn:example:ops or https://example.org/ops")
+            raise OptionError(
+                "this is no URI", "write for instance urn:example:ops or https://example.org/ops"
+            )
         return value
 
     @field_validator("headers")
     @classmethod
     def _headers_can_be_sent(cls, value: dict[str, Secret]) -> dict[str, Secret]:
         if len({name.lower() for name in value}) < len(value):
-            raise OptionError("a header is given twice; upper and lower case are the same in their names")
+            raise OptionError("a header is given twice", "upper and lower case are the same in their names")
         for name, content in value.items():
             if not _TOKEN.fullmatch(name):
-                raise OptionError(f"{name!r} cannot be the name of a header")
+                raise OptionError(f"{name!r} cannot be the name of a header", "it has letters, digits and -")
             if name.lower() in _OURS or name.lower().startswith("ce-"):
-                raise OptionError(f"the header {name} is set by tdbwatch itself")
+                raise OptionError(f"the header {name} is set by tdbwatch itself", "remove it")
             if _CONTROL.search(content.get_secret_value()):
-                raise OptionError(f"the header {name} contains a control character, such as a newline")
+                raise OptionError(
+                    f"the header {name} contains a control character, such as a newline", _ONE_LINE
+                )
             if has_tag(content.get_secret_value()):
                 _check_header(name, content.get_secret_value())
         return value
@@ -232,18 +237,21 @@ class WebhookOptions(Options):
         for secret in value if isinstance(value, list) else [value] if value is not None else []:
             signer_of(secret.get_secret_value())
         if value == []:
-            raise OptionError("an empty list signs nothing; leave secret out if that is meant")
+            raise OptionError("an empty list signs nothing", "leave secret out if that is meant")
         return value
 
     @model_validator(mode="after")
     def _templates_have_one_event(self) -> "WebhookOptions":
         if self.body is not None and self.format != "record":
-            raise OptionError("body says what to send, and so does format; leave one of them out")
+            raise OptionError("body says what to send, and so does format", "leave one of them out")
         if self.content_type is not None and (self.body is None or isinstance(self.body, JsonTemplate)):
-            raise OptionError("content_type is for a body that is text; leave it out")
+            raise OptionError("content_type is for a body that is text", "leave it out")
         templates = [self.url, *self.headers.values()]
         if self.format in TOGETHER and any(has_tag(text.get_secret_value()) for text in templates):
-            raise OptionError("this format sends many events at once, and a template is about one")
+            raise OptionError(
+                "this format sends many events at once, and a template is about one",
+                "write another format, or no template",
+            )
         return self
 
     @model_validator(mode="after")
@@ -255,6 +263,7 @@ class WebhookOptions(Options):
         ]
         if sum(ways) > 1:
             raise OptionError(
-                "give auth, or user and password in the url, or an Authorization header: one of them"
+                "there are several ways to prove who we are",
+                "give one of them: auth, user and password in the url, or an Authorization header",
             )
         return self

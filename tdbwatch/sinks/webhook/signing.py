@@ -25,12 +25,12 @@ def signer_of(secret: str) -> Signer:
         OptionError: no key is in it, or nothing here can sign with it. The message does not repeat it.
     """
     if secret.startswith(_PUBLIC):
-        raise OptionError("this is a public key, which the receiver needs; give the private one, whsk_...")
+        raise OptionError("this is a public key, which the receiver needs", "give the private one, whsk_...")
     if secret.startswith(_PRIVATE):
         return _ed25519(_decoded(secret.removeprefix(_PRIVATE)))
     key = _decoded(secret.removeprefix(_SYMMETRIC)) if secret.startswith(_SYMMETRIC) else secret.encode()
     if not key:
-        raise OptionError("the secret is empty")
+        raise OptionError("the secret is empty", "give the key that the receiver has")
     return lambda signed: f"v1,{base64.b64encode(hmac.digest(key, signed, 'sha256')).decode()}"
 
 
@@ -44,12 +44,14 @@ def _decoded(encoded: str) -> bytes:
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except binascii.Error:
-        raise OptionError("what follows the prefix is not base64") from None
+        raise OptionError("what follows the prefix is not base64", "give the key as it was issued") from None
 
 
 def _ed25519(key: bytes) -> Signer:
     if len(key) not in (_SEED, 2 * _SEED):
-        raise OptionError(f"an ed25519 key has {_SEED} bytes; this one has {len(key)}")
+        raise OptionError(
+            f"an ed25519 key has {_SEED} bytes; this one has {len(key)}", "give it whole, as base64"
+        )
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     except ImportError:
