@@ -5,6 +5,7 @@ import concurrent.futures
 import os
 import traceback
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ QUIET: Final = 10.0
 RARELY: Final = 60.0
 """Seconds between messages about what lasts."""
 _LOWER_LIMITS: Final = "mend the sink, or give up sooner: retry.max_attempts, retry.max_age"
-_WAKE: Final = "mend the receiver; `tdbwatch spool requeue`, `replay` or a restart tries at once"
+_WAKE: Final = "mend the receiver; `tdbwatch spool wake {} --config FILE` tries at once"
 _PERSISTENT: Final = 4
 _OURS: Final = tuple(
     str(Path(package.__file__ or "").parent) + os.sep
@@ -67,6 +68,7 @@ class FaultLog:
 
     def __init__(self, log: Any, sink: str, plugin: str, clock: Clock) -> None:
         self._log = log.bind(sink=sink, plugin=plugin)
+        self._sink = sink
         self._clock = clock
         self._row = 0
         self._loud = True
@@ -130,7 +132,9 @@ class FaultLog:
             self._unlogged += 1
             return
         self._pause_said_until = now + QUIET
-        self._log.error("sink.paused", error=reason, seconds=round(seconds), remedy=_WAKE)
+        self._log.error(
+            "sink.paused", error=reason, seconds=round(seconds), remedy=_WAKE.format(quote(self._sink))
+        )
 
     def woken(self) -> None:
         """It is tried at once, since people asked for it to be delivered to."""
