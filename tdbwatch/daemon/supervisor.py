@@ -15,6 +15,7 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.assembly import make_canary, make_client, make_couriers, make_router
 from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.config import Config
+from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.login import Login
@@ -33,8 +34,9 @@ from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.daemon.spool.stored.drops import DropReport
 from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, StatusServer, remedies
-from tdbwatch.daemon.status.taking import take
+from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
 from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.daemon.views import Life, Views
 from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.plugin import Kind
 
@@ -98,7 +100,21 @@ class Daemon:
         self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
         self._login = Login(config.thingsdb.auth, config.login_file)
         self.canary = make_canary(config.thingsdb, self.client, clock)
-        self.status = None if config.http is None else StatusServer(self, config.http, clock)
+        self._views = Views(
+            config,
+            registry,
+            clock,
+            self.journal,
+            self.client,
+            self.rooms,
+            self.canary,
+            self.spool,
+            self.router,
+            self.unrouted,
+            self.couriers,
+            self._life,
+        )
+        self.status = None if config.http is None else self.status_server(config.http, clock)
         self._readiness = Readiness(self.glance, self._notifier, clock)
 
     @property
@@ -108,7 +124,12 @@ class Daemon:
 
     def glance(self) -> Snapshot:
         """How it is now, from memory alone."""
-        return take(self, self.clock) if self.status is None else self.status.glance()
+        return self._views.snapshot(NO_FIGURES) if self.status is None else self.status.glance()
+
+    def status_server(self, http: HttpConfig, clock: Clock) -> StatusServer:
+        """One that shows this daemon."""
+        surveyor = Surveyor(self.spool.path, [sink.name for sink in self.config.sinks], clock)
+        return StatusServer(self._views, surveyor, http, clock)
 
     def couriers(self) -> list[CourierStatus]:
         """How each sink is doing."""
@@ -216,6 +237,10 @@ class Daemon:
         self.source.flush()
         await self.spool.flush()
         await asyncio.gather(*(courier.caught_up() for courier in self.each_courier))
+
+    def _life(self) -> Life:
+        failed = self.failed.done() and not self.failed.cancelled()
+        return Life(self.phase, type(self.failed.exception()).__name__ if failed else "")
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         self.unrouted.count(heard)

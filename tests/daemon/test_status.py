@@ -20,7 +20,6 @@ from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.metrics import DEFINITIONS
-from tdbwatch.daemon.status.server import StatusServer
 from tdbwatch.daemon.supervisor import Daemon
 from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock
@@ -487,7 +486,7 @@ async def test_a_port_in_use_is_said_and_tried_again_while_the_daemon_works(
     await daemon.start()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        daemon.status = StatusServer(daemon, HttpConfig(listen=f"127.0.0.1:{port}"), clock)
+        daemon.status = daemon.status_server(HttpConfig(listen=f"127.0.0.1:{port}"), clock)
         running = asyncio.create_task(daemon.status.run())
         await clock.advance(0.0)
         assert daemon.status.trouble is not None

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,17 +11,22 @@ import structlog
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.status import visitors
+from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures, Surveyor
 from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.server import StatusServer
+from tdbwatch.daemon.status.snapshot import Snapshot
+
+from .status_moments import FINE
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
-class _Server(StatusServer):
-    """Shows a daemon of which only its life is asked."""
+class _Fine:
+    """Something that is well."""
 
-    def glance(self) -> Any:
-        return SimpleNamespace(phase="running", failure="")
+    def snapshot(self, figures: SpoolFigures) -> Snapshot:
+        assert figures == NO_FIGURES
+        return FINE
 
 
 Start = Callable[..., Awaitable[int]]
@@ -34,9 +38,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     servers: list[StatusServer] = []
 
     async def _start(listen: str = "127.0.0.1:0", **more: Any) -> int:
-        spool, config = SimpleNamespace(path=tmp_path / "spool.db"), SimpleNamespace(sinks=())
-        daemon: Any = SimpleNamespace(spool=spool, config=config)
-        server = _Server(daemon, HttpConfig(listen=listen, **more), SYSTEM_CLOCK)
+        surveyor = Surveyor(tmp_path / "spool.db", (), SYSTEM_CLOCK)
+        server = StatusServer(_Fine(), surveyor, HttpConfig(listen=listen, **more), SYSTEM_CLOCK)
         servers.append(server)
         await server.run()
         assert server.port is not None

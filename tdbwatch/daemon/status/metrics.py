@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.status.health import is_ready
+from tdbwatch.daemon.status.journal import CAUSES
 from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, Snapshot
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
@@ -81,7 +82,9 @@ def _dead_letters(snapshot: Snapshot) -> Samples:
 
 
 def _gaps(snapshot: Snapshot) -> Samples:
-    return [((gap.scope, gap.room, gap.cause), gap.count) for gap in snapshot.gap_counts]
+    counts = {(room.scope, room.name, cause): 0 for room in snapshot.rooms for cause in CAUSES}
+    counts |= {(gap.scope, gap.room, gap.cause): gap.count for gap in snapshot.gap_counts}
+    return counts.items()
 
 
 def _seconds(microseconds: int | None) -> float | None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import errno
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -11,38 +12,46 @@ from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.status.answers import Answers
-from tdbwatch.daemon.status.figures import Surveyor
+from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
 from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.taking import take
 from tdbwatch.daemon.status.visitors import MAX_CONNECTIONS, Visitors
 
-if TYPE_CHECKING:
-    from tdbwatch.daemon.supervisor import Daemon
-
 _RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.2)
+
+
+class Shown(Protocol):
+    """What the status shows, as far as it is asked for."""
+
+    def snapshot(self, figures: SpoolFigures) -> Snapshot:
+        """How it is now; reads memory only.
+
+        Args:
+            figures: what was last read from the spool's file.
+        """
 
 
 class StatusServer:
     """Listens where `http.listen` says, and answers from snapshots.
 
     Args:
-        daemon: what it shows.
+        shown: what it shows.
+        surveyor: reads what only the spool's file can tell.
         config: where to listen.
         clock: paces the attempts to listen.
     """
 
-    def __init__(self, daemon: "Daemon", config: HttpConfig, clock: Clock) -> None:
+    def __init__(self, shown: Shown, surveyor: Surveyor, config: HttpConfig, clock: Clock) -> None:
         self.trouble: str | None = None
         """Why nobody can ask, such as a port that is in use; None when all is well."""
         self.port: int | None = None
         """Where it listens; None: not yet, or no more."""
         self.listening = asyncio.Event()
-        self._daemon = daemon
+        self._shown = shown
         self._config = config
         self._clock = clock
         self._log = structlog.get_logger("tdbwatch.status")
-        self._surveyor = Surveyor(daemon.spool.path, [sink.name for sink in daemon.config.sinks], clock)
+        self._surveyor = surveyor
         self._server: asyncio.Server | None = None
         self._stopped = False
         self._visitors = Visitors()
@@ -52,11 +61,14 @@ class StatusServer:
 
     def glance(self) -> Snapshot:
         """The daemon as it is now, with the figures that were read last."""
-        return take(self._daemon, self._clock, self._surveyor.latest)
+        return self._of(self._surveyor.latest)
 
     async def snapshot(self) -> Snapshot:
         """The daemon as it is now."""
-        return take(self._daemon, self._clock, await self._surveyor.figures())
+        return self._of(await self._surveyor.figures())
+
+    def _of(self, figures: SpoolFigures) -> Snapshot:
+        return replace(self._shown.snapshot(figures), http_trouble=self.trouble or "")
 
     async def run(self) -> None:
         """Listen; try again for as long as the address is taken. Returns when it listens."""

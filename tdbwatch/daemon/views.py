@@ -1,0 +1,218 @@
+"""What the status shows of the daemon: each part is looked at here, and nowhere else."""
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from tdbwatch import __version__
+from tdbwatch.client import Client
+from tdbwatch.client.rooms import RoomStatus, Subscription
+from tdbwatch.clock import Clock
+from tdbwatch.daemon import logs
+from tdbwatch.daemon.canary import Canary
+from tdbwatch.daemon.config import Config
+from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.routes import Router, Unrouted
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.status import remedies
+from tdbwatch.daemon.status.figures import SpoolFigures
+from tdbwatch.daemon.status.journal import Journal, NodeStory
+from tdbwatch.daemon.status.snapshot import (
+    START_PATIENCE,
+    CanaryView,
+    GapCount,
+    NodeView,
+    RoomView,
+    RouteView,
+    SinkView,
+    Snapshot,
+    SpoolView,
+)
+from tdbwatch.daemon.status.spans import OpenGap
+from tdbwatch.daemon.watched import WatchedRoom
+from tdbwatch.redaction import presentable
+from tdbwatch.wire.scopes import short
+
+
+class Life(NamedTuple):
+    """Where the daemon stands.
+
+    Attributes:
+        phase: `starting`, `running` or `stopping`.
+        failure: what died; empty: nothing did.
+    """
+
+    phase: str
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The daemon's parts, as the status server and whoever tells of readiness ask for them.
+
+    Attributes:
+        couriers: how each sink is doing.
+        life: where the daemon stands.
+    """
+
+    config: Config
+    registry: Registry
+    clock: Clock
+    journal: Journal
+    client: Client
+    rooms: Sequence[WatchedRoom]
+    canary: Canary | None
+    spool: SqliteSpool
+    router: Router
+    unrouted: Unrouted
+    couriers: Callable[[], list[CourierStatus]]
+    life: Callable[[], Life]
+
+    def snapshot(self, figures: SpoolFigures) -> Snapshot:
+        """The daemon as it is now. Reads memory only.
+
+        Args:
+            figures: what was last read from the spool's file.
+        """
+        journal, now_us, life = self.journal, int(self.clock.time() * 1_000_000), self.life()
+        types = {sink.name: sink.type for sink in self.config.sinks}
+        return Snapshot(
+            version=__version__,
+            host=presentable(socket.gethostname()),
+            taken_us=now_us,
+            started_us=journal.started_us,
+            phase="failed" if life.failure else life.phase,
+            failure=life.failure,
+            grace=self.config.shutdown.grace,
+            links_wanted=self.config.thingsdb.live_connections,
+            canary=None if self.canary is None else _canary(self.canary),
+            nodes=self._nodes(life.phase),
+            rooms=tuple(_room(room, self.unrouted.rooms[room.lane]) for room in self.rooms),
+            sinks=tuple(
+                _sink(status, figures, types[status.sink], self.spool.held) for status in self.couriers()
+            ),
+            spool=self._spool(figures),
+            gaps=tuple(reversed(journal.gaps)),
+            spans=tuple(span.copied() for span in reversed(journal.spans)),
+            open_gaps=tuple(self._open_gaps(life.phase, now_us)),
+            gap_counts=tuple(GapCount(*which, count) for which, count in journal.gap_counts.items()),
+            plugin_problems=tuple(self.registry.problems),
+            routes=tuple(
+                RouteView(path, failure.count, failure.event_id, failure.reason)
+                for path, failure in sorted(self.router.failures.items())
+            ),
+            log_dropped=logs.dropped(),
+            left_behind=figures.left_behind,
+            doubts=self.config.warnings,
+        )
+
+    def _nodes(self, phase: str) -> tuple[NodeView, ...]:
+        now = self.clock.monotonic()
+        links = {str(link.address): link for link in self.client.links() if link.is_live}
+        trying = {str(address) for address in self.client.in_use()} - links.keys()
+        stopping, views = phase == "stopping", []
+        # a link may be to an address that the configuration names in another way
+        for address in dict.fromkeys([*map(str, self.config.thingsdb.nodes), *links]):
+            story, link = self.journal.nodes.get(address, NodeStory()), links.get(address)
+            troubled = link is None and not stopping and bool(story.trouble)
+            if link is not None:
+                state = "leaving" if link.leaving else "connected"
+            elif stopping:
+                state = "closed"
+            else:
+                trouble = "refusing" if story.refused else "unreachable"
+                state = trouble if troubled else "connecting" if address in trying else "spare"
+            views.append(
+                NodeView(
+                    address=address,
+                    state=state,
+                    status=story.status if link is not None else "",
+                    silent=None if link is None else max(0.0, now - link.heard_at),
+                    connects=story.connects,
+                    losses=story.losses,
+                    trouble=story.trouble if troubled else "",
+                    since_us=story.trouble_us if troubled else None,
+                )
+            )
+        return tuple(views)
+
+    def _open_gaps(self, phase: str, now_us: int) -> Iterator[OpenGap]:
+        """What is not heard now. A start has a moment before it counts; the next one tells of a stop."""
+        if phase == "stopping":
+            return
+        if phase == "starting" and now_us - self.journal.started_us < START_PATIENCE * 1e6:
+            return
+        for room in self.rooms:
+            if (silence := room.silence_now) is not None:
+                since_us, reason = int(silence.since * 1e6), presentable(silence.reason)
+                yield OpenGap(room.scope, room.name, since_us, reason, silence.cause.value)
+
+    def _spool(self, figures: SpoolFigures) -> SpoolView:
+        spool = self.spool
+        return SpoolView(
+            path=str(spool.path.absolute()),
+            size=figures.size,
+            used=figures.used,
+            max_size=self.config.spool.max_size,
+            entries=spool.entries,
+            held=spool.held,
+            dropped=spool.drops.count,
+            last_drop_us=spool.drops.latest_us,
+            lost_letters=spool.alarms.lost_letters,
+            trouble=spool.alarms.trouble,
+        )
+
+
+def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str, held: int) -> SinkView:
+    letters = figures.letters_of(courier.sink)
+    if letters is not None:
+        letters = replace(letters, last_reason=presentable(letters.last_reason))
+    if courier.last_error is not None:
+        courier = replace(courier, last_error=presentable(courier.last_error))
+    return SinkView(courier, letters, type_name, held)
+
+
+def _room(room: WatchedRoom, unrouted: int) -> RoomView:
+    subscription = room.subscription
+    state, joined = _state_of(subscription), subscription.status is RoomStatus.JOINED
+    return RoomView(
+        scope=room.scope,
+        name=room.name,
+        room_id=subscription.id,
+        state=state,
+        reason="" if joined else presentable(subscription.reason),
+        remedy=remedies.room(state, room.scope, subscription.error, by_code=subscription.is_code),
+        required=room.required,
+        links=len(subscription.links),
+        received=room.received,
+        last_event_us=room.last_event_us,
+        doubled=subscription.doubled,
+        uncertain=subscription.uncertain,
+        unrouted=unrouted,
+    )
+
+
+def _state_of(subscription: Subscription) -> str:
+    if subscription.ended and not subscription.links:
+        return "left"
+    joined = subscription.status is RoomStatus.JOINED
+    return "leaving" if joined and not subscription.heard else subscription.status.value
+
+
+def _canary(canary: Canary) -> CanaryView:
+    subscription = canary.subscription
+    state = _state_of(subscription)
+    mute = state == "joined" and bool(canary.not_emitted)
+    reason = canary.not_emitted if mute else subscription.reason
+    scope = short(subscription.scope)
+    return CanaryView(
+        scope=scope,
+        room=str(subscription.key),
+        state="mute" if mute else state,
+        reason=presentable(reason),
+        remedy=remedies.MUTE if mute else remedies.canary(state, scope, subscription.error),
+        links=len(subscription.links),
+        failures=canary.failures,
+    )
