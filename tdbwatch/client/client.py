@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, Self
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.asking import Asking
 from tdbwatch.client.fleet import Fleet, leave
-from tdbwatch.client.link import Heartbeat, Link
+from tdbwatch.client.heartbeat import Heartbeat
+from tdbwatch.client.link import Link
 from tdbwatch.client.login import Ask, Auth, authenticate, parse_auth
 from tdbwatch.client.loop import ClientLoop
 from tdbwatch.client.membership import Membership

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.calls import Call
 from tdbwatch.client.fail_file import dump_failed
+from tdbwatch.client.heartbeat import Finding, Heartbeat, SignsOfLife
 from tdbwatch.client.phases import Phases
 from tdbwatch.client.transports import SslSetting, Wire, open_wire
 from tdbwatch.clock import Clock
@@ -40,8 +40,6 @@ log = get_logger("tdbwatch.client")
 
 MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes written that a node may leave unread before further requests to it fail."""
-PROGRESS: Final = 64 * 1024
-"""Bytes of one long frame that count as a sign of life; fewer may be dripped to keep a useless link alive."""
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a node has to take the rest when a link is closed in order."""
 
@@ -51,25 +49,6 @@ the processor's cache, and the garbage collector is not called for them (docs/pe
 
 Deliver = Callable[[Any], None]
 RoomKey = tuple[str | None, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """How a silent node is noticed. Seconds; a frame, or 64 KiB of a long one, counts as a sign of life.
-
-    After `interval` of silence the node is pinged; after `timeout` of silence the link is given up. Nodes
-    that are away answer pings in milliseconds (measured: protocol facts), so they are never mistaken.
-    """
-
-    interval: float = 5.0
-    timeout: float = 15.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.interval < self.timeout:
-            raise ValueError(
-                f"a heartbeat needs 0 < interval < timeout, not interval={self.interval:g}, "
-                f"timeout={self.timeout:g}"
-            )
 
 
 class Phase(Enum):
@@ -138,16 +117,13 @@ class Link:
         self._phases = Phases(TRANSITIONS, Phase.CONNECTING)
         self._owner = owner
         self._clock = clock
-        self._heartbeat = heartbeat
+        self._signs = SignsOfLife(heartbeat, clock.monotonic())
         self._session = ClientSession(max_body=MAX_BEFORE_LOGIN, raw_events=raw_events)
         self._trusted = False
         self._unasked = 0
-        self._dripped = 0
         self._emit_type: type = RawEmit if raw_events else Emit
         self._calls: dict[int, Call] = {}
         self._wire: Wire | None = None
-        self.heard_at = clock.monotonic()
-        """When anything was heard last, in monotonic seconds."""
         self._beat: asyncio.Task[None] | None = None
         self._useless = 0
 
@@ -167,6 +143,11 @@ class Link:
     def leaving(self) -> bool:
         """Whether its node shuts down."""
         return self._phases.now is Phase.LEAVING
+
+    @property
+    def heard_at(self) -> float:
+        """When anything was heard last, in monotonic seconds."""
+        return self._signs.heard_at
 
     @property
     def heard_until(self) -> float:
@@ -284,9 +265,7 @@ class Link:
 
     def _count(self, size: int) -> None:
         """Bytes came: whether they are a sign of life, and not too many from a stranger."""
-        self._dripped += size
-        if self._dripped >= PROGRESS or self._session.completes(size):
-            self.heard_at, self._dripped = self._clock.monotonic(), 0
+        self._signs.bytes_came(size, self._clock.monotonic(), end_a_frame=self._session.completes(size))
         if not self._trusted:
             self._unasked += size
             if self._unasked > MAX_BEFORE_LOGIN:
@@ -325,7 +304,7 @@ class Link:
     def _opened(self, wire: Wire) -> None:
         self._wire = wire
         self._phases.go(Phase.LIVE)
-        self.heard_at = self._clock.monotonic()
+        self._signs.heard_at = self._clock.monotonic()
 
     def _other_heard(self, heard: object) -> None:
         if isinstance(heard, Response):
@@ -413,21 +392,15 @@ class Link:
 
     async def _keep_alive(self) -> None:
         """Ping after silence, give up after more of it. Sleeps until the next moment that matters."""
-        interval, timeout = self._heartbeat.interval, self._heartbeat.timeout
-        pinged_at = float("-inf")
         while True:
-            asked = self.heard_at < pinged_at  # and nothing was heard since
-            due = self.heard_at + (timeout if asked else interval)
-            await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
+            await self._clock.sleep(max(0.0, self._signs.next_look() - self._clock.monotonic()))
             now = self._clock.monotonic()
-            silent = now - self.heard_at
-            if now - due > interval:  # this process slept, not the node: its bytes may be waiting to be read
-                self.heard_at = now - interval
-            elif silent >= timeout:
-                self.abort(ConnectionLostError(f"nothing was heard from {self.address} for {silent:.1f} s"))
-            elif silent >= interval and self.heard_at >= pinged_at:
-                pinged_at = now
+            finding = self._signs.look(now)
+            if finding is Finding.ASK:
                 self.call(Kind.PING, timeout=None)
+            elif finding is Finding.DEAD:
+                silent = now - self.heard_at
+                self.abort(ConnectionLostError(f"nothing was heard from {self.address} for {silent:.1f} s"))
 
     def _heart_stopped(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tdbwatch.backoff import BackoffPolicy
-from tdbwatch.client.link import Heartbeat
+from tdbwatch.client.heartbeat import Heartbeat
 from tdbwatch.client.login import Ask, Auth
 from tdbwatch.client.observer import Observer
 from tdbwatch.client.pool import NODE_BACKOFF

@@ -33,6 +33,7 @@ class NodeWatcher(Observer):
         self._rooms = rooms
         self._clock = clock
         self._links: Counter[Address] = Counter()
+        self._statuses: dict[Address, str] = {}
         self._deaf_since: float | None = None
         self._refused = False
         self._lost: Counter[Address] = Counter()
@@ -40,7 +41,9 @@ class NodeWatcher(Observer):
         self._log = structlog.get_logger("tdbwatch.links")
 
     def node_status(self, address: Address, node_id: int, status: str) -> None:
-        self._record(status, address, node_id=node_id, status=status)
+        if self._statuses.get(address) != status:  # a node that says the same again has nothing to say
+            self._statuses[address] = status
+            self._record(status, address, node_id=node_id, status=status)
 
     def warning(self, address: Address, code: int, message: str) -> None:
         self._record("warning", address, code=code, message=message)
@@ -52,6 +55,7 @@ class NodeWatcher(Observer):
             seconds = round(self._clock.monotonic() - self._deaf_since, 1)
             self._deaf_since = None
             self._log.info("links.back", node=str(address), seconds=seconds)
+        self._statuses.pop(address, None)
         self._record("connected", address)
 
     def disconnected(self, address: Address, reason: str) -> None:

@@ -93,7 +93,8 @@ class WatchedRoom:
 
     def room_unheard(self, reason: str, since: float) -> None:
         ago = self._clock.monotonic() - since + IN_FLIGHT
-        self.silent(Cause.CONNECTION, reason, self._clock.time() - ago)
+        cause = Cause.ROOM if self.subscription.status is RoomStatus.DELETED else Cause.CONNECTION
+        self.silent(cause, reason, self._clock.time() - ago)
         self._changed("unheard", reason=reason)
 
     # -- silence -----------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import pytest
 from websockets.server import ServerProtocol
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.link import PROGRESS, Heartbeat, Link
+from tdbwatch.client.heartbeat import PROGRESS, Heartbeat
+from tdbwatch.client.link import Link
 from tdbwatch.client.transports.websocket import MAX_PONGS, WebSocketWire
 from tdbwatch.exceptions import ConnectionLostError, ProtocolError
 from tdbwatch.testing import settle

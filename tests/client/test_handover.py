@@ -360,3 +360,19 @@ async def test_of_two_connections_the_replaced_one_is_let_go_of_and_told_of(conn
         await pass_time(clock, 10)
         await until(lambda: sum(node.connections for node in cluster.nodes) == 2, clock)
         assert told == [replaced]
+
+
+async def test_what_was_counted_of_repeated_events_outlives_the_connection_that_repeated_them(
+    connect, pair, where, Ears, until, clock, pass_time
+):
+    client = await connect(pair, connections=1)
+    ears = Ears("alerts")
+    await ears.join(client)
+    [subscription] = client._fleet.subscriptions
+    client.reconnect()
+    await until(lambda: subscription.merge is not None and len(subscription.merge) == 2, clock, step=0.05)
+    pair.emit("//stuff", "alerts", "once")
+    await until(lambda: subscription.doubled == 1)
+    await pass_time(clock, 12)
+    assert subscription.merge is None
+    assert (ears.events, subscription.doubled) == (["once"], 1)

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.link import Heartbeat, Link
+from tdbwatch.client.heartbeat import Heartbeat
+from tdbwatch.client.link import Link
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.exceptions import ConnectionLostError, ProtocolError
 from tdbwatch.wire import Emit, Kind, encode, encode_frame, encode_push

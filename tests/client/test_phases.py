@@ -7,7 +7,8 @@ import pytest
 
 from tdbwatch.client import keeper, link
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.link import Heartbeat, Link
+from tdbwatch.client.heartbeat import Heartbeat
+from tdbwatch.client.link import Link
 from tdbwatch.client.phases import IllegalTransitionError, Phases
 from tdbwatch.clock import SYSTEM_CLOCK
 

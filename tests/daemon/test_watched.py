@@ -126,6 +126,15 @@ async def test_a_refused_login_ends_the_gap_of_the_lost_connection_and_begins_it
     assert second["reason"] == "node01:9200 refused the login"
 
 
+async def test_a_status_that_a_node_repeats_makes_one_record(watch: Watch) -> None:
+    for status in ("READY", "READY", "AWAY_SOON", "AWAY", "AWAY", "READY"):
+        watch.nodes.node_status(A, 0, status)
+    watch.nodes.connected(A)
+    watch.nodes.node_status(A, 0, "READY")
+    said = [details.get("status") for details in watch.told("node")]
+    assert said == ["READY", "AWAY_SOON", "AWAY", "READY", None, "READY"]
+
+
 async def test_while_another_connection_hears_a_refusal_is_no_gap(watch: Watch) -> None:
     watch.nodes.connected(A)
     watch.nodes.refused(B, "node02:9200 refused the login", 30.0, by_all=True)

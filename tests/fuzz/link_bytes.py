@@ -72,8 +72,9 @@ class _Listener:
 
 async def scenario(data):
     from tdbwatch.client.addresses import Address
+    from tdbwatch.client.heartbeat import Heartbeat
     from tdbwatch.client.joiner import Joiner
-    from tdbwatch.client.link import Heartbeat, Link
+    from tdbwatch.client.link import Link
     from tdbwatch.client.old_servers import Group
     from tdbwatch.client.rooms import Subscription
     from tdbwatch.exceptions import ConnectionLostError, ProtocolError
