@@ -96,6 +96,15 @@ LAST = f"[{{match: {{kind: gap}}, to: mine}}, {ALL}]"
         ),
         ("[{to: console}]", "sinks.mine: nothing reaches this sink"),
         (
+            f"[{ALL}, {{to: mine, routes: [{{match: {{room: alertz}}, to: console}}]}}]",
+            "routes[1].routes[0].match.room: no room that is watched",
+        ),
+        (
+            f"[{ALL}, {{match: {{room: alerts}}, routes: [{{match: {{room: deploys}}, to: console}}]}}]",
+            "routes[1].routes[0].match: this route matches nothing that there can be",
+        ),
+        (f"[{ALL}, {{default: true, to: mine}}]", "routes[1]: this route is never asked: what it matches is"),
+        (
             "[{match: {room: alerts}, to: [console, mine]}]",
             "rooms[1]: no route takes the events of this room",
         ),
@@ -123,6 +132,10 @@ def test_routes(routes: str, expected: str):
         "[{match: {event: x*}, to: [mine], stop: true}, {match: {event: y}, to: console}, {to: console}]",
         "[{match: {room: alerts}, to: [], stop: true}, {to: [mine, console]}]",
         "[{match: {room: [alerts, deploys]}, to: mine}, {match: {kind: node}, to: console}]",
+        "[{match: {room: alerts}, to: mine}, {default: true, to: console}]",
+        "[{match: {event: x}, routes: [{to: mine}]}, {default: true, to: console}]",
+        "[{routes: [{match: {room: alerts}, to: mine}, {default: true, to: console}]}]",
+        "[{where: 'size(args) > 0', to: mine, stop: true}, {to: console}]",
         "[{match: {scope: ['@collection:ops', /c/stuff]}, to: [mine, console]}]",
         "[{to: [mine], stop: true}, {match: {kind: gap}, to: console}]",
         "[]",

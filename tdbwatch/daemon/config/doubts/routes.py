@@ -1,8 +1,8 @@
 """Routes that take nothing, sinks that nothing reaches, rooms that nobody hears. Pure."""
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from typing import Final
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
 from tdbwatch.daemon.config.models import RouteConfig, Sections
@@ -17,34 +17,47 @@ Cell = tuple[Kind, str, str]
 """Kind, scope and room of records that there can be."""
 
 
+_DROP: Final = "add a route; to drop them on purpose, one with `to: []` and `stop: true`"
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A route, and what of all that there can be it is asked about and takes."""
+    """A route, and what of all that there can be it is asked about and admits."""
 
+    route: RouteConfig
     rule: Rule
-    takes: frozenset[Cell]
+    cells: frozenset[Cell]
+
+    @property
+    def takes(self) -> bool:
+        """Whether it sends or drops anything itself."""
+        return bool(self.cells) and (bool(self.route.to) or self.route.stop)
+
+    def takes_all(self, cell: Cell, of: RouteConfig) -> bool:
+        """Whether it admits all of this kind and room that the route `of` could match."""
+        if self.rule.is_conditional or self.rule.default or cell not in self.cells:
+            return False
+        globs, others = self.route.match.event, of.match.event
+        return globs is None or "*" in globs or (others is not None and set(others) <= set(globs))
 
 
 def doubt_routes(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
     """Warn of what the routes leave out, and of routes that are asked in vain."""
-    for path, glob in _globs(tree, sections.routes):
+    for _, path, glob in _globs(sections.routes, tree):
         _doubt_glob(tree, path, glob)
     if not sections.routes:
         return
     misspelt = set(_doubt_names(tree, sections))
-    asked = list(_asked(tree, sections, misspelt))
-    reached = {name for route in asked if route.takes for name in route.rule.sinks}
+    asked = list(_asked(tree, sections.routes, (), frozenset(_cells(sections)), misspelt))
+    reached = {name for one in asked if one.takes for name in one.route.to}
     for sink in sinks:
         if sink.name not in reached and not sink.hears - {Kind.EVENT}:
             hint = "name it in a route's `to`, or remove it"
             tree.warn(("sinks", sink.name), "nothing reaches this sink: no route leads to it", hint)
-    taken = {
-        cell for route in asked if any(one.to or one.stop for one in route.rule.every) for cell in route.takes
-    }
+    taken = {cell for one in asked if one.takes for cell in one.cells}
     for index, room in enumerate(sections.rooms):
         if (Kind.EVENT, short(room.scope), room.record_name) not in taken:
-            hint = "add a route; to drop them on purpose, one with `to: []` and `stop: true`"
-            tree.warn(("rooms", index), "no route takes the events of this room", hint)
+            tree.warn(("rooms", index), "no route takes the events of this room", _DROP)
 
 
 def _doubt_glob(tree: Tree, path: Path, glob: str) -> None:
@@ -63,13 +76,18 @@ def _around(glob: str) -> Iterator[str]:
     return (padded[index - 1 : index + 2] for index, char in enumerate(padded) if char == ",")
 
 
-def _globs(tree: Tree, routes: Sequence[RouteConfig], *keys: str) -> Iterator[tuple[Path, str]]:
-    """The globs of all routes, and where they are."""
-    for index, key in product(range(len(routes)), keys or ("room", "event", "scope")):
-        path: Path = ("routes", index, "match", key)
-        listed = isinstance(tree.get(path), list)
-        for position, glob in enumerate(getattr(routes[index].match, key) or ()):
-            yield (*path, position) if listed else path, glob
+def _globs(
+    routes: Sequence[RouteConfig], tree: Tree, *keys: str, above: Path = ()
+) -> Iterator[tuple[Path, Path, str]]:
+    """The globs of all routes: where the route is, where the glob is, and the glob."""
+    for index, route in enumerate(routes):
+        where: Path = (*above, "routes", index)
+        for key in keys or ("room", "event", "scope"):
+            path: Path = (*where, "match", key)
+            listed = isinstance(tree.get(path), list)
+            for position, glob in enumerate(getattr(route.match, key) or ()):
+                yield where, (*path, position) if listed else path, glob
+        yield from _globs(route.routes, tree, *keys, above=where)
 
 
 def _doubt_names(tree: Tree, sections: Sections) -> Iterator[Path]:
@@ -80,9 +98,9 @@ def _doubt_names(tree: Tree, sections: Sections) -> Iterator[Path]:
     for key, known, spelled, hidden in (("room", rooms, str, False), ("scope", scopes, scope_glob, default)):
         names = {name for name, _ in known}
         shown = [] if hidden else [name for name, path in known if not tree.is_tainted(path)]
-        for path, glob in _globs(tree, sections.routes, key):
-            if not _matches_any(spelled(glob), names):
-                yield path[:2]
+        for where, path, glob in _globs(sections.routes, tree, key):
+            if not any(map(compile_globs([spelled(glob)]).match, names)):
+                yield where
                 word = "" if tree.is_tainted(path) else glob
                 hint = suggestion(word, shown, f"the {key}s are") or f"see the {key}s under rooms"
                 what = "name" if key == "room" else "scope"
@@ -90,28 +108,33 @@ def _doubt_names(tree: Tree, sections: Sections) -> Iterator[Path]:
                     tree.warn(path, f"no room that is watched has such a {what}", hint)
 
 
-def _matches_any(glob: str, names: Iterable[str]) -> bool:
-    return any(map(compile_globs([glob]).match, names))
+def _asked(
+    tree: Tree, routes: Sequence[RouteConfig], above: Path, there: frozenset[Cell], misspelt: Container[Path]
+) -> Iterator[_Asked]:
+    """Each route with what it admits; warns of those that admit nothing, unless that was said already.
 
-
-def _asked(tree: Tree, sections: Sections, misspelt: Container[Path]) -> Iterator[_Asked]:
-    """Each route with what it takes; warns of those that take nothing, unless that was said already."""
-    there = list(_cells(sections))
-    before: list[tuple[RouteConfig, Rule]] = []
-    for index, route in enumerate(sections.routes):
-        path: Path = ("routes", index)
-        rule = Rule.of(route, f"routes[{index}]")
+    Args:
+        there: what there can be here.
+    """
+    before: list[_Asked] = []
+    for index, route in enumerate(routes):
+        path: Path = (*above, "routes", index)
+        rule = Rule.of(route, "")
         admitted = {cell for cell in there if rule.admits(*cell)}
-        left = {cell for cell in admitted if not any(_takes_all(*one, cell, route) for one in before)}
+        enders = [one for one in before if one.route.stop or (route.default and one.takes)]
+        left = {cell for cell in admitted if not any(one.takes_all(cell, route) for one in enders)}
         if not admitted and path not in misspelt:
             hint = "see its kind, room and scope together; kind: node has neither room nor scope"
             tree.warn((*path, "match"), "this route matches nothing that there can be", hint)
         elif admitted and not left:
-            hint = "put it before the route that has `stop: true`, or remove one of them"
-            tree.warn(path, "this route is never asked: what it matches stops at a route before", hint)
-        yield _Asked(rule, frozenset(left))
-        if rule.stop:
-            before.append((route, rule))
+            what = "is taken by" if route.default else "stops at"
+            hint = "put it before the route that takes all of it, or remove one of them"
+            tree.warn(path, f"this route is never asked: what it matches {what} a route before", hint)
+        found = _Asked(route, rule, frozenset(left))
+        before.append(found)
+        yield found
+        if left:
+            yield from _asked(tree, route.routes, path, found.cells, misspelt)
 
 
 def _cells(sections: Sections) -> Iterator[Cell]:
@@ -121,15 +144,3 @@ def _cells(sections: Sections) -> Iterator[Cell]:
             yield kind, "", ""
         else:
             yield from ((kind, short(room.scope), room.record_name) for room in sections.rooms)
-
-
-def _takes_all(before: RouteConfig, rule: Rule, cell: Cell, route: RouteConfig) -> bool:
-    """Whether nothing of this kind and room comes past the route `before`, that `route` could match."""
-    if rule.is_conditional or rule.default or not rule.admits(*cell):
-        return False
-    globs = before.match.event
-    return (
-        globs is None
-        or "*" in globs
-        or (route.match.event is not None and set(route.match.event) <= set(globs))
-    )
