@@ -29,7 +29,7 @@ def silent_rooms(spool: Path) -> list[Any]:
     """The rooms that were not heard at the last beat."""
     with closing(sqlite3.connect(spool)) as connection:
         row = connection.execute("SELECT value FROM meta WHERE key = 'beat'").fetchone()
-    return list(json.loads(row[0])[1])
+    return list(json.loads(row[0])[1]) if row is not None else []
 
 
 def gaps(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

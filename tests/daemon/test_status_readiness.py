@@ -16,6 +16,7 @@ from .status_moments import FINE, NODE, NOW, ROOM, SECOND, sink
 STARTING = replace(FINE, phase="starting", nodes=(), started_us=NOW)
 SICK = replace(FINE, sinks=(sink(state="paused", last_error="HTTP 410", next_try_us=NOW + SECOND),))
 LOST = replace(FINE, nodes=(replace(NODE, state="unreachable"),))
+REFUSED = replace(FINE, nodes=(replace(NODE, state="refusing", trouble="invalid token"),))
 
 
 class Systemd:
@@ -108,6 +109,7 @@ async def test_systemd_gets_new_figures_now_and_then(watch: Watch) -> None:
         (replace(FINE, phase="failed"), "not ready: Daemon: A part of tdbwatch died"),
         (replace(STARTING, started_us=NOW - 11 * SECOND), "not ready: Links: No connection to ThingsDB"),
         (replace(FINE, links_wanted=2), "joined; needs a look: Links"),
+        (REFUSED, "not ready: Links: Each node that answers refuses the login: no event can be heard"),
     ],
 )
 def test_systemds_status_is_one_line_about_how_it_is(snapshot: Snapshot, text: str) -> None:

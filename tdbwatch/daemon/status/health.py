@@ -118,8 +118,9 @@ def _stopping(snapshot: Snapshot) -> Iterator[Problem]:
 def _links(snapshot: Snapshot) -> Iterator[Problem]:
     live, wanted = snapshot.links, snapshot.links_wanted
     if not live and (snapshot.phase != "starting" or snapshot.starts_in_vain):
-        text = "No connection to ThingsDB: no event can be heard, and what is emitted now is lost to us."
         refused = any(node.state == "refusing" for node in snapshot.nodes)
+        what = "Each node that answers refuses the login" if refused else "No connection to ThingsDB"
+        text = f"{what}: no event can be heard, and what is emitted now is lost to us."
         remedy = remedies.LOGIN if refused else remedies.LINKS
         yield Problem("links", "", text, blocking=True, remedy=remedy)
     elif 0 < live < wanted:
