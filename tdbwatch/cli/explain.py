@@ -30,7 +30,7 @@ def explain(words: list[str], checked: "Checked") -> int:
             exits.USAGE, f"no room that is watched has this name; {suggestion(room, names, _ROOMS)}"
         )
     router, heard = Router.of_names(checked.sections.routes, checked.sinks), event_of(given, checked.sections)
-    decision, matched = router.decide(heard), router.matching(heard)
+    decision, matched = router.explain(heard)
     say(f"routes  {', '.join(matched) or ('none match' if checked.sections.routes else 'there are none')}")
     for sink, fields in decision.items():
         say(f"sink    {sink}" + (f"  with fields {to_json(dict(fields)).decode()}" if fields else ""))

@@ -1,9 +1,10 @@
 """`tdbwatch replay`: deliver to a sink again what it, or another life of it, had before."""
 
 import argparse
+from pathlib import Path
 from typing import Any, Final
 
-from tdbwatch.cli import exits
+from tdbwatch.cli import dry_run, exits
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.output import say
 from tdbwatch.cli.spool_place import (
@@ -19,6 +20,7 @@ from tdbwatch.daemon.words import counted
 _EPILOG: Final = """\
 example:
   tdbwatch replay --sink audit --since 2h --room alerts --config prod.yaml
+  tdbwatch replay --dry-run --config new.yaml --against prod.yaml --since 1d
 
 Events that are still in the spool and that the routes send to the sink come to
 it again, behind what it has not finished, with the same ids. Other sinks see
@@ -37,12 +39,18 @@ def add_parser(subparsers: Any) -> None:
     add_place(parser)
     add_filters(parser, sink="the sink (required)")
     parser.add_argument("--dead", action="store_true", help="its dead letters: the same as spool requeue")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only say what the routes would do, for all sinks"
+    )
+    parser.add_argument("--against", type=Path, metavar="FILE", help="compare them with this configuration's")
     parser.set_defaults(run=guarded(_replay, writes=True))
 
 
 def _replay(options: argparse.Namespace) -> int:
     from tdbwatch.daemon.spool.looking.look import opened
 
+    if options.dry_run or options.against is not None:
+        return dry_run.run(options)
     if options.sink is None:
         raise CommandError(exits.USAGE, "say which sink: --sink S")
     place, selection = place_for_sink(options), selection_of(options)

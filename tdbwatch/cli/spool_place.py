@@ -42,7 +42,8 @@ class Place:
     config: "Outline | None"
 
     @cached_property
-    def _router(self) -> "Router | None":
+    def router(self) -> "Router | None":
+        """The routes of the configuration, if one was given."""
         from tdbwatch.daemon.routes import Router
 
         if self.config is None:
@@ -62,19 +63,17 @@ class Place:
 
     def wants(self, sink: str) -> "Matcher | None":
         """Whether the routes send an event to this sink; None: they are not known."""
-        if self._router is None or sink not in self.sinks(set()):
+        if self.router is None or sink not in self.sinks(set()):
             return None
-        return self._router.matcher(sink)
+        return self.router.matcher(sink)
 
     def may_be_unrouted(self, lane: "Lane") -> bool:
         """Whether events of this room may go nowhere, as far as is known."""
-        return self._router is not None and not self._router.takes_all(lane)
+        return self.router is not None and not self.router.takes_all(lane)
 
     def unrouted(self, kind: str, scope: str, room: str, event: str) -> bool:
         """Whether events like this go nowhere, as far as is known."""
-        return (
-            self._router is not None and kind == "event" and not self._router.takes(kind, scope, room, event)
-        )
+        return self.router is not None and kind == "event" and not self.router.takes(kind, scope, room, event)
 
     def when_served(self, sink: str) -> str:
         """When a request for this sink is taken up."""

@@ -77,14 +77,11 @@ class _Matched:
 
 
 def _matched(place: Place, event: "Event") -> _Matched | None:
-    from tdbwatch.daemon.routes import Router
-
-    if place.config is None:
+    if place.config is None or place.router is None:
         return None
-    router = Router.of_names(place.config.routes, place.config.sinks)
-    sinks = router.sinks_for(event)
+    sinks, matched = place.router.explain(event)
     why = f"every {event.kind} goes to every sink" if sinks else f"a record of a {event.kind} goes nowhere"
-    return _Matched(router.matching(event), sinks, "" if place.config.routes else why)
+    return _Matched(list(matched), frozenset(sinks), "" if place.config.routes else why)
 
 
 def _sinks(place: Place, told: "Story") -> list[str]:

@@ -66,12 +66,11 @@ class Router:
         decision = self._last[event.id] = Asking(event, self._failed).decide(plan)
         return decision
 
-    def matching(self, event: Event) -> list[str]:
-        """The paths of the routes that match `event`, up to the one that stops."""
+    def explain(self, event: Event) -> tuple[Decision, tuple[str, ...]]:
+        """As `decide`, with the paths of the routes that match, up to the one that stops."""
         plan = self._plan(event.kind, event.scope, event.room, event.event)
         asking = Asking(event, self._failed)
-        asking.decide(plan)
-        return asking.matched
+        return asking.decide(plan), tuple(asking.matched)
 
     def _failed(self, path: str, event: Event, reason: str) -> None:
         """An expression of this route had no value for an event."""

@@ -288,7 +288,7 @@ def test_a_condition_that_does_not_hold_stops_nothing():
         {"to": "c"},
     ]
     assert set(asked(DISK, *routes)) == {"b"}
-    assert router(*routes).matching(DISK) == ["routes[1]"]
+    assert list(router(*routes).explain(DISK)[1]) == ["routes[1]"]
 
 
 def test_a_matcher_knows_by_name_what_does_not_depend_on_the_event():
@@ -337,7 +337,7 @@ def test_routes_within_a_route_are_asked_about_what_it_matched():
     outer = {"match": {"room": "alerts"}, "to": "a", "set": {"n": "size(args)"}, "routes": within}
     assert asked(DISK, outer) == {"a": {"n": 1}, "b": {"n": 1}, "c": {"n": 1}}
     assert asked(event(room="deploys"), outer) == {}
-    assert router(outer).matching(DISK) == ["routes[0]", "routes[0].routes[0]", "routes[0].routes[1]"]
+    assert list(router(outer).explain(DISK)[1]) == ["routes[0]", "routes[0].routes[0]", "routes[0].routes[1]"]
 
 
 def test_stop_within_ends_the_outer_routes_too():

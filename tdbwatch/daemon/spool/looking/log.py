@@ -42,6 +42,15 @@ class Log:
         """The number of the last entry."""
         return extent(self._connection)[1]
 
+    @property
+    def size(self) -> int:
+        """How many entries there are."""
+        return extent(self._connection)[2]
+
+    def blocks(self, selection: Selection) -> Iterator[Block]:
+        """The blocks that may have entries of these times, in order."""
+        return self._blocks(0, _times(selection))
+
     def some(self, selection: Selection, *, last: int = -1) -> Iterator[Entry]:
         """The entries that are selected, in order.
 
@@ -100,9 +109,7 @@ class Log:
         return frozenset(entry.event.id for entry in entries if entry.seq <= through)
 
     def _kept(self, keep: Callable[[Entry], bool], selection: Selection, last: int) -> Iterator[Entry]:
-        since, until = selection.since_us, selection.until_us
-        terms = "" if since is None else f" AND last_us >= {since}"
-        terms += "" if until is None else f" AND first_us < {until}"
+        terms = _times(selection)
         after = 0 if last < 0 else self._start_of(keep, terms, last)
         for block in self._blocks(after, terms):
             yield from (entry for entry in entries_of(block) if entry.seq > after and keep(entry))
@@ -148,6 +155,12 @@ class Log:
             for run in block.runs:
                 if run.id.hex()[:12].startswith(plain[:12]):  # the rest differs within a run
                     yield from (e.id for e in run.unpacked(block.lane) if e.id.startswith(beginning))
+
+
+def _times(selection: Selection) -> str:
+    since, until = selection.since_us, selection.until_us
+    terms = "" if since is None else f" AND last_us >= {since}"
+    return terms + ("" if until is None else f" AND first_us < {until}")
 
 
 def _behind(block: Block, done: Progress, by_name: ByName, ask: Callable[[Event], bool] | None = None) -> int:
