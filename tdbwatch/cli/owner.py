@@ -2,6 +2,9 @@
 
 Whatever lies in a folder of that user may lead elsewhere. What they may not open, root does not open for them
 either, and what a command makes there is theirs.
+
+One right of root's stays where the user does not get to their own folder: to go through the folders above it.
+systemd keeps the folders of `DynamicUser=` so, in /var/lib/private: its daemons get there by other ways.
 """
 
 import os
@@ -13,6 +16,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 from tdbwatch.cli import exits
+from tdbwatch.cli.capabilities import DAC_READ_SEARCH, effective, set_effective
 from tdbwatch.cli.exits import CommandError
 
 
@@ -33,6 +37,8 @@ def as_owner_of(file: Path) -> Iterator[None]:
         os.setgroups(groups)
         os.setegid(group)
         os.seteuid(owner)
+        if not os.access(file.parent, os.X_OK, effective_ids=True):
+            set_effective(DAC_READ_SEARCH)
     except OSError as error:
         _be_ourselves(before)
         message = f"the spool belongs to user {owner}, as whom root may not work here; run this as that user"
@@ -50,6 +56,7 @@ def as_who_called() -> Iterator[None]:
     if user == os.getuid():
         yield
         return
+    capabilities = effective()
     os.seteuid(os.getuid())
     os.setegid(os.getgid())
     try:
@@ -58,6 +65,7 @@ def as_who_called() -> Iterator[None]:
         os.setgroups(groups)
         os.setegid(group)
         os.seteuid(user)
+        set_effective(capabilities)
 
 
 def _read_code() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.cli.app import main
+from tdbwatch.cli.capabilities import DAC_READ_SEARCH, effective
 from tdbwatch.daemon.spool import SpoolError
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.plugin import Event
@@ -61,11 +62,33 @@ COMMANDS = (
 )
 
 
+WORKING = [*COMMANDS, ("wake", "audit"), ("backup", "{}/copy.db")]
+
+
+@pytest.mark.parametrize("command", WORKING, ids=lambda command: command[0])
+def test_root_gets_to_a_spool_whose_owner_does_not(
+    eve: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As under `DynamicUser=`: only root gets through /var/lib/private."""
+    eve.parent.chmod(0o700)
+    words = [word.format(eve.parent) for word in command]
+    assert main(["spool", *words, "--spool", str(eve / "spool.db")]) == 0, capsys.readouterr().err
+    assert {path.stat().st_uid for path in eve.iterdir()} == {EVE}
+    assert effective() & ~DAC_READ_SEARCH, "root has all its rights again"
+
+
+@pytest.mark.parametrize("above", [0o755, 0o700], ids=oct)
 @pytest.mark.parametrize("kind", [Path.symlink_to, lambda path, victim: os.link(victim, path)])
 @pytest.mark.parametrize("name", ["", "-wal", "-shm", ".lock", ".renewing", ".renewed"])
 def test_no_command_of_roots_opens_what_a_trap_leads_to_or_gives_it_away(
-    eve: Path, victim: Path, name: str, kind: Callable[[Path, Path], None], capsys: pytest.CaptureFixture[str]
+    eve: Path,
+    victim: Path,
+    name: str,
+    kind: Callable[[Path, Path], None],
+    above: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    eve.parent.chmod(above)
     for suffix in ("-wal", "-shm", name):
         (eve / f"spool.db{suffix}").unlink(missing_ok=True)
     kind(trap := eve / f"spool.db{name}", victim)
