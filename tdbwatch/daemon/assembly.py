@@ -9,7 +9,7 @@ from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig
-from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings
+from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.login import NodeTls
 from tdbwatch.daemon.plugins import Registry
@@ -55,6 +55,7 @@ def make_couriers(
     """One courier per sink, each with a host of its own."""
     redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
     guarded.protect([config.spool.path])
+    life = Life(clock)
     return [
         Courier(
             _settings(sink, registry.owner_of(sink.type)),
@@ -63,6 +64,7 @@ def make_couriers(
             router.matcher(sink.name),
             clock,
             rng,
+            life,
         )
         for sink in config.sinks
     ]

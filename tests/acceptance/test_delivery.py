@@ -34,6 +34,21 @@ from tdbwatch.plugin import sink
 def fail(event):
     raise RuntimeError("always")
 """,
+    "killer": """
+import os, signal
+from pathlib import Path
+from tdbwatch.daemon.couriers import unended
+from tdbwatch.plugin import Event, sink
+
+unended._LIFE = 0.3  # seconds of life without the event before it is tried again
+
+@sink("killer")
+def killer(event: Event) -> None:
+    if event.args == ["killer"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    with Path("killer.txt").open("a") as file:
+        file.write(f"{event.args[0]}\\n")
+""",
     "blocker": """
 import time
 from tdbwatch.plugin import sink
@@ -148,6 +163,48 @@ async def test_poison_is_set_aside_what_is_behind_it_flows_and_requeue_delivers_
     code, text = await ask("spool", "show", letter["id"], "--config", config)
     assert "mine: delivered" in text
     assert await ask("spool", "list", "--dead", "--config", config) == (0, "no dead letter matches\n")
+    assert await command.stop() == 0
+
+
+async def test_an_event_that_kills_the_daemon_becomes_a_dead_letter_and_all_others_are_delivered(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, tmp_path: Path
+) -> None:
+    written = tmp_path / "written.jsonl"
+    config = write_config(
+        plugins={"paths": [plugin_folder]},
+        sinks={
+            "mine": {"type": "killer", "batch": {"count": 1}},
+            "file": {"type": "file", "path": str(written)},
+        },
+    )
+    command = await start("--config", config)
+    await command.ready()
+    for argument in (1, 2, "killer", 3, 4):
+        cluster.emit("//stuff", "alerts", "counted", argument)
+    taken = tmp_path / "killer.txt"
+
+    def others() -> bool:
+        return taken.exists() and "4" in taken.read_text().split()
+
+    starts = 0
+    while not others():
+        ended = asyncio.ensure_future(command.process.wait())
+        await until(lambda ended=ended: ended.done() or others(), "killed, or all others delivered")
+        if ended.done():
+            starts += 1
+            assert starts <= 5, "a few restarts"
+            command = await start("--config", config)
+        else:
+            ended.cancel()
+    assert set(taken.read_text().split()) == {"1", "2", "3", "4"}
+
+    _, text = await ask("spool", "list", "--dead", "--json", "--config", config)
+    [letter] = dead(text)
+    assert letter["args"] == ["killer"]
+    assert letter["dead_letter"]["sink"] == "mine"
+    assert "3 times while only this event was being delivered" in letter["dead_letter"]["reason"]
+    records = [json.loads(line) for line in written.read_text().splitlines()]
+    assert {r["args"][0] for r in records if r["kind"] == "event"} == {1, 2, "killer", 3, 4}
     assert await command.stop() == 0
 
 

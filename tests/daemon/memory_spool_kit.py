@@ -46,6 +46,7 @@ class MemorySpool:
 
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk if disk is not None else Disk()
+        self.interrupted = False
         self.reads = 0
         self.saves = 0
         self._unsaved: list[tuple[str, int, Mapping[Lane, Behind | None]]] = []

@@ -1,6 +1,7 @@
 """Lanes, what is saved of them, and verdicts: what may go next, whatever sinks answer and whenever we die."""
 
 import random
+import sys
 from collections import defaultdict
 from typing import Any
 
@@ -78,7 +79,7 @@ class World:
         progress = Progress(self.progress.floor, dict(self.progress.behind))
         self.lanes = Lanes(self.settings, progress.floor)
         self.lanes.resume(resumed(progress, self.settings.batch.count))
-        self.remembered = Remembered(progress, self.settings.retry, self.now, int(self.now * 1e6))
+        self.remembered = Remembered(progress, self.settings, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
         self.in_flight: list[Parcel] = []
         self.settled: list[tuple[Parcel, list[Fate], dict[LaneQueue, float]]] = []
@@ -192,7 +193,7 @@ class World:
             parcel.failure.first_us if parcel.failure else int(self.now * 1e6),
             parcel.failure.first_error if parcel.failure else "first",
             f"error {self.rng.randint(0, 1)}",
-            alone=way == "alone",
+            most=1 if way == "alone" else sys.maxsize,
         )
         dues = {queue: self.now + self.rng.randint(0, 3) for queue in parcel.lanes}
         if way == "all":
@@ -328,7 +329,7 @@ def next_of(lanes: Lanes, now: float = 0) -> Parcel:
 
 
 def failure(attempts: int, *, alone: bool = False) -> Failure:
-    return Failure(attempts, 0, 0, "no", "no", alone=alone)
+    return Failure(attempts, 0, 0, "no", "no", most=1 if alone else sys.maxsize)
 
 
 def fail(lanes: Lanes, parcel: Parcel, due: float, *, alone: bool = False) -> None:
@@ -430,9 +431,10 @@ def resume(
     log = list[Block]()
     for lane, count in sizes:
         log.append(block(log[-1].last_seq + 1 if log else 1, count, lane))
-    lanes = Lanes(CourierSettings("sink", batch=limits, retry=policy, max_in_flight=9), progress.floor)
+    configured = CourierSettings("sink", batch=limits, retry=policy, max_in_flight=9)
+    lanes = Lanes(configured, progress.floor)
     lanes.resume(resumed(progress, limits.count))
-    past, wanted = Remembered(progress, policy, 0, 0), Wanted("sink", lambda event: True)
+    past, wanted = Remembered(progress, configured, 0, 0), Wanted("sink", lambda event: True)
     while lanes.to_read:
         found = []
         for queue in lanes.to_read.popleft():

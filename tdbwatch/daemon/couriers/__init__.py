@@ -2,5 +2,6 @@
 
 from tdbwatch.daemon.couriers.courier import Courier
 from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings, CourierStatus
+from tdbwatch.daemon.couriers.unended import Life
 
-__all__ = ["BatchLimits", "Courier", "CourierSettings", "CourierStatus"]
+__all__ = ["BatchLimits", "Courier", "CourierSettings", "CourierStatus", "Life"]

@@ -1,7 +1,8 @@
 """What a sink's answer means for each entry, and what is written down of it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from tdbwatch.daemon.blame import PluginMistakeError
 from tdbwatch.daemon.couriers.lane import LaneQueue
@@ -40,6 +41,16 @@ def judge(verdict: Verdict, count: int) -> Sequence[Outcome | None] | None:
     if len(outcomes) == count and all(isinstance(outcome, Delivered) for outcome in outcomes):
         return None
     return [*_with_pause(outcomes), *[None] * (count - len(outcomes))]
+
+
+def merged(
+    outcomes: Sequence[Outcome | None] | None, refused: Mapping[int, Rejected], count: int
+) -> Sequence[Outcome | None] | None:
+    """Outcomes as `judge` returns them, and between them, by index, of those that the sink was not given."""
+    if not refused:
+        return outcomes
+    said = repeat(DELIVERED) if outcomes is None else iter(outcomes)
+    return [refused[index] if index in refused else next(said) for index in range(count)]
 
 
 def _with_pause(outcomes: list[Outcome]) -> list[Outcome]:

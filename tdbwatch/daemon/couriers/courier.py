@@ -14,9 +14,10 @@ from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.dispatch import Dispatch
 from tdbwatch.daemon.couriers.faults import FaultLog
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.progress import Remembered, Saving, resumed
+from tdbwatch.daemon.couriers.progress import Remembered, Saving, forgiven, resumed
 from tdbwatch.daemon.couriers.reading import Reading, Wanted
 from tdbwatch.daemon.couriers.settings import CourierSettings, CourierStatus
+from tdbwatch.daemon.couriers.unended import Caution, Life
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
 from tdbwatch.daemon.spool.api import Gone, Spool
@@ -36,6 +37,7 @@ class Courier:
     Args:
         wants: whether the routes send this event to this sink; see `Wanted`.
         rng: where the jitter comes from.
+        life: the process's, which all its couriers share.
     """
 
     def __init__(
@@ -46,22 +48,25 @@ class Courier:
         wants: Callable[[Event], bool],
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
+        life: Life | None = None,
         log: Any = None,
     ) -> None:
         rng = rng if rng is not None else random.Random()
         log = log if log is not None else structlog.get_logger("tdbwatch.courier")
         name, progress = settings.name, spool.progress(settings.name)
         faults = FaultLog(log, name, settings.plugin, clock)
-        past = Remembered(progress, settings.retry, clock.monotonic(), int(clock.time() * 1e6))
+        known = progress if spool.interrupted else forgiven(progress)
+        past = Remembered(known, settings, clock.monotonic(), int(clock.time() * 1e6))
         self._settings = settings
         self._host = host
         self._spool = spool
         self._clock = clock
         self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold)
         self._lanes = lanes = Lanes(settings, progress.floor)
-        lanes.resume(resumed(progress, settings.batch.count))
+        lanes.resume(resumed(known, settings.batch.count))
         self._saving = saving = Saving(name, spool, lanes, progress, clock)
-        self._delivery = Delivery(settings, host, spool, lanes, breaker, faults, saving, clock, rng)
+        caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
+        self._delivery = Delivery(settings, host, lanes, breaker, faults, saving, caution, clock, rng)
         self._dispatch = Dispatch(lanes.turns, breaker, faults, self._delivery.attempt, clock)
         self._reading = Reading(
             spool, lanes, breaker, Wanted(name, wants), past, faults, clock, saving.moved, self._filled

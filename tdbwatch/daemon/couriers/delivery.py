@@ -16,8 +16,10 @@ from tdbwatch.daemon.couriers.answer import (
     dead_letter,
     fates_of,
     judge,
+    merged,
     outcomes_by_kind,
 )
+from tdbwatch.daemon.couriers.bounds import MOST_VALUES, too_large
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue
@@ -26,10 +28,12 @@ from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
 from tdbwatch.daemon.couriers.pieces import Failure, another
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counters, CourierSettings
+from tdbwatch.daemon.couriers.unended import Caution, given_up
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Spool
-from tdbwatch.plugin.outcome import Outcome, Retry
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter
+from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.outcome import Outcome, Rejected, Retry
 from tdbwatch.redaction import presentable
 
 _PART_AFTER: Final = 2
@@ -50,11 +54,11 @@ class Delivery:
         self,
         settings: CourierSettings,
         host: Host,
-        spool: Spool,
         lanes: Lanes,
         breaker: Breaker,
         faults: FaultLog,
         saving: Saving,
+        caution: Caution,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -64,7 +68,7 @@ class Delivery:
         self.woken = asyncio.Event()
         self._settings = settings
         self._host = host
-        self._spool = spool
+        self._caution = caution
         self._lanes = lanes
         self._breaker = breaker
         self._faults = faults
@@ -127,14 +131,26 @@ class Delivery:
         Raises:
             SinkStuckError: it was not called.
         """
-        count = len(parcel)
+        count, events = len(parcel), parcel.events
+        if refused := self._refused(parcel, events):
+            events = [event for index, event in enumerate(events) if index not in refused]
+        if not events:
+            return Answer(merged((), refused, count), asked)
         try:
-            verdict = await self._host.deliver(parcel.events)
-            return Answer(judge(verdict, count), asked, about_sink=isinstance(verdict, Retry))
+            async with self._caution.under_way(parcel):
+                verdict = await self._host.deliver(events)
+            outcomes = merged(judge(verdict, count - len(refused)), refused, count)
+            return Answer(outcomes, asked, about_sink=isinstance(verdict, Retry))
         except SinkStuckError:
             raise
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
             return Answer([Retry(describe(error))] * count, asked, cause=error)
+
+    def _refused(self, parcel: Parcel, events: Sequence[Event]) -> dict[int, Rejected]:
+        """By index, what the sink is not given, and why."""
+        if reason := given_up(parcel.failure, self._settings.batch.count):
+            return dict.fromkeys(range(len(events)), Rejected(reason))
+        return too_large(events) if parcel.may_be_large(MOST_VALUES) else {}
 
     def _all_delivered(self, parcel: Parcel, answer: Answer) -> None:
         self.counters.delivered += len(parcel)
@@ -215,7 +231,7 @@ class Delivery:
         self.counters.retried += len(told.again)
         whole = len(told.again) == len(parcel)
         if whole and after is None and self._suspicious(parcel, failure):
-            failure = replace(failure, alone=True)
+            failure = replace(failure, most=1)
             first = told.again[0][0].lane  # the others need not wait: the sink has not refused them alone
             dues = {first: now + policy.wait(failure.attempts, self._rng)}
         else:
@@ -273,7 +289,7 @@ class Delivery:
         """Keep the history, one attempt for each kind of outcome and each error."""
         call = (parcel.attempts + 1, started_us, duration_us)
         raised, kinds = answer.cause is not None, outcomes_by_kind(parcel.seqs, answer.outcomes)
-        self._spool.note(
+        self._saving.note(
             [
                 Attempt(self._settings.name, seqs, *call, "error" if raised else outcome, presentable(detail))
                 for outcome, seqs, detail in kinds

@@ -153,7 +153,7 @@ class LaneQueue:
     def take_tried(self, count: int, size: int, *, at_least: int) -> list[Piece]:
         """As `take_fresh`, of what failed: all that share the first one's failure, as far as it fits."""
         failure, pieces = self.failure, list[Piece]()
-        count = 1 if failure.alone else count
+        count = min(count, failure.most)
         while count > 0 and self.tried and self.tried.first.failure is failure:
             piece = self.tried.take(count, size, at_least=0 if pieces else at_least)
             if piece is None:

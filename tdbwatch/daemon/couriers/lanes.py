@@ -100,13 +100,22 @@ class Lanes:
             self._lanes.update((queue.lane, queue) for queue in queues)
             self.to_read.append(queues)
 
-    def found(self, read: Sequence[tuple[LaneQueue, Sequence[Piece], int]], now: float) -> None:
-        """Of each of these lanes, the pieces are what the log has up to the seq."""
+    def found(
+        self,
+        read: Sequence[tuple[LaneQueue, Sequence[Piece], int]],
+        now: float,
+        dues: Mapping[LaneQueue, float] = ALL_DUE,
+    ) -> None:
+        """Of each of these lanes, the pieces are what the log has up to the seq.
+
+        Args:
+            dues: when those of which something was tried have their next attempt.
+        """
         for queue, pieces, through in read:
             self.memory.take(pieces)
             queue.found(pieces, through)
             self.touched.add(queue.lane)
-        self._place([queue for queue, _, _ in read], now)
+        self._place([queue for queue, _, _ in read], now, dues)
 
     def let_go(self, now: float, patience: float) -> bool:
         """Forget what was never tried of lanes that the sink has for long; whether there was any.
@@ -131,6 +140,13 @@ class Lanes:
             self.touched.add(block.lane)
             if queue.state is State.READING and queue.disk is None:
                 self._place([queue], 0.0)
+
+    def mark(self, parcel: Parcel, failure: Failure | None) -> None:
+        """While the sink has the parcel, its entries are saved as if this had become of them."""
+        for queue, piece in parcel.shares:
+            piece.failure = failure
+            self.touched.add(queue.lane)
+            self.highest = max(self.highest, piece.last_seq)
 
     # -- what comes back ---------------------------------------------------------------------------------
 

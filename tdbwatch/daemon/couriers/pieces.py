@@ -1,5 +1,6 @@
 """Pieces: neighbouring entries of one lane, as they travel through a courier together. Pure."""
 
+import sys
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,7 +32,8 @@ class Failure:
         first_at: when the first attempt was made, by the monotonic clock without pauses.
         first_us: the same in microseconds since the Unix epoch.
         first_errors: by seq, where the first failure was not the same for all.
-        alone: one of them may be to blame for all, so they go one by one.
+        most: so many of them go together at most: one of them may be to blame for all.
+        unended: attempts in a row before these that began and never ended (`unended`).
     """
 
     attempts: int
@@ -40,7 +42,8 @@ class Failure:
     first_error: str
     last_error: str
     first_errors: dict[int, str] = field(default_factory=dict)
-    alone: bool = False
+    most: int = sys.maxsize
+    unended: int = 0
 
     def first_error_of(self, seq: int) -> str:
         return self.first_errors.get(seq, self.first_error)
@@ -50,7 +53,8 @@ def another(failure: Failure | None, at: float, us: int) -> Failure:
     """With one more attempt, made at this time, of which nobody knows yet what came of it."""
     if failure is None:
         return Failure(1, at, us, "", "")
-    return replace(failure, attempts=failure.attempts + 1)
+    most = sys.maxsize if failure.unended else failure.most
+    return replace(failure, attempts=failure.attempts + 1, most=most, unended=0)
 
 
 class Piece:
@@ -176,7 +180,14 @@ def pasts(pieces: Iterable[Piece]) -> tuple[Past, ...]:
     """What is durable of pieces that failed."""
     labels = [label for piece in pieces for label in _labels(piece)]
     return tuple(
-        Past(sum(count for *_, count in run), failure.attempts, failure.first_us, error, failure.last_error)
+        Past(
+            sum(count for *_, count in run),
+            failure.attempts,
+            failure.first_us,
+            error,
+            failure.last_error,
+            failure.unended,
+        )
         for (failure, error), run in groupby(labels, key=itemgetter(0, 1))
     )
 

@@ -9,8 +9,9 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
-from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool.api import Behind, DeadLetter, Past, Progress, Spool
+from tdbwatch.daemon.couriers.settings import CourierSettings
+from tdbwatch.daemon.couriers.unended import company, earliest
+from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Past, Progress, Spool
 from tdbwatch.daemon.spool.stored.blocks import Lane
 
 Changes = dict[Lane, Behind | None]
@@ -91,6 +92,10 @@ class Saving:
         if (update := self._saved.update(self._lanes)) is not None:
             self._spool.save(self._sink, *update)
 
+    def note(self, attempts: Sequence[Attempt]) -> None:
+        """Keep these for those who ask what became of an event."""
+        self._spool.note(attempts)
+
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Save what is finished by now and these dead letters with it; durable on return."""
         floor, changed = self._saved.update(self._lanes) or (self._saved.floor, {})
@@ -104,8 +109,8 @@ class Saving:
             await self._clock.sleep(_PACE)
 
 
-_Together = tuple[int, int, str]
-"""What the entries of one call that failed have in common: attempts, first attempt, last error."""
+_Together = tuple[int, int, str, int]
+"""What the entries of one call have in common: attempts, first attempt, last error, unended attempts."""
 
 
 class Remembered:
@@ -119,9 +124,10 @@ class Remembered:
         now_us: the wall's.
     """
 
-    def __init__(self, progress: Progress, policy: RetryPolicy, now: float, now_us: int) -> None:
+    def __init__(self, progress: Progress, settings: CourierSettings, now: float, now_us: int) -> None:
         self._firsts = {lane: behind.first_seq for lane, behind in progress.behind.items()}
-        self._policy = policy
+        self._policy = settings.retry
+        self._batch = settings.batch.count
         self._now = now
         self._now_us = now_us
         self._failures: dict[_Together, Failure] = {}
@@ -131,6 +137,11 @@ class Remembered:
         if pieces and pieces[0].first_seq != self._firsts.pop(queue.lane, pieces[0].first_seq):
             queue.remembered = ()  # the entries that it was about are gone
         return [part for piece in pieces for part in self._laid_over(queue, piece)]
+
+    def due(self, pieces: Sequence[Piece]) -> float:
+        """When the first of these may be tried, by the monotonic clock."""
+        failure = pieces[0].failure if pieces else None
+        return self._now + (earliest(failure.unended, self._batch) if failure is not None else 0.0)
 
     def _laid_over(self, queue: LaneQueue, piece: Piece) -> Iterator[Piece]:
         while queue.remembered and piece.count:
@@ -148,17 +159,28 @@ class Remembered:
         failure = self._failures.get(key)
         if failure is None:
             age = max(0, self._now_us - past.first_us) / 1e6  # the wall clock may have been set back
+            last = self._policy.exhausted(past.attempts + 1, age) is not None
             failure = self._failures[key] = Failure(
                 past.attempts,
                 self._now - age,
                 past.first_us,
                 past.first_error,
                 past.last_error,
-                alone=self._policy.exhausted(past.attempts + 1, age) is not None,
+                most=1 if last else company(past.unended, self._batch),
+                unended=past.unended,
             )
         if past.first_error != failure.first_error:
             failure.first_errors.update((seq, past.first_error) for seq in seqs)
         return failure
+
+
+def forgiven(progress: Progress) -> Progress:
+    """What is known after a run that ended cleanly: no attempt of it did not end."""
+    behind = {
+        lane: replace(one, tried=tuple(replace(past, unended=0) for past in one.tried))
+        for lane, one in progress.behind.items()
+    }
+    return Progress(progress.floor, behind)
 
 
 def resumed(progress: Progress, most: int) -> list[list[LaneQueue]]:
@@ -189,4 +211,4 @@ def resumed(progress: Progress, most: int) -> list[list[LaneQueue]]:
 
 
 def _key(past: Past) -> _Together:
-    return past.attempts, past.first_us, past.last_error
+    return past.attempts, past.first_us, past.last_error, past.unended

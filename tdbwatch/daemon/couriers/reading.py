@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.couriers.bounds import is_too_large
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
@@ -84,7 +85,8 @@ def _asked_one_by_one(
     chosen: list[Event] = []
     for seq, event in zip(piece.seqs, piece.events, strict=True):
         answer = answers[_kind_and_name(event)]
-        wanted = wants.with_fields(event) if answer is None else event if answer else None
+        ask = answer is None and not is_too_large(event)  # to ask, it would have to be decoded
+        wanted = wants.with_fields(event) if ask else None if answer is False else event
         if wanted is not None or keep_all:
             seqs.append(seq)
             chosen.append(event if wanted is None else wanted)
@@ -225,7 +227,8 @@ class Reading:
             return self._unreadable(error)
         past = self._remembered
         laid = [(queue, past.lay_over(queue, pieces), end) for queue, pieces, end in found]
-        self._lanes.found(laid, self._clock.monotonic())
+        dues = {queue: past.due(pieces) for queue, pieces, _ in laid}
+        self._lanes.found(laid, self._clock.monotonic(), dues)
         self._filled()
         return True
 

@@ -58,7 +58,7 @@ class Waiting:
         groups: dict[object, Group] = {}
         for lane in lanes:
             due, failure = dues.get(lane, now), lane.failure
-            key = lane if failure.alone else (due, failure)
+            key = lane if failure.most == 1 else (due, failure)
             group = groups.get(key)
             if group is None:
                 group = groups[key] = Group(due)
@@ -210,7 +210,7 @@ class Turns:
     def _cut(self, group: Group) -> list[Share]:
         """What of a group goes together; the rest waits on."""
         shares = list[Share]()
-        count, size = self._limits.count, self._limits.max_bytes
+        count, size = min(self._limits.count, group.lanes[0].failure.most), self._limits.max_bytes
         for index, queue in enumerate(group.lanes):
             pieces = queue.take_tried(count, size, at_least=0 if shares else 1) if count > 0 else []
             if not pieces:

@@ -42,6 +42,7 @@ class Past:
         count: how many entries.
         attempts: made with them.
         first_us: when the first attempt was made, in microseconds since the Unix epoch.
+        unended: attempts in a row that began and never ended, as far as these were written down.
     """
 
     count: int
@@ -49,6 +50,7 @@ class Past:
     first_us: int
     first_error: str
     last_error: str
+    unended: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,10 @@ class Spool(Protocol):
 
     async def close(self) -> None:
         """Make everything durable and let go of the file. More than once does no harm."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether whoever had this spool before ended without closing it: killed, or of a crash."""
 
     # -- the way in --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from tdbwatch.daemon.spool.alarms import Alarms, Listener
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, SpoolError
 from tdbwatch.daemon.spool.drop_reports import DropReports
 from tdbwatch.daemon.spool.file.access import keep_private
-from tdbwatch.daemon.spool.file.aside import DamageReport, refuse_foreign
+from tdbwatch.daemon.spool.file.aside import DamageReport, refuse_foreign, side
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.file.place import check_place
@@ -59,6 +59,7 @@ class SqliteSpool:
         self.path = Path(path)
         limits, pace = limits or Limits(), pace or Pace()
         self.last_beat: Beat | None = None
+        self.interrupted = False
         self._sinks = Sinks(sinks)
         self._redelivery_bytes = limits.redelivery_bytes
         self._lock = SpoolLock(self.path)
@@ -101,6 +102,7 @@ class SqliteSpool:
             self._lock.acquire()
             if mode := keep_private(self.path):
                 self.alarms.tightened(mode)
+            self.interrupted = side(self.path, "-wal").exists()  # who closes the file leaves none
             damage = self._files.open(self._sinks.names)
             if self._sinks.names is not None:
                 with suppress(sqlite3.Error):  # the disk may be full, and this is for people only

@@ -185,13 +185,13 @@ class Reach:
 
 
 def _packed(tried: Iterable[Past]) -> bytes:
-    return encode([[p.count, p.attempts, p.first_us, p.first_error, p.last_error] for p in tried])
+    return encode([[p.count, p.attempts, p.first_us, p.first_error, p.last_error, p.unended] for p in tried])
 
 
 def _tried(packed: Any) -> tuple[Past, ...]:
     return tuple(
-        Past(_number(count), _number(attempts), _number(first_us), _text(first_error), _text(last_error))
-        for count, attempts, first_us, first_error, last_error in decode(packed)
+        Past(_number(count), _number(tries), _number(us), _text(first), _text(last), _number(unended))
+        for count, tries, us, first, last, unended in decode(packed)
     )
 
 

@@ -1,0 +1,144 @@
+"""Attempts that began and never ended: what may have ended the process becomes a dead letter in the end.
+
+Only after a run that did not end cleanly. Then attempts are written down before they are made, until as many
+entries are finished as could have been under way, and the process has lived for as long as finished ones may
+not have been durable; so the next run knows what was under way. Entries that were go again
+in ever smaller company, at last alone. What ends the process once alone is on trial from then on: the process
+lives for a while without it first, and only if it ends sooner than that with it, and nothing else on trial,
+this counts. So whoever ends the process at random moments makes no dead letters.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Final
+
+from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.daemon.couriers.lanes import Lanes
+from tdbwatch.daemon.couriers.parcel import Parcel
+from tdbwatch.daemon.couriers.pieces import Failure
+from tdbwatch.daemon.couriers.settings import CourierSettings
+from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.spool.api import Spool, SpoolError
+
+_SHARE: Final = 100
+"""One part in so many of a batch goes together after each attempt that never ended."""
+_MOST: Final = 3
+"""Times that an entry ended the process, as it seems, while it was alone under way."""
+_LIFE: Final = 10.0
+"""Seconds that the process must have lived before an entry goes that ended it once; twice, for one more."""
+_CAREFUL: Final = 2.0
+"""Seconds for which attempts are written down, at least: far more than until progress is durable."""
+_PATIENCE: Final = 1.0
+"""Seconds for which a disk may hold up an attempt."""
+
+
+def company(unended: int, count: int) -> int:
+    """How many entries with so many unended attempts go together, of batches of `count`."""
+    return max(1, count // int(_SHARE**unended))
+
+
+def times_alone(unended: int, count: int) -> int:
+    """How many of so many unended attempts were made with one entry alone."""
+    return sum(company(before, count) == 1 for before in range(unended))
+
+
+def given_up(failure: Failure | None, count: int) -> str | None:
+    """Why an entry with this past is not to be tried any more; None: it may be."""
+    times = 0 if failure is None else times_alone(failure.unended, count)
+    if times < _MOST:
+        return None
+    return (
+        f"the daemon ended without a word {times} times while only this event was being delivered;"
+        " mend the plugin, then requeue it"
+    )
+
+
+def earliest(unended: int, count: int) -> float:
+    """Seconds that the process must live before an entry with so many unended attempts is tried."""
+    times = times_alone(unended, count)
+    return _LIFE * 2 ** (times - 1) if times else 0.0
+
+
+class Life:
+    """The process's: what all its couriers share.
+
+    Attributes:
+        trial: who has it tries something on trial; nobody else does meanwhile.
+    """
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.trial = asyncio.Lock()
+        self._clock = clock
+        self._began = clock.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the process has lived."""
+        return self._clock.monotonic() - self._began
+
+
+class Caution:
+    """Writes attempts of one courier down before they are made, where that is called for."""
+
+    def __init__(
+        self,
+        settings: CourierSettings,
+        spool: Spool,
+        lanes: Lanes,
+        save: Callable[[], None],
+        life: Life,
+        clock: Clock,
+    ) -> None:
+        self._batch = settings.batch.count
+        self._left = self._batch * settings.max_in_flight
+        self._careful_until: float | None = None
+        self._spool = spool
+        self._lanes = lanes
+        self._save = save
+        self._life = life
+        self._clock = clock
+
+    @asynccontextmanager
+    async def under_way(self, parcel: Parcel) -> AsyncIterator[None]:
+        """While this parcel is with the sink."""
+        unended = parcel.failure.unended if parcel.failure is not None else 0
+        if not (unended or self._is_careful):  # nearly always
+            yield
+            return
+        life = earliest(unended, self._batch)
+        async with AsyncExitStack() as stack:
+            if life:
+                await stack.enter_async_context(self._life.trial)
+            if self._life.seconds >= life:
+                stack.push_async_callback(self._write, parcel, parcel.failure)  # before anything else begins
+                await self._write(parcel, self._one_more(parcel))
+            if life:
+                acquittal = asyncio.create_task(self._acquit(parcel, life), name="courier-acquittal")
+                stack.callback(acquittal.cancel)
+            yield
+        self._left -= len(parcel)
+
+    @property
+    def _is_careful(self) -> bool:
+        if self._careful_until is None:
+            self._careful_until = self._clock.monotonic() + _CAREFUL
+        return self._spool.interrupted and (self._left > 0 or self._clock.monotonic() < self._careful_until)
+
+    def _one_more(self, parcel: Parcel) -> Failure:
+        now, now_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
+        before = parcel.failure or Failure(0, now, now_us, "", "")
+        return replace(before, unended=before.unended + 1)
+
+    async def _write(self, parcel: Parcel, failure: Failure | None) -> None:
+        """Make it durable that this is what became of the parcel so far."""
+        self._lanes.mark(parcel, failure)
+        self._save()
+        with suppress(DeadlineError, SpoolError):  # the disk may be full
+            await within(self._clock, _PATIENCE, self._spool.flush())
+
+    async def _acquit(self, parcel: Parcel, life: float) -> None:
+        """What the process lives with as long as without does not end it."""
+        await self._clock.sleep(life)
+        await self._write(parcel, parcel.failure)
