@@ -81,7 +81,7 @@ def _drop(options: argparse.Namespace) -> int:
 
 def _is_gone(place: "Place", options: argparse.Namespace) -> bool:
     """Whether it is about a whole sink that the configuration does not name."""
-    part = (options.ids, options.room, options.event, options.since)
+    part = (options.ids, options.room, options.event, options.since, options.until)
     return options.sink is not None and not any(part) and options.sink not in place.sinks({options.sink})
 
 
