@@ -15,7 +15,8 @@ example:
   tdbwatch run --config /etc/tdbwatch/prod.yaml
 
 exit codes: 0 it was told to stop, 64 wrong usage, 69 nothing to connect to,
-70 a mistake of ours, 73 the spool cannot be used, 78 bad configuration or login"""
+70 a mistake of ours, 73 the spool cannot be used, 74 the disk does not take it,
+78 bad configuration or login"""
 
 
 def add_parser(subparsers: Any) -> None:

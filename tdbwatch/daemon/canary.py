@@ -38,6 +38,7 @@ class Canary:
         self._name = str(uuid.uuid4())  # several daemons may use one room
         self._song = 0
         self._lost = ""
+        self._alone = True
         self._missing: set[Link] = set()
         self._log = structlog.get_logger("tdbwatch.canary").bind(room=room, scope=scope)
 
@@ -74,8 +75,23 @@ class Canary:
                 link.abort(ConnectionLostError(f"the canary did not come back within {self._timeout:g} s"))
 
     def _heard(self, link: Link, emit: RawEmit) -> None:
-        if emit.event == EVENT and decode_leniently(bytes(emit.args)) == [self._name, self._song]:
+        if emit.event != EVENT:
+            return
+        name, *rest = decode_leniently(bytes(emit.args)) or [None]
+        if name != self._name:
+            self._tell_of_another()
+        elif rest == [self._song]:
             self._missing.discard(link)
+
+    def _tell_of_another(self) -> None:
+        """The one sign by which two daemons with the same rooms can know of each other."""
+        if self._alone:
+            self._alone = False
+            self._log.warning(
+                "canary.another",
+                remedy="if another tdbwatch has the same rooms and sinks, each event is delivered twice,"
+                " under different ids: stop one of them; else give each a canary room of its own",
+            )
 
     def _lose(self, reason: str) -> None:
         """It has no room: said once for each reason, however often the room is tried."""

@@ -13,7 +13,7 @@ import structlog
 from tdbwatch.daemon import logs, process
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.plugins import Registry
-from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.errors import DiskError, SpoolError
 from tdbwatch.daemon.supervisor import Daemon
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.exceptions import AuthError
@@ -71,6 +71,10 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
     except AuthError as error:
         log.error("daemon.login_refused", reason=error.error_msg, remedy="check thingsdb.auth")
         return os.EX_CONFIG
+    except DiskError as error:
+        remedy = "make space or mend the disk; it can be started then, and under systemd starts by itself"
+        log.error("spool.unusable", reason=str(error), remedy=remedy)
+        return os.EX_IOERR
     except SpoolError as error:
         log.error("spool.unusable", reason=str(error))
         return os.EX_CANTCREAT

@@ -249,6 +249,25 @@ async def test_a_disk_that_one_sick_sink_fills_is_told_of_for_all_and_the_sick_o
     assert "spool.max_size: warning: the disk has space for" in checked.text
 
 
+async def test_a_start_on_a_full_disk_ends_with_a_code_that_systemd_tries_again(
+    start: Any, cluster: Cluster, write_config: Any, mounts: Mounts
+) -> None:
+    disk = mounts.tmpfs("6m")
+    config = write_config(spool={"path": str(disk / "spool.db")})
+    command = await start("--config", config)
+    await command.ready()
+    assert await command.stop() == 0
+    mounts.fill()
+    command = await start("--config", config)
+    assert await command.exit_code() == 74
+    assert command.said("spool.unusable")
+    assert "make space or mend the disk" in command.text
+    mounts.free()
+    command = await start("--config", config)
+    await command.ready()
+    assert await command.stop() == 0
+
+
 @pytest.fixture
 def ext4(mounts: Mounts, tmp_path: Path) -> Any:
     """A file system that turns read-only at its first error, and the loop device that it is on."""

@@ -45,6 +45,21 @@ async def test_links_that_deliver_it_are_kept(cluster: Cluster, client: Client) 
     assert all(link.is_live for link in links)
 
 
+async def test_another_daemon_in_the_same_room_is_noticed_and_said_once(
+    cluster: Cluster, client: Client
+) -> None:
+    canary, clock = await start(cluster, client)
+    async with Client(connections=2, raw_events=True) as other_client:
+        await other_client.connect_pool([node.address for node in cluster.nodes], "admin", "pass")
+        other, other_clock = await start(cluster, other_client)
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await sing(other, other_clock, cluster)
+    assert [line["event"] for line in logs if line["event"] == "canary.another"] == ["canary.another"]
+    await sing(canary, clock, cluster)
+    assert (canary.failures, other.failures) == (0, 0)
+
+
 async def test_when_it_cannot_be_emitted_no_link_is_blamed(cluster: Cluster, client: Client) -> None:
     canary, clock = await start(cluster, client)
     cluster.delete_room("//stuff", "canary")

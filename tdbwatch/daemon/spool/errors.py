@@ -1,5 +1,6 @@
 """What the spool raises, and what errors of SQLite mean."""
 
+import errno
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +11,25 @@ from tdbwatch.wire.codec import BodyError
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _OTHERS_ROWS: Final = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID}
 """A number that must be free is taken: this is not the file that we wrote."""
+_DISK_TROUBLE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 NONSENSE: Final = (KeyError, ValueError, TypeError, OverflowError, BodyError)
 """What rows raise that no spool has written: bits of a file flip without SQLite seeing it."""
 
 
 class SpoolError(Exception):
     """The spool cannot be used; the text says why and what to do."""
+
+
+class DiskError(SpoolError):
+    """The disk does not take the spool now: it is full or broken, which is nothing of the spool's."""
+
+
+def is_the_disks(error: OSError | sqlite3.Error) -> bool:
+    """Whether the disk is to blame, so that trying again may help: it is full, broken or read-only."""
+    if isinstance(error, OSError):
+        return error.errno in _DISK_TROUBLE
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -11,6 +11,7 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.spool.alarms import Alarms, Listener
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, SpoolError
 from tdbwatch.daemon.spool.drop_reports import DropReports
+from tdbwatch.daemon.spool.errors import DiskError, is_the_disks
 from tdbwatch.daemon.spool.file.access import keep_private
 from tdbwatch.daemon.spool.file.aside import DamageReport, refuse_foreign, side
 from tdbwatch.daemon.spool.file.handle import Connect
@@ -78,6 +79,7 @@ class SqliteSpool:
         """Open the file, or begin it; a damaged one is moved aside first.
 
         Raises:
+            DiskError: the disk does not take it now.
             SpoolError: another process uses it, a newer version wrote it, or its place cannot be written.
         """
         self._log.begin(asyncio.get_running_loop())
@@ -113,7 +115,8 @@ class SqliteSpool:
             raise
         except (OSError, sqlite3.Error) as error:
             self._lock.release()
-            raise SpoolError(f"the spool {self.path} cannot be opened: {error}") from error
+            kind = DiskError if is_the_disks(error) else SpoolError
+            raise kind(f"the spool {self.path} cannot be opened: {error}") from error
 
     async def close(self) -> None:
         """Make everything durable and let go of the file. More than once does no harm."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from tdbwatch.daemon.spool.errors import SpoolError
+from tdbwatch.daemon.spool.errors import DiskError, SpoolError, is_the_disks
 from tdbwatch.safe_files import open_file
 
 _TRIES: Final = 5
@@ -35,7 +35,8 @@ class SpoolLock:
         try:
             file = open_file(self._path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
-            raise SpoolError(f"the spool's folder cannot be used: {error}") from error
+            kind = DiskError if is_the_disks(error) else SpoolError
+            raise kind(f"the spool's folder cannot be used: {error}") from error
         self._take(file)
         with suppress(OSError):  # the disk may be full: the number is for people only
             os.ftruncate(file, 0)
