@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Gone
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.stored.beats import Beat
-from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run, pack, unpack
+from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run, encode_run, pack, unpack
 from tdbwatch.daemon.spool.stored.drops import DropReport, Tally
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
@@ -63,6 +65,16 @@ class Copies:
     position: int
     letters: Sequence[int]
     done: "asyncio.Future[bool]"
+
+    def rows(self, now_us: int) -> list[Row]:
+        """Neighbours of one lane together. They grow old from now on."""
+        rows: list[Row] = []
+        for lane, heard in groupby(self.heard, key=itemgetter(0)):
+            runs = [run for _, run in heard]
+            times = [run.received_us for run in runs]
+            count, body = sum(len(run.events) for run in runs), pack(list(map(encode_run, runs)))
+            rows.append(Row(count, lane, self.order.sink, min(times), max(times), now_us, body))
+        return rows
 
     @property
     def gone(self) -> str | None:

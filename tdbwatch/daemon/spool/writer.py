@@ -20,7 +20,7 @@ from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.limits.upkeep import Upkeep
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.store import GoneError, Store, copy_rows
+from tdbwatch.daemon.spool.stored.store import GoneError, Store
 from tdbwatch.daemon.spool.stored.tables import weight
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
@@ -246,7 +246,7 @@ class Writer:
         for copies in group.copies:
             done = False
             try:
-                size = weight(copy_rows(copies, 0))
+                size = weight(copies.rows(0))
                 with trusting_nothing():
                     there_is_space = self._upkeep.size.takes_copies(self._store, self._reach(), size)
                 if there_is_space:

@@ -12,7 +12,8 @@ from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import ATTEMPT_SIZE, LETTER_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.store import NOTHING, Amount, Store
+from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.tables import NOTHING, Amount
 
 _LETTER_SHARE: Final = 2
 """Dead letters may take one part in so many of `max_size`."""

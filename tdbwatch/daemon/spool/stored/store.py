@@ -3,60 +3,43 @@
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import accumulate, groupby
-from operator import itemgetter
+from itertools import accumulate
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from tdbwatch.daemon.spool.api import DeadLetter, Gone, Progress
+from tdbwatch.daemon.spool.api import Gone, Progress
 from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
-from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of, damage_text
+from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
-from tdbwatch.daemon.spool.stored.beats import Beat
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import (
     INSERT_ATTEMPT,
     INSERT_LETTER,
-    INSERT_NUMBERED_LETTER,
     attempt_row,
     attempts_weight,
     letter_row,
     letters_weight,
 )
-from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Reach, Span
 from tdbwatch.daemon.spool.stored.tables import (
     INSERT_BLOCK,
+    NOTHING,
+    Amount,
     Row,
     blocks_where,
     extent,
     first_of,
     free_bytes,
+    keep,
     prepare,
     weight,
 )
 
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
-
-
-class Amount(NamedTuple):
-    """Some rows, and the bytes that they take in the file, roughly."""
-
-    rows: int
-    size: int
-
-    def plus(self, other: "Amount") -> "Amount":
-        return Amount(self.rows + other.rows, self.size + other.size)
-
-    def without(self, other: "Amount") -> "Amount":
-        return Amount(self.rows - other.rows, self.size - other.size)
-
-
-NOTHING: Final = Amount(0, 0)
 
 
 class GoneError(Exception):
@@ -179,7 +162,7 @@ class Store:
             GoneError: somebody has deleted one of the dead letters meanwhile; nothing was written.
             sqlite3.Error: nothing of it was written; SQLITE_FULL also where it would take what others need.
         """
-        rows = copy_rows(copies, now_us)
+        rows = copies.rows(now_us)
         if rows:
             self.space.check(weight(rows), self._reusable, all_of_it=True)
         with self.transaction():
@@ -201,37 +184,10 @@ class Store:
             numbers = [(block.first_seq,) for block in doomed]
             self.connection.executemany("DELETE FROM blocks WHERE first_seq = ?", numbers)
             # Numbers are never used twice, also when no entry is left that shows the last one.
-            self._keep("last_seq", self.last_seq)
+            keep(self.connection, "last_seq", self.last_seq)
             drops.save(self.connection, [tally])
         self.entries -= sum(block.count for block in doomed)
         self.first_seq = first_of(self.connection, self.last_seq)
-
-    def take_over(self, blocks: Iterable[tuple[int, Row]], letters: Iterable[tuple[int, DeadLetter]]) -> None:
-        """Keep what was in a damaged file, under the old numbers."""
-        with self.transaction():
-            self.connection.executemany(INSERT_BLOCK, [row.values(first_seq) for first_seq, row in blocks])
-            numbered = [(number, *letter_row(letter)) for number, letter in letters]
-            self.connection.executemany(INSERT_NUMBERED_LETTER, numbered)
-
-    def begin(
-        self,
-        known: Mapping[str, Progress],
-        tallies: Sequence[Tally],
-        asked: Sequence[Order],
-        last_seq: int,
-        beat: Beat | None,
-        damage: DamageReport,
-    ) -> None:
-        """The last step of taking over: with it the file is whole, and says itself that it replaces one."""
-        with self.transaction():
-            progress.save(self.connection, progress.whole(known))
-            progress.parted(self.connection, known)
-            drops.save(self.connection, tallies)
-            orders.take_over(self.connection, asked)
-            self._keep("last_seq", last_seq)
-            if beat is not None:
-                beats.save(self.connection, beat)
-            self._keep("damage", damage_text(damage))
 
     def empty_log(self) -> None:
         """Move what is in SQLite's log into the file.
@@ -286,9 +242,6 @@ class Store:
     def _reusable(self) -> int:
         return free_bytes(self.connection)
 
-    def _keep(self, key: str, value: int | str) -> None:
-        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All that is written within is, or nothing."""
@@ -300,14 +253,3 @@ class Store:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
-
-
-def copy_rows(copies: Copies, now_us: int) -> list[Row]:
-    """The rows of copies: neighbours of one lane together. They grow old from now on."""
-    rows: list[Row] = []
-    for lane, heard in groupby(copies.heard, key=itemgetter(0)):
-        runs = [run for _, run in heard]
-        times = [run.received_us for run in runs]
-        count, body = sum(len(run.events) for run in runs), pack(list(map(encode_run, runs)))
-        rows.append(Row(count, lane, copies.order.sink, min(times), max(times), now_us, body))
-    return rows

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tdbwatch.daemon.spool.api import Entry, SpoolError
 from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
@@ -204,9 +204,30 @@ def blocks_where(
     return found
 
 
+class Amount(NamedTuple):
+    """Some rows, and the bytes that they take in the file, roughly."""
+
+    rows: int
+    size: int
+
+    def plus(self, other: "Amount") -> "Amount":
+        return Amount(self.rows + other.rows, self.size + other.size)
+
+    def without(self, other: "Amount") -> "Amount":
+        return Amount(self.rows - other.rows, self.size - other.size)
+
+
+NOTHING: Final = Amount(0, 0)
+
+
 def weight(rows: Iterable[Row]) -> int:
     """Bytes that these will take in the file."""
     return sum(len(row.body) + ROW_BYTES for row in rows)
+
+
+def keep(connection: sqlite3.Connection, key: str, value: int | str) -> None:
+    """Set a row of table `meta`. Within a transaction."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
 def extent(connection: sqlite3.Connection) -> tuple[int, int, int]:

@@ -18,6 +18,7 @@ from tdbwatch.daemon.spool.api import Progress
 from tdbwatch.daemon.spool.errors import damaged
 from tdbwatch.daemon.spool.file.aside import (
     DamageReport,
+    damage_text,
     move_aside,
     move_side_files,
     place_aside,
@@ -26,11 +27,13 @@ from tdbwatch.daemon.spool.file.aside import (
     sync_folder,
 )
 from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
+from tdbwatch.daemon.spool.stored.history import INSERT_NUMBERED_LETTER, letter_row
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.stored.tables import row_of
+from tdbwatch.daemon.spool.stored.tables import INSERT_BLOCK, keep, row_of
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 from tdbwatch.safe_files import open_file
 
@@ -169,18 +172,35 @@ def _read(old: Rescue, sinks: Collection[str] | None) -> Known:
 def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: float) -> DamageReport:
     last_seq, letters, now_us = known.last_seq, 0, int(now * 1e6)
     for piece in _gathered(_blocks(old, known.newest), lambda block: len(block.body)):
-        store.take_over(
-            [(block.first_seq, row_of(block, now_us)) for block in piece if _needed(block, known.reach)], ()
-        )
+        needed = [block for block in piece if _needed(block, known.reach)]
+        with store.transaction():
+            rows = [row_of(block, now_us).values(block.first_seq) for block in needed]
+            store.connection.executemany(INSERT_BLOCK, rows)
         last_seq = max(last_seq, *(block.last_seq for block in piece))
     for dead in _gathered(old.letters(), lambda each: len(each[1].entry.event.payload)):
-        store.take_over((), dead)
+        with store.transaction():
+            numbered = [(number, *letter_row(letter)) for number, letter in dead]
+            store.connection.executemany(INSERT_NUMBERED_LETTER, numbered)
         letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for _, letter in dead))
     store.recount()
     report = replace(report, rescued=store.entries, letters=letters, progress_lost=known.progress_lost)
     # A number beyond the last will be used anew: for an event that no sink is finished with.
-    store.begin(known.progress, old.drops(), old.orders(), last_seq, known.beat, report)
+    _make_whole(store, old, known, last_seq, report)
     return report
+
+
+def _make_whole(store: Store, old: Rescue, known: Known, last_seq: int, report: DamageReport) -> None:
+    """The last step: with it the file is whole, and says itself that it replaces a damaged one."""
+    tallies, asked, connection = old.drops(), old.orders(), store.connection
+    with store.transaction():
+        progress.save(connection, progress.whole(known.progress))
+        progress.parted(connection, known.progress)
+        drops.save(connection, tallies)
+        orders.take_over(connection, asked)
+        keep(connection, "last_seq", last_seq)
+        if known.beat is not None:
+            beats.save(connection, known.beat)
+        keep(connection, "damage", damage_text(report))
 
 
 def _gathered(items: Iterable[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
