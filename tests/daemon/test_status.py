@@ -214,6 +214,8 @@ async def test_what_no_route_takes_is_counted_and_a_doubtful_configuration_told(
     assert doubt["key"] == "routes[1].match.room"
     assert doubt["place"].endswith("watch.yaml:1:" + doubt["place"].rpartition(":")[2])
     assert doubt["remedy"].startswith("did you mean alerts?")
+    [ready] = [line for line in log if line["event"] == "daemon.ready"]
+    assert "Config" not in ready["summary"]
     status = await asker.json()
     assert (status["state"], status["ready"]) == ("ok", True)
     assert [(problem["part"], problem["name"]) for problem in status["problems"]] == [

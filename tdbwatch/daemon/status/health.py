@@ -40,6 +40,11 @@ class Problem:
     remedy: str = ""
 
     @property
+    def is_doubt(self) -> bool:
+        """Whether it is only about the configuration, and so was there when all went well."""
+        return self.part == "config"
+
+    @property
     def subject(self) -> str:
         """What it is about: `Sink oncall:`."""
         return f"{self.part.capitalize()} {self.name}".strip() + ":"
@@ -79,13 +84,13 @@ def is_ready(snapshot: Snapshot) -> bool:
 def state_of(snapshot: Snapshot, found: tuple[Problem, ...]) -> str:
     """`ok`, `warning` (ready, but have a look), `trouble` (not ready); or the phase, if not `running`.
 
-    What is doubtful in the configuration is told and changes nothing: it was so when all went well.
+    What is doubtful in the configuration is told and changes nothing.
     """
     if snapshot.phase != "running" and not snapshot.starts_in_vain:
         return snapshot.phase
     if any(problem.blocking for problem in found):
         return "trouble"
-    return "warning" if any(problem.part != "config" for problem in found) else "ok"
+    return "warning" if not all(problem.is_doubt for problem in found) else "ok"
 
 
 def _daemon(snapshot: Snapshot) -> Iterator[Problem]:

@@ -97,6 +97,7 @@ def status_line(snapshot: Snapshot, found: tuple[Problem, ...]) -> str:
     joined = sum(room.state == "joined" for room in snapshot.rooms)
     nodes = ", ".join(node.address for node in snapshot.nodes if node.state in {"connected", "leaving"})
     text = f"ready: connected to {nodes}; {joined} of {counted(len(snapshot.rooms), 'room')} joined"
-    names = list(dict.fromkeys(problem.subject.removesuffix(":") for problem in found))
+    worth = (problem for problem in found if not problem.is_doubt)
+    names = list(dict.fromkeys(problem.subject.removesuffix(":") for problem in worth))
     more = ", ..." if len(names) > _NAMED else ""
     return text + (f"; needs a look: {', '.join(names[:_NAMED])}{more}" if names else "")
