@@ -123,7 +123,10 @@ class Router:
 
 
 class Unrouted:
-    """Counts the events that were heard and that no route takes, by room."""
+    """Counts the events that were heard and that no route takes by its names, by room.
+
+    What only a condition leaves out is not counted: that would ask each event.
+    """
 
     def __init__(self, router: Router) -> None:
         self.rooms = Counter[Lane]()

@@ -204,7 +204,10 @@ def test_sections(text: str, expected: str):
         (thingsdb("connections: true"), "connections: must be auto or a whole number, not true or false"),
         (thingsdb("tls: {}"), "tls is set but no node is a wss:// one"),
         (thingsdb("heartbeat: {interval: 20s}"), "the timeout must be longer than the interval"),
-        (thingsdb("canary: {room: tdbwatch-canary}"), "canary: a room's name has letters, digits and _ only"),
+        (
+            thingsdb("canary: {room: tdbwatch-canary}"),
+            "canary: a room's name has at most 255 letters, digits and _",
+        ),
         (
             thingsdb("canary: {room: '.canary.id()'}"),
             "no digit first\n    write for instance tdbwatch_canary",

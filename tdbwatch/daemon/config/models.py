@@ -35,7 +35,7 @@ from tdbwatch.wire.names import is_room_name
 DEFAULT_SCOPE: Final = "//stuff"
 DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
 
-NO_ROOM_NAME: Final = "a room's name has letters, digits and _ only, and no digit first"
+NO_ROOM_NAME: Final = "a room's name has at most 255 letters, digits and _ only, and no digit first"
 EXAMPLE_CANARY: Final = "tdbwatch_canary"
 
 Kinds = Annotated[tuple[Annotated[Kind, Strict(False)], ...], Listed, Field(min_length=1)]
