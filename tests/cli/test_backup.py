@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -82,6 +83,34 @@ async def test_what_a_daemon_commits_meanwhile_neither_waits_nor_spoils_the_copy
         assert look.faults(5) == []
     assert numbers == list(range(1, len(numbers) + 1))
     assert 50 <= len(numbers) <= last
+
+
+async def test_a_copy_put_in_place_of_a_spool_whose_log_was_left_there_is_not_spoilt_by_it(
+    folder: Path, tmp_path: Path
+) -> None:
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    spool = SqliteSpool(folder / "spool.db", sinks=["audit"])
+    await spool.open()
+    await asyncio.to_thread(main, ["spool", "backup", "copy.db", "--config", "prod.yaml"])
+    for number in range(60):
+        spool.append(heard([Event.create("alerts", "later", [number, "x" * 2000])]))
+        await spool.flush()
+        if number == 30:  # the log begins anew: what is in it then does not fit the copy
+            with closing(sqlite3.connect(folder / "spool.db")) as other:
+                other.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    for file in folder.glob("spool.db-*"):  # as they are after a kill
+        shutil.copy(file, crashed)
+    await spool.close()
+    shutil.copy(folder / "copy.db", crashed / "spool.db")
+    assert (crashed / "spool.db-wal").stat().st_size > 0
+    restored = SqliteSpool(crashed / "spool.db", sinks=["audit"])
+    await restored.open()
+    assert restored.last_seq == 50
+    await restored.close()
+    with opened(crashed / "spool.db") as look:
+        assert look.faults(5) == []
+        assert len(list(look.log.some(Selection()))) == 50
 
 
 def test_of_a_damaged_spool_no_copy_is_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

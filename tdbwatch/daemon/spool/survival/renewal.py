@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from tdbwatch.daemon.spool.api import Progress
 from tdbwatch.daemon.spool.errors import damaged
 from tdbwatch.daemon.spool.file.aside import (
+    MAGIC,
     DamageReport,
     damage_text,
     move_aside,
@@ -41,6 +42,7 @@ _ANYBODY: Final = ""
 """Stands for the sinks that nobody knows any more: all that there is may be for them."""
 _PIECE_BYTES: Final = 4 << 20
 _ROW_BYTES: Final = 1_000
+_VERSION: Final = 18
 _MAKING: Final = ".renewing"
 _WHOLE: Final = ".renewed"
 _T = TypeVar("_T")
@@ -76,6 +78,8 @@ def place(path: Path, connect: Connect) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     making, whole = side(path, _MAKING), side(path, _WHOLE)
+    if path.exists() and _is_backup(path):
+        move_side_files(path, place_aside(path, time.time()))  # of the file that it was put in place of
     if not path.exists():
         if not whole.exists():
             move_side_files(path, place_aside(path, time.time()))  # of a file that somebody removed
@@ -90,6 +94,16 @@ def place(path: Path, connect: Connect) -> None:
     remove_files(whole)
     if not path.stat().st_size:
         raise damaged("the file is empty")
+
+
+def _is_backup(path: Path) -> bool:
+    """Whether it is a copy that no daemon has opened: it says that it has no log, as no other spool does.
+
+    See "file format write version" in https://www.sqlite.org/fileformat.html.
+    """
+    with path.open("rb") as file:  # nobody has it open yet
+        head = file.read(_VERSION + 1)
+    return head.startswith(MAGIC) and head[_VERSION:] == b"\x01"
 
 
 def _finish_moving(path: Path, whole: Path, connect: Connect) -> None:
