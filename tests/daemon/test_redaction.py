@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tdbwatch.clock import SYSTEM_CLOCK
+from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.stored.blocks import Lane
@@ -159,3 +160,9 @@ def test_what_is_presentable_stays_as_it_is() -> None:
     once = presentable("a\x1bb" * 9_999)
     assert presentable(once) == once
     assert len(once) <= MOST_SHOWN
+
+
+def test_what_a_plugins_exception_says_is_kept_without_escapes_lines_and_megabytes() -> None:
+    said = describe(RuntimeError("answer\n\x1b[2J\u202e" + "x" * 1_000_000))
+    assert said.startswith(r"RuntimeError: answer\n\x1b[2J\u202exxx")
+    assert len(said) <= MOST_SHOWN
