@@ -173,4 +173,4 @@ async def test_nodes_that_do_not_let_go_do_not_keep_it_from_ending(
     monkeypatch.setattr(daemon.client, "wait_closed", asyncio.Event().wait)
     with structlog.testing.capture_logs() as logs:
         await asyncio.wait_for(daemon.stop(), 20)
-    assert "nodes do not let go" in [line["event"] for line in logs]
+    assert "nodes do not let go" in [line.get("reason") for line in logs]
