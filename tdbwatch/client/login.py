@@ -1,5 +1,6 @@
 """Logging in: what users may write, and the request."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -55,7 +56,8 @@ async def authenticate(link: Link, auth: Auth | Ask, timeout: float | None) -> N
         AuthError: refused; the message names the node and never the secret.
         ConnectionError: what should give the login raised.
     """
-    auth = await _current(auth)
+    async with asyncio.timeout(timeout):
+        auth = await _current(auth)
     body = auth if isinstance(auth, str) else list(auth)
     try:
         await link.call(Kind.AUTH, body, timeout=timeout)

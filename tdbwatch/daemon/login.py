@@ -1,8 +1,10 @@
 """How nodes are met: secrets and certificates are read again at each connection, since they are rotated."""
 
+import asyncio
 import ssl
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
@@ -14,6 +16,33 @@ from tdbwatch.daemon.config.secret_keys import read_secret
 from tdbwatch.plugin import OptionError
 from tdbwatch.redaction import redact
 from tdbwatch.tls_files import TlsFiles
+
+READ_SECONDS: Final = 5.0
+"""Seconds for a file; a disk that hangs must keep nobody from connecting with what was there before."""
+
+_T = TypeVar("_T")
+
+
+class _Reading(Generic[_T]):
+    """Reads in a thread of its own, of which there is one, however often is asked while it hangs."""
+
+    def __init__(self, read: Callable[[], _T], name: str) -> None:
+        self._read = read
+        self._name = name
+        self._task: asyncio.Task[_T] | None = None
+
+    async def __call__(self) -> _T:
+        """What it returns or raises.
+
+        Raises:
+            OSError: there is no answer from the disk.
+        """
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(in_own_thread(self._read, self._name), name=self._name)
+        done, _ = await asyncio.wait({self._task}, timeout=READ_SECONDS)
+        if not done:
+            raise OSError(f"the disk does not answer within {READ_SECONDS:g} s")
+        return self._task.result()
 
 
 class Login:
@@ -29,27 +58,30 @@ class Login:
         self._user = auth.username
         self._secret = secret.get_secret_value()
         self._file = file
+        self._reading = None if file is None else _Reading(lambda: read_secret(file), "tdbwatch-secret")
         self._trouble = ""
         self._log: Any = structlog.get_logger("tdbwatch.links")
 
     async def __call__(self) -> Auth:
-        if self._file is not None:
-            await self._read(self._file)
+        if self._reading is not None:
+            await self._read(self._reading)
         return self._secret if self._user is None else (self._user, self._secret)
 
-    async def _read(self, file: Path) -> None:
-        trouble = ""
+    async def _read(self, reading: _Reading[str]) -> None:
+        file, trouble = str(self._file), ""
         try:
-            secret = await in_own_thread(lambda: read_secret(file), "tdbwatch-secret")
+            secret = await reading()
         except OptionError as error:
             trouble = error.message
+        except OSError as error:
+            trouble = words(error)
         else:
             if secret != self._secret:
                 redact.remember([secret])
                 self._secret = secret
-                self._log.info("links.new_secret", file=str(file))
+                self._log.info("links.new_secret", file=file)
         if trouble and trouble != self._trouble:
-            self._log.warning("links.secret_unreadable", file=str(file), reason=trouble)
+            self._log.warning("links.secret_unreadable", file=file, reason=trouble)
         self._trouble = trouble
 
 
@@ -59,11 +91,12 @@ class NodeTls:
     def __init__(self, config: TlsConfig) -> None:
         self._files = TlsFiles(config)
         self._context = self._files.load()
+        self._reading = _Reading(self._current, "tdbwatch-tls")
         self._log: Any = structlog.get_logger("tdbwatch.links")
 
     async def __call__(self) -> ssl.SSLContext:
         try:
-            self._context = await in_own_thread(self._current, "tdbwatch-tls")
+            self._context = await self._reading()
         except OSError as error:
             self._log.warning(
                 "links.tls_files_unusable", error=words(error), remedy="the ones of before count"

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,26 @@ async def test_a_file_that_cannot_be_read_leaves_the_secret_of_before_and_is_sai
     with structlog.testing.capture_logs() as said:
         assert [await login(), await login()] == ["first", "first"]
     assert [line["event"] for line in said] == ["links.secret_unreadable"]
+
+
+async def test_a_disk_that_hangs_leaves_the_secret_of_before_and_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, reads = threading.Event(), []
+
+    def hang(path: Path) -> str:
+        reads.append(path)
+        goes_on.wait(20)
+        return "second"
+
+    monkeypatch.setattr("tdbwatch.daemon.login.read_secret", hang)
+    monkeypatch.setattr("tdbwatch.daemon.login.READ_SECONDS", 0.01)
+    login = Login(AuthConfig.model_validate({"token": "first"}), tmp_path / "secret")
+    assert [await login(), await login(), await login()] == ["first"] * 3
+    assert len(reads) == 1
+    goes_on.set()
+    monkeypatch.setattr("tdbwatch.daemon.login.READ_SECONDS", 20.0)
+    assert await login() == "second"
 
 
 async def test_certificates_that_are_rotated_count_at_the_next_connection(tmp_path: Path) -> None:
