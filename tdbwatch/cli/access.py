@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS: Final = 10.0
 """How long a command tries to connect."""
-HELP: Final = """\
-Who logs in without --config: --user, whose password is asked for or taken from
-$THINGSDB_PASSWORD; else the token in --token-file or $THINGSDB_TOKEN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +35,15 @@ def add_access(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", "-c", type=Path, metavar="FILE", help="the daemon's configuration")
     where.add_argument(
-        "--node", "-n", action="append", metavar="ADDRESS", help="a node, such as node01:9200; repeatable"
+        "--node", "-n", action="append", metavar="NODE", help="a node, such as node01:9200; repeatable"
+    )
+    parser.add_argument("--scope", "-s", metavar="SCOPE", help="collection of rooms that name none (//stuff)")
+    parser.add_argument(
+        "--user", "-u", metavar="NAME", help="log in so; password: $THINGSDB_PASSWORD or asked for"
     )
     parser.add_argument(
-        "--scope", "-s", metavar="SCOPE", help="the collection of rooms that name none (//stuff)"
+        "--token-file", type=Path, metavar="FILE", help="or with this token, or $THINGSDB_TOKEN"
     )
-    parser.add_argument("--user", "-u", metavar="NAME", help="log in as this user")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="log in with the token in this file")
 
 
 def access_of(options: argparse.Namespace) -> Access:

@@ -7,19 +7,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tdbwatch import __version__
-from tdbwatch.cli import check, demo, emit, exits, node, output, plugins, replay, run, spool, tail, test
+from tdbwatch.cli import check, demo, emit, exits, node, output, plugins, replay, run, send, spool, tail, test
 from tdbwatch.cli.formatting import HelpFormatter
 
-COMMANDS = (run, check, test, tail, emit, plugins, spool, replay, node, demo)
+COMMANDS = (run, check, test, tail, emit, send, plugins, spool, replay, node, demo)
 
-_DESCRIPTION = """\
-React to ThingsDB events: join rooms, keep what is heard in a spool, and bring
-it to plugins."""
-_EXAMPLE = """\
-example:
-  tdbwatch --config /etc/tdbwatch/prod.yaml     (the same as tdbwatch run ...)
-
-tdbwatch COMMAND --help tells more."""
+_DESCRIPTION = "React to ThingsDB events: from rooms through a durable spool to plugins."
+_EXAMPLE = "example: tdbwatch --config /etc/tdbwatch/prod.yaml   (COMMAND --help tells more)"
 
 
 class Parser(argparse.ArgumentParser):

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from structlog.testing import capture_logs
 
+from tdbwatch.cli.connect import connect
 from tdbwatch.cli.explain import explain
 from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.cli.output import say
@@ -25,10 +26,10 @@ example:
 
 exit codes:
   0   the file is fine; warnings say what is allowed, and hardly meant so
+  69  with --connect: no node can be reached, or a room cannot be joined
   78  it is not; every problem is shown with file, line, column and remedy
 
-Plugins are imported. One that does not load is a problem here; the daemon would
-start without it, and keep its sinks' events. Nothing is connected to.
+A plugin that does not load is a problem here; the daemon starts without it.
 """
 _WITHOUT: Final = """\
 not every plugin loads; the daemon would start without them
@@ -51,11 +52,12 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration file")
     parser.add_argument("--strict", action="store_true", help="end with 78 if there are warnings, too")
+    parser.add_argument("--connect", action="store_true", help="also log in and join every room once")
     parser.add_argument(
         "--explain",
         nargs="+",
         metavar=("ROOM", "EVENT"),
-        help="say where an event goes: ROOM EVENT [ARG ...], as for emit",
+        help="say where an event goes; its arguments may follow",
     )
     parser.set_defaults(run=run)
     return parser
@@ -79,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         print(*checked.notes, _WITHIN, sep="\n", file=sys.stderr)
     if args.explain:
         return explain(args.explain, checked)
+    if args.connect and (code := connect(checked.sections)):
+        return code
     if warnings and args.strict:
         return os.EX_CONFIG
     warned = f"; {counted(len(warnings), 'warning')}" if warnings else ""

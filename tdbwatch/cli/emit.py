@@ -6,21 +6,19 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.access import HELP, Access, access_of, add_access, connected, room_of
+from tdbwatch.cli.access import Access, access_of, add_access, connected, room_of
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.output import say
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import RoomConfig
 
-_DESCRIPTION = f"""\
-Emit one event to a room, as code in ThingsDB does; whoever joined it hears it.
-An argument that is JSON is sent as what it says, any other as text.
-{HELP}"""
+_DESCRIPTION = """\
+Emit one event to a room. An argument that is JSON is sent as what it says, any
+other as text."""
 _EXAMPLE = """\
 example:
-  tdbwatch emit --config prod.yaml alerts disk-full '{"host": "db1", "used": 97}'
-  tdbwatch emit --node node01 --user admin //ops/deploys started web 42
+  tdbwatch emit alerts disk-full '{"host": "db1", "used": 97}' -c prod.yaml
 
 exit codes: 0 it was emitted, 66 there is no such room, 69 no node can be
 reached, 77 this user may not emit, 78 bad configuration or login"""
@@ -30,6 +28,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "emit", help="emit an event by hand", description=_DESCRIPTION, epilog=_EXAMPLE
     )
+    parser.usage = f"{parser.prog} [-h] (--config FILE | --node NODE) [...] ROOM EVENT [...]"
     parser.add_argument(
         "room", metavar="ROOM", help="alerts, //ops/deploys or an id; or its name in --config"
     )

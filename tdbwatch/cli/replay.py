@@ -20,12 +20,9 @@ from tdbwatch.daemon.words import counted
 _EPILOG: Final = """\
 example:
   tdbwatch replay --sink audit --since 2h --room alerts --config prod.yaml
-  tdbwatch replay --dry-run --config new.yaml --against prod.yaml --since 1d
+  tdbwatch replay --dry-run --config new.yaml --against prod.yaml
 
-Events that are still in the spool and that the routes send to the sink come to
-it again, behind what it has not finished, with the same ids. Other sinks see
-nothing of it. If no daemon runs, it is done when the next one starts.
-
+If no daemon runs, it is done when the next one starts.
 exit codes: 0 fine, 64 usage, 66 no spool, 73 cannot write, 77 no permission"""
 
 
@@ -33,15 +30,13 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "replay",
         help="deliver to a sink again",
-        description="Deliver events that are in the spool to one sink again.",
+        description="Deliver what routes send to a sink again, with the same ids.",
         epilog=_EPILOG,
     )
     add_place(parser)
     add_filters(parser, sink="the sink (required)")
     parser.add_argument("--dead", action="store_true", help="its dead letters: the same as spool requeue")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only say what the routes would do, for all sinks"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what the routes would do")
     parser.add_argument("--against", type=Path, metavar="FILE", help="compare them with this configuration's")
     parser.set_defaults(run=guarded(_replay, writes=True))
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.access import HELP, Access, access_of, add_access, connected, room_of
+from tdbwatch.cli.access import Access, access_of, add_access, connected, room_of
 from tdbwatch.cli.output import finish, say
 from tdbwatch.cli.terminal import is_terminal, paint
 
@@ -17,18 +17,13 @@ if TYPE_CHECKING:
     from tdbwatch.daemon.spool.stored.blocks import Heard
     from tdbwatch.plugin import Event
 
-_DESCRIPTION = f"""\
-Join rooms and print what is emitted, until Ctrl-C. No daemon and no spool is
-needed, and a daemon that runs is not disturbed. A room that is missing is
-joined once it is there.
-{HELP}"""
+_DESCRIPTION = """\
+Join rooms and print what is emitted, without a daemon. On a terminal one line
+an event; else records as JSON. A missing room is joined once it is there."""
 _EXAMPLE = """\
 example:
-  tdbwatch tail --config prod.yaml                      its rooms
   tdbwatch tail --node node01 --user admin alerts //ops/deploys
-  tdbwatch tail -c prod.yaml --event 'disk-*' | jq .args
-
-On a terminal one line an event; else records as JSON (docs/records.md)."""
+  tdbwatch tail --config prod.yaml --event 'disk-*' | jq .args"""
 _COUNT: Final = 1 << 62
 
 
@@ -36,9 +31,10 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "tail", help="print what rooms hear, without a daemon", description=_DESCRIPTION, epilog=_EXAMPLE
     )
+    parser.usage = f"{parser.prog} [-h] (--config FILE | --node NODE) [...] [ROOM ...]"
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help="alerts, //ops/deploys or an id")
     add_access(parser)
-    parser.add_argument("--event", metavar="GLOB", default="*", help="only events whose name this matches")
+    parser.add_argument("--event", metavar="GLOB", default="*", help="only events whose name it matches")
     parser.add_argument("--count", type=int, metavar="N", default=_COUNT, help="end after N events")
     parser.add_argument("--json", action="store_true", help="print JSON on a terminal, too")
     parser.set_defaults(run=run)

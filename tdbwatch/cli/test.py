@@ -24,10 +24,8 @@ example:
       given: [{room: alerts, event: disk-full, args: [{severity: 5}]}]
       expect: {oncall: [{fields: {severity: 5}}], audit: 1}
 
-A sink that `expect` does not name must get nothing. docs/routes.md tells more.
-
-exit codes: 0 all pass, 1 one fails, 64 wrong usage, 66 there are no tests,
-73 the report cannot be written, 78 bad configuration"""
+exit codes: 0 all pass, 1 one fails, 66 there are no tests, 73 the report cannot
+be written, 78 bad configuration"""
 FAILED: Final = 1
 
 

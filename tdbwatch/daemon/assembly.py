@@ -59,7 +59,7 @@ def make_couriers(
     return [
         Courier(
             _settings(sink, registry.owner_of(sink.type)),
-            _make_host(sink, registry, clock),
+            make_host(sink, registry, clock),
             spool,
             router.matcher(sink.name),
             clock,
@@ -89,7 +89,8 @@ def _settings(sink: SinkConfig, plugin: str) -> CourierSettings:
     )
 
 
-def _make_host(sink: SinkConfig, registry: Registry, clock: Clock) -> Host:
+def make_host(sink: SinkConfig, registry: Registry, clock: Clock) -> Host:
+    """Where a sink lives."""
     sink_type = registry.sink_types[sink.type]
     log = structlog.get_logger(f"tdbwatch.sink.{sink.name}").bind(sink=sink.name)
     make = partial(sink_type.factory, sink.options, SinkContext(sink.name, log, clock))

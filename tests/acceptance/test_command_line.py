@@ -63,6 +63,7 @@ def test_what_a_command_does_not_know_is_refused_with_the_usage_of_that_command(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = {"demo": [], "node": [], "spool": ["stats", "--spool", "x"]}
+    place |= {"emit": ["alerts", "x", "--config", "x"], "send": ["audit", "--config", "x"]}
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), *place.get(command, ["--config", "x"]), "--nonsense"])
     assert ended.value.code == 64
@@ -135,11 +136,11 @@ async def test_a_folder_of_plugins_that_is_missing_fails_the_check_but_not_the_d
     config = write_config(plugins={"paths": ["nowhere.d"]})
     checked = await start("check", "--config", config)
     assert await checked.exit_code() == 78
-    assert "the folder cannot be read: No such file or directory; make it" in checked.text
+    assert "plugin nowhere.d: the folder cannot be read: No such file or directory" in checked.text
     command = await start("--config", config)
     await command.ready()
-    [told] = [record for record in command.records() if "nowhere.d" in record["event"]]
-    assert told["level"] == "error"
+    [told] = [record for record in command.records() if record["event"].startswith("plugin.")]
+    assert (told["level"], told["plugin"]) == ("error", "nowhere.d")
     assert await command.stop() == 0
 
 

@@ -1,5 +1,6 @@
 """`tdbwatch tail` and `emit`: from a node's address to events, without a daemon."""
 
+from pathlib import Path
 from typing import Any
 
 from tdbwatch.node import Cluster
@@ -57,3 +58,52 @@ async def test_a_room_that_is_not_there_and_a_login_that_is_refused_have_their_e
     emit = await start("emit", *admin(cluster), "alerts", "x", env={"THINGSDB_PASSWORD": "wrong"})
     assert await emit.exit_code() == 78
     assert "the login is refused by" in emit.text
+
+
+async def test_a_test_event_goes_through_a_sink_as_the_daemon_would_send_it(
+    start: Any, write_config: Any, lines: Any, tmp_path: Path
+) -> None:
+    routes = [{"where": "args[0].severity > 3", "set": {"host": "args[0].host"}, "to": ["audit"]}]
+    config = write_config(routes=routes)
+    sent = await start(
+        "send", "audit", '{"host": "db1", "severity": 5}', "--config", config, "--event", "disk-full"
+    )
+    assert await sent.exit_code() == 0, sent.text
+    assert sent.text == "audit: delivered\n"
+    (record,) = lines("alerts.jsonl")
+    assert (record["event"], record["fields"]) == ("disk-full", {"host": "db1"})
+    assert not (tmp_path / "spool.db").exists()
+
+
+async def test_a_sink_that_takes_nothing_says_why(start: Any, write_config: Any) -> None:
+    hook = {"type": "webhook", "url": "http://127.0.0.1:1/secret-path-of-a-hook"}
+    config = write_config(sinks={"hook": hook})
+    sent = await start("send", "hook", "--config", config)
+    assert await sent.exit_code() == 1
+    assert sent.text.startswith(
+        "hook: not delivered, and would be tried again: http://127.0.0.1:1/...: cannot connect"
+    )
+    assert "secret-path" not in sent.text
+    for arguments, said in (
+        (["hok"], "did you mean hook?"),
+        (["hook", "--room", "alert"], "did you mean alerts?"),
+    ):
+        sent = await start("send", *arguments, "--config", config)
+        assert (await sent.exit_code(), said in sent.text) == (64, True), sent.text
+
+
+async def test_check_connects_and_says_which_rooms_can_be_joined(
+    start: Any, cluster: Cluster, write_config: Any
+) -> None:
+    checked = await start("check", "--connect", "--config", write_config())
+    assert await checked.exit_code() == 0, checked.text
+    assert "joined alerts in //stuff (id " in checked.text
+    assert "joined deploys in //ops (id " in checked.text
+    checked = await start("check", "--connect", "--config", write_config(rooms=["alerts", "nowhere"]))
+    assert await checked.exit_code() == 69
+    assert "not joined: nowhere in //stuff: " in checked.text
+    assert "1 room cannot be joined" in checked.text
+    wrong = {"nodes": [cluster.nodes[0].address], "auth": {"username": "admin", "password": "wrong"}}
+    checked = await start("check", "--connect", "--config", write_config(thingsdb=wrong))
+    assert await checked.exit_code() == 78
+    assert "the login is refused" in checked.text

@@ -1,0 +1,98 @@
+"""`tdbwatch send SINK`: one test event through a sink, and what it answers."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tdbwatch.cli import exits
+from tdbwatch.cli.emit import value_of
+from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.output import say
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.hosts import Host
+    from tdbwatch.plugin import Event
+
+_DESCRIPTION: Final = """\
+Deliver one test event through a sink, and show what it answers. The event
+really goes there; the daemon and its spool know nothing of it."""
+_EXAMPLE: Final = """\
+example:
+  tdbwatch send oncall '{"host": "db1"}' --config prod.yaml --event disk-full
+
+exit codes: 0 delivered, 1 not delivered, 64 wrong usage, 78 bad configuration"""
+NOT_DELIVERED: Final = 1
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "send", help="try a sink with one event", description=_DESCRIPTION, epilog=_EXAMPLE
+    )
+    parser.add_argument("sink", metavar="SINK", help="the sink")
+    parser.add_argument("args", nargs="*", metavar="ARG", help="the event's arguments, as for emit")
+    parser.add_argument("--config", "-c", type=Path, required=True, metavar="FILE", help="the configuration")
+    parser.add_argument("--room", metavar="ROOM", help="the room that it seems to come from (the first one)")
+    parser.add_argument("--event", metavar="EVENT", default="tdbwatch-test", help="its name (tdbwatch-test)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Deliver the event; returns the exit code."""
+    from tdbwatch.cli.loading import load_or_explain
+    from tdbwatch.clock import SYSTEM_CLOCK
+    from tdbwatch.daemon import logs
+    from tdbwatch.daemon.assembly import make_host, make_router
+    from tdbwatch.daemon.config.problems import suggestion
+
+    logs.configure("error", "console", sys.stderr)
+    loaded = load_or_explain(options.config)
+    if loaded is None:
+        return exits.BAD_CONFIG
+    config, registry = loaded
+    sink = next((one for one in config.sinks if one.name == options.sink), None)
+    if sink is None:
+        names = [one.name for one in config.sinks]
+        hint = suggestion(options.sink, names, "the sinks are")
+        raise CommandError(exits.USAGE, f"there is no sink {options.sink!r}; {hint}")
+    event = _event(options, config)
+    with_fields = make_router(config).matcher(sink.name).with_fields(event) or event
+    told = asyncio.run(_deliver(make_host(sink, registry, SYSTEM_CLOCK), with_fields, sink.timeout))
+    say(f"{sink.name}: {told or 'delivered'}")
+    return NOT_DELIVERED if told else exits.OK
+
+
+def _event(options: argparse.Namespace, config: Any) -> "Event":
+    from tdbwatch.daemon.config.expectations import GivenConfig, room_of
+    from tdbwatch.daemon.config.problems import suggestion
+    from tdbwatch.daemon.route_tests import event_of
+
+    room = config.rooms[0].record_name if options.room is None else options.room
+    given = GivenConfig(room=room, event=options.event, args=tuple(map(value_of, options.args)))
+    if room_of(given, config.rooms) is None:
+        names = [one.record_name for one in config.rooms]
+        hint = suggestion(room, names, "the rooms are")
+        raise CommandError(exits.USAGE, f"no room that is watched is called {room!r}; {hint}")
+    return event_of(given, config)
+
+
+async def _deliver(host: "Host", event: "Event", timeout: float) -> str:
+    """Why it was not delivered; empty: it was."""
+    from tdbwatch.daemon.couriers.answer import judge
+    from tdbwatch.daemon.couriers.faults import describe
+    from tdbwatch.plugin import Delivered, Rejected
+    from tdbwatch.redaction import presentable
+
+    try:
+        await host.open()
+        outcomes = judge(await host.deliver([event]), 1)
+    except Exception as error:  # noqa: BLE001 - a sink may raise anything
+        return f"not delivered, and would be tried again: {describe(error)}"
+    finally:
+        await host.close(timeout)
+    outcome = None if outcomes is None else outcomes[0]
+    if outcome is None or isinstance(outcome, Delivered):
+        return ""
+    what = "rejected for good" if isinstance(outcome, Rejected) else "not delivered, and would be tried again"
+    return f"{what}: {presentable(outcome.reason)}"
