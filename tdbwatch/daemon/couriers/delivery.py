@@ -64,6 +64,7 @@ class Delivery:
     ) -> None:
         self.counters = Counters()
         self.opened = False
+        self._newly_probed = False
         self.opens_at: float | None = None
         self.woken = asyncio.Event()
         self._settings = settings
@@ -87,9 +88,10 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 - a sink may raise anything
                 was_open = self._breaker.open
                 self._not_opened(error)
+                self._newly_probed = self._breaker.open and not was_open
                 seconds = self._settings.retry.wait(self._breaker.failures, self._rng)
                 self.opens_at = self._clock.monotonic() + seconds
-                self._probed(was_open, self.opens_at)
+                self._tell_of_probing(self.opens_at)
                 with suppress(DeadlineError):
                     await within(self._clock, seconds, self.woken.wait())
         self._worked(None)
@@ -123,6 +125,7 @@ class Delivery:
         else:
             tried = another(parcel.failure, self._breaker.active(started), started_us)
             await self._sort(parcel, answer, answer.outcomes, tried)
+            self._tell_of_probing(self._lanes.turns.next_try(self._clock.monotonic(), self._breaker))
         self._saving.tell()
 
     async def _ask(self, parcel: Parcel, asked: int) -> Answer:
@@ -163,11 +166,12 @@ class Delivery:
             self._faults.worked()
             self.counters.worked()
 
-    def _probed(self, was_open: bool, next_try: float) -> None:
+    def _tell_of_probing(self, next_try: float | None) -> None:
         """Say so if from now on the sink is only probed."""
-        if self._breaker.open and not was_open and not self.counters.stuck:
-            next_us = int((self._clock.time() + max(0.0, next_try - self._clock.monotonic())) * 1e6)
-            self._faults.probed(self.counters.last_error or "", next_us)
+        newly, self._newly_probed = self._newly_probed, False
+        if newly and not self.counters.stuck:
+            seconds = 0.0 if next_try is None else max(0.0, next_try - self._clock.monotonic())
+            self._faults.probed(self.counters.last_error or "", int((self._clock.time() + seconds) * 1e6))
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
         self.counters.stuck = True
@@ -221,7 +225,7 @@ class Delivery:
         if told.nothing_finished:
             wish, was_open = after if answer.about_sink else None, self._breaker.open
             self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
-            self._probed(was_open, self._breaker.hold_until)
+            self._newly_probed = self._breaker.open and not was_open
         spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
         if spent and self._settings.on_exhausted != "block":
             letters += self._letters(failure, [(one, spent, said.reason) for one, said in told.again])

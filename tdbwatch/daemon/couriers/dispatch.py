@@ -98,16 +98,7 @@ class Dispatch:
 
     def next_try(self) -> float | None:
         """When the sink gets something, by the monotonic clock; None: it has it, or there is nothing."""
-        now, breaker, turns = self._clock.monotonic(), self._breaker, self._turns
-        if self.stopping or not turns.free or (breaker.open and turns.in_flight):
-            return None
-        hold = breaker.hold_until if breaker.open else 0.0
-        tried, untried = turns.waiting.next_due, turns.ready.ripe_at(now)
-        dues = [
-            *([] if tried is None else [max(tried, breaker.hold_until)]),
-            *([] if untried is None else [max(untried, breaker.untried_hold_until, hold)]),
-        ]
-        return min(dues, default=None)
+        return None if self.stopping else self._turns.next_try(self._clock.monotonic(), self._breaker)
 
     def _due(self) -> float | None:
         """When to look again, if nothing happens before."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
+from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.parcel import Parcel, Share
 from tdbwatch.daemon.couriers.pieces import Piece
@@ -197,6 +198,18 @@ class Turns:
         if shares or (shares := self.ready.cut(now)):
             self._retried_last = False
         return self._send(shares, now)
+
+    def next_try(self, now: float, breaker: Breaker) -> float | None:
+        """When the sink gets something; None: it has it, or there is nothing."""
+        if not self.free or (breaker.open and self.in_flight):
+            return None
+        hold = breaker.hold_until if breaker.open else 0.0
+        tried, untried = self.waiting.next_due, self.ready.ripe_at(now)
+        dues = [
+            *([] if tried is None else [max(tried, breaker.hold_until)]),
+            *([] if untried is None else [max(untried, breaker.untried_hold_until, hold)]),
+        ]
+        return min(dues, default=None)
 
     def next_due(self, now: float, *, untried: bool = False) -> float | None:
         """When `next` may have something, if nothing else happens; None: not by time."""
