@@ -162,6 +162,8 @@ class Views:
             last_drop_us=spool.drops.latest_us,
             lost_letters=spool.alarms.lost_letters,
             trouble=spool.alarms.trouble,
+            log_grew=spool.alarms.log_bytes,
+            log=figures.log,
         )
 
 

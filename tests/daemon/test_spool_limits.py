@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tdbwatch.daemon.spool import DeadLetter, Entry, SpoolError
+from tdbwatch.daemon.spool.file.aside import side
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.tables import connect
@@ -18,7 +19,7 @@ from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
 from .limits_kit import FullDisk, MakeSpool, Teller, drain, events, finish, rows_of, telling, trouble
-from .spool_kit import ask, dead_letter, everything, keep
+from .spool_kit import ask, dead_letter, everything, keep, until
 
 
 @pytest.fixture
@@ -157,6 +158,8 @@ class Log:
     def error(self, event: str, **_: Any) -> None:
         self.said.append(event)
 
+    warning = error
+
 
 async def test_a_reader_that_keeps_the_log_from_being_emptied_is_an_alarm(make: MakeSpool) -> None:
     log = Log()
@@ -170,7 +173,33 @@ async def test_a_reader_that_keeps_the_log_from_being_emptied_is_an_alarm(make: 
         async with asyncio.timeout(20):
             while not log.said:
                 await asyncio.sleep(0.01)
-    assert log.said == ["spool.log_grows"]
+        assert log.said == ["spool.log_grows"]
+        assert spool.alarms.log_bytes > 128 << 20
+    await until(lambda: spool.alarms.log_bytes == 0)
+    assert log.said == ["spool.log_grows", "spool.log_is_usual_again"]
+
+
+async def test_a_reader_that_does_not_let_go_is_as_a_full_disk_once_the_log_is_at_its_bound(
+    make: MakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdbwatch.daemon.spool.limits._LEAST_LOG", 1 << 20)
+    spool = await make(max_size=1 << 22)
+    await keep(spool, events(1))
+    with closing(sqlite3.connect(spool.path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("SELECT * FROM blocks").fetchall()
+        spool.append(heard(events(300, 10_000)))
+        await until(lambda: spool.alarms.trouble)
+        assert "another process reads the spool and does not let go of it" in (spool.alarms.trouble or "")
+        most = side(spool.path, "-wal").stat().st_size
+        assert spool.held
+        spool.save("sink", 1, {})
+        for _ in range(5):
+            await asyncio.sleep(0.02)
+        assert side(spool.path, "-wal").stat().st_size < most + (1 << 18), "the log grows no more"
+    await spool.flush()
+    await until(lambda: spool.alarms.trouble is None)
+    assert len(await everything(spool)) == 301
 
 
 async def test_an_event_larger_than_the_spool_is_dropped_and_told_of_and_the_next_one_flows(

@@ -58,6 +58,8 @@ def remedy(**changes: Any) -> str:
             {"spool": replace(SPOOL, trouble="disk full")},
             "Make space or mend the disk, or the sink that is behind",
         ),
+        ({"spool": replace(SPOOL, trouble="its log", log_grew=1 << 28)}, "end that process"),
+        ({"spool": replace(SPOOL, log_grew=1 << 28)}, "`fuser -v /var/lib/tdbwatch/spool.db`"),
         ({"spool": replace(SPOOL, dropped=1, last_drop_us=NOW)}, "Mend the sink that is behind"),
         ({"spans": (closed(GAP),)}, "Mend the sink that is behind"),
         ({"spans": (closed(GAP), closed(LOST_ROOM))}, "Ask for what was emitted meanwhile"),

@@ -38,12 +38,13 @@ class Alarms:
         refusing: the spool is full of what is undelivered, and takes no more.
         catching_up: more is about to be dropped for its age, and one report can tell of all.
         lost_letters: dead letters given up since the start.
+        log_bytes: how large SQLite's log was when that was said last; 0: it is as usual.
     """
 
     def __init__(self, path: Path, listener: Listener | None = None, log: Any = None) -> None:
         self.trouble: str | None = None
         self.refusing = self.catching_up = False
-        self.lost_letters = 0
+        self.lost_letters = self.log_bytes = 0
         self._path = str(path)
         self._listener: Listener = listener or Deaf()
         self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
@@ -55,7 +56,7 @@ class Alarms:
                 "spool.disk_refuses",
                 error=error,
                 path=self._path,
-                remedy="make space or mend the disk; events are held in memory until then",
+                remedy="make space, mend the disk, or end who reads it; events are held in memory until then",
             )
         elif not error and self.trouble is not None:
             self._log.warning("spool.disk_accepts_again", path=self._path)
@@ -89,7 +90,11 @@ class Alarms:
         self._listener.damaged(report)
 
     def log_grows(self, size: int) -> None:
-        """Someone who reads on and on keeps SQLite from emptying its log."""
+        """Someone who reads on and on keeps SQLite from emptying its log; 0: not any more."""
+        self.log_bytes = size
+        if not size:
+            self._log.warning("spool.log_is_usual_again", path=self._path)
+            return
         self._log.error(
             "spool.log_grows",
             bytes=size,

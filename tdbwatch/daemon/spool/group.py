@@ -169,7 +169,7 @@ class TurnReport:
         trouble: why the disk refuses; empty: it accepts again.
         refuses: under `drop_newest`, whether the spool is full of what is undelivered.
         catching_up: whether more is about to be dropped for its age; what tells of it may as well wait.
-        log_bytes: the size of SQLite's log, where that has grown too large.
+        log_bytes: the size of SQLite's log, where that has grown too large; 0: it is as usual again.
         lost_letters: dead letters that were deleted for others.
         failed: what the writer died of.
         uncounted: what was dropped is not even counted in the file.

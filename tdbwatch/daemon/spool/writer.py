@@ -69,6 +69,7 @@ class Writer:
         self._sinks = sinks
         self._tell = tell
         self._upkeep = Upkeep(limits, clock)
+        self._max_log = limits.max_log
         self._group = Group()
         self._refusing = self._gave_up = self._uncounted = False
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
@@ -197,6 +198,8 @@ class Writer:
 
     def _commit(self, group: Group, report: TurnReport) -> None:
         """What is delivered need not stand in the way of what comes in, when it is the disk that is full."""
+        if group.packings:  # what ends events is always taken: there is an end of it
+            self._files.bound_log(self._max_log)
         try:
             report.blocks = self._store.commit(group)
         except sqlite3.OperationalError as error:
@@ -250,6 +253,7 @@ class Writer:
                 with trusting_nothing():
                     there_is_space = self._upkeep.size.takes_copies(self._store, self._reach(), size)
                 if there_is_space:
+                    self._files.bound_log(self._max_log)
                     report.blocks = report.blocks + self._store.redeliver(copies, self._upkeep.now_us())
                     done = True
             except GoneError:  # the order is looked at anew

@@ -9,6 +9,7 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.file.handle import log_size
 from tdbwatch.daemon.spool.looking.gone import LeftBehind, left_behind
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.looking.stats import Letters
@@ -30,12 +31,14 @@ class SpoolFigures:
         used: bytes of the file that hold something, which is what `spool.max_size` limits: the file never
             shrinks, and the side files come on top; None: not read yet.
         letters: dead letters by sink; None: not read yet.
+        log: bytes of SQLite's log; None: not read yet.
         left_behind: what there is of sinks that are gone from the configuration.
     """
 
     size: int | None = None
     used: int | None = None
     letters: Mapping[str, Letters] | None = None
+    log: int | None = None
     left_behind: tuple[LeftBehind, ...] = ()
 
     def letters_of(self, sink: str) -> Letters | None:
@@ -93,4 +96,4 @@ def survey(path: Path, sinks: Collection[str]) -> SpoolFigures:
     """
     with opened(path) as look:
         found = look.figures()
-        return SpoolFigures(found.size, found.used, found.letters, left_behind(look, sinks))
+        return SpoolFigures(found.size, found.used, found.letters, log_size(path), left_behind(look, sinks))

@@ -7,7 +7,7 @@ from typing import Final
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
-from tdbwatch.daemon.words import ago, counted, duration
+from tdbwatch.daemon.words import ago, counted, duration, size
 from tdbwatch.plugin.event import format_time
 
 RECENT_GAP: Final = 900.0
@@ -241,7 +241,10 @@ def _left_behind(snapshot: Snapshot) -> Iterator[Problem]:
 def _spool(snapshot: Snapshot) -> Iterator[Problem]:
     spool, now_us = snapshot.spool, snapshot.taken_us
     if spool.trouble is not None:
-        yield _disk(snapshot, remedies.DISK)
+        yield _disk(snapshot, remedies.reader(spool.path) if spool.log_grew else remedies.DISK)
+    elif spool.log_grew:
+        text = f"Its log has grown to {size(spool.log_grew)}: another process reads it, and goes on."
+        yield Problem("spool", "", text, blocking=False, remedy=remedies.reader(spool.path))
     if (last_us := _recent_drop(snapshot)) is not None:
         lost = counted(spool.dropped, "undelivered event")
         text = f"{lost} given up since the start, the latest {ago(last_us, now_us)}; see the gaps."

@@ -175,6 +175,8 @@ DEFINITIONS: Final = (
                _one(lambda s: s.spool.max_size)),
     Definition("tdbwatch_spool_disk_bytes", "gauge", "Bytes of the spool on disk, side files included", (),
                _one(lambda s: s.spool.size)),
+    Definition("tdbwatch_spool_log_bytes", "gauge", "Bytes of SQLite's log beside the spool's file", (),
+               _one(lambda s: s.spool.log)),
     Definition("tdbwatch_spool_entries", "gauge", "Entries in the spool, delivered or not", (),
                _one(lambda s: s.spool.entries)),
     Definition("tdbwatch_spool_held", "gauge", "Events in memory that wait for the disk", (),

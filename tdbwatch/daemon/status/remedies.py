@@ -52,6 +52,11 @@ _ROOMS: Final = {
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
 
 
+def reader(path: str) -> str:
+    """What to do about a process that keeps the spool's log from being emptied."""
+    return f"See who reads it (`fuser -v {quote(path)}`), and end that process; the log is emptied by itself."
+
+
 def route(event_id: str) -> str:
     """What to do about a route whose expressions fail for events."""
     look = f"See what the event holds (`tdbwatch spool show {event_id} --config FILE`)"

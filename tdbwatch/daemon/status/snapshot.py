@@ -141,6 +141,8 @@ class SpoolView:
         last_drop_us: when the latest of them were; None: none was.
         lost_letters: dead letters that were given up since the start.
         trouble: why the disk does not take events now; None: it does.
+        log_grew: how large SQLite's log was when it was found too large; 0: it is as usual.
+        log: bytes of it; None: not known yet.
     """
 
     path: str
@@ -153,6 +155,8 @@ class SpoolView:
     last_drop_us: int | None
     lost_letters: int
     trouble: str | None
+    log_grew: int = 0
+    log: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ _LEAST_BLOCK: Final = 4 << 10
 _REDELIVERY_BYTES: Final = 1 << 20
 _GROUP_SHARE: Final = 16
 _GROUP_BYTES: Final = 8 << 20
+_LEAST_LOG: Final = 256 << 20
+_LOG_SHARE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,11 @@ class Limits:
     def redelivery_bytes(self) -> int:
         """Bytes of copies that are made at once: a step that is too large for the spool would never go."""
         return max(_LEAST_BLOCK, min(_REDELIVERY_BYTES, self.max_size // _BLOCK_SHARE))
+
+    @property
+    def max_log(self) -> int:
+        """Bytes of SQLite's log, which grows while another process reads: a backup of much takes its time."""
+        return max(_LEAST_LOG, self.max_size // _LOG_SHARE)
 
     @property
     def headroom(self) -> int:

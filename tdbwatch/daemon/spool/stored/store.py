@@ -189,13 +189,22 @@ class Store:
         self.entries -= sum(block.count for block in doomed)
         self.first_seq = first_of(self.connection, self.last_seq)
 
-    def empty_log(self) -> None:
+    def empty_log(self, *, patient: bool = True) -> None:
         """Move what is in SQLite's log into the file.
+
+        Args:
+            patient: wait for those who read it.
 
         Raises:
             sqlite3.Error: the disk does not take it.
         """
-        self.connection.execute(_EMPTY_LOG).fetchall()
+        patience = self.connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        if not patient:
+            self.connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            self.connection.execute(_EMPTY_LOG).fetchall()
+        finally:
+            self.connection.execute(f"PRAGMA busy_timeout = {patience}")
 
     # -- reading -----------------------------------------------------------------------------------------
 

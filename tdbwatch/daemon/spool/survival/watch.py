@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.errors import is_damage
+from tdbwatch.daemon.spool.errors import full, is_damage
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log, log_size
 from tdbwatch.daemon.spool.file.lock import SpoolLock
@@ -16,6 +17,11 @@ from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.renewal import Known, place, renew
+
+_LOG_ALARM: Final = 2 * USUAL_LOG_BYTES
+_EMPTYING: Final = 1.0
+"""Seconds between two attempts to empty a log that was large."""
+_READER: Final = "its log has {:,} bytes, since another process reads the spool and does not let go of it"
 
 
 class FileWatch:
@@ -39,7 +45,8 @@ class FileWatch:
         self._looked_at = 0.0
         self._replaced_at = float("-inf")
         self._suspicion: sqlite3.Error | None = None
-        self._log_alarm = 2 * USUAL_LOG_BYTES
+        self._log_alarm = _LOG_ALARM
+        self._emptied_at = 0.0
         self._heard = 0
         self._unheard: deque[Block] = deque()
 
@@ -98,17 +105,39 @@ class FileWatch:
         return None
 
     def log_grew(self) -> int | None:
-        """The size of SQLite's log, where it has grown beyond what is usual; each doubling once."""
+        """The size of SQLite's log, where that has grown beyond what is usual; each doubling once.
+
+        When it is as usual again, 0, once. Until then it is emptied as soon as nobody reads it.
+        """
         try:
             size = log_size(self.path)
-        except OSError:
+            alarmed = self._log_alarm > _LOG_ALARM
+            if alarmed and time.monotonic() > self._emptied_at + _EMPTYING:
+                self._emptied_at = time.monotonic()
+                self.store.empty_log(patient=False)
+                size = log_size(self.path)
+        except (OSError, sqlite3.Error):
             return None
         if size > self._log_alarm:
             self._log_alarm = 2 * size
             return size
-        if size <= USUAL_LOG_BYTES:
-            self._log_alarm = 2 * USUAL_LOG_BYTES
+        if size <= USUAL_LOG_BYTES and alarmed:
+            self._log_alarm = _LOG_ALARM
+            return 0
         return None
+
+    def bound_log(self, most: int) -> None:
+        """See that SQLite's log has at most so many bytes; it is emptied, if nobody reads what is in it.
+
+        Raises:
+            sqlite3.OperationalError: somebody does. Then it is as with a full disk.
+            sqlite3.Error: it cannot be emptied.
+        """
+        with suppress(OSError):
+            if log_size(self.path) > most:
+                self.store.empty_log(patient=False)
+                if (size := log_size(self.path)) > most:
+                    raise full(_READER.format(size))
 
     def replaced_within(self, seconds: float) -> bool:
         """Whether the file is so new."""
