@@ -720,3 +720,21 @@ def test_a_plugin_that_is_a_sink_by_its_hook_is_one_of_the_sinks(run: Run, folde
     code, out, err = run("spool", "stats")
     assert (code, err) == (0, "")
     assert "pager" in out
+
+
+@pytest.mark.parametrize(
+    ("time", "code"),
+    [
+        ("0001-01-01T00:00:00+14:00", 0),
+        ("9999-12-31T23:59:59-14:00", 0),
+        ("10000-01-01", 64),
+        ("9999999999999999d", 64),
+    ],
+)
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_times_at_the_ends_of_the_calendar_and_beyond_end_in_words(
+    run: Run, option: str, time: str, code: int
+) -> None:
+    found, _, err = run("spool", "list", option, time)
+    assert found == code
+    assert code == 0 or "neither a duration" in err
