@@ -19,6 +19,9 @@ from tdbwatch.wire.scopes import short
 
 _MEMORY: Final = 4096
 """Answers that are kept; the one that was not asked for the longest goes first."""
+_MOST_NAME: Final = 256
+_MOST_PAYLOAD: Final = 8192
+"""Letters of a name, and bytes of arguments, for which an answer is kept: emitters choose them."""
 _EVENT: Final = str(Kind.EVENT.value)
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
@@ -40,9 +43,9 @@ class Router:
         self._rules = Rule.all_of(routes)
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
-        self._plan = lru_cache(maxsize=_MEMORY)(self._plan_for)
+        self._plans = lru_cache(maxsize=_MEMORY)(self._plan_for)
         self._last: dict[str, Decision] = {}
-        self._taken = lru_cache(maxsize=_MEMORY)(self._is_taken)
+        self._takings = lru_cache(maxsize=_MEMORY)(self._is_taken)
         self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
 
     @classmethod
@@ -63,7 +66,9 @@ class Router:
             return known
         if len(self._last) >= _MEMORY:
             del self._last[next(iter(self._last))]
-        decision = self._last[event.id] = Asking(event, self._failed).decide(plan)
+        decision = Asking(event, self._failed).decide(plan)
+        if len(event.payload) <= _MOST_PAYLOAD:
+            self._last[event.id] = decision
         return decision
 
     def explain(self, event: Event) -> tuple[Decision, tuple[str, ...]]:
@@ -98,7 +103,7 @@ class Router:
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return self._plan.cache_info().currsize + len(self._last)
+        return self._plans.cache_info().currsize + len(self._last)
 
     def matcher(self, sink_name: str) -> "Matcher":
         """What tells whether the sink `sink_name` gets an event."""
@@ -107,6 +112,14 @@ class Router:
     def plan(self, kind: str, scope: str, room: str, event: str) -> Plan:
         """What routes say of records that have these in common."""
         return self._plan(kind, scope, room, event)
+
+    def _plan(self, kind: str, scope: str, room: str, event: str) -> Plan:
+        ask = self._plans if len(event) <= _MOST_NAME else self._plan_for
+        return ask(kind, scope, room, event)
+
+    def _taken(self, kind: str, scope: str, room: str, event: str) -> bool:
+        ask = self._takings if len(event) <= _MOST_NAME else self._is_taken
+        return ask(kind, scope, room, event)
 
     def _plan_for(self, kind: str, scope: str, room: str, event: str) -> Plan:
         if not self._rules:

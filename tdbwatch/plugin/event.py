@@ -38,6 +38,8 @@ class Kind(StrEnum):
 
 
 _EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it
+_MOST_KEPT: Final = 256
+"""Letters of an event's name with which anything is kept: emitters choose them."""
 _TOGETHER: Final = 128
 _TOGETHER_BYTES: Final = 1 << 17
 """Events that are rendered together, at most, and their payloads: decoding makes far more of them."""
@@ -255,7 +257,8 @@ def _render_together(events: Sequence[Event]) -> None:
 
 def _middle(received_us: int, scope: str, room: str, room_id: int | None, event: str) -> str:
     """What stands between a plain event's id and its arguments: neighbours mostly have it in common."""
-    shared = _shared_keys(scope, room, room_id, event)
+    keys = _shared_keys if len(event) <= _MOST_KEPT else _shared_keys.__wrapped__
+    shared = keys(scope, room, room_id, event)
     return f'","kind":"event","time":"{format_time(received_us)}",{shared},"args":'
 
 

@@ -1,5 +1,6 @@
 """Events that would eat the memory are counted without being decoded, and become dead letters."""
 
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -9,9 +10,13 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.couriers.bounds import MOST_VALUES, has_more_values
+from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.plugin import Event
+from tdbwatch.testing import ManualClock
 
 from .courier_kit import Bench
+from .spool_kit import spool_at
 
 VALUES = st.recursive(
     st.none()
@@ -70,3 +75,28 @@ async def test_an_event_of_too_many_values_is_a_dead_letter_and_all_others_are_d
     assert [event.args[0] for event in sink.taken] == [1, large.args[0], 2]
     [(_, _, reason, *_)] = await bench.letters()
     assert reason.startswith("it has 1,000,006 bytes with more than 1,000,000 values")
+
+
+async def test_sinks_that_read_the_same_from_the_file_share_it_while_anybody_holds_it(path: Path) -> None:
+    clock = ManualClock()
+    before = spool_at(path, clock=clock)
+    await before.open()
+    before.append(heard([Event.create("alerts", "e", [number]) for number in range(5)]))
+    await before.close()
+    spool = spool_at(path, clock=clock)
+    await spool.open()
+    [one] = await spool.read(0, 1 << 20)
+    [other] = await spool.read_lane(Lane("//stuff", "alerts"), 0, 5, 1 << 20)
+    assert one is other
+    assert one.events is other.events
+    await spool.close()
+
+
+def test_no_answer_is_kept_for_names_and_arguments_that_are_long() -> None:
+    router = Router.of_names([], ["sink"])
+    for number in range(9):
+        assert router.sinks_for(Event.create("alerts", f"{number}" * 1000)) == {"sink"}
+        assert router.takes("event", "//stuff", "alerts", f"{number}" * 1000)
+    assert router.remembered == 0
+    assert router.sinks_for(Event.create("alerts", "short")) == {"sink"}
+    assert router.remembered == 1

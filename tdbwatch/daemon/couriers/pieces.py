@@ -64,18 +64,25 @@ class Piece:
         count: entries.
         size: bytes that they count for, no less than `weigh` says.
         failure: what became of them; None: they were never tried.
+        source: the block that they are of; while anybody holds it, others that read it share it.
     """
 
-    __slots__ = ("count", "events", "failure", "seqs", "size")
+    __slots__ = ("count", "events", "failure", "seqs", "size", "source")
 
     def __init__(
-        self, seqs: Sequence[int], events: Sequence[Event], size: int, failure: Failure | None = None
+        self,
+        seqs: Sequence[int],
+        events: Sequence[Event],
+        size: int,
+        failure: Failure | None = None,
+        source: Block | None = None,
     ) -> None:
         self.seqs = seqs
         self.count = len(seqs)
         self.events = events
         self.size = size
         self.failure = failure
+        self.source = source
 
     def __repr__(self) -> str:
         return f"<Piece {self.first_seq}-{self.last_seq}: {self.count}>"
@@ -90,7 +97,7 @@ class Piece:
 
     def failed(self, failure: Failure) -> "Piece":
         """The same entries, that failed."""
-        return Piece(self.seqs, self.events, self.size, failure)
+        return Piece(self.seqs, self.events, self.size, failure, self.source)
 
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
@@ -102,16 +109,17 @@ class Piece:
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
-        head = Piece(self.seqs[:count], self.events[:count], weigh(self.events[:count]), self.failure)
-        rest = Piece(self.seqs[count:], self.events[count:], max(0, self.size - head.size), self.failure)
-        return head, rest
+        events, rest = self.events[:count], self.events[count:]
+        head = Piece(self.seqs[:count], events, weigh(events), self.failure, self.source)
+        size = max(0, self.size - head.size)
+        return head, Piece(self.seqs[count:], rest, size, self.failure, self.source)
 
     def only(self, indexes: Sequence[int]) -> "Piece":
         """Some of the entries, in order."""
         if len(indexes) == self.count:
             return self
-        events = [self.events[index] for index in indexes]
-        return Piece([self.seqs[index] for index in indexes], events, weigh(events), self.failure)
+        seqs, events = [self.seqs[index] for index in indexes], [self.events[index] for index in indexes]
+        return Piece(seqs, events, weigh(events), self.failure, self.source)
 
 
 class Pieces:

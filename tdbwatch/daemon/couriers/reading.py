@@ -51,7 +51,7 @@ class Wanted:
         if block.target is not None and block.target != self._sink:
             return None
         seqs = range(block.first_seq, block.last_seq + 1)
-        piece = Piece(seqs, block.events, len(block.body) + OVERHEAD * block.count)
+        piece = Piece(seqs, block.events, len(block.body) + OVERHEAD * block.count, source=block)
         if after >= block.first_seq:
             piece = piece.split(min(len(seqs), after - block.first_seq + 1))[1]
         if through is not None and through < block.last_seq:

@@ -10,6 +10,7 @@ from os.path import samestat
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from tdbwatch.daemon.spool.api import Entry, Gone, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, is_damage, trusting_nothing
@@ -111,6 +112,7 @@ class Reader:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tdbwatch-spool-reader")
         self._connection: sqlite3.Connection | None = None
         self._file: stat_result | None = None
+        self._held = WeakValueDictionary[int, Block]()  # read by one sink, and still in its hands
 
     def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
         """Have `told` called with what the log gives up."""
@@ -127,12 +129,20 @@ class Reader:
         if (found := self.window.read(after, max_bytes)) is not None:
             return found
         values = (after + 1, after + 1, through)
-        return await self._ask(lambda connection: blocks_where(connection, _FROM, values, max_bytes))
+        return self._shared(await self._ask(lambda c: blocks_where(c, _FROM, values, max_bytes)))
 
     async def lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
         """The same of one lane."""
         values = (*lane, *lane, after + 1, after + 1, through)
-        return await self._ask(lambda connection: blocks_where(connection, _FROM_IN_LANE, values, max_bytes))
+        return self._shared(await self._ask(lambda c: blocks_where(c, _FROM_IN_LANE, values, max_bytes)))
+
+    def _shared(self, blocks: list[Block]) -> list[Block]:
+        """The same blocks as others have: sinks that are down hold one backlog, not a copy each."""
+        for index, block in enumerate(blocks):
+            held = self._held.setdefault(block.first_seq, block)
+            if (held.body, held.lane, held.target) == (block.body, block.lane, block.target):
+                blocks[index] = held
+        return blocks
 
     async def count(self, lane: Lane, after: int, through: int) -> int:
         """How many entries one lane has behind `after`, up to `through`."""

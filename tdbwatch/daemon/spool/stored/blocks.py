@@ -167,7 +167,7 @@ class Block:
         body: the runs (`unpack`).
     """
 
-    __slots__ = ("_events", "_names", "body", "count", "first_seq", "lane", "target")
+    __slots__ = ("__weakref__", "_events", "_names", "body", "count", "first_seq", "lane", "target")
 
     def __init__(self, first_seq: int, count: int, lane: Lane, target: str | None, body: bytes) -> None:
         self.first_seq = first_seq
