@@ -7,10 +7,25 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tdbwatch import __version__
-from tdbwatch.cli import check, demo, emit, exits, node, output, plugins, replay, run, send, spool, tail, test
+from tdbwatch.cli import (
+    check,
+    demo,
+    emit,
+    exits,
+    node,
+    output,
+    plugins,
+    replay,
+    run,
+    schema,
+    send,
+    spool,
+    tail,
+    test,
+)
 from tdbwatch.cli.formatting import HelpFormatter
 
-COMMANDS = (run, check, test, tail, emit, send, plugins, spool, replay, node, demo)
+COMMANDS = (run, check, test, tail, emit, send, plugins, schema, spool, replay, node, demo)
 
 _DESCRIPTION = "React to ThingsDB events: from rooms through a durable spool to plugins."
 _EXAMPLE = "example: tdbwatch --config /etc/tdbwatch/prod.yaml   (COMMAND --help tells more)"
@@ -40,9 +55,11 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """The parser of the whole command line."""
-    parser = Parser(prog="tdbwatch", description=_DESCRIPTION, epilog=_EXAMPLE)
-    parser.add_argument("--version", action="version", version=f"tdbwatch {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    usage = "tdbwatch [-h] [--version] COMMAND ..."
+    parser = Parser(prog="tdbwatch", usage=usage, description=_DESCRIPTION, epilog=_EXAMPLE)
+    version = f"tdbwatch {__version__}"
+    parser.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
+    subparsers = parser.add_subparsers(prog="tdbwatch", title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS:
         command.add_parser(subparsers)
     return parser

@@ -157,9 +157,11 @@ PositiveDuration = Annotated[Duration, Field(gt=0)]
 FileName = Annotated[Path, AfterValidator(_from_folder)]
 """A path; a relative one starts at the folder of the configuration file."""
 
+Listed = BeforeValidator(_listed)
+"""One value may be written for a list of one. The schema knows by `x-one`."""
 ListenAddress = Annotated[str, BeforeValidator(_port_and_host)]
 Glob = Annotated[str, AfterValidator(_glob)]
-Globs = Annotated[tuple[Glob, ...], BeforeValidator(_listed), Field(min_length=1)]
+Globs = Annotated[tuple[Glob, ...], Listed, Field(min_length=1, json_schema_extra={"x-one": True})]
 """A glob or a list of globs: `*`, `?`, `[abc]`, `[!abc]`; upper and lower case differ."""
 
 FieldName = Annotated[str, AfterValidator(_field_name)]
@@ -178,8 +180,11 @@ Value = Annotated[
 """CEL that makes a value of an event."""
 
 UnlimitedDuration = Annotated[PositiveDuration | None, BeforeValidator(_unlimited)]
-UnlimitedCount = Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_unlimited)]
-Listed = BeforeValidator(_listed)
+UnlimitedCount = Annotated[
+    Annotated[int, Field(ge=1)] | None,
+    BeforeValidator(_unlimited),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "unlimited"}]}),
+]
 
 
 class Section(Options):

@@ -38,8 +38,11 @@ DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
 NO_ROOM_NAME: Final = "a room's name has at most 255 letters, digits and _ only, and no digit first"
 EXAMPLE_CANARY: Final = "tdbwatch_canary"
 
-Kinds = Annotated[tuple[Annotated[Kind, Strict(False)], ...], Listed, Field(min_length=1)]
-SinkNames = Annotated[tuple[str, ...], Listed]
+_ONE: Final = {"x-one": True}
+Kinds = Annotated[
+    tuple[Annotated[Kind, Strict(False)], ...], Listed, Field(min_length=1, json_schema_extra=_ONE)
+]
+SinkNames = Annotated[tuple[str, ...], Listed, Field(json_schema_extra=_ONE)]
 
 
 class AuthConfig(Section):
