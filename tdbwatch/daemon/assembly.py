@@ -1,6 +1,7 @@
 """Makes the parts of the daemon from the configuration."""
 
 import random
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import structlog
@@ -16,7 +17,7 @@ from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.secrets import secrets_in
-from tdbwatch.daemon.spool.api import Spool
+from tdbwatch.daemon.spool.api import DeadLetter, Spool
 from tdbwatch.plugin import SinkContext
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
@@ -50,7 +51,13 @@ def make_router(config: Config) -> Router:
 
 
 def make_couriers(
-    config: Config, router: Router, registry: Registry, spool: Spool, clock: Clock, rng: random.Random
+    config: Config,
+    router: Router,
+    registry: Registry,
+    spool: Spool,
+    clock: Clock,
+    rng: random.Random,
+    on_dead: Callable[[Sequence[DeadLetter]], None],
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
     redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
@@ -65,6 +72,7 @@ def make_couriers(
             clock,
             rng,
             life,
+            on_dead,
         )
         for sink in config.sinks
     ]

@@ -11,12 +11,11 @@ from tdbwatch.client.addresses import Address
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.source import Source, Unreadable
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.blocks import NOWHERE
 from tdbwatch.daemon.status import Journal
 from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.plugin import Kind
 
-NOWHERE: Final = Lane("", "")
 """Where records lie that are about no room."""
 _NETWORK: Final = "start a node, or mend the network to one; it is connected to by itself"
 _LOGIN: Final = "see that the user or token exists; a new one in its file is used at the next attempt"

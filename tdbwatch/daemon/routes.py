@@ -82,6 +82,11 @@ class Router:
         count = self.failures[path].count if path in self.failures else 0
         self.failures[path] = Failure(count + 1, event.id, reason)
 
+    def asks_for(self, kind: str) -> bool:
+        """Whether any route, or any hook, is about records of this kind."""
+        hooked = any(kind in hears for hears in self._hooked.values())
+        return hooked or any(kind in rule.kinds for one in self._rules for rule in one.every)
+
     def takes(self, kind: str, scope: str, room: str, event: str) -> bool:
         """Whether any route takes what has these in common, if only to drop it."""
         return self._taken(kind, scope, room, event)

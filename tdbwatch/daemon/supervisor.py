@@ -24,6 +24,8 @@ from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.rotation import Rotation
 from tdbwatch.daemon.routes import Unrouted
+from tdbwatch.daemon.sink_watch import INTERVAL as SINKS_INTERVAL
+from tdbwatch.daemon.sink_watch import SinkWatch
 from tdbwatch.daemon.source import GapTimes, Source
 from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.file.aside import DamageReport
@@ -95,6 +97,7 @@ class Daemon:
         self.router = make_router(config)
         self.unrouted = Unrouted(self.router)
         self.source = Source(self._heard, clock, self._recorded)
+        self._sinks = SinkWatch(self.source, self.router)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
         self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
@@ -150,9 +153,8 @@ class Daemon:
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
-        self.each_courier = make_couriers(
-            self.config, self.router, self.registry, self.spool, self.clock, self._rng
-        )
+        parts = (self.config, self.router, self.registry, self.spool, self.clock, self._rng)
+        self.each_courier = make_couriers(*parts, self._sinks.buried)
         for courier in self.each_courier:
             self._watch(courier.start())
         self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
@@ -161,6 +163,7 @@ class Daemon:
         self._spawn(self._tell_of_gone_sinks(), "tdbwatch-gone-sinks")
         self._tell_of_downtime()
         self._spawn(self._readiness.run(), "tdbwatch-readiness")
+        self._spawn(self._watch_sinks(), "tdbwatch-sinks")
         self._spawn(self._keep_alive(), "tdbwatch-alive")
         if self.config.rotating is not None:
             self._spawn(Rotation(self.config.rotating, self.clock).run(), "tdbwatch-secrets")
@@ -264,6 +267,11 @@ class Daemon:
             self._log.warning(
                 "daemon.stop_incomplete", reason=complaint, error=str(error) or type(error).__name__
             )
+
+    async def _watch_sinks(self) -> None:
+        while True:
+            self._sinks.look(self.couriers())
+            await self.clock.sleep(SINKS_INTERVAL)
 
     async def _tell_of_gone_sinks(self) -> None:
         """A sink that was renamed or removed may have left events that nobody gets any more."""

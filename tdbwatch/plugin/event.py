@@ -35,6 +35,8 @@ class Kind(StrEnum):
     GAP = "gap"
     ROOM = "room"
     NODE = "node"
+    DEAD_LETTER = "dead_letter"
+    SINK = "sink"
 
 
 _EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it

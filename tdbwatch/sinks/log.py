@@ -164,7 +164,7 @@ def message_of(event: Event) -> str:
     if event.kind == Kind.EVENT:
         return f"{_name(event.room)}: {_name(event.event)}"
     details = event.details
-    where = _name(str(event.room or details.get("node") or event.kind))
+    where = _name(str(event.room or details.get("node") or details.get("sink") or event.kind))
     what = _name(event.event if event.event in ("", event.kind) else f"{event.kind} {event.event}")
     why = details.get("reason")
     return f"{where}: {what}" + (f" ({_name(str(why))})" if why else "")

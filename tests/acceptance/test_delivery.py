@@ -319,3 +319,40 @@ async def test_routes_take_events_by_what_they_hold_and_give_them_fields(
         "every": 0,
         "severe": 0,
     }
+
+
+async def test_dead_letters_and_sinks_that_fail_are_records_that_routes_send_elsewhere(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any, tmp_path: Path
+) -> None:
+    plugins = tmp_path / "plugins.d"
+    plugins.mkdir(mode=0o755)
+    (plugins / "picky.py").write_text(
+        "from pathlib import Path\nfrom tdbwatch.plugin import *\n\n@hookimpl\ndef tdbwatch_event(event):\n"
+        "    if event.event == 'bad': return Rejected('no such thing')\n"
+        "    if Path('sick').exists(): raise RuntimeError('it is sick')\n"
+    )
+    fallback = {"type": "file", "path": str(tmp_path / "out" / "fallback.jsonl")}
+    routes = [
+        {"match": {"room": "alerts"}, "to": ["picky"]},
+        {"match": {"kind": ["dead_letter", "sink"]}, "to": ["fallback"]},
+    ]
+    sinks = {"picky": {"retry": {"initial": "10ms", "max": "20ms"}}, "fallback": fallback}
+    config = write_config(sinks=sinks, routes=routes, plugins={"paths": ["plugins.d"]})
+    command = await start("--config", config)
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "bad", {"n": 1})
+    await until(lambda: len(lines("fallback.jsonl")) == 1, "the record of the dead letter")
+    (dead,) = lines("fallback.jsonl")
+    assert (dead["kind"], dead["room"], dead["event"]) == ("dead_letter", "alerts", "bad")
+    assert (dead["sink"], dead["reason"], dead["attempts"]) == ("picky", "no such thing", 1)
+    assert dead["record"]["args"] == [{"n": 1}]
+    assert dead["record"]["id"] == dead["event_id"]
+    (tmp_path / "sick").touch()
+    cluster.emit("//stuff", "alerts", "good", 2)
+    await until(lambda: len(lines("fallback.jsonl")) == 2, "that the sink fails")
+    (tmp_path / "sick").unlink()
+    await until(lambda: len(lines("fallback.jsonl")) == 3, "that it has recovered")
+    assert await command.stop() == 0
+    states = [(record["kind"], record["sink"], record["state"]) for record in lines("fallback.jsonl")[1:]]
+    assert states == [("sink", "picky", "failing"), ("sink", "picky", "recovered")]
+    assert "it is sick" in lines("fallback.jsonl")[1]["reason"]

@@ -21,7 +21,7 @@ class GivenConfig(Section):
     """One event, or a record of another kind."""
 
     room: Text | None = None
-    """The room that it is heard in, by its name in records; nodes have none."""
+    """The room that it is heard in, by its name in records; nodes and sinks have none."""
     scope: Scope | None = None
     """The room's collection, where several have a room of this name."""
     event: str = ""
@@ -60,7 +60,7 @@ def check_expectations(tree: Tree, tests: Iterable[ExpectationConfig], rooms: It
     for index, test in enumerate(tests):
         for position, given in enumerate(test.given):
             path = ("tests", index, "given", position, "room")
-            if given.room is None and given.kind is not Kind.NODE:
+            if given.room is None and given.kind not in {Kind.NODE, Kind.SINK}:
                 tree.complain(path, "is missing", "say in which room it is heard", at_key=True)
             elif given.room is not None and room_of(given, rooms) is None:
                 names = [room.record_name for room in rooms]

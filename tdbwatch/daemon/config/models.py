@@ -224,7 +224,7 @@ class MatchConfig(Section):
     scope: Globs | None = None
     """Globs over the scope, such as `//ops*`."""
     kind: Kinds = (Kind.EVENT,)
-    """`event`, `gap`, `room`, `node`, or a list of them."""
+    """`event`, `gap`, `room`, `node`, `dead_letter`, `sink`, or a list of them."""
     fields: dict[FieldName, Globs] = Field(default_factory=dict)
     """Globs over fields that this route or one before has set; `5` and `true` are matched as text."""
 

@@ -20,7 +20,7 @@ from tdbwatch.daemon.couriers.settings import CourierSettings, CourierStatus
 from tdbwatch.daemon.couriers.unended import Caution, Life
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
-from tdbwatch.daemon.spool.api import Gone, Spool
+from tdbwatch.daemon.spool.api import DeadLetter, Gone, Spool
 from tdbwatch.plugin.event import Event
 
 _DRAINING: Final = 0.8
@@ -38,6 +38,7 @@ class Courier:
         wants: whether the routes send this event to this sink; see `Wanted`.
         rng: where the jitter comes from.
         life: the process's, which all its couriers share.
+        on_dead: told of dead letters, just before they become some.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Courier:
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
         life: Life | None = None,
+        on_dead: Callable[[Sequence[DeadLetter]], None] = lambda _: None,
         log: Any = None,
     ) -> None:
         rng = rng if rng is not None else random.Random()
@@ -64,7 +66,7 @@ class Courier:
         self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold)
         self._lanes = lanes = Lanes(settings, progress.floor)
         lanes.resume(resumed(known, settings.batch.count))
-        self._saving = saving = Saving(name, spool, lanes, progress, clock)
+        self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
         caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
         self._delivery = Delivery(settings, host, lanes, breaker, faults, saving, caution, clock, rng)
         self._dispatch = Dispatch(lanes.turns, breaker, faults, self._delivery.attempt, clock)

@@ -1,7 +1,7 @@
 """What a sink has finished: how it is saved, and how it goes on after a restart."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -71,8 +71,17 @@ class Saving:
         moved: set and cleared whenever that is so.
     """
 
-    def __init__(self, sink: str, spool: Spool, lanes: Lanes, progress: Progress, clock: Clock) -> None:
+    def __init__(
+        self,
+        sink: str,
+        spool: Spool,
+        lanes: Lanes,
+        progress: Progress,
+        clock: Clock,
+        on_dead: Callable[[Sequence[DeadLetter]], None] = lambda _: None,
+    ) -> None:
         self.moved = asyncio.Event()
+        self._on_dead = on_dead
         self._sink = sink
         self._spool = spool
         self._lanes = lanes
@@ -98,6 +107,7 @@ class Saving:
 
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Save what is finished by now and these dead letters with it; durable on return."""
+        self._on_dead(letters)
         floor, changed = self._saved.update(self._lanes) or (self._saved.floor, {})
         await self._spool.dead_letter(self._sink, floor, changed, letters)
 

@@ -140,7 +140,7 @@ def _asked(
 def _cells(sections: Sections) -> Iterator[Cell]:
     """The kind and place of all records that there can be."""
     for kind in Kind:
-        if kind is Kind.NODE:
+        if kind in {Kind.NODE, Kind.SINK}:
             yield kind, "", ""
         else:
             yield from ((kind, short(room.scope), room.record_name) for room in sections.rooms)

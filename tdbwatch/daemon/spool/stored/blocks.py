@@ -22,6 +22,10 @@ class Lane(NamedTuple):
     room: str
 
 
+NOWHERE: Final = Lane("", "")
+"""The lane of records that are about no room."""
+
+
 class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Events of one lane that were received together.
 
