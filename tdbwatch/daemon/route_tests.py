@@ -52,6 +52,7 @@ def event_of(given: GivenConfig, sections: Sections) -> Event:
         room_id=None if room is None else room.id,
         arg_names=() if room is None else room.arg_names(given.event),
         details=given.details,
+        received_us=None if given.time is None else round(given.time.timestamp() * 1e6),
     )
 
 

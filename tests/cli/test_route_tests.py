@@ -100,6 +100,7 @@ def test_what_is_not_fails_and_says_where(run: Run, given: str, expect: str, sai
         (one("{event: x}", "{}"), "tests[0].given[0].room: is missing\n    say in which room it is heard"),
         (one("{room: alerts}", "{onkall: 1}"), "tests[0].expect.onkall: there is no sink of this name"),
         (one("{room: alerts}", "{oncall: -1}"), "tests[0].expect.oncall"),
+        (one("{room: alerts, time: noon}", "{}"), "tests[0].given[0].time: this is not a time with its zone"),
         (one("", "{}"), "tests[0].given: must not be empty"),
         ("  - {name: it}", "tests[0].given: is missing"),
     ],

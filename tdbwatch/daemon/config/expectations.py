@@ -1,12 +1,13 @@
 """The section `tests`: events that are given, and what sinks are to get of them. The daemon ignores it."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tdbwatch.daemon.config.fields import Scope, Section, Text
-from tdbwatch.daemon.config.problems import suggestion
+from tdbwatch.daemon.config.problems import RefusedError, suggestion
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.plugin import Kind
 
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
 
 Expected = Annotated[int, Field(ge=0)] | Literal["any"] | tuple[dict[str, Any], ...]
 """How many records a sink gets; `any`; or which, in order: as much of each as is said."""
+
+
+def _time(value: object) -> datetime:
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise RefusedError("this is not a time with its zone", "write for instance 2026-11-23T07:24:00Z")
+    return found
 
 
 class GivenConfig(Section):
@@ -32,6 +43,8 @@ class GivenConfig(Section):
     """Its kind."""
     details: dict[str, Any] = Field(default_factory=dict)
     """What a record of another kind carries."""
+    time: Annotated[datetime, BeforeValidator(_time)] | None = None
+    """When it is received; default: now."""
 
 
 class ExpectationConfig(Section):
