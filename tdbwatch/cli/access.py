@@ -111,13 +111,25 @@ async def connected(config: "ThingsDBConfig") -> AsyncIterator["Client"]:
     from tdbwatch.daemon.login import Login
     from tdbwatch.exceptions import AuthError
 
-    client = make_client(config, Observer(), SYSTEM_CLOCK, random.Random())
+    refusals: dict[object, str] = {}
+
+    class Noting(Observer):
+        def refused(self, address: object, reason: str, wait: float, *, by_all: bool) -> None:  # noqa: ARG002
+            refusals[address] = reason
+
+    client = make_client(config, Noting(), SYSTEM_CLOCK, random.Random())
     nodes = ", ".join(str(node) for node in config.nodes)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await client.connect_pool(config.nodes, Login(config.auth))
         yield client
     except TimeoutError:
+        if refusals:
+            said = "; ".join(refusals.values())
+            message = (
+                f"{said}; no other node answers within {CONNECT_SECONDS:g} s; check the user or the token"
+            )
+            raise CommandError(exits.BAD_CONFIG, message) from None
         message = f"no node can be reached within {CONNECT_SECONDS:g} s: {nodes}; see that one runs"
         raise CommandError(exits.UNAVAILABLE, message) from None
     except AuthError as error:

@@ -123,7 +123,8 @@ class Client(Asking):
             ValueError: a bad address, or an empty pool.
             TypeError: auth that is neither, or a pool that is a single string.
             RuntimeError: it is connected already; or no event loop runs, and the client was given none.
-            AuthError: from the future: the login is refused.
+            AuthError: from the future: every node was reached, and refuses the login. While one cannot be
+                reached it may be what the others wait for, so all are tried on.
         """
         login = parse_auth(auth)
         if isinstance(pool, str):  # else each of its letters would be a node

@@ -337,7 +337,7 @@ class Keeper:
         if not self._handovers:
             self._end_merging()
         if self.link is None and self._pool.all_tried:
-            if self._pool.all_refuse and not self._settings.proven:
+            if self._pool.each_refuses and not self._settings.proven:
                 raise self._refused(error)
             if not self._insist:
                 raise error

@@ -59,6 +59,8 @@ class _Node:
     outcome: Outcome = Outcome.UNTRIED
     refusals: int = 0
     refused_since: float = NEVER
+    refuses_surely: bool = False
+    """It refused the login when no node was down."""
     reason: str = ""
 
 
@@ -95,7 +97,7 @@ class NodePool:
     def begin_round(self) -> None:
         """From now on every node counts as untried."""
         for node in self._nodes.values():
-            node.outcome = Outcome.UNTRIED
+            node.outcome, node.refuses_surely = Outcome.UNTRIED, False
 
     @property
     def all_tried(self) -> bool:
@@ -107,6 +109,15 @@ class NodePool:
         """Whether every node that can be reached refuses the login, and there is one."""
         outcomes = {node.outcome for node in self._nodes.values()}
         return Outcome.REFUSED in outcomes and outcomes <= {Outcome.REFUSED, Outcome.UNREACHABLE}
+
+    @property
+    def each_refuses(self) -> bool:
+        """Whether every node is there and refuses the login, so waiting changes nothing.
+
+        While a node is down, another one that waits for it to join the cluster refuses whom it will take.
+        So what was refused before the last node was reached does not count: it is asked once more.
+        """
+        return all(node.refuses_surely for node in self._nodes.values())
 
     def reasons(self) -> str:
         """Why the nodes could not be used when they were tried last."""
@@ -133,8 +144,14 @@ class NodePool:
             node.refusals = 0
         elif (sooner := self._ask_again(node, now, ways)) is not None:
             outcome, wait = Outcome.NOT_READY, sooner
-        node.outcome, node.reason = outcome, reason
-        if outcome is Outcome.REFUSED and self.all_refuse:
+        if Outcome.UNREACHABLE in {
+            node.outcome,
+            outcome,
+        }:  # it is down, or was: others may have waited for it
+            for one in self._nodes.values():
+                one.refuses_surely = False
+        node.outcome, node.reason, node.refuses_surely = outcome, reason, outcome is Outcome.REFUSED
+        if self.each_refuses:
             wait = self._longest
         node.not_before = now + wait
         return outcome, wait
@@ -171,6 +188,7 @@ class NodePool:
         """The node has a working link."""
         node = self._nodes[address]
         node.outcome, node.reason, node.failures, node.connected_at = Outcome.CONNECTED, "", 0, now
+        node.refuses_surely = False
 
     def lost(self, address: Address, now: float) -> None:
         """The node's link ended. One that lived for a while may be made anew at once, others must wait."""

@@ -22,6 +22,10 @@ UNREACHABLE_AFTER: Final = 10.0
 """Seconds without any node, with `--exit-when-unreachable`."""
 _LAST_WORDS: Final = 1.0
 """Seconds that whoever reads our output has for the rest of it."""
+_LOGIN: Final = (
+    "see that the user or token of thingsdb.auth exists, and has not expired; then start it yourself, "
+    "since systemd does not after exit code 78"
+)
 
 
 def serve(config: Config, registry: Registry, *, exit_when_unreachable: bool = False) -> NoReturn:
@@ -69,7 +73,7 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
             log.error("daemon.no_node", nodes=[str(n) for n in config.thingsdb.nodes])
             return os.EX_UNAVAILABLE
     except AuthError as error:
-        log.error("daemon.login_refused", reason=error.error_msg, remedy="check thingsdb.auth")
+        log.error("daemon.login_refused", reason=error.error_msg, remedy=_LOGIN)
         return os.EX_CONFIG
     except DiskError as error:
         remedy = "make space or mend the disk; it can be started then, and under systemd starts by itself"

@@ -145,7 +145,7 @@ class Daemon:
 
         Raises:
             SpoolError: the spool cannot be used.
-            AuthError: every node that can be reached refuses the login.
+            AuthError: every node was reached, and refuses the login.
         """
         for doubt in self.config.warnings:
             said = {"place": doubt.place, "key": doubt.path, "remedy": doubt.hint}

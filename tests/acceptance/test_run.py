@@ -276,6 +276,21 @@ async def test_the_daemon_ends_with_78_if_every_node_refuses_the_login_and_names
     assert all(f"{node.address} refused the login" in said["reason"] for node in cluster.nodes)
 
 
+async def test_while_a_node_is_down_a_refused_login_is_an_error_with_a_remedy_and_no_end(
+    start: Any, until: Any, cluster: Cluster, write_config: Any
+) -> None:
+    cluster.nodes[0].faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
+    await cluster.nodes[1].stop()
+    command = await start("--config", write_config())
+    await until(lambda: "links.login_refused" in command.text, "the error")
+    (said,) = [r for r in command.records() if r["event"] == "links.login_refused"]
+    assert said["level"] == "error"
+    assert "user or token" in said["remedy"]
+    await cluster.nodes[1].start()
+    await command.ready()
+    assert await command.stop() == 0
+
+
 async def test_the_daemon_waits_for_a_node_that_is_not_ready_though_the_other_one_refuses(
     start: Any, until: Any, cluster: Cluster, write_config: Any
 ) -> None:

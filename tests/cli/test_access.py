@@ -4,10 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.cli import access, app
+from tdbwatch.cli import access, app, exits
+from tdbwatch.cli.exits import CommandError
+from tdbwatch.daemon.config import parse
+from tdbwatch.exceptions import AuthError
+from tdbwatch.node import Cluster
+from tdbwatch.wire import Kind
 
 NODE = ["--node", "127.0.0.1:1"]
 ADMIN = [*NODE, "--user", "admin"]
+CONFIG = "{{thingsdb: {{nodes: {nodes}, auth: {{token: wr0ng}}}}, rooms: [alerts], sinks: {{}}}}"
 
 
 @pytest.mark.parametrize(
@@ -58,3 +64,20 @@ def test_a_node_that_is_not_there_is_69(
     (tmp_path / "token").write_text("t")
     assert app.main(["emit", *NODE, "--token-file", str(tmp_path / "token"), "alerts", "x"]) == 69
     assert "no node can be reached within 0.05 s: 127.0.0.1:1" in capsys.readouterr().err
+
+
+async def test_a_login_that_is_refused_is_said_though_another_node_is_down(
+    monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    monkeypatch.setattr(access, "CONNECT_SECONDS", 2.5)
+    async with Cluster(1) as cluster:
+        node = cluster.nodes[0]
+        node.faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
+        text = CONFIG.format(nodes=[node.address, f"127.0.0.1:{closed_port}"])
+        config = parse(text.encode(), "watch.yaml", {}).sections().thingsdb
+        with pytest.raises(CommandError) as caught:
+            async with access.connected(config):
+                pass
+    assert caught.value.code == exits.BAD_CONFIG
+    assert f"{node.address} refused the login: invalid username or password" in str(caught.value)
+    assert "no other node answers" in str(caught.value)

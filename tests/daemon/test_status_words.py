@@ -79,7 +79,7 @@ def test_what_stops_events_makes_it_not_ready_and_is_said_first(changes: dict[st
             {"nodes": (NODE, replace(NODE, address="node02:9200", state="unreachable", trouble="refused"))},
             "node",
         ),
-        ({"rooms": (replace(ROOM, state="missing", required=False),)}, "room"),
+        ({"rooms": (ROOM, replace(ROOM, state="missing", required=False))}, "room"),
         ({"sinks": (sink(oldest_us=NOW - 301 * SECOND),)}, "sink"),
         ({"sinks": (sink(Letters(1, "HTTP 422")),)}, "sink"),
         ({"spool": replace(SPOOL, dropped=7, last_drop_us=NOW - 3_599 * SECOND)}, "spool"),
@@ -92,6 +92,29 @@ def test_what_needs_a_look_leaves_it_ready(changes: dict[str, Any], part: str) -
     assert [(problem.part, problem.blocking) for problem in problems(snapshot)] == [(part, False)]
     assert is_ready(snapshot)
     assert state(**changes) == "warning"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_with_none_of_the_rooms_joined_it_is_not_ready_though_none_is_required(count: int) -> None:
+    missing = replace(ROOM, state="missing", required=False, remedy="Make it.")
+    rooms = tuple(replace(missing, name=f"room{number}") for number in range(count))
+    found = problems(replace(FINE, rooms=rooms))
+    assert all(problem.blocking and problem.remedy for problem in found)
+    assert [problem.name for problem in found if problem.part == "room"] == [
+        f"{room.name} in //stuff" for room in rooms
+    ]
+    if count > 1:
+        assert found[0].subject == "Rooms:"
+        assert found[0].text == "None of the rooms is joined: nothing can be heard."
+    assert state(rooms=rooms) == "trouble"
+    assert state(rooms=(*rooms, replace(ROOM, required=False))) == "warning"
+
+
+def test_rooms_that_were_not_tried_yet_or_wait_for_a_connection_are_not_said_to_be_none() -> None:
+    waiting = (replace(ROOM, state="waiting", required=False), replace(ROOM, name="b", state="waiting"))
+    for changes in ({"phase": "starting"}, {"nodes": (replace(NODE, state="connecting"),)}):
+        found = problems(replace(FINE, rooms=waiting, **changes))
+        assert "rooms" not in {problem.part for problem in found}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +179,7 @@ def test_no_line_breaks_within_a_port(address: str, whole: str) -> None:
 
 def test_a_hundred_problems_leave_the_top_of_the_page_readable() -> None:
     rooms = tuple(replace(ROOM, name=f"room-{number}", state="missing") for number in range(100))
-    snapshot = replace(FINE, rooms=rooms)
+    snapshot = replace(FINE, rooms=(ROOM, *rooms))
     assert len(problems(snapshot)) == 100
     reader = Reader(page.render(snapshot))
     assert reader.tags.count("li") == page.MAX_SHOWN + 1

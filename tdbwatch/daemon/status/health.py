@@ -25,8 +25,8 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        part: `daemon`, `links`, `node`, `room`, `canary`, `sink`, `spool`, `gap`, `plugin`, `config` or
-            `http`.
+        part: `daemon`, `links`, `node`, `rooms`, `room`, `canary`, `sink`, `spool`, `gap`, `plugin`, `config`
+            or `http`.
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
@@ -146,16 +146,26 @@ def _unreachable(node: NodeView, now_us: int) -> str:
 
 
 def _rooms(snapshot: Snapshot) -> Iterator[Problem]:
+    deaf = _hears_no_room(snapshot)
+    if deaf and len(snapshot.rooms) > 1:  # else the room says it itself
+        text = "None of the rooms is joined: nothing can be heard."
+        yield Problem("rooms", "", text, blocking=True, remedy=remedies.NO_ROOM)
     for room in snapshot.rooms:
         if snapshot.links or room.state != "waiting":  # else they wait for a connection, as is said already
-            yield from _room(room)
+            yield from _room(room, blocking=deaf or room.required)
 
 
-def _room(room: RoomView) -> Iterator[Problem]:
+def _hears_no_room(snapshot: Snapshot) -> bool:
+    """Whether there are connections, and every room was tried on them, in vain."""
+    tried = snapshot.phase == "running" and snapshot.links and snapshot.rooms
+    return bool(tried) and not any(room.state in {"joined", "left"} for room in snapshot.rooms)
+
+
+def _room(room: RoomView, *, blocking: bool) -> Iterator[Problem]:
     if room.state not in {"joined", "left"}:
         text = f"{ROOM_STATES[room.state]}: its events are missed. {_short(room.reason)}".strip()
         name = f"{room.name} in {room.scope}"
-        yield Problem("room", name, text, blocking=room.required, remedy=room.remedy)
+        yield Problem("room", name, text, blocking=blocking, remedy=room.remedy)
     if room.unrouted:
         text = f"{counted(room.unrouted, 'event')} since the start that no route takes: no sink gets them."
         name = f"{room.name} in {room.scope}"

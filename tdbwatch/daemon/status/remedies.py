@@ -28,6 +28,7 @@ DISK: Final = (
     "do not restart, since what is in memory would be lost."
 )
 DISK_AT_STOP: Final = "Make space at once: what is in memory is lost when it ends."
+NO_ROOM: Final = "Mend one of the rooms, as is said of each: it is joined by itself then."
 UNROUTED: Final = (
     "Add a route for them and restart; to drop them on purpose, one with `to: []` and `stop: true`."
 )
