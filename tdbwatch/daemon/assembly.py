@@ -18,7 +18,7 @@ from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter, Spool
-from tdbwatch.plugin import SinkContext
+from tdbwatch.plugin import SinkContext, SinkMetrics
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
 
@@ -101,6 +101,7 @@ def make_host(sink: SinkConfig, registry: Registry, clock: Clock) -> Host:
     """Where a sink lives."""
     sink_type = registry.sink_types[sink.type]
     log = structlog.get_logger(f"tdbwatch.sink.{sink.name}").bind(sink=sink.name)
-    make = partial(sink_type.factory, sink.options, SinkContext(sink.name, log, clock))
+    context = SinkContext(sink.name, log, clock, SinkMetrics(sink.name, registry.metrics))
+    make = partial(sink_type.factory, sink.options, context)
     host = ThreadHost if sink_type.threaded else InlineHost
     return host(make, name=sink.name, timeout=sink.timeout, clock=clock)

@@ -70,6 +70,10 @@ class Views:
     couriers: Callable[[], list[CourierStatus]]
     life: Callable[[], Life]
 
+    def plugin_metrics(self) -> bytes:
+        """The metrics that plugins have made, in Prometheus' text format."""
+        return self.registry.metrics.text()
+
     def snapshot(self, figures: SpoolFigures) -> Snapshot:
         """The daemon as it is now. Reads memory only.
 

@@ -17,6 +17,7 @@ from typing import Final
 from tdbwatch.plugin.event import Event, Kind
 from tdbwatch.plugin.hooks import hookimpl, hookspec
 from tdbwatch.plugin.json_template import JsonTemplate
+from tdbwatch.plugin.metrics import Counter, Gauge, Histogram, SinkMetrics
 from tdbwatch.plugin.options import Duration, FilePath, OptionError, Options, Secret, Size
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Sink, SinkContext, SinkType, sink
@@ -30,10 +31,13 @@ tdbwatch before its first number changes. A plugin that needs a version says so:
 __all__ = [
     "API_VERSION",
     "DELIVERED",
+    "Counter",
     "Delivered",
     "Duration",
     "Event",
     "FilePath",
+    "Gauge",
+    "Histogram",
     "JsonTemplate",
     "Kind",
     "OptionError",
@@ -44,6 +48,7 @@ __all__ = [
     "Secret",
     "Sink",
     "SinkContext",
+    "SinkMetrics",
     "SinkType",
     "Size",
     "Template",

@@ -22,6 +22,7 @@ from tdbwatch.plugin.contract import (
     check_options,
 )
 from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.metrics import SinkMetrics
 from tdbwatch.plugin.options import Options
 from tdbwatch.plugin.outcome import DELIVERED, Outcome, Retry
 
@@ -44,6 +45,8 @@ class SinkContext:
     log: Any = field(default_factory=structlog.get_logger)
     """A structlog logger, bound to the sink's name."""
     clock: Clock = SYSTEM_CLOCK
+    metrics: SinkMetrics = field(default_factory=SinkMetrics)
+    """Makes metrics of its own, which `/metrics` shows beside tdbwatch's."""
 
 
 class Sink:

@@ -1,5 +1,8 @@
 """Users' plugins in a running daemon: those that work, and those that do not."""
 
+import asyncio
+import json
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,3 +202,36 @@ async def test_a_plugin_that_hangs_keeps_neither_a_stop_nor_a_start_that_failed_
     command = await start("--config", write_config(thingsdb=wrong, **sections))
     assert await command.exit_code() == 78
     assert command.said("sink.thread_abandoned")
+
+
+async def test_a_plugins_own_metrics_are_shown(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugins: Any
+) -> None:
+    code = """
+from tdbwatch.plugin import Sink, sink
+
+@sink("counting")
+class CountingSink(Sink):
+    async def open(self):
+        self.seen = self.context.metrics.counter("seen", "Events seen", ["name"])
+
+    async def deliver(self, batch):
+        for event in batch:
+            self.seen.inc(name=event.event)
+"""
+    http = {"listen": "127.0.0.1:0"}
+    config = config_for(write_config, plugins(counting=code), mine={"type": "counting"})
+    config.write_text(json.dumps({**json.loads(config.read_text()), "http": http}))
+    command = await start("--config", config)
+    await command.ready()
+    cluster.emit("//stuff", "alerts", "disk-full", 1)
+    (url,) = (record["url"] for record in command.records() if record["event"] == "status.listening")
+
+    def shown() -> bool:
+        with urllib.request.urlopen(url + "metrics", timeout=5) as answer:
+            return b'tdbwatch_plugin_seen_total{name="disk-full",sink="mine"} 1.0' in answer.read()
+
+    async with asyncio.timeout(20):
+        while not await asyncio.to_thread(shown):
+            await asyncio.sleep(0.05)
+    assert await command.stop() == 0

@@ -17,7 +17,7 @@ PASSED_ON = {"faults.py": "failed", "registry.py": "warn"}
 
 def logged() -> Iterator[tuple[str, str, ast.expr]]:
     """(file, level, first argument) of every line that is logged."""
-    for folder in ("daemon", "sinks"):
+    for folder in ("daemon", "plugin", "sinks"):
         for path in (ROOT / "tdbwatch" / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):

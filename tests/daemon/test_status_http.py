@@ -24,6 +24,9 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n
 class _Fine:
     """Something that is well."""
 
+    def plugin_metrics(self) -> bytes:
+        return b""
+
     def snapshot(self, figures: SpoolFigures) -> Snapshot:
         assert figures == NO_FIGURES
         return FINE

@@ -10,6 +10,7 @@ import structlog
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
 from tdbwatch.plugin import SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
+from tdbwatch.plugin.metrics import PluginMetrics
 from tdbwatch.redaction import presentable
 
 HOOK_SECONDS: Final = 10.0
@@ -75,6 +76,7 @@ class Registry:
     """What is odd, but no mistake."""
     manager: pluggy.PluginManager = field(default_factory=_new_manager)
     hook_seconds: float = HOOK_SECONDS
+    metrics: PluginMetrics = field(default_factory=PluginMetrics)
     _owners: dict[str, str] = field(default_factory=dict)
 
     def owner_of(self, sink_type: str) -> str:

@@ -29,6 +29,7 @@ class Answers:
 
     Args:
         glance: the daemon as it is now, from memory alone.
+        plugin_metrics: those of plugins, in Prometheus' text format.
         snapshot: the same, with fresh figures from the spool's file if the disk answers.
         is_ours: whether a `Host` header names us.
     """
@@ -37,10 +38,12 @@ class Answers:
         self,
         glance: Callable[[], Snapshot],
         snapshot: Callable[[], Awaitable[Snapshot]],
+        plugin_metrics: Callable[[], bytes],
         is_ours: Callable[[str], bool],
     ) -> None:
         self._glance = glance
         self._snapshot = snapshot
+        self._plugin_metrics = plugin_metrics
         self._is_ours = is_ours
         self._metrics = Metrics()
 
@@ -70,7 +73,7 @@ class Answers:
         return web.json_response(body, status=503 if reasons else 200)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        body = self._metrics.text(await self._snapshot())
+        body = self._metrics.text(await self._snapshot()) + self._plugin_metrics()
         return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
 
     async def status(self, _: web.Request) -> web.Response:

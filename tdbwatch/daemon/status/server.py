@@ -30,6 +30,9 @@ class Shown(Protocol):
             figures: what was last read from the spool's file.
         """
 
+    def plugin_metrics(self) -> bytes:
+        """The metrics that plugins have made, in Prometheus' text format."""
+
 
 class StatusServer:
     """Listens where `http.listen` says, and answers from snapshots.
@@ -56,7 +59,7 @@ class StatusServer:
         self._stopped = False
         self._visitors = Visitors()
         self._hosts: Hosts | None = None
-        application = Answers(self.glance, self.snapshot, self._is_ours).application()
+        application = Answers(self.glance, self.snapshot, shown.plugin_metrics, self._is_ours).application()
         self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
 
     def glance(self) -> Snapshot:
