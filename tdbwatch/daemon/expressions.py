@@ -51,8 +51,6 @@ _TYPES: Final = {
     "MAP": "a mapping",
 }
 _PLAIN: Final = frozenset({"BOOL", "INT", "UINT", "STRING", "NULL"})
-_FAILURES: Final = (RuntimeError, TypeError, ValueError, OverflowError)
-"""What the library raises, for instance for text that is not Unicode."""
 _INTERNAL: Final = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _SHOWN: Final = 200
 
@@ -115,16 +113,17 @@ class Expression:
         try:
             found = self._compiled.eval(names)
             value = found.plain_value()
-        except _FAILURES as error:
+            if type(value) is bool:
+                return value
+            kind = found.type().name()
+            plain = value if self._wanted == "condition" or kind in _PLAIN else _as_json(value)
+        except Exception as error:  # noqa: BLE001 - an event must not end what asks, whatever it holds
             raise EvaluationError(_said(_INTERNAL.sub("", str(error)))) from None
-        if type(value) is bool:
-            return value
-        kind = found.type().name()
         if kind == "ERROR":  # such a value counts as true
             raise EvaluationError(_said(str(value).partition(": ")[2]))
         if self._wanted == "condition":
             raise EvaluationError(f"it is {_type(kind)} for this event, not true or false")
-        return value if kind in _PLAIN else _as_json(value)
+        return plain
 
 
 def names_of(event: Event, fields: Fields, needed: Iterable[str]) -> Names:
@@ -134,30 +133,30 @@ def names_of(event: Event, fields: Fields, needed: Iterable[str]) -> Names:
         EvaluationError: it holds what CEL cannot see, such as text that is not Unicode.
     """
     values = {name: _VALUES[name](event, fields) for name in needed}
-    if _has_nul(event, values):  # the library would read on up to it only, and take one text for another
-        raise EvaluationError("it holds text with a NUL character")
+    if b"\0" in event.payload or "\0" in event.event or "fields" in values:  # few events have that byte
+        _see_nul(values)
     try:
         return _environment().Activation(values)
-    except _FAILURES as error:
+    except Exception as error:  # noqa: BLE001 - as in `value_in`
         raise EvaluationError(_said(str(error))) from None
 
 
-def _has_nul(event: Event, values: Mapping[str, Any]) -> bool:
-    """Whether a text among these values has a NUL; few events have that byte at all."""
-    if b"\0" not in event.payload and "\0" not in event.event and "fields" not in values:
-        return False
-    left: list[Any] = list(values.values())
+def _see_nul(values: Any) -> None:
+    """See that the library reads no text or bytes up to a NUL only: it would take one for another.
+
+    Raises:
+        EvaluationError: it would, whatever is done.
+    """
+    left = [values]
     while left:
-        value = left.pop()
-        if isinstance(value, str):
-            if "\0" in value:
-                return True
-        elif isinstance(value, dict):
-            left += value.keys()
-            left += value.values()
-        elif isinstance(value, list | tuple):
-            left += value
-    return False
+        within = left.pop()
+        for key, value in within.items() if isinstance(within, dict) else enumerate(within):
+            if any(isinstance(one, str) and "\0" in one for one in (key, value)):
+                raise EvaluationError("it holds text with a NUL character")
+            if isinstance(value, bytes) and not isinstance(within, tuple):
+                within[key] = bytearray(value)  # which it reads whole
+            elif isinstance(value, dict | list | tuple):
+                left.append(value)
 
 
 @cache

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tdbwatch.daemon.expressions import NAMES, EvaluationError, Expression, ExpressionError, names_of
 from tdbwatch.plugin import Event
@@ -136,9 +137,35 @@ def test_text_with_a_nul_is_not_taken_for_another(args: list[Any]) -> None:
     assert value("args[0] == 0", Event.create(args=[0]))
 
 
+def test_bytes_with_a_nul_are_not_taken_for_others() -> None:
+    """The library reads `bytes` up to the first NUL only."""
+    event = Event.create(args=[b"a\0b", {"raw": [b"\0"]}, 0], arg_names=["raw"])
+    assert not value("args[0] == b'a' || data.raw == b'a'", event)
+    assert value("[args[0], args[1], size(data.raw)]", event) == [
+        {"base64": "YQBi"},
+        {"raw": [{"base64": "AA=="}]},
+        3,
+    ]
+
+
 @given(*[st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))] * 2)
 def test_text_is_the_same_text(event: str, text: str) -> None:
     assert value("[event, args[0]]", Event.create("alerts", event, [text])) == [event, text]
+
+
+@pytest.mark.parametrize("kind", ["list", "map"])
+@pytest.mark.parametrize("source", ["args", "[args, args]", "data.a"])
+def test_what_nests_deeper_than_python_can_follow_is_a_failure(kind: str, source: str) -> None:
+    for depth in (900, 2000):
+        packed = b"\x91" + {"list": b"\x91", "map": b"\x81\xa1a"}[kind] * depth + b"\x01"
+        event = replace(Event.create(arg_names=["a"]), payload=packed)
+        with suppress(EvaluationError):  # beyond what can be decoded it is bytes
+            event.with_fields({"x": value(source, event)}).json()
+
+
+def test_a_time_beyond_the_calendar_is_a_failure() -> None:
+    with pytest.raises(EvaluationError, match="date value out of range"):
+        value("timestamp(args[0])", Event.create(args=["9999-12-31T23:59:59.9999999Z"]))
 
 
 def test_a_long_loop_has_a_bound() -> None:
