@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
+from tdbwatch.daemon.bounds import measure
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 from tdbwatch.plugin.jsonable import to_jsonable
@@ -14,8 +15,6 @@ from tdbwatch.printable import printable, shortened
 
 Fields = Mapping[str, Any]
 """What routes set for an event, by name."""
-Names = Any
-"""What expressions see of one event: CEL's activation, which has no type that could be named."""
 Wanted = Literal["condition", "value"]
 """What an expression is for: true or false, or any value."""
 
@@ -52,6 +51,11 @@ _TYPES: Final = {
 }
 _PLAIN: Final = frozenset({"BOOL", "INT", "UINT", "STRING", "NULL"})
 _INTERNAL: Final = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
+_LOOP: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
+_MOST_TURNS: Final = 10_000
+"""Turns that all loops of one evaluation take, by CEL's own bound."""
+_MOST_LOOKED_AT: Final = 400_000_000
+"""Values or bytes that loops may look at in all their turns: some seconds, in the worst case."""
 _SHOWN: Final = 200
 
 
@@ -100,18 +104,21 @@ class Expression:
             )
         self.needs = frozenset(name for name in NAMES if re.search(rf"\b{name}\b", source))
         """The names that it may ask for."""
+        self._loops = len(_LOOP.findall(source))
 
     def __repr__(self) -> str:
         return "<Expression>"  # there may be a secret in it
 
-    def value_in(self, names: Names) -> Any:
+    def value_in(self, names: "Names") -> Any:
         """Its value for an event, made of what JSON has.
 
         Raises:
             EvaluationError: it has none.
         """
+        if self._loops:
+            _refuse_long_work(names.event, self._loops)
         try:
-            found = self._compiled.eval(names)
+            found = self._compiled.eval(names.seen)
             value = found.plain_value()
             if type(value) is bool:
                 return value
@@ -126,6 +133,18 @@ class Expression:
         return plain
 
 
+class Names(NamedTuple):
+    """What expressions see of one event.
+
+    Attributes:
+        event: of this one.
+        seen: CEL's activation, which has no type that could be named.
+    """
+
+    event: Event
+    seen: Any
+
+
 def names_of(event: Event, fields: Fields, needed: Iterable[str]) -> Names:
     """What expressions see of an event; those that need the same can share it.
 
@@ -136,9 +155,23 @@ def names_of(event: Event, fields: Fields, needed: Iterable[str]) -> Names:
     if b"\0" in event.payload or "\0" in event.event or "fields" in values:  # few events have that byte
         _see_nul(values)
     try:
-        return _environment().Activation(values)
+        return Names(event, _environment().Activation(values))
     except Exception as error:  # noqa: BLE001 - as in `value_in`
         raise EvaluationError(_said(str(error))) from None
+
+
+def _refuse_long_work(event: Event, loops: int) -> None:
+    """Refuse what would take minutes: looking, in each turn of a loop, for something in much else.
+
+    Raises:
+        EvaluationError: it could.
+    """
+    size = len(event.payload)
+    if size * _MOST_TURNS <= _MOST_LOOKED_AT:
+        return
+    values, longest = measure(event.payload, _MOST_LOOKED_AT // _MOST_TURNS)
+    if min(values**loops, _MOST_TURNS) * max(values, longest) > _MOST_LOOKED_AT:
+        raise EvaluationError(f"an event of {size:,} bytes is too large for loops (all, exists, map, filter)")
 
 
 def _see_nul(values: Any) -> None:

@@ -93,7 +93,7 @@ class Asking:
         self._fields: dict[str, Any] = {}
         self._found: dict[str, Fields] = {}
         self._needs: frozenset[str] = frozenset()
-        self._names: Names = None
+        self._names: Names | None = None
 
     def decide(self, plan: Plan) -> Decision:
         """What a plan says of the event.

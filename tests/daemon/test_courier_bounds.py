@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdbwatch.daemon.bounds import MOST_VALUES, has_more_values
 from tdbwatch.daemon.couriers import BatchLimits
-from tdbwatch.daemon.couriers.bounds import MOST_VALUES, has_more_values
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.plugin import Event

@@ -171,3 +171,18 @@ def test_a_time_beyond_the_calendar_is_a_failure() -> None:
 def test_a_long_loop_has_a_bound() -> None:
     with pytest.raises(EvaluationError, match="Iteration budget exceeded"):
         value("args[0].all(a, args[0].all(b, a + b >= 0))", Event.create(args=[[1] * 5000]), "condition")
+
+
+@pytest.mark.parametrize("source", ["args[0].exists(a, a in args[1])", "args[0].exists(a, a == args[2])"])
+def test_a_loop_that_could_look_at_much_for_minutes_is_not_begun(source: str) -> None:
+    much = Event.create(args=[list(range(9_000)), list(range(9_000, 200_000)), ""])
+    with pytest.raises(EvaluationError, match="is too large for loops"):
+        value(source, much)
+    assert value("200000 in args[1] || size(args[1]) == 191000", much), "what does not loop is not bound"
+
+
+def test_loops_may_look_at_few_large_values_and_at_many_small_ones() -> None:
+    trace = Event.create(args=["x" * 1_000_000 + "timeout", 5])
+    assert value("args.exists(a, type(a) == string && a.contains('timeout'))", trace)
+    hosts = Event.create(args=[[{"host": f"db{number}", "severity": number} for number in range(3_000)]])
+    assert value("args[0].exists(h, h.severity >= 2999)", hosts)

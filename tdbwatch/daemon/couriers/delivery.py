@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.bounds import MOST_VALUES, too_large
 from tdbwatch.daemon.couriers.answer import (
     Answer,
     Sorted,
@@ -19,7 +20,6 @@ from tdbwatch.daemon.couriers.answer import (
     merged,
     outcomes_by_kind,
 )
-from tdbwatch.daemon.couriers.bounds import MOST_VALUES, too_large
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.couriers.bounds import is_too_large
+from tdbwatch.daemon.bounds import is_too_large
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue, State

@@ -30,10 +30,13 @@ _EXTENSIONS: Final = frozenset({0xC7, 0xC8, 0xC9})
 _answers: Final[dict[str, bool]] = {}
 
 
-def has_more_values(packed: bytes, most: int) -> bool:
-    """Whether so many bytes of MessagePack hold more than `most` values. Nothing is decoded."""
-    position, values, end = 0, 0, len(packed)
-    while values <= most < values + end - position:
+def measure(packed: bytes, most: int) -> tuple[int, int]:
+    """How many values so many bytes of MessagePack hold, and how long the longest of them is, in bytes.
+
+    Nothing is decoded. Beyond `most` values nothing more is looked at.
+    """
+    position, values, longest, end = 0, 0, 1, len(packed)
+    while position < end and values <= most:
         if (run := _ONE_BYTE.match(packed, position)) is not None:
             values += run.end() - position
             position = run.end()
@@ -45,8 +48,14 @@ def has_more_values(packed: bytes, most: int) -> bool:
             length = int.from_bytes(packed[position + 1 : position + 1 + width], "big")
             size = 1 + width + (first in _EXTENSIONS) + length
         position += size
+        longest = max(longest, size)
         values += 1
-    return values > most
+    return values, longest
+
+
+def has_more_values(packed: bytes, most: int) -> bool:
+    """Whether so many bytes of MessagePack hold more than `most` values. Nothing is decoded."""
+    return len(packed) > most and measure(packed, most)[0] > most
 
 
 def is_too_large(event: Event) -> bool:
