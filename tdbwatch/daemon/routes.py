@@ -8,7 +8,7 @@ these, the answer is kept for each of the last events.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.config.rules import Rule
@@ -20,8 +20,7 @@ from tdbwatch.wire.scopes import short
 _MEMORY: Final = 4096
 """Answers that are kept; the one that was not asked for the longest goes first."""
 _MOST_NAME: Final = 256
-_MOST_PAYLOAD: Final = 8192
-"""Letters of a name, and bytes of arguments, for which an answer is kept: emitters choose them."""
+"""Letters of a name, and of a field, for which an answer is kept: emitters choose them."""
 _EVENT: Final = str(Kind.EVENT.value)
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
@@ -44,7 +43,7 @@ class Router:
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._plans = lru_cache(maxsize=_MEMORY)(self._plan_for)
-        self._last: dict[str, Decision] = {}
+        self._last: dict[str, Decision | None] = {}  # None: it is too large to be kept
         self._takings = lru_cache(maxsize=_MEMORY)(self._is_taken)
         self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
 
@@ -64,11 +63,12 @@ class Router:
             return plan.decision
         if (known := self._last.get(event.id)) is not None:
             return known
+        if event.id in self._last:
+            return Asking(event, _ignore).decide(plan)
         if len(self._last) >= _MEMORY:
             del self._last[next(iter(self._last))]
         decision = Asking(event, self._failed).decide(plan)
-        if len(event.payload) <= _MOST_PAYLOAD:
-            self._last[event.id] = decision
+        self._last[event.id] = decision if _is_small(decision) else None
         return decision
 
     def explain(self, event: Event) -> tuple[Decision, tuple[str, ...]]:
@@ -138,6 +138,19 @@ class Router:
     def _is_taken_whole(self, scope: str, room: str) -> bool:
         whole = (rule for rule in self._rules if rule.event is None and (rule.to or rule.stop))
         return not self._rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
+
+
+def _is_small(decision: Decision) -> bool:
+    """Whether all fields are small; what is more than a number or a short text need not be."""
+    return all(_is_small_field(value) for fields in decision.values() for value in fields.values())
+
+
+def _is_small_field(value: Any) -> bool:
+    return len(value) <= _MOST_NAME if isinstance(value, str) else not isinstance(value, list | dict)
+
+
+def _ignore(*_: object) -> None:
+    """What failed was counted when the event was asked about first."""
 
 
 class Unrouted:

@@ -1,6 +1,7 @@
 """Routes decide which sinks get an event."""
 
 import json
+import tracemalloc
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -119,6 +120,21 @@ def test_the_memory_of_answers_is_bounded():
     for number in range(10_000):
         assert bool(asked.sinks_for(event(name=str(number)))) is (number % 10 == 7)
     assert asked.remembered <= 4096
+
+
+def test_large_fields_are_not_kept_and_their_failures_count_once():
+    """Thousands of events whose small arguments become large fields would be gigabytes."""
+    asked = router({"set": {"copy": "args[0]", "gone": "args[9]"}, "to": "a"})
+    tracemalloc.start()
+    try:
+        for large in ("y" * 10_000, [[]] * 8_000, {"a": ["y"] * 8_000}) * 20:
+            one = event(args=[large])
+            for _ in "ab":  # each sink asks
+                assert asked.decide(one)["a"] == {"copy": large}
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert asked.failures["routes[0]"].count == 60
 
 
 names = st.sampled_from(["alerts", "deploys", "disk-full", "disk", "a[b", "", "ALERTS", "x*"])
