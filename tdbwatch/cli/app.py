@@ -12,6 +12,7 @@ from tdbwatch.cli import (
     demo,
     emit,
     exits,
+    init,
     node,
     output,
     plugins,
@@ -25,7 +26,7 @@ from tdbwatch.cli import (
 )
 from tdbwatch.cli.formatting import HelpFormatter
 
-COMMANDS = (run, check, test, tail, emit, send, plugins, schema, spool, replay, node, demo)
+COMMANDS = (run, init, check, test, tail, emit, send, plugins, schema, spool, replay, node, demo)
 
 _DESCRIPTION = "React to ThingsDB events: from rooms through a durable spool to plugins."
 _EXAMPLE = "example: tdbwatch --config /etc/tdbwatch/prod.yaml   (COMMAND --help tells more)"
@@ -55,10 +56,11 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """The parser of the whole command line."""
-    usage = "tdbwatch [-h] [--version] COMMAND ..."
-    parser = Parser(prog="tdbwatch", usage=usage, description=_DESCRIPTION, epilog=_EXAMPLE)
-    version = f"tdbwatch {__version__}"
-    parser.add_argument("--version", action="version", version=version, help=argparse.SUPPRESS)
+    usage, version = "tdbwatch [-h] [--version] COMMAND ...", f"tdbwatch {__version__}"
+    parser = Parser(prog="tdbwatch", usage=usage, description=_DESCRIPTION, epilog=_EXAMPLE, add_help=False)
+    hidden = argparse.SUPPRESS  # the usage says it, and the commands need the space
+    parser.add_argument("-h", "--help", action="help", help=hidden)
+    parser.add_argument("--version", action="version", version=version, help=hidden)
     subparsers = parser.add_subparsers(prog="tdbwatch", title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS:
         command.add_parser(subparsers)

@@ -6,6 +6,12 @@ import argparse
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     """Shows descriptions and examples as they are written, and `-c, --config FILE` on one line."""
 
+    def add_argument(self, action: argparse.Action) -> None:
+        """Commands are set in further than argparse thinks when it looks for the longest."""
+        super().add_argument(action)
+        if action.nargs == argparse.PARSER:
+            self._action_max_length += self._indent_increment
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)

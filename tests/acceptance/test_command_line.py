@@ -63,7 +63,7 @@ def test_what_a_command_does_not_know_is_refused_with_the_usage_of_that_command(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = {"demo": [], "node": [], "spool": ["stats", "--spool", "x"]}
-    place |= {"emit": ["alerts", "x", "--config", "x"], "send": ["audit", "--config", "x"]}
+    place |= {"init": [], "emit": ["alerts", "x", "--config", "x"], "send": ["audit", "--config", "x"]}
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), *place.get(command, ["--config", "x"]), "--nonsense"])
     assert ended.value.code == 64

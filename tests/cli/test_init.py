@@ -1,0 +1,65 @@
+"""`tdbwatch init` writes a configuration that is fine, whatever is answered."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tdbwatch.cli import app
+from tdbwatch.cli.init import starter
+
+
+def test_the_defaults_are_a_configuration_without_doubts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert app.main(["init", "--defaults"]) == 0
+    assert "Next: tdbwatch check --connect --config tdbwatch.yaml" in capsys.readouterr().out
+    assert stat.S_IMODE((tmp_path / "tdbwatch.yaml").stat().st_mode) == 0o600
+    assert app.main(["check", "--strict", "--config", "tdbwatch.yaml"]) == 0
+    assert "fine: 1 node, 1 room, 2 sinks, no routes" in capsys.readouterr().out
+
+
+def test_what_is_answered_is_in_it() -> None:
+    answers = {
+        "addresses of the nodes, with spaces between": "node01 wss://node02:9270",
+        "collection": "//ops",
+        "rooms": "alerts, deploys",
+        "file with a token (empty: log in as a user)": "/etc/tdbwatch/token",
+        "URL to send events to (empty: none)": "https://example.org/hook",
+    }
+    made = yaml.safe_load(starter(Path("prod.yaml"), answers.get))
+    assert made["thingsdb"] == {
+        "nodes": ["node01", "wss://node02:9270"],
+        "auth": {"token_file": "/etc/tdbwatch/token"},
+        "scope": "//ops",
+    }
+    assert made["rooms"] == ["alerts", "deploys"]
+    assert made["sinks"]["hook"]["url"] == "https://example.org/hook"
+    assert list(made["sinks"]) == ["console", "file", "hook"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_no_answer_breaks_the_file(text: str) -> None:
+    made = yaml.safe_load(
+        starter(Path("prod.yaml"), lambda question, usual: text if question == "user" else usual)
+    )
+    assert made["thingsdb"]["auth"]["username"] == text
+
+
+def test_what_is_there_is_not_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prod.yaml").write_text("mine")
+    assert app.main(["init", "--defaults", str(tmp_path / "prod.yaml")]) == 73
+    assert "is there already; remove it, or name another file" in capsys.readouterr().err
+    assert (tmp_path / "prod.yaml").read_text() == "mine"
+
+
+def test_without_a_terminal_it_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert app.main(["init", str(tmp_path / "prod.yaml")]) == 64
+    assert "give --defaults" in capsys.readouterr().err
