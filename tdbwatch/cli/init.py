@@ -31,8 +31,8 @@ rooms: {rooms}
 sinks:
 {sinks}
 
-# Without routes every sink gets every event and every gap. docs/routes.md: by name, by what an event holds, and
-# how to test it. For instance:
+# Without routes every sink gets every event and every gap. docs/routes.md: by name, by what an event holds,
+# and how to test it. For instance:
 # routes:
 #   - {{to: [file]}}
 #   - {{match: {{event: "disk-*"}}, where: "args[0].severity >= 4", to: [console]}}
