@@ -1,6 +1,20 @@
-"""What authors of plugins import in their own tests."""
+"""What authors of plugins import in their own tests.
+
+Nothing here needs pytest but `tdbwatch.testing.fixtures`, which is a plugin of it.
+"""
 
 from tdbwatch.testing.clock import ManualClock, settle
+from tdbwatch.testing.conformance import SinkConformance
+from tdbwatch.testing.running import EmbeddedNode, RunningDaemon
 from tdbwatch.testing.sinks import deliver, deliver_async, make_event
 
-__all__ = ["ManualClock", "deliver", "deliver_async", "make_event", "settle"]
+__all__ = [
+    "EmbeddedNode",
+    "ManualClock",
+    "RunningDaemon",
+    "SinkConformance",
+    "deliver",
+    "deliver_async",
+    "make_event",
+    "settle",
+]

@@ -85,9 +85,7 @@ async def deliver_async(
     timeout: float = 30.0,
 ) -> list[Outcome]:
     """As `deliver`, in the running event loop."""
-    sink_type = target if isinstance(target, SinkType) else marked(target) or sink_by_hooks(target)
-    if sink_type is None:
-        raise TypeError(f"{target!r} is no sink: decorate it with @sink(NAME) or @hookimpl")
+    sink_type = sink_type_of(target)
     batch = [events] if isinstance(events, Event) else list(events)
     sink = sink_type.factory(options_for(sink_type, options), SinkContext(name, clock=clock))
     async with asyncio.timeout(timeout):
@@ -99,6 +97,20 @@ async def deliver_async(
             raise
         await sink.close()
         return outcomes
+
+
+def sink_type_of(target: object, name: str = "test") -> SinkType:
+    """The sink type that `target` is; one that it is by its hooks is called `name`.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(target, SinkType):
+        return target
+    sink_type = marked(target) or sink_by_hooks(target, name)
+    if sink_type is None:
+        raise TypeError(f"{target!r} is no sink: decorate it with @sink(NAME) or @hookimpl")
+    return sink_type
 
 
 async def _close_after(sink: Sink, error: BaseException) -> None:

@@ -1,6 +1,8 @@
 """The documents say everything that users can write, and what they show works."""
 
+import inspect
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pydantic import BaseModel
 
 import tdbwatch.plugin
 import tdbwatch.testing
+import tdbwatch.testing.fixtures
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.plugin import DELIVERED, Event, Kind, Options
 from tdbwatch.plugin.hooks import HookSpecs
@@ -137,6 +140,34 @@ async def test_the_hook_that_is_shown_works(shown: Any, capfd: pytest.CaptureFix
     (code,) = python_of("plugins.md", "Hooks")
     await shown(code).notify_started("9.9")
     assert "tdbwatch 9.9 runs" in capfd.readouterr().out
+
+
+def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
+    (code,) = python_of("plugins.md", "Ten lines")
+    plain, kit, conftest, daemon = python_of("plugins.md", "Testing")
+    (tmp_path / "shout.py").write_text(code)
+    (tmp_path / "conftest.py").write_text(conftest)
+    (tmp_path / "test_shout.py").write_text(plain + kit + daemon)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    checks = sum(name.startswith("test_") for name in dir(tdbwatch.testing.SinkConformance))
+    assert f"{checks + 2 - 4} passed, 4 skipped" in done.stdout
+
+
+def test_all_that_the_kit_may_be_told_is_in_its_table() -> None:
+    told = re.findall(r"^\| `(\w+)(?:\(\w*\))?` \|", section("plugins.md", "Testing"), re.MULTILINE)
+    public = {name for name in dir(tdbwatch.testing.SinkConformance) if not name.startswith(("_", "test_"))}
+    fixtures = re.findall(
+        r"^@pytest.fixture\ndef (\w+)", inspect.getsource(tdbwatch.testing.fixtures), re.MULTILINE
+    )
+    assert set(told) == (public - {"sink", "options"}) | set(fixtures)
 
 
 def test_the_durations_and_sizes_that_are_shown_are_some() -> None:

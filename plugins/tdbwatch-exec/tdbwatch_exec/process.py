@@ -42,7 +42,7 @@ async def run(
         TimeoutError: it did not end within `deadline` seconds; by now it has.
     """
     output = _Output(keep)
-    process = await _start(command, cwd, env, output)
+    process = await _started(command, cwd, env, output)
     try:
         async with asyncio.timeout(deadline):
             await _write(process, stdin)
@@ -82,6 +82,23 @@ class _Output(asyncio.Protocol):
                 await self._ended.wait()
         if self._transport is not None:
             self._transport.close()
+
+
+async def _started(
+    command: Sequence[str], cwd: str, env: Mapping[str, str], output: _Output
+) -> asyncio.subprocess.Process:
+    """As `_start`; if it is cancelled, whatever was started is ended.
+
+    asyncio would end the program alone, and then wait for what that has started.
+    """
+    starting = asyncio.ensure_future(_start(command, cwd, env, output))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            await _end(await starting)
+        await output.close()
+        raise
 
 
 async def _start(

@@ -1,5 +1,6 @@
 """The sink runs real programs, the way the daemon would have it do."""
 
+import asyncio
 import json
 import os
 import resource
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry
-from tdbwatch.testing import deliver, make_event
+from tdbwatch.testing import deliver, deliver_async, make_event
 
 from tdbwatch_exec import ExecSink
 
@@ -79,6 +80,34 @@ def test_after_the_deadline_it_is_ended_with_all_that_it_started(tmp_path: Path)
     (outcome,) = run(code, deadline="1s")
     assert isinstance(outcome, Retry)
     assert "did not end within 1 s" in outcome.reason
+    assert _is_gone(int(note.read_text()))
+
+
+def test_cancelled_while_it_starts_it_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+
+    async def cancel() -> None:
+        loop = asyncio.get_running_loop()
+        connect, reached = loop.connect_write_pipe, asyncio.Event()
+
+        async def late(*args: Any) -> Any:
+            """The program has started its own by the time that its input is connected."""
+            while not note.exists() or not note.read_text():
+                await asyncio.sleep(0.01)
+            reached.set()
+            await asyncio.sleep(0)
+            return await connect(*args)
+
+        loop.connect_write_pipe = late  # type: ignore[method-assign]
+        options = {"command": ["sh", "-c", f"sleep 600 & echo $! > {note}; wait"]}
+        delivering = asyncio.ensure_future(deliver_async(ExecSink, BATCH[0], options))
+        async with asyncio.timeout(20):
+            await reached.wait()
+            delivering.cancel()
+            await asyncio.wait([delivering])
+        assert delivering.cancelled()
+
+    asyncio.run(cancel())
     assert _is_gone(int(note.read_text()))
 
 

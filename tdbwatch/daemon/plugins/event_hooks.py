@@ -53,13 +53,13 @@ def event_sink(manager: pluggy.PluginManager, plugin: str) -> SinkType | None:
     return SinkType(plugin, factory, hears=kinds)
 
 
-def sink_by_hooks(plugin: object) -> SinkType | None:
+def sink_by_hooks(plugin: object, name: str) -> SinkType | None:
     """The same of a plugin that is not loaded: a module, an object, or one function that is a hook."""
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(HookSpecs)
     alone = hasattr(plugin, f"{PROJECT}_impl")
-    manager.register(SimpleNamespace(**{plugin.__name__: plugin}) if alone else plugin, "test")  # type: ignore[attr-defined]
-    return event_sink(manager, "test")
+    manager.register(SimpleNamespace(**{plugin.__name__: plugin}) if alone else plugin, name)  # type: ignore[attr-defined]
+    return event_sink(manager, name)
 
 
 def _callable(found: HookImpl) -> Hook:

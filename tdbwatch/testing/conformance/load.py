@@ -1,0 +1,72 @@
+"""Check: the daemon is stopped while it delivers, and started again."""
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from unittest import SkipTest
+
+from tdbwatch.plugin import Event, Options, sink
+from tdbwatch.testing.background import BackgroundLoop
+from tdbwatch.testing.conformance.fault import fault
+from tdbwatch.testing.conformance.subject import Subject
+from tdbwatch.testing.running import EmbeddedNode, RunningDaemon
+
+_EVENTS: Final = 100
+_SINK: Final = "test"
+
+
+class Load(Subject):
+    """The sink in the daemon, with a real spool."""
+
+    def test_nothing_is_lost_when_the_daemon_stops_under_load(self) -> None:
+        with BackgroundLoop() as background, tempfile.TemporaryDirectory() as folder:
+            node = EmbeddedNode(background)
+            try:
+                self._stop_under_load(node, Path(folder))
+            finally:
+                node.stop()
+
+    def _stop_under_load(self, node: EmbeddedNode, folder: Path) -> None:
+        heard: list[Event] = []
+
+        @sink("conformance-witness")
+        def witness(event: Event) -> None:
+            heard.append(event)
+
+        made = self._sink_type()
+        if isinstance(self.options, Options):
+            raise SkipTest("give options as users write them, and the kit stops the daemon under load")
+        own = {} if made.hears else {_SINK: {"type": made.name, **self.options}}
+        name = made.name if made.hears else _SINK
+        config = {
+            "sinks": {**own, "witness": {"type": "conformance-witness"}},
+            "routes": [{"to": [name, "witness"]}],
+            "shutdown": {"grace": "1s"},
+        }
+        daemon = RunningDaemon(config, [made, witness], folder, node)
+        for number in range(_EVENTS):
+            one = self.an_event(number)
+            daemon.emit(one.event, *one.args)
+            if number == _EVENTS // 2:
+                daemon.heard()  # from here on there is something to lose
+        daemon.stop()
+        daemon.start()
+        try:
+            self._drain(daemon, name)
+        finally:
+            daemon.stop()
+        self._there(event.id for event in heard)
+        self._in_order(heard)
+
+    def _drain(self, daemon: RunningDaemon, name: str) -> None:
+        """A slow sink has as long as it takes, if only it gets on."""
+        __tracebackhide__ = True
+        finished = -1
+        while (status := daemon.sink(name)).delivered + status.rejected > finished:
+            finished = status.delivered + status.rejected
+            with suppress(TimeoutError):
+                daemon.drained(self.limit)
+                return
+        what = f"after the daemon was stopped under load, {status.lag} events were not delivered any more"
+        fault(what, f"see why: {status.last_error or 'it says nothing'}")

@@ -1,0 +1,161 @@
+"""A node and a daemon that run beside the test: the real ones, in a thread of their own."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from tdbwatch.node import Cluster
+from tdbwatch.testing.background import BackgroundLoop
+from tdbwatch.testing.sinks import sink_type_of
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.couriers import CourierStatus
+    from tdbwatch.daemon.plugins import Registry
+    from tdbwatch.daemon.supervisor import Daemon
+
+_T = TypeVar("_T")
+
+ROOM: Final = "alerts"
+SCOPE: Final = "//stuff"
+
+
+class EmbeddedNode:
+    """A cluster of one embedded node with the room `alerts` in `//stuff`; the user `admin`, password `pass`.
+
+    Attributes:
+        address: `HOST:PORT`.
+        cluster: the cluster; it lives in another thread, so use it through `call`.
+        background: where it runs.
+    """
+
+    def __init__(self, background: BackgroundLoop) -> None:
+        self.background = background
+        self.cluster = background.run(_started_cluster())
+        self.address = str(self.cluster.nodes[0].address)
+
+    def emit(self, event: str, *args: Any, room: int | str = ROOM, scope: str = SCOPE) -> None:
+        """Emit as if code on the node had called `room.emit()`."""
+        self.call(lambda cluster: cluster.emit(scope, room, event, *args))
+
+    def call(self, function: Callable[[Cluster], _T]) -> _T:
+        """What a function of the cluster returns, such as `lambda c: c.add_room("//stuff", "deploys")`."""
+        return self.background.call(lambda: function(self.cluster))
+
+    def stop(self) -> None:
+        """Stop it, and let go of its port."""
+        self.background.run(self.cluster.__aexit__(None, None, None))
+
+
+async def _started_cluster() -> Cluster:
+    cluster = Cluster()
+    cluster.add_room(SCOPE, ROOM)
+    cluster.on_query("nil")
+    return await cluster.__aenter__()
+
+
+class RunningDaemon:
+    """The daemon with a spool in a folder, connected to an embedded node. It is running once it is made.
+
+    In an async test, what it talks to in the same event loop is held up meanwhile: there, call its methods
+    with `asyncio.to_thread`.
+
+    Args:
+        config: sections of a configuration, as in YAML. `thingsdb`, `rooms` and `spool` are the test's own
+            where they are not given.
+        plugins: sinks beside those that are installed: what `@sink` decorates, hooks, or a module with these.
+
+    Raises:
+        ConfigError: the configuration is not right.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        plugins: Sequence[object],
+        folder: Path,
+        node: EmbeddedNode,
+    ) -> None:
+        self.node = node
+        self._plugins = plugins
+        self._background = node.background
+        self._config = {
+            "thingsdb": {"nodes": [node.address], "auth": {"username": "admin", "password": "pass"}},
+            "rooms": [ROOM],
+            "spool": {"path": str(folder / "spool.db")},
+            **config,
+        }
+        self._file = folder / "tdbwatch.yaml"
+        self._daemon: Daemon | None = None
+        self.start()
+
+    @property
+    def daemon(self) -> "Daemon":
+        """The daemon that runs now; it lives in another thread."""
+        assert self._daemon is not None, "it is stopped; call start()"
+        return self._daemon
+
+    def emit(self, event: str, *args: Any, room: int | str = ROOM, scope: str = SCOPE) -> None:
+        """Emit on the node."""
+        self.node.emit(event, *args, room=room, scope=scope)
+
+    def start(self) -> None:
+        """Start it, after `stop`: on the same spool, as after a restart."""
+        self._daemon = self._background.call(self._make)
+        self._background.run(self._daemon.start())
+
+    def stop(self) -> None:
+        """Stop it in order; what sinks have not taken by the end of `shutdown.grace` stays in the spool."""
+        daemon, self._daemon = self._daemon, None
+        if daemon is not None:
+            self._background.run(daemon.stop())
+
+    def heard(self) -> None:
+        """Return when all that was emitted is durable, whatever sinks do."""
+        self._background.run(self._heard())
+
+    def drained(self, limit: float | None = None) -> None:
+        """Return when every sink is finished with all that was emitted.
+
+        Args:
+            limit: seconds to wait at most; by default 30.
+
+        Raises:
+            TimeoutError: some sink is not.
+        """
+        self._background.run(self._drained(), limit)
+
+    def sink(self, name: str) -> "CourierStatus":
+        """How a sink is doing: what it `delivered`, `rejected`, its `lag`, its `last_error`, and so on."""
+        return next(one for one in self._background.call(self.daemon.couriers) if one.sink == name)
+
+    async def _heard(self) -> None:
+        await self.daemon.client.query("nil", scope=SCOPE)  # answered after all that was pushed before
+        self.daemon.source.flush()
+        await self.daemon.spool.flush()
+
+    async def _drained(self) -> None:
+        await self._heard()
+        await self.daemon.drained()
+
+    def _make(self) -> "Daemon":
+        from tdbwatch.daemon.config import parse
+        from tdbwatch.daemon.plugins import load_plugins
+        from tdbwatch.daemon.supervisor import Daemon
+
+        document = parse(json.dumps(self._config).encode(), str(self._file), os.environ)
+        wanted = document.plugins()
+        registry = load_plugins(wanted.paths, wanted.disable)
+        for plugin in self._plugins:
+            _add(registry, plugin)
+        return Daemon(document.config(registry.sink_types), registry)
+
+
+def _add(registry: "Registry", plugin: object) -> None:
+    """Take in what is tested: it counts, even where something of its name is installed."""
+    name = plugin.__name__.rpartition(".")[2] if isinstance(plugin, ModuleType) else "test"
+    sink_type = sink_type_of(plugin, name)
+    if registry.offer(sink_type.name, sink_type) is not None:
+        registry.sink_types[sink_type.name] = sink_type

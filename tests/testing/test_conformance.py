@@ -1,0 +1,102 @@
+"""The sinks here conform: each is put through the kit as an author would do it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from tdbwatch.plugin import Event, hookimpl
+from tdbwatch.sinks.file import FileSink
+from tdbwatch.sinks.log import LogSink
+from tdbwatch.sinks.webhook import WebhookSink
+from tdbwatch.testing import SinkConformance, make_event
+
+from .endpoint import serving
+
+
+class TestLog(SinkConformance):
+    sink = LogSink
+
+    @pytest.fixture(autouse=True)
+    def _lines(self) -> Iterator[None]:
+        with capture_logs() as lines:
+            self.lines = lines
+            yield
+
+    def delivered(self) -> Sequence[str]:
+        return [line["event_id"] for line in self.lines if "event_id" in line]
+
+
+class TestFile(SinkConformance):
+    sink = FileSink
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path / "out"
+        self.options = {"path": str(self.folder / "events.jsonl")}
+
+    def delivered(self) -> Sequence[str]:
+        file = self.folder / "events.jsonl"
+        return [json.loads(line)["id"] for line in file.read_text().splitlines()] if file.exists() else []
+
+    @contextmanager
+    def failing(self, after: int) -> Iterator[None]:
+        """A folder that is a file cannot hold one."""
+        self.folder.write_text("")
+        yield
+        self.folder.unlink()
+
+
+class TestWebhook(SinkConformance):
+    sink = WebhookSink
+
+    @pytest.fixture(autouse=True)
+    def _endpoint(self) -> Iterator[None]:
+        with serving() as (url, self.endpoint):
+            self.options = {"url": url, "timeout": "5s"}
+            yield
+
+    def delivered(self) -> Sequence[str]:
+        return self.endpoint.ids
+
+    def failing(self, after: int) -> AbstractContextManager[None]:
+        return self.endpoint.failing(after)
+
+    def stalled(self) -> AbstractContextManager[None]:
+        return self.endpoint.stalled()
+
+    def poison(self) -> Event:
+        return make_event("alerts", "poison")
+
+
+class TestHook(SinkConformance):
+    heard: list[str] = []  # noqa: RUF012
+
+    @hookimpl
+    def tdbwatch_event(event: Event) -> None:  # type: ignore[misc]
+        TestHook.heard.append(event.id)
+
+    sink = tdbwatch_event
+
+    def delivered(self) -> Sequence[str]:
+        return self.heard
+
+
+class TestHooks(SinkConformance):
+    """A plugin with a hook for batches and one for gaps."""
+
+    heard: list[str] = []  # noqa: RUF012
+
+    @staticmethod
+    @hookimpl
+    def hear(batch: Sequence[Event]) -> None:
+        TestHooks.heard += [event.id for event in batch]
+
+    sink = SimpleNamespace(tdbwatch_events=hear.__func__)  # type: ignore[attr-defined]
+
+    def delivered(self) -> Sequence[str]:
+        return self.heard

@@ -1,0 +1,178 @@
+"""The kit names the fault of each of these sinks, and finds none where there is none."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from unittest import SkipTest
+
+import pytest
+
+from tdbwatch.plugin import Event, Sink, SinkType
+from tdbwatch.testing import SinkConformance, make_event
+from tdbwatch.testing.conformance import ConformanceError
+
+from . import broken
+from .broken import there
+
+
+class Told(SinkConformance):
+    """All that an author can say of a sink."""
+
+    def delivered(self) -> Sequence[str]:
+        return there.ids
+
+    def failing(self, after: int) -> AbstractContextManager[None]:
+        return there.failing(after)
+
+    def stalled(self) -> AbstractContextManager[None]:
+        return there.stalled()
+
+    def poison(self) -> Event:
+        return make_event("alerts", "poison", ["x"])
+
+
+class TestGood(Told):
+    sink = SinkType("good", broken.Good)
+
+
+@pytest.fixture(autouse=True)
+def _anew() -> Iterator[None]:
+    there.__init__()  # type: ignore[misc]
+    broken.LeaksThread.ends.clear()
+    yield
+    there.answers.set()
+    broken.LeaksThread.ends.set()
+
+
+FAULTS = [
+    ("Blocks", "it_can_be_stopped_while_its_destination_does_not_answer", "deliver blocks its event loop"),
+    (
+        "SwallowsCancellation",
+        "it_can_be_stopped_while_its_destination_does_not_answer",
+        "deliver goes on after it was cancelled; let asyncio.CancelledError through",
+    ),
+    (
+        "HangsWhenCancelled",
+        "it_works_on_after_a_cancelled_delivery",
+        "deliver goes on after it was cancelled; let asyncio.CancelledError through",
+    ),
+    ("LeaksTask", "no_task_is_left", "after close its task LeaksTask.poll still runs; cancel it in close"),
+    ("LeaksThread", "no_thread_is_left", "leaves a thread behind: poller; end and join it"),
+    ("LeaksDescriptor", "no_descriptor_is_left", "leaves a file descriptor open: /dev/null; close it"),
+    ("AnswersTooMuch", "what_it_says_is_delivered_is_there", "it answered 2 outcomes for 1 events; return"),
+    ("AnswersTrue", "what_it_says_is_delivered_is_there", "it returned a bool where None, Delivered, Retry"),
+    (
+        "RaisesInClose",
+        "it_can_be_closed_after_open_failed",
+        "close raised AttributeError: 'RaisesInClose' object has no attribute 'connection'; let it work",
+    ),
+    ("RaisesAlwaysInClose", "it_can_be_closed", "close raised RuntimeError: it is closed already"),
+    ("HangsInClose", "it_can_be_closed", "close did not come back within 0.3 s; cancel tasks before"),
+    ("Reverses", "order_is_kept", "events of one room in another order than it got them; finish one"),
+    (
+        "ChangesTheList",
+        "what_it_says_is_delivered_is_there",
+        "deliver changed the list of events that it was given; work on a copy: list(batch)",
+    ),
+    (
+        "ForgetsAtOpen",
+        "nothing_is_lost_by_a_restart",
+        "3 of 6 events that it said are delivered are not there; keep what is there when you open",
+    ),
+    (
+        "ForgetsAtOpen",
+        "nothing_is_lost_when_the_daemon_stops_under_load",
+        "events that it said are delivered are not there",
+    ),
+    (
+        "Buffers",
+        "what_it_says_is_delivered_is_there",
+        "1 of 1 events that it said are delivered are not there; return DELIVERED when it is there",
+    ),
+    (
+        "RejectsFailures",
+        "a_failure_that_passes_loses_nothing",
+        "it rejected an event because its destination failed: the destination is away; return Retry",
+    ),
+    (
+        "HidesFailures",
+        "a_batch_may_fail_in_the_middle",
+        "3 of 5 events that it said are delivered are not there",
+    ),
+    (
+        "GoesOnAfterFailures",
+        "a_batch_may_fail_in_the_middle",
+        "it delivered an event although one before it, in the same room, is to be tried again; stop at",
+    ),
+    (
+        "RejectsThemAll",
+        "an_event_that_can_never_be_delivered_harms_no_other",
+        "it rejected an event that is nothing special: no such event; ",
+    ),
+    (
+        "HidesFailures",
+        "an_event_that_can_never_be_delivered_harms_no_other",
+        "it delivered what poison() made; return Rejected(reason) for it",
+    ),
+    (
+        "RaisesForOne",
+        "events_without_anything",
+        "deliver raised IndexError: list index out of range for an event '' with 1 bytes of arguments, with"
+        " nothing wrong; return Rejected(reason)",
+    ),
+    (
+        "KeepsTheLock",
+        "it_works_on_after_a_cancelled_delivery",
+        "deliver did not come back within 0.3 s, with nothing wrong",
+    ),
+    (
+        "KnowsEachId",
+        "an_event_may_come_twice",
+        "it asked for a retry 5 times in a row, with nothing wrong: duplicate key",
+    ),
+    (
+        "DoesNotWait",
+        "it_can_be_stopped_while_its_destination_does_not_answer",
+        "it said that an event is delivered while its destination did not answer; wait for the answer",
+    ),
+    ("Exits", "what_it_says_is_delivered_is_there", "deliver raised SinkExitError: it raised SystemExit"),
+    (
+        "NeverOpens",
+        "what_it_says_is_delivered_is_there",
+        "open raised ConnectionRefusedError: wrong port, with the options of this test",
+    ),
+    ("LeavesAllOut", "what_it_says_is_delivered_is_there", "it answered 0 outcomes for 1 events"),
+]
+
+
+@pytest.mark.parametrize(("name", "check", "said"), FAULTS, ids=[f"{one[0]}-{one[1]}" for one in FAULTS])
+def test_the_fault_is_named_with_its_remedy(name: str, check: str, said: str) -> None:
+    class Test(Told):
+        sink = SinkType("broken", getattr(broken, name))
+        limit = 0.3
+
+    with pytest.raises(ConformanceError, match=re.escape(said)) as caught:
+        getattr(Test(), f"test_{check}")()
+    assert "\n" not in str(caught.value)
+
+
+def test_every_broken_sink_is_in_the_list() -> None:
+    made = {name for name, one in vars(broken).items() if isinstance(one, type) and issubclass(one, Sink)}
+    assert made - {"Sink", "Good"} == {name for name, *_ in FAULTS}
+
+
+@pytest.mark.parametrize(
+    ("hook", "check"),
+    [
+        ("failing", "a_failure_that_passes_loses_nothing"),
+        ("failing", "a_batch_may_fail_in_the_middle"),
+        ("stalled", "it_can_be_stopped_while_its_destination_does_not_answer"),
+        ("poison", "an_event_that_can_never_be_delivered_harms_no_other"),
+    ],
+)
+def test_what_needs_a_word_of_the_author_is_skipped_and_says_so(hook: str, check: str) -> None:
+    class Test(SinkConformance):
+        sink = SinkType("good", broken.Good)
+
+    with pytest.raises(SkipTest, match=rf"define {hook}\(.*\), and the kit checks "):
+        getattr(Test(), f"test_{check}")()

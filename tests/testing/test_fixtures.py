@@ -1,0 +1,111 @@
+"""The fixtures for authors of plugins."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tdbwatch.client import Client
+from tdbwatch.daemon.config import ConfigError
+from tdbwatch.plugin import Event, hookimpl, sink
+from tdbwatch.testing import ManualClock, RunningDaemon, deliver
+from tdbwatch.testing.running import EmbeddedNode
+
+Start = Callable[..., RunningDaemon]
+
+
+def test_a_daemon_brings_what_the_node_emits_to_an_installed_sink(
+    running_daemon: Start, tmp_path: Path
+) -> None:
+    daemon = running_daemon({"sinks": {"audit": {"type": "file", "path": str(tmp_path / "{room}.jsonl")}}})
+    for number in range(50):
+        daemon.emit("disk-full", number)
+    daemon.drained()
+    lines = (tmp_path / "alerts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["args"] for line in lines] == [[number] for number in range(50)]
+    assert (daemon.sink("audit").delivered, daemon.sink("audit").lag) == (50, 0)
+
+
+def test_sinks_of_the_test_are_given_beside_the_configuration(running_daemon: Start) -> None:
+    heard: list[str] = []
+
+    @sink("mine")
+    def mine(event: Event) -> None:
+        heard.append(f"mine {event.event}")
+
+    @hookimpl
+    def tdbwatch_event(event: Event) -> None:
+        heard.append(f"hook {event.event}")
+
+    daemon = running_daemon({"sinks": {"first": {"type": "mine"}}}, mine, tdbwatch_event)
+    daemon.emit("boom")
+    daemon.drained()
+    assert sorted(heard) == ["hook boom", "mine boom"]
+
+
+def test_after_a_restart_it_goes_on_with_the_same_spool(running_daemon: Start) -> None:
+    fails, heard = [True], []
+
+    @sink("mine")
+    def mine(event: Event) -> None:
+        if fails:
+            raise ConnectionError("not now")
+        heard.append((event.kind, event.args))
+
+    daemon = running_daemon({"sinks": {"mine": {"type": "mine"}}, "shutdown": {"grace": "200ms"}}, mine)
+    daemon.emit("boom", 1)
+    daemon.heard()
+    daemon.stop()
+    fails.clear()
+    daemon.start()
+    daemon.drained()
+    assert heard == [("event", [1]), ("gap", [])]
+
+
+def test_a_mistake_in_the_configuration_is_told(running_daemon: Start) -> None:
+    with pytest.raises(ConfigError, match="pth"):
+        running_daemon({"sinks": {"audit": {"type": "file", "pth": "x"}}})
+
+
+async def test_the_node_serves_any_client(embedded_node: EmbeddedNode) -> None:
+    host, port = embedded_node.address.split(":")
+    client = Client()
+    await client.connect(host, int(port))
+    await client.authenticate("admin", "pass")
+    embedded_node.call(lambda cluster: cluster.on_query("6 * 7", 42))
+    assert await client.query("6 * 7") == 42
+    await client.close_and_wait()
+
+
+def test_events_and_clocks_are_there(event: Any, manual_clock: ManualClock) -> None:
+    times = []
+
+    @sink("mine")
+    def mine(one: Event) -> None:
+        times.append((one.args, manual_clock.time()))
+
+    deliver(mine, event("alerts", "boom", [1]), clock=manual_clock)
+    assert times == [([1], manual_clock.time())]
+
+
+def test_a_stopped_node_leaves_its_port(embedded_node: EmbeddedNode) -> None:
+    host, port = embedded_node.address.split(":")
+    embedded_node.stop()
+    with socket.socket() as mine:
+        mine.bind((host, int(port)))
+
+
+def test_neither_the_daemon_nor_the_tools_import_pytest() -> None:
+    code = (
+        "import sys, tdbwatch.testing, tdbwatch.testing.conformance, tdbwatch.testing.running,"
+        " tdbwatch.daemon.supervisor, tdbwatch.cli.app; print('pytest' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout == "False\n"
