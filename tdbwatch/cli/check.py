@@ -5,18 +5,16 @@ import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from structlog.testing import capture_logs
-
-from tdbwatch.cli.connect import connect
-from tdbwatch.cli.explain import explain
 from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.cli.output import say
-from tdbwatch.daemon.config import Checked, ConfigError, Document, read
-from tdbwatch.daemon.config.problems import Problem
-from tdbwatch.daemon.plugins import Registry, load_plugins
 from tdbwatch.daemon.words import counted
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.config import Checked, Document
+    from tdbwatch.daemon.config.problems import Problem
+    from tdbwatch.daemon.plugins import Registry
 
 _HELP: Final = "check a configuration file without starting anything"
 _EPILOG: Final = """\
@@ -65,6 +63,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Check `args.config`; the exit code is 0 or EX_CONFIG (78), with `args.strict` for warnings as well."""
+    from tdbwatch.daemon.config import ConfigError, read
+
     try:
         document = read(args.config)
         registry = _load(document, args.config)
@@ -80,9 +80,14 @@ def run(args: argparse.Namespace) -> int:
     if checked.notes:
         print(*checked.notes, _WITHIN, sep="\n", file=sys.stderr)
     if args.explain:
+        from tdbwatch.cli.explain import explain
+
         return explain(args.explain, checked)
-    if args.connect and (code := connect(checked.sections)):
-        return code
+    if args.connect:
+        from tdbwatch.cli.connect import connect
+
+        if code := connect(checked.sections):
+            return code
     if warnings and args.strict:
         return os.EX_CONFIG
     warned = f"; {counted(len(warnings), 'warning')}" if warnings else ""
@@ -90,10 +95,11 @@ def run(args: argparse.Namespace) -> int:
     return os.EX_OK
 
 
-def _left_behind(file: str, checked: Checked) -> list[Problem]:
+def _left_behind(file: str, checked: "Checked") -> "list[Problem]":
     """What the spool has of sinks that are gone, if there is a spool that can be read."""
     import sqlite3
 
+    from tdbwatch.daemon.config.problems import Problem
     from tdbwatch.daemon.spool.errors import SpoolError
     from tdbwatch.daemon.spool.looking.gone import left_in
     from tdbwatch.daemon.status.remedies import left_behind
@@ -117,7 +123,7 @@ def _left_behind(file: str, checked: Checked) -> list[Problem]:
     ]
 
 
-def summary(checked: Checked) -> str:
+def summary(checked: "Checked") -> str:
     """What the configuration has, in one line."""
     sections = checked.sections
     counts = (
@@ -129,8 +135,12 @@ def summary(checked: Checked) -> str:
     return ", ".join(counts)
 
 
-def _load(document: Document, file: str) -> Registry:
+def _load(document: "Document", file: str) -> "Registry":
     """The plugins, with what is wrong with them told."""
+    from structlog.testing import capture_logs
+
+    from tdbwatch.daemon.plugins import load_plugins
+
     plugins = document.plugins()
     places = {path: document.place("plugins", "paths", n) for n, path in enumerate(plugins.paths)}
     with capture_logs():

@@ -5,7 +5,7 @@ import random
 import sqlite3
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -35,12 +35,15 @@ from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.daemon.spool.stored.drops import DropReport
-from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, StatusServer, remedies
+from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.daemon.views import Life, Views
 from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.plugin import Kind
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.status.server import StatusServer
 
 BEAT_INTERVAL: Final = 2.0
 """Seconds between signs of life, at most: by so much a gap may seem longer than it was."""
@@ -129,8 +132,10 @@ class Daemon:
         """How it is now, from memory alone."""
         return self._views.snapshot(NO_FIGURES) if self.status is None else self.status.glance()
 
-    def status_server(self, http: HttpConfig, clock: Clock) -> StatusServer:
+    def status_server(self, http: HttpConfig, clock: Clock) -> "StatusServer":
         """One that shows this daemon."""
+        from tdbwatch.daemon.status.server import StatusServer  # aiohttp takes its time to import
+
         surveyor = Surveyor(self.spool.path, [sink.name for sink in self.config.sinks], clock)
         return StatusServer(self._views, surveyor, http, clock)
 

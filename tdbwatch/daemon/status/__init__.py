@@ -2,7 +2,6 @@
 
 from tdbwatch.daemon.status.journal import Journal
 from tdbwatch.daemon.status.readiness import Readiness
-from tdbwatch.daemon.status.server import StatusServer
 from tdbwatch.daemon.status.snapshot import START_PATIENCE, Snapshot
 
-__all__ = ["START_PATIENCE", "Journal", "Readiness", "Snapshot", "StatusServer"]
+__all__ = ["START_PATIENCE", "Journal", "Readiness", "Snapshot"]

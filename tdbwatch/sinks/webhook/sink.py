@@ -1,11 +1,8 @@
 """The webhook sink: batches to requests, answers to outcomes."""
 
 import codecs
-import os
 from collections.abc import Sequence
-from typing import Final
-
-import aiohttp
+from typing import TYPE_CHECKING, Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.plugin import Delivered, Event, Outcome, Rejected, Retry, Sink, SinkContext, TemplateError, sink
@@ -18,7 +15,9 @@ from tdbwatch.sinks.webhook.messages import BATCH, Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
 from tdbwatch.sinks.webhook.redaction import Redactor
 from tdbwatch.sinks.webhook.signing import sign, signer_of
-from tdbwatch.sinks.webhook.transport import Answer, Transport
+
+if TYPE_CHECKING:
+    from tdbwatch.sinks.webhook.transport import Answer
 
 _SHOWN: Final = 1024
 """Characters of an answer's body in a reason; cut after the redaction, so that no secret is cut in two."""
@@ -36,6 +35,8 @@ class WebhookSink(Sink):
     Options = WebhookOptions
 
     def __init__(self, options: WebhookOptions, context: SinkContext) -> None:
+        from tdbwatch.sinks.webhook.transport import Transport  # aiohttp takes its time to import
+
         super().__init__(options, context)
         self._transport = Transport(options, context.log)
         self._take_secrets()
@@ -71,11 +72,13 @@ class WebhookSink(Sink):
         handshake = self.options.handshake
         if handshake is None:
             return
+        seconds = _SHARE * self.options.timeout
         try:
-            seconds = _SHARE * self.options.timeout
             answer = await self._transport.ask(request_headers(handshake), seconds)
-        except (aiohttp.ClientError, OSError) as error:  # a timeout too
-            raise ConnectionError(printable(self._redact(f"{self._target}: {_why(error)}"))) from None
+        except TimeoutError:
+            raise ConnectionError(f"{self._target}: no answer within {seconds:.3g} s") from None
+        except OSError as error:
+            raise ConnectionError(self._failed(error)) from None
         self._pace = Pace(interval_of(answer.headers, handshake), self.context.clock)
 
     async def close(self) -> None:
@@ -148,11 +151,14 @@ class WebhookSink(Sink):
             answer = await self._transport.send(message, self._identify(message), seconds)
         except TimeoutError:
             return Retry(f"{self._target}: no answer within {seconds:.3g} s"), None
-        except (aiohttp.ClientError, OSError) as error:
-            return Retry(printable(self._redact(f"{self._target}: {_why(error)}"))), None
+        except OSError as error:
+            return Retry(self._failed(error)), None
         outcome = self._judge(answer)
         self._wait_as_told(outcome)
         return outcome, answer.status
+
+    def _failed(self, error: OSError) -> str:
+        return printable(self._redact(f"{self._target}: {error}"))
 
     def _identify(self, message: Message) -> dict[str, str]:
         now = int(self.context.clock.time())
@@ -161,7 +167,7 @@ class WebhookSink(Sink):
             headers["webhook-signature"] = sign(self._signers, message.id, now, message.body)
         return headers
 
-    def _judge(self, answer: Answer) -> Outcome:
+    def _judge(self, answer: "Answer") -> Outcome:
         text = _decoder("replace").decode(answer.excerpt, final=answer.whole)  # a cut character is left out
         excerpt = printable(self._redact(text, cut=not answer.whole).strip())[:_SHOWN]
         now = self.context.clock.time()
@@ -174,16 +180,6 @@ class WebhookSink(Sink):
         if isinstance(outcome, Retry) and outcome.after and not outcome.pause:  # a pause is the courier's
             self._not_before = self.context.clock.monotonic() + outcome.after
             self._why_not = outcome.reason
-
-
-def _why(error: Exception) -> str:
-    """What aiohttp says of a connection that cannot be made names the host again, and `ssl:default`."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
-    if isinstance(cause, ConnectionError) and cause.errno:
-        return f"cannot connect: {os.strerror(cause.errno)}"
-    if type(error) is aiohttp.ClientResponseError:  # its status is made up: there was none
-        return f"what came back is not HTTP: {error.message.partition(chr(10))[0].rstrip(':')}"
-    return f"{type(error).__name__}: {error}".replace(" ssl:default", "")
 
 
 class _Call:

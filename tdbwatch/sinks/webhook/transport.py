@@ -1,6 +1,7 @@
 """One request and the beginning of its answer, within a deadline and a bound, over aiohttp."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Answer:
 
 
 class Transport:
-    """A session of connections to one endpoint. `open` and every `send` raise what aiohttp raises."""
+    """A session of connections to one endpoint. Nobody else has to know what aiohttp raises."""
 
     def __init__(self, options: WebhookOptions, log: Any) -> None:
         self._log = log
@@ -97,7 +98,7 @@ class Transport:
 
         Raises:
             TimeoutError: no answer in time.
-            aiohttp.ClientError, OSError: the way there failed.
+            ConnectionError: the way there failed; it says how.
         """
         sent = {**message.headers, **headers, "Content-Type": message.content_type}
         url = self._url if message.url is None else parse_url(message.url)
@@ -108,6 +109,16 @@ class Transport:
         return await self._exchange("OPTIONS", self._url, None, headers, seconds)
 
     async def _exchange(
+        self, method: str, url: URL, body: bytes | None, headers: dict[str, str], seconds: float
+    ) -> Answer:
+        try:
+            return await self._answer(method, url, body, headers, seconds)
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionError(_why(error)) from None
+
+    async def _answer(
         self, method: str, url: URL, body: bytes | None, headers: dict[str, str], seconds: float
     ) -> Answer:
         sent = {**self._headers, **headers, "Accept-Encoding": "identity"}
@@ -226,3 +237,13 @@ def _tracing_reuse() -> aiohttp.TraceConfig:
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_reuseconn.append(reused)
     return tracing
+
+
+def _why(error: Exception) -> str:
+    """What aiohttp says of a connection that cannot be made names the host again, and `ssl:default`."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
+    if isinstance(cause, ConnectionError) and cause.errno:
+        return f"cannot connect: {os.strerror(cause.errno)}"
+    if type(error) is aiohttp.ClientResponseError:  # its status is made up: there was none
+        return f"what came back is not HTTP: {error.message.partition(chr(10))[0].rstrip(':')}"
+    return f"{type(error).__name__}: {error}".replace(" ssl:default", "")
