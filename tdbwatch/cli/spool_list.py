@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
@@ -25,6 +25,9 @@ def add_parser(actions: Any) -> None:
     example = "--dead --sink oncall --since 2h --config prod.yaml"
     parser = command(actions, "list", _list, "list events, or dead letters", example)
     parser.add_argument("--dead", action="store_true", help="dead letters instead of events")
+    parser.add_argument(
+        "--unrouted", action="store_true", help="only events that no route takes (with --config)"
+    )
     add_filters(parser, sink=LIST_SINK)
     parser.add_argument("--limit", type=_count, default=50, metavar="N", help="the newest N (50); 0: all")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -38,6 +41,10 @@ def _count(text: str) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     any_is_there = False
+    if options.unrouted and (options.config is None or options.dead or options.sink is not None):
+        raise exits.CommandError(
+            exits.USAGE, "--unrouted asks the routes: it needs --config, and has no --dead or --sink"
+        )
     items = found(place_for_sink(options), selection_of(options), options, options.limit or -1)
     for line in _lines(items, options):
         any_is_there = True
@@ -57,10 +64,21 @@ def found(place: Place, selection: "Selection", options: argparse.Namespace, las
         if options.dead:
             yield from look.letters.some(selection, last=last)
         elif options.sink is None:
-            yield from look.log.some(selection, last=last)
+            only = _unrouted(place) if getattr(options, "unrouted", False) else None
+            yield from look.log.some(selection, only=only, last=last)
         else:
             events, wants = replace(selection, sink=None), place.wants(options.sink)
             yield from look.log.unfinished(events, options.sink, wants, last=last)
+
+
+def _unrouted(place: Place) -> "Callable[[Entry], bool]":
+    """Whether no route takes an entry; what was delivered again was somebody's."""
+
+    def unrouted(entry: "Entry") -> bool:
+        event = entry.event
+        return entry.target is None and place.unrouted(event.kind, event.scope, event.room, event.event)
+
+    return unrouted
 
 
 def _lines(items: Iterable[Any], options: argparse.Namespace) -> Iterator[str]:

@@ -47,7 +47,8 @@ def _stats(options: argparse.Namespace) -> int:
     _say_sinks(place, found, fresh)
     _say_disk(place)
     if unrouted:
-        say(f"{counted(unrouted, 'event')} that no route takes: no sink gets them")
+        lost = f"{counted(unrouted, 'event')} that no route takes: no sink gets them"
+        say(f"{lost}; `spool list --unrouted` shows them")
     for order in found.orders:
         missed = f"; {counted(order.missed, 'record')} went before it came to them" if order.missed else ""
         say(f"{order.kind} for {order.sink}: waits or is under way{missed}")

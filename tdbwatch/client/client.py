@@ -52,6 +52,7 @@ class Client(Asking):
         rng: chance, for tests.
         observer: told of connections and of nodes.
         raw_events: rooms get `RawEmit`, whose arguments are not decoded.
+        check_spares: try nodes that are in trouble also while others are enough, and tell the observer.
     """
 
     MAX_RECONNECT_WAIT_TIME: float = 60
@@ -72,12 +73,14 @@ class Client(Asking):
         rng: random.Random | None = None,
         observer: Observer | None = None,
         raw_events: bool = False,
+        check_spares: bool = False,
     ) -> None:
         self._loop = ClientLoop(loop)
         self._settings = Settings(
             ssl=ssl,
             heartbeat=heartbeat or Heartbeat(),
             raw_events=raw_events,
+            check_spares=check_spares,
             clock=clock,
             rng=rng or random.Random(),
             observer=observer or Observer(),

@@ -11,6 +11,7 @@ from tdbwatch.client.old_servers import Group
 from tdbwatch.client.pool import NodePool
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.client.settings import Settings
+from tdbwatch.client.spares import Spares
 from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.loggers import get_logger
@@ -42,6 +43,7 @@ class Fleet:
         self._addresses: list[Address] = []
         self._groups: list[Group] = []
         self._former: list[Keeper] = []
+        self._spares: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -71,6 +73,9 @@ class Fleet:
         """
         closed = self._loop is not None and self._loop.is_closed()
         former, self._groups = list(self._keepers()), []
+        if self._spares is not None and not closed:
+            self._spares.cancel()
+        self._spares = None
         for keeper in former:
             if closed:
                 keeper.abandon()
@@ -178,6 +183,10 @@ class Fleet:
             keeper = Keeper(group, pool, self._settings, self._link_ready, persistent=self._persistent)
             group.keepers.append(keeper)
         self._groups.append(group)
+        if self._settings.check_spares and self._spares is None:
+            self._spares = asyncio.create_task(
+                Spares(group, pool, self._settings).run(), name="tdbwatch-spares"
+            )
         return [keeper.start(insist=insist) for keeper in group.keepers]
 
 

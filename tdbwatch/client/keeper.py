@@ -14,16 +14,15 @@ from tdbwatch.client.merge import SETTLE
 from tdbwatch.client.observer import report_push
 from tdbwatch.client.old_servers import Group
 from tdbwatch.client.phases import Phases
-from tdbwatch.client.pool import Choice, NodePool, Outcome
-from tdbwatch.client.settings import Settings
+from tdbwatch.client.pool import Choice, NodePool, Outcome, outcome_of
+from tdbwatch.client.settings import AUTH_TIMEOUT, Settings
 from tdbwatch.client.words import words
-from tdbwatch.exceptions import AuthError, ProtocolError, RequestTimeoutError, ThingsDBError
+from tdbwatch.exceptions import AuthError, ProtocolError, ThingsDBError
 from tdbwatch.loggers import get_logger
 from tdbwatch.wire import Push
 
 log = get_logger("tdbwatch.client")
 
-AUTH_TIMEOUT: Final = 10.0
 RESTART: Final = 5.0
 """Seconds until the next attempt after a mistake of ours."""
 POLL: Final = 1.0
@@ -378,11 +377,3 @@ class Keeper:
         hearing = [j for link, j in self._joiners.items() if link.phase is not links.Phase.RETIRING]
         if not self._settings.merging and len(hearing) == 1:
             hearing[0].rooms.end_merging()
-
-
-def outcome_of(error: Exception) -> Outcome:
-    """What an attempt that failed says of its node."""
-    if isinstance(error, AuthError):
-        return Outcome.REFUSED
-    answered = isinstance(error, ThingsDBError) and not isinstance(error, RequestTimeoutError)
-    return Outcome.NOT_READY if answered else Outcome.UNREACHABLE

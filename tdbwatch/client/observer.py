@@ -20,6 +20,9 @@ class Observer:
         """As `unreachable`, but it is there and refuses the login; `by_all`: so does every other that is."""
         self.unreachable(address, reason, wait)
 
+    def recovered(self, address: Address) -> None:
+        """A node that was in trouble takes the login again. It is not needed, so no link is kept."""
+
     def node_status(self, address: Address, node_id: int, status: str) -> None:
         """A node said how it is: `AWAY_SOON`, `AWAY`, `READY`, `SHUTTING_DOWN`, `OFFLINE`, ..."""
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.client.addresses import Address
+from tdbwatch.exceptions import AuthError, RequestTimeoutError, ThingsDBError
 from tdbwatch.loggers import is_worth_saying
 
 NODE_BACKOFF: Final = BackoffPolicy(initial=0.5, factor=2.0, maximum=30.0, jitter=0.5)
@@ -34,6 +35,11 @@ class Outcome(Enum):
     """It answered, but otherwise: it may take the login later."""
     UNREACHABLE = auto()
     """There is no answer, or what answers is not ThingsDB."""
+    LOST = auto()
+    """Its link ended."""
+
+
+_TROUBLE: Final = frozenset({Outcome.REFUSED, Outcome.NOT_READY, Outcome.UNREACHABLE, Outcome.LOST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,13 @@ class NodePool:
             return Choice(node.address, 0.0, node.backoff.attempts)
         first = min(free, key=lambda node: node.not_before)
         return Choice(first.address, first.not_before - now, first.backoff.attempts)
+
+    def troubled(self, now: float, in_use: Collection[Address]) -> Choice | None:
+        """A node whose last attempt or link failed, that nobody uses and that may be tried now."""
+        for node in self._nodes.values():
+            if node.outcome in _TROUBLE and node.address not in in_use and node.not_before <= now:
+                return Choice(node.address, 0.0, node.backoff.attempts)
+        return None
 
     def begin_round(self) -> None:
         """From now on every node counts as untried."""
@@ -190,14 +203,28 @@ class NodePool:
         node.outcome, node.reason, node.failures, node.connected_at = Outcome.CONNECTED, "", 0, now
         node.refuses_surely = False
 
+    def recovered(self, address: Address) -> None:
+        """The node takes the login again. No link to it has lived yet, so it waits as before if it fails."""
+        node = self._nodes[address]
+        node.outcome, node.reason, node.failures, node.refuses_surely = Outcome.CONNECTED, "", 0, False
+
     def lost(self, address: Address, now: float) -> None:
         """The node's link ended. One that lived for a while may be made anew at once, others must wait."""
         node = self._nodes[address]
         if now - node.connected_at >= STABLE_AFTER:
             node.backoff.reset()
+        node.outcome = Outcome.LOST
         node.connected_at = NEVER  # a next link may be lost before it is of use, and must not count as stable
         node.not_before = now + node.backoff.next()
 
     def leaving(self, address: Address, now: float) -> None:
         """The node announced its shutdown."""
         self._nodes[address].leaving_until = now + LEAVING_FOR
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What an attempt that failed says of its node."""
+    if isinstance(error, AuthError):
+        return Outcome.REFUSED
+    answered = isinstance(error, ThingsDBError) and not isinstance(error, RequestTimeoutError)
+    return Outcome.NOT_READY if answered else Outcome.UNREACHABLE

@@ -9,6 +9,7 @@ from tdbwatch.client.hearing import Hearing
 from tdbwatch.client.merge import Merge
 from tdbwatch.client.words import words
 from tdbwatch.exceptions import LookupError as RoomLookupError
+from tdbwatch.exceptions import NodeError
 from tdbwatch.loggers import get_logger
 from tdbwatch.wire.names import is_room_name
 from tdbwatch.wire.scopes import canonical, short
@@ -90,6 +91,8 @@ class Subscription:
     """Why it could not be joined last; None once it is."""
     given_scope: str = field(init=False, default="")
     """The scope as it was asked for; `scope` follows the collection when it is renamed."""
+    _complaint: tuple[RoomStatus, str] | None = field(init=False, default=None)
+    """What was said of it last, since it could not be joined; None: it was joined since."""
 
     def __post_init__(self) -> None:
         self.given_scope = self.scope
@@ -129,6 +132,7 @@ class Subscription:
             log.warning("%s was made anew: its id is %d now, no longer %d", self, room_id, self.id)
             anew = True
         self.status, self.reason, self.error, self.id = RoomStatus.JOINED, "", None, room_id
+        self._complaint = None
         self.links[link] = room_id
         if anew:
             self._tell(self.listener.room_joined, room_id)
@@ -150,10 +154,12 @@ class Subscription:
         if missing and self.id is not None:
             self.deleted(words(error))
             return
-        before = self.status, self.reason
+        before = self._complaint
         self.status, self.reason = RoomStatus.MISSING if missing else RoomStatus.REFUSED, words(error)
+        # links differ in the node that is not ready, and take turns in saying so
+        self._complaint = self.status, "" if isinstance(error, NodeError) else self.reason
         self._tell(self.listener.room_unjoinable, error)
-        if not self.ended and before != (self.status, self.reason):
+        if not self.ended and before != self._complaint:
             log.warning("%s cannot be joined, will be tried again: %s", self, error)
 
     def deleted(self, reason: str) -> None:

@@ -14,6 +14,8 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 
 CONNECT_TIMEOUT: Final = 5.0
 """Seconds."""
+AUTH_TIMEOUT: Final = 10.0
+"""Seconds for the login."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class Settings:
     rng: random.Random = field(default_factory=random.Random)
     observer: Observer = field(default_factory=Observer)
     auth: Auth | Ask | None = field(default=None, repr=False)
+    check_spares: bool = False
+    """Try nodes that are in trouble also while others are enough, so that what is said of them stays true."""
     merging: bool = False
     """Several links hear the same rooms at all times, not only while one takes over from another."""
     proven: bool = False

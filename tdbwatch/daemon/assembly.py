@@ -34,6 +34,7 @@ def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: r
         rng=rng,
         observer=observer,
         raw_events=True,
+        check_spares=True,
     )
 
 

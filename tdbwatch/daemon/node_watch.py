@@ -76,6 +76,9 @@ class NodeWatcher(Observer):
                 self._refused = True
                 self._log.error("links.login_refused", node=str(address), reason=reason, remedy=_LOGIN)
 
+    def recovered(self, address: Address) -> None:
+        self._journal.recovered(str(address))
+
     def emit_lost(self, address: Address) -> None:
         self._lost[address] += 1
 

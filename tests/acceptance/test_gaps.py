@@ -189,7 +189,7 @@ async def test_with_two_connections_the_loss_of_one_is_no_gap(
 async def test_a_room_that_was_missing_is_a_gap_until_it_is_joined(
     start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
 ) -> None:
-    command = await start("--config", write_config(rooms=["later"]))
+    command = await start("--config", write_config(rooms=["alerts", "later"]))
     await command.ready()
     cluster.add_room("//stuff", "later")
     await until(lambda: gaps(lines("later.jsonl")), "the gap")

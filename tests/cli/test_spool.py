@@ -120,13 +120,22 @@ def test_stats_count_as_behind_what_a_list_of_the_sink_shows(run: Run, folder: P
             assert sink["behind"] == len(objects(listed)) > 0
 
 
+def test_what_no_route_takes_can_be_listed(run: Run) -> None:
+    [found] = objects(run("spool", "stats", "--json")[1])
+    code, out, _ = run("spool", "list", "--unrouted", "--json")
+    assert (code, len(objects(out))) == (0, found["unrouted"])
+    assert len(objects(run("spool", "list", "--unrouted", "--json", "--limit", "1")[1])) == 1
+    code, _, err = run("spool", "list", "--unrouted", place=("--spool", "spool.db"))
+    assert (code, "it needs --config" in err) == (64, True)
+
+
 def test_stats_for_people(run: Run) -> None:
     code, out, _ = run("spool", "stats")
     assert code == 0
     assert "no daemon uses it\n10 entries, received " in out
     assert "\n".join(out.splitlines()[-4:]) == (
         "sink    behind  dead letters\naudit        3             0\noncall       4             3\n"
-        "4 events that no route takes: no sink gets them"
+        "4 events that no route takes: no sink gets them; `spool list --unrouted` shows them"
     )
     assert "no route" not in run("spool", "stats", place=("--spool", "spool.db"))[1]
 

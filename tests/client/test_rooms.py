@@ -223,6 +223,22 @@ async def test_a_join_that_takes_too_long_is_an_error_and_goes_on(client, node, 
     await until(lambda: ears.hooks == ["init", "join"], clock)
 
 
+async def test_nodes_that_are_not_ready_are_said_once_however_many_links_ask_in_turn(
+    new_client, pair, Ears, clock, pass_time, caplog
+):
+    for number, node in enumerate(pair.nodes):
+        error = errors.NodeError(f"`node:{number}` is not ready to handle join requests")
+        node.faults.refuse(Kind.JOIN, error=error)
+    client = new_client(connections=2)
+    await client.connect_pool([node.address for node in pair.nodes], "admin", "pass")
+    joining = asyncio.create_task(Ears("alerts").join(client))
+    await pass_time(clock, 30)
+    assert not joining.done()
+    joining.cancel()
+    said = [line for line in caplog.messages if "cannot be joined" in line]
+    assert len(said) == 1
+
+
 async def test_a_join_while_disconnected_waits_for_the_connection(client, node, Ears, until, clock):
     await node.stop()
     await until(lambda: not client.is_connected())

@@ -324,3 +324,20 @@ async def test_the_next_try_in_the_log_is_the_one_on_the_page(bench: Bench) -> N
     due = courier.status().next_try_us
     assert due is not None
     assert abs(datetime.fromisoformat(probed[0]["next_try"]).timestamp() - due / 1e6) < 0.001
+
+
+async def test_what_fails_otherwise_after_a_pause_is_probed_and_its_failures_are_counted_truly(
+    bench: Bench,
+) -> None:
+    answers = iter([Retry("HTTP 401", after=300, pause=True)])
+    with structlog.testing.capture_logs() as logs:
+        courier, _ = bench.courier(lambda batch: next(answers, Retry("HTTP 503")))
+        await bench.emit(1)
+        await bench.pass_time(1)
+        assert (courier.status().state, courier.status().failures) == ("paused", 1)
+        courier.wake()
+        await bench.pass_time(0.1)
+        status = courier.status()
+        assert (status.probing, status.failures) == (True, 2)
+        [probed] = [line for line in logs if line["event"] == "sink.probed"]
+        assert (probed["failures"], probed["error"]) == (2, "HTTP 503")

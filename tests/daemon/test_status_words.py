@@ -228,6 +228,14 @@ def test_a_node_that_is_connected_to_again_has_no_trouble_any_more() -> None:
     assert (story.connects, story.trouble, story.trouble_us) == (2, "", None)
 
 
+def test_a_node_that_is_back_and_not_needed_has_no_trouble_any_more() -> None:
+    journal = Journal(ManualClock())
+    journal.unreachable("node01:9200", "refused the login", refused=True)
+    journal.recovered("node01:9200")
+    story = journal.nodes["node01:9200"]
+    assert (story.connects, story.trouble, story.trouble_us, story.refused) == (0, "", None, False)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 ms"), (0.25, "250 ms"), (12.9, "12 s"), (60, "1 min"), (200, "3 min 20 s"), (187_200, "2 d 4 h")],

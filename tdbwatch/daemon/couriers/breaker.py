@@ -16,6 +16,7 @@ class Breaker:
             it fails, a sink that is down soon has many.
         hold_until: by the monotonic clock: no attempt before then.
         paused: why the sink asked to be left alone; None: it did not.
+        probing: it failed often enough, or in another way after it had asked to be left alone.
         asked: how often it did, for a pause or for some seconds. What a call that began before says does not
             end that, so `failed` and `worked` take the number of when it began.
     """
@@ -26,6 +27,7 @@ class Breaker:
     culprits: int = 0
     hold_until: float = 0.0
     paused: str | None = None
+    probing: bool = False
     asked: int = 0
     _wished_until: float = 0.0
     _paused_at: float = 0.0
@@ -34,7 +36,7 @@ class Breaker:
     @property
     def open(self) -> bool:
         """Whether the sink is only probed: one batch at a time, and none before `hold_until`."""
-        return self.failures >= self.threshold or self.paused is not None
+        return self.probing or self.paused is not None
 
     def holds(self, now: float) -> bool:
         """Whether what failed before has to wait."""
@@ -66,10 +68,11 @@ class Breaker:
                 self.hold_until = max(self.hold_until, now + self.policy.wait(1, rng, after))
             return
         if self.paused is not None:  # it does not answer as it did, but is no better: go on probing
-            self.failures, self.culprits = max(self.failures, self.threshold), self.threshold
+            self.probing, self.culprits = True, self.threshold
             self._resume(now)
         self.failures += 1
         self.culprits += culprit
+        self.probing = self.probing or self.failures >= self.threshold
         if self.open or after is not None:
             self.hold_until = max(self.hold_until, now + self.policy.wait(self.failures, rng, after))
         if after is not None:
@@ -91,6 +94,7 @@ class Breaker:
             return False
         self._resume(now)
         self.failures, self.culprits, self.hold_until, self._wished_until = 0, 0, 0.0, 0.0
+        self.probing = False
         return True
 
     def wake(self, now: float) -> None:

@@ -86,9 +86,9 @@ class Delivery:
                 await self._host.open()
                 self.opened, self.counters.stuck = True, False
             except Exception as error:  # noqa: BLE001 - a sink may raise anything
-                was_open = self._breaker.open
+                was_probed = self._breaker.probing
                 self._not_opened(error)
-                self._newly_probed = self._breaker.open and not was_open
+                self._newly_probed = self._breaker.probing and not was_probed
                 seconds = self._settings.retry.wait(self._breaker.failures, self._rng)
                 self.opens_at = self._clock.monotonic() + seconds
                 self._tell_of_probing(self.opens_at)
@@ -223,9 +223,9 @@ class Delivery:
         failure = self._failed(tried, told.again, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
         if told.nothing_finished:
-            wish, was_open = after if answer.about_sink else None, self._breaker.open
+            wish, was_probed = after if answer.about_sink else None, self._breaker.probing
             self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
-            self._newly_probed = self._breaker.open and not was_open
+            self._newly_probed = self._breaker.probing and not was_probed
         spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
         if spent and self._settings.on_exhausted != "block":
             letters += self._letters(failure, [(one, spent, said.reason) for one, said in told.again])

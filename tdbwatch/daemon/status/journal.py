@@ -74,6 +74,11 @@ class Journal:
         story.refused = refused
         self._trouble(story, reason)
 
+    def recovered(self, node: str) -> None:
+        """It could be reached again, though no connection to it is needed now."""
+        story = self._story(node)
+        story.trouble, story.trouble_us, story.refused = "", None, False
+
     def _gap(self, scope: str, room: str, details: Mapping[str, Any]) -> None:
         reason = presentable(str(details["reason"]))
         cause = str(details["cause"])

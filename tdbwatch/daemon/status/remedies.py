@@ -30,7 +30,8 @@ DISK: Final = (
 DISK_AT_STOP: Final = "Make space at once: what is in memory is lost when it ends."
 NO_ROOM: Final = "Mend one of the rooms, as is said of each: it is joined by itself then."
 UNROUTED: Final = (
-    "Add a route for them and restart; to drop them on purpose, one with `to: []` and `stop: true`."
+    "See which with `tdbwatch spool list --unrouted --config FILE`, and add a route for them and restart; "
+    "to drop them on purpose, one with `to: []` and `stop: true`."
 )
 DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
 CANARY: Final = (
@@ -127,7 +128,8 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
     if courier.state == "paused":
         return (
             f"Mend the receiver; then {wake(sink, spool)} has it tried at once. "
-            "If its address or credentials have to change here, correct them and restart."
+            "If its credentials have to change here, write them to their file, which is read by itself; "
+            "what stands in the configuration needs a restart."
         )
     if courier.state == "refusing":
         again = command("spool requeue", spool, courier.sink)

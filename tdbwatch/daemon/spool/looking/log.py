@@ -51,13 +51,20 @@ class Log:
         """The blocks that may have entries of these times, in order."""
         return self._blocks(0, _times(selection))
 
-    def some(self, selection: Selection, *, last: int = -1) -> Iterator[Entry]:
+    def some(
+        self, selection: Selection, *, only: Callable[[Entry], bool] | None = None, last: int = -1
+    ) -> Iterator[Entry]:
         """The entries that are selected, in order.
 
         Args:
+            only: of these, those that it picks; None: all.
             last: only so many, the newest; -1: all.
         """
-        return self._kept(lambda entry: selection.matches(entry.event), selection, last)
+
+        def keep(entry: Entry) -> bool:
+            return selection.matches(entry.event) and (only is None or only(entry))
+
+        return self._kept(keep, selection, last)
 
     def unfinished(
         self,
