@@ -2,13 +2,14 @@
 
 import argparse
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
 from tdbwatch.cli import exits
 from tdbwatch.cli.access import Access, access_of, add_access, connected, room_of
 from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.made_event import value_of
 from tdbwatch.cli.output import say
+from tdbwatch.printable import printable
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config import RoomConfig
@@ -43,21 +44,13 @@ def run(options: argparse.Namespace) -> int:
     access = access_of(options)
     room = _configured(access, options.room) or room_of(options.room, options.scope or access.thingsdb.scope)
     asyncio.run(_emit(access, room, options.event, [value_of(text) for text in options.args]))
-    say(f"emitted {options.event} to {room.record_name} in {room.scope}")
+    say(f"emitted {printable(options.event)} to {room.record_name} in {room.scope}")
     return exits.OK
 
 
 def _configured(access: Access, name: str) -> "RoomConfig | None":
     """The configuration's room that records call so."""
     return next((room for room in access.rooms if room.record_name == name), None)
-
-
-def value_of(text: str) -> Any:
-    """An argument as the command line says it: what JSON says, else text."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 async def _emit(access: Access, room: "RoomConfig", event: str, args: list[Any]) -> None:

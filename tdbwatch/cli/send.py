@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.emit import value_of
 from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.made_event import made_event
 from tdbwatch.cli.output import say
 
 if TYPE_CHECKING:
@@ -56,25 +56,12 @@ def run(options: argparse.Namespace) -> int:
         names = [one.name for one in config.sinks]
         hint = suggestion(options.sink, names, "the sinks are")
         raise CommandError(exits.USAGE, f"there is no sink {options.sink!r}; {hint}")
-    event = _event(options, config)
+    room = config.rooms[0].record_name if options.room is None else options.room
+    event = made_event(room, options.event, options.args, config)
     with_fields = make_router(config).matcher(sink.name).with_fields(event) or event
     told = asyncio.run(_deliver(make_host(sink, registry, SYSTEM_CLOCK), with_fields, sink.timeout))
     say(f"{sink.name}: {told or 'delivered'}")
     return NOT_DELIVERED if told else exits.OK
-
-
-def _event(options: argparse.Namespace, config: Any) -> "Event":
-    from tdbwatch.daemon.config.expectations import GivenConfig, room_of
-    from tdbwatch.daemon.config.problems import suggestion
-    from tdbwatch.daemon.route_tests import event_of
-
-    room = config.rooms[0].record_name if options.room is None else options.room
-    given = GivenConfig(room=room, event=options.event, args=tuple(map(value_of, options.args)))
-    if room_of(given, config.rooms) is None:
-        names = [one.record_name for one in config.rooms]
-        hint = suggestion(room, names, "the rooms are")
-        raise CommandError(exits.USAGE, f"no room that is watched is called {room!r}; {hint}")
-    return event_of(given, config)
 
 
 async def _deliver(host: "Host", event: "Event", timeout: float) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -91,10 +92,14 @@ def _tell(event: "Event") -> None:
 
 
 def _line(event: "Event") -> str:
-    from tdbwatch.plugin.jsonable import to_json, to_jsonable
+    from tdbwatch.plugin.jsonable import to_jsonable
     from tdbwatch.printable import printable
 
     when = datetime.fromtimestamp(event.received_us / 1e6).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    args = to_json(to_jsonable(event.data or event.args)).decode(errors="replace")
+    record = event.record()
+    try:
+        args = json.dumps(record.get("data") or record["args"], ensure_ascii=False)
+    except RecursionError:  # nested deeper than JSON can be made: show what came
+        args = json.dumps(to_jsonable([event.payload]))
     name = paint(printable(event.event), "bold")
     return f"{paint(when, 'dim')}  {printable(event.room)}  {name}  {printable(args)}"

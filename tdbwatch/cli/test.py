@@ -10,6 +10,7 @@ from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.output import say
 from tdbwatch.daemon.words import counted
+from tdbwatch.printable import printable
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.route_tests import Result
@@ -71,7 +72,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _say(result: "Result") -> None:
     from tdbwatch.cli.terminal import paint
-    from tdbwatch.printable import printable
 
     word = paint("FAILED", "red") if result.faults else paint("PASSED", "green")
     say(f"{word}  {printable(result.name)}")
@@ -81,13 +81,14 @@ def _say(result: "Result") -> None:
 
 def _write(path: Path, name: str, results: list["Result"]) -> None:
     failed = sum(bool(result.faults) for result in results)
-    suite = ET.Element("testsuite", name=name, tests=str(len(results)), failures=str(failed))
+    suite = ET.Element("testsuite", name=printable(name), tests=str(len(results)), failures=str(failed))
     for result in results:
-        case = ET.SubElement(suite, "testcase", classname=name, name=result.name)
+        case = ET.SubElement(suite, "testcase", classname=printable(name), name=printable(result.name))
         if result.faults:
-            ET.SubElement(case, "failure", message=result.faults[0]).text = "\n".join(
-                result.faults + result.notes
-            )
+            lines = [
+                printable(line) for line in result.faults + result.notes
+            ]  # XML has no control characters
+            ET.SubElement(case, "failure", message=lines[0]).text = "\n".join(lines)
     try:
         ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:

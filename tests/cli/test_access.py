@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from tdbwatch.cli import access, app, exits
+from tdbwatch.cli import access, app, exits, tail
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.daemon.config import parse
 from tdbwatch.exceptions import AuthError
 from tdbwatch.node import Cluster
+from tdbwatch.plugin import Event
 from tdbwatch.wire import Kind
 
 NODE = ["--node", "127.0.0.1:1"]
@@ -81,3 +83,11 @@ async def test_a_login_that_is_refused_is_said_though_another_node_is_down(
     assert caught.value.code == exits.BAD_CONFIG
     assert f"{node.address} refused the login: invalid username or password" in str(caught.value)
     assert "no other node answers" in str(caught.value)
+
+
+@pytest.mark.parametrize("depth", [300, 600, 990, 3000])
+def test_tail_shows_on_a_terminal_whatever_an_event_nests(depth: int) -> None:
+    packed = b"\x91" * depth + b"\xa4\x1b[2J"
+    line = tail._line(replace(Event.create("alerts", "x\x1b"), payload=packed))
+    assert line.isprintable()
+    assert "alerts  x\\x1b  [" in line

@@ -101,6 +101,10 @@ def test_what_is_not_fails_and_says_where(run: Run, given: str, expect: str, sai
         (one("{room: alerts}", "{onkall: 1}"), "tests[0].expect.onkall: there is no sink of this name"),
         (one("{room: alerts}", "{oncall: -1}"), "tests[0].expect.oncall"),
         (one("{room: alerts, time: noon}", "{}"), "tests[0].given[0].time: this is not a time with its zone"),
+        (
+            one("{room: alerts, args: [18446744073709551616]}", "{}"),
+            "tests[0].given[0]: ThingsDB cannot take",
+        ),
         (one("", "{}"), "tests[0].given: must not be empty"),
         ("  - {name: it}", "tests[0].given: is missing"),
     ],
@@ -122,6 +126,13 @@ def test_a_report_is_what_ci_reads(run: Run) -> None:
     ]
 
 
+def test_a_report_has_no_characters_that_xml_has_not(run: Run) -> None:
+    given = r'{room: alerts, event: "x\e[2J", args: ["\0"]}'
+    assert run("test", "--junit", "report.xml", tests=one(given, "{audit: [{args: [1]}]}", r'"\e"'))[0] == 1
+    (case,) = ET.parse("report.xml").getroot()
+    assert case.get("name") == r"\x1b"
+
+
 def test_a_report_that_cannot_be_written_is_said(run: Run) -> None:
     code, _, err = run("test", "--junit", "no/report.xml", tests=one("{room: alerts}", "{audit: 1}"))
     assert (code, "no/report.xml: No such file" in err) == (73, True)
@@ -140,3 +151,19 @@ def test_check_explains_where_an_event_goes(run: Run) -> None:
     assert out == "routes  routes[0]\nsink    audit\nfailed  routes[1]: where: Index error: index=0 size=0\n"
     code, _, err = run("check", "--explain", "alert", "x")
     assert (code, "did you mean alerts?" in err) == (64, True)
+
+
+@pytest.mark.parametrize(
+    ("arg", "said"),
+    [
+        ("[" * 100_000, "nested too deep"),
+        ("\udcff", "ThingsDB cannot take"),
+        (f"{2**64}", "ThingsDB cannot take"),
+    ],
+)
+@pytest.mark.parametrize("command", [("check", "--explain", "alerts", "x"), ("send", "audit")])
+def test_an_argument_that_no_event_can_have_is_wrong_usage(
+    run: Run, command: tuple[str, ...], arg: str, said: str
+) -> None:
+    code, _, err = run(*command, arg)
+    assert (code, said in err) == (64, True), err

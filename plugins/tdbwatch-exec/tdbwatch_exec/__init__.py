@@ -1,5 +1,6 @@
 """A tdbwatch sink that runs a program for each event, or for each batch."""
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,6 +102,8 @@ class ExecSink(Sink):
         except TimeoutError:  # an OSError too, so it comes first
             return Retry(f"{program} did not end within {self.options.deadline:g} s and was ended")
         except OSError as error:
+            if error.errno == errno.E2BIG and not all(part.is_constant for part in self.options.command):
+                return Rejected("its templates make arguments of it that are too long for a program")
             return Retry(f"{program} cannot be run: {error.strerror} ({error.filename})")
         return self._judge(program, result)
 

@@ -215,6 +215,13 @@ def test_templates_that_are_wrong_are_refused(options: dict[str, Any], said: str
         deliver(ExecSink, BATCH, options)
 
 
+def test_an_event_that_makes_arguments_too_long_is_rejected() -> None:
+    """Tried again it would hold up its room for days."""
+    (outcome,) = deliver(ExecSink, make_event(args=["x" * 300_000]), {"command": ["true", "{{ args[0] }}"]})
+    assert isinstance(outcome, Rejected)
+    assert "arguments of it that are too long" in outcome.reason
+
+
 def test_an_event_that_a_template_fails_for_is_rejected() -> None:
     (outcome,) = deliver(ExecSink, BATCH[0], {"command": ["true", "{{ event + 1 }}"]})
     assert isinstance(outcome, Rejected)

@@ -9,7 +9,9 @@ from pydantic import BeforeValidator, Field
 from tdbwatch.daemon.config.fields import Scope, Section, Text
 from tdbwatch.daemon.config.problems import RefusedError, suggestion
 from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.exceptions import EncodeError
 from tdbwatch.plugin import Kind
+from tdbwatch.wire.codec import encode
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config.models import RoomConfig
@@ -67,7 +69,7 @@ def room_of(given: GivenConfig, rooms: Iterable["RoomConfig"]) -> "RoomConfig | 
 
 
 def check_expectations(tree: Tree, tests: Iterable[ExpectationConfig], rooms: Iterable["RoomConfig"]) -> None:
-    """Refuse rooms and sinks that are not configured."""
+    """Refuse rooms and sinks that are not configured, and events that ThingsDB could not carry."""
     rooms, sinks = tuple(rooms), tree.data.get("sinks")
     known = sinks if isinstance(sinks, dict) else {}
     for index, test in enumerate(tests):
@@ -80,6 +82,11 @@ def check_expectations(tree: Tree, tests: Iterable[ExpectationConfig], rooms: It
                 tree.complain(
                     path, "no room that is watched has this name", suggestion(given.room, names, _ROOMS)
                 )
+            try:
+                encode([given.event, given.args, given.details])
+            except EncodeError as error:
+                hint = "write what an event can have; integers have 64 bits"
+                tree.complain(("tests", index, "given", position), f"{error}", hint)
         for sink in test.expect:
             if sink not in known:
                 hint = suggestion(sink, known, "the sinks are")
