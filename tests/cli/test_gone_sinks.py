@@ -15,7 +15,7 @@ from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.orders import Selection
-from tdbwatch.plugin import Event
+from tdbwatch.plugin import Event, Kind
 
 from .conftest import MakeSpool
 
@@ -69,6 +69,29 @@ def test_what_it_left_is_only_what_came_while_it_was_there(run: Run, folder: Pat
     asyncio.run(_go_on(folder / "spool.db", ["audit", "pager"], events=20))
     assert left_in(folder / "spool.db", ["audit", "pager"]) == (left,)
     assert left_in(folder / "spool.db", ["audit", "oncall", "pager"]) == ()
+
+
+def test_what_the_stop_itself_says_of_nodes_is_nothing_left_behind(folder: Path) -> None:
+    async def stop(sinks: list[str]) -> None:
+        spool = SqliteSpool(folder / "spool.db", sinks=sinks)
+        await spool.open()
+        spool.save("pager", 10, {})
+        gone = Event.create("", "disconnected", kind=Kind.NODE, scope="", details={"node": "node01:9200"})
+        spool.append(heard([gone]))
+        await spool.flush()
+        await spool.close()
+
+    asyncio.run(stop(["audit", "pager"]))
+    asyncio.run(_go_on(folder / "spool.db", ["audit"]))
+    left = {one.sink for one in left_in(folder / "spool.db", ["audit"])}
+    assert left == {"oncall"}
+    assert unfinished(folder / "spool.db", "pager") == []
+
+
+def test_what_is_listed_of_it_is_what_is_counted(folder: Path) -> None:
+    asyncio.run(_go_on(folder / "spool.db", ["audit", "pager"], events=20))
+    [left] = left_in(folder / "spool.db", ["audit", "pager"])
+    assert len(unfinished(folder / "spool.db", "oncall")) == left.events == 7
 
 
 def test_check_and_stats_name_it(run: Run, folder: Path) -> None:

@@ -84,10 +84,14 @@ class Log:
             done = progress.load(self._connection).get(sink, Progress(0))
 
         def is_for_it(entry: Entry) -> bool:
-            event = entry.event
-            if entry.target not in {None, sink} or done.finished(entry.seq, Lane(event.scope, event.room)):
+            event, lane = entry.event, Lane(entry.event.scope, entry.event.room)
+            if entry.target not in {None, sink} or done.finished(entry.seq, lane):
                 return False
-            routed = wants is None or entry.target is not None or wants(event)
+            if wants is None:  # as it is counted
+                came = done.left_at is None or entry.seq <= done.left_at
+                routed = came and (entry.seq <= done.floor or lane != Lane("", ""))
+            else:
+                routed = entry.target is not None or wants(event)
             return routed and selection.matches(event)
 
         return self._kept(is_for_it, selection, last)

@@ -21,8 +21,10 @@ _BETWEEN: Final = (
     "SELECT ifnull(sum(min(first_seq + count, :end) - max(first_seq, :start)), 0) FROM blocks"
     " WHERE first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= :start)"
     " AND first_seq + count > :start AND first_seq < :end AND (target IS NULL OR target = :sink)"
+    " AND (scope <> '' OR room <> '')"
 )
-"""How many entries there are from `start` on and before `end`."""
+"""How many entries there are from `start` on and before `end`. Records of nodes apart: few sinks want them,
+and each stop makes some when no sink takes any more."""
 _BETWEEN_IN_LANE: Final = (
     "SELECT ifnull(sum(min(first_seq + count, :end) - max(first_seq, :start)), 0) FROM blocks"
     " WHERE scope = :scope AND room = :room"
@@ -64,7 +66,7 @@ class Figures:
 @dataclass(frozen=True, slots=True)
 class SinkState:
     """How far a sink is: `behind` counts the entries in the log that it has not finished, as far as the
-    routes send them there; where these are not known, all of them."""
+    routes send them there; where these are not known, all of them but what came last about nodes."""
 
     sink: str
     floor: int
