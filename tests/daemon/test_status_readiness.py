@@ -121,3 +121,23 @@ def test_systemds_status_is_one_line_about_how_it_is(snapshot: Snapshot, text: s
 def test_a_long_reason_is_cut() -> None:
     long = replace(FINE, rooms=(replace(ROOM, state="refused", reason="x" * 10_000),))
     assert len(status_line(long, problems(long))) < 300
+
+
+def test_a_start_that_each_node_refuses_says_so_at_once(watch: Watch) -> None:
+    refusing = replace(NODE, state="refusing", trouble="invalid token")
+    down = replace(NODE, address="node02:9200", state="unreachable", trouble="refused")
+    assert watch.becomes(replace(STARTING, nodes=(down,))) == []
+    [(said, reason)] = watch.becomes(replace(STARTING, nodes=(refusing, down)))
+    assert said == "daemon.not_ready"
+    assert "Each node that answers refuses the login" in reason
+    connecting = replace(down, state="connecting")
+    assert not replace(STARTING, nodes=(refusing, connecting)).starts_in_vain
+
+
+def test_what_is_logged_says_what_to_do(watch: Watch) -> None:
+    watch.becomes(FINE)
+    watch.now = REFUSED
+    with structlog.testing.capture_logs() as logs:
+        watch.readiness.look()
+    [line] = logs
+    assert line["remedy"].startswith("See that the user or token of thingsdb.auth exists")

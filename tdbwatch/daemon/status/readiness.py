@@ -59,7 +59,7 @@ class Readiness:
         if not reasons:
             self._is_ready(status)
         elif state_of(snapshot, found) == "trouble":
-            self._is_not(reasons, tuple(problem.subject for problem in found if problem.blocking))
+            self._is_not(reasons, tuple(problem for problem in found if problem.blocking))
         self._show(status, (state_of(snapshot, found), *(problem.subject for problem in found)))
 
     def _show(self, status: str, what: tuple[str, ...]) -> None:
@@ -76,10 +76,13 @@ class Readiness:
             self._notifier.ready(status)
         self._ready, self._was_ready, self._said = True, True, ()
 
-    def _is_not(self, reasons: tuple[str, ...], subjects: tuple[str, ...]) -> None:
-        now = self._clock.monotonic()
+    def _is_not(self, reasons: tuple[str, ...], blocking: tuple[Problem, ...]) -> None:
+        now, subjects = self._clock.monotonic(), tuple(problem.subject for problem in blocking)
         if self._ready or (subjects != self._said and now >= self._quiet_until):
-            self._log.error("daemon.not_ready", reasons=[*reasons[:_NAMED]], count=len(reasons))
+            remedy = " ".join(dict.fromkeys(one.remedy for one in blocking[:_NAMED] if one.remedy))
+            self._log.error(
+                "daemon.not_ready", reasons=[*reasons[:_NAMED]], count=len(reasons), remedy=remedy
+            )
             self._said, self._quiet_until = subjects, now + QUIET
         self._ready = False
 

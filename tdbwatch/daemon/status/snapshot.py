@@ -222,8 +222,12 @@ class Snapshot:
 
     @property
     def starts_in_vain(self) -> bool:
-        """Whether it looks for a node for longer than a start takes."""
-        return self.phase == "starting" and not self.links and self.uptime >= START_PATIENCE
+        """Whether it looks for a node for longer than a start takes, or all that answer refuse the login."""
+        if self.phase != "starting" or self.links:
+            return False
+        states = {node.state for node in self.nodes}
+        refused = "refusing" in states and states <= {"refusing", "unreachable"}
+        return refused or self.uptime >= START_PATIENCE
 
     @property
     def uptime(self) -> float:
