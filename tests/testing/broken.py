@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -116,6 +117,24 @@ class LeaksDescriptor(Good):
 
     async def open(self) -> None:
         self.opened.append(os.open(os.devnull, os.O_RDONLY))
+
+
+class LeaksProcess(Good):
+    started: list[subprocess.Popen[bytes]] = []  # noqa: RUF012
+
+    async def open(self) -> None:
+        self.started.append(subprocess.Popen(["sleep", "20"]))
+
+
+class LeaksWhenCancelled(Good):
+    opened: list[int] = []  # noqa: RUF012
+
+    async def send(self, event: Event) -> Outcome:
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        self.opened.append(descriptor)
+        outcome = await super().send(event)
+        os.close(descriptor)
+        return outcome
 
 
 class AnswersTooMuch(Good):

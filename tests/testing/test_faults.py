@@ -1,8 +1,9 @@
 """The kit names the fault of each of these sinks, and finds none where there is none."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from unittest import SkipTest
 
 import pytest
@@ -41,6 +42,14 @@ def _anew() -> Iterator[None]:
     broken.LeaksThread.ends.clear()
     yield
     there.answers.set()
+    for process in broken.LeaksProcess.started:
+        process.kill()
+        process.wait()
+    for opened in (broken.LeaksDescriptor.opened, broken.LeaksWhenCancelled.opened):
+        for descriptor in opened:
+            with suppress(OSError):
+                os.close(descriptor)
+        opened.clear()
     broken.LeaksThread.ends.set()
 
 
@@ -59,6 +68,8 @@ FAULTS = [
     ("LeaksTask", "no_task_is_left", "after close its task LeaksTask.poll still runs; cancel it in close"),
     ("LeaksThread", "no_thread_is_left", "leaves a thread behind: poller; end and join it"),
     ("LeaksDescriptor", "no_descriptor_is_left", "leaves a file descriptor open: /dev/null; close it"),
+    ("LeaksProcess", "no_process_is_left", "leaves a process behind: sleep; end it in close"),
+    ("LeaksWhenCancelled", "no_descriptor_is_left", "leaves a file descriptor open: /dev/null; close it"),
     ("AnswersTooMuch", "what_it_says_is_delivered_is_there", "it answered 2 outcomes for 1 events; return"),
     ("AnswersTrue", "what_it_says_is_delivered_is_there", "it returned a bool where None, Delivered, Retry"),
     (
@@ -117,8 +128,8 @@ FAULTS = [
     (
         "RaisesForOne",
         "events_without_anything",
-        "deliver raised IndexError: list index out of range for an event '' with 1 bytes of arguments, with"
-        " nothing wrong; return Rejected(reason)",
+        "deliver raised IndexError: list index out of range for an event '' with 1 bytes of arguments; "
+        "mend it; for an event that can never be delivered, return Rejected(reason)",
     ),
     (
         "KeepsTheLock",

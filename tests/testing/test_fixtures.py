@@ -1,5 +1,6 @@
 """The fixtures for authors of plugins."""
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from tdbwatch.client import Client
 from tdbwatch.daemon.config import ConfigError
-from tdbwatch.plugin import Event, hookimpl, sink
+from tdbwatch.plugin import Event, Retry, hookimpl, sink
 from tdbwatch.testing import ManualClock, RunningDaemon, deliver
 from tdbwatch.testing.running import EmbeddedNode
 
@@ -65,6 +66,35 @@ def test_after_a_restart_it_goes_on_with_the_same_spool(running_daemon: Start) -
     daemon.start()
     daemon.drained()
     assert heard == [("event", [1]), ("gap", [])]
+
+
+async def test_an_async_test_may_serve_the_sink_itself(running_daemon: Start) -> None:
+    loop, served = asyncio.get_running_loop(), []
+
+    async def serve(event: Event) -> None:
+        served.append(event.event)
+
+    @sink("mine")
+    def mine(event: Event) -> None:
+        asyncio.run_coroutine_threadsafe(serve(event), loop).result(20)
+
+    daemon = running_daemon({"sinks": {"mine": {"type": "mine"}}}, mine)
+    daemon.emit("boom")
+    await asyncio.to_thread(daemon.drained)
+    assert served == ["boom"]
+
+
+def test_a_sink_that_does_not_deliver_keeps_nobody_waiting_for_ever(running_daemon: Start) -> None:
+    @sink("mine")
+    def mine(event: Event) -> Retry:
+        return Retry("the door is shut")
+
+    daemon = running_daemon({"sinks": {"mine": {"type": "mine"}}, "shutdown": {"grace": "200ms"}}, mine)
+    daemon.emit("boom")
+    with pytest.raises(TimeoutError):
+        daemon.drained(0.2)
+    daemon.heard()
+    assert daemon.sink("mine").lag == 1
 
 
 def test_a_mistake_in_the_configuration_is_told(running_daemon: Start) -> None:

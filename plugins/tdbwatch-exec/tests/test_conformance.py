@@ -40,15 +40,19 @@ class TestExec(SinkConformance):
     def failing(self, after: int) -> Iterator[None]:
         takes = self.folder / "takes"
         takes.write_text(f"{after}\n")
-        yield
-        takes.unlink()
+        try:
+            yield
+        finally:
+            takes.unlink()
 
     @contextmanager
     def stalled(self) -> Iterator[None]:
         flag = self.folder / "stalled"
         flag.touch()
-        yield
-        flag.unlink()
+        try:
+            yield
+        finally:
+            flag.unlink()
 
     def poison(self) -> Event:
         return make_event("alerts", "poison")

@@ -3,11 +3,13 @@
 import gc
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-_DESCRIPTORS = Path("/proc/self/fd")
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+_TASKS: Final = Path("/proc/self/task")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +19,17 @@ class Census:
     Attributes:
         threads: that are alive.
         descriptors: what each open file descriptor leads to.
+        processes: that were started from here and not waited for, with their names.
     """
 
     threads: frozenset[threading.Thread]
     descriptors: dict[int, str]
+    processes: dict[int, str]
 
     @classmethod
     def take(cls) -> Self:
         gc.collect()  # what nobody refers to any more is no leak
-        return cls(frozenset(threading.enumerate()), _descriptors())
+        return cls(frozenset(threading.enumerate()), _descriptors(), _processes())
 
     def threads_since(self, before: "Census") -> list[str]:
         """The names of those that are more."""
@@ -37,6 +41,10 @@ class Census:
         new = [leads for fd, leads in self.descriptors.items() if before.descriptors.get(fd) != leads]
         return sorted(new)[: max(0, more)]
 
+    def processes_since(self, before: "Census") -> list[str]:
+        """The names of those that are more."""
+        return sorted(name for pid, name in self.processes.items() if pid not in before.processes)
+
 
 def _descriptors() -> dict[int, str]:
     found = {}
@@ -45,4 +53,13 @@ def _descriptors() -> dict[int, str]:
             found[int(name)] = os.readlink(_DESCRIPTORS / name)  # noqa: PTH115
         except OSError:  # the one that listed them
             continue
+    return found
+
+
+def _processes() -> dict[int, str]:
+    found = {}
+    for task in _TASKS.iterdir():
+        with suppress(OSError):  # a thread that has ended
+            for pid in (task / "children").read_text().split():
+                found[int(pid)] = Path(f"/proc/{pid}/comm").read_text().strip()
     return found

@@ -53,6 +53,7 @@ class Delivering(Subject):
         self._fail(after=2)
 
     def _fail(self, after: int) -> None:
+        __tracebackhide__ = True
         events = self._events(5)
         with self._life() as life:
             with self.failing(after):
@@ -106,6 +107,7 @@ class Hostility(Subject):
         self._survive(hostile.gap)
 
     def _survive(self, make: Callable[[], Event]) -> None:
+        __tracebackhide__ = True
         before, after = self._events(2)
         alone, among = make(), make()
         with self._life() as life:

@@ -9,6 +9,8 @@ from tdbwatch.testing.conformance.subject import Subject, delivered_of
 
 _TURNS: Final = (0, 1, 2, 3, 5, 8, 13, 21)
 """Turns of the event loop after which calls are cancelled."""
+_CUTS: Final = (1, 4, 9)
+"""The same within each life that is looked at for leaks."""
 _IN_THE_MIDDLE: Final = 0.2
 """Seconds to get to where the destination does not answer."""
 _LIVES: Final = 3
@@ -62,6 +64,7 @@ class Ending(Subject):
         with self._life() as life:
             life.open()
             life.deliver(self._events(2))
+            life.watched.counts_tasks = True
             life.close()
             if life.watched.left:
                 what = f"after close its task {life.watched.left[0]} still runs"
@@ -79,6 +82,12 @@ class Ending(Subject):
             what = f"each time that it is opened and closed it leaves a file descriptor open: {names[0]}"
             fault(what, "close it in close")
 
+    def test_no_process_is_left(self) -> None:
+        names = self._left(Census.processes_since)
+        if names:
+            what = f"each time that it is opened and closed it leaves a process behind: {names[0]}"
+            fault(what, "end it in close, or where its call is cancelled, and wait for it")
+
     def _left(self, more: Callable[[Census, Census], list[str]]) -> list[str]:
         """What each life leaves behind; the first one may fill caches."""
         self._live()
@@ -92,5 +101,7 @@ class Ending(Subject):
     def _live(self) -> None:
         with self._life() as life:
             life.open()
+            for turns in _CUTS:
+                life.cut_deliver(self._events(2), turns)
             life.deliver(self._events(2))
             life.close()

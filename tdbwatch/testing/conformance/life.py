@@ -10,7 +10,7 @@ from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.hosts import SinkHangsError, SinkStuckError, ThreadHost
 from tdbwatch.plugin import DELIVERED, Delivered, Event, Options, Outcome, Retry, SinkContext, SinkType
 from tdbwatch.testing.conformance.fault import ConformanceError, fault, named
-from tdbwatch.testing.conformance.watched import Watched
+from tdbwatch.testing.conformance.watched import Watched, from_the_sink_on
 
 _T = TypeVar("_T")
 
@@ -56,7 +56,7 @@ class Life:
         except Exception as error:  # noqa: BLE001 - a sink raises anything
             self._check_late("open", error)
             what = f"open raised {named(error)}, with the options of this test and nothing wrong"
-            fault(what, "mend it, or give options that work", error)
+            fault(what, "mend it, or give options that work", from_the_sink_on(error))
 
     def try_open(self) -> bool:
         """Whether it opens."""
@@ -128,8 +128,8 @@ class Life:
         if seen is None or seen.closed:
             return
         if (error := seen.close_error) is not None:
-            what = f"close raised {named(error)}"
-            fault(what, "let it work whatever came before: open may have failed or never been called", error)
+            remedy = "let it work whatever came before: open may have failed or never been called"
+            fault(f"close raised {named(error)}", remedy, from_the_sink_on(error))
         what = f"close did not come back within {self._limit:g} s"
         fault(what, "cancel tasks before you wait for them, and bound every wait in it")
 
@@ -149,8 +149,9 @@ class Life:
             raise
         except Exception as error:  # noqa: BLE001 - a sink raises anything
             self._check_late("deliver", error)
-            what = f"deliver raised {named(error)} for {described(events)}, with nothing wrong"
-            fault(what, "return Rejected(reason) for an event that can never be delivered", error)
+            what = f"deliver raised {named(error)} for {described(events)}"
+            remedy = "mend it; for an event that can never be delivered, return Rejected(reason)"
+            fault(what, remedy, from_the_sink_on(error))
 
     def _ask(self, events: Sequence[Event]) -> list[Outcome]:
         __tracebackhide__ = True

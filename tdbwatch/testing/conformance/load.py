@@ -28,6 +28,7 @@ class Load(Subject):
                 node.stop()
 
     def _stop_under_load(self, node: EmbeddedNode, folder: Path) -> None:
+        __tracebackhide__ = True
         heard: list[Event] = []
 
         @sink("conformance-witness")

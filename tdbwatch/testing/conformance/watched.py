@@ -24,7 +24,8 @@ class Watched(Sink):
         swallowed: a call that was cancelled did not end.
         closed: `close` came back.
         close_error: what it raised.
-        left: the tasks that still ran after it.
+        counts_tasks: look for tasks after `close`; those that run on are waited for a little.
+        left: the tasks that still ran.
     """
 
     def __init__(self, sink: Sink, limit: float) -> None:
@@ -35,6 +36,7 @@ class Watched(Sink):
         self.swallowed = False
         self.closed = False
         self.close_error: BaseException | None = None
+        self.counts_tasks = False
         self.left: list[str] = []
 
     @property
@@ -64,9 +66,10 @@ class Watched(Sink):
             self.close_error = error
             raise
         self.closed = True
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        running = (await asyncio.wait(left, timeout=_ENDING * self._limit))[1] if left else ()
-        self.left = sorted(_described(task) for task in running)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if self.counts_tasks and others:
+            _, running = await asyncio.wait(others, timeout=_ENDING * self._limit)
+            self.left = sorted(_described(task) for task in running)
 
     async def _call(self, call: Awaitable[Any]) -> Any:
         if self.cut_after is None:
@@ -82,6 +85,16 @@ class Watched(Sink):
         if task.cancelled() or task.exception() is not None:
             raise CutError
         return task.result()
+
+
+def from_the_sink_on(error: BaseException) -> BaseException:
+    """An exception without the frames of those who called the sink."""
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == __file__:
+            found = trace.tb_next
+        trace = trace.tb_next
+    return error if found is None else error.with_traceback(found)
 
 
 def _described(task: "asyncio.Task[Any]") -> str:
