@@ -32,6 +32,7 @@ async def _connect(sections: "Sections") -> int:
     from tdbwatch.client.rooms import RoomStatus
     from tdbwatch.clock import SYSTEM_CLOCK
     from tdbwatch.daemon.source import Source
+    from tdbwatch.daemon.status import remedies
     from tdbwatch.daemon.watched import WatchedRoom
     from tdbwatch.redaction import presentable
 
@@ -49,6 +50,8 @@ async def _connect(sections: "Sections") -> int:
             else:
                 missing += 1
                 say(f"not joined: {room.name} in {room.scope}: {presentable(subscription.reason)}")
+                state, by_code = subscription.status.value, subscription.is_code
+                say(f"    {remedies.room(state, room.scope, subscription.error, by_code=by_code)}")
     if missing:
         print(f"{counted(missing, 'room')} cannot be joined", file=sys.stderr)
     return exits.UNAVAILABLE if missing else exits.OK

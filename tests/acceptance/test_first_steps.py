@@ -102,6 +102,7 @@ async def test_check_connects_and_says_which_rooms_can_be_joined(
     checked = await start("check", "--connect", "--config", write_config(rooms=["alerts", "nowhere"]))
     assert await checked.exit_code() == 69
     assert "not joined: nowhere in //stuff: " in checked.text
+    assert "Make the room in ThingsDB" in checked.text
     assert "1 room cannot be joined" in checked.text
     wrong = {"nodes": [cluster.nodes[0].address], "auth": {"username": "admin", "password": "wrong"}}
     checked = await start("check", "--connect", "--config", write_config(thingsdb=wrong))
