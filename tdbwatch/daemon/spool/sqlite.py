@@ -60,7 +60,6 @@ class SqliteSpool:
         self.path = Path(path)
         limits, pace = limits or Limits(), pace or Pace()
         self.last_beat: Beat | None = None
-        self.interrupted = False
         self._sinks = Sinks(sinks)
         self._redelivery_bytes = limits.redelivery_bytes
         self._lock = SpoolLock(self.path)
@@ -104,7 +103,7 @@ class SqliteSpool:
             self._lock.acquire()
             if mode := keep_private(self.path):
                 self.alarms.tightened(mode)
-            self.interrupted = side(self.path, "-wal").exists()  # who closes the file leaves none
+            self._sinks.interrupted = side(self.path, "-wal").exists()  # who closes the file leaves none
             damage = self._files.open(self._sinks.names)
             if self._sinks.names is not None:
                 with suppress(sqlite3.Error):  # the disk may be full, and this is for people only
@@ -138,6 +137,11 @@ class SqliteSpool:
     def failed(self) -> "asyncio.Future[None]":
         """Ends with an exception when the writer died of a mistake of ours; nothing is written any more."""
         return self._log.failed
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether whoever had this spool before ended without closing it: killed, or of a crash."""
+        return self._sinks.interrupted
 
     @property
     def last_seq(self) -> int:

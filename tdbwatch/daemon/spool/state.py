@@ -24,10 +24,14 @@ class Sinks:
 
     Args:
         names: those of the configuration; None: all that ever were.
+
+    Attributes:
+        interrupted: whether the last deliveries of the process before may have begun and never ended.
     """
 
     def __init__(self, names: Collection[str] | None) -> None:
         self.names = names
+        self.interrupted = False
         self._start = 0
         self._progress: dict[str, Progress] = {}
 
