@@ -4,6 +4,8 @@ import ssl
 from pathlib import Path
 from typing import Protocol
 
+from tdbwatch.descriptors import SHORT, require, reserve
+
 Stamp = tuple[int, int, int] | None
 """What tells that a file has changed; None: it cannot be looked at."""
 
@@ -36,11 +38,15 @@ class TlsFiles:
             OSError: one cannot be read, or holds no certificate (`ssl.SSLError`).
         """
         tls, self._stamps = self._tls, self._look()
+        reserve.lend()
         try:
             context = ssl.create_default_context(cafile=tls.ca_file)
             if tls.cert_file is not None:
                 context.load_cert_chain(tls.cert_file, tls.key_file, password=_no_password)
+            require()  # else the system's certificates could not be read, and count as none
         except OSError as error:  # ssl names no file
+            if error.errno in SHORT:
+                self._stamps = ()  # nobody has seen them yet
             files = ", ".join(map(str, self._files))
             raise OSError(error.errno, f"{error.strerror or error} (one of {files})") from None
         if not tls.verify:

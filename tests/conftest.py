@@ -1,12 +1,16 @@
 """What tests of every folder use."""
 
 import logging
+import os
+import resource
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from tdbwatch.daemon import logs
+from tdbwatch.descriptors import Reserve, reserve
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +33,30 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         yield nobody.getsockname()[1]
+
+
+@pytest.fixture
+def none_left() -> Callable[[], AbstractContextManager[None]]:
+    """While entered, the process gets no descriptor but those that something here gives back."""
+
+    @contextmanager
+    def entered() -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest_free = os.open(os.devnull, os.O_RDONLY)
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    return entered
+
+
+@pytest.fixture
+def held() -> Iterator[Reserve]:
+    """The process's reserve, as the daemon has it."""
+    assert reserve.look()
+    yield reserve
+    reserve.close()
+    reserve.pressure = 0

@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import structlog
+
+from tdbwatch.descriptors import SOON, limit, reserve
+from tdbwatch.loggers import is_worth_saying
+
 WANTED_FILES: Final = 65_536
 """Open files that the soft limit is raised to; each file sink, connection and room may take some."""
 _REAP_SECONDS: Final = 5.0
@@ -17,6 +22,7 @@ _OTHERS_MAY_NOT: Final = 0o027
 def settle_in() -> None:
     """Once, at the start: space for many open files, and files of ours that others cannot write."""
     raise_file_limit()
+    reserve.look()
     os.umask(os.umask(_OTHERS_MAY_NOT) | _OTHERS_MAY_NOT)
 
 
@@ -27,6 +33,24 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # then it stays as it is
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def mind_descriptors(interval: float = SOON) -> None:
+    """See that there are some for links and spool, and have others close some where not. Until cancelled."""
+    log, times = structlog.get_logger("tdbwatch"), 0
+    while True:
+        if not reserve.look():
+            times += 1
+            if is_worth_saying(times):
+                log.error(
+                    "process.no_descriptors",
+                    limit=limit(),
+                    times=times,
+                    reason="files and connections take all that the process may have",
+                    remedy="raise LimitNOFILE in the unit, or `ulimit -Hn`; until then what is used least is "
+                    "closed, and sinks that get none try again",
+                )
+        await asyncio.sleep(interval)
 
 
 def open_standard_files() -> None:

@@ -13,6 +13,7 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import Config, ConfigError
 from tdbwatch.daemon.config.rotating import Rotating
 from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.descriptors import reserve
 from tdbwatch.redaction import redact
 from tdbwatch.tls_files import Stamp, stamp_of
 
@@ -40,6 +41,7 @@ class Rotation:
         if (stamps := self._now()) == self._stamps:
             return
         self._stamps = stamps
+        reserve.lend()
         try:
             found = self._rotating.read_again()
         except ConfigError as error:

@@ -59,7 +59,10 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
     log = structlog.get_logger("tdbwatch")
     daemon = Daemon(config, registry, notifier=Notifier())
     stop = _on_signals()
-    chores = [asyncio.create_task(logs.keep(), name="tdbwatch-logs")]
+    chores = [
+        asyncio.create_task(logs.keep(), name="tdbwatch-logs"),
+        asyncio.create_task(process.mind_descriptors(), name="tdbwatch-descriptors"),
+    ]
     if os.getpid() == 1:
         chores.append(asyncio.create_task(process.reap(), name="tdbwatch-reap"))
     starting = asyncio.create_task(daemon.start(), name="tdbwatch-start")

@@ -4,11 +4,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 from tdbwatch.daemon.blame import PluginMistakeError
+from tdbwatch.descriptors import require
+
+_LEFT: Final = 20
+"""Descriptors that must be left: an event loop takes three of them for good."""
 
 
 class SinkExitError(PluginMistakeError):
@@ -76,10 +80,15 @@ def _because(error: Exception, cause: BaseException) -> Exception:
 
 
 class LoopThread:
-    """A daemon thread that runs an event loop until it is stopped."""
+    """A daemon thread that runs an event loop until it is stopped.
+
+    Raises:
+        OSError: so few descriptors are left that the sinks that are there already need them.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        require(_LEFT)
         self.loop = asyncio.new_event_loop()
         self._stopping = False
         self._stopped: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None

@@ -13,6 +13,7 @@ class Notifier:
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._watchdog_us = _watchdog_us(environ)
+        self._socket: socket.socket | None = None
 
     @property
     def watchdog_interval(self) -> float | None:
@@ -26,7 +27,11 @@ class Notifier:
         self._send(f"STATUS={printable(status)}")
 
     def stopping(self) -> None:
+        """The last that it should hear."""
         self._send("STOPPING=1\nSTATUS=stopping")
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def alive(self) -> None:
         self._send("WATCHDOG=1")
@@ -38,9 +43,10 @@ class Notifier:
         if address.startswith("@"):  # the abstract namespace
             address = "\0" + address[1:]
         try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-                sock.setblocking(False)
-                sock.sendto(message.encode(), address)
+            if self._socket is None:  # kept: the watchdog does not wait until there is a descriptor again
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+                self._socket.setblocking(False)
+            self._socket.sendto(message.encode(), address)
         except OSError:  # systemd is gone or busy; the service must not suffer for it
             return
 

@@ -94,7 +94,9 @@ def test_systemd_is_given_signs_of_life_where_it_asks_us_for_them(
 def test_what_systemd_is_told_is_one_message(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")}).ready("a room\nMAINPID=1\u202e")
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        notifier.ready("a room\nMAINPID=1\u202e")
+        notifier.stopping()
         assert systemd.recv(1000).decode() == "READY=1\nSTATUS=a room\\nMAINPID=1\\u202e"
 
 

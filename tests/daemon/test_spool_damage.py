@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import shutil
 import signal
 import sqlite3
@@ -47,22 +46,34 @@ async def arrives(reports: list[DamageReport]) -> DamageReport:
 
 
 async def test_trouble_with_reading_is_no_damage_and_moves_nothing_aside(
-    make: MakeSpool, path: Path, reports: list[DamageReport]
+    make: MakeSpool, path: Path, reports: list[DamageReport], none_left: Any
 ) -> None:
     spool, _ = await filled(make, 10, window=1)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))  # none is left
-    try:
-        with pytest.raises(SpoolError, match="unable to open"):
-            await spool.read(0, 1 << 20)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with none_left(), pytest.raises(SpoolError, match="unable to open"):
+        await spool.read(0, 1 << 20)
     await keep(spool, events(1))
     assert len(await everything(spool)) == 11
     assert reports == []
     assert set_aside(path) == []
+
+
+async def test_without_a_descriptor_the_spool_is_read_all_the_same(
+    make: MakeSpool, none_left: Any, held: Any
+) -> None:
+    spool, sent = await filled(make, 10, window=1)
+    with none_left():
+        assert [entry.event for entry in await everything(spool)] == sent
+
+
+async def test_without_a_descriptor_a_spool_that_is_gone_is_replaced_all_the_same(
+    make: MakeSpool, path: Path, reports: list[DamageReport], none_left: Any, held: Any
+) -> None:
+    spool, sent = await filled(make, 10)
+    with none_left():
+        path.unlink()
+        assert (await arrives(reports)).rescued == 10
+        await keep(spool, more := events(3))
+    assert [entry.event for entry in await everything(spool)] == sent + more
 
 
 @pytest.mark.parametrize(

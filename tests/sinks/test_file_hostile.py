@@ -1,5 +1,6 @@
 """The file sink among others who move, cut, link and remove its files, and on disks that give out."""
 
+import asyncio
 import errno
 import gzip
 import json
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tdbwatch.descriptors import Reserve
 from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.sinks.file import FileSink, appender, budget, compression, guarded, rotation, tidier
 from tdbwatch.sinks.file.appender import Appender
@@ -571,6 +573,37 @@ async def test_a_sink_that_gets_no_descriptor_closes_some_of_its_own_and_goes_on
     monkeypatch.setattr(os, "open", none_left)
     assert await sink.deliver([event(name=f"e{n % 7}") for n in range(21)]) == [DELIVERED] * 21
     assert all(len(ids(tmp_path / f"e{n}.jsonl")) == 3 for n in range(7))
+    await sink.close()
+
+
+async def test_a_sink_gives_its_descriptors_back_when_others_need_them(
+    tmp_path: Path, make: Make, none_left: Any, held: Reserve
+) -> None:
+    sink = make("{event}.jsonl")
+    await sink.open()
+    batch = [event(name=f"e{n}") for n in range(5)]
+    assert await sink.deliver(batch) == [DELIVERED] * 5
+    share = budget.budget.share()
+    with none_left():
+        assert not held.look()
+        await asyncio.sleep(0)
+        assert not sink._open_files
+        assert held.look()
+        assert budget.budget.share() <= max(1, share // 2)
+        assert await sink.deliver(batch) == [DELIVERED] * 5
+    await sink.close()
+    assert not held.givers
+
+
+async def test_want_of_descriptors_costs_no_event_an_attempt(
+    tmp_path: Path, make: Make, none_left: Any
+) -> None:
+    sink = make()
+    with none_left():
+        (outcome,) = await sink.deliver([event()])
+    assert isinstance(outcome, Retry)
+    assert outcome.pause
+    assert "raise the limit of open files" in outcome.reason
     await sink.close()
 
 

@@ -467,3 +467,16 @@ async def test_the_second_half_of_a_batch_waits_when_the_first_is_to_be_tried_ag
     async with opened(format="batch") as sink:
         assert await sink.deliver(events(4)) == [Retry("HTTP 503")] * 2
     assert len(endpoint.received) == 2
+
+
+async def test_want_of_descriptors_costs_no_event_an_attempt(
+    endpoint: Any, opened: Opened, none_left: Any
+) -> None:
+    for url in (endpoint.url, endpoint.url.replace("127.0.0.1", "localhost")):
+        async with opened(url=url) as sink:
+            with none_left():
+                outcome = await sink.deliver(events(3))
+            assert isinstance(outcome, Retry)
+            assert outcome.pause
+            assert "raise the limit of open files" in outcome.reason
+            assert await sink.deliver(events(1)) == [DELIVERED]

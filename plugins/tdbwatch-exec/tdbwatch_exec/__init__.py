@@ -28,6 +28,8 @@ from tdbwatch.plugin import (
 
 from tdbwatch_exec.process import Result, run
 
+_NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
+_SOON: Final = 1.0
 _INHERITED: Final = ("PATH", "HOME", "LANG", "TZ")
 
 
@@ -104,6 +106,8 @@ class ExecSink(Sink):
         except OSError as error:
             if error.errno == errno.E2BIG and not all(part.is_constant for part in self.options.command):
                 return Rejected("its templates make arguments of it that are too long for a program")
+            if error.errno in _NO_DESCRIPTOR:  # nothing of the events: it costs them no attempt
+                return Retry(f"{program} cannot be run: {error.strerror}", after=_SOON, pause=True)
             return Retry(f"{program} cannot be run: {error.strerror} ({error.filename})")
         return self._judge(program, result)
 

@@ -42,13 +42,15 @@ async def run(
         TimeoutError: it did not end within `deadline` seconds; by now it has.
     """
     output = _Output(keep)
-    process = await _started(command, cwd, env, output)
     try:
-        async with asyncio.timeout(deadline):
-            await _write(process, stdin)
-            await process.wait()
+        process = await _started(command, cwd, env, output)
+        try:
+            async with asyncio.timeout(deadline):
+                await _write(process, stdin)
+                await process.wait()
+        finally:
+            await _end(process)
     finally:
-        await _end(process)
         await output.close()
     assert process.returncode is not None
     return Result(process.returncode, bytes(output.kept))
@@ -77,11 +79,12 @@ class _Output(asyncio.Protocol):
 
     async def close(self) -> None:
         """Take what was said last, and close the pipe."""
+        if self._transport is None:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORDS):
                 await self._ended.wait()
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
 
 
 async def _started(
@@ -97,7 +100,6 @@ async def _started(
     except asyncio.CancelledError:
         with suppress(OSError):
             await _end(await starting)
-        await output.close()
         raise
 
 

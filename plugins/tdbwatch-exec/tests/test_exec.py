@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry
+from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry, SinkContext
 from tdbwatch.testing import deliver, deliver_async, make_event
 
-from tdbwatch_exec import ExecSink
+from tdbwatch_exec import ExecOptions, ExecSink
 
 BATCH = [make_event("alerts", "disk-full", [f"db{n}", 90 + n]) for n in range(3)]
 
@@ -226,3 +226,25 @@ def test_an_event_that_a_template_fails_for_is_rejected() -> None:
     (outcome,) = deliver(ExecSink, BATCH[0], {"command": ["true", "{{ event + 1 }}"]})
     assert isinstance(outcome, Rejected)
     assert outcome.reason.startswith("its templates fail for this event: ")
+
+
+def test_want_of_descriptors_costs_no_event_an_attempt() -> None:
+    async def with_so_many(spare: int) -> Outcome:
+        sink = ExecSink(ExecOptions.model_validate({"command": ["/bin/true"]}), SinkContext("page"))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        os.close(lowest_free := os.open(os.devnull, os.O_RDONLY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + spare, hard))
+        try:
+            verdict = await sink.deliver(BATCH[:1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(now_free := os.open(os.devnull, os.O_RDONLY))
+        assert now_free == lowest_free, "none is left open"
+        assert isinstance(verdict, list)
+        return verdict[0]
+
+    outcomes = [asyncio.run(with_so_many(spare)) for spare in range(12)]
+    assert outcomes[-1] == DELIVERED
+    short = [outcome for outcome in outcomes if outcome != DELIVERED]
+    assert len(short) > 3
+    assert all(isinstance(outcome, Retry) and outcome.pause for outcome in short)

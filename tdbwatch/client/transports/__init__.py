@@ -12,6 +12,7 @@ from tdbwatch.client.transports.base import Receiver, SslSetting, Wire
 from tdbwatch.client.transports.dialing import dial
 from tdbwatch.client.transports.socket import SocketWire
 from tdbwatch.client.words import words
+from tdbwatch.descriptors import reserve
 from tdbwatch.redaction import presentable
 
 __all__ = ["Receiver", "SslSetting", "Wire", "open_wire", "tls_context"]
@@ -33,6 +34,7 @@ async def open_wire(address: Address, receiver: Receiver, ssl: SslSetting = None
     Raises:
         OSError: it cannot be reached, its certificate does not verify, or it is not a ThingsDB endpoint.
     """
+    reserve.lend()
     if address.scheme == "unix":
         loop = asyncio.get_running_loop()
         _, wire = await loop.create_unix_connection(lambda: SocketWire(receiver), address.path)

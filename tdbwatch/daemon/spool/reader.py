@@ -19,6 +19,7 @@ from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.tables import blocks_where
+from tdbwatch.descriptors import reserve
 
 _SLACK = 8
 """One part in so many goes beyond the bound: a slice now and then costs less than one each time."""
@@ -197,6 +198,7 @@ class Reader:
             return question(self._connection)
 
     def _opened(self) -> sqlite3.Connection:
+        reserve.lend()
         self._file = self._path.stat() if self._path.exists() else None
         place = f"file:{quote(str(self._path.absolute()))}?mode=rw"  # no file is made where there is none
         return sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)

@@ -12,10 +12,12 @@ from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.status.answers import Answers
+from tdbwatch.daemon.status.door import Door
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
 from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.visitors import MAX_CONNECTIONS, Visitors
+from tdbwatch.daemon.status.visitors import Visitors
+from tdbwatch.descriptors import reserve
 
 _RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.2)
 
@@ -55,12 +57,12 @@ class StatusServer:
         self._clock = clock
         self._log = structlog.get_logger("tdbwatch.status")
         self._surveyor = surveyor
-        self._server: asyncio.Server | None = None
         self._stopped = False
-        self._visitors = Visitors()
         self._hosts: Hosts | None = None
         application = Answers(self.glance, self.snapshot, shown.plugin_metrics, self._is_ours).application()
         self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
+        self._visitors = Visitors()
+        self._door = Door(lambda: self._visitors.welcome(self._runner.server), self._visitors.oldest_leaves)
 
     def glance(self) -> Snapshot:
         """The daemon as it is now, with the figures that were read last."""
@@ -76,6 +78,7 @@ class StatusServer:
     async def run(self) -> None:
         """Listen; try again for as long as the address is taken. Returns when it listens."""
         await self._runner.setup()
+        reserve.givers.add(self._visitors.give_back)
         backoff = Backoff(_RETRY)
         while not self._stopped and not await self._listen():
             await self._clock.sleep(backoff.next())
@@ -83,25 +86,22 @@ class StatusServer:
     async def stop(self) -> None:
         """Listen no more, close every connection."""
         self._stopped = True
-        if self._server is not None:
-            self._server.close()
-            self._server, self.port = None, None
+        self.port = None
+        self._door.close()
+        reserve.givers.discard(self._visitors.give_back)
         await self._runner.cleanup()
         await self._surveyor.close()
 
     async def _listen(self) -> bool:
         host, port = self._config.host, self._config.port
-        loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(self._accept, host or None, port, backlog=MAX_CONNECTIONS)
+            addresses = await self._door.open(host or None, port)
         except OSError as error:
             self._cannot_listen(error)
             return False
         if self._stopped:
-            server.close()
+            self._door.close()
             return False
-        self._server = server
-        addresses = [socket.getsockname() for socket in server.sockets]
         self._hosts = Hosts(host, self._config.hosts, (address[0] for address in addresses))
         self.port = addresses[0][1]
         self.trouble = None
@@ -120,9 +120,6 @@ class StatusServer:
                 reason=self.trouble,
                 remedy="change http.listen or end the other program; it is tried again, events flow",
             )
-
-    def _accept(self) -> asyncio.BaseProtocol:
-        return self._visitors.welcome(self._runner.server)
 
     def _is_ours(self, host: str) -> bool:
         return self._hosts is not None and self._hosts.allow(host)

@@ -8,9 +8,11 @@ import structlog
 from aiohttp import web
 
 from tdbwatch.daemon.status.answers import HEADERS
+from tdbwatch.descriptors import limit
 
 MAX_CONNECTIONS: Final = 64
-"""For a further one the oldest is closed: nobody may take all of the daemon's files, or keep others out."""
+"""An eighth of all descriptors, if those are few. For a further one the oldest is closed: nobody may take all
+of the daemon's, or keep others out."""
 CONNECTION_LIFE: Final = 60.0
 """Seconds after which a connection is closed at the latest, used or not; answers take milliseconds."""
 IDLE: Final = 20.0
@@ -31,12 +33,24 @@ class Visitors:
         return _Visitor(self, server, loop=loop, keepalive_timeout=IDLE, lingering_time=0.0, access_log=None)
 
     def came(self, visitor: "_Visitor") -> None:
-        while len(self._present) >= MAX_CONNECTIONS:
-            oldest = next(iter(self._present))
-            self.left(oldest)
-            oldest.abort()
+        while len(self._present) >= min(MAX_CONNECTIONS, limit() // 8):
+            self.oldest_leaves()
         timer = asyncio.get_running_loop().call_later(CONNECTION_LIFE, visitor.abort)
         self._present[visitor] = timer
+
+    def give_back(self) -> None:
+        """Close the older half of the connections."""
+        for _ in range(len(self._present) // 2):
+            self.oldest_leaves()
+
+    def oldest_leaves(self) -> bool:
+        """Close the oldest connection; whether there was one."""
+        oldest = next(iter(self._present), None)
+        if oldest is None:
+            return False
+        self.left(oldest)
+        oldest.abort()
+        return True
 
     def left(self, visitor: "_Visitor") -> None:
         if (timer := self._present.pop(visitor, None)) is not None:

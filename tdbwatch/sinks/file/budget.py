@@ -1,13 +1,15 @@
 """How many files the file sinks may have open: one budget for all of them, in equal shares."""
 
-import resource
 import threading
 from typing import Final
+
+from tdbwatch.descriptors import limit, reserve
 
 MOST: Final = 64
 """Files of one sink, however many it could have."""
 _RESERVED: Final = 512
-"""Files of the process that are left to links, spool, webhooks and plugins; half if they are few."""
+"""Files of the process that are left to links, spool, webhooks and plugins; half if they are few. Where that
+is too little, the shares are halved, and again."""
 
 
 class Budget:
@@ -27,10 +29,8 @@ class Budget:
 
     def share(self) -> int:
         """How many files one sink may have open now; at least one."""
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        if limit == resource.RLIM_INFINITY:
-            return MOST
-        return max(1, min(MOST, max(limit - _RESERVED, limit // 2) // max(1, self._sinks)))
+        total = max((most := limit()) - _RESERVED, most // 2)
+        return max(1, min(MOST, total // max(1, self._sinks)) >> reserve.pressure)
 
 
 budget: Final = Budget()

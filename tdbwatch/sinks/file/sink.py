@@ -1,10 +1,13 @@
 """The file sink: batches to files."""
 
+import asyncio
 import errno
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
+from tdbwatch.descriptors import REMEDY, SHORT, SOON, reserve
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
 from tdbwatch.plugin.event import json_lines
 from tdbwatch.sinks.file.appender import Appender
@@ -27,7 +30,7 @@ _REMEDIES: Final = {
     errno.EACCES: "let the user that tdbwatch runs as write there",
     errno.EPERM: "let the user that tdbwatch runs as write there",
     errno.EROFS: "mount it writable",
-    errno.EMFILE: "raise the limit of open files",
+    **dict.fromkeys(SHORT, REMEDY),
     errno.EAGAIN: "give each sink a path of its own",
 }
 
@@ -50,7 +53,12 @@ class FileSink(Sink):
         self._open_files: OrderedDict[str, Appender] = OrderedDict()
         self._tidier = Tidier(context.name, options.rotate, context.log) if options.rotate else None
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         budget.join()
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        reserve.givers.add(self._asked)
 
     async def deliver(self, batch: Sequence[Event]) -> Sequence[Outcome]:
         """Whatever is left after a while waits for the next call, which has the whole `timeout` again.
@@ -111,6 +119,7 @@ class FileSink(Sink):
         self._close_oldest(keep=0)
         if not self._closed:
             self._closed = True
+            reserve.givers.discard(self._asked)
             budget.leave()
         if self._tidier is not None:
             self._tidier.close()
@@ -127,7 +136,8 @@ class FileSink(Sink):
                 done = end
         except OSError as error:
             self._forget(path)
-            return done, Retry(_reason(path, error))
+            short = error.errno in SHORT  # which is nothing of the events: it costs them no attempt
+            return done, Retry(_reason(path, error), SOON if short else None, pause=short)
         return done, None
 
     def _fitting(self, file: Appender, lines: list[bytes], begin: int) -> int:
@@ -181,10 +191,16 @@ class FileSink(Sink):
         try:
             return Appender(path, durable=self._sync)
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open_files:
+            if error.errno not in SHORT or not self._open_files:
                 raise
         self._close_oldest(keep=0)  # others took what should be left: make space, and not only for this one
         return Appender(path, durable=self._sync)
+
+    def _asked(self) -> None:
+        """To give descriptors back, by another thread."""
+        assert self._loop is not None
+        with suppress(RuntimeError):  # the event loop is closed
+            self._loop.call_soon_threadsafe(lambda: self._close_oldest(keep=0))
 
     def _close_oldest(self, keep: int) -> None:
         while len(self._open_files) > keep:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.descriptors import SHORT, SOON
 from tdbwatch.plugin import Delivered, Event, Outcome, Rejected, Retry, Sink, SinkContext, TemplateError, sink
 from tdbwatch.printable import printable
 from tdbwatch.sinks.webhook.addresses import origin_of
@@ -152,6 +153,8 @@ class WebhookSink(Sink):
         except TimeoutError:
             return Retry(f"{self._target}: no answer within {seconds:.3g} s"), None
         except OSError as error:
+            if error.errno in SHORT:  # which is nothing of the events: it costs them no attempt
+                return Retry(f"{self._target}: {error.strerror}", SOON, pause=True), None
             return Retry(self._failed(error)), None
         outcome = self._judge(answer)
         self._wait_as_told(outcome)

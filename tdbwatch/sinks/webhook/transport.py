@@ -1,6 +1,7 @@
 """One request and the beginning of its answer, within a deadline and a bound, over aiohttp."""
 
 import asyncio
+import errno
 import os
 import ssl
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from yarl import URL
 
 from tdbwatch import __version__
 from tdbwatch.blocking import in_own_thread
+from tdbwatch.descriptors import REMEDY, was_short
 from tdbwatch.plugin.template import has_tag
 from tdbwatch.sinks.webhook.addresses import parse_url
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
@@ -99,6 +101,7 @@ class Transport:
         Raises:
             TimeoutError: no answer in time.
             ConnectionError: the way there failed; it says how.
+            OSError: with `errno` EMFILE: there was no descriptor.
         """
         sent = {**message.headers, **headers, "Content-Type": message.content_type}
         url = self._url if message.url is None else parse_url(message.url)
@@ -116,6 +119,8 @@ class Transport:
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as error:
+            if was_short(error):
+                raise OSError(errno.EMFILE, f"too many open files; {REMEDY}") from None
             raise ConnectionError(_why(error)) from None
 
     async def _answer(

@@ -36,6 +36,7 @@ from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import INSERT_BLOCK, keep, row_of
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
+from tdbwatch.descriptors import reserve
 from tdbwatch.safe_files import open_file
 
 _ANYBODY: Final = ""
@@ -130,6 +131,7 @@ def renew(
     Raises:
         sqlite3.Error, OSError: the folder or the disk cannot be written; nothing has changed.
     """
+    reserve.lend()
     path.parent.mkdir(parents=True, exist_ok=True)
     making, whole, aside = side(path, _MAKING), side(path, _WHOLE), place_aside(path, now)
     with _opened(path, known) as old, _made(making, connect) as store:
