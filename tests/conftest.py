@@ -11,6 +11,7 @@ import pytest
 
 from tdbwatch.daemon import logs
 from tdbwatch.descriptors import Reserve, reserve
+from tests.forked import Forker
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +61,11 @@ def held() -> Iterator[Reserve]:
     yield reserve
     reserve.close()
     reserve.pressure = 0
+
+
+@pytest.fixture(scope="session")
+def forker() -> Iterator[Forker]:
+    """Runs programs in processes of their own that have imported tdbwatch already."""
+    made = Forker()
+    yield made
+    made.close()

@@ -1,18 +1,21 @@
-"""The real command in a subprocess, against embedded nodes in this process."""
+"""The real command in a process of its own, against embedded nodes in this process."""
 
 import asyncio
 import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tdbwatch.node import Cluster
+from tests.forked import COMMAND, Forked, Forker, reader_of
 
 DEADLINE = 20.0
 """Seconds; only ever reached when something is broken."""
@@ -30,9 +33,11 @@ async def until(condition: Callable[[], bool], what: str) -> None:
 class Command:
     """A running `tdbwatch` command and what it has printed so far."""
 
-    process: asyncio.subprocess.Process
+    process: asyncio.subprocess.Process | Forked
     output: list[str] = field(default_factory=list)
     reader: "asyncio.Task[None] | None" = None
+    _records: list[dict[str, Any]] = field(default_factory=list)
+    _read: int = 0
 
     @property
     def text(self) -> str:
@@ -40,7 +45,9 @@ class Command:
 
     def records(self) -> list[dict[str, Any]]:
         """The log lines, which are JSON when nobody looks."""
-        return [json.loads(line) for line in self.text.splitlines() if line.startswith("{")]
+        new, self._read = self.output[self._read :], len(self.output)
+        self._records += [json.loads(line) for line in new if line.startswith("{")]
+        return self._records[:]
 
     def said(self, event: str) -> bool:
         return any(record["event"] == event for record in self.records())
@@ -68,24 +75,26 @@ Start = Callable[..., Awaitable[Command]]
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
-    """Start `python -m tdbwatch ARGS`; whatever still runs at the end of the test is killed."""
+def fresh() -> bool:
+    """Whether commands are interpreters of their own, which import everything themselves."""
+    return False
+
+
+@pytest.fixture
+async def start(tmp_path: Path, fresh: bool, forker: Forker) -> AsyncIterator[Start]:
+    """Start `tdbwatch ARGS`, standard error beside standard output; what still runs at the end is killed."""
     commands: list[Command] = []
 
     async def _start(*args: str | Path, env: dict[str, str] | None = None) -> Command:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tdbwatch",
-            *map(str, args),
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
+        reading, writing = os.pipe()
+        with Path(os.devnull).open("rb") as nothing:
+            process = await (_interpreter if fresh else partial(_fork, forker))(
+                args, nothing.fileno(), writing, tmp_path, environment
+            )
+        os.close(writing)
         command = Command(process)
-        command.reader = asyncio.create_task(_collect(process, command.output))
+        command.reader = asyncio.create_task(_collect(reading, command.output))
         commands.append(command)
         return command
 
@@ -96,13 +105,39 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         await command.process.wait()
         if command.reader is not None:
             await command.reader
-        command.process._transport.close()  # type: ignore[attr-defined]
+        if isinstance(command.process, Forked):
+            await command.process.close()
+        else:
+            command.process._transport.close()  # type: ignore[attr-defined]
 
 
-async def _collect(process: asyncio.subprocess.Process, output: list[str]) -> None:
-    assert process.stdout is not None
-    while line := await process.stdout.readline():
+async def _interpreter(
+    args: Sequence[str | Path], stdin: int, out: int, folder: Path, environment: dict[str, str]
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tdbwatch", *map(str, args),
+        cwd=folder, env=environment, stdin=stdin, stdout=out, stderr=out,
+    )  # fmt: skip
+
+
+async def _fork(
+    forker: Forker,
+    args: Sequence[str | Path],
+    stdin: int,
+    out: int,
+    folder: Path,
+    environment: dict[str, str],
+) -> Forked:
+    return await forker.start(
+        COMMAND, args, streams=(stdin, out, out), folder=folder, environment=environment
+    )
+
+
+async def _collect(fd: int, output: list[str]) -> None:
+    reader, transport = await reader_of(fd)
+    while line := await reader.readline():
         output.append(line.decode())
+    transport.close()
 
 
 @pytest.fixture(name="until")
@@ -142,12 +177,35 @@ def write_config(tmp_path: Path, cluster: Cluster) -> Callable[..., Path]:
     return write
 
 
+@dataclass
+class _Written:
+    """What a file had when it was read last; only what is new is read again."""
+
+    file: int = 0
+    size: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def read(self, path: Path) -> None:
+        with path.open("rb") as file:
+            now = os.fstat(file.fileno())
+            if now.st_ino != self.file or now.st_size < self.size:
+                self.file, self.size, self.records = now.st_ino, 0, []
+            file.seek(self.size)
+            whole = file.read().rpartition(b"\n")
+        self.size += len(whole[0]) + len(whole[1])
+        self.records += map(json.loads, whole[0].splitlines())
+
+
 @pytest.fixture
 def lines(tmp_path: Path) -> Callable[[str], list[dict[str, Any]]]:
-    """The records in a file that the file sink wrote."""
+    """The records in a file that the file sink writes, but for a last line that is not whole yet."""
+    seen: defaultdict[Path, _Written] = defaultdict(_Written)
 
     def read(name: str) -> list[dict[str, Any]]:
         path = tmp_path / "out" / name
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.is_file():
+            return []
+        seen[path].read(path)
+        return seen[path].records[:]
 
     return read

@@ -29,6 +29,7 @@ def test_help_fits_a_screen_and_shows_an_example(name: str | None, monkeypatch: 
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("fresh", [True])
 async def test_version_is_printed(start: Any) -> None:
     command = await start("--version")
     assert await command.exit_code() == 0
@@ -105,6 +106,7 @@ async def test_a_bad_configuration_ends_with_78_and_a_message_with_place_and_rem
         assert "Traceback" not in command.text
 
 
+@pytest.mark.parametrize("fresh", [True])
 async def test_the_daemon_does_not_start_without_a_credential_that_a_check_from_a_shell_lets_pass(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +166,7 @@ async def test_the_demo_ends_by_itself_and_every_event_came_through(start: Any, 
     assert sum(len(file.read_text().splitlines()) for file in tmp_path.rglob("*.jsonl")) == int(match[1])
 
 
+@pytest.mark.parametrize("fresh", [True])
 async def test_ctrl_c_ends_the_demo_with_its_summary(start: Any, until: Any, tmp_path: Path) -> None:
     command = await start("demo", env={"TMPDIR": str(tmp_path)})
     await until(lambda: "alerts: " in command.text or "deploys: " in command.text, "an event")

@@ -22,6 +22,12 @@ os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 
 
 @pytest.fixture
+def fresh(request: pytest.FixtureRequest) -> bool:
+    """Only a process that is started can be made powerless."""
+    return "powerless" in request.fixturenames
+
+
+@pytest.fixture
 def powerless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands obey the permissions of files, also when root runs the tests."""
     script = tmp_path / "powerless"

@@ -25,6 +25,7 @@ def numbers(records: list[dict[str, Any]]) -> list[int]:
     return [record["args"][0] for record in records if record["kind"] == "event"]
 
 
+@pytest.mark.parametrize("fresh", [True])
 async def test_events_of_two_collections_reach_their_files_once_and_in_order(
     start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines
 ) -> None:
@@ -135,6 +136,7 @@ async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
     assert await command.stop() == 0
 
 
+@pytest.mark.parametrize("fresh", [True])
 async def test_ctrl_c_ends_it_cleanly(start: Any, until: Any, cluster: Cluster, write_config: Any) -> None:
     command = await start("--config", write_config())
     await command.ready()

@@ -82,6 +82,8 @@ async def test_log_systemd_readyz_page_and_metrics_agree_from_the_start_to_a_sic
     )
     command = await start("--config", config, env={"NOTIFY_SOCKET": str(systemd.path)})
     await until(lambda: command.said("daemon.not_ready"), "a word about the missing room")
+    await until(lambda: command.said("status.listening"), "the port")
+    await until(lambda: command.said("canary.no_room"), "a word about the canary")
     [listening] = [line for line in command.records() if line["event"] == "status.listening"]
 
     async def get(path: str) -> tuple[int, str]:
@@ -99,6 +101,7 @@ async def test_log_systemd_readyz_page_and_metrics_agree_from_the_start_to_a_sic
     assert not command.said("daemon.ready")
     assert reasons()[0].startswith("Room oncall in //stuff: There is no such room")
     assert not systemd.is_ready
+    await until(lambda: systemd.status.startswith("not ready: "), "systemd hears of it")
     assert systemd.status.startswith("not ready: Room oncall in //stuff: There is no such room")
     code, body = await get("/readyz")
     warnings = {warning["part"]: warning for warning in json.loads(body)["warnings"]}
