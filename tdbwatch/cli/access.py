@@ -5,7 +5,7 @@ import asyncio
 import getpass
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,8 +108,6 @@ async def connected(config: "ThingsDBConfig") -> AsyncIterator["Client"]:
     from tdbwatch.client import Observer
     from tdbwatch.clock import SYSTEM_CLOCK
     from tdbwatch.daemon.assembly import make_client
-    from tdbwatch.daemon.login import Login
-    from tdbwatch.exceptions import AuthError
 
     refusals: dict[object, str] = {}
 
@@ -118,11 +116,22 @@ async def connected(config: "ThingsDBConfig") -> AsyncIterator["Client"]:
             refusals[address] = reason
 
     client = make_client(config, Noting(), SYSTEM_CLOCK, random.Random())
+    try:
+        await _connect(client, config, refusals)
+        yield client
+    finally:
+        with suppress(OSError):
+            await client.close_and_wait()
+
+
+async def _connect(client: "Client", config: "ThingsDBConfig", refusals: Mapping[object, str]) -> None:
+    from tdbwatch.daemon.login import Login
+    from tdbwatch.exceptions import AuthError
+
     nodes = ", ".join(str(node) for node in config.nodes)
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await client.connect_pool(config.nodes, Login(config.auth))
-        yield client
     except TimeoutError:
         if refusals:
             said = "; ".join(refusals.values())
@@ -135,9 +144,21 @@ async def connected(config: "ThingsDBConfig") -> AsyncIterator["Client"]:
     except AuthError as error:
         message = f"the login is refused by {nodes}: {error}; check the user or the token"
         raise CommandError(exits.BAD_CONFIG, message) from error
-    finally:
-        with suppress(OSError):
-            await client.close_and_wait()
+
+
+@asynccontextmanager
+async def answered() -> AsyncIterator[None]:
+    """What is asked of a node within is answered in time.
+
+    Raises:
+        CommandError: it is not.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            yield
+    except TimeoutError as error:
+        message = f"the node does not answer within {CONNECT_SECONDS:g} s; what was asked may be done or not"
+        raise CommandError(exits.UNAVAILABLE, message) from error
 
 
 def room_of(text: str, scope: str) -> "RoomConfig":

@@ -25,6 +25,7 @@ from tdbwatch.cli import (
     test,
 )
 from tdbwatch.cli.formatting import HelpFormatter
+from tdbwatch.redaction import presentable
 
 COMMANDS = (run, init, check, test, tail, emit, send, plugins, schema, spool, replay, node, demo)
 
@@ -102,6 +103,6 @@ def _run(options: argparse.Namespace) -> int:
         output.give_up()
         if str(error):
             name = ("tdbwatch", options.command, getattr(options, "action", None))
-            print(f"{' '.join(filter(None, name))}: {error}", file=sys.stderr)
+            print(f"{' '.join(filter(None, name))}: {presentable(str(error))}", file=sys.stderr)
         return error.code
     return result

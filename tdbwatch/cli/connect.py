@@ -2,25 +2,22 @@
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.access import connected
+from tdbwatch.cli.access import answered, connected
 from tdbwatch.cli.output import say
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config.models import Sections
 
-JOIN_SECONDS: Final = 10.0
-"""How long rooms may take to be tried."""
-
 
 def connect(sections: "Sections") -> int:
     """Say how each room was found; returns the exit code.
 
     Raises:
-        CommandError: no node can be reached, or the login is refused.
+        CommandError: no node can be reached or answers, or the login is refused.
     """
     from tdbwatch.daemon import logs
 
@@ -40,7 +37,7 @@ async def _connect(sections: "Sections") -> int:
     rooms = [WatchedRoom(room, source, SYSTEM_CLOCK) for room in sections.rooms]
     async with connected(sections.thingsdb) as client:
         say(f"connected to {client.connection_info()}")
-        async with asyncio.timeout(JOIN_SECONDS):
+        async with answered():
             await asyncio.gather(*(client.subscribe(room.subscription) for room in rooms))
         missing = 0
         for room in rooms:

@@ -5,7 +5,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tdbwatch.cli import exits
-from tdbwatch.cli.access import Access, access_of, add_access, connected, room_of
+from tdbwatch.cli.access import Access, access_of, add_access, answered, connected, room_of
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.made_event import value_of
 from tdbwatch.cli.output import say
@@ -57,11 +57,13 @@ async def _emit(access: Access, room: "RoomConfig", event: str, args: list[Any])
     from tdbwatch.exceptions import ForbiddenError, LookupError, ThingsDBError
 
     try:
-        async with connected(access.thingsdb) as client:
+        async with connected(access.thingsdb) as client, answered():
             key = room.name if room.id is None else room.id
             if room.code is not None:
                 key = await client.query(room.code, scope=room.scope)
-            assert key is not None, "a room has a name, an id or code"
+            if not isinstance(key, int | str):
+                message = f"the code of {room.record_name} must return a room's id, not {key!r}"
+                raise CommandError(exits.NO_INPUT, message)
             await client.emit(key, event, *args, scope=room.scope)
     except LookupError as error:
         message = f"there is no room {room.record_name!r} in {room.scope}: {error}"

@@ -24,7 +24,8 @@ from tdbwatch.sinks.file.guarded import guarded
 
 
 def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: random.Random) -> Client:
-    """A client for the daemon: several links, events left undecoded."""
+    """A client for the daemon: several links, events left undecoded. Nobody is shown what it logs in with."""
+    redact.remember(secrets_in(config))
     heartbeat = Heartbeat(config.heartbeat.interval, config.heartbeat.timeout)
     return Client(
         ssl=None if config.tls is None else NodeTls(config.tls),
@@ -61,7 +62,6 @@ def make_couriers(
     on_dead: Callable[[Sequence[DeadLetter]], None],
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
-    redact.remember(secrets_in([config.thingsdb, *(sink.options for sink in config.sinks)]))
     guarded.protect([config.spool.path])
     life = Life(clock)
     return [
@@ -99,7 +99,8 @@ def _settings(sink: SinkConfig, plugin: str) -> CourierSettings:
 
 
 def make_host(sink: SinkConfig, registry: Registry, clock: Clock) -> Host:
-    """Where a sink lives."""
+    """Where a sink lives. Nobody is shown its secrets."""
+    redact.remember(secrets_in(sink.options))
     sink_type = registry.sink_types[sink.type]
     log = structlog.get_logger(f"tdbwatch.sink.{sink.name}").bind(sink=sink.name)
     context = SinkContext(sink.name, log, clock, SinkMetrics(sink.name, registry.metrics))

@@ -1,5 +1,6 @@
 """What the commands that talk to ThingsDB themselves say of the command line."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,18 @@ from msgspec.structs import replace
 from tdbwatch.cli import access, app, exits, tail
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.daemon.config import parse
-from tdbwatch.exceptions import AuthError
+from tdbwatch.exceptions import AuthError, OperationError
 from tdbwatch.node import Cluster
 from tdbwatch.plugin import Event
 from tdbwatch.wire import Kind
 
 NODE = ["--node", "127.0.0.1:1"]
 ADMIN = [*NODE, "--user", "admin"]
-CONFIG = "{{thingsdb: {{nodes: {nodes}, auth: {{token: wr0ng}}}}, rooms: [alerts], sinks: {{}}}}"
+CONFIG = """\
+thingsdb: {{nodes: {nodes}, auth: {{token: wr0ng}}}}
+rooms: [alerts]
+sinks: {{l: {{type: log}}}}
+"""
 
 
 @pytest.mark.parametrize(
@@ -91,3 +96,47 @@ def test_tail_shows_on_a_terminal_whatever_an_event_nests(depth: int) -> None:
     line = tail._line(replace(Event.create("alerts", "x\x1b"), payload=packed))
     assert line.isprintable()
     assert "alerts  x\\x1b  [" in line
+
+
+@pytest.mark.parametrize("command", [["emit", "alerts", "x"], ["check", "--connect"]])
+async def test_what_a_node_answers_is_shown_printable_cut_and_without_our_secrets(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with Cluster() as cluster:
+        cluster.add_room("//stuff", "alerts")
+        said = OperationError("\x1b[2J s3cret-token \nforged " + "x" * 100_000)
+        for kind in (Kind.EMIT, Kind.JOIN):
+            cluster.nodes[0].faults.refuse(kind, error=said)
+        assert await asyncio.to_thread(app.main, [*command, *config_of(cluster, tmp_path)]) == 69
+    out, err = capsys.readouterr()
+    assert r"\x1b[2J ********** \nforged xxx" in out + err
+    assert len(out + err) < 5_000
+    assert all(line.isprintable() for line in (out + err).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"), [(["emit", "alerts", "x"], Kind.EMIT), (["check", "--connect"], Kind.JOIN)]
+)
+async def test_a_node_that_does_not_answer_is_69_in_time(
+    command: list[str],
+    kind: Kind,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with Cluster() as cluster:
+        cluster.add_room("//stuff", "alerts")
+        cluster.nodes[0].faults.drop_answers(kind, None)
+        monkeypatch.setattr(access, "CONNECT_SECONDS", 1.0)
+        assert await asyncio.to_thread(app.main, [*command, *config_of(cluster, tmp_path)]) == 69
+    assert "the node does not answer within 1 s" in capsys.readouterr().err
+
+
+def config_of(cluster: Cluster, folder: Path) -> list[str]:
+    """A configuration for that cluster, as an option of commands."""
+    path = folder / "watch.yaml"
+    auth = "{token: s3cret-token}"
+    cluster.add_token("s3cret-token")
+    path.write_text(CONFIG.format(nodes=[cluster.nodes[0].address]).replace("{token: wr0ng}", auth))
+    path.chmod(0o600)
+    return ["--config", str(path)]
