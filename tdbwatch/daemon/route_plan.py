@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.config.rules import Hold, Rule, text_of
 from tdbwatch.daemon.expressions import EvaluationError, Expression, Fields, Names, names_of
 from tdbwatch.plugin import Event
 
@@ -28,6 +28,9 @@ class Failure:
     reason: str
 
 
+NO_FAILURE: Final = Failure(0, "", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the routes say of all records that have one name.
@@ -43,14 +46,17 @@ class Plan:
     matched: tuple[str, ...] = ()
     needs: frozenset[str] = field(init=False, default=frozenset())
     """What the rules' expressions may name."""
+    holds: bool = field(init=False, default=False)
+    """Whether one of the rules holds events back."""
     perhaps: frozenset[str] = field(init=False, default=frozenset())
     """The sinks that may get one of the events, or get it with fields."""
 
     def __post_init__(self) -> None:
         every = [one for rule in self.rules for one in rule.every]
-        expressions = [one for rule in every for one in (rule.where, *rule.set.values()) if one is not None]
+        expressions = [one for rule in every for one in rule.expressions]
         needs = frozenset(name for expression in expressions for name in expression.needs)
         object.__setattr__(self, "needs", needs)
+        object.__setattr__(self, "holds", any(rule.hold is not None for rule in every))
         object.__setattr__(self, "perhaps", frozenset(sink for rule in every for sink in rule.to))
 
 
@@ -61,7 +67,7 @@ def plan(rules: Iterable[Rule], names: tuple[str, str, str, str], others: Decisi
         others: the sinks that get them without any route.
     """
     asked = tuple(_asked(rules, names))
-    if any(rule.is_conditional or rule.set for one in asked for rule in one.every):
+    if any(rule.depends for one in asked for rule in one.every):
         return Plan(others, asked)
     asking = Asking(None, lambda *_: None)
     decision = asking.decide(Plan(others, asked))
@@ -83,9 +89,19 @@ class Asking:
     Args:
         event: None where all depends on names only.
         failed: told of an expression that has no value for it: the route's path, the event, and why.
+        lets_through: decides whether a route that holds events back lets this one through, by its key; None:
+            that was decided when it was heard.
     """
 
-    def __init__(self, event: Event | None, failed: Callable[[str, Event, str], None]) -> None:
+    def __init__(
+        self,
+        event: Event | None,
+        failed: Callable[[str, Event, str], None],
+        lets_through: "Callable[[Rule, str], bool] | None" = None,
+    ) -> None:
+        self.held: list[str] = []
+        """The routes that hold it back, as `Rule.key` says them."""
+        self._lets_through = lets_through
         self.matched: list[str] = []
         """The paths of the routes that match."""
         self._event = event
@@ -112,6 +128,11 @@ class Asking:
                 continue
             self.matched.append(rule.path)
             self._set(rule)
+            if rule.hold is not None and self._is_held(rule, rule.hold):
+                if rule.stop:
+                    return True, True
+                taken = True
+                continue
             for sink in rule.to:
                 self._found.setdefault(sink, dict(self._fields))
             taken_within, stopped = self._ask(rule.inner)
@@ -128,6 +149,20 @@ class Asking:
         except EvaluationError as error:
             self._fail(rule, f"where: {error}")
             return rule.on_error
+
+    def _is_held(self, rule: Rule, hold: Hold) -> bool:
+        assert self._event is not None, "it was asked about an event"
+        if self._lets_through is None:
+            return rule.key in self._event.held
+        try:
+            key = "" if hold.key is None else text_of(self._value(hold.key))
+        except EvaluationError as error:  # rather once too often than not at all
+            self._fail(rule, f"key: {error}")
+            return False
+        if self._lets_through(rule, key):
+            return False
+        self.held.append(rule.key)
+        return True
 
     def _set(self, rule: Rule) -> None:
         for name, expression in rule.set.items():

@@ -4,11 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from tdbwatch.daemon.config.expectations import ExpectationConfig, Expected, GivenConfig, room_of
 from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.holding import Holding
 from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.words import counted
-from tdbwatch.plugin import Event
+from tdbwatch.plugin import Event, Kind
 from tdbwatch.plugin.jsonable import to_json
 
 _SHOWN = 500
@@ -32,12 +36,28 @@ def run_tests(sections: Sections, sinks: Sequence[str]) -> Iterator[Result]:
     """Run the tests of a configuration with these sinks, in order."""
     for test in sections.tests:
         router = Router.of_names(sections.routes, sinks)
-        events = [event_of(given, sections) for given in test.given]
+        events = heard(test.given, sections, router)
         faults = tuple(
             fault for sink in sinks for fault in _compare(sink, test, records(router, sink, events))
         )
         notes = tuple(f"{path}: {failure.reason}" for path, failure in sorted(router.failures.items()))
         yield Result(test.name, faults, notes if faults else ())
+
+
+def heard(given: Sequence[GivenConfig], sections: Sections, router: Router) -> list[Event]:
+    """The events as the log would have them, with the records that are due meanwhile."""
+    events: list[Event] = []
+
+    def record(kind: Kind, event: str, lane: Lane, details: dict[str, Any]) -> None:
+        events.append(Event.create(lane.room, event, kind=kind, scope=lane.scope, details=details))
+
+    holding, now_us = Holding(router, record), Event.create().received_us
+    for one in given:
+        event = event_of(one, sections)
+        now_us = (now_us if one.time is None else event.received_us) + round(one.after * 1e6)
+        holding.tell(now_us)
+        events.append(holding.event(replace(event, received_us=now_us)))
+    return events
 
 
 def event_of(given: GivenConfig, sections: Sections) -> Event:

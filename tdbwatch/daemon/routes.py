@@ -6,7 +6,7 @@ these, the answer is kept for each of the last events.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ class Router:
     def __init__(self, routes: Iterable[RouteConfig], sinks: Mapping[str, frozenset[str]]) -> None:
         self.failures: dict[str, Failure] = {}
         """By the route's path, such as `routes[1]`: how often its expressions had no value for an event."""
+        self.held: Counter[str] = Counter()
+        """By the route's path, how many events it has held back since the start."""
         self._rules = Rule.all_of(routes)
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
@@ -76,6 +78,17 @@ class Router:
         plan = self._plan(event.kind, event.scope, event.room, event.event)
         asking = Asking(event, self._failed)
         return asking.decide(plan), tuple(asking.matched)
+
+    @property
+    def holding(self) -> dict[str, Rule]:
+        """The routes that hold events back, by their keys."""
+        return {rule.key: rule for one in self._rules for rule in one.every if rule.hold is not None}
+
+    def hear(self, event: Event, lets_through: Callable[[Rule, str], bool]) -> tuple[str, ...]:
+        """The routes that hold back an event that was heard just now, by their keys."""
+        asking = Asking(event, self._failed, lets_through)
+        asking.decide(self._plan(event.kind, event.scope, event.room, event.event))
+        return tuple(asking.held)
 
     def _failed(self, path: str, event: Event, reason: str) -> None:
         """An expression of this route had no value for an event."""

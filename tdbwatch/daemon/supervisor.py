@@ -18,6 +18,7 @@ from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.holding import Holding
 from tdbwatch.daemon.login import Login
 from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.plugins import Registry
@@ -33,7 +34,7 @@ from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.looking.gone import left_in
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.beats import Beat
-from tdbwatch.daemon.spool.stored.blocks import Heard
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DropReport
 from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
@@ -101,6 +102,7 @@ class Daemon:
         self.unrouted = Unrouted(self.router)
         self.source = Source(self._heard, clock, self._recorded)
         self._sinks = SinkWatch(self.source, self.router)
+        self.holding = Holding(self.router, self._tell_of_held)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
         self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
@@ -158,6 +160,7 @@ class Daemon:
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
+        self.holding.load(await self.spool.marks())
         parts = (self.config, self.router, self.registry, self.spool, self.clock, self._rng)
         self.each_courier = make_couriers(*parts, self._sinks.buried)
         for courier in self.each_courier:
@@ -252,7 +255,11 @@ class Daemon:
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         self.unrouted.count(heard)
-        self.spool.append(heard)
+        self.spool.append(self.holding.heard(heard))
+
+    def _tell_of_held(self, kind: Kind, event: str, lane: Lane, details: Mapping[str, Any]) -> None:
+        self.source.record(kind, event, lane, None, details)
+        self.source.flush()  # what is remembered changes with this record, and no other
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -276,6 +283,8 @@ class Daemon:
     async def _watch_sinks(self) -> None:
         while True:
             self._sinks.look(self.couriers())
+            self.source.flush()  # so that each record goes alone, with what changes by it
+            self.holding.tell(int(self.clock.time() * 1e6))
             await self.clock.sleep(SINKS_INTERVAL)
 
     async def _tell_of_gone_sinks(self) -> None:

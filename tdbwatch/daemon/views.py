@@ -14,6 +14,7 @@ from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.route_plan import NO_FAILURE
 from tdbwatch.daemon.routes import Router, Unrouted
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.status import remedies
@@ -70,6 +71,12 @@ class Views:
     couriers: Callable[[], list[CourierStatus]]
     life: Callable[[], Life]
 
+    def _routes(self) -> Iterator[RouteView]:
+        failures, held = self.router.failures, self.router.held
+        for path in sorted({*failures, *held}):
+            failure = failures.get(path, NO_FAILURE)
+            yield RouteView(path, failure.count, failure.event_id, failure.reason, held[path])
+
     def plugin_metrics(self) -> bytes:
         """The metrics that plugins have made, in Prometheus' text format."""
         return self.registry.metrics.text()
@@ -103,10 +110,7 @@ class Views:
             open_gaps=tuple(self._open_gaps(life.phase, now_us)),
             gap_counts=tuple(GapCount(*which, count) for which, count in journal.gap_counts.items()),
             plugin_problems=tuple(self.registry.problems),
-            routes=tuple(
-                RouteView(path, failure.count, failure.event_id, failure.reason)
-                for path, failure in sorted(self.router.failures.items())
-            ),
+            routes=tuple(self._routes()),
             log_dropped=logs.dropped(),
             left_behind=figures.left_behind,
             doubts=self.config.warnings,

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     NODE = "node"
     DEAD_LETTER = "dead_letter"
     SINK = "sink"
+    SUPPRESSED = "suppressed"
 
 
 _EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it
@@ -61,6 +62,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         payload: MessagePack: the array of arguments, or, of other kinds, the map of details.
         arg_names: the names that the configuration gives to the arguments, if any.
         packed_fields: MessagePack: what routes have set, if they have.
+        held: routes that hold it back.
         rendered: what `json` returns, once somebody has asked for it.
     """
 
@@ -74,6 +76,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     payload: bytes
     arg_names: tuple[str, ...] = ()
     packed_fields: bytes = b""
+    held: tuple[str, ...] = ()
     rendered: bytes | None = None
 
     @classmethod

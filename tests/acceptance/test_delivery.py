@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -356,3 +357,33 @@ async def test_dead_letters_and_sinks_that_fail_are_records_that_routes_send_els
     states = [(record["kind"], record["sink"], record["state"]) for record in lines("fallback.jsonl")[1:]]
     assert states == [("sink", "picky", "failing"), ("sink", "picky", "recovered")]
     assert "it is sick" in lines("fallback.jsonl")[1]["reason"]
+
+
+async def test_a_throttle_lets_no_more_through_however_often_the_daemon_is_killed(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any, tmp_path: Path
+) -> None:
+    few = {"type": "file", "path": str(tmp_path / "out" / "few.jsonl")}
+    every = {"type": "file", "path": str(tmp_path / "out" / "every.jsonl")}
+    routes = [
+        {"match": {"room": "alerts"}, "throttle": {"count": 5, "per": "1h", "key": "args[0]"}, "to": ["few"]},
+        {"match": {"room": "alerts"}, "to": ["every"]},
+    ]
+    config = write_config(sinks={"few": few, "every": every}, routes=routes)
+    for life in range(4):
+        command = await start("--config", config)
+        await command.ready()
+        for number in range(life * 3, life * 3 + 3):
+            for key in ("k", "j"):
+                cluster.emit("//stuff", "alerts", "x", key, number)
+        heard = {(key, number) for number in range(life * 3, life * 3 + 3) for key in ("k", "j")}
+        await until(
+            lambda heard=heard: heard <= {tuple(record["args"]) for record in lines("every.jsonl")},
+            "all of this life's events",
+        )
+        if life < 3:
+            command.signal(signal.SIGKILL)
+            await command.exit_code()
+    await until(lambda: len({record["id"] for record in lines("few.jsonl")}) >= 10, "what is let through")
+    assert await command.stop() == 0
+    passed = sorted({(record["id"], *record["args"]) for record in lines("few.jsonl")})
+    assert [args for _, *args in passed] == [[key, number] for number in range(5) for key in ("k", "j")]

@@ -427,7 +427,10 @@ def test_typographic_quotes_are_no_quotes(quoted: str):
         ("{to: console, match: {room: 'a[b'}}", "routes[0].match.room[0]: a [ that is never closed"),
         ("{to: console, match: {event: ''}}", "a glob must not be empty"),
         ("{to: console, match: {event: []}}", "routes[0].match.event: must not be empty"),
-        ("{to: console, match: {kind: gaps}}", "must be one of event, gap, room, node, dead_letter, sink"),
+        (
+            "{to: console, match: {kind: gaps}}",
+            "must be one of event, gap, room, node, dead_letter, sink, suppressed",
+        ),
         ("{to: console, match: {rooms: a}}", "unknown key\n    did you mean room?"),
         ("{to: console, stop: 1}", "routes[0].stop: must be true or false, not a number"),
     ],

@@ -10,7 +10,7 @@ from tdbwatch.daemon.config.fields import Scope, Section, Text
 from tdbwatch.daemon.config.problems import RefusedError, suggestion
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.exceptions import EncodeError
-from tdbwatch.plugin import Kind
+from tdbwatch.plugin import Duration, Kind
 from tdbwatch.wire.codec import encode
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class GivenConfig(Section):
     """Its kind."""
     details: dict[str, Any] = Field(default_factory=dict)
     """What a record of another kind carries."""
+    after: Duration = 0.0
+    """Seconds since the one before, for routes that hold events back."""
     time: Annotated[datetime, BeforeValidator(_time)] | None = None
     """When it is received; default: now."""
 

@@ -6,7 +6,7 @@ The keys are those of docs/configuration.md. Durations are seconds, sizes are by
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, InstanceOf, Strict, model_validator
 
@@ -224,13 +224,37 @@ class MatchConfig(Section):
     scope: Globs | None = None
     """Globs over the scope, such as `//ops*`."""
     kind: Kinds = (Kind.EVENT,)
-    """`event`, `gap`, `room`, `node`, `dead_letter`, `sink`, or a list of them."""
+    """`event`, `gap`, `room`, `node`, `dead_letter`, `sink`, `suppressed`, or a list of them."""
     fields: dict[FieldName, Globs] = Field(default_factory=dict)
     """Globs over fields that this route or one before has set; `5` and `true` are matched as text."""
 
 
+class ThrottleConfig(Section):
+    """Lets so many events through in a time."""
+
+    count: int = Field(ge=1, le=10_000)
+    """How many."""
+    per: PositiveDuration
+    """In how many seconds."""
+    key: Value | None = None
+    """What events have in common that are counted together: a CEL expression; default: all of the route."""
+
+
+class DedupeConfig(Section):
+    """Lets one event through in a time."""
+
+    window: PositiveDuration
+    """Seconds for which further events with the same key are held back."""
+    key: Value
+    """What makes two events the same: a CEL expression."""
+
+
 class RouteConfig(Section):
     """Sends what it matches to sinks. Routes are asked in order."""
+
+    not_yet: ClassVar[dict[str, str]] = {
+        "group": "this version cannot group events yet; dedupe lets one of them through"
+    }
 
     match: MatchConfig = MatchConfig()
     """What the route takes; default: every event."""
@@ -240,6 +264,10 @@ class RouteConfig(Section):
     """What becomes of an event for which `where` has no value, such as where a key is missing."""
     set: dict[FieldName, Value] = Field(default_factory=dict)
     """Fields to add to what the route takes: a CEL expression each."""
+    throttle: ThrottleConfig | None = None
+    """Lets so many of the events through in a time; the others are held back, and counted."""
+    dedupe: DedupeConfig | None = None
+    """Lets one of equal events through in a time; the others are held back, and counted."""
     default: bool = False
     """Whether it takes only what no route before it, in the same list, took."""
     to: SinkNames = ()
@@ -251,6 +279,8 @@ class RouteConfig(Section):
 
     @model_validator(mode="after")
     def _purpose(self) -> Self:
+        if self.throttle is not None and self.dedupe is not None:
+            raise RefusedError("throttle and dedupe exclude each other", "dedupe is a throttle with count: 1")
         if self.on_error == "match" and self.where is None:
             raise RefusedError("on_error is about `where`, and there is none", "remove on_error")
         if not (self.to or self.stop or self.set or self.routes):

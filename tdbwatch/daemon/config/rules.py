@@ -3,12 +3,37 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
 from tdbwatch.daemon.config.models import RouteConfig
 from tdbwatch.daemon.expressions import Expression
 from tdbwatch.plugin.jsonable import to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """How many events a route lets through.
+
+    Attributes:
+        count: so many with one key ...
+        per_us: ... in any time of so many microseconds.
+        key: what they have in common; None: all have.
+    """
+
+    count: int
+    per_us: int
+    key: Expression | None
+
+    @classmethod
+    def of(cls, route: RouteConfig) -> "Hold | None":
+        """Of a route; None: it lets all through."""
+        if (throttle := route.throttle) is not None:
+            return cls(throttle.count, int(throttle.per * 1e6), throttle.key)
+        if (dedupe := route.dedupe) is not None:
+            return cls(1, int(dedupe.window * 1e6), dedupe.key)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +46,8 @@ class Rule:
         where: what else must hold for the event.
         set: the fields that it sets, in order.
         on_error: whether an event for which `where` has no value is taken.
+        hold: how many of the events it lets through.
+        key: names it where it is remembered; changes with what it matches and holds.
         default: whether it takes only what no route before it took.
         inner: routes that are asked about what this one matched.
     """
@@ -36,6 +63,8 @@ class Rule:
     where: Expression | None
     set: Mapping[str, Expression]
     on_error: bool
+    hold: "Hold | None"
+    key: str
     default: bool
     inner: tuple["Rule", ...]
 
@@ -60,6 +89,8 @@ class Rule:
             where=route.where,
             set=route.set,
             on_error=route.on_error == "match",
+            hold=Hold.of(route),
+            key=_key_of(route, path),
             default=route.default,
             inner=cls.all_of(route.routes, f"{path}."),
         )
@@ -70,11 +101,22 @@ class Rule:
         return self.where is not None or bool(self.fields)
 
     @property
+    def depends(self) -> bool:
+        """Whether what sinks get by it depends on more than names."""
+        return self.is_conditional or bool(self.set) or self.hold is not None
+
+    @property
     def every(self) -> Iterator["Rule"]:
         """This rule and all within it."""
         yield self
         for rule in self.inner:
             yield from rule.every
+
+    @property
+    def expressions(self) -> list[Expression]:
+        """All that it has itself."""
+        key = None if self.hold is None else self.hold.key
+        return [one for one in (self.where, *self.set.values(), key) if one is not None]
 
     @property
     def sinks(self) -> frozenset[str]:
@@ -109,12 +151,22 @@ class Rule:
     def matches_fields(self, fields: Mapping[str, Any]) -> bool:
         """Whether the fields that routes have set are those that it is about."""
         return all(
-            name in fields and pattern.match(_text(fields[name])) is not None
+            name in fields and pattern.match(text_of(fields[name])) is not None
             for name, pattern in self.fields.items()
         )
 
 
-def _text(value: Any) -> str:
+def _key_of(route: RouteConfig, path: str) -> str:
+    hold = Hold.of(route)
+    if hold is None:
+        return ""
+    where = "" if route.where is None else route.where.source
+    key = "" if hold.key is None else hold.key.source
+    said = (path, route.match.model_dump_json(), where, hold.count, hold.per_us, key)
+    return sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def text_of(value: Any) -> str:
     """A field's value, as a glob sees it: as JSON has it, and text without quotes."""
     return value if isinstance(value, str) else to_json(value).decode()
 

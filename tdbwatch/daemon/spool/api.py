@@ -13,6 +13,7 @@ import msgspec
 from tdbwatch.daemon.spool.errors import SpoolError as SpoolError  # noqa: PLC0414 - of the seam, too
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.plugin.event import Event
 
@@ -248,6 +249,13 @@ class Spool(Protocol):
         """Keep these for those who ask what became of an event; written with a later commit."""
 
     # -- delivering again --------------------------------------------------------------------------------
+
+    async def marks(self) -> list[Mark]:
+        """What routes that hold events back remember, as of the last commit.
+
+        Raises:
+            SpoolError: the file cannot be read; try again later.
+        """
 
     async def orders(self) -> list[Order]:
         """What people asked for and is not done.

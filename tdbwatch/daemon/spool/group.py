@@ -12,6 +12,7 @@ from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run, encode_run, pack, unpack
 from tdbwatch.daemon.spool.stored.drops import DropReport, Tally
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.tables import Row
@@ -31,6 +32,7 @@ class Packing:
     size: int = PACKING_BYTES
     first_us: int = 0
     last_us: int = 0
+    marks: list[Mark] = field(default_factory=list)
 
     def add(self, packed: bytes, run: Run) -> int:
         """Take a run; how many bytes more it is now."""
@@ -42,6 +44,7 @@ class Packing:
         elif us < self.first_us:
             self.first_us = us
         self.runs.append(packed)
+        self.marks += run.marks
         self.count += len(run.events)
         size = len(packed) + RUN_BYTES
         self.size += size

@@ -14,9 +14,10 @@ from weakref import WeakValueDictionary
 
 from tdbwatch.daemon.spool.api import Entry, Gone, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, is_damage, trusting_nothing
-from tdbwatch.daemon.spool.stored import orders, progress
+from tdbwatch.daemon.spool.stored import marks, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.tables import blocks_where
 from tdbwatch.descriptors import reserve
@@ -155,6 +156,10 @@ class Reader:
     async def left(self, sink: str) -> Progress | None:
         """What a sink had finished that is gone; None: nothing is known of it."""
         return await self._ask(lambda c: progress.of(c, sink) if sink in progress.sinks(c) else None)
+
+    async def marks(self) -> list[Mark]:
+        """What routes that hold events back remember."""
+        return await self._ask(marks.load)
 
     async def orders(self) -> list[Order]:
         """What people asked for and is not done."""

@@ -25,6 +25,7 @@ from tdbwatch.daemon.spool.state import LogState, Sinks
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.tables import connect as _connect
@@ -256,6 +257,10 @@ class SqliteSpool:
         self._inbox.put_attempts(attempts)
 
     # -- delivering again --------------------------------------------------------------------------------
+
+    async def marks(self) -> list[Mark]:
+        """What routes that hold events back remember, as of the last commit."""
+        return await self._reader.marks()
 
     async def orders(self) -> list[Order]:
         """What people asked for and is not done."""

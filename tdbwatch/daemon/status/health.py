@@ -173,7 +173,7 @@ def _room(room: RoomView, *, blocking: bool) -> Iterator[Problem]:
 
 
 def _routes(snapshot: Snapshot) -> Iterator[Problem]:
-    for route in snapshot.routes:
+    for route in (one for one in snapshot.routes if one.failures):
         text = f"Its expressions have had no value for {counted(route.failures, 'event')} since the start."
         text += f" The latest: {_short(route.reason)}"
         remedy = remedies.route(route.event_id)

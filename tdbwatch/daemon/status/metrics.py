@@ -133,6 +133,8 @@ DEFINITIONS: Final = (
     Definition("tdbwatch_route_failures_total", "counter",
                "Events for which the route's expressions had no value", ("route",),
                lambda s: [((route.path,), route.failures) for route in s.routes]),
+    Definition("tdbwatch_route_held_total", "counter", "Events that the route held back", ("route",),
+               lambda s: [((route.path,), route.held) for route in s.routes if route.held]),
     Definition("tdbwatch_last_event_time_seconds", "gauge",
                "When the room's latest event was heard, as Unix time; absent before the first one", _ROOM,
                _per_room(lambda room: _seconds(room.last_event_us))),

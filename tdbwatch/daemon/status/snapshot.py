@@ -71,10 +71,11 @@ class RoomView:
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route whose expressions had no value for some events.
+    """A route whose expressions had no value for some events, or that held some back.
 
     Attributes:
         path: as messages about the configuration say it, such as `routes[1]`.
+        held: how many it has held back since the start.
         failures: for how many events since the start.
         event_id: the last of them.
         reason: why, of that one.
@@ -84,6 +85,7 @@ class RouteView:
     failures: int
     event_id: str
     reason: str
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ and their ids follow each other. A *block* is some runs of one lane in a row: on
 import zlib
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.ids import has_room_for, ids_from, packed_id
 
@@ -34,6 +35,8 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
         received_us: when they were received, in microseconds since the Unix epoch.
         events: their names.
         payloads: MessagePack: of each the array of arguments, or, of other kinds, the map of details.
+        held: the routes that hold them back, as `Rule.key` says them.
+        marks: what these and other routes remember of them; for the commit, and not in the block.
     """
 
     id: bytes
@@ -43,6 +46,8 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     arg_names: tuple[str, ...]
     events: list[str]
     payloads: list[msgspec.Raw]
+    held: tuple[str, ...] = ()
+    marks: tuple[Mark, ...] = ()
 
     def unpacked(self, lane: Lane) -> list[Event]:
         """The events, one by one.
@@ -52,6 +57,9 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """
         us, kind, room_id, names = self.received_us, self.kind, self.room_id, self.arg_names
         scope, room = lane
+        if self.held:
+            bare = msgspec.structs.replace(self, held=()).unpacked(lane)
+            return [msgspec.structs.replace(event, held=self.held) for event in bare]
         return [
             Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
             for event_id, event, payload in zip(
@@ -93,23 +101,26 @@ def run_of(event: Event) -> Run:
         event.arg_names,
         [event.event],
         [msgspec.Raw(event.payload)],
+        event.held,
     )
+
+
+def part_of(run: Run, start: int, stop: int, **changed: Any) -> Run:
+    """Some neighbouring events of a run."""
+    first_id = (int.from_bytes(run.id, "big") + (start << _COUNTER_BIT)).to_bytes(16, "big")
+    events, payloads = run.events[start:stop], run.payloads[start:stop]
+    return msgspec.structs.replace(run, id=first_id, events=events, payloads=payloads, **changed)
 
 
 def halves(run: Run) -> tuple[Run, Run]:
     """A run of several events as two."""
     middle = len(run.events) // 2
-    first_id = (int.from_bytes(run.id, "big") + (middle << _COUNTER_BIT)).to_bytes(16, "big")
-    replace = msgspec.structs.replace
-    return (
-        replace(run, events=run.events[:middle], payloads=run.payloads[:middle]),
-        replace(run, id=first_id, events=run.events[middle:], payloads=run.payloads[middle:]),
-    )
+    return part_of(run, 0, middle), part_of(run, middle, len(run.events))
 
 
 def encode_run(run: Run) -> bytes:
     """One run, as `pack` takes it."""
-    return _encode(run)
+    return _encode(run if not run.marks else msgspec.structs.replace(run, marks=()))
 
 
 def pack(runs: Sequence[bytes]) -> bytes:

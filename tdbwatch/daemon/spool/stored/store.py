@@ -13,7 +13,7 @@ from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
-from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
+from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import (
@@ -136,6 +136,8 @@ class Store:
             self.space.check(wanted, self._reusable, finishing=not rows)
         with self.transaction():
             blocks = self._insert(rows, squeezed=group.pressed)
+            if held := [mark for packing in group.packings for mark in packing.marks]:
+                marks.save(self.connection, held)
             progress.save(self.connection, group.progress)
             if letters:
                 self.connection.executemany(INSERT_LETTER, letters)

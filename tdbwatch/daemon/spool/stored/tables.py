@@ -47,6 +47,8 @@ CREATE INDEX attempts_by_seq ON attempts(last_seq);
 CREATE TABLE orders(
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, sink TEXT NOT NULL, selection TEXT NOT NULL,
     position INTEGER NOT NULL, through INTEGER NOT NULL, missed INTEGER NOT NULL, made_us INTEGER NOT NULL);
+CREATE TABLE marks(
+    route TEXT NOT NULL, key TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY(route, key)) WITHOUT ROWID;
 CREATE TABLE drops(
     reason TEXT NOT NULL, scope TEXT NOT NULL, room TEXT NOT NULL, count INTEGER NOT NULL,
     since_us INTEGER NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY(reason, scope, room)) WITHOUT ROWID;
