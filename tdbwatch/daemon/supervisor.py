@@ -160,7 +160,7 @@ class Daemon:
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
-        self.holding.load(await self.spool.marks())
+        await self._load_marks()
         parts = (self.config, self.router, self.registry, self.spool, self.clock, self._rng)
         self.each_courier = make_couriers(*parts, self._sinks.buried)
         for courier in self.each_courier:
@@ -189,6 +189,13 @@ class Daemon:
         self.phase = "running"
         self._log.info("daemon.started", version=__version__)
         self._readiness.look()
+
+    async def _load_marks(self) -> None:
+        """Routes that hold events back begin anew where the spool cannot say what they remembered."""
+        try:
+            self.holding.load(await self.spool.marks())
+        except SpoolError as error:  # a damaged file is replaced while tdbwatch runs
+            self._log.warning("routes.forgot", error=str(error))
 
     async def stop(self) -> None:
         """Let sinks finish, leave the rooms, make all that was heard durable, close everything."""
