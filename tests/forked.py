@@ -75,9 +75,14 @@ class Forked:
 
 
 class Forker:
-    """Has the process that forks, which is started when it is needed first."""
+    """Has the process that forks, which is started when it is needed first.
 
-    def __init__(self) -> None:
+    Args:
+        modules: what it imports; what it has imported, each fork takes leave of at its end.
+    """
+
+    def __init__(self, modules: Sequence[str] = PRELOADED) -> None:
+        self._modules = modules
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -141,7 +146,7 @@ class Forker:
         if self._control is None:
             self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
-                command = [sys.executable, "-P", __file__, str(theirs.fileno())]
+                command = [sys.executable, "-P", __file__, str(theirs.fileno()), *self._modules]
                 self._process = subprocess.Popen(
                     command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
                 )
@@ -166,9 +171,9 @@ async def read_all(fd: int) -> str:
         transport.close()
 
 
-def serve(control: socket.socket) -> dict[str, Any] | None:
+def serve(control: socket.socket, modules: Sequence[str]) -> dict[str, Any] | None:
     """Fork for each request; returns it in the process that it asked for, and None once there are no more."""
-    for name in PRELOADED:
+    for name in modules:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # so that no fork copies it all by looking for garbage
@@ -228,6 +233,6 @@ def become(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asked = serve(socket.socket(fileno=int(sys.argv[1])))
+    asked = serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
     if asked is not None:
         become(asked)

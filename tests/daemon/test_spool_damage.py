@@ -5,8 +5,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -26,6 +24,7 @@ from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
+from tests.forked import Forker
 
 from .spool_kit import Heard, MakeSpool, change, dead_letter, events, everything, keep, spool_at, until
 
@@ -399,7 +398,7 @@ asyncio.run(main())
 
 @pytest.mark.timeout(300)  # a process for each step
 async def test_a_renewal_killed_before_any_of_its_steps_is_finished_and_told_of(
-    make: MakeSpool, path: Path, tmp_path: Path, reports: list[DamageReport]
+    make: MakeSpool, path: Path, tmp_path: Path, forker: Forker
 ) -> None:
     spool, sent = await filled(make, 50)
     spool.append(heard(late := events(20)))  # only in the log beside the file
@@ -412,12 +411,11 @@ async def test_a_renewal_killed_before_any_of_its_steps_is_finished_and_told_of(
         folder = tmp_path / f"step{step}"
         shutil.copytree(crashed, folder)
         break_rootpage(folder / "spool.db")
-        command = [sys.executable, "-c", RENEW, folder / "spool.db", str(step)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
-            assert done.stdout.endswith("\n1\n")
+        code, out, err = await forker.run(RENEW, [folder / "spool.db", str(step)])
+        if code == 0:
+            assert out.endswith("\n1\n")
             break
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert code == -signal.SIGKILL, err
         kills += 1
         told = Heard()
         again = spool_at(folder / "spool.db", sinks=["s"], listener=told)

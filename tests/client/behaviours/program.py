@@ -1,4 +1,4 @@
-"""Runs the programs of the table, each as a process of its own."""
+"""The programs of the table, and what they show, each as a process of its own."""
 
 import asyncio
 import os
@@ -46,8 +46,12 @@ def source(behaviour: Behaviour) -> str:
     return f"{PRELUDE}\n\nasync def main(client):\n{textwrap.indent(behaviour.program, '    ')}{EPILOGUE}"
 
 
+def end_of(exit_code: int | None) -> str:
+    return f"(exit code {exit_code})" if exit_code else ""
+
+
 async def run(text: str, address: str, auth: tuple[str, str], limit: float) -> Observed:
-    """Run a program for at most `limit` seconds."""
+    """Run a program for at most `limit` seconds, in an interpreter of its own."""
     host, _, port = address.rpartition(":")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-c", text, host, port, *auth,  # -P: what is installed, not what lies around
@@ -59,7 +63,7 @@ async def run(text: str, address: str, auth: tuple[str, str], limit: float) -> O
     reading = asyncio.gather(process.stdout.read(), process.stderr.read())
     try:
         await asyncio.wait_for(process.wait(), limit)
-        end = f"(exit code {process.returncode})" if process.returncode else ""
+        end = end_of(process.returncode)
     except TimeoutError:
         end = NEVER_ENDS
     finally:
@@ -67,5 +71,8 @@ async def run(text: str, address: str, auth: tuple[str, str], limit: float) -> O
             process.kill()
             await process.wait()  # else a later test is blamed for it
     out, err = await reading
-    complaints = err.decode()
-    return Observed(f"{out.decode()}{end}".strip(), complaints if COMPLAINT.search(complaints) else "")
+    return seen(out.decode(), end, err.decode())
+
+
+def seen(out: str, end: str, err: str) -> Observed:
+    return Observed(f"{out}{end}".strip(), err if COMPLAINT.search(err) else "")
