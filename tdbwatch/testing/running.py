@@ -103,8 +103,7 @@ class RunningDaemon:
 
     def start(self) -> None:
         """Start it, after `stop`: on the same spool, as after a restart."""
-        self._daemon = self._background.call(self._make)
-        self._background.run(self._daemon.start())
+        self._daemon = self._background.run(self._started())
 
     def stop(self) -> None:
         """Stop it in order; what sinks have not taken by the end of `shutdown.grace` stays in the spool."""
@@ -130,6 +129,15 @@ class RunningDaemon:
     def sink(self, name: str) -> "CourierStatus":
         """How a sink is doing: what it `delivered`, `rejected`, its `lag`, its `last_error`, and so on."""
         return next(one for one in self._background.call(self.daemon.couriers) if one.sink == name)
+
+    async def _started(self) -> "Daemon":
+        daemon = self._make()
+        try:
+            await daemon.start()
+        except BaseException:
+            await daemon.stop()
+            raise
+        return daemon
 
     async def _heard(self) -> None:
         await self.daemon.client.query("nil", scope=SCOPE)  # answered after all that was pushed before

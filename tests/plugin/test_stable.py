@@ -59,6 +59,10 @@ def test_names_stay() -> None:
     assert {"ManualClock", "deliver", "deliver_async", "make_event", "settle"} <= set(
         tdbwatch.testing.__all__
     )
+    assert {"EmbeddedNode", "RunningDaemon", "SinkConformance"} <= set(tdbwatch.testing.__all__)
+    assert {"an_event", "delivered", "failing", "limit", "options", "poison", "stalled"} <= set(
+        dir(tdbwatch.testing.SinkConformance)
+    )
 
 
 def test_attributes_stay() -> None:

@@ -8,7 +8,7 @@ from unittest import SkipTest
 
 import pytest
 
-from tdbwatch.plugin import Event, Sink, SinkType
+from tdbwatch.plugin import Event, Options, Sink, SinkType
 from tdbwatch.testing import SinkConformance, make_event
 from tdbwatch.testing.conformance import ConformanceError
 
@@ -187,3 +187,13 @@ def test_what_needs_a_word_of_the_author_is_skipped_and_says_so(hook: str, check
 
     with pytest.raises(SkipTest, match=rf"define {hook}\(.*\), and the kit checks "):
         getattr(Test(), f"test_{check}")()
+
+
+def test_options_that_no_user_wrote_keep_it_from_the_daemon_only() -> None:
+    class Test(Told):
+        sink = SinkType("good", broken.Good)
+        options = Options()
+
+    Test().test_order_is_kept()
+    with pytest.raises(SkipTest, match="give options as users write them"):
+        Test().test_nothing_is_lost_when_the_daemon_stops_under_load()

@@ -13,6 +13,7 @@ import pytest
 
 from tdbwatch.client import Client
 from tdbwatch.daemon.config import ConfigError
+from tdbwatch.daemon.spool.errors import SpoolError
 from tdbwatch.plugin import Event, Retry, hookimpl, sink
 from tdbwatch.testing import ManualClock, RunningDaemon, deliver
 from tdbwatch.testing.running import EmbeddedNode
@@ -58,7 +59,7 @@ def test_after_a_restart_it_goes_on_with_the_same_spool(running_daemon: Start) -
             raise ConnectionError("not now")
         heard.append((event.kind, event.args))
 
-    daemon = running_daemon({"sinks": {"mine": {"type": "mine"}}, "shutdown": {"grace": "200ms"}}, mine)
+    daemon = running_daemon({"sinks": {"mine": {"type": "mine"}}}, mine)
     daemon.emit("boom", 1)
     daemon.heard()
     daemon.stop()
@@ -89,12 +90,23 @@ def test_a_sink_that_does_not_deliver_keeps_nobody_waiting_for_ever(running_daem
     def mine(event: Event) -> Retry:
         return Retry("the door is shut")
 
-    daemon = running_daemon({"sinks": {"mine": {"type": "mine"}}, "shutdown": {"grace": "200ms"}}, mine)
+    daemon = running_daemon({"sinks": {"mine": {"type": "mine"}}}, mine)
     daemon.emit("boom")
     with pytest.raises(TimeoutError):
         daemon.drained(0.2)
     daemon.heard()
     assert daemon.sink("mine").lag == 1
+
+
+def test_a_daemon_that_cannot_start_says_why_and_is_stopped(running_daemon: Start, tmp_path: Path) -> None:
+    first = running_daemon({"sinks": {"all": {"type": "log"}}})
+    with pytest.raises(SpoolError, match="holds"):
+        running_daemon(
+            {"sinks": {"all": {"type": "log"}}, "spool": {"path": str(tmp_path / "daemon/spool.db")}}
+        )
+    first.emit("boom")
+    first.drained()
+    assert first.sink("all").delivered == 1
 
 
 def test_a_mistake_in_the_configuration_is_told(running_daemon: Start) -> None:

@@ -43,7 +43,6 @@ class Load(Subject):
         config = {
             "sinks": {**own, "witness": {"type": "conformance-witness"}},
             "routes": [{"to": [name, "witness"]}],
-            "shutdown": {"grace": "1s"},
         }
         daemon = RunningDaemon(config, [made, witness], folder, node)
         for number in range(_EVENTS):
