@@ -228,7 +228,7 @@ async def test_what_no_route_takes_is_counted_and_a_doubtful_configuration_told(
     assert (await asker.metrics())["tdbwatch_events_unrouted_total", "alerts", "//stuff"] == 2
     page = (await asker.get("/"))[1]
     assert "2 events since the start that no route takes: no sink gets them." in page
-    assert "did you mean alerts?" in page
+    assert "To do: Did you mean alerts?" in page
 
 
 async def test_a_route_whose_expressions_fail_for_events_is_shown_with_the_last_reason(

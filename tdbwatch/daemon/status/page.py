@@ -117,9 +117,14 @@ def _items(found: Sequence[Problem]) -> list[Markup]:
 
 
 def _item(problem: Problem) -> Markup:
-    remedy = element("span", "To do: ", *_commands(problem.remedy), class_="remedy")
+    remedy = element("span", "To do: ", *_commands(_sentence(problem.remedy)), class_="remedy")
     said = [element("b", problem.subject), problem.text]
     return element("li", *said, *([remedy] if problem.remedy else []))
+
+
+def _sentence(text: str) -> str:
+    """What is also said after a colon in the log begins with a capital here."""
+    return text[:1].upper() + text[1:]
 
 
 def _commands(text: str) -> list[str]:
