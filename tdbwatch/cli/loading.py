@@ -9,6 +9,8 @@ from tdbwatch.daemon import logs
 from tdbwatch.daemon.config import Config, ConfigError, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
 from tdbwatch.daemon.plugins.absent import stand_in
+from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
 
 
@@ -22,7 +24,9 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
         section = document.plugins()
         registry = load_plugins(section.paths, section.disable)
         stand_in(registry, document.wanted_types(), document.wanted_hooks())
-        return document.config(registry.sink_types), registry
+        config = document.config(registry.sink_types)
+        redact.remember(secrets_in(config))
+        return config, registry
     except ConfigError as error:
         print(error, file=sys.stderr)
         return None

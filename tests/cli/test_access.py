@@ -140,3 +140,20 @@ def config_of(cluster: Cluster, folder: Path) -> list[str]:
     path.write_text(CONFIG.format(nodes=[cluster.nodes[0].address]).replace("{token: wr0ng}", auth))
     path.chmod(0o600)
     return ["--config", str(path)]
+
+
+def test_send_shows_no_secret_of_the_configuration_whoever_says_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugins, config = tmp_path / "plugins", tmp_path / "watch.yaml"
+    plugins.mkdir(mode=0o700)
+    (plugins / "teller.py").write_text(
+        "from tdbwatch.plugin import hookimpl\n\n@hookimpl\ndef tdbwatch_event(event):\n"
+        '    raise RuntimeError("the login is s3cret-of-nodes, \\x1b[2J")\n'
+    )
+    text = CONFIG.format(nodes=["127.0.0.1:1"]).replace("wr0ng", "s3cret-of-nodes")
+    text = text.replace("type: log", "type: teller")
+    config.write_text(text + f"plugins: {{paths: ['{plugins}']}}\n")
+    config.chmod(0o600)
+    assert app.main(["send", "l", "--config", str(config)]) == 1
+    assert r"RuntimeError: the login is **********, \x1b[2J" in capsys.readouterr().out
