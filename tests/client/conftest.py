@@ -44,7 +44,7 @@ class Ears(Room):
 
 async def until(condition, clock=None, step=0.25):
     """Yield until it holds; with a clock, let time pass."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():
             if clock is None:
                 await asyncio.sleep(0)

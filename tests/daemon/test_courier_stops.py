@@ -122,7 +122,7 @@ async def test_a_drain_waits_for_a_slow_sink_and_for_none_that_fails(bench: Benc
     failing, _ = bench.courier(lambda batch: Retry("busy"))
     slow, sink = bench.courier(lambda batch: bench.clock.sleep(2))
     await bench.emit(1)
-    await asyncio.wait_for(asyncio.gather(paused.drained(), down.drained(), failing.drained()), 5)
+    await asyncio.wait_for(asyncio.gather(paused.drained(), down.drained(), failing.drained()), 20)
     draining = asyncio.create_task(slow.drained())
     await settle()
     assert not draining.done()
@@ -153,7 +153,7 @@ async def test_a_drain_does_not_wait_for_a_room_that_waits_for_another_attempt(b
     courier, sink = bench.courier(picky)
     await bench.emit("waits", room="sick")
     await bench.emit(1, room="well")
-    await asyncio.wait_for(courier.drained(), 5)
+    await asyncio.wait_for(courier.drained(), 20)
     assert sink.got == [1]
 
 
@@ -164,7 +164,7 @@ async def test_what_comes_during_a_drain_stays_in_the_spool(bench: Bench) -> Non
     await bench.emit(2)
     await bench.clock.advance(2)
     await bench.emit(3)
-    await asyncio.wait_for(finishing, 5)  # by no clock of ours: as soon as 1 is delivered
+    await asyncio.wait_for(finishing, 20)  # by no clock of ours: as soon as 1 is delivered
     assert sink.got == [1]
     assert await bench.finished() == 1
 
@@ -183,7 +183,7 @@ async def test_a_call_of_a_failing_sink_has_a_moment_to_end_at_a_stop(bench: Ben
     assert courier.status().in_flight == 1
     finishing = asyncio.create_task(courier.finish(60))
     await bench.clock.advance(0.5)
-    await asyncio.wait_for(finishing, 5)
+    await asyncio.wait_for(finishing, 20)
     assert sink.got == [1]
     assert await bench.finished() == 1
 

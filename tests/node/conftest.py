@@ -40,7 +40,7 @@ class Peer:
 
     async def until(self, wanted):
         """Everything heard up to the first that `wanted` accepts, which comes last; all of it if none."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not self.eof and not any(map(wanted, self.heard)):
                 await self.more()
         count = next((i for i, each in enumerate(self.heard, 1) if wanted(each)), len(self.heard))

@@ -52,7 +52,7 @@ async def test_a_message_in_fragments_is_read_as_one(served):
 
 
 async def test_websocket_pings_are_answered(served):
-    async with connect(served.nodes[0].websocket_url) as socket, asyncio.timeout(5):
+    async with connect(served.nodes[0].websocket_url) as socket, asyncio.timeout(20):
         await (await socket.ping())
 
 
@@ -74,7 +74,7 @@ async def test_a_wrong_check_byte_ends_a_websocket_too(served):
 async def test_a_closed_websocket_is_forgotten(served):
     async with connect(served.nodes[0].websocket_url):
         pass
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while served.nodes[0].connections:
             await asyncio.sleep(0)
 
@@ -84,8 +84,8 @@ async def test_http_that_is_no_websocket_is_told_so(served):
     host, port = url.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    assert b"426" in await asyncio.wait_for(reader.readline(), 5)
-    await asyncio.wait_for(reader.read(), 5)
+    assert b"426" in await asyncio.wait_for(reader.readline(), 20)
+    await asyncio.wait_for(reader.read(), 20)
     writer.close()
 
 
@@ -96,7 +96,7 @@ async def test_garbage_instead_of_a_handshake_is_closed(served, garbage):
     url = served.nodes[0].websocket_url.removeprefix("ws://")
     reader, writer = await asyncio.open_connection(*url.split(":"))
     writer.write(garbage + b"\r\n")
-    await asyncio.wait_for(reader.read(), 5)
+    await asyncio.wait_for(reader.read(), 20)
     writer.close()
 
 
