@@ -95,6 +95,7 @@ def _run(options: argparse.Namespace) -> int:
         result: int = options.run(options)
         output.finish()
     except KeyboardInterrupt:
+        output.drop()
         return 130
     except BrokenPipeError:
         output.give_up()

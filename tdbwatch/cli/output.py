@@ -55,6 +55,12 @@ def give_up() -> None:
             _to_nowhere(stream)
 
 
+def drop() -> None:
+    """Let go of what is not written yet: at the end Python would wait for a reader who does not read."""
+    if sys.stdout is not None:
+        _to_nowhere(sys.stdout)
+
+
 def _to_nowhere(stream: TextIO) -> None:
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -62,6 +63,7 @@ async def _tail(access: Access, options: argparse.Namespace) -> None:
     from tdbwatch.daemon.source import Source
     from tdbwatch.daemon.watched import WatchedRoom
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's waits for a write that nobody reads
     heard: asyncio.Queue[Sequence[Heard]] = asyncio.Queue()
     source = Source(heard.put_nowait, SYSTEM_CLOCK)
     as_json, left = options.json or not is_terminal(), options.count

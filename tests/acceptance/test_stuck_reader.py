@@ -1,10 +1,12 @@
 """A daemon whose standard error nobody reads: only its log sink notices."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
 import sys
+import termios
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -72,3 +74,29 @@ async def _ready(session: aiohttp.ClientSession, base: str) -> None:
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(0.05)
+
+
+async def test_ctrl_c_ends_a_tail_that_nobody_reads(
+    write_config: Callable[..., Path], cluster: Cluster, until: Until
+) -> None:
+    reading, writing = os.pipe()
+    size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tdbwatch", "tail", "--config", str(write_config()), stdout=writing
+    )
+    os.close(writing)
+
+    def is_full() -> bool:
+        cluster.emit("//stuff", "alerts", "x", "y" * size)
+        return int.from_bytes(fcntl.ioctl(reading, termios.FIONREAD, bytes(4)), sys.byteorder) >= size
+
+    try:
+        await until(is_full, "the pipe is full")
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 130
+    finally:
+        os.close(reading)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
