@@ -64,6 +64,7 @@ class Endpoint:
         self.answer = answer
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        request = request.clone(client_max_size=2**24)
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.received.append(Received(request.method, request.raw_path, headers, body))

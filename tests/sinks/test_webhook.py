@@ -37,6 +37,16 @@ async def test_a_record_is_sent_as_it_is_with_its_id(
     assert "webhook-signature" not in request.headers
 
 
+async def test_a_huge_event_is_sent_whole(endpoint: Any, opened: Opened) -> None:
+    event = Event.create("alerts", "core-dump", ["x" * 3_000_000])
+    async with opened() as sink:
+        assert await sink.deliver([event]) == [DELIVERED]
+    (request,) = endpoint.received
+    assert request.body == event.json()
+    assert request.headers["content-length"] == str(len(request.body))
+    assert request.headers["content-type"] == "application/json"
+
+
 async def test_events_go_one_by_one_in_order_over_one_connection(endpoint: Any, opened: Opened) -> None:
     batch = events(5)
     async with opened(method="PUT") as sink:

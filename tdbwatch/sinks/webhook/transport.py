@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ _BODY_SECONDS: Final = 2.0  # the status says it all; a body that trickles may n
 _IDLE_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 10.0
 """Seconds between looks at the TLS files."""
+_PIECE_BYTES: Final = 2**16
+"""A body over this is sent piece by piece, so that other sinks get their turn between."""
 _PROXY_REFUSES: Final = 407
 
 
@@ -183,7 +186,7 @@ class Transport:
                 return await self._session.request(
                     method,
                     url,
-                    data=body,
+                    data=BytesIO(body) if body and len(body) > _PIECE_BYTES else body,
                     headers=headers,
                     allow_redirects=False,
                     trace_request_ctx=connection,
