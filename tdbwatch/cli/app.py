@@ -30,6 +30,7 @@ from tdbwatch.redaction import presentable
 COMMANDS = (run, init, check, test, tail, emit, send, plugins, schema, spool, replay, node, demo)
 
 _DESCRIPTION = "React to ThingsDB events: from rooms through a durable spool to plugins."
+_REMEDY = "\n    "  # how a message of ours goes on; what others wrote cannot begin a line
 _EXAMPLE = "example: tdbwatch --config /etc/tdbwatch/prod.yaml   (COMMAND --help tells more)"
 
 
@@ -104,6 +105,7 @@ def _run(options: argparse.Namespace) -> int:
         output.give_up()
         if str(error):
             name = ("tdbwatch", options.command, getattr(options, "action", None))
-            print(f"{' '.join(filter(None, name))}: {presentable(str(error))}", file=sys.stderr)
+            said = _REMEDY.join(map(presentable, str(error).split(_REMEDY)))
+            print(f"{' '.join(filter(None, name))}: {said}", file=sys.stderr)
         return error.code
     return result

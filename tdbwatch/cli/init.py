@@ -117,5 +117,7 @@ def _quoted(text: str) -> str:
     """As YAML has it, whatever is in it."""
     import json
 
-    plain = text.replace("_", "").replace("-", "").isalnum() and not text.isdecimal()
+    import yaml
+
+    plain = text.replace("_", "").replace("-", "").isalnum() and yaml.safe_load(text) == text  # not FALSE
     return text if plain else json.dumps(text, ensure_ascii=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tdbwatch.cli import app
@@ -42,6 +42,10 @@ def test_what_is_answered_is_in_it() -> None:
     assert list(made["sinks"]) == ["console", "file", "hook"]
 
 
+@example("FALSE")
+@example("null")
+@example("2026-11-27")
+@example("1_000")
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_no_answer_breaks_the_file(text: str) -> None:
     made = yaml.safe_load(
