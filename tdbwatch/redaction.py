@@ -36,6 +36,10 @@ class Redactor:
         words = [secret for secret in known if len(secret) < _LIKE_A_WORD and secret.isalpha()]
         self._words = {word: re.compile(_BEFORE + word + _AFTER) for word in words}
 
+    def forget(self) -> None:
+        """Know none: another configuration takes the place of this one."""
+        self._secrets, self._words = (), {}
+
     def __call__(self, text: str) -> str:
         for secret in self._secrets:
             if secret in text:

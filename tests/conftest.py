@@ -11,6 +11,7 @@ import pytest
 
 from tdbwatch.daemon import logs
 from tdbwatch.descriptors import Reserve, reserve
+from tdbwatch.redaction import redact
 from tests.forked import Forker
 
 
@@ -26,6 +27,13 @@ def _logging_as_before() -> Iterator[None]:
     for logger in root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False  # by a `dictConfig` that did not know it
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_from_before() -> Iterator[None]:
+    """A secret of one test is an ordinary word in the next."""
+    yield
+    redact.forget()
 
 
 @pytest.fixture
