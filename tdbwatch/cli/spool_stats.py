@@ -20,6 +20,8 @@ behind        of these, what the sink is still to get: as spool list --sink and
               whether the routes send it there or not
 unrouted      events that no route takes, as long as the log holds them
 dead letters  what the sink will not get any more, unless they are requeued"""
+_A_COMMIT: Final = 1 << 20
+"""Bytes that one commit may want: with less beside what is kept back, the disk may refuse it."""
 
 
 def add_parser(actions: Any) -> None:
@@ -62,9 +64,10 @@ def _say_disk(place: Place) -> None:
     from tdbwatch.daemon.spool.file.disk import Space
 
     space = Space(place.path)
-    if space.free is not None and space.free < 2 * space.reserve:
+    if space.free is not None and space.free < 2 * space.reserve + _A_COMMIT:
         kept = f"{size_of(space.free)} are left, and the last {size_of(space.reserve)} are kept back"
-        say(f"the disk is full: {kept}; what the daemon hears waits in its memory, and no sink gets it")
+        waits = "what does not fit waits in the daemon's memory, and no sink gets it"
+        say(f"the disk is nearly full: {kept}; {waits}")
 
 
 def _say_sinks(place: Place, found: "Stats", fresh: list[str]) -> None:

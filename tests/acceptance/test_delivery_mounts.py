@@ -235,7 +235,7 @@ async def test_a_disk_that_one_sick_sink_fills_is_told_of_for_all_and_the_sick_o
     found = json.loads((await answer(command, "/status.json"))[1])
     lags = {sink["name"]: sink["lag"] for sink in found["sinks"]}
     assert lags["audit"] == found["spool"]["held"] > 0
-    await until_stats_say("the disk is full: ", start, config)  # its log is emptied once more before it is
+    await until_stats_say("the disk is nearly full: ", start, config)
     checked = await start("check", "--config", config)
     assert await checked.exit_code() == 0
     assert "spool.max_size: warning: the disk has space for" in checked.text
