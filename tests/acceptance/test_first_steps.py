@@ -60,6 +60,13 @@ async def test_a_room_that_is_not_there_and_a_login_that_is_refused_have_their_e
     assert "the login is refused by" in emit.text
 
 
+async def test_the_name_of_an_event_reaches_no_terminal_as_it_is(start: Any, cluster: Cluster) -> None:
+    emit = await start("emit", *admin(cluster), "alerts", "a\x1b[2Jb", env=PASSWORD)
+    assert await emit.exit_code() == 0, emit.text
+    assert "\x1b" not in emit.text
+    assert "[2Jb to alerts in //stuff" in emit.text
+
+
 async def test_a_test_event_goes_through_a_sink_as_the_daemon_would_send_it(
     start: Any, write_config: Any, lines: Any, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A daemon whose standard error nobody reads: only its log sink notices."""
+"""Commands that write to who does not read: only the log sink notices, and Ctrl-C ends a tail."""
 
 import asyncio
 import fcntl
@@ -7,7 +7,8 @@ import signal
 import socket
 import sys
 import termios
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,22 @@ import aiohttp
 from tdbwatch.node import Cluster
 
 Until = Callable[[Callable[[], bool], str], Awaitable[None]]
+
+
+@asynccontextmanager
+async def unread(*arguments: Any, stream: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A command of which nobody reads this stream, and the pipe's other end."""
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "tdbwatch", *map(str, arguments)]
+    process = await asyncio.create_subprocess_exec(*command, **{stream: writing})  # type: ignore[arg-type]
+    os.close(writing)
+    try:
+        yield process, reading
+    finally:
+        os.close(reading)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_a_pipe_that_nobody_empties_holds_up_the_log_sink_alone(
@@ -36,12 +53,7 @@ async def test_a_pipe_that_nobody_empties_holds_up_the_log_sink_alone(
         logging={"level": "debug"},
         shutdown={"grace": "500ms"},
     )
-    reading, writing = os.pipe()
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tdbwatch", "--config", str(config), stderr=writing
-    )
-    os.close(writing)
-    try:
+    async with unread("--config", config, stream="stderr") as (process, _):
         async with aiohttp.ClientSession() as session:
             base = f"http://127.0.0.1:{port}"
             await _ready(session, base)
@@ -57,11 +69,6 @@ async def test_a_pipe_that_nobody_empties_holds_up_the_log_sink_alone(
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):
             assert await process.wait() == 0
-    finally:
-        os.close(reading)
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 async def _ready(session: aiohttp.ClientSession, base: str) -> None:
@@ -79,24 +86,14 @@ async def _ready(session: aiohttp.ClientSession, base: str) -> None:
 async def test_ctrl_c_ends_a_tail_that_nobody_reads(
     write_config: Callable[..., Path], cluster: Cluster, until: Until
 ) -> None:
-    reading, writing = os.pipe()
-    size = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tdbwatch", "tail", "--config", str(write_config()), stdout=writing
-    )
-    os.close(writing)
+    async with unread("tail", "--config", write_config(), stream="stdout") as (process, reading):
+        size = fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
 
-    def is_full() -> bool:
-        cluster.emit("//stuff", "alerts", "x", "y" * size)
-        return int.from_bytes(fcntl.ioctl(reading, termios.FIONREAD, bytes(4)), sys.byteorder) >= size
+        def is_full() -> bool:
+            cluster.emit("//stuff", "alerts", "x", "y" * size)
+            return int.from_bytes(fcntl.ioctl(reading, termios.FIONREAD, bytes(4)), sys.byteorder) >= size
 
-    try:
         await until(is_full, "the pipe is full")
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(30):
             assert await process.wait() == 130
-    finally:
-        os.close(reading)
-        if process.returncode is None:
-            process.kill()
-            await process.wait()

@@ -1,4 +1,4 @@
-"""What `tdbwatch spool list` shows on a terminal, and what where nobody looks."""
+"""What `tdbwatch spool list` and `tail` show on a terminal, and what where nobody looks."""
 
 import os
 import sys
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tdbwatch.cli import tail
 from tdbwatch.cli.app import main
-from tdbwatch.plugin import Event
+from tdbwatch.plugin import Event, Kind
 
 Show = Callable[..., list[str]]
 
@@ -156,3 +157,13 @@ def test_where_nothing_matches_that_is_said_beside_the_output(
     for more in ((), ("--json",)):
         assert main(["spool", "list", *args, *more, "--room", "nowhere", *place]) == 0
         assert capsys.readouterr() == ("", f"{said} matches\n")
+
+
+def test_tail_shows_no_text_of_an_event_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2J\x9b"
+    line = tail._line(Event.create("alerts" + evil, "e" + evil, [evil, {evil: evil}]))
+    details = {"since": evil, "reason": evil}
+    tail._tell(Event.create("alerts" + evil, "gap", kind=Kind.GAP, details=details))
+    said = line + capsys.readouterr().err
+    assert not {"\x1b", "\x9b"} & set(said)
+    assert said.count("[2J") >= 7, "all of it is shown"
