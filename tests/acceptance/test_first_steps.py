@@ -67,6 +67,16 @@ async def test_the_name_of_an_event_reaches_no_terminal_as_it_is(start: Any, clu
     assert "[2Jb to alerts in //stuff" in emit.text
 
 
+async def test_a_room_whose_code_returns_no_id_is_named(
+    start: Any, write_config: Any, cluster: Cluster
+) -> None:
+    cluster.on_query(".which;", None)
+    config = write_config(rooms=[{"code": ".which;", "as": "which"}])
+    emit = await start("emit", "--config", config, "which", "x")
+    assert await emit.exit_code() == 66, emit.text
+    assert "the code of which must return a room's id, not None" in emit.text
+
+
 async def test_a_test_event_goes_through_a_sink_as_the_daemon_would_send_it(
     start: Any, write_config: Any, lines: Any, tmp_path: Path
 ) -> None:
