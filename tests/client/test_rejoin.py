@@ -222,18 +222,18 @@ async def all_joined(rooms, until):
     assert all(room.status is RoomStatus.JOINED for room in rooms)
 
 
-async def test_ten_thousand_rooms_are_joined_again_in_few_requests(client, cluster, lose, until):
+async def test_thousands_of_rooms_are_joined_again_in_few_requests(client, cluster, lose, until):
     rooms = []
-    for number in range(10_000):
+    for number in range(3_000):
         cluster.add_room("//stuff", f"room{number}")
         rooms.append(Counting(f"room{number}"))
     await asyncio.gather(*(room.join(client, wait=0) for room in rooms))
     before = cluster.executed[Kind.JOIN]
     await lose()
     await all_joined(rooms, until)
-    assert cluster.executed[Kind.JOIN] - before <= 11
+    assert cluster.executed[Kind.JOIN] - before <= 4
     cluster.emit("//stuff", "room0", "e")
-    cluster.emit("//stuff", "room9999", "e")
+    cluster.emit("//stuff", "room2999", "e")
     await until(lambda: rooms[0].heard and rooms[-1].heard)
 
 

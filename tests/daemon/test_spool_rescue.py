@@ -270,7 +270,10 @@ async def test_a_field_that_no_spool_wrote_keeps_nobody_from_starting(
     assert not spool.failed.done()
 
 
-async def test_a_damaged_file_that_another_process_locks_is_not_given_up(make: MakeSpool, path: Path) -> None:
+async def test_a_damaged_file_that_another_process_locks_is_not_given_up(
+    make: MakeSpool, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdbwatch.daemon.spool.stored.tables._BUSY_TIMEOUT", 0.2)
     await filled(make, 10)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
