@@ -1,4 +1,4 @@
-"""Looks at the files of sinks' secrets now and then: they are rotated while we run.
+"""Looks at the files of secrets (`config.rotating`) now and then: they are rotated while we run.
 
 In a thread of its own, so that no delivery waits for a disk. The whole configuration is checked with what is
 new; as long as it cannot be used, which is said once, the secrets from before serve on.
@@ -56,7 +56,8 @@ class Rotation:
 
     def _renew(self, config: Config) -> None:
         assert config.rotating is not None
-        redact.remember(secrets_in([sink.options for sink in config.sinks]))  # before anybody can say them
+        parts = [config.http, *(sink.options for sink in config.sinks)]
+        redact.remember(secrets_in(parts))  # before anybody can say them
         for path, secret in self._rotating.secrets.items():
             now = config.rotating.secrets.get(path)
             if now is not None and now != secret:

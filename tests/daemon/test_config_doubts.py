@@ -269,6 +269,8 @@ def test_what_the_spool_holds_already_counts_as_space_for_it(tmp_path: Path, mon
         ),
         ("http", "{listen: '0.0.0.0:9280'}", "http.listen: whoever reaches this address can read"),
         ("http", "{listen: '[::]:9280'}", "http.listen: whoever reaches this address can read"),
+        ("http", "{listen: '0.0.0.0:9280', token: 0123456789abcdef}", ""),
+        ("http", "{listen: '[::1]:9280', token: 0123456789abcde}", "http.token: a token of less than 16"),
         ("http", "{listen: 'localhost:9280'}", ""),
         ("http", "{listen: '[::1]:9280'}", ""),
     ],

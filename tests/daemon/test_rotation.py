@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 from tdbwatch.daemon.config import Config, load
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.rotation import Rotation
+from tdbwatch.daemon.status.access import shows
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.webhook import WebhookOptions
 from tdbwatch.testing import ManualClock
@@ -84,3 +85,19 @@ def test_a_new_secret_that_cannot_be_used_leaves_the_old_one_and_is_said_once(
     bearer.write_text("b3tter")
     fresh.look()
     assert options.present_secrets[1] == "b3tter"
+
+
+def test_the_token_of_the_status_port_changes_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "http").write_text("0ld-and-secret-token\n")
+    with_http = TEXT + "http: {listen: '127.0.0.1:0', token_file: http}\n"
+    (tmp_path / "bearer").write_text("b3arer\n")
+    (tmp_path / "key").write_text("k3y-0ld\n")
+    (tmp_path / "prod.yaml").write_text(with_http)
+    config = load(tmp_path / "prod.yaml", load_plugins([]).sink_types)
+    fresh = rotation(config)
+    (tmp_path / "http").write_text("n3w-and-secret-token\n")
+    fresh.look()
+    assert config.http is not None
+    assert shows(config.http.token, ["Bearer n3w-and-secret-token"])
+    assert not shows(config.http.token, ["Bearer 0ld-and-secret-token"])
+    assert redact("n3w-and-secret-token") == "**********"

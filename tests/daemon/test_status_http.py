@@ -1,12 +1,14 @@
 """The status server against careless and hostile visitors: real sockets, and a snapshot that is made up."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from pydantic import SecretStr
 
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.daemon.config.models import HttpConfig
@@ -42,7 +44,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
     async def _start(listen: str = "127.0.0.1:0", **more: Any) -> int:
         surveyor = Surveyor(tmp_path / "spool.db", (), SYSTEM_CLOCK)
-        server = StatusServer(_Fine(), surveyor, HttpConfig(listen=listen, **more), SYSTEM_CLOCK)
+        server = StatusServer(_Fine(), surveyor, HttpConfig(listen=listen, **_secret(more)), SYSTEM_CLOCK)
         servers.append(server)
         await server.run()
         assert server.port is not None
@@ -51,6 +53,10 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     yield _start
     for server in servers:
         await server.stop()
+
+
+def _secret(more: dict[str, Any]) -> dict[str, Any]:
+    return more | {"token": SecretStr(more["token"])} if "token" in more else more
 
 
 async def ask(port: int, request: bytes = HEALTH) -> tuple[int, dict[str, str], str]:
@@ -177,3 +183,80 @@ def test_beyond_loopback_any_name_counts_until_some_are_configured(
     more: tuple[str, ...], host: str, allowed: bool
 ) -> None:
     assert Hosts("0.0.0.0", more, ["0.0.0.0", "::"]).allow(host) == allowed
+
+
+def get(path: str, *headers: str) -> bytes:
+    lines = (f"GET {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers)
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+
+def basic(text: str) -> str:
+    return "Authorization: Basic " + base64.b64encode(text.encode()).decode()
+
+
+TOKEN = "s3same:0pen"
+
+
+async def test_with_a_token_only_who_knows_it_is_told_anything(start: Start) -> None:
+    port = await start(token=TOKEN)
+    good = ("Authorization: Bearer " + TOKEN, "authorization: bearer  " + TOKEN, basic(f"me:{TOKEN}"))
+    bad = (
+        "",
+        "Authorization: Bearer",
+        "Authorization: Bearer s3same",
+        f"Authorization: Bearer {TOKEN}x",
+        f"Authorization: {TOKEN}",
+        "Authorization: Bearer \xe9",
+        basic(TOKEN),
+        basic("me:"),
+        "Authorization: Basic ???",
+        f"Authorization: Bearer {TOKEN}\r\nAuthorization: Bearer {TOKEN}",
+    )
+    for path in ("/", "/metrics", "/status.json"):
+        assert [(await ask(port, get(path, header)))[0] for header in good] == [200] * len(good)
+    for path in ("/", "/metrics", "/status.json", "/nowhere"):
+        with structlog.testing.capture_logs() as logs:
+            answers = [await ask(port, get(path, *filter(None, [header]))) for header in bad]
+        assert [status for status, _, _ in answers] == [401] * len(bad)
+        assert all("basic realm" in headers["www-authenticate"] for _, headers, _ in answers)
+        assert not any("s3same" in f"{answer}" for answer in [*answers, *logs])
+    assert (await ask(port, get("/healthz")))[2] == '{"alive": true}'
+    assert (await ask(port, get("/readyz")))[2] == '{"ready": true}'
+    assert "reasons" in (await ask(port, get("/readyz", good[0])))[2]
+
+
+async def test_of_those_who_do_not_know_the_token_numbers_1_2_4_8_are_said(start: Start) -> None:
+    port = await start(token=TOKEN)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            await ask(port, get("/metrics", "Authorization: Bearer guess"))
+    assert [(line["event"], line["count"]) for line in logs] == [("status.refused", n) for n in (1, 2, 4)]
+    assert all(line["sender"] == "127.0.0.1" for line in logs)
+
+
+@pytest.mark.parametrize(
+    "line", ["http://evil.example/healthz", "http://u@evil.example:80/", "evil:443", "*"]
+)
+async def test_the_name_in_a_request_line_counts_as_the_host_header_does(start: Start, line: str) -> None:
+    port = await start()
+    assert (await ask(port, get(line)))[0] in {400, 421}
+    assert (await ask(port, get("http://localhost/healthz")))[0] == 200
+
+
+@pytest.mark.parametrize("token", ["two words", "t\u00f6ken-of-letters", "tab\tbed", ""])
+def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII"):
+        HttpConfig(listen="127.0.0.1:0", token=SecretStr(token))
+
+
+async def test_a_reload_renews_token_and_names_and_the_old_ones_count_no_more(tmp_path: Path) -> None:
+    config = HttpConfig(listen="127.0.0.1:0", token=SecretStr(TOKEN))
+    server = StatusServer(_Fine(), Surveyor(tmp_path / "spool.db", (), SYSTEM_CLOCK), config, SYSTEM_CLOCK)
+    await server.run()
+    assert server.port is not None
+    server.renew(HttpConfig(listen="127.0.0.1:0", token=SecretStr("other"), hosts=("watch.example",)))
+    for token, host, status in (("other", "watch.example", 200), (TOKEN, "localhost", 401)):
+        header = f"Authorization: Bearer {token}"
+        asked = f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n{header}\r\nConnection: close\r\n\r\n"
+        assert (await ask(server.port, asked.encode()))[0] == status
+    await server.stop()

@@ -187,7 +187,7 @@ class Document:
         sections, sinks = self._parts(tree, SecretReader(self.folder, self.environ), sink_types)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        renewed = rotating(tree.files, sinks, lambda: self.config(sink_types))
+        renewed = rotating(tree.files, sinks, sections.http, lambda: self.config(sink_types))
         return Config.combine(sections, sinks, ordered(tree.warnings), tree.files, renewed)
 
     def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":

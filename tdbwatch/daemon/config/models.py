@@ -3,6 +3,7 @@
 The keys are those of docs/configuration.md. Durations are seconds, sizes are bytes.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -312,6 +313,17 @@ class HttpConfig(Section):
     """Where to listen: `host:port`. Port 0 takes any free one."""
     hosts: tuple[Text, ...] = ()
     """Names by which it may be asked for, in the header `Host`."""
+    token: Secret | None = None
+    """What whoever asks must know, but for `/healthz` and `/readyz`."""
+
+    @model_validator(mode="after")
+    def _can_be_sent(self) -> Self:
+        if self.token is not None and not re.fullmatch(r"[!-~]+", self.token.get_secret_value()):
+            raise RefusedError(
+                "the token must be printable ASCII without spaces: it is sent in a header",
+                "make one with: openssl rand -hex 32",
+            )
+        return self
 
     @property
     def host(self) -> str:
@@ -371,7 +383,7 @@ class Config(Sections):
     """The files that secrets were read from, by the secret's own path."""
 
     rotating: InstanceOf[Rotating] | None = None
-    """The sinks' secrets from files; None: nobody looks at them again."""
+    """The secrets from files that change while they are used; None: nobody looks at them again."""
 
     @property
     def login_file(self) -> Path | None:

@@ -1,4 +1,6 @@
-"""Sinks' secrets from files, which change while we run: whoever asks for the value gets the present one.
+"""Secrets from files that change while we run, of sinks and of the status port.
+
+Whoever asks for the value gets the present one.
 
 The one that nodes are asked with is read at each login; see `tdbwatch.daemon.login`.
 """
@@ -14,7 +16,7 @@ from tdbwatch.daemon.config.problems import Path
 from tdbwatch.daemon.config.sink_models import SinkConfig
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.config.models import Config
+    from tdbwatch.daemon.config.models import Config, HttpConfig
 
 
 class RotatingSecret(SecretStr):
@@ -40,13 +42,16 @@ class Rotating:
 
 
 def rotating(
-    files: Mapping[Path, FilePath], sinks: Sequence[SinkConfig], read_again: Callable[[], "Config"]
+    files: Mapping[Path, FilePath],
+    sinks: Sequence[SinkConfig],
+    http: "HttpConfig | None",
+    read_again: Callable[[], "Config"],
 ) -> Rotating:
     """Put secrets that can be renewed in the place of those that came from these files."""
-    options = {sink.name: sink.options for sink in sinks}
+    parts = {"sinks": {sink.name: sink.options for sink in sinks}, "http": http}
     found: dict[Path, RotatingSecret] = {}
     for path in files:
-        if path[0] == "sinks" and (secret := _replace(options.get(str(path[1])), path[2:])) is not None:
+        if (secret := _replace(parts.get(str(path[0])), path[1:])) is not None:
             found[path] = secret
     return Rotating(found, tuple(dict.fromkeys(files[path] for path in found)), read_again)
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.status.answers import Answers
 from tdbwatch.daemon.status.door import Door
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
@@ -18,6 +19,7 @@ from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.visitors import Visitors
 from tdbwatch.descriptors import reserve
+from tdbwatch.redaction import redact
 
 _RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.2)
 
@@ -58,15 +60,30 @@ class StatusServer:
         self._log = structlog.get_logger("tdbwatch.status")
         self._surveyor = surveyor
         self._stopped = False
+        self._addresses: tuple[str, ...] = ()
         self._hosts: Hosts | None = None
-        application = Answers(self.glance, self.snapshot, shown.plugin_metrics, self._is_ours).application()
-        self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
         self._visitors = Visitors()
+        redact.remember(secrets_in(config))
+        application = Answers(
+            self.glance,
+            self.snapshot,
+            shown.plugin_metrics,
+            self._is_ours,
+            lambda: self._config.token,
+            self._visitors.refused,
+        ).application()
+        self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
         self._door = Door(lambda: self._visitors.welcome(self._runner.server), self._visitors.oldest_leaves)
 
     def glance(self) -> Snapshot:
         """The daemon as it is now, with the figures that were read last."""
         return self._of(self._surveyor.latest)
+
+    def renew(self, config: HttpConfig) -> None:
+        """From now on this token and these names count. To listen elsewhere takes a restart."""
+        redact.remember(secrets_in(config))
+        self._config = config
+        self._know_names()
 
     async def snapshot(self) -> Snapshot:
         """The daemon as it is now."""
@@ -102,7 +119,8 @@ class StatusServer:
         if self._stopped:
             self._door.close()
             return False
-        self._hosts = Hosts(host, self._config.hosts, (address[0] for address in addresses))
+        self._addresses = tuple(address[0] for address in addresses)
+        self._know_names()
         self.port = addresses[0][1]
         self.trouble = None
         self._log.info(
@@ -110,6 +128,10 @@ class StatusServer:
         )
         self.listening.set()
         return True
+
+    def _know_names(self) -> None:
+        if self._addresses:
+            self._hosts = Hosts(self._config.host, self._config.hosts, self._addresses)
 
     def _cannot_listen(self, error: OSError) -> None:
         what = "another program uses the port" if error.errno == errno.EADDRINUSE else str(error)

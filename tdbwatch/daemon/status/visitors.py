@@ -25,6 +25,7 @@ class Visitors:
     def __init__(self) -> None:
         self._present: dict[_Visitor, asyncio.TimerHandle] = {}
         self._bad = 0
+        self._strangers = 0
         self._log = structlog.get_logger("tdbwatch.status")
 
     def welcome(self, server: Any) -> "_Visitor":
@@ -62,8 +63,18 @@ class Visitors:
             self._log.error("status.mistake", exc_info=error)
             return
         self._bad += 1
-        if self._bad & (self._bad - 1) == 0:
+        if _is_rare(self._bad):
             self._log.warning("status.not_http", sender=remote, count=self._bad)
+
+    def refused(self, remote: str | None) -> None:
+        """Somebody did not know the token. Said of numbers 1, 2, 4, 8, ..."""
+        self._strangers += 1
+        if _is_rare(self._strangers):
+            self._log.warning("status.refused", sender=remote, count=self._strangers)
+
+
+def _is_rare(count: int) -> bool:
+    return count & (count - 1) == 0
 
 
 class _Visitor(web.RequestHandler):

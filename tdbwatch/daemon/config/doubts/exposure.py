@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.models import HttpConfig, Sections
 from tdbwatch.daemon.config.problems import Path
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.tree import Tree
@@ -17,6 +17,7 @@ _PROVES: Final = re.compile(r"auth|token|key|secret|password|cookie|credential",
 """What is in the name of a header that proves who we are."""
 _SIGNS: Final = "secret"
 """The option whose secret signs, and is not sent."""
+_LEAST_TOKEN: Final = 16
 _PRIVATE_NAMES: Final = (".local", ".internal", ".lan", ".home.arpa", ".localhost")
 
 
@@ -28,12 +29,20 @@ def doubt_exposure(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) 
         _doubt_verify(tree, ("thingsdb", "tls", "verify"))
     for sink in sinks:
         _doubt_sink(tree, sink)
-    if sections.http is not None and not is_loopback(sections.http.host):
-        message = (
-            "whoever reaches this address can read the status page and the metrics: there is no password"
+    if sections.http is not None:
+        _doubt_http(tree, sections.http)
+
+
+def _doubt_http(tree: Tree, http: HttpConfig) -> None:
+    if http.token is None and not is_loopback(http.host):
+        message = "whoever reaches this address can read the status page and the metrics: there is no token"
+        hint = (
+            'add http.token_file, or listen on "127.0.0.1:9280" with a proxy before it that asks for a login'
         )
-        hint = 'listen on "127.0.0.1:9280" with a proxy before it that asks for one, or let a firewall decide'
         tree.warn(("http", "listen"), message, hint)
+    if http.token is not None and len(http.token.get_secret_value()) < _LEAST_TOKEN:
+        message = f"a token of less than {_LEAST_TOKEN} characters can be guessed"
+        tree.warn(("http", "token"), message, "make one with: openssl rand -hex 32")
 
 
 def is_loopback(host: str) -> bool:
