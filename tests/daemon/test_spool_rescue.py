@@ -273,13 +273,15 @@ async def test_a_field_that_no_spool_wrote_keeps_nobody_from_starting(
 async def test_a_damaged_file_that_another_process_locks_is_not_given_up(
     make: MakeSpool, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tdbwatch.daemon.spool.stored.tables._BUSY_TIMEOUT", 0.2)
     await filled(make, 10)
+    connect_as_usual = sqlite3.connect
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("UPDATE progress SET floor = floor")
-        with pytest.raises(sqlite3.OperationalError, match="locked"):
-            await asyncio.to_thread(repair, path)
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite3, "connect", lambda *a, **kw: connect_as_usual(*a, **{**kw, "timeout": 0.1}))
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                await asyncio.to_thread(repair, path)
     assert set_aside(path) == []
     assert len(await everything(await make())) == 10
 
