@@ -24,7 +24,7 @@ example:
 
 exit codes:
   0   the file is fine; warnings say what is allowed, and hardly meant so
-  69  with --connect: no node can be reached, or a room cannot be joined
+  69  with --connect: a node cannot be reached, or a room cannot be joined
   78  it is not; every problem is shown with file, line, column and remedy
 
 A plugin that does not load is a problem here; the daemon starts without it.
@@ -50,7 +50,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", "-c", metavar="FILE", required=True, help="the configuration file")
     parser.add_argument("--strict", action="store_true", help="end with 78 if there are warnings, too")
-    parser.add_argument("--connect", action="store_true", help="also log in and join every room once")
+    parser.add_argument(
+        "--connect", action="store_true", help="also log in at every node, and join every room once"
+    )
     parser.add_argument(
         "--explain",
         nargs="+",

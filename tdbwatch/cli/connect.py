@@ -1,4 +1,4 @@
-"""`tdbwatch check --connect`: logs in and joins every room once, as the daemon would."""
+"""`tdbwatch check --connect`: logs in at every node, and joins every room once, as the daemon would."""
 
 import asyncio
 import sys
@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from tdbwatch.cli import exits
 from tdbwatch.cli.access import answered, connected
+from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.output import say
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.config.models import Sections
+    from tdbwatch.daemon.config.models import Sections, ThingsDBConfig
 
 
 def connect(sections: "Sections") -> int:
-    """Say how each room was found; returns the exit code.
+    """Say how each node and each room was found; returns the exit code.
 
     Raises:
-        CommandError: no node can be reached or answers, or the login is refused.
+        CommandError: no node lets us in, or what it is asked is not answered.
     """
     from tdbwatch.daemon import logs
 
@@ -26,6 +27,33 @@ def connect(sections: "Sections") -> int:
 
 
 async def _connect(sections: "Sections") -> int:
+    nodes = sections.thingsdb.nodes
+    alone = [sections.thingsdb.model_copy(update={"nodes": (node,), "connections": 1}) for node in nodes]
+    refused = await asyncio.gather(*(_refusal(one) for one in alone))
+    good = [one for one, error in zip(alone, refused, strict=True) if error is None]
+    for node, error in zip(nodes, refused, strict=True):
+        if error is None:
+            say(f"connected to {node}")
+        elif len(nodes) > 1:
+            print(f"not connected to {node}: {error}", file=sys.stderr)
+    failed = [error for error in refused if error is not None]
+    if not good:
+        code = max(error.code for error in failed)
+        raise CommandError(code, str(failed[0]) if len(nodes) == 1 else "no node lets us in")
+    code = await _join(sections, good[0])
+    return max(code, *(error.code for error in failed)) if failed else code
+
+
+async def _refusal(thingsdb: "ThingsDBConfig") -> CommandError | None:
+    """Why its node does not let us in, if it does not."""
+    try:
+        async with connected(thingsdb):
+            return None
+    except CommandError as error:
+        return error
+
+
+async def _join(sections: "Sections", thingsdb: "ThingsDBConfig") -> int:
     from tdbwatch.client.rooms import RoomStatus
     from tdbwatch.clock import SYSTEM_CLOCK
     from tdbwatch.daemon.source import Source
@@ -35,8 +63,7 @@ async def _connect(sections: "Sections") -> int:
 
     source = Source(lambda _: None, SYSTEM_CLOCK)
     rooms = [WatchedRoom(room, source, SYSTEM_CLOCK) for room in sections.rooms]
-    async with connected(sections.thingsdb) as client:
-        say(f"connected to {client.connection_info()}")
+    async with connected(thingsdb) as client:
         async with answered():
             await asyncio.gather(*(client.subscribe(room.subscription) for room in rooms))
         missing = 0

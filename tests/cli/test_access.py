@@ -132,12 +132,35 @@ async def test_a_node_that_does_not_answer_is_69_in_time(
     assert "the node does not answer within 1 s" in capsys.readouterr().err
 
 
-def config_of(cluster: Cluster, folder: Path) -> list[str]:
+async def test_check_says_of_each_node_whether_it_lets_us_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], closed_port: int
+) -> None:
+    monkeypatch.setattr(access, "CONNECT_SECONDS", 1.0)
+    async with Cluster(2) as cluster:
+        cluster.add_room("//stuff", "alerts")
+        command = ["check", "--connect", *config_of(cluster, tmp_path, f"127.0.0.1:{closed_port}")]
+        assert await asyncio.to_thread(app.main, command) == 69
+        out, err = capsys.readouterr()
+        assert [line for line in out.splitlines() if line.startswith("connected to ")] == [
+            f"connected to {node.address}" for node in cluster.nodes
+        ]
+        assert "joined alerts in //stuff" in out
+        assert f"not connected to 127.0.0.1:{closed_port}: no node can be reached within 1 s" in err
+        cluster.nodes[0].faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
+        assert await asyncio.to_thread(app.main, command) == 78
+        assert f"not connected to {cluster.nodes[0].address}: the login is refused" in capsys.readouterr().err
+
+
+def config_of(cluster: Cluster, folder: Path, *others: str) -> list[str]:
     """A configuration for that cluster, as an option of commands."""
     path = folder / "watch.yaml"
     auth = "{token: s3cret-token}"
     cluster.add_token("s3cret-token")
-    path.write_text(CONFIG.format(nodes=[cluster.nodes[0].address]).replace("{token: wr0ng}", auth))
+    path.write_text(
+        CONFIG.format(nodes=[*(node.address for node in cluster.nodes), *others]).replace(
+            "{token: wr0ng}", auth
+        )
+    )
     path.chmod(0o600)
     return ["--config", str(path)]
 
