@@ -201,6 +201,9 @@ async def test_page_metrics_and_json_tell_the_same_of_the_events(watch: Watch, c
     assert metrics["tdbwatch_merge_doubled_total", "alerts", "//stuff"] == 1_234
     assert metrics["tdbwatch_events_delivered_total", "audit"] == 1_234
     assert metrics["tdbwatch_sink_lag", "audit"] == 0
+    assert metrics["tdbwatch_spool_duration_seconds_count", "audit"] == 1_234
+    assert metrics["tdbwatch_spool_duration_seconds_bucket", "+Inf", "audit"] == 1_234
+    assert 1 <= metrics["tdbwatch_delivery_duration_seconds_count", "audit"] <= 1_234
     assert (await asker.get("/"))[1].count("1,234") == 2
 
 
@@ -535,7 +538,7 @@ async def test_every_metric_that_is_shown_is_documented_and_no_other(watch: Watc
     absent_here = {
         "tdbwatch_canary_failures_total",
         "tdbwatch_canary_joined",
-        "tdbwatch_last_event_time_seconds",
+        "tdbwatch_last_event_timestamp_seconds",
     }
     assert {definition.name for definition in DEFINITIONS} <= shown | absent_here
     assert shown | absent_here == documented

@@ -19,7 +19,7 @@ ALERTS: dict[str, dict[str, Any]] = {
     rule["alert"]: rule for rule in yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
 }
 JOB = 'job="tdbwatch", instance="a"'
-STARTED = {"tdbwatch_start_time_seconds": "-86400x60"}
+STARTED = {"tdbwatch_start_timestamp_seconds": "-86400x60"}
 """As of a daemon that has run for a day."""
 
 
@@ -69,11 +69,11 @@ CASES = (
     Case("it starts", {"tdbwatch_ready": "0 1x10"}, 3),
     Case(
         "it is started again and again",
-        {"tdbwatch_start_time_seconds": "1x5 2x5 3x5 4x20"},
+        {"tdbwatch_start_timestamp_seconds": "1x5 2x5 3x5 4x20"},
         20,
         ("TdbwatchRestarts",),
     ),
-    Case("it was upgraded", {"tdbwatch_start_time_seconds": "1x5 2x5 3x20"}, 20),
+    Case("it was upgraded", {"tdbwatch_start_timestamp_seconds": "1x5 2x5 3x20"}, 20),
     Case(
         "one connection of two",
         {"tdbwatch_links": "1x20", "tdbwatch_links_wanted": "2x20"},
@@ -93,7 +93,7 @@ CASES = (
     Case("a gap long ago", STARTED | {GAPS: "0x5 1x30"}, 30),
     Case(
         "each start makes one gap: counters stand still",
-        {"tdbwatch_start_time_seconds": "0x10 600x30", GAPS: "1x40"},
+        {"tdbwatch_start_timestamp_seconds": "0x10 600x30", GAPS: "1x40"},
         12,
         ("TdbwatchMayHaveMissedEvents",),
     ),
@@ -108,7 +108,7 @@ CASES = (
     Case("new dead letters", STARTED | {DEAD: "0x5 9x30"}, 8, ("TdbwatchDeadLetters",)),
     Case(
         "dead letters before the first scrape",
-        {"tdbwatch_start_time_seconds": "0x20", DEAD: "9x20"},
+        {"tdbwatch_start_timestamp_seconds": "0x20", DEAD: "9x20"},
         5,
         ("TdbwatchDeadLetters",),
     ),

@@ -167,6 +167,8 @@ class Courier:
             next_try_us=self._next_try_us(),
             mistake=counters.mistake,
             last_refusal=counters.last_refusal,
+            calls=counters.calls.now,
+            waits=counters.waits.now,
         )
 
     def _state(self) -> str:

@@ -33,7 +33,7 @@ from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter
 from tdbwatch.plugin.event import Event
-from tdbwatch.plugin.outcome import Outcome, Rejected, Retry
+from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
 from tdbwatch.redaction import presentable
 
 _PART_AFTER: Final = 2
@@ -119,7 +119,9 @@ class Delivery:
             self._not_tried(parcel, error)
             return
         self.counters.stuck = isinstance(answer.cause, SinkHangsError)
-        self._note(parcel, answer, started_us, int((self._clock.monotonic() - started) * 1e6))
+        duration = self._clock.monotonic() - started
+        self.counters.calls.observe(duration)
+        self._note(parcel, answer, started_us, int(duration * 1e6))
         if answer.outcomes is None:
             self._all_delivered(parcel, answer)
         else:
@@ -158,6 +160,9 @@ class Delivery:
     def _all_delivered(self, parcel: Parcel, answer: Answer) -> None:
         self.counters.delivered += len(parcel)
         self.counters.refused_in_row = 0
+        now_us = self._clock.time() * 1e6
+        for piece in parcel.pieces:  # its events came together
+            self.counters.waits.observe((now_us - piece.events[0].received_us) / 1e6, piece.count)
         self._lanes.finish(parcel, self._clock.monotonic())
         self._worked(answer.asked)
 
@@ -188,6 +193,7 @@ class Delivery:
         """Not all was delivered: finish what is, bury what is refused, and offer the rest again."""
         told, counters = Sorted.of(parcel, outcomes), self.counters
         counters.delivered += told.delivered
+        self._note_waits(parcel, outcomes)
         if not told.nothing_finished:
             self._worked(answer.asked)
         if answer.pause is not None:
@@ -288,6 +294,12 @@ class Delivery:
             self.counters.dead += len(letters)
             self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
         self._lanes.release(parcel, fates, self._clock.monotonic(), dues)
+
+    def _note_waits(self, parcel: Parcel, outcomes: Sequence[Outcome | None]) -> None:
+        now_us = self._clock.time() * 1e6
+        for event, outcome in zip(parcel.events, outcomes, strict=True):
+            if isinstance(outcome, Delivered):
+                self.counters.waits.observe((now_us - event.received_us) / 1e6)
 
     def _note(self, parcel: Parcel, answer: Answer, started_us: int, duration_us: int) -> None:
         """Keep the history, one attempt for each kind of outcome and each error."""

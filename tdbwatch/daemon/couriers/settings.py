@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tdbwatch.daemon.blame import is_mistake
+from tdbwatch.daemon.histogram import CALLS, NOTHING_YET, WAITS, Distribution, Histogram
 from tdbwatch.daemon.retry import RetryPolicy
 
 
@@ -60,6 +61,8 @@ class CourierStatus:
             nothing to get.
         mistake: the last error is the plugin's own mistake, not of what it talks to.
         last_refusal: what it said of the last event that it refused; empty: it refused none.
+        calls: how long its calls took.
+        waits: how long events were in the spool before it took them.
     """
 
     sink: str
@@ -80,6 +83,8 @@ class CourierStatus:
     next_try_us: int | None = None
     mistake: bool = False
     last_refusal: str = ""
+    calls: Distribution = NOTHING_YET
+    waits: Distribution = NOTHING_YET
 
 
 @dataclass(slots=True)
@@ -91,6 +96,8 @@ class Counters:
         last_refusal: why it refused the latest of these.
         stuck: its thread does not come back.
         mistake: the last error is the plugin's own mistake.
+        calls: how long calls took.
+        waits: how long events were in the spool before the sink took them.
     """
 
     delivered: int = 0
@@ -102,6 +109,8 @@ class Counters:
     last_error: str | None = None
     last_refusal: str = ""
     mistake: bool = False
+    calls: Histogram = field(default_factory=lambda: Histogram(CALLS))
+    waits: Histogram = field(default_factory=lambda: Histogram(WAITS))
 
     def erred(self, error: str, cause: BaseException | None = None) -> None:
         """The sink failed; `cause` is what it raised."""

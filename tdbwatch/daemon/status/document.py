@@ -38,6 +38,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
 
 def _sink(sink: SinkView) -> dict[str, Any]:
     courier = asdict(sink.courier)
+    del courier["calls"], courier["waits"]  # which are for Prometheus
     letters = None if sink.dead_letters is None else asdict(sink.dead_letters)
     return _readable(
         {"name": courier.pop("sink"), "type": sink.type, **courier, "lag": sink.lag, "dead_letters": letters}

@@ -10,15 +10,39 @@ from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.histogram import Distribution
 from tdbwatch.daemon.status.health import is_ready
 from tdbwatch.daemon.status.journal import CAUSES
 from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, Snapshot
 
 Samples = Iterable[tuple[tuple[str, ...], float]]
+Distributions = Iterable[tuple[tuple[str, ...], Distribution]]
+
+
+@dataclass(frozen=True, slots=True)
+class Histograms:
+    """A metric of durations. `read` gives (label values, distribution) for each of its time series."""
+
+    name: str
+    meaning: str
+    labels: tuple[str, ...]
+    read: Callable[[Snapshot], Distributions]
+    type: Literal["histogram"] = "histogram"
+
+    def family(self, snapshot: Snapshot) -> Metric:
+        family = HistogramMetricFamily(self.name, self.meaning, labels=self.labels)
+        for values, found in self.read(snapshot):
+            family.add_metric(values, found.buckets, found.total)
+        return family
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +120,9 @@ _ROOM: Final = ("scope", "room")
 _SINK: Final = ("sink",)
 
 DEFINITIONS: Final = (
-    Definition("tdbwatch_info", "gauge", "Always 1; the version is a label", ("version",),
+    Definition("tdbwatch_build_info", "gauge", "Always 1; the version is a label", ("version",),
                lambda s: [((s.version,), 1.0)]),
-    Definition("tdbwatch_start_time_seconds", "gauge", "When the daemon started, as Unix time", (),
+    Definition("tdbwatch_start_timestamp_seconds", "gauge", "When the daemon started, as Unix time", (),
                _one(lambda s: s.started_us / 1e6)),
     Definition("tdbwatch_ready", "gauge", "1 when /readyz answers 200", (), _one(is_ready)),
     Definition("tdbwatch_log_dropped_total", "counter",
@@ -135,7 +159,7 @@ DEFINITIONS: Final = (
                lambda s: [((route.path,), route.failures) for route in s.routes]),
     Definition("tdbwatch_route_held_total", "counter", "Events that the route held back", ("route",),
                lambda s: [((route.path,), route.held) for route in s.routes if route.held]),
-    Definition("tdbwatch_last_event_time_seconds", "gauge",
+    Definition("tdbwatch_last_event_timestamp_seconds", "gauge",
                "When the room's latest event was heard, as Unix time; absent before the first one", _ROOM,
                _per_room(lambda room: _seconds(room.last_event_us))),
     Definition("tdbwatch_gaps_total", "counter",
@@ -156,6 +180,11 @@ DEFINITIONS: Final = (
     Definition("tdbwatch_events_dead_total", "counter",
                "Events that became dead letters: refused, or out of attempts", _SINK,
                _per_sink(lambda sink: sink.dead)),
+    Histograms("tdbwatch_delivery_duration_seconds", "How long calls of the sink took, whatever came of them",
+               _SINK, lambda s: [((one.courier.sink,), one.courier.calls) for one in s.sinks]),
+    Histograms("tdbwatch_spool_duration_seconds",
+               "How long events were in the spool before the sink took them", _SINK,
+               lambda s: [((one.courier.sink,), one.courier.waits) for one in s.sinks]),
     Definition("tdbwatch_sink_up", "gauge", "1 unless stuck, paused, only probed, or refusing all", _SINK,
                _per_sink(lambda sink: not (sink.probing or sink.state in {"stuck", "paused", "refusing"}))),
     Definition("tdbwatch_sink_lag", "gauge", "Events that the sink has yet to finish", _SINK,
