@@ -8,12 +8,13 @@ these, the answer is kept for each of the last events.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, Plan, plan
-from tdbwatch.daemon.spool.stored.blocks import Heard, Lane
+from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.wire.scopes import short
 
@@ -22,6 +23,7 @@ _MEMORY: Final = 4096
 _MOST_NAME: Final = 256
 """Letters of a name, and of a field, for which an answer is kept: emitters choose them."""
 _EVENT: Final = str(Kind.EVENT.value)
+_kind_and_name: Final = attrgetter("kind", "event")
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
 
@@ -41,6 +43,9 @@ class Router:
         """By the route's path, such as `routes[1]`: how often its expressions had no value for an event."""
         self.held: Counter[str] = Counter()
         """By the route's path, how many events it has held back since the start."""
+        self.matched: Counter[str] = Counter()
+        """By the route's path, how many records it has matched since the start, as sinks came to them."""
+        self._counted_to = 0
         self._rules = Rule.all_of(routes)
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
@@ -69,7 +74,9 @@ class Router:
             return Asking(event, _ignore).decide(plan)
         if len(self._last) >= _MEMORY:
             del self._last[next(iter(self._last))]
-        decision = Asking(event, self._failed).decide(plan)
+        asking = Asking(event, self._failed)
+        decision = asking.decide(plan)
+        self.matched.update(asking.matched)
         self._last[event.id] = decision if _is_small(decision) else None
         return decision
 
@@ -78,6 +85,24 @@ class Router:
         plan = self._plan(event.kind, event.scope, event.room, event.event)
         asking = Asking(event, self._failed)
         return asking.decide(plan), tuple(asking.matched)
+
+    def count(self, block: Block) -> None:
+        """Count what routes match by names alone of a block that no sink has come to before."""
+        if block.last_seq <= self._counted_to or block.target is not None:
+            return
+        self._counted_to = block.last_seq
+        several = len(block.names) > 1
+        counts = (
+            Counter(map(_kind_and_name, block.events)) if several else dict.fromkeys(block.names, block.count)
+        )
+        for (kind, name), count in counts.items():
+            for path in self._plan(kind, *block.lane, name).matched:
+                self.matched[path] += count
+
+    @property
+    def paths(self) -> list[str]:
+        """Of all routes, in their order."""
+        return [rule.path for one in self._rules for rule in one.every]
 
     @property
     def holding(self) -> dict[str, Rule]:
@@ -197,6 +222,10 @@ class Matcher:
 
     def __call__(self, event: Event) -> bool:
         return self._sink_name in self._router.decide(event)
+
+    def count(self, block: Block) -> None:
+        """As the router's."""
+        self._router.count(block)
 
     def by_name(self, kind: str, scope: str, room: str, event: str) -> bool | None:
         """Whether it gets those that have these in common; None: that depends on each, or their fields do."""

@@ -72,10 +72,11 @@ class Views:
     life: Callable[[], Life]
 
     def _routes(self) -> Iterator[RouteView]:
-        failures, held = self.router.failures, self.router.held
-        for path in sorted({*failures, *held}):
-            failure = failures.get(path, NO_FAILURE)
-            yield RouteView(path, failure.count, failure.event_id, failure.reason, held[path])
+        router = self.router
+        for path in router.paths:
+            failure = router.failures.get(path, NO_FAILURE)
+            counts = {"held": router.held[path], "matched": router.matched[path]}
+            yield RouteView(path, failure.count, failure.event_id, failure.reason, **counts)
 
     def plugin_metrics(self) -> bytes:
         """The metrics that plugins have made, in Prometheus' text format."""

@@ -5,13 +5,14 @@ import tracemalloc
 from fnmatch import fnmatchcase
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.routes import Router, Unrouted
-from tdbwatch.daemon.spool.stored.blocks import Lane, heard
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, heard, pack, run_of
 from tdbwatch.plugin import Event, Kind
 
 SINKS = ["a", "b", "c"]
@@ -379,3 +380,31 @@ def test_what_only_sets_fields_takes_nothing():
     lane = Lane("//stuff", "alerts")
     assert router({"set": {"x": "1"}}).unrouted(lane, ["x", "y"]) == 2
     assert router({"routes": [{"match": {"event": "x"}, "to": "a"}]}).unrouted(lane, ["x", "y"]) == 1
+
+
+@given(st.lists(st.lists(st.sampled_from(["disk-full", "cpu-high", "login"]), min_size=1), max_size=5))
+def test_what_routes_match_is_counted_once_however_many_sinks_come_to_it(blocks: list[list[str]]):
+    made = router({"match": {"event": "disk-*"}, "to": ["a", "b"]}, {"match": {"event": "[dc]*"}, "to": "b"})
+    seq = 1
+    log = []
+    for names in blocks:
+        run = run_of(event())
+        run = msgspec.structs.replace(run, events=names, payloads=[msgspec.Raw(b"\x90")] * len(names))
+        log.append(Block(seq, len(names), Lane("//stuff", "alerts"), None, pack([encode_run(run)])))
+        seq += len(names)
+    for sink in "abb":
+        for block in log:
+            made.matcher(sink).count(block)
+    names = [name for block in blocks for name in block]
+    assert made.matched["routes[0]"] == names.count("disk-full")
+    assert made.matched["routes[1]"] == names.count("disk-full") + names.count("cpu-high")
+
+
+def test_a_route_with_a_condition_counts_what_it_held_for():
+    made = router({"where": "args[0] > 1", "to": ["a", "b"]}, {"to": "b"})
+    for number in range(4):
+        asked = event(args=[number])
+        made.matcher("a").with_fields(asked)
+        made.matcher("b").with_fields(asked)
+    assert made.matched == {"routes[0]": 2, "routes[1]": 4}
+    assert made.paths == ["routes[0]", "routes[1]"]

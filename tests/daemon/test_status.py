@@ -228,6 +228,9 @@ async def test_what_no_route_takes_is_counted_and_a_doubtful_configuration_told(
         cluster.emit("//stuff", "alerts", name)
     status = await asker.until(lambda status: status["rooms"][0]["received"] == 3)
     assert status["rooms"][0]["unrouted"] == 2
+    status = await asker.until(lambda status: status["routes"][0]["matched"] == 1)
+    assert [route["path"] for route in status["routes"]] == ["routes[0]", "routes[1]"]
+    assert (await asker.metrics())["tdbwatch_route_matched_total", "routes[1]"] == 0
     assert (await asker.metrics())["tdbwatch_events_unrouted_total", "alerts", "//stuff"] == 2
     page = (await asker.get("/"))[1]
     assert "2 events since the start that no route takes: no sink gets them." in page
@@ -244,6 +247,7 @@ async def test_a_route_whose_expressions_fail_for_events_is_shown_with_the_last_
     status = await asker.until(lambda status: status["routes"] and status["routes"][0]["failures"] == 2)
     assert status["routes"][0]["path"] == "routes[0]"
     assert (await asker.metrics())["tdbwatch_route_failures_total", "routes[0]"] == 2
+    assert (await asker.metrics())["tdbwatch_route_matched_total", "routes[0]"] == 0
     (problem,) = (problem for problem in status["problems"] if problem["part"] == "route")
     assert problem["text"].endswith(
         '2 events since the start. The latest: where: Key not found in map : "severity"'

@@ -69,6 +69,7 @@ class Wanted:
                 if block.target is not None
                 else piece.only([index for index, event in enumerate(events) if wants(event)])
             )
+        wants.count(block)
         answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.names}
         if None in answers.values():
             return _asked_one_by_one(piece, wants, answers, keep_all=block.target is not None)

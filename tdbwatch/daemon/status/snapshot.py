@@ -71,12 +71,13 @@ class RoomView:
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route whose expressions had no value for some events, or that held some back.
+    """A route.
 
     Attributes:
         path: as messages about the configuration say it, such as `routes[1]`.
-        held: how many it has held back since the start.
-        failures: for how many events since the start.
+        held: how many events it has held back since the start.
+        matched: how many it has matched.
+        failures: for how many events its expressions had no value.
         event_id: the last of them.
         reason: why, of that one.
     """
@@ -86,6 +87,7 @@ class RouteView:
     event_id: str
     reason: str
     held: int = 0
+    matched: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ class Snapshot:
         spans: the same, those in one that belong together.
         open_gaps: those that go on.
         plugin_problems: plugins that did not load, and what else they did wrong.
-        routes: those whose expressions failed for events.
+        routes: all, in their order.
         log_dropped: log lines that were not written since the start.
         left_behind: what the spool has of sinks that are gone from the configuration.
         http_trouble: why nobody can ask the status server; empty: all is well.
