@@ -93,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
     if warnings and args.strict:
         return os.EX_CONFIG
     warned = f"; {counted(len(warnings), 'warning')}" if warnings else ""
-    say(f"{args.config}: fine: {summary(checked)}{warned}")
+    files = f"{counted(len(document.files), 'file')}, " if len(document.files) > 1 else ""
+    say(f"{args.config}: fine: {files}{summary(checked)}{warned}")
     return os.EX_OK
 
 

@@ -20,7 +20,7 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
         document = read(path)
         if not structlog.is_configured():  # plugins' problems are for people, not for who reads our output
             logs.configure(stream=sys.stderr)
-        guarded.protect([path])
+        guarded.protect(document.files)
         section = document.plugins()
         registry = load_plugins(section.paths, section.disable)
         stand_in(registry, document.wanted_types(), document.wanted_hooks())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.cli import check
+from tdbwatch.cli import app, check
 
 GOOD = """
 thingsdb: {nodes: [node01, node02], auth: {token: t0ken}}
@@ -243,3 +243,24 @@ def test_a_warning_has_its_place_and_its_remedy_and_fails_only_if_that_is_asked_
     assert run(DOUBTFUL, "--strict") == 78
     assert capsys.readouterr() == ("", told)
     assert run(GOOD, "--strict") == 0
+
+
+def test_a_configuration_in_several_files_is_checked_tested_and_explained_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = tmp_path / "prod.yaml"
+    main.write_text(
+        "thingsdb: {nodes: [a], auth: {token: t}}\nrooms: [alerts]\n"
+        "sinks: {x: {type: log}}\ninclude: ['*.y']\n"
+    )
+    tests = "tests: [{name: goes to y, given: [{room: alerts}], expect: {y: 1}}]"
+    (tmp_path / "1.y").write_text(f"sinks: {{y: {{type: log}}}}\n{tests}")
+    (tmp_path / "2.y").write_text("routes: [{to: y}]")
+    for words, expected in (
+        (["check"], "prod.yaml: fine: 3 files, 1 node, 1 room, 2 sinks, 1 route; 1 warning\n"),
+        (["test"], "1 test: 1 passed, 0 failed\n"),
+        (["check", "--explain", "alerts", "disk"], "sink    y\n"),
+        (["schema"], "}\n"),
+    ):
+        assert app.main([words[0], "--config", str(main), *words[1:]]) == 0
+        assert capsys.readouterr().out.endswith(expected)

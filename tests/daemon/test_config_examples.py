@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from tdbwatch.daemon.config import Config, RoomConfig, SinkSettings, load
-from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.models import BESIDE_SECTIONS, Sections
 from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
 from tdbwatch.plugin import SinkType
 from tdbwatch.plugin.sink import marked
@@ -77,7 +77,7 @@ def keys(model: type[BaseModel], above: str) -> Iterator[str]:
                 yield from keys(section, f"{key}{listed}.")
 
 
-ALL_KEYS = [*keys(Sections, ""), *keys(SinkSettings, "sinks.*.")]
+ALL_KEYS = [*keys(Sections, ""), *keys(SinkSettings, "sinks.*."), "include"]
 
 
 def test_all_keys_are_found():
@@ -94,7 +94,7 @@ def test_the_documentation_and_the_full_example_speak_of(key: str):
 
 def test_the_documentation_names_no_key_that_is_not_there():
     text = (ROOT / "docs/configuration.md").read_text()
-    sections = {*Sections.model_fields, "sinks"}
+    sections = {*Sections.model_fields, *BESIDE_SECTIONS}
     named = set(re.findall(r"^\| `([a-z_.*\[\]]+)`", text, re.MULTILINE))
     assert {key for key in named if re.split(r"\W", key)[0] in sections} <= set(ALL_KEYS)
 

@@ -48,6 +48,8 @@ def test_every_example_is_valid(validator: Draft7Validator, path: Path) -> None:
         HEAD + "sinks: {x: {type: log}}\nroutes: [{to: [x], routes: [{to: x, default: true}]}]",
         HEAD + "sinks: {pager: {timeout: 5s}}",
         HEAD,
+        HEAD + "include: [conf.d/*.yaml, more.yaml]",
+        "rooms: [a]\nthingsdb: {auth: {token_file: p}}",
         "thingsdb: {nodes: [a], auth: {username: u, password_file: p}, connections: 3}\nrooms: [{id: 5}]",
     ],
 )
@@ -58,7 +60,8 @@ def test_what_the_daemon_takes_is_valid(validator: Draft7Validator, text: str) -
 @pytest.mark.parametrize(
     "text",
     [
-        "rooms: [a]",
+        "rooms: a",
+        "include: conf.d/*.yaml",
         HEAD + "sinks: {x: {type: lgo}}",
         HEAD + "sinks: {x: {}}",
         HEAD + "sinks: {x: {type: file}}",

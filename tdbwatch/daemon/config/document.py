@@ -1,22 +1,19 @@
-"""A configuration file, read in two steps: plugins are named in it, and their sink types are needed to
-understand the rest."""
+"""A configuration, in one file or several, read in two steps: plugins are named in it, and their sink types
+are needed to understand the rest."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, Final
+from typing import Any
 
 from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.doubts.text import doubt_text
 from tdbwatch.daemon.config.environment import substitute
 from tdbwatch.daemon.config.expectations import check_expectations
-from tdbwatch.daemon.config.files import check_own_file, check_secret_files
-from tdbwatch.daemon.config.models import (
-    Config,
-    PluginsConfig,
-    Sections,
-)
+from tdbwatch.daemon.config.files import check_own_files, check_secret_files
+from tdbwatch.daemon.config.including import MAX_FILE, parse_files
+from tdbwatch.daemon.config.models import Config, PluginsConfig, Sections
 from tdbwatch.daemon.config.outline import Outline, outline_of
 from tdbwatch.daemon.config.places import check_files, check_spool_place
 from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, ordered
@@ -27,17 +24,14 @@ from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.sinks import SinksCheck, add_automatic
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
-from tdbwatch.daemon.config.yaml_text import parse_yaml
 from tdbwatch.plugin import SinkType
-
-MAX_FILE: Final = 512 * 1024
 
 
 def read(path: str | FilePath, environ: Mapping[str, str] = os.environ) -> "Document":
-    """The configuration file at `path`, parsed, with the environment substituted.
+    """The configuration file at `path` with those that it includes, parsed, with the environment substituted.
 
     Raises:
-        ConfigError: it cannot be read, or is not YAML.
+        ConfigError: one of them cannot be read, or is not YAML.
     """
     try:
         content = read_bytes(FilePath(path), MAX_FILE, missing="check the path")
@@ -53,28 +47,13 @@ def parse(content: bytes, file: str, environ: Mapping[str, str] = os.environ) ->
     """The configuration with this content; `file` is its name, and relative paths start at its folder.
 
     Raises:
-        ConfigError: it is not YAML.
+        ConfigError: it is not YAML, or a file that it includes cannot be read or is not.
     """
-    tree = parse_yaml(_decode(content, file), file)
-    if not isinstance(tree.data, dict):
-        empty = tree.data is None
-        message = "the file is empty" if empty else "the file must hold a mapping (key: value)"
-        tree.complain((), message, "begin with thingsdb:, rooms: and sinks:; config/minimal.yaml shows how")
-        raise ConfigError(tree.problems)
+    tree = parse_files(content, file)
     substitute(tree, environ)
     doubt_text(tree)
     _drop_empty_sections(tree)
     return Document(tree, FilePath(file).absolute().parent, environ)
-
-
-def _decode(content: bytes, file: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        before = content[: error.start]
-        line, column = before.count(b"\n") + 1, error.start - (before.rfind(b"\n") + 1) + 1
-        hint = "save the file as UTF-8"
-        raise ConfigError([Problem(file, line, column, "", "this is not UTF-8 text", hint)]) from None
 
 
 def _drop_empty_sections(tree: Tree) -> None:
@@ -102,7 +81,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed configuration file. `str`, `repr` and errors show nothing of its values."""
+    """A parsed configuration. `str`, `repr` and errors show nothing of its values."""
 
     _tree: Tree
     folder: FilePath
@@ -131,10 +110,15 @@ class Document:
             raise ConfigError(tree.problems)
         return found
 
+    @property
+    def files(self) -> tuple[FilePath, ...]:
+        """The files that it was read from: the main one, then those that are included, in order."""
+        return tuple(map(FilePath, (self._tree.file, *self._tree.included)))
+
     def place(self, *path: str | int) -> str:
         """`file:line:column` of what is at this path, or of the nearest thing around it."""
-        line, column = self._tree.place(path)
-        return f"{self._tree.file}:{line}:{column}"
+        file, line, column = self._tree.place(path)
+        return f"{file}:{line}:{column}"
 
     def outline(self) -> Outline:
         """Where the spool is, and the sinks and routes: all that can be known without plugins and secrets.
@@ -211,12 +195,12 @@ class Document:
         sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
         sinks = tuple(SinksCheck(tree, self.folder, reader, sink_types).check())
         check_targets(tree)
-        check_own_file(tree, from_shell=reader.from_shell)
+        check_own_files(tree, from_shell=reader.from_shell)
         check_secret_files(tree)
         if sections is not None:
             check_spool_place(tree, sections.spool)
             check_expectations(tree, sections.tests, sections.rooms)
-            check_files(tree, sinks, sections.routes, (sections.spool.path, FilePath(tree.file)))
+            check_files(tree, sinks, sections.routes, (sections.spool.path, *self.files))
         if sections is not None and not tree.problems:
             doubt(tree, sections, sinks)
         return sections, sinks

@@ -2,26 +2,29 @@
 
 from pathlib import Path as FilePath
 
+from tdbwatch.daemon.config.problems import Problem
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.trust import why_not_trusted
 
 
-def check_own_file(tree: Tree, *, from_shell: bool) -> None:
-    """Complain where others can write the configuration.
+def check_own_files(tree: Tree, *, from_shell: bool) -> None:
+    """Complain where others can write a file of the configuration.
 
     Args:
         from_shell: who runs this need not be who runs the service: another's file is only doubtful.
     """
-    try:
-        distrust = why_not_trusted(FilePath(tree.file))
-    except OSError:  # it came from elsewhere, or is gone by now
-        return
-    if distrust is None:
-        return
-    if distrust.is_owner and from_shell:
-        tree.warn((), f"{distrust.reason}; only that user or root can run it", distrust.remedy)
-    else:
-        tree.complain((), distrust.reason, distrust.remedy)
+    for file in (tree.file, *tree.included):
+        try:
+            distrust = why_not_trusted(FilePath(file))
+        except OSError:  # it came from elsewhere, or is gone by now
+            continue
+        if distrust is None:
+            continue
+        if distrust.is_owner and from_shell:
+            reason = f"{distrust.reason}; only that user or root can run it"
+            tree.warnings.append(Problem(file, 1, 1, "", reason, distrust.remedy, is_warning=True))
+        else:
+            tree.problems.append(Problem(file, 1, 1, "", distrust.reason, distrust.remedy))
 
 
 def check_secret_files(tree: Tree) -> None:

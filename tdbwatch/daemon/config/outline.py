@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Final
 
-from tdbwatch.daemon.config.models import RouteConfig, Sections, SpoolConfig
+from tdbwatch.daemon.config.models import BESIDE_SECTIONS, RouteConfig, Sections, SpoolConfig
 from tdbwatch.daemon.config.problems import ConfigError
 from tdbwatch.daemon.config.sections import REQUIRED, placed_spool, targets_elsewhere
 from tdbwatch.daemon.config.tree import Tree
@@ -22,7 +22,7 @@ class _Parts(Options):
 
 
 _OURS: Final = tuple(_Parts.model_fields)
-_OTHERS: Final = frozenset({*Sections.model_fields, "sinks"} - set(_OURS))
+_OTHERS: Final = frozenset({*Sections.model_fields, *BESIDE_SECTIONS} - set(_OURS))
 
 
 @dataclass(frozen=True, slots=True)

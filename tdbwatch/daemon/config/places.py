@@ -40,9 +40,9 @@ def check_files(
     for one, other in combinations(files, 2):
         same = FilePath(files[one].text) == FilePath(files[other].text)
         if same and _meet(one, other, files[one].fields, routes):
-            line = tree.place(("sinks", one, "path"))[0]
-            message = f"sink {one} writes to the same file (line {line})"
-            tree.complain(("sinks", other, "path"), message, "give each sink a path of its own")
+            first, second = ("sinks", one, "path"), ("sinks", other, "path")
+            message = f"sink {one} writes to the same file ({tree.mention(first, second)})"
+            tree.complain(second, message, "give each sink a path of its own")
 
 
 def _check_file(tree: Tree, path: Path, template: PathTemplate, guarded: Guarded) -> None:

@@ -6,12 +6,25 @@ Nothing here ever shows a value that came from the environment or from a secret'
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tdbwatch.plugin import OptionError
 
 Path = tuple[str | int, ...]
 """Where a value is in the configuration: keys of mappings and positions in lists."""
+
+
+class Place(NamedTuple):
+    """Where something stands. Line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def seen_from(self, other: "Place") -> str:
+        """How a message that stands at another place says this one: short where it is the same file."""
+        return f"line {self.line}" if self.file == other.file else f"{self.file}:{self.line}:{self.column}"
+
 
 _SHOWN: Final = 60
 _PLAIN_KEY: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
@@ -50,8 +63,10 @@ class Problem:
 
 
 def ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Each once, in the order of the file."""
-    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))
+    """Each once, file by file, in the order of the file."""
+    return tuple(
+        sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line, problem.column))
+    )
 
 
 class ConfigError(Exception):

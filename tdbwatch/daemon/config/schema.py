@@ -26,6 +26,12 @@ _SECRET_ELSEWHERE: Final = {
     "minProperties": 1,
     "maxProperties": 1,
 }
+_INCLUDE: Final = {
+    "description": "More files of this configuration: their paths, or patterns such as conf.d/*.yaml.",
+    "type": "array",
+    "items": {"type": "string"},
+    "examples": [["conf.d/*.yaml"]],
+}
 _NULL: Final = {"type": "null"}
 _OWN_TYPES: Final = {"string": str, "boolean": bool, "integer": int, "array": list, "object": dict}
 
@@ -39,9 +45,19 @@ def schema(sink_types: Mapping[str, SinkType]) -> Schema:
     properties = made["properties"]
     properties["rooms"]["items"] = {"anyOf": [{"type": "string"}, properties["rooms"]["items"]]}
     properties["sinks"] = _sinks(sink_types)
+    properties["include"] = _INCLUDE
     made["properties"] = {key: {"anyOf": [value, _NULL]} for key, value in properties.items()}
-    made["required"] = ["thingsdb", "rooms"]
+    for part in (made, *(definitions[name] for name in _section_names(properties))):
+        part.pop("required", None)  # what is missing may stand in another file
     return {"$schema": _DRAFT, "title": "tdbwatch", **made, "definitions": definitions}
+
+
+def _section_names(properties: Mapping[str, Schema]) -> Iterator[str]:
+    """The definitions that sections are made of."""
+    for value in properties.values():
+        for one in (value, *value.get("anyOf", ())):
+            if isinstance(reference := one.get("$ref"), str):
+                yield reference.rpartition("/")[2]
 
 
 def _sinks(sink_types: Mapping[str, SinkType]) -> Schema:

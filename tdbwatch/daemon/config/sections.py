@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from tdbwatch.daemon.config.models import DEFAULT_SCOPE, DEFAULT_SPOOL, Sections, SpoolConfig
+from tdbwatch.daemon.config.models import BESIDE_SECTIONS, DEFAULT_SCOPE, DEFAULT_SPOOL, Sections, SpoolConfig
 from tdbwatch.daemon.config.problems import Path, suggestion
 from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
 from tdbwatch.daemon.config.tree import Tree
@@ -39,8 +39,8 @@ class SectionsCheck:
                 self.tree.complain((section,), "is missing", hint, at_key=True)
         self._prepare_rooms()
         resolve_secrets(self.tree, (), Sections, self.reader)
-        parts = {key: value for key, value in data.items() if key != "sinks"}
-        sections = validate(self.tree, (), parts, Sections, self.folder, ("sinks",))
+        parts = {key: value for key, value in data.items() if key not in BESIDE_SECTIONS}
+        sections = validate(self.tree, (), parts, Sections, self.folder, BESIDE_SECTIONS)
         self._check_names()
         if sections is None:
             return None
@@ -89,10 +89,10 @@ class SectionsCheck:
                 first.setdefault(key, index)
 
     def _same_name(self, index: int, other: int) -> None:
-        line = self.tree.place(("rooms", other))[0]
+        place = self.tree.mention(("rooms", other), ("rooms", index))
         self.tree.complain(
             ("rooms", index),
-            f"another room of this scope has the same name or id (line {line})",
+            f"another room of this scope has the same name or id ({place})",
             "remove one, or give each a name of its own with `as: NAME`",
         )
 

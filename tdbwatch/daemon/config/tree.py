@@ -7,15 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from tdbwatch.daemon.config.problems import Path, Problem, show_path
+from tdbwatch.daemon.config.problems import Path, Place, Problem, show_path
 
 SECRET: Final = "this secret"  # noqa: S105 - a name for it
 """What messages call a secret, wherever it stands."""
 _LONGEST: Final = 240
 """Characters of a message; some repeat what the file holds."""
-
-Place = tuple[int, int]
-"""Line and column, both from 1."""
 
 
 @dataclass(slots=True)
@@ -23,7 +20,8 @@ class Tree:
     """Data made of dict, list, str, int, float, bool and None, with what is known about each path.
 
     Attributes:
-        file: the file's name, as the user wrote it.
+        file: the name of the main file, as the user wrote it.
+        included: the other files, in the order in which they were read.
         data: the root of the data.
         values: where each value begins.
         keys: where the key of each value of a mapping begins.
@@ -40,6 +38,7 @@ class Tree:
     """
 
     file: str
+    included: list[str] = field(default_factory=list)
     data: Any = None
     values: dict[Path, Place] = field(default_factory=dict)
     keys: dict[Path, Place] = field(default_factory=dict)
@@ -57,12 +56,18 @@ class Tree:
         return copy.deepcopy(self)
 
     def complain(
-        self, path: Path, message: str, hint: str = "", *, at_key: bool = False, inside: Place | None = None
+        self,
+        path: Path,
+        message: str,
+        hint: str = "",
+        *,
+        at_key: bool = False,
+        inside: tuple[int, int] | None = None,
     ) -> None:
         """Note a problem, at the place of the value, or of its key. Once for each path.
 
         Args:
-            inside: the place within a value that is text of several parts.
+            inside: line and column within a value that is text of several parts.
         """
         if path not in self.broken:
             self.broken.add(path)
@@ -72,9 +77,9 @@ class Tree:
                 problem = replace(problem, line=line, column=column)
             self.problems.append(problem)
 
-    def _within(self, path: Path, inside: Place) -> Place:
-        """The place in the file of a place in a value; of folded and escaped text nearly that."""
-        line, column = self.place(path)
+    def _within(self, path: Path, inside: tuple[int, int]) -> tuple[int, int]:
+        """Line and column in the file of those in a value; of folded and escaped text nearly that."""
+        _, line, column = self.place(path)
         if path in self.blocks:
             return line + inside[0], inside[1]
         if inside[0] > 1:
@@ -91,12 +96,16 @@ class Tree:
         if not self.is_broken(path):
             self.warnings.append(replace(self._said(path, message, hint), is_warning=True))
 
+    def mention(self, path: Path, at: Path) -> str:
+        """How a message about what is at `at` says where something else is."""
+        return self.place(path).seen_from(self.place(at))
+
     def _said(self, path: Path, message: str, hint: str = "", at_key: bool = False) -> Problem:
-        line, column = self.place(path, at_key=at_key)
+        place = self.place(path, at_key=at_key)
         if len(message) > _LONGEST:  # cut the middle, where repeated text usually is
             message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
         message = "".join(char if char.isprintable() else " " for char in message)
-        return Problem(self.file, line, column, show_path(path), message, hint)
+        return Problem(*place, show_path(path), message, hint)
 
     def keep_problems_of(self, sections: Collection[str]) -> None:
         """Forget the problems of all other sections."""
@@ -110,7 +119,7 @@ class Tree:
         found = first.get(path) or second.get(path)
         if found is not None:
             return found
-        return self.place(path[:-1], at_key=True) if path else (1, 1)
+        return self.place(path[:-1], at_key=True) if path else Place(self.file, 1, 1)
 
     def get(self, path: Path) -> Any:
         """The value at `path`; None where there is none."""

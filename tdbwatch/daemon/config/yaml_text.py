@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import yaml
 
-from tdbwatch.daemon.config.problems import ConfigError, Path, Problem, show_path
-from tdbwatch.daemon.config.tree import Place, Tree
+from tdbwatch.daemon.config.problems import ConfigError, Path, Place, Problem, show_path
+from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.yaml_mistakes import NO_ALIAS, explain
 
 MAX_DEPTH: Final = 32
 _MAX_PROBLEMS: Final = 100
@@ -44,23 +45,30 @@ def resolve_scalar(text: str) -> Any:
     return text
 
 
-def parse_yaml(text: str, file: str) -> Tree:
+def parse_yaml(text: str, file: str, tree: Tree | None = None) -> Tree:
     """The tree of one YAML document. What can be read in spite of a problem is; see `Tree.problems`.
 
+    Args:
+        tree: of the files before this one, to which it is added: sections are merged, and lists at the top
+            go on; the same key twice is a problem.
+
     Raises:
-        ConfigError: the text is not YAML, or nested too deeply.
+        ConfigError: the text is not YAML, or nested too deeply. Its problems are all of the tree's.
     """
-    builder = _Builder(Tree(file))
+    builder = _Builder(Tree(file) if tree is None else tree, file, is_first=tree is None)
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             builder.feed(event)
             if len(builder.tree.problems) >= _MAX_PROBLEMS:
                 raise ConfigError(builder.tree.problems)
     except yaml.YAMLError as error:
-        builder.stop(*_explain(error, text))
+        place, message, hint = explain(error, text)
+        builder.stop(Place(file, *place), message, hint)
     except (ValueError, OverflowError):  # PyYAML lets chr() and int() of odd escapes and directives through
         message = "this is not valid YAML: an escape or a directive has an impossible number"
-        builder.stop((1, 1), message, "look for a backslash in quotes, or a % at the beginning of a line")
+        builder.stop(
+            Place(file, 1, 1), message, "look for a backslash in quotes, or a % at the beginning of a line"
+        )
     return builder.tree
 
 
@@ -73,11 +81,17 @@ class _Frame:
     key: str | None = None
     """The key that waits for its value."""
     awaits_value: bool = False
+    goes_on: bool = False
+    """Whether the key is at the top, and a file before this one has it."""
 
 
 @dataclass(slots=True)
 class _Builder:
     tree: Tree
+    file: str
+    is_first: bool
+    own: dict[Path, Place] = field(default_factory=dict)
+    """The keys at the top of this file."""
     frames: list[_Frame] = field(default_factory=list)
     documents: int = 0
     stray: int = 0
@@ -102,31 +116,35 @@ class _Builder:
     def _alias(self, event: yaml.AliasEvent) -> None:
         message = "an alias (*) is not allowed here"
         if self._is_key():
-            self._refuse(event, message, _NO_ALIAS)
+            self._refuse(event, message, NO_ALIAS)
             self._take_key(self._stray_key(), event)
         else:
-            self.tree.complain(self._add(None, event), message, _NO_ALIAS)
+            self.tree.complain(self._add(None, event), message, NO_ALIAS)
 
     def stop(self, place: Place, message: str, hint: str = "") -> None:
-        problem = Problem(self.tree.file, *place, self._here(), message, hint)
+        problem = Problem(*place, self._here(), message, hint)
         raise ConfigError([*self.tree.problems, problem]) from None
 
     def _begin_document(self, event: yaml.DocumentStartEvent) -> None:
         self.documents += 1
         if self.documents > 1:
-            self.stop(_place(event), "a second YAML document begins here (---)", "keep one document a file")
+            self.stop(
+                self._place(event), "a second YAML document begins here (---)", "keep one document a file"
+            )
 
     def _open(self, container: Any, event: Any) -> None:
         self._check(event)
         if len(self.frames) >= MAX_DEPTH:
-            self.stop(_place(event), f"nested more than {MAX_DEPTH} levels deep", "close brackets earlier")
+            self.stop(
+                self._place(event), f"nested more than {MAX_DEPTH} levels deep", "close brackets earlier"
+            )
         if self._is_key():
             self._refuse(event, "a key must be text", "a list or a mapping cannot be a key")
             path = self._take_key(self._stray_key(), event)
             self.frames.append(_Frame(container, path))  # read and forgotten
             return
         path = self._add(container, event)
-        self.frames.append(_Frame(container, path))
+        self.frames.append(_Frame(self._merged(container, path), path))
 
     def _scalar(self, value: Any, event: Any) -> None:
         if self._is_key():
@@ -147,7 +165,7 @@ class _Builder:
             self._refuse(event, "a key must be text", f'put it in quotes: "{text}"' if text.isalnum() else "")
             value = self._stray_key()
         elif value == "<<" and event.style is None:
-            self._refuse(event, "a merge key (<<) is not allowed here", _NO_ALIAS)
+            self._refuse(event, "a merge key (<<) is not allowed here", NO_ALIAS)
         self._take_key(value, event)
 
     def _stray_key(self) -> str:
@@ -158,19 +176,29 @@ class _Builder:
     def _take_key(self, key: str, event: Any) -> Path:
         frame = self.frames[-1]
         path = (*frame.path, key)
-        if key in frame.container:
-            first = self.tree.keys[path][0]
-            what = "two sinks have this name" if frame.path == ("sinks",) else "this key is written twice"
-            self._refuse(event, f"{what}; the first is on line {first}", "rename or remove one", path)
-        else:
-            self.tree.keys[path] = _place(event)
+        frame.goes_on = not frame.path and key in frame.container and path not in self.own
+        if not frame.path:
+            self.own.setdefault(path, self._place(event))
+        if key not in frame.container:
+            self.tree.keys[path] = self._place(event)
+        elif not frame.goes_on:
+            self._twice(path, event)
         frame.key, frame.awaits_value = key, True
         return path
 
+    def _twice(self, path: Path, event: Any) -> None:
+        here = self._place(event)
+        first = (self.own if path in self.own and not self.frames[-1].goes_on else self.tree.keys)[
+            path
+        ].seen_from(here)
+        where = f"on {first}" if first.startswith("line ") else f"at {first}"
+        what = "two sinks have this name" if path[:-1] == ("sinks",) else "this key is written twice"
+        self._refuse(event, f"{what}; the first is {where}", "rename or remove one", path)
+
     def _add(self, value: Any, event: Any) -> Path:
+        path: Path = ()
         if not self.frames:
-            self.tree.data = value
-            path: Path = ()
+            self._begin(value, event)
         else:
             frame = self.frames[-1]
             if isinstance(frame.container, list):
@@ -179,11 +207,39 @@ class _Builder:
             else:
                 assert frame.key is not None
                 path = (*frame.path, frame.key)
-                if not frame.key.startswith("\0"):
+                if frame.goes_on:
+                    self._go_on(path, value, event)
+                elif not frame.key.startswith("\0"):
                     frame.container.setdefault(frame.key, value)
                 frame.awaits_value = False
-        self.tree.values.setdefault(path, _place(event))
+        self.tree.values.setdefault(path, self._place(event))
         return path
+
+    def _begin(self, value: Any, event: Any) -> None:
+        """Take the whole of the file."""
+        if self.is_first:
+            self.tree.data = value
+        elif value is not None and not isinstance(value, dict):
+            hint = "begin with a section, such as sinks: or routes:"
+            self._refuse(event, "the file must hold a mapping (key: value)", hint, ())
+
+    def _go_on(self, path: Path, value: Any, event: Any) -> None:
+        """Take what this file has for a key at the top that one before it has as well."""
+        before = self.tree.get(path)
+        if before is None:
+            self.tree.put(path, value)
+            self.tree.keys[path] = self.tree.values[path] = self._place(event)
+        elif value is not None and not (type(before) is type(value) and isinstance(value, dict | list)):
+            self._twice(path, event)
+
+    def _merged(self, container: Any, path: Path) -> Any:
+        """Where the items of this mapping or list go: to those of files before, if they have one."""
+        goes_on = not path or (len(path) == 1 and self.frames[-1].goes_on)
+        before = self.tree.get(path)
+        return before if goes_on and type(before) is type(container) else container
+
+    def _place(self, event: Any) -> Place:
+        return Place(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
 
     def _is_key(self) -> bool:
         return (
@@ -194,13 +250,13 @@ class _Builder:
 
     def _check(self, event: Any) -> None:
         if event.anchor is not None:
-            self._refuse(event, "an anchor (&) is not allowed here", _NO_ALIAS)
+            self._refuse(event, "an anchor (&) is not allowed here", NO_ALIAS)
         if event.tag is not None:
             self._refuse(event, "a YAML tag (!) is not allowed here", "put text that begins with ! in quotes")
 
     def _refuse(self, event: Any, message: str, hint: str, path: Path | None = None) -> None:
         where = self._here() if path is None else show_path(path)
-        problem = Problem(self.tree.file, *_place(event), where, message, hint)
+        problem = Problem(*self._place(event), where, message, hint)
         self.tree.problems.append(problem)
 
     def _here(self) -> str:
@@ -217,52 +273,3 @@ class _Builder:
 
 
 _WHOLE: Final = "write the character itself, or a whole pair"
-_NO_ALIAS: Final = "write the value out where it is needed; put text that begins with & or * in quotes"
-
-_PLAINER: Final = (
-    ("found character '\\t'", "a tab stands where only spaces may", "indent with spaces"),
-    ("mapping values are not allowed here", "a second `:` in one value, or a line indented too far",
-     "put text that holds `: ` in quotes, and align keys of one mapping"),
-    ("found unexpected end of stream", "a quote is opened here and never closed", "close the quote"),
-    ("could not find expected ':'", "a key without `:`", "write `key: value`"),
-    ("sequence entries are not allowed here", "no list item (-) can begin here", "give it a line of its own"),
-    ("that cannot start any token", "text cannot begin with this character", "put the text in quotes"),
-    ("expected <block end>", "this line does not fit what is above it", "check indentation and quotes"),
-    ("tag", "a YAML tag (!) is not allowed here", "put text that begins with ! in quotes"),
-    ("<stream end>", "the file ends inside a bracket", "close every [ and {"),
-    ("expected ',' or", "a bracket is not closed before this", "close every [ and {, with commas between"),
-    ("escape", "unknown escape in a quoted text", "use single quotes, or double the backslash"),
-    ("alphabetic or numeric", "a name is missing after & or *", _NO_ALIAS),
-)  # fmt: skip
-
-
-def _explain(error: yaml.YAMLError, text: str) -> tuple[Place, str, str]:
-    """Where the syntax error is, and what it means. Texts of PyYAML that quote the file are not shown."""
-    if isinstance(error, yaml.reader.ReaderError):
-        before = text[: error.position]
-        place = (before.count("\n") + 1, error.position - (before.rfind("\n") + 1) + 1)
-        return place, "this is not valid YAML: it holds a control character", "remove it"
-    mark = getattr(error, "problem_mark", None)
-    problem = f"{getattr(error, 'problem', '')} {getattr(error, 'context', '')}"
-    if "never closed" in _plainer(problem)[0]:
-        mark = getattr(error, "context_mark", mark)
-    place = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
-    lines = text.splitlines()
-    line = lines[place[0] - 1] if place[0] <= len(lines) else ""
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        problem = _PLAINER[0][0]
-    if re.search(r"\$\{[^}]*\Z", line[: place[1]]):
-        return place, "this is not valid YAML: a ${NAME} without quotes inside { }", 'write "${NAME}"'
-    message, hint = _plainer(problem)
-    return place, f"this is not valid YAML: {message}", hint
-
-
-def _plainer(problem: str) -> tuple[str, str]:
-    for part, message, hint in _PLAINER:
-        if part in problem:
-            return message, hint
-    return "the text breaks off or goes wrong here", "check quotes, brackets and indentation"
-
-
-def _place(event: Any) -> Place:
-    return event.start_mark.line + 1, event.start_mark.column + 1

@@ -16,14 +16,18 @@ from tdbwatch.daemon.trust import everyone_can_read
 
 
 def doubt_files(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
-    """Warn of each secret's file, and once of the configuration if a secret stands in it."""
+    """Warn of each secret's file, and once of each file of the configuration in which one stands."""
     for path, file in tree.files.items():
         _doubt(tree, path, file, "everyone on this machine can read this secret's file")
+    told: set[str] = set()
     for path in _secrets(sections, sinks):
+        own = tree.place(path).file
+        if own in told:
+            continue
         if tree.get(path) is not None and path not in tree.files and not tree.is_from_environment(path):
             message = "this secret stands in a configuration that everyone on this machine can read"
-            _doubt(tree, path, FilePath(tree.file), message)
-            return
+            _doubt(tree, path, FilePath(own), message)
+            told.add(own)
 
 
 def _doubt(tree: Tree, path: Path, file: FilePath, message: str) -> None:

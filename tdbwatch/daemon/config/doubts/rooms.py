@@ -11,8 +11,8 @@ def doubt_rooms(tree: Tree, sections: Sections) -> None:
     for index, room in enumerate(sections.rooms):
         target = _target(room)
         if (other := first.setdefault(target, index)) != index:
-            line = tree.place(("rooms", other))[0]
-            message = f"this room is watched already (line {line}), so each of its events comes twice"
+            place = tree.mention(("rooms", other), ("rooms", index))
+            message = f"this room is watched already ({place}), so each of its events comes twice"
             tree.warn(("rooms", index), message, "keep one of the two; routes can send it to several sinks")
     canary = sections.thingsdb.canary
     if canary is not None:
