@@ -160,3 +160,27 @@ def executed():
         return Counter(request.body[1] for request in cluster.log if request.kind is Kind.QUERY)
 
     return executed
+
+
+@pytest.fixture
+async def client(connect, cluster):
+    return await connect(cluster)
+
+
+@pytest.fixture
+def node(cluster):
+    return cluster.nodes[0]
+
+
+@pytest.fixture
+def lose(client, cluster, until, clock):
+    """Lose the connection, let something happen meanwhile, and wait for the next connection."""
+
+    async def lose(meanwhile=lambda: None):
+        cluster.nodes[0].faults.close_connections()
+        await until(lambda: not client.is_connected())
+        meanwhile()
+        await until(client.is_connected, clock)
+        await client.query("echo;")
+
+    return lose

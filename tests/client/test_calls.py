@@ -11,16 +11,6 @@ from tdbwatch.wire import Kind
 
 
 @pytest.fixture
-async def client(connect, cluster):
-    return await connect(cluster)
-
-
-@pytest.fixture
-def node(cluster):
-    return cluster.nodes[0]
-
-
-@pytest.fixture
 def quick_retries(monkeypatch):
     monkeypatch.setattr(outbox, "NODE_RETRY_WAIT", 0.0)
     monkeypatch.setattr(outbox, "MAX_NODE_RETRY_WAIT", 0.0)

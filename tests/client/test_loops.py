@@ -12,12 +12,6 @@ from tdbwatch.node import Cluster
 from tdbwatch.room import Room, event
 from tdbwatch.wire import Kind
 
-
-@pytest.fixture
-async def client(connect, cluster):
-    return await connect(cluster)
-
-
 ASK = {
     "query": lambda client: client.query("echo;", n=1),
     "run": lambda client: client.run("answer", 1),

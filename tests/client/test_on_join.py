@@ -10,11 +10,6 @@ from tdbwatch.room import Room, event
 
 
 @pytest.fixture
-async def client(connect, cluster):
-    return await connect(cluster)
-
-
-@pytest.fixture
 def emit(cluster):
     return lambda name, *args, room="alerts": cluster.emit("//stuff", room, name, *args)
 

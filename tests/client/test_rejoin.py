@@ -11,30 +11,6 @@ from tdbwatch.room import Room
 from tdbwatch.wire import Kind
 
 
-@pytest.fixture
-async def client(connect, cluster):
-    return await connect(cluster)
-
-
-@pytest.fixture
-def node(cluster):
-    return cluster.nodes[0]
-
-
-@pytest.fixture
-def lose(client, cluster, until, clock):
-    """Lose the connection, let something happen meanwhile, and wait for the next connection."""
-
-    async def lose(meanwhile=lambda: None):
-        cluster.nodes[0].faults.close_connections()
-        await until(lambda: not client.is_connected())
-        meanwhile()
-        await until(client.is_connected, clock)
-        await client.query("echo;")
-
-    return lose
-
-
 async def test_rooms_are_joined_again_and_on_join_is_called_again(client, cluster, Ears, lose, until):
     ears = Ears("alerts")
     await ears.join(client)

@@ -13,16 +13,6 @@ from tdbwatch.wire import Kind
 
 
 @pytest.fixture
-async def client(connect, cluster):
-    return await connect(cluster)
-
-
-@pytest.fixture
-def node(cluster):
-    return cluster.nodes[0]
-
-
-@pytest.fixture
 def emit(cluster):
     return lambda name, *args, room="alerts", scope="//stuff": cluster.emit(scope, room, name, *args)
 

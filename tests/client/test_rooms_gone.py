@@ -11,26 +11,6 @@ from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.room import Room, event
 from tdbwatch.wire import Kind
 
-
-@pytest.fixture
-async def client(connect, cluster):
-    return await connect(cluster)
-
-
-@pytest.fixture
-def lose(client, cluster, until, clock):
-    """Lose the connection, let something happen meanwhile, and wait for the next connection."""
-
-    async def lose(meanwhile=lambda: None):
-        cluster.nodes[0].faults.close_connections()
-        await until(lambda: not client.is_connected())
-        meanwhile()
-        await until(client.is_connected, clock)
-        await client.query("echo;")
-
-    return lose
-
-
 KEYS = ["alerts", 1, ".alerts.id();"]
 
 

@@ -4,43 +4,13 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Rejected, Retry, Sink
 
-
-class Destination:
-    """Where all these sinks bring events. It can fail, not answer, or never take an event called poison."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.takes: int | None = None
-        self.answers = threading.Event()
-        self.answers.set()
-
-    def put(self, event: Event) -> None:
-        if event.event == "poison":
-            raise ValueError("no such event")
-        if self.takes == 0:
-            raise ConnectionError("the destination is away")
-        if self.takes is not None:
-            self.takes -= 1
-        self.ids.append(event.id)
-
-    @contextmanager
-    def failing(self, after: int) -> Iterator[None]:
-        self.takes = after
-        yield
-        self.takes = None
-
-    @contextmanager
-    def stalled(self) -> Iterator[None]:
-        self.answers.clear()
-        yield
-        self.answers.set()
-
+from .destination import Destination
 
 there = Destination()
 
@@ -65,7 +35,8 @@ class Good(Sink):
 
     async def send(self, event: Event) -> Outcome:
         try:
-            there.put(event)
+            there.called()
+            there.put(event.id, event.event)
         except ValueError as error:
             return Rejected(str(error))
         except ConnectionError as error:
@@ -213,7 +184,7 @@ class GoesOnAfterFailures(Good):
         for event in batch:
             outcomes.append(await self.send(event))
             if isinstance(outcomes[-1], Retry):
-                there.takes = None  # it was only a hiccup
+                there.is_back()  # it was only a hiccup
         return outcomes
 
 

@@ -6,40 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from .destination import Destination
 
-class Endpoint:
-    """Takes records by POST. `takes` more requests are answered 204, then 503; None: all are."""
 
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.takes: int | None = None
-        self.answers = threading.Event()
-        self.answers.set()
+class Endpoint(Destination):
+    """Takes records by POST: 204, or 503 while it is away, or 422 for poison."""
 
     def answer(self, body: bytes) -> int:
         self.answers.wait(20)
-        if self.takes == 0:
-            return 503
-        if self.takes is not None:
-            self.takes -= 1
         records = json.loads(body)
-        for record in records if isinstance(records, list) else [records]:
-            if record["event"] == "poison":
-                return 422
-            self.ids.append(record["id"])
+        try:
+            self.called()
+            for record in records if isinstance(records, list) else [records]:
+                self.put(record["id"], record["event"])
+        except ConnectionError:
+            return 503
+        except ValueError:
+            return 422
         return 204
-
-    @contextmanager
-    def failing(self, after: int) -> Iterator[None]:
-        self.takes = after
-        yield
-        self.takes = None
-
-    @contextmanager
-    def stalled(self) -> Iterator[None]:
-        self.answers.clear()
-        yield
-        self.answers.set()
 
 
 @contextmanager
