@@ -14,11 +14,12 @@ from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.login import NodeTls
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.reacting import Reacting
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter, Spool
-from tdbwatch.plugin import SinkContext, SinkMetrics
+from tdbwatch.plugin import SinkClient, SinkContext, SinkMetrics
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
 
@@ -27,7 +28,7 @@ def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: r
     """A client for the daemon: several links, events left undecoded. Nobody is shown what it logs in with."""
     redact.remember(secrets_in(config))
     heartbeat = Heartbeat(config.heartbeat.interval, config.heartbeat.timeout)
-    return Client(
+    client = Client(
         ssl=None if config.tls is None else NodeTls(config.tls),
         connections=config.live_connections,
         heartbeat=heartbeat,
@@ -37,6 +38,8 @@ def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: r
         raw_events=True,
         check_spares=True,
     )
+    client.set_default_scope(config.scope)
+    return client
 
 
 def make_canary(config: ThingsDBConfig, client: Client, clock: Clock) -> Canary | None:
@@ -60,6 +63,7 @@ def make_couriers(
     clock: Clock,
     rng: random.Random,
     on_dead: Callable[[Sequence[DeadLetter]], None],
+    reacting: Reacting,
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
     guarded.protect([config.spool.path])
@@ -67,7 +71,7 @@ def make_couriers(
     return [
         Courier(
             _settings(sink, registry.owner_of(sink.type)),
-            make_host(sink, registry, clock),
+            make_host(sink, registry, clock, reacting),
             spool,
             router.matcher(sink.name),
             clock,
@@ -98,11 +102,16 @@ def _settings(sink: SinkConfig, plugin: str) -> CourierSettings:
     )
 
 
-def make_host(sink: SinkConfig, registry: Registry, clock: Clock) -> Host:
-    """Where a sink lives."""
+def make_host(sink: SinkConfig, registry: Registry, clock: Clock, reacting: Reacting | None) -> Host:
+    """Where a sink lives.
+
+    Args:
+        reacting: the way to ThingsDB; None: there is none.
+    """
     sink_type = registry.sink_types[sink.type]
     log = structlog.get_logger(f"tdbwatch.sink.{sink.name}").bind(sink=sink.name)
-    context = SinkContext(sink.name, log, clock, SinkMetrics(sink.name, registry.metrics))
+    client = SinkClient(None if reacting is None else reacting.way(sink.timeout))
+    context = SinkContext(sink.name, log, clock, SinkMetrics(sink.name, registry.metrics), client)
     make = partial(sink_type.factory, sink.options, context)
     host = ThreadHost if sink_type.threaded else InlineHost
     return host(make, name=sink.name, timeout=sink.timeout, clock=clock)

@@ -14,6 +14,7 @@ import msgspec
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.causes import Cause
+from tdbwatch.daemon.echoes import Echoes
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run
 from tdbwatch.plugin.event import Kind, format_time
 from tdbwatch.plugin.ids import IdMint
@@ -54,12 +55,14 @@ class Source:
         append: Callable[[Sequence[Heard]], None],
         clock: Clock,
         on_record: Callable[[Kind, str, str, str, Mapping[str, Any]], None] = lambda *_: None,
+        echoes: Echoes | None = None,
     ) -> None:
         self.received = 0
         """Events heard since the start, as of the last turn."""
         self._mint = IdMint(clock).mint_run
         self._append = append
         self._on_record = on_record
+        self._echoes = echoes or Echoes(clock)
         self._listening: list[WatchedRoom] = []
         self._gathered: list[Heard] = []
 
@@ -130,7 +133,9 @@ class Source:
             names, payloads = [emit.event for emit in part], [emit.args for emit in part]
             if max(map(len, payloads)) > DEEP:
                 payloads = list(map(readable, payloads))
-            yield room.lane, Run(first_id, now_us, _EVENT, room_id, arg_names, names, payloads)
+            run = Run(first_id, now_us, _EVENT, room_id, arg_names, names, payloads)
+            for same in self._echoes.marked(room.lane, room.subscription, run):
+                yield room.lane, same
 
 
 def _alike(room: "WatchedRoom", emits: list[RawEmit]) -> list[tuple[int, tuple[str, ...], list[RawEmit]]]:

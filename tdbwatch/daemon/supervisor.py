@@ -18,10 +18,12 @@ from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.echoes import Echoes
 from tdbwatch.daemon.holding import Holding
 from tdbwatch.daemon.login import Login
 from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.reacting import Reacting
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.rotation import Rotation
 from tdbwatch.daemon.routes import Unrouted
@@ -100,12 +102,14 @@ class Daemon:
         self.journal = Journal(clock)
         self.router = make_router(config)
         self.unrouted = Unrouted(self.router)
-        self.source = Source(self._heard, clock, self._recorded)
+        echoes = Echoes(clock)
+        self.source = Source(self._heard, clock, self._recorded, echoes)
         self._sinks = SinkWatch(self.source, self.router)
         self.holding = Holding(self.router, self._tell_of_held)
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
         self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
+        self.reacting = Reacting(self.client, echoes)
         self._login = Login(config.thingsdb.auth, config.login_file)
         self.canary = make_canary(config.thingsdb, self.client, clock)
         self._views = Views(
@@ -162,7 +166,7 @@ class Daemon:
         self._watch(self.spool.failed)
         await self._load_marks()
         parts = (self.config, self.router, self.registry, self.spool, self.clock, self._rng)
-        self.each_courier = make_couriers(*parts, self._sinks.buried)
+        self.each_courier = make_couriers(*parts, self._sinks.buried, self.reacting)
         for courier in self.each_courier:
             self._watch(courier.start())
         self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")

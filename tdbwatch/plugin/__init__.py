@@ -14,6 +14,7 @@ and gets every event, as the sink that is called what the plugin is called. See 
 
 from typing import Final
 
+from tdbwatch.plugin.client import LoopError, SinkClient
 from tdbwatch.plugin.event import Event, Kind
 from tdbwatch.plugin.hooks import hookimpl, hookspec
 from tdbwatch.plugin.json_template import JsonTemplate
@@ -40,6 +41,7 @@ __all__ = [
     "Histogram",
     "JsonTemplate",
     "Kind",
+    "LoopError",
     "OptionError",
     "Options",
     "Outcome",
@@ -47,6 +49,7 @@ __all__ = [
     "Retry",
     "Secret",
     "Sink",
+    "SinkClient",
     "SinkContext",
     "SinkMetrics",
     "SinkType",

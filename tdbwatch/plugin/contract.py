@@ -82,15 +82,30 @@ def check_function(function: Callable[..., Any], *, with_options: bool) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(f"{name} is a generator (there is a yield in it), so nothing of it would run")
     arguments = ("event", "options") if with_options else ("event",)
-    _check_call(function, arguments, name, f"def {name}({', '.join(arguments)})")
+    context = ("context",) if takes_context(function) else ()
+    _check_call(function, arguments, name, f"def {name}({', '.join((*arguments, *context))})", context)
 
 
-def _check_call(function: Callable[..., Any], arguments: tuple[str, ...], name: str, wanted: str) -> None:
+def takes_context(function: Callable[..., Any]) -> bool:
+    """Whether it has an argument `context`."""
+    try:
+        return "context" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # it does not say; most of what is written in C
+        return False
+
+
+def _check_call(
+    function: Callable[..., Any],
+    arguments: tuple[str, ...],
+    name: str,
+    wanted: str,
+    by_name: tuple[str, ...] = (),
+) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # it does not say; most of what is written in C
         return
     try:
-        signature.bind(*arguments)
+        signature.bind(*arguments, **dict.fromkeys(by_name))
     except TypeError as error:
         raise TypeError(f"{name} takes other arguments than it gets ({error}); write {wanted}") from None

@@ -63,6 +63,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         arg_names: the names that the configuration gives to the arguments, if any.
         packed_fields: MessagePack: what routes have set, if they have.
         held: routes that hold it back.
+        hops: of what the daemon emitted itself, for a sink: how many emits of sinks led to it, one after
+            the other; else 0.
         rendered: what `json` returns, once somebody has asked for it.
     """
 
@@ -77,6 +79,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     arg_names: tuple[str, ...] = ()
     packed_fields: bytes = b""
     held: tuple[str, ...] = ()
+    hops: int = 0
     rendered: bytes | None = None
 
     @classmethod
@@ -92,12 +95,14 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         arg_names: Sequence[str] = (),
         details: Mapping[str, Any] | None = None,
         received_us: int | None = None,
+        hops: int = 0,
     ) -> "Event":
         """An event made by hand: for tests, and for what tdbwatch tells of itself."""
         event_id, now_us = _mint.mint()
         payload = encode(list(args) if kind == Kind.EVENT else dict(details or {}))
         when = now_us if received_us is None else received_us
-        return cls(event_id, kind, when, scope, room, room_id, event, payload, tuple(arg_names))
+        names = tuple(arg_names)
+        return cls(event_id, kind, when, scope, room, room_id, event, payload, names, hops=hops)
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Event":
         """The same event with these fields, made of what JSON has."""
@@ -157,6 +162,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             record.update(to_jsonable(self.details))
         if self.packed_fields:
             record["fields"] = self.fields
+        if self.hops:
+            record["hops"] = self.hops
         return record
 
     def json(self) -> bytes:
@@ -170,7 +177,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self.rendered  # type: ignore[return-value]
 
     def _render(self) -> bytes:
-        plain = self.kind == _EVENT and not (self.arg_names or self.packed_fields)  # nearly all are
+        plain = self.kind == _EVENT and not (self.arg_names or self.packed_fields or self.hops)
         try:
             args = args_as_json(self.payload) if plain else None
             return to_json(self.record()) if args is None else self._line(args)
@@ -221,6 +228,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             self.payload,
             self.arg_names,
             self.packed_fields,
+            self.hops,
         )
 
 
@@ -236,7 +244,7 @@ def json_lines(events: Sequence[Event]) -> list[bytes]:
                     for one in part
                     if one.rendered is None
                     and one.kind == _EVENT
-                    and not (one.arg_names or one.packed_fields)
+                    and not (one.arg_names or one.packed_fields or one.hops)
                 ]
             )
         lines += [event.rendered or event.json() for event in part]

@@ -13,7 +13,7 @@ import pluggy
 if TYPE_CHECKING:
     from tdbwatch.plugin.event import Event
     from tdbwatch.plugin.outcome import Outcome
-    from tdbwatch.plugin.sink import SinkType, Verdict
+    from tdbwatch.plugin.sink import SinkContext, SinkType, Verdict
 
 PROJECT = "tdbwatch"
 
@@ -25,23 +25,33 @@ class HookSpecs:
     """Every hook that tdbwatch calls."""
 
     @hookspec
-    def tdbwatch_event(self, event: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+    def tdbwatch_event(
+        self, event: "Event", context: "SinkContext"
+    ) -> "Outcome | Awaitable[Outcome | None] | None":
         """An event was heard. What is returned or raised means what it means for every sink."""
 
     @hookspec
-    def tdbwatch_events(self, batch: "Sequence[Event]") -> "Verdict | Awaitable[Verdict]":
+    def tdbwatch_events(
+        self, batch: "Sequence[Event]", context: "SinkContext"
+    ) -> "Verdict | Awaitable[Verdict]":
         """Events were heard: several at once, oldest first. Instead of `tdbwatch_event`."""
 
     @hookspec
-    def tdbwatch_gap(self, gap: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+    def tdbwatch_gap(
+        self, gap: "Event", context: "SinkContext"
+    ) -> "Outcome | Awaitable[Outcome | None] | None":
         """Events of a room were missed or dropped: `gap.details` says since when, until when and why."""
 
     @hookspec
-    def tdbwatch_room(self, change: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+    def tdbwatch_room(
+        self, change: "Event", context: "SinkContext"
+    ) -> "Outcome | Awaitable[Outcome | None] | None":
         """A room was joined, lost, deleted or made anew: `change.event` says which."""
 
     @hookspec
-    def tdbwatch_node(self, change: "Event") -> "Outcome | Awaitable[Outcome | None] | None":
+    def tdbwatch_node(
+        self, change: "Event", context: "SinkContext"
+    ) -> "Outcome | Awaitable[Outcome | None] | None":
         """A node was connected or lost, or said that it changes its state: `change.event` says which."""
 
     @hookspec

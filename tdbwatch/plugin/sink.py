@@ -14,17 +14,19 @@ from typing import Any, ClassVar, Final, TypeVar
 import structlog
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.plugin.client import LoopError, SinkClient, delivering
 from tdbwatch.plugin.contract import (
     check_batch_count,
     check_class,
     check_function,
     check_name,
     check_options,
+    takes_context,
 )
 from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.metrics import SinkMetrics
 from tdbwatch.plugin.options import Options
-from tdbwatch.plugin.outcome import DELIVERED, Outcome, Retry
+from tdbwatch.plugin.outcome import DELIVERED, Outcome, Rejected, Retry
 
 _MARK = "__tdbwatch_sink__"
 _FUNCTION_SECONDS = 1.0
@@ -47,6 +49,8 @@ class SinkContext:
     clock: Clock = SYSTEM_CLOCK
     metrics: SinkMetrics = field(default_factory=SinkMetrics)
     """Makes metrics of its own, which `/metrics` shows beside tdbwatch's."""
+    client: SinkClient = field(default_factory=SinkClient)
+    """Asks ThingsDB, by the daemon's connections."""
 
 
 class Sink:
@@ -121,7 +125,8 @@ def sink(
     """Offer the decorated function, or `Sink` class, as sink type `name`.
 
     A function gets one event at a time; it may be plain or async, and returns an `Outcome`, or nothing for
-    `DELIVERED`. With `options`, their model, it gets the configured ones as a second argument. A class with
+    `DELIVERED`. With `options`, their model, it gets the configured ones as a second argument. One that has
+    an argument called `context` gets the `SinkContext`, too. A class with
     options of its own names their model as its attribute `Options`. A sink that takes many events about as
     fast as one may offer a larger `batch_count` and `batch_bytes`; users can still set
     `batch: {count: ..., bytes: ...}`.
@@ -185,9 +190,13 @@ async def outcome_of(function: Callable[[Event], Any], event: Event) -> Outcome:
     Raises:
         TypeError: it returned what is no outcome.
     """
-    result = function(event)
-    if isinstance(result, Awaitable):
-        result = await result
+    try:
+        with delivering((event,)):
+            result = function(event)
+            if isinstance(result, Awaitable):
+                result = await result
+    except LoopError as error:
+        return Rejected(str(error))
     if result is None:
         return DELIVERED
     if not isinstance(result, Outcome):
@@ -201,10 +210,15 @@ async def outcome_of(function: Callable[[Event], Any], event: Event) -> Outcome:
 def _function_factory(
     function: Callable[..., Any], *, with_options: bool
 ) -> Callable[[Any, SinkContext], Sink]:
+    wants_context = takes_context(function)
+
     def make(options: Any, context: SinkContext) -> Sink:
+        args = (options,) if with_options else ()
+        more = {"context": context} if wants_context else {}
+
         @functools.wraps(function)
         def call(event: Event) -> Any:
-            return function(event, options) if with_options else function(event)
+            return function(event, *args, **more)
 
         return FunctionSink(call, options, context)
 

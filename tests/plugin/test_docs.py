@@ -15,6 +15,7 @@ import tdbwatch.plugin
 import tdbwatch.testing
 import tdbwatch.testing.fixtures
 from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.plugin import DELIVERED, Event, Kind, Options
 from tdbwatch.plugin.hooks import HookSpecs
 from tdbwatch.plugin.options import parse_duration, parse_size
@@ -81,6 +82,7 @@ def test_everything_that_plugins_may_import_is_in_the_document() -> None:
         "Gauge",
         "Histogram",
         "SinkMetrics",
+        "SinkClient",
         "Kind",
         "Outcome",
         "SinkContext",
@@ -140,6 +142,13 @@ async def test_the_hook_that_is_shown_works(shown: Any, capfd: pytest.CaptureFix
     (code,) = python_of("plugins.md", "Hooks")
     await shown(code).notify_started("9.9")
     assert "tdbwatch 9.9 runs" in capfd.readouterr().out
+
+
+def test_the_call_of_thingsdb_that_is_shown_works(shown: Any) -> None:
+    (code,) = python_of("plugins.md", "Asking ThingsDB")
+    registry = shown(code)
+    with pytest.raises(NotConnectedError, match="no connection to ThingsDB here"):
+        deliver(registry.sink_types["shout"], make_event("alerts", "boom", ["db1"]))
 
 
 def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:

@@ -13,11 +13,15 @@ from tdbwatch.plugin.hooks import HookSpecs
 PROMISED = {
     "Delivered": "(detail='')",
     "Event.create": "(room='alerts', event='', args=(), *, kind=<Kind.EVENT: 'event'>, scope='//stuff', "
-    "room_id=None, arg_names=(), details=None, received_us=None)",
+    "room_id=None, arg_names=(), details=None, received_us=None, hops=0)",
     "Event.json": "(self)",
     "Event.record": "(self)",
     "Rejected": "(reason)",
     "Retry": "(reason, after=None, pause=False)",
+    "SinkClient.emit": "(self, room, event, *args, scope=None, timeout=None, "
+    "cause=<the events of the delivery>)",
+    "SinkClient.query": "(self, code, scope=None, timeout=None, **kwargs)",
+    "SinkClient.run": "(self, procedure, *args, scope=None, timeout=None, **kwargs)",
     "Sink.close": "(self)",
     "Sink.deliver": "(self, batch)",
     "Sink.open": "(self)",
@@ -50,11 +54,23 @@ def test_names_stay() -> None:
             "Event",
             "FilePath",
             "Kind",
+            "LoopError",
             "Options",
             "Outcome",
             "Rejected",
         ),
-        *("Retry", "Secret", "Sink", "SinkContext", "SinkType", "Size", "hookimpl", "hookspec", "sink"),
+        *(
+            "Retry",
+            "Secret",
+            "Sink",
+            "SinkClient",
+            "SinkContext",
+            "SinkType",
+            "Size",
+            "hookimpl",
+            "hookspec",
+            "sink",
+        ),
     } <= set(tdbwatch.plugin.__all__)
     assert {"ManualClock", "deliver", "deliver_async", "make_event", "settle"} <= set(
         tdbwatch.testing.__all__
@@ -67,9 +83,20 @@ def test_names_stay() -> None:
 
 def test_attributes_stay() -> None:
     have = {*Event.__struct_fields__, "time", "args", "data", "details"}
-    fields = {"id", "kind", "received_us", "scope", "room", "room_id", "event", "payload", "arg_names"}
+    fields = {
+        "id",
+        "kind",
+        "received_us",
+        "scope",
+        "room",
+        "room_id",
+        "event",
+        "payload",
+        "arg_names",
+        "hops",
+    }
     assert fields | {"time", "args", "data", "details"} <= have
-    assert {"name", "log", "clock"} <= set(inspect.signature(SinkContext).parameters)
+    assert {"name", "log", "clock", "metrics", "client"} <= set(inspect.signature(SinkContext).parameters)
     assert list(inspect.signature(SinkType).parameters)[:5] == [
         *("name", "factory", "options", "threaded", "batch_count")
     ]
@@ -80,11 +107,11 @@ def test_attributes_stay() -> None:
 @pytest.mark.parametrize(
     ("hook", "arguments"),
     [
-        ("tdbwatch_event", ["event"]),
-        ("tdbwatch_events", ["batch"]),
-        ("tdbwatch_gap", ["gap"]),
-        ("tdbwatch_room", ["change"]),
-        ("tdbwatch_node", ["change"]),
+        ("tdbwatch_event", ["event", "context"]),
+        ("tdbwatch_events", ["batch", "context"]),
+        ("tdbwatch_gap", ["gap", "context"]),
+        ("tdbwatch_room", ["change", "context"]),
+        ("tdbwatch_node", ["change", "context"]),
         ("tdbwatch_sinks", []),
         ("tdbwatch_started", ["version"]),
         ("tdbwatch_stopping", []),

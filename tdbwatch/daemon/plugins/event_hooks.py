@@ -17,7 +17,7 @@ from tdbwatch.plugin import DELIVERED, Event, Kind, Outcome, Retry, SinkContext,
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
 from tdbwatch.plugin.sink import FunctionSink, Verdict, outcome_of
 
-Hook = Callable[[Any], Any]
+Hook = Callable[[Any, SinkContext], Any]
 
 _ONE_BY_ONE: Final[Mapping[str, Kind]] = {
     "tdbwatch_event": Kind.EVENT,
@@ -63,7 +63,7 @@ def sink_by_hooks(plugin: object, name: str) -> SinkType | None:
 
 
 def _callable(found: HookImpl) -> Hook:
-    """What calls it; a hook may leave out the argument that it does not need.
+    """What calls it; a hook may leave out the arguments that it does not need.
 
     Raises:
         ValueError: it is a wrapper, and there is nothing that it could wrap.
@@ -72,12 +72,12 @@ def _callable(found: HookImpl) -> Hook:
         raise ValueError(
             f"{found.function.__name__} is a wrapper; write @hookimpl above it, without arguments"
         )
-    if found.argnames:
-        return found.function
+    takes_context, takes_what = "context" in found.argnames, set(found.argnames) - {"context"}
 
     @functools.wraps(found.function)
-    def call(_: Any) -> Any:
-        return found.function()
+    def call(what: Any, context: SinkContext) -> Any:
+        more = {"context": context} if takes_context else {}
+        return found.function(**dict.fromkeys(takes_what, what), **more)
 
     return call
 
@@ -86,11 +86,19 @@ class HookSink(FunctionSink):
     """Calls a plugin's hooks with what they are for. A record that it has no hook for is nothing to it."""
 
     def __init__(self, hooks: Mapping[str, Hook], options: Any, context: SinkContext) -> None:
-        self._by_kind: dict[str, Hook] = {
-            kind: hooks[name] for name, kind in _ONE_BY_ONE.items() if name in hooks
+        self._by_kind: dict[str, Callable[[Event], Any]] = {
+            kind: self._given(hooks[name], context) for name, kind in _ONE_BY_ONE.items() if name in hooks
         }
-        self._batches = hooks.get(_BATCHES)
+        self._batches = self._given(hooks[_BATCHES], context) if _BATCHES in hooks else None
         super().__init__(self._hear, options, context)
+
+    @staticmethod
+    def _given(hook: Hook, context: SinkContext) -> Callable[[Any], Any]:
+        @functools.wraps(hook)
+        def call(what: Any) -> Any:
+            return hook(what, context)
+
+        return call
 
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
         """What comes after records of the other sort waits for the next call."""

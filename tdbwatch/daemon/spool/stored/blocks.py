@@ -36,6 +36,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
         events: their names.
         payloads: MessagePack: of each the array of arguments, or, of other kinds, the map of details.
         held: the routes that hold them back, as `Rule.key` says them.
+        hops: as `Event.hops`.
         marks: what these and other routes remember of them; for the commit, and not in the block.
     """
 
@@ -47,6 +48,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     events: list[str]
     payloads: list[msgspec.Raw]
     held: tuple[str, ...] = ()
+    hops: int = 0
     marks: tuple[Mark, ...] = ()
 
     def unpacked(self, lane: Lane) -> list[Event]:
@@ -57,9 +59,9 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """
         us, kind, room_id, names = self.received_us, self.kind, self.room_id, self.arg_names
         scope, room = lane
-        if self.held:
-            bare = msgspec.structs.replace(self, held=()).unpacked(lane)
-            return [msgspec.structs.replace(event, held=self.held) for event in bare]
+        if self.held or self.hops:
+            bare = msgspec.structs.replace(self, held=(), hops=0).unpacked(lane)
+            return [msgspec.structs.replace(event, held=self.held, hops=self.hops) for event in bare]
         return [
             Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
             for event_id, event, payload in zip(
@@ -102,6 +104,7 @@ def run_of(event: Event) -> Run:
         [event.event],
         [msgspec.Raw(event.payload)],
         event.held,
+        event.hops,
     )
 
 

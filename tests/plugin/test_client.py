@@ -1,0 +1,229 @@
+"""`context.client`: sinks ask ThingsDB by the daemon's connection, and none reacts to itself without end."""
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from tdbwatch import exceptions
+from tdbwatch.node import Cluster
+from tdbwatch.plugin import Event, LoopError, Sink, SinkContext, hookimpl, sink
+from tdbwatch.plugin.client import MOST_BYTES, MOST_HOPS, SinkClient, delivering
+from tdbwatch.plugin.sink import Verdict
+from tdbwatch.testing import RunningDaemon, deliver, make_event
+from tdbwatch.testing.fixtures import embedded_node, running_daemon  # noqa: F401 - fixtures
+
+Start = Callable[..., RunningDaemon]
+
+
+def refuse(*_: object) -> None:
+    raise exceptions.LookupError("no such thing")
+
+
+def answering(cluster: Cluster) -> None:
+    """What the node knows."""
+    cluster.add_room("//stuff", "acks")
+    cluster.on_query("x + 1;", lambda scope, code, given: [str(scope), given["x"] + 1])
+    cluster.on_query(re.compile("fails.*"), refuse)
+    cluster.on_query("hangs;", lambda *_: asyncio.sleep(60))
+    cluster.on_procedure("add", lambda a, b: a + b)
+
+
+async def asked(client: SinkClient) -> list[Any]:
+    """The results and errors of some calls."""
+    calls: list[Callable[[], Awaitable[Any]]] = [
+        lambda: client.query("x + 1;", x=1),
+        lambda: client.query("x + 1;", "@t", 5, x=2),
+        lambda: client.run("add", 1, 2),
+        lambda: client.run("add", a="a", b="b", scope="//stuff"),
+        lambda: client.query("fails;"),
+        lambda: client.query("hangs;", timeout=0.02),
+        lambda: client.query("x + 1;", x=object()),
+        lambda: client.query("x + 1;", x="x" * (MOST_BYTES + 1)),
+    ]
+    results = []
+    for call in calls:
+        try:
+            results.append(await call())
+        except (exceptions.ThingsDBError, TimeoutError, exceptions.EncodeError) as error:
+            results.append(type(error))
+    return results
+
+
+EXPECTED = [
+    ["//stuff", 2],
+    ["@t", 3],
+    3,
+    "ab",
+    exceptions.LookupError,
+    TimeoutError,
+    exceptions.EncodeError,
+    exceptions.EncodeError,
+]
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+def test_a_sink_asks_by_the_daemons_connection(running_daemon: Start, threaded: bool) -> None:  # noqa: F811
+    found: list[Any] = []
+
+    @sink("asks", threaded=threaded)
+    async def asks(event: Event, context: SinkContext) -> None:
+        found.extend(await asked(context.client))
+
+    daemon = running_daemon({"sinks": {"asks": {"type": "asks"}}}, asks)
+    daemon.node.call(answering)
+    daemon.emit("go")
+    daemon.drained()
+    assert found == EXPECTED
+
+
+def test_plain_functions_ask_and_wait_and_so_do_threads_of_their_own(running_daemon: Start) -> None:  # noqa: F811
+    found: list[Any] = []
+
+    @hookimpl
+    def tdbwatch_event(event: Event, context: SinkContext) -> None:
+        found.append(context.client.blocking.query("x + 1;", x=event.args[0]))
+        own = threading.Thread(target=lambda: found.append(context.client.blocking.run("add", 1, 1)))
+        own.start()
+        own.join()
+
+    daemon = running_daemon({}, tdbwatch_event)
+    daemon.node.call(answering)
+    daemon.emit("go", 5)
+    daemon.drained()
+    assert found == [["//stuff", 6], 2]
+
+
+def test_a_sink_in_the_daemons_loop_may_not_block_it(running_daemon: Start) -> None:  # noqa: F811
+    said: list[str] = []
+
+    @sink("blocks", threaded=False)
+    def blocks(event: Event, context: SinkContext) -> None:
+        try:
+            context.client.blocking.query("x + 1;", x=1)
+        except RuntimeError as error:
+            said.append(str(error))
+
+    daemon = running_daemon({"sinks": {"blocks": {"type": "blocks"}}}, blocks)
+    daemon.emit("go")
+    daemon.drained()
+    assert "use the call with await" in said[0]
+
+
+def test_a_sink_that_answers_into_its_own_room_ends_and_says_why(
+    running_daemon: Start,  # noqa: F811
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    hops: list[int] = []
+
+    @hookimpl
+    async def tdbwatch_event(event: Event, context: SinkContext) -> None:
+        hops.append(event.hops)
+        await context.client.emit("alerts", "again", {"b": 1, "a": [2.5, b"x"]}, event.args)
+
+    daemon = running_daemon({}, tdbwatch_event)
+    daemon.emit("again", {"b": 1, "a": [2.5, b"x"]}, [])
+    until(lambda: daemon.sink("test").rejected == 1)
+    daemon.drained()
+    assert hops == list(range(MOST_HOPS + 1))
+    assert "it follows from an event that came about by 8 emits of sinks" in capfd.readouterr().out
+    assert daemon.sink("test").lag == 0
+
+
+def test_hops_are_in_the_log_and_survive_a_restart(running_daemon: Start) -> None:  # noqa: F811
+    waits, seen, tried = [True], [], threading.Event()
+
+    class Later(Sink):
+        async def deliver(self, batch: Sequence[Event]) -> Verdict:
+            if batch[0].event == "first":
+                await self.context.client.emit("alerts", "second", 1)
+            elif waits:
+                tried.set()
+                raise ConnectionError("not now")
+            else:
+                seen.extend((event.event, event.hops, event.record().get("hops")) for event in batch)
+            return None
+
+    later = sink("later")(Later)
+    daemon = running_daemon({"sinks": {"later": {"type": "later", "batch": {"count": 1}}}}, later)
+    daemon.emit("first")
+    assert tried.wait(20)
+    daemon.emit("second", 1)  # the same, and nobody's answer
+    daemon.heard()
+    daemon.stop()
+    waits.clear()
+    daemon.start()
+    daemon.drained()
+    assert seen[:2] == [("second", 1, 1), ("second", 0, None)]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition in the daemon's thread, which no clock of ours can turn."""
+    limit = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+
+
+counted: list[int] = []
+
+
+class CountsHops:
+    """A way that leads nowhere, and keeps the hops of what is emitted."""
+
+    def begin(self, ask: Any, timeout: float | None) -> "Future[Any]":
+        done: Future[Any] = Future()
+        done.set_result(None)
+        return done
+
+    def emit(self, room: int | str, event: str, args: list[Any], scope: str | None, hops: int) -> Any:
+        counted.append(hops)
+
+    def may_block(self) -> bool:
+        return True
+
+
+def test_outside_a_delivery_an_emit_names_its_cause() -> None:
+    client = SinkClient(CountsHops())
+    event = make_event(hops=2)
+    with pytest.raises(ValueError, match="add cause=EVENT, or cause=None"):
+        client.blocking.emit("alerts", "x")
+    assert client.blocking.emit("alerts", "x", cause=None) is None
+    client.blocking.emit("alerts", "x", cause=event)
+    with delivering([event, make_event(hops=5), make_event()]):
+        client.blocking.emit("alerts", "x")
+        client.blocking.emit("alerts", "x", cause=event)
+    with pytest.raises(ValueError, match="nothing is being delivered"):
+        client.blocking.emit("alerts", "x")
+    assert counted == [1, 3, 6, 3]
+    with pytest.raises(LoopError):
+        client.blocking.emit("alerts", "x", cause=make_event(hops=MOST_HOPS))
+
+
+async def test_a_task_that_outlives_its_delivery_emits_for_no_event_of_it() -> None:
+    client, go = SinkClient(CountsHops()), asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        await client.emit("alerts", "x")
+
+    with delivering([make_event()]):
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(ValueError, match="cause=EVENT"):
+        await task
+
+
+def test_without_a_daemon_the_error_says_what_helps() -> None:
+    @sink("asks")
+    async def asks(event: Event, context: SinkContext) -> None:
+        await context.client.run("add", 1, 2)
+
+    with pytest.raises(exceptions.NotConnectedError, match="use running_daemon"):
+        deliver(asks, make_event())
