@@ -77,7 +77,7 @@ def keys(model: type[BaseModel], above: str) -> Iterator[str]:
                 yield from keys(section, f"{key}{listed}.")
 
 
-ALL_KEYS = [*keys(Sections, ""), *keys(SinkSettings, "sinks.*."), "include"]
+ALL_KEYS = [*keys(Sections, ""), *keys(SinkSettings, "sinks.*."), "include", "defaults"]
 
 
 def test_all_keys_are_found():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from tdbwatch.daemon.config.defaults import Defaults
 from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.doubts.text import doubt_text
 from tdbwatch.daemon.config.environment import substitute
@@ -146,7 +147,10 @@ class Document:
     def wanted_types(self) -> frozenset[str]:
         """The types of sinks that the file asks for, whether anybody offers them or not."""
         named = [sink.get("type") for sink in self._sinks().values() if isinstance(sink, dict)]
-        return frozenset(name for name in named if isinstance(name, str))
+        defaults = self._tree.data.get("defaults")
+        return frozenset([name for name in named if isinstance(name, str)]).union(
+            defaults if isinstance(defaults, dict) else ()
+        )
 
     def wanted_hooks(self) -> frozenset[str]:
         """The sinks that can only be plugins by their hooks: those without a type, or in routes only."""
@@ -193,6 +197,7 @@ class Document:
         """What is fine, with complaints about the rest in the tree."""
         add_automatic(tree, sink_types)
         sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
+        Defaults(tree, self.folder, reader, sink_types).spread()
         sinks = tuple(SinksCheck(tree, self.folder, reader, sink_types).check())
         check_targets(tree)
         check_own_files(tree, from_shell=reader.from_shell)

@@ -359,9 +359,9 @@ class ShutdownConfig(Section):
     """Seconds for sinks to finish; what is left stays in the spool."""
 
 
-BESIDE_SECTIONS: Final = ("sinks", "include")
-"""What else is at the top of a configuration: sinks have keys by their types, and what is included is read
-before anything is judged."""
+BESIDE_SECTIONS: Final = ("sinks", "defaults", "include")
+"""What else is at the top of a configuration: sinks and their defaults have keys by their types, and what is
+included is read before anything is judged."""
 
 
 class Sections(Section):

@@ -45,6 +45,7 @@ def schema(sink_types: Mapping[str, SinkType]) -> Schema:
     properties = made["properties"]
     properties["rooms"]["items"] = {"anyOf": [{"type": "string"}, properties["rooms"]["items"]]}
     properties["sinks"] = _sinks(sink_types)
+    properties["defaults"] = _defaults(sink_types, definitions)
     properties["include"] = _INCLUDE
     made["properties"] = {key: {"anyOf": [value, _NULL]} for key, value in properties.items()}
     for part in (made, *(definitions[name] for name in _section_names(properties))):
@@ -81,6 +82,25 @@ def _sinks(sink_types: Mapping[str, SinkType]) -> Schema:
         "type": "object",
         "properties": hooks,
         "additionalProperties": any_sink,
+    }
+
+
+def _defaults(sink_types: Mapping[str, SinkType], definitions: Schema) -> Schema:
+    """By type, what its sinks have; nothing is required."""
+    by_type = {}
+    for name in sink_types:
+        made = {
+            key: value
+            for key, value in definitions[f"sink-{name}"].items()
+            if key not in {"required", "allOf"}
+        }
+        made["properties"] = {key: value for key, value in made["properties"].items() if key != "type"}
+        by_type[name] = made
+    return {
+        "description": "By type, what sinks have that do not say otherwise.",
+        "type": "object",
+        "properties": by_type,
+        "additionalProperties": False,
     }
 
 

@@ -1,14 +1,14 @@
 """The part of the configuration that is the same for every sink. Durations are seconds, sizes are bytes."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tdbwatch.backoff import BackoffPolicy
 from tdbwatch.daemon.config.fields import PositiveDuration, Section, Text, UnlimitedCount, UnlimitedDuration
 from tdbwatch.daemon.config.problems import RefusedError
-from tdbwatch.plugin import Duration, Options, Size
+from tdbwatch.plugin import Duration, Options, SinkType, Size
 from tdbwatch.plugin.sink import DEFAULT_BATCH, DEFAULT_BATCH_BYTES
 
 _MOST_GROWING: Final = 10_000
@@ -78,6 +78,13 @@ class SinkSettings(Section):
     """Batches under way at once; order is kept within a room."""
     on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
     """What becomes of an event when `retry` gives up on it: set it aside, or hold its room."""
+
+
+def parted(data: dict[str, Any], sink_type: SinkType) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keys that all sinks have, and the type's options; a type may ask for one of the first as well."""
+    common = SinkSettings.model_fields
+    own = {key: data[key] for key in data if key not in common or key in sink_type.options.model_fields}
+    return {key: data[key] for key in data if key in common}, own
 
 
 @dataclass(frozen=True, slots=True)

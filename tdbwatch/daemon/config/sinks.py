@@ -11,7 +11,7 @@ from tdbwatch.daemon.config.keys import known_keys
 from tdbwatch.daemon.config.problems import Path, RefusedError, suggestion
 from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
 from tdbwatch.daemon.config.sections import REQUIRED
-from tdbwatch.daemon.config.sink_models import RetryConfig, SinkConfig, SinkSettings
+from tdbwatch.daemon.config.sink_models import RetryConfig, SinkConfig, SinkSettings, parted
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
 from tdbwatch.daemon.words import counted, duration
@@ -74,7 +74,7 @@ class SinksCheck:
         if sink_type is None:
             return None
         resolve_secrets(self.tree, path, sink_type.options, self.reader)
-        own = {key: value for key, value in data.items() if _is_option(key, sink_type)}
+        _, own = parted(data, sink_type)
         options = validate(
             self.tree, path, own, sink_type.options, self.folder, tuple(known_keys(SinkSettings))
         )
@@ -124,8 +124,3 @@ def _of_type(settings: SinkSettings, sink_type: SinkType) -> SinkSettings:
     left_open = {key: value for key, value in usual.items() if key not in settings.batch.model_fields_set}
     batch = settings.batch.model_copy(update=left_open)
     return settings.model_copy(update={"batch": batch})
-
-
-def _is_option(key: str, sink_type: SinkType) -> bool:
-    """Whether a key is for the type's options; one that all sinks have is for both if the type asks."""
-    return key not in SinkSettings.model_fields or key in sink_type.options.model_fields

@@ -32,6 +32,7 @@ class Tree:
         files: the files that secrets were read from, by the secret's own path.
         broken: values that have been complained about, or cannot be judged; no further complaint about them
             helps.
+        unknown: keys that there are not.
         problems: what was found so far.
         notes: what cannot be judged here, and is no problem.
         warnings: what is allowed, and hardly meant so.
@@ -47,6 +48,7 @@ class Tree:
     origins: dict[Path, str] = field(default_factory=dict)
     files: dict[Path, FilePath] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
+    unknown: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
@@ -138,6 +140,24 @@ class Tree:
         else:
             self.data = value
 
+    def cutting(self, path: Path) -> "Tree":
+        """What is at and below this path, with all that is known about it: a tree of its own."""
+        depth = len(path)
+        made = Tree(self.file, data=self.get(path))
+        for known, cut in zip(_by_path(self), _by_path(made), strict=True):
+            cut.update({at[depth:]: what for at, what in known.items() if at[:depth] == path})
+        for marked, kept in zip(_marks(self), _marks(made), strict=True):
+            kept |= {at[depth:] for at in marked if at[:depth] == path}
+        return made
+
+    def plant(self, cutting: "Tree", path: Path) -> None:
+        """Put a cutting at this path, with all that is known about it."""
+        self.put(path, copy.deepcopy(cutting.data))
+        for known, cut in zip(_by_path(self), _by_path(cutting), strict=True):
+            known.update({(*path, *at): what for at, what in cut.items()})
+        for marked, kept in zip(_marks(self), _marks(cutting), strict=True):
+            marked |= {(*path, *at) for at in kept}
+
     def is_tainted(self, path: Path) -> bool:
         """Whether the value at `path`, a part of it, or what it is a part of, came from elsewhere."""
         return any(True for _ in self.related_origins(path))
@@ -158,3 +178,13 @@ class Tree:
 def _related(one: Path, other: Path) -> bool:
     shorter = min(len(one), len(other))
     return one[:shorter] == other[:shorter]
+
+
+def _by_path(tree: Tree) -> tuple[dict[Path, Any], ...]:
+    """What a tree knows of values."""
+    return tree.values, tree.keys, tree.origins, tree.files
+
+
+def _marks(tree: Tree) -> tuple[set[Path], ...]:
+    """The values of a tree that are special in some way."""
+    return tree.plain, tree.blocks, tree.broken

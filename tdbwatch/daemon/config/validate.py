@@ -21,10 +21,14 @@ def validate(
     model: type[Model],
     folder: FilePath,
     other_keys: tuple[str, ...] = (),
+    *,
+    is_whole: bool = True,
 ) -> Model | None:
     """The model made of `data`, which stands at `path`; None, with complaints in the tree, if it cannot be.
 
-    `other_keys` are keys of the same mapping that something else reads; they only serve suggestions.
+    Args:
+        other_keys: keys of the same mapping that something else reads; they only serve suggestions.
+        is_whole: whether what is missing is missed.
     """
     context = {"folder": folder}
     try:
@@ -36,9 +40,12 @@ def validate(
         tree.complain(path, message, "see what the plugin says of its options, or tell its author")
         return None
     if _read_scalars(tree, path, data, first):
-        return validate(tree, path, data, model, folder, other_keys)
-    Translator(tree, path, data, model, other_keys).translate(first)
-    if not (
+        return validate(tree, path, data, model, folder, other_keys, is_whole=is_whole)
+    details = first.errors(include_input=False, include_url=False)
+    if not is_whole:
+        details = [detail for detail in details if detail["type"] != "missing"]
+    Translator(tree, path, data, model, other_keys).translate(details)
+    if details and not (
         tree.problems or tree.notes
     ):  # whatever an error was not put into words for, it must not pass in silence
         tree.complain(path, "is not accepted", "see docs/configuration.md for what it may be")

@@ -1,9 +1,10 @@
 """pydantic's errors in the words of people who write YAML."""
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tdbwatch.daemon.config.fields import may_be_unlimited
 from tdbwatch.daemon.config.keys import fields_at, known_keys, owners
@@ -76,10 +77,10 @@ class Translator:
         self._model = model
         self._other_keys = other_keys
 
-    def translate(self, error: ValidationError) -> None:
+    def translate(self, errors: Iterable[Any]) -> None:
         """Complain of every error; several of one value, as alternatives give, become one."""
         by_path: dict[Path, list[Any]] = {}
-        for detail in error.errors(include_input=False, include_url=False):
+        for detail in errors:
             loc = detail["loc"]
             missing = detail["type"] == "missing"
             where = (*existing(self._data, loc[:-1]), loc[-1]) if missing else existing(self._data, loc)
@@ -125,6 +126,7 @@ class Translator:
                 return
         known = [name for owner in here for name in known_keys(owner)]
         known += self._other_keys if len(where) == 1 else ()
+        self._tree.unknown.add(path)
         self._tree.complain(path, "unknown key", suggestion(key, known, "the keys here are"), at_key=True)
 
     def _missing(self, path: Path, where: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from tdbwatch.daemon.config.doubts.exposure import is_proof, values_in
 from tdbwatch.daemon.config.models import Sections
-from tdbwatch.daemon.config.problems import Path
+from tdbwatch.daemon.config.problems import Path, Place
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.trust import everyone_can_read
@@ -17,7 +17,11 @@ from tdbwatch.daemon.trust import everyone_can_read
 
 def doubt_files(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
     """Warn of each secret's file, and once of each file of the configuration in which one stands."""
+    places: set[tuple[FilePath, Place]] = set()
     for path, file in tree.files.items():
+        if (file, tree.place(path)) in places:  # a default that several sinks have
+            continue
+        places.add((file, tree.place(path)))
         _doubt(tree, path, file, "everyone on this machine can read this secret's file")
     told: set[str] = set()
     for path in _secrets(sections, sinks):
