@@ -24,6 +24,7 @@ from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Ret
 from tdbwatch.plugin.sink import Sink, SinkContext, SinkType, sink
 from tdbwatch.plugin.template import Template
 from tdbwatch.plugin.template_text import TemplateError
+from tdbwatch.plugin.tls import Tls
 
 API_VERSION: Final = 1
 """The version of this contract. It grows when something is added; nothing is taken away within one version of
@@ -56,6 +57,7 @@ __all__ = [
     "Size",
     "Template",
     "TemplateError",
+    "Tls",
     "hookimpl",
     "hookspec",
     "sink",

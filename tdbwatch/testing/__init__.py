@@ -5,16 +5,20 @@ Nothing here needs pytest but `tdbwatch.testing.fixtures`, which is a plugin of 
 
 from tdbwatch.testing.clock import ManualClock, settle
 from tdbwatch.testing.conformance import SinkConformance
+from tdbwatch.testing.programs import Program, free_port, program_path
 from tdbwatch.testing.running import EmbeddedNode, RunningDaemon
 from tdbwatch.testing.sinks import deliver, deliver_async, make_event
 
 __all__ = [
     "EmbeddedNode",
     "ManualClock",
+    "Program",
     "RunningDaemon",
     "SinkConformance",
     "deliver",
     "deliver_async",
+    "free_port",
     "make_event",
+    "program_path",
     "settle",
 ]

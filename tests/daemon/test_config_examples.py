@@ -12,6 +12,7 @@ from tdbwatch.daemon.config.models import BESIDE_SECTIONS, Sections
 from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
 from tdbwatch.plugin import SinkType
 from tdbwatch.plugin.sink import marked
+from tdbwatch.sinks.exec.sink import ExecSink
 from tdbwatch.sinks.file.sink import FileSink
 from tdbwatch.sinks.log import LogSink
 from tdbwatch.sinks.webhook.sink import WebhookSink
@@ -21,7 +22,7 @@ EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
 
 
 def builtin_types() -> dict[str, SinkType]:
-    found = [marked(sink) for sink in (LogSink, FileSink, WebhookSink)]
+    found = [marked(sink) for sink in (LogSink, FileSink, WebhookSink, ExecSink)]
     return {made.name: made for made in found if made is not None}
 
 

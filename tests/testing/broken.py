@@ -1,12 +1,15 @@
 """Sinks that are broken on purpose, each in one way, and one that is not."""
 
 import asyncio
+import itertools
 import os
 import subprocess
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Rejected, Retry, Sink
 
@@ -176,6 +179,13 @@ class HidesFailures(Good):
     async def send(self, event: Event) -> Outcome:
         await super().send(event)
         return DELIVERED
+
+
+class NumbersThemItself(Good):
+    numbers = itertools.count()
+
+    async def send(self, event: Event) -> Outcome:
+        return await super().send(msgspec.structs.replace(event, id=f"{event.id}/{next(self.numbers)}"))
 
 
 class GoesOnAfterFailures(Good):

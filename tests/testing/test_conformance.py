@@ -10,12 +10,25 @@ import pytest
 from structlog.testing import capture_logs
 
 from tdbwatch.plugin import Event, hookimpl
+from tdbwatch.sinks.exec import ExecSink
 from tdbwatch.sinks.file import FileSink
 from tdbwatch.sinks.log import LogSink
 from tdbwatch.sinks.webhook import WebhookSink
 from tdbwatch.testing import SinkConformance, make_event
 
 from .endpoint import serving
+
+PROGRAM = """\
+record=$(cat)
+while test -e stalled; do sleep 0.01; done
+case $record in *'"event":"poison"'*) exit 65;; esac
+if test -e takes; then
+  read -r takes < takes
+  test "$takes" -gt 0 || exit 75
+  echo $((takes - 1)) > takes
+fi
+printf '%s\\n' "$record" >> delivered
+"""
 
 
 class TestLog(SinkConformance):
@@ -68,6 +81,40 @@ class TestWebhook(SinkConformance):
 
     def stalled(self) -> AbstractContextManager[None]:
         return self.endpoint.stalled()
+
+    def poison(self) -> Event:
+        return make_event("alerts", "poison")
+
+
+class TestExec(SinkConformance):
+    sink = ExecSink
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+        self.options = {"command": ["sh", "-c", PROGRAM], "cwd": str(tmp_path)}
+
+    def delivered(self) -> Sequence[str]:
+        file = self.folder / "delivered"
+        return [json.loads(line)["id"] for line in file.read_text().splitlines()] if file.exists() else []
+
+    @contextmanager
+    def failing(self, after: int) -> Iterator[None]:
+        takes = self.folder / "takes"
+        takes.write_text(f"{after}\n")
+        try:
+            yield
+        finally:
+            takes.unlink()
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        flag = self.folder / "stalled"
+        flag.touch()
+        try:
+            yield
+        finally:
+            flag.unlink()
 
     def poison(self) -> Event:
         return make_event("alerts", "poison")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from unittest import SkipTest
@@ -10,7 +11,7 @@ import pytest
 
 from tdbwatch.plugin import Event, Options, Sink, SinkType
 from tdbwatch.testing import SinkConformance, make_event
-from tdbwatch.testing.conformance import ConformanceError
+from tdbwatch.testing.conformance import ConformanceError, outage
 
 from . import broken
 from .broken import there
@@ -28,6 +29,10 @@ class Told(SinkConformance):
     def stalled(self) -> AbstractContextManager[None]:
         return there.stalled()
 
+    def restart(self) -> None:
+        with there.failing(0):
+            time.sleep(0.05)
+
     def poison(self) -> Event:
         return make_event("alerts", "poison", ["x"])
 
@@ -37,7 +42,8 @@ class TestGood(Told):
 
 
 @pytest.fixture(autouse=True)
-def _anew() -> Iterator[None]:
+def _anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(outage, "_EVENTS", 300)
     there.__init__()  # type: ignore[misc]
     broken.LeaksThread.ends.clear()
     yield
@@ -119,6 +125,16 @@ FAULTS = [
         "RejectsThemAll",
         "an_event_that_can_never_be_delivered_harms_no_other",
         "it rejected an event that is nothing special: no such event; ",
+    ),
+    (
+        "HidesFailures",
+        "nothing_is_lost_when_its_destination_is_killed_and_started_again",
+        "of 300 events that it said are delivered are not there; return DELIVERED when it is durable there",
+    ),
+    (
+        "NumbersThemItself",
+        "nothing_is_lost_when_its_destination_is_killed_and_started_again",
+        "events came with ids of their own; bring event.id, the same at every attempt",
     ),
     (
         "HidesFailures",

@@ -19,6 +19,7 @@ BUILT_IN: Final = {
     "log": "tdbwatch.sinks.log",
     "file": "tdbwatch.sinks.file",
     "webhook": "tdbwatch.sinks.webhook",
+    "exec": "tdbwatch.sinks.exec",
 }
 """What the package's own entry points say; for running from a tree that was not installed."""
 

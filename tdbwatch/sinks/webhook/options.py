@@ -15,13 +15,13 @@ from pydantic import (
 
 from tdbwatch.plugin import (
     Duration,
-    FilePath,
     JsonTemplate,
     OptionError,
     Options,
     Secret,
     Template,
     TemplateError,
+    Tls,
 )
 from tdbwatch.plugin.json_template import check_json
 from tdbwatch.plugin.template import has_tag
@@ -76,23 +76,6 @@ class Auth(Options):
     def _is_one(self) -> "Auth":
         if (self.basic is None) == (self.bearer is None):
             raise OptionError("must be either basic or bearer")
-        return self
-
-
-class Tls(Options):
-    """Whom to trust, and a certificate to show."""
-
-    ca_file: FilePath | None = Field(
-        None, description="Certificates to trust instead of the system's, in PEM."
-    )
-    cert_file: FilePath | None = Field(None, description="Our certificate and its chain, in PEM.")
-    key_file: FilePath | None = Field(None, description="The certificate's key, if it is not in cert_file.")
-    verify: bool = Field(default=True, description="False trusts anyone: for tests only.")
-
-    @model_validator(mode="after")
-    def _key_has_a_certificate(self) -> "Tls":
-        if self.key_file is not None and self.cert_file is None:
-            raise OptionError("there is a key_file but no cert_file", "add cert_file")
         return self
 
 

@@ -14,6 +14,8 @@ from tdbwatch.testing.running import EmbeddedNode, RunningDaemon
 
 _EVENTS: Final = 100
 _SINK: Final = "test"
+_SOON: Final = {"initial": "50ms", "max": "100ms"}
+"""How long to wait between attempts."""
 
 
 class Load(Subject):
@@ -29,22 +31,7 @@ class Load(Subject):
 
     def _stop_under_load(self, node: EmbeddedNode, folder: Path) -> None:
         __tracebackhide__ = True
-        heard: list[Event] = []
-
-        @sink("conformance-witness")
-        def witness(event: Event) -> None:
-            heard.append(event)
-
-        made = self._sink_type()
-        if isinstance(self.options, Options):
-            raise SkipTest("give options as users write them, and the kit stops the daemon under load")
-        own = {} if made.hears else {_SINK: {"type": made.name, **self.options}}
-        name = made.name if made.hears else _SINK
-        config = {
-            "sinks": {**own, "witness": {"type": "conformance-witness"}},
-            "routes": [{"to": [name, "witness"]}],
-        }
-        daemon = RunningDaemon(config, [made, witness], folder, node)
+        daemon, heard, name = self._daemon(node, folder)
         for number in range(_EVENTS):
             one = self.an_event(number)
             daemon.emit(one.event, *one.args)
@@ -53,13 +40,32 @@ class Load(Subject):
         daemon.stop()
         daemon.start()
         try:
-            self._drain(daemon, name)
+            self._drain(daemon, name, "the daemon was stopped under load")
         finally:
             daemon.stop()
         self._there(event.id for event in heard)
         self._in_order(heard)
 
-    def _drain(self, daemon: RunningDaemon, name: str) -> None:
+    def _daemon(self, node: EmbeddedNode, folder: Path) -> tuple[RunningDaemon, list[Event], str]:
+        """The sink in the daemon, what the daemon heard, and the sink's name."""
+        heard: list[Event] = []
+
+        @sink("conformance-witness")
+        def witness(event: Event) -> None:
+            heard.append(event)
+
+        made = self._sink_type()
+        if isinstance(self.options, Options):
+            raise SkipTest("give options as users write them, and the kit tries the sink in the daemon")
+        own = {} if made.hears else {_SINK: {"type": made.name, "retry": _SOON, **self.options}}
+        name = made.name if made.hears else _SINK
+        config = {
+            "sinks": {**own, "witness": {"type": "conformance-witness"}},
+            "routes": [{"to": [name, "witness"]}],
+        }
+        return RunningDaemon(config, [made, witness], folder, node), heard, name
+
+    def _drain(self, daemon: RunningDaemon, name: str, when: str) -> None:
         """A slow sink has as long as it takes, if only it gets on."""
         __tracebackhide__ = True
         finished = -1
@@ -68,5 +74,5 @@ class Load(Subject):
             with suppress(TimeoutError):
                 daemon.drained(self.limit)
                 return
-        what = f"after the daemon was stopped under load, {status.lag} events were not delivered any more"
+        what = f"after {when}, {status.lag} events were not delivered any more"
         fault(what, f"see why: {status.last_error or 'it says nothing'}")

@@ -45,6 +45,10 @@ class Subject:
         """While it lasts, what the sink talks to does not answer."""
         _needs("stalled()", "whether the sink can be stopped while its destination does not answer")
 
+    def restart(self) -> None:
+        """Kill what the sink talks to, and start it again."""
+        _needs("restart()", "what becomes of events when their destination is killed")
+
     def poison(self) -> Event:
         """An event that the sink can never deliver."""
         _needs("poison()", "what becomes of events beside one that can never be delivered")

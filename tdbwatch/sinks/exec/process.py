@@ -74,7 +74,7 @@ class _Output(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.kept += data[: self._keep - len(self.kept)]
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio gives it
         self._ended.set()
 
     async def close(self) -> None:
@@ -125,7 +125,7 @@ async def _start(
 
 
 def _limit_files(pid: int) -> None:
-    """Give the program the usual soft limit: ours is raised, and some close every file up to it, or use select."""
+    """Give it the usual soft limit: ours is raised, and some close every file up to it, or use select."""
     with suppress(OSError, ValueError):  # it may have ended already
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(soft, _USUAL_FILES), hard))

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry, SinkContext
-from tdbwatch.testing import deliver, deliver_async, make_event
 
-from tdbwatch_exec import ExecOptions, ExecSink
+from tdbwatch.daemon.config.rotating import RotatingSecret
+from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry, SinkContext
+from tdbwatch.sinks.exec import ExecOptions, ExecSink
+from tdbwatch.testing import deliver, deliver_async, make_event
 
 BATCH = [make_event("alerts", "disk-full", [f"db{n}", 90 + n]) for n in range(3)]
 
@@ -73,7 +74,8 @@ def test_after_the_deadline_it_is_ended_with_all_that_it_started(tmp_path: Path)
     note = tmp_path / "pid"
     code = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'])\n"
+        "code = 'import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)'\n"
+        "child = subprocess.Popen([sys.executable, '-c', code])\n"
         f"open({str(note)!r}, 'w').write(str(child.pid))\n"
         "time.sleep(600)\n"
     )
@@ -134,7 +136,7 @@ def test_what_a_program_leaves_running_is_not_waited_for(tmp_path: Path) -> None
         "sys.exit(65)\n"
     )
     try:
-        (outcome,) = run(code, deadline="20s")
+        (outcome,) = run(code, deadline="20s", timeout="30s")
         assert isinstance(outcome, Rejected)
         assert outcome.reason.endswith("exit code 65: started")
     finally:
@@ -164,7 +166,7 @@ def test_the_environment_of_tdbwatch_is_not_handed_on(monkeypatch: pytest.Monkey
 def test_secrets_of_the_environment_are_not_in_reasons() -> None:
     (outcome,) = run("import os, sys; print(os.environ['KEY']); sys.exit(1)", env={"KEY": "sesame"})
     assert isinstance(outcome, Retry)
-    assert outcome.reason.endswith("exit code 1: ***")
+    assert outcome.reason.endswith("exit code 1: **********")
 
 
 def test_it_runs_in_the_folder_it_is_told(tmp_path: Path) -> None:
@@ -180,9 +182,25 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
         deliver(ExecSink, BATCH[0], options)
 
 
-def test_every_option_is_in_the_readme() -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    assert [name for name in ExecSink.Options.model_fields if f"| `{name}` |" not in readme] == []
+def test_a_secret_that_was_rotated_counts_for_the_next_run(tmp_path: Path) -> None:
+    key = RotatingSecret("first")
+    code = f"import os; open({str(tmp_path / 'heard')!r}, 'a').write(os.environ['KEY'] + ' ')"
+    program = [sys.executable, "-c", code]
+    options = ExecOptions.model_validate({"command": program, "env": {"KEY": key}})
+
+    async def rotate() -> None:
+        sink = ExecSink(options, SinkContext("page"))
+        await sink.deliver(BATCH[:1])
+        key.renew("second")
+        await sink.deliver(BATCH[:1])
+
+    asyncio.run(rotate())
+    assert (tmp_path / "heard").read_text() == "first second "
+
+
+def test_a_deadline_that_the_call_would_not_live_to_see_is_refused() -> None:
+    with pytest.raises(ValidationError, match="lower deadline, or raise timeout"):
+        deliver(ExecSink, BATCH[0], {"command": ["true"], "timeout": "5s"})
 
 
 def test_the_program_has_the_usual_limit_of_open_files() -> None:

@@ -1,0 +1,152 @@
+"""What a sink talks to in its tests: a real server, which the test starts, stalls, kills and starts again."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, Self
+from unittest import SkipTest
+
+_TO_START: Final = 20.0
+"""Seconds: a database on a busy machine takes its time."""
+_TO_END: Final = 5.0
+_PLACES: Final = ("/usr/sbin", "/usr/local/sbin")
+"""Where Debian has some servers; not every user's PATH has them."""
+
+
+def free_port() -> int:
+    """A port on loopback where nobody listens now."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port: int = nobody.getsockname()[1]
+        return port
+
+
+def program_path(name: str, *places: str) -> str:
+    """The path of a program.
+
+    Raises:
+        SkipTest: it is not installed; the test is skipped, and says so.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_PLACES, *places])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise SkipTest(f"{name} is not installed")
+    return found
+
+
+class Program:
+    """A server on loopback, for as long as the `with` block lasts.
+
+    Args:
+        command: starts it in the foreground.
+        port: where it listens once it is ready.
+        folder: where its output goes, to the file `output`.
+        user: who it is to run as; databases refuse to run as root.
+        ready: whether it can be used, if listening does not mean that.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        folder: Path,
+        *,
+        user: str | None = None,
+        ready: Callable[[], bool] | None = None,
+    ) -> None:
+        self.port = port
+        self._command = list(command)
+        self._output = folder / "output"
+        self._user = user
+        self._ready = ready or self._listens
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Return when it is ready.
+
+        Raises:
+            RuntimeError: it ends at once, or does not get ready; the message has its output.
+        """
+        until = time.monotonic() + _TO_START
+        while not self._try(until):
+            if time.monotonic() >= until:
+                raise RuntimeError(f"{self._command[0]} does not start: {self._output.read_text()[-2000:]}")
+            time.sleep(0.1)  # after `kill`, what it left behind may be in its way for a moment
+
+    def kill(self) -> None:
+        """End it at once, with all that it started, as `SIGKILL` or a power cut does."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._process.wait(_TO_END)
+            self._process = None
+
+    def restart(self, seconds: float = 0.0) -> None:
+        """Kill it, and start it again after so many seconds."""
+        self.kill()
+        time.sleep(seconds)
+        self.start()
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        """While it lasts, it keeps its connections and does nothing."""
+        self._signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._signal(signal.SIGCONT)
+
+    def _try(self, until: float) -> bool:
+        """Start it, if it does not run; whether it is ready."""
+        with self._output.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the test's own command
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
+                cwd=self._output.parent,
+                start_new_session=True,
+            )
+        while self._process.poll() is None and time.monotonic() < until:
+            if self._ready():
+                return True
+            time.sleep(0.01)
+        self.kill()
+        return False
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "it does not run"
+        for pid in (self._process.pid, *_children(self._process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
+def _children(pid: int) -> Iterator[int]:
+    """All that a process started; some are no part of its process group."""
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                yield child
+                yield from _children(child)
