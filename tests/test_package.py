@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 UNIT = ROOT / "systemd" / "tdbwatch.service"
+UNITS = [UNIT, ROOT / "systemd" / "tdbwatch@.service"]
 OPERATIONS = ROOT / "docs" / "operations.md"
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*DOCS, ROOT / "README.md", ROOT / "CHANGELOG.md"]
@@ -68,13 +69,23 @@ def test_the_unit_reads_the_credential_that_the_pages_make():
     assert f"\n{line}\n" in OPERATIONS.read_text()
 
 
-def test_systemd_finds_no_fault_with_the_unit(tmp_path):
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_finds_no_fault_with_the_unit(tmp_path, unit):
     if (analyze := shutil.which("systemd-analyze")) is None:
         pytest.skip("needs systemd-analyze")
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace(f"{PREFIX}bin/tdbwatch", "/bin/true"))
+    copy = tmp_path / unit.name.replace("@", "@ops")
+    copy.write_text(unit.read_text().replace(f"{PREFIX}bin/tdbwatch", "/bin/true"))
     for check in (["verify"], ["security", "--offline=true", "--threshold=20"]):
         ran = subprocess.run(
-            [analyze, "--no-pager", *check, unit], check=False, capture_output=True, text=True, timeout=30
+            [analyze, "--no-pager", *check, copy], check=False, capture_output=True, text=True, timeout=30
         )
         assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout + ran.stderr
+
+
+def test_the_template_differs_from_the_unit_in_names_alone():
+    one, template = (unit.read_text().partition("[Unit]")[2] for unit in UNITS)
+    one = one.replace("ThingsDB events", "ThingsDB events (%i)")
+    one = one.replace("/etc/tdbwatch/tdbwatch.yaml", "/etc/tdbwatch/%i.yaml")
+    one = one.replace("/etc/tdbwatch/environment", "/etc/tdbwatch/%i.environment")
+    one = re.sub(r"(Directory=|/var/log/)tdbwatch\b", r"\1tdbwatch-%i", one)
+    assert template == one

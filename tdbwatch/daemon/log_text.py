@@ -1,6 +1,7 @@
 """How log lines look: as JSON, for the journal, or for people. No text of others gets in raw."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import structlog
@@ -11,8 +12,8 @@ from tdbwatch.redaction import redact
 
 Format = Literal["console", "journal", "json"]
 
-_PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
-"""Syslog priorities, which journald reads from a `<N>` before each line."""
+PRIORITIES: Final = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+"""Syslog's, by level."""
 _TIMES: Final = {"json": "iso", "console": "%H:%M:%S"}
 _SAID_ALREADY: Final = ("event_id", "kind", "logger", "name", "room", "scope", "sink")
 _PLAIN: Final = structlog.dev.plain_traceback
@@ -36,18 +37,26 @@ def times(format: Format) -> list[Processor]:
 
 def renderers(format: Format, *, colours: bool) -> list[Processor]:
     """What makes the finished text of a line."""
-    trace = structlog.processors.format_exc_info
     if format == "json":
         render = structlog.processors.JSONRenderer(ensure_ascii=False)
-        return [trace, _cut, _carefully(render), _without_secrets, _harmless]
-    console = structlog.dev.ConsoleRenderer(
-        colors=colours and format == "console",
-        pad_event_to=0 if format == "journal" else 30,
-        exception_formatter=_PLAIN,
-    )
+        return [*_BOUNDED, _carefully(render), _without_secrets, _harmless]
     if format == "journal":
-        return [trace, _cut, _carefully(_shown, console), _without_secrets, _with_priority]
-    return [trace, _cut, _terse, _carefully(_shown, console), _without_secrets]
+        return [*_BOUNDED, _for_journal(), _without_secrets, _with_priority]
+    console = _console(colours=colours, padding=30)
+    return [*_BOUNDED, _terse, _carefully(_shown, console), _without_secrets]
+
+
+def entry_renderers(entries: Callable[[Processor], Processor]) -> list[Processor]:
+    """What makes entries for journald's own protocol; `entries` does, given what makes the text of one."""
+    return [*_BOUNDED, entries(_for_journal())]
+
+
+def _for_journal() -> Processor:
+    return _carefully(_shown, _console(colours=False, padding=0))
+
+
+def _console(*, colours: bool, padding: int) -> Processor:
+    return structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=padding, exception_formatter=_PLAIN)
 
 
 def _carefully(*steps: Processor) -> Processor:
@@ -133,6 +142,16 @@ def _terse(_: Any, __: str, line: EventDict) -> EventDict:
     return line
 
 
+_BOUNDED: Final[list[Processor]] = [structlog.processors.format_exc_info, _cut]
+
+
+def as_text(key: str, value: Any) -> str:
+    """A value as the field of an entry: of its own, and so without quotes; a traceback is whole."""
+    if key == "exception" and isinstance(value, str):
+        return "\n".join(map(printable, value.split("\n")))
+    return printable(str(_simple(value)))
+
+
 def _without_secrets(_: Any, __: str, text: Any) -> str:
     return redact(str(text))
 
@@ -157,5 +176,9 @@ def _json_escape(char: str) -> str:
 
 def _with_priority(_: Any, method: str, text: Any) -> str:
     """The level as journald understands it, before every line of the message."""
-    prefix = f"<{_PRIORITIES.get(method, 6)}>"
-    return "\n".join(prefix + line for line in str(text).split("\n"))
+    return with_priority(PRIORITIES.get(method, PRIORITIES["info"]), str(text))
+
+
+def with_priority(priority: int, text: str) -> str:
+    """Lines as journald reads them from standard error."""
+    return "\n".join(f"<{priority}>{line}" for line in text.split("\n"))

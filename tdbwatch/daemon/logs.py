@@ -16,7 +16,9 @@ from typing import Any, ClassVar, Final, Literal, TextIO
 import structlog
 from structlog.typing import Processor
 
-from tdbwatch.daemon.log_text import Format, renderers, times
+from tdbwatch.daemon import log_journal
+from tdbwatch.daemon.log_journal import JournalWriter, entries
+from tdbwatch.daemon.log_text import Format, entry_renderers, renderers, times
 from tdbwatch.daemon.log_writer import DirectWriter, LogWriter
 from tdbwatch.sinks.log import RECEIPT
 
@@ -46,14 +48,16 @@ def configure(level: str = "info", format: Choice = "auto", stream: TextIO | Non
     chosen = format if format != "auto" else _suited(out)
     flush()  # what was said before comes before
     reset()
-    _Log.writer = _writer_to(out)
+    native = chosen == "journal" and _is_journal(out, os.environ.get("JOURNAL_STREAM", ""))
+    _Log.writer = JournalWriter(out.fileno(), log_journal.SOCKET) if native else _writer_to(out)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         *times(chosen),
     ]
-    rendered = renderers(chosen, colours=out.isatty() and "NO_COLOR" not in os.environ)
+    colours = out.isatty() and "NO_COLOR" not in os.environ
+    rendered = entry_renderers(entries) if native else renderers(chosen, colours=colours)
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *rendered],

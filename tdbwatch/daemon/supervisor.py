@@ -23,6 +23,7 @@ from tdbwatch.daemon.holding import Holding
 from tdbwatch.daemon.login import Login
 from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.pulse import Pulse
 from tdbwatch.daemon.reacting import Reacting
 from tdbwatch.daemon.redelivery import Receiver, Redelivery
 from tdbwatch.daemon.rotation import Rotation
@@ -128,6 +129,7 @@ class Daemon:
         )
         self.status = None if config.http is None else self.status_server(config.http, clock)
         self._readiness = Readiness(self.glance, self._notifier, clock)
+        self._pulse = Pulse(self.spool, lambda: self.each_courier, self._notifier.watchdog_interval)
 
     @property
     def received(self) -> int:
@@ -262,7 +264,7 @@ class Daemon:
 
     def _life(self) -> Life:
         failed = self.failed.done() and not self.failed.cancelled()
-        return Life(self.phase, type(self.failed.exception()).__name__ if failed else "")
+        return Life(self.phase, type(self.failed.exception()).__name__ if failed else "", self._pulse.stalled)
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         self.unrouted.count(heard)
@@ -360,10 +362,11 @@ class Daemon:
             self._beat_soon.set()
 
     async def _keep_alive(self) -> None:
-        """Tell systemd's watchdog that we live, if it watches us."""
-        while (interval := self._notifier.watchdog_interval) is not None:
-            self._notifier.alive()
-            await self.clock.sleep(interval)
+        """Tell systemd's watchdog that we live: the loop turns, and all that carries events moves."""
+        while True:
+            if self._pulse.look():
+                self._notifier.alive()
+            await self.clock.sleep(self._pulse.interval)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -27,14 +27,17 @@ class Notifier:
         self._send(f"STATUS={printable(status)}")
 
     def stopping(self) -> None:
-        """The last that it should hear."""
+        """The last that it hears."""
         self._send("STOPPING=1\nSTATUS=stopping")
+        self._address = ""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
     def alive(self) -> None:
-        self._send("WATCHDOG=1")
+        """Give a sign of life, if we are watched."""
+        if self._watchdog_us:
+            self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
         if not self._address:

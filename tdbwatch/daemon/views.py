@@ -43,10 +43,12 @@ class Life(NamedTuple):
     Attributes:
         phase: `starting`, `running` or `stopping`.
         failure: what died; empty: nothing did.
+        stalled: what makes no progress; empty: all does.
     """
 
     phase: str
     failure: str
+    stalled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Views:
             started_us=journal.started_us,
             phase="failed" if life.failure else life.phase,
             failure=life.failure,
+            stalled=life.stalled,
             grace=self.config.shutdown.grace,
             links_wanted=self.config.thingsdb.live_connections,
             canary=None if self.canary is None else _canary(self.canary),

@@ -209,27 +209,6 @@ async def test_a_missing_room_is_reported_and_joined_when_it_appears(
     assert await command.stop() == 0
 
 
-async def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
-    start: Any, until: Any, cluster: Cluster, write_config: Any, tmp_path: Path
-) -> None:
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.bind(str(tmp_path / "notify"))
-        notify.setblocking(False)
-        command = await start("--config", write_config(), env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        await command.ready()
-        assert await command.stop() == 0
-        heard = []
-        while True:
-            try:
-                heard.append(notify.recv(4096).decode())
-            except BlockingIOError:
-                break
-    assert any(message.startswith("READY=1") and "2 of 2 rooms joined" in message for message in heard)
-    assert any(message.startswith("STOPPING=1") for message in heard)
-
-
 async def test_two_daemons_on_one_spool_are_refused(
     start: Any, until: Any, cluster: Cluster, write_config: Any
 ) -> None:

@@ -117,7 +117,7 @@ def test_systemds_watchdog_hears_us_all_the_same(tmp_path: Path, none_left: Any)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(5)
-        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify")})
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"})
         notifier.ready("")
         with none_left():
             notifier.alive()

@@ -164,6 +164,16 @@ class SqliteSpool:
         """Events in memory that wait for a commit."""
         return self._inbox.held
 
+    @property
+    def turns(self) -> int:
+        """How often the writer has come round; it does so each second, even with nothing to write."""
+        return self._writer.turns
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the disk takes nothing now."""
+        return self.alarms.trouble is not None
+
     # -- the way in --------------------------------------------------------------------------------------
 
     def append(self, heard: Sequence[Heard]) -> None:

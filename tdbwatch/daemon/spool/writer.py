@@ -70,6 +70,8 @@ class Writer:
         self._tell = tell
         self._upkeep = Upkeep(limits, clock)
         self._max_log = limits.max_log
+        self.turns = 0
+        """How often it has come round. For other threads."""
         self._group = Group()
         self._refusing = self._gave_up = self._uncounted = False
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
@@ -97,6 +99,7 @@ class Writer:
         try:
             while (group := self._inbox.take(self._patience)) is not None:
                 self._turn(group)
+                self.turns += 1
         except BaseException as error:  # noqa: BLE001 - whatever it is, the event loop must hear of it
             failed = error
         finally:

@@ -72,7 +72,7 @@ class Answers:
         snapshot = self._glance()
         body: dict[str, Any] = {"alive": is_alive(snapshot)}
         if self._may(request):
-            body["failure"] = snapshot.failure
+            body["failure"] = snapshot.failure or snapshot.stalled
         return web.json_response(body, status=200 if body["alive"] else 503)
 
     async def readyz(self, request: web.Request) -> web.Response:

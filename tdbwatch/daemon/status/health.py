@@ -73,7 +73,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
 
 def is_alive(snapshot: Snapshot) -> bool:
     """Whether every part of the daemon lives. If not, only a restart helps."""
-    return snapshot.phase != "failed"
+    return snapshot.phase != "failed" and not snapshot.stalled
 
 
 def is_ready(snapshot: Snapshot) -> bool:
@@ -97,6 +97,9 @@ def _daemon(snapshot: Snapshot) -> Iterator[Problem]:
     if snapshot.phase == "failed":
         text = f"A part of tdbwatch died ({snapshot.failure}); it ends, to be started again."
         yield Problem("daemon", "", text, blocking=True, remedy=remedies.FAILED)
+    elif snapshot.stalled:
+        text = f"It makes no progress: {snapshot.stalled} has stood still for minutes."
+        yield Problem("daemon", "", text, blocking=True, remedy=remedies.STALLED)
     elif snapshot.phase == "starting" and not snapshot.starts_in_vain:
         yield Problem("daemon", "", "It is starting: not every room was tried yet.", blocking=True)
 

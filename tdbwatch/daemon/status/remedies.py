@@ -40,6 +40,7 @@ CANARY: Final = (
 MUTE: Final = "Mend what ThingsDB complains of; it is emitted again by itself."
 HTTP: Final = "Change http.listen, or end the other program; it is tried again by itself, and events flow."
 FAILED: Final = "Restart it, and report the log's traceback."
+STALLED: Final = "Restart it, unless systemd's watchdog does, and report it."
 STUCK: Final = "Restart the daemon, and mend the plugin."
 _GAP: Final = (
     "Ask for what was emitted meanwhile where it came from, since ThingsDB does not keep it; "

@@ -181,6 +181,7 @@ class Snapshot:
         host: the machine's name.
         phase: `starting`, `running`, `stopping` or `failed`.
         failure: what died, if something did.
+        stalled: what makes no progress though it should; empty: nothing.
         grace: seconds that stopping may take.
         links_wanted: connections that are to be kept.
         canary: None: there is none.
@@ -215,6 +216,7 @@ class Snapshot:
     plugin_problems: tuple[PluginProblem, ...]
     routes: tuple[RouteView, ...] = ()
     log_dropped: int = 0
+    stalled: str = ""
     left_behind: tuple[LeftBehind, ...] = ()
     http_trouble: str = ""
     doubts: tuple[ConfigProblem, ...] = ()
