@@ -30,14 +30,16 @@ class Access:
     rooms: tuple["RoomConfig", ...] = ()
 
 
-def add_access(parser: argparse.ArgumentParser) -> None:
-    """Options that say where and who."""
+def add_access(
+    parser: argparse.ArgumentParser, *, scope: str = "collection of rooms that name none (//stuff)"
+) -> None:
+    """Options that say where and who; `scope` is what that option means here."""
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", "-c", type=Path, metavar="FILE", help="the daemon's configuration")
     where.add_argument(
         "--node", "-n", action="append", metavar="NODE", help="a node, such as node01:9200; repeatable"
     )
-    parser.add_argument("--scope", "-s", metavar="SCOPE", help="collection of rooms that name none (//stuff)")
+    parser.add_argument("--scope", "-s", metavar="SCOPE", help=scope)
     parser.add_argument(
         "--user", "-u", metavar="NAME", help="log in so; password: $THINGSDB_PASSWORD or asked for"
     )

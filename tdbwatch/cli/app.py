@@ -17,6 +17,7 @@ from tdbwatch.cli import (
     output,
     plugins,
     replay,
+    rooms,
     run,
     schema,
     send,
@@ -27,7 +28,7 @@ from tdbwatch.cli import (
 from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.redaction import presentable
 
-COMMANDS = (run, init, check, test, tail, emit, send, plugins, schema, spool, replay, node, demo)
+COMMANDS = (run, init, check, test, rooms, tail, emit, send, plugins, schema, spool, replay, node, demo)
 
 _DESCRIPTION = "React to ThingsDB events: from rooms through a durable spool to plugins."
 _REMEDY = "\n    "  # how a message of ours goes on; what others wrote cannot begin a line

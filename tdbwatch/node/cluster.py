@@ -17,7 +17,7 @@ from tdbwatch.node.node import Listen, Node
 from tdbwatch.node.rooms import Collection, Room, RoomPush
 from tdbwatch.node.scopes import parse_collection, parse_scope
 from tdbwatch.node.users import User, Users
-from tdbwatch.wire import Kind
+from tdbwatch.wire import Kind, listing
 
 if TYPE_CHECKING:
     from tdbwatch.node.connection import Connection
@@ -103,8 +103,22 @@ class Cluster:
             )
             for node_id in range(nodes)
         ]
+        self._list_rooms()
         self.add_collection("stuff")
         self.add_user("admin", "pass")
+
+    def _list_rooms(self) -> None:
+        """Answer the queries that ask which rooms there are: `tdbwatch rooms` works here as well."""
+
+        def collections(_: str, __: str, ___: dict[str, Any]) -> list[dict[str, Any]]:
+            return [{"name": one.name, "next_free_id": one.next_id} for one in self._collections.values()]
+
+        def rooms(scope: str, _: str, ids: dict[str, Any]) -> list[tuple[int, str | None]]:
+            there = self.collection(parse_collection(scope).name).rooms
+            return [(room.id, room.name) for room in there if ids["first"] <= room.id < ids["past"]]
+
+        self.on_query(listing.COLLECTIONS, collections)
+        self.on_query(listing.ROOMS, rooms)
 
     async def __aenter__(self) -> Self:
         try:

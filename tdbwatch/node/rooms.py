@@ -40,7 +40,7 @@ class Collection:
         self.name = name
         self._rooms: dict[int, Room] = {}
         self._named: dict[str, Room] = {}
-        self._next_id = 1
+        self.next_id = 1
 
     @property
     def rooms(self) -> tuple[Room, ...]:
@@ -55,13 +55,13 @@ class Collection:
         if name is not None:
             require_room_name(name)
         if room_id is None:
-            room_id = self._next_id
+            room_id = self.next_id
         if room_id in self._rooms or name in self._named:
             raise errors.ValueError(f"collection `{self.name}` already has a room {name or room_id!r}")
         room = self._rooms[room_id] = Room(self, room_id, name)
         if name is not None:
             self._named[name] = room
-        self._next_id = max(self._next_id, room_id + 1)
+        self.next_id = max(self.next_id, room_id + 1)
         return room
 
     def find(self, room: int | str) -> Room | None:
