@@ -106,6 +106,11 @@ class Expression:
         """The names that it may ask for."""
         self._loops = len(_LOOP.findall(source))
 
+    @property
+    def loops(self) -> int:
+        """How many loops it has; each may take as long as an event is large."""
+        return self._loops
+
     def __repr__(self) -> str:
         return "<Expression>"  # there may be a secret in it
 

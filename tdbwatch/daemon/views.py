@@ -80,6 +80,11 @@ class Views:
             counts = {"held": router.held[path], "matched": router.matched[path]}
             yield RouteView(path, failure.count, failure.event_id, failure.reason, **counts)
 
+    @property
+    def log(self) -> SqliteSpool:
+        """Where the last events are."""
+        return self.spool
+
     def plugin_metrics(self) -> bytes:
         """The metrics that plugins have made, in Prometheus' text format."""
         return self.registry.metrics.text()

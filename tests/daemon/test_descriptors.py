@@ -23,6 +23,7 @@ from tdbwatch.descriptors import HELD, PORTION, Reserve, require, was_short
 from tdbwatch.node import Cluster
 from tdbwatch.tls_files import TlsFiles
 
+from .memory_spool_kit import MemorySpool
 from .status_moments import FINE
 
 TLS = Path(__file__).parent.parent / "node" / "tls"
@@ -138,6 +139,8 @@ def test_a_name_that_is_not_found_for_want_of_one_counts_as_that(none_left: Any)
 
 
 class _Fine:
+    log = MemorySpool()
+
     def snapshot(self, figures: object) -> Any:
         return FINE
 

@@ -25,7 +25,7 @@ from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock
 
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
-ADDRESSES = ("/healthz", "/readyz", "/metrics", "/status.json", "/")
+ADDRESSES = ("/healthz", "/readyz", "/metrics", "/status.json", "/tail", "/")
 PLUGIN = """
 from tdbwatch.plugin import Rejected, sink
 

@@ -18,6 +18,7 @@ from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.server import StatusServer
 from tdbwatch.daemon.status.snapshot import Snapshot
 
+from .memory_spool_kit import MemorySpool
 from .status_moments import FINE
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -25,6 +26,8 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n
 
 class _Fine:
     """Something that is well."""
+
+    log = MemorySpool()
 
     def plugin_metrics(self) -> bytes:
         return b""

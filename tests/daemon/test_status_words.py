@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.spool import SpoolError
 from tdbwatch.daemon.spool.looking.stats import Letters
-from tdbwatch.daemon.status import page, remedies, tables
+from tdbwatch.daemon.status import frame, page, remedies, tables
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
@@ -25,6 +25,8 @@ from tdbwatch.daemon.status.markup import element
 from tdbwatch.daemon.status.metrics import Metrics
 from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, Snapshot
 from tdbwatch.daemon.status.spans import Gap, OpenGap, Part, Span, closed
+from tdbwatch.daemon.status.tail import page as tail
+from tdbwatch.daemon.status.tail.filter import Filter
 from tdbwatch.daemon.words import ago, counted, duration, size
 from tdbwatch.plugin import Kind
 from tdbwatch.testing import ManualClock
@@ -275,7 +277,7 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.addresses += [value for name, value in attrs if name in {"src", "href", "action", "srcset"}]
-        if tag not in {"meta", "link"}:
+        if tag not in {"meta", "link", "input"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -334,6 +336,8 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
     assert addresses
     assert {address.partition(",")[0] for address in addresses} == {
         "data:image/svg+xml",
+        "./",
+        "tail",
         "status.json",
         "metrics",
         "readyz",
@@ -341,11 +345,12 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 
 
 def test_the_policy_allows_the_pages_own_style_and_script_and_no_other() -> None:
-    raw = Reader(page.render(hostile())).raw
-    for tag, text in raw.items():
-        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in page.POLICY
-    assert "unsafe" not in page.POLICY
+    rules = dict(rule.strip().split(" ", 1) for rule in frame.POLICY.split(";"))
+    for text in (page.render(hostile()), tail.render(hostile(), Filter(), [], 0, "")):
+        for tag, content in Reader(text).raw.items():
+            digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in rules[f"{tag}-src"]
+    assert "unsafe" not in frame.POLICY
 
 
 def test_without_javascript_the_page_reloads_itself() -> None:

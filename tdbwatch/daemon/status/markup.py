@@ -62,11 +62,12 @@ def table(
         css: a row's class.
     """
     head = element("tr", *(element("th", each.heading, scope="col", class_=each.kind) for each in columns))
-    body = [element("tr", *_cells(columns, item), class_=css(item)) for item in items]
+    body = [element("tr", *cells(columns, item), class_=css(item)) for item in items]
     return element("table", element("thead", head), element("tbody", *body), aria_label=title)
 
 
-def _cells(columns: Sequence[Column[T]], item: T) -> list[Markup]:
+def cells(columns: Sequence[Column[T]], item: T) -> list[Markup]:
+    """Those of one row of a table."""
     first, *rest = columns
     cells = [element("th", first.cell(item), scope="row")]
     return cells + [

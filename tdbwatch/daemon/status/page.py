@@ -1,39 +1,17 @@
-"""The status page: one HTML document that needs nothing else. Pure: a snapshot in, text out.
+"""The status page. Pure: a snapshot in, text out.
 
-It works without JavaScript; with it, it shows itself again every few seconds without a flicker. The style and
-the script are allowed by their hashes, so whatever an event or an error says, it can never run.
+It works without JavaScript; with it, it shows itself again every few seconds without a flicker.
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from importlib import resources
 from typing import Final
-from urllib.parse import quote
 
+from tdbwatch.daemon.status.frame import frame
 from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tables import gaps, nodes, rooms, sinks, spool
-from tdbwatch.daemon.words import duration
 from tdbwatch.plugin.event import format_time
-
-
-def _resource(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _hash(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
-
-
-_STYLE: Final = _resource("page.css")
-_SCRIPT: Final = _resource("page.js")
-POLICY: Final = (
-    f"default-src 'none'; style-src {_hash(_STYLE)}; script-src {_hash(_SCRIPT)}; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""The Content-Security-Policy that the page is sent with."""
 
 MAX_SHOWN: Final = 12
 """Problems of a list at the top: whoever has a hundred needs to see where to begin."""
@@ -45,29 +23,18 @@ _HEADLINES: Final = {
     "stopping": ("idle", "Stopping", "It ends by itself; there is nothing to do."),
     "failed": ("trouble", "Broken", "A part of it died; it ends, to be started again."),
 }
-_COLOURS: Final = {"ok": "#1a9c50", "warning": "#e69500", "trouble": "#d92027", "idle": "#7a8594"}
 
 
 def render(snapshot: Snapshot) -> str:
     """The whole document."""
     found = problems(snapshot)
     css, headline, _ = _HEADLINES[state_of(snapshot, found)]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<noscript><meta http-equiv="refresh" content="10"></noscript>'
-        + element("title", f"{headline} - tdbwatch on {snapshot.host}")
-        + f'<link rel="icon" href="{_icon(_COLOURS[css])}"><style>{_STYLE}</style></head><body>'
-        + element("p", id="stale", class_="trouble", role="alert", hidden=True)
-        + element("main", *_parts(snapshot, found))
-        + f"<script>{_SCRIPT}</script></body></html>\n"
-    )
+    return frame(snapshot, "./", headline, css, "page", *_parts(snapshot, found))
 
 
 def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
     as_of = f"As of {format_time(snapshot.taken_us)[:19]}Z (UTC). All counters since the start."
     return [
-        _header(snapshot),
         _state(snapshot, found),
         nodes(snapshot),
         rooms(snapshot),
@@ -76,22 +43,6 @@ def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
         gaps(snapshot),
         element("footer", as_of),
     ]
-
-
-def _header(snapshot: Snapshot) -> Markup:
-    links = [element("a", name, href=name) for name in ("status.json", "metrics", "readyz")]
-    return element(
-        "header",
-        element("h1", "tdbwatch on ", element("b", snapshot.host)),
-        element("p", f"{snapshot.version}, up {duration(snapshot.uptime)}"),
-        element("nav", *links),
-    )
-
-
-def _icon(colour: str) -> str:
-    circle = f"<circle cx='8' cy='8' r='7' fill='{colour}'/>"
-    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>{circle}</svg>"
-    return f"data:image/svg+xml,{quote(svg)}"
 
 
 # -- what is wrong, and what to do -----------------------------------------------------------------------

@@ -15,8 +15,11 @@ from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.status.answers import Answers
 from tdbwatch.daemon.status.door import Door
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
+from tdbwatch.daemon.status.guard import Guard
 from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.tail.answers import TailAnswers
+from tdbwatch.daemon.status.tail.look import Log
 from tdbwatch.daemon.status.visitors import Visitors
 from tdbwatch.descriptors import reserve
 from tdbwatch.redaction import redact
@@ -26,6 +29,10 @@ _RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.2)
 
 class Shown(Protocol):
     """What the status shows, as far as it is asked for."""
+
+    @property
+    def log(self) -> Log:
+        """The spool."""
 
     def snapshot(self, figures: SpoolFigures) -> Snapshot:
         """How it is now; reads memory only.
@@ -64,14 +71,10 @@ class StatusServer:
         self._hosts: Hosts | None = None
         self._visitors = Visitors()
         redact.remember(secrets_in(config))
-        application = Answers(
-            self.glance,
-            self.snapshot,
-            shown.plugin_metrics,
-            self._is_ours,
-            lambda: self._config.token,
-            self._visitors.refused,
-        ).application()
+        guard = Guard(self._is_ours, lambda: self._config.token, self._visitors.refused)
+        self._tail = TailAnswers(shown.log, self.glance, guard, clock)
+        answers = Answers(self.glance, self.snapshot, shown.plugin_metrics, guard, self._tail)
+        application = answers.application()
         self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
         self._door = Door(lambda: self._visitors.welcome(self._runner.server), self._visitors.oldest_leaves)
 
@@ -105,6 +108,7 @@ class StatusServer:
         self._stopped = True
         self.port = None
         self._door.close()
+        self._tail.end()
         reserve.givers.discard(self._visitors.give_back)
         await self._runner.cleanup()
         await self._surveyor.close()
