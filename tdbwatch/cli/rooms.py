@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tdbwatch.daemon.config import RoomConfig
 
 _DESCRIPTION = """\
-List the collections and named rooms of a node, as far as the user may QUERY them;
-with --config also which of them the configuration watches. A table on a
+List the collections and named rooms of a node, as far as the user may QUERY
+them; with --config also which of them the configuration watches. A table on a
 terminal; else JSON, one line a room."""
 _EXAMPLE = """\
 example:
