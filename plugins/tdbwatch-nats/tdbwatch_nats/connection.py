@@ -13,8 +13,9 @@ from nats.aio.msg import Msg
 
 _TO_CLOSE: Final = 1.0
 """Seconds: it would write what is left, to a server that may not read."""
+_TRIES: Final = 2
+"""Of each server, beside the first."""
 _PERMISSIONS: Final = "permissions violation"
-_LOGIN: Final = "authorization"
 
 
 class RefusedError(Exception):
@@ -48,7 +49,7 @@ class Connection:
         self._inbox = ""
         self._numbers = count()
         self._waiting: dict[str, asyncio.Future[Msg]] = {}
-        self._last_error: Exception | None = None
+        self._trouble: Exception | None = None
 
     @classmethod
     async def to(
@@ -68,7 +69,7 @@ class Connection:
                 tls=tls,
                 connect_timeout=seconds,  # type: ignore[arg-type]  # seconds, whole or not
                 allow_reconnect=False,
-                max_reconnect_attempts=1,
+                max_reconnect_attempts=_TRIES,
                 reconnect_time_wait=0,
                 error_cb=self._noted,
                 closed_cb=self._closed,
@@ -117,7 +118,8 @@ class Connection:
             future.set_result(answer)
 
     async def _noted(self, error: Exception) -> None:
-        self._last_error = error
+        if self._trouble is None or not _is_about_login(self._trouble):
+            self._trouble = error  # a server that refuses a login may be gone before that is read
         if _PERMISSIONS in str(error).lower():
             self._give_up(RefusedError(str(error)))
 
@@ -130,6 +132,10 @@ class Connection:
                 future.set_exception(why)
 
     def _why(self, error: Exception) -> Exception:
-        told = self._last_error or error
+        told = self._trouble or error
         text = f"{type(told).__name__}: {told}"
-        return RefusedError(text) if _LOGIN in str(told).lower() else ConnectionError(text)
+        return RefusedError(text) if _is_about_login(told) else ConnectionError(text)
+
+
+def _is_about_login(error: Exception) -> bool:
+    return "authorization" in str(error).lower()

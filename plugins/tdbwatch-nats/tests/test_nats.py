@@ -146,9 +146,10 @@ def test_who_answers_is_verified_and_who_asks_too(guarded: tuple[int, Path]) -> 
     assert "nats stream add" in tried_again(deliver(NatsSink, BATCH[0], {**server, **user}))
     unverified = deliver(NatsSink, BATCH[0], {"servers": server["servers"], **user})
     assert "CERTIFICATE_VERIFY_FAILED" in tried_again(unverified)
-    reason = paused(deliver(NatsSink, BATCH[0], {**server, **user, "password": "wrong-one"}))
-    assert "Authorization" in reason
-    assert "wrong-one" not in reason
+    wrong = {**server, **user, "password": "wrong-one"}
+    answers = [only(deliver(NatsSink, BATCH[0], wrong)) for _ in range(3)]  # the connection may end before
+    assert any(isinstance(one, Retry) and one.pause and "Authorization" in one.reason for one in answers)
+    assert "wrong-one" not in str(answers)
     reader = {"username": "reader", "password": "sesame-open"}
     assert "right to publish" in paused(deliver(NatsSink, BATCH[0], {**server, **reader}))
 
