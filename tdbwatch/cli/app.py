@@ -9,6 +9,7 @@ from typing import NoReturn
 from tdbwatch import __version__
 from tdbwatch.cli import (
     check,
+    completions,
     demo,
     emit,
     exits,
@@ -28,7 +29,10 @@ from tdbwatch.cli import (
 from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.redaction import presentable
 
-COMMANDS = (run, init, check, test, rooms, tail, emit, send, plugins, schema, spool, replay, node, demo)
+COMMANDS = (
+    *(run, init, check, test, rooms, tail, emit, send, plugins, schema, spool, replay),
+    *(node, demo, completions),
+)
 
 _DESCRIPTION = "React to ThingsDB events: from rooms through a durable spool to plugins."
 _REMEDY = "\n    "  # how a message of ours goes on; what others wrote cannot begin a line

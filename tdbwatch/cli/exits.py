@@ -9,7 +9,7 @@ DAMAGED: Final = 65
 NO_INPUT: Final = 66
 """There is no such spool, or no such event in it."""
 UNAVAILABLE: Final = 69
-"""Nothing to connect to; only with `--exit-when-unreachable`."""
+"""Nothing to connect to, with `--exit-when-unreachable`; or an optional part is not installed."""
 CANNOT_WRITE: Final = 73
 """The spool's place, or the output, cannot be written, or another process uses the spool."""
 SOFTWARE: Final = 70

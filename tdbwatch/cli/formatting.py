@@ -12,6 +12,12 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         if action.nargs == argparse.PARSER:
             self._action_max_length += self._indent_increment
 
+    def _format_action(self, action: argparse.Action) -> str:
+        """The commands, without a line above that says `COMMAND`."""
+        if action.nargs == argparse.PARSER:
+            return "".join(map(super()._format_action, self._iter_indented_subactions(action)))
+        return super()._format_action(action)
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)

@@ -63,7 +63,7 @@ async def test_wrong_usage_ends_with_64_and_no_traceback(start: Any, args: list[
 def test_what_a_command_does_not_know_is_refused_with_the_usage_of_that_command(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = {"demo": [], "node": [], "spool": ["stats", "--spool", "x"]}
+    place = {"demo": [], "node": [], "completions": ["bash"], "spool": ["stats", "--spool", "x"]}
     place |= {"init": [], "emit": ["alerts", "x", "--config", "x"], "send": ["audit", "--config", "x"]}
     with pytest.raises(SystemExit) as ended:
         main([*command.split(), *place.get(command, ["--config", "x"]), "--nonsense"])
