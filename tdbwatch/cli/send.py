@@ -45,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from tdbwatch.daemon import logs
     from tdbwatch.daemon.assembly import make_host, make_router
     from tdbwatch.daemon.config.problems import suggestion
+    from tdbwatch.daemon.contexts import Contexts
 
     logs.configure("error", "console", sys.stderr)
     loaded = load_or_explain(options.config)
@@ -59,7 +60,11 @@ def run(options: argparse.Namespace) -> int:
     room = config.rooms[0].record_name if options.room is None else options.room
     event = made_event(room, options.event, options.args, config)
     with_fields = make_router(config).matcher(sink.name).with_fields(event) or event
-    told = asyncio.run(_deliver(make_host(sink, registry, SYSTEM_CLOCK, None), with_fields, sink.timeout))
+    told = asyncio.run(
+        _deliver(
+            make_host(sink, registry, Contexts(SYSTEM_CLOCK, registry.metrics)), with_fields, sink.timeout
+        )
+    )
     say(f"{sink.name}: {told or 'delivered'}")
     return NOT_DELIVERED if told else exits.OK
 

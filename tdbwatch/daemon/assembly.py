@@ -4,22 +4,19 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import structlog
-
 from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig
+from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.login import NodeTls
 from tdbwatch.daemon.plugins import Registry
-from tdbwatch.daemon.reacting import Reacting
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter, Spool
-from tdbwatch.plugin import SinkClient, SinkContext, SinkMetrics
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
 
@@ -63,7 +60,7 @@ def make_couriers(
     clock: Clock,
     rng: random.Random,
     on_dead: Callable[[Sequence[DeadLetter]], None],
-    reacting: Reacting,
+    contexts: Contexts,
 ) -> list[Courier]:
     """One courier per sink, each with a host of its own."""
     guarded.protect([config.spool.path])
@@ -71,7 +68,7 @@ def make_couriers(
     return [
         Courier(
             _settings(sink, registry.owner_of(sink.type)),
-            make_host(sink, registry, clock, reacting),
+            make_host(sink, registry, contexts),
             spool,
             router.matcher(sink.name),
             clock,
@@ -102,16 +99,9 @@ def _settings(sink: SinkConfig, plugin: str) -> CourierSettings:
     )
 
 
-def make_host(sink: SinkConfig, registry: Registry, clock: Clock, reacting: Reacting | None) -> Host:
-    """Where a sink lives.
-
-    Args:
-        reacting: the way to ThingsDB; None: there is none.
-    """
+def make_host(sink: SinkConfig, registry: Registry, contexts: Contexts) -> Host:
+    """Where a sink lives."""
     sink_type = registry.sink_types[sink.type]
-    log = structlog.get_logger(f"tdbwatch.sink.{sink.name}").bind(sink=sink.name)
-    client = SinkClient(None if reacting is None else reacting.way(sink.timeout))
-    context = SinkContext(sink.name, log, clock, SinkMetrics(sink.name, registry.metrics), client)
-    make = partial(sink_type.factory, sink.options, context)
+    make = partial(sink_type.factory, sink.options, contexts.of(sink.name, sink.timeout))
     host = ThreadHost if sink_type.threaded else InlineHost
-    return host(make, name=sink.name, timeout=sink.timeout, clock=clock)
+    return host(make, name=sink.name, timeout=sink.timeout, clock=contexts.clock)

@@ -16,6 +16,7 @@ from tdbwatch.daemon.assembly import make_canary, make_client, make_couriers, ma
 from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.echoes import Echoes
@@ -41,6 +42,7 @@ from tdbwatch.daemon.spool.stored.blocks import Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DropReport
 from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
+from tdbwatch.daemon.stores import Stores
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.daemon.views import Life, Views
 from tdbwatch.daemon.watched import WatchedRoom
@@ -110,7 +112,8 @@ class Daemon:
         self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
         self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
-        self.reacting = Reacting(self.client, echoes)
+        self.stores = Stores(self.spool)
+        self.contexts = Contexts(clock, registry.metrics, Reacting(self.client, echoes), self.stores)
         self._login = Login(config.thingsdb.auth, config.login_file)
         self.canary = make_canary(config.thingsdb, self.client, clock)
         self._views = Views(
@@ -167,8 +170,9 @@ class Daemon:
         self._spool_is_open = True
         self._watch(self.spool.failed)
         await self._load_marks()
+        await self.stores.load([sink.name for sink in self.config.sinks])
         parts = (self.config, self.router, self.registry, self.spool, self.clock, self._rng)
-        self.each_courier = make_couriers(*parts, self._sinks.buried, self.reacting)
+        self.each_courier = make_couriers(*parts, self._sinks.buried, self.contexts)
         for courier in self.each_courier:
             self._watch(courier.start())
         self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
@@ -407,6 +411,7 @@ class _SpoolListener:
     def damaged(self, report: DamageReport) -> None:
         daemon = self._daemon
         now_us = int(daemon.clock.time() * 1_000_000)
+        daemon.stores.save_all()
         what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
         for room in daemon.rooms:
             times = GapTimes(None, now_us)

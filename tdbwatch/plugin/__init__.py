@@ -22,6 +22,7 @@ from tdbwatch.plugin.metrics import Counter, Gauge, Histogram, SinkMetrics
 from tdbwatch.plugin.options import Duration, FilePath, OptionError, Options, Secret, Size
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Sink, SinkContext, SinkType, sink
+from tdbwatch.plugin.store import SinkStore
 from tdbwatch.plugin.template import Template
 from tdbwatch.plugin.template_text import TemplateError
 from tdbwatch.plugin.tls import Tls
@@ -53,6 +54,7 @@ __all__ = [
     "SinkClient",
     "SinkContext",
     "SinkMetrics",
+    "SinkStore",
     "SinkType",
     "Size",
     "Template",

@@ -27,6 +27,7 @@ from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.metrics import SinkMetrics
 from tdbwatch.plugin.options import Options
 from tdbwatch.plugin.outcome import DELIVERED, Outcome, Rejected, Retry
+from tdbwatch.plugin.store import SinkStore
 
 _MARK = "__tdbwatch_sink__"
 _FUNCTION_SECONDS = 1.0
@@ -51,6 +52,8 @@ class SinkContext:
     """Makes metrics of its own, which `/metrics` shows beside tdbwatch's."""
     client: SinkClient = field(default_factory=SinkClient)
     """Asks ThingsDB, by the daemon's connections."""
+    store: SinkStore = field(default_factory=SinkStore)
+    """Keeps a little across restarts."""
 
 
 class Sink:

@@ -83,6 +83,7 @@ def test_everything_that_plugins_may_import_is_in_the_document() -> None:
         "Histogram",
         "SinkMetrics",
         "SinkClient",
+        "SinkStore",
         "Kind",
         "Outcome",
         "SinkContext",
@@ -142,6 +143,13 @@ async def test_the_hook_that_is_shown_works(shown: Any, capfd: pytest.CaptureFix
     (code,) = python_of("plugins.md", "Hooks")
     await shown(code).notify_started("9.9")
     assert "tdbwatch 9.9 runs" in capfd.readouterr().out
+
+
+def test_the_store_that_is_shown_works(shown: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    (code,) = python_of("plugins.md", "Remembering")
+    events = [make_event("alerts", "boom"), make_event("alerts", "boom")]
+    assert deliver(shown(code).sink_types["shout"], events) == [DELIVERED, DELIVERED]
+    assert "boom for the 2 th time" in capfd.readouterr().out
 
 
 def test_the_call_of_thingsdb_that_is_shown_works(shown: Any) -> None:

@@ -22,6 +22,10 @@ PROMISED = {
     "cause=<the events of the delivery>)",
     "SinkClient.query": "(self, code, scope=None, timeout=None, **kwargs)",
     "SinkClient.run": "(self, procedure, *args, scope=None, timeout=None, **kwargs)",
+    "SinkStore.delete": "(self, key)",
+    "SinkStore.get": "(self, key, default=None)",
+    "SinkStore.items": "(self)",
+    "SinkStore.set": "(self, key, value)",
     "Sink.close": "(self)",
     "Sink.deliver": "(self, batch)",
     "Sink.open": "(self)",
@@ -64,6 +68,7 @@ def test_names_stay() -> None:
             "Secret",
             "Sink",
             "SinkClient",
+            "SinkStore",
             "SinkContext",
             "SinkType",
             "Size",
@@ -96,7 +101,9 @@ def test_attributes_stay() -> None:
         "hops",
     }
     assert fields | {"time", "args", "data", "details"} <= have
-    assert {"name", "log", "clock", "metrics", "client"} <= set(inspect.signature(SinkContext).parameters)
+    assert {"name", "log", "clock", "metrics", "client", "store"} <= set(
+        inspect.signature(SinkContext).parameters
+    )
     assert list(inspect.signature(SinkType).parameters)[:5] == [
         *("name", "factory", "options", "threaded", "batch_count")
     ]

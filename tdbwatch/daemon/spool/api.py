@@ -248,6 +248,19 @@ class Spool(Protocol):
     def note(self, attempts: Sequence[Attempt]) -> None:
         """Keep these for those who ask what became of an event; written with a later commit."""
 
+    async def values(self) -> dict[str, dict[str, bytes]]:
+        """What sinks keep for themselves, as of the last commit, by sink and key.
+
+        Raises:
+            SpoolError: the file cannot be read; try again later.
+        """
+
+    def keep(self, sink: str, key: str, value: bytes | None) -> None:
+        """Keep a value for a sink, durable no later than what it finishes from now on; None: delete it.
+
+        May be called from any thread.
+        """
+
     # -- delivering again --------------------------------------------------------------------------------
 
     async def marks(self) -> list[Mark]:

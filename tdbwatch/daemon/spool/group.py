@@ -16,6 +16,7 @@ from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.tables import Row
+from tdbwatch.daemon.spool.stored.values import SinkValues
 
 RUN_BYTES: Final = 100
 PACKING_BYTES: Final = 500
@@ -92,6 +93,8 @@ class Group:
 
     packings: list[Packing] = field(default_factory=list)
     progress: dict[str, Change] = field(default_factory=dict)
+    values: dict[str, SinkValues] = field(default_factory=dict)
+    """What sinks keep for themselves, by sink."""
     attempts: list[Attempt] = field(default_factory=list)
     drops: dict[str, Tally] = field(default_factory=dict)
     settled: list[DropReport] = field(default_factory=list)
@@ -125,6 +128,16 @@ class Group:
         else:
             known.merge(change)
 
+    def set_values(self, sink: str, changed: SinkValues) -> None:
+        """This sink keeps these from now on."""
+        self.values.setdefault(sink, {}).update(changed)
+
+    def of_sink(self, sink: str) -> "Group":
+        """What it has of this sink alone, for a commit of its own."""
+        progress = {sink: self.progress[sink]} if sink in self.progress else {}
+        values = {sink: self.values[sink]} if sink in self.values else {}
+        return Group(progress=progress, values=values)
+
     @property
     def letters(self) -> list[DeadLetter]:
         return [letter for change in self.progress.values() for letter in change.letters]
@@ -149,6 +162,7 @@ class Group:
         return not (
             self.packings
             or self.progress
+            or self.values
             or self.attempts
             or self.drops
             or self.settled

@@ -78,6 +78,12 @@ class Inbox:
             self._group.change(sink, change)
             self._changed.notify()
 
+    def put_value(self, sink: str, key: str, value: bytes | None) -> None:
+        """The only method that sinks' own threads call."""
+        with self._changed:
+            self._group.set_values(sink, {key: value})
+            self._changed.notify()
+
     def put_attempts(self, attempts: Iterable[Attempt]) -> None:
         with self._changed:
             if len(self._group.attempts) < _MOST_ATTEMPTS:  # it is only history
@@ -138,6 +144,9 @@ class Inbox:
             for sink, change in newer.progress.items():
                 group.change(sink, change)
             newer.progress = {}
+            for sink, changed in newer.values.items():
+                group.set_values(sink, changed)
+            newer.values = {}
 
     def take(self, timeout: float) -> Group | None:
         """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 
 from tdbwatch.daemon.spool.api import Entry, Gone, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, is_damage, trusting_nothing
-from tdbwatch.daemon.spool.stored import marks, orders, progress
+from tdbwatch.daemon.spool.stored import marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.marks import Mark
@@ -160,6 +160,10 @@ class Reader:
     async def marks(self) -> list[Mark]:
         """What routes that hold events back remember."""
         return await self._ask(marks.load)
+
+    async def values(self) -> dict[str, dict[str, bytes]]:
+        """What sinks keep for themselves, by sink and key."""
+        return await self._ask(values.load)
 
     async def orders(self) -> list[Order]:
         """What people asked for and is not done."""

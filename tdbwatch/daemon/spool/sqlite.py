@@ -266,6 +266,14 @@ class SqliteSpool:
         """Keep these for those who ask what became of an event."""
         self._inbox.put_attempts(attempts)
 
+    async def values(self) -> dict[str, dict[str, bytes]]:
+        """What sinks keep for themselves, as of the last commit, by sink and key."""
+        return await self._reader.values()
+
+    def keep(self, sink: str, key: str, value: bytes | None) -> None:
+        """Keep this for a sink; see `Spool.keep`."""
+        self._inbox.put_value(sink, key, value)
+
     # -- delivering again --------------------------------------------------------------------------------
 
     async def marks(self) -> list[Mark]:

@@ -221,11 +221,12 @@ class Writer:
         if not is_full(error):
             return
         self._inbox.join(group)
-        for sink, change in list(group.progress.items()):
+        for sink in {**group.progress, **group.values}:
             with suppress(sqlite3.Error):
-                self._store.commit(Group(progress={sink: change}))
-                del group.progress[sink]
-                self._tell(TurnReport(waiters=change.waiters))
+                self._store.commit(part := group.of_sink(sink))
+                group.progress.pop(sink, None)
+                group.values.pop(sink, None)
+                self._tell(TurnReport(waiters=part.savers))
         with suppress(sqlite3.Error):
             self._store.commit(Group(attempts=group.attempts))
         group.attempts = []  # written or not: they are only history

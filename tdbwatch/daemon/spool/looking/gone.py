@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from tdbwatch.daemon.spool.looking.look import Look, opened
-from tdbwatch.daemon.spool.stored import orders, progress
+from tdbwatch.daemon.spool.stored import orders, progress, values
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.words import counted
@@ -25,20 +26,25 @@ class LeftBehind:
     sink: str
     events: int
     dead_letters: int
+    values: int = 0
+    """What it had kept for itself (`context.store`)."""
 
     def __str__(self) -> str:
         events, letters = counted(self.events, "undelivered event"), counted(self.dead_letters, "dead letter")
-        return f"{events} and {letters}"
+        if not self.values:
+            return f"{events} and {letters}"
+        return f"{events}, {letters} and {counted(self.values, 'value')} of its store"
 
 
 def left_behind(look: Look, sinks: Collection[str]) -> tuple[LeftBehind, ...]:
     """What there is of others than these sinks, as far as there is anything."""
     gone = look.sinks().difference(sinks)
     states = look.stats().sinks if gone else ()
+    kept = values.count(look.connection) if gone else {}
     return tuple(
-        LeftBehind(one.sink, one.behind, one.dead_letters)
+        LeftBehind(one.sink, one.behind, one.dead_letters, kept.get(one.sink, 0))
         for one in states
-        if one.sink in gone and (one.behind or one.dead_letters)
+        if one.sink in gone and (one.behind or one.dead_letters or one.sink in kept)
     )
 
 
@@ -56,15 +62,19 @@ def forget(look: Look, sink: str) -> None:
     """Give up what a sink has left behind, for good. Safe beside a daemon that has no such sink."""
     with _transaction(look.connection) as connection:
         progress.forget(connection, sink)
+        values.forget(connection, sink)
         connection.execute("DELETE FROM dead_letters WHERE sink = ?", (sink,))
         connection.execute("DELETE FROM orders WHERE sink = ?", (sink,))
+
+
+_NAMED: Final = (("blocks", "target"), ("dead_letters", "sink"), ("orders", "sink"), ("sink_values", "sink"))
 
 
 def rename(look: Look, old: str, new: str) -> None:
     """All that is `old`'s becomes `new`'s, which has nothing yet. Only while no daemon has the spool."""
     with _transaction(look.connection) as connection:
         progress.rename(connection, old, new)
-        for table, column in (("blocks", "target"), ("dead_letters", "sink"), ("orders", "sink")):
+        for table, column in _NAMED:
             connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))  # noqa: S608
 
 

@@ -13,7 +13,7 @@ from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
-from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress
+from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import (
@@ -132,13 +132,14 @@ class Store:
             "dead_letters": Amount(len(letters), letters_weight(letters)),
             "attempts": Amount(len(attempts), attempts_weight(attempts)),
         }
-        if wanted := sum([amount.size for amount in inserted.values()]):
+        if wanted := sum([amount.size for amount in inserted.values()], values.weight(group.values)):
             self.space.check(wanted, self._reusable, finishing=not rows)
         with self.transaction():
             blocks = self._insert(rows, squeezed=group.pressed)
             if held := [mark for packing in group.packings for mark in packing.marks]:
                 marks.save(self.connection, held)
             progress.save(self.connection, group.progress)
+            values.save(self.connection, group.values)
             if letters:
                 self.connection.executemany(INSERT_LETTER, letters)
             if attempts:
@@ -173,6 +174,7 @@ class Store:
             orders.move(self.connection, copies.order, copies.position)
             if gone := copies.gone:
                 progress.forget(self.connection, gone)
+                values.forget(self.connection, gone)
         if gone:
             self.progress.pop(gone, None)
         self._grown(blocks, {"blocks": Amount(len(rows), weight(rows))})
@@ -233,8 +235,8 @@ class Store:
     def _insert(self, rows: Sequence[Row], *, squeezed: bool = False) -> list[Block]:
         ends = list(accumulate((row.count for row in rows), initial=self.last_seq + 1))
         numbered = list(zip(ends, rows, strict=False))
-        values = [row.values(first_seq, squeezed=squeezed) for first_seq, row in numbered]
-        self.connection.executemany(INSERT_BLOCK, values)
+        stored = [row.values(first_seq, squeezed=squeezed) for first_seq, row in numbered]
+        self.connection.executemany(INSERT_BLOCK, stored)
         return [Block(first_seq, row.count, row.lane, row.target, row.body) for first_seq, row in numbered]
 
     def _end_letters(self, numbers: Sequence[int]) -> None:

@@ -49,6 +49,8 @@ CREATE TABLE orders(
     position INTEGER NOT NULL, through INTEGER NOT NULL, missed INTEGER NOT NULL, made_us INTEGER NOT NULL);
 CREATE TABLE marks(
     route TEXT NOT NULL, key TEXT NOT NULL, state BLOB NOT NULL, PRIMARY KEY(route, key)) WITHOUT ROWID;
+CREATE TABLE sink_values(
+    sink TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, UNIQUE(sink, key));
 CREATE TABLE drops(
     reason TEXT NOT NULL, scope TEXT NOT NULL, room TEXT NOT NULL, count INTEGER NOT NULL,
     since_us INTEGER NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY(reason, scope, room)) WITHOUT ROWID;

@@ -17,7 +17,7 @@ import msgspec
 
 from tdbwatch.daemon.spool.api import DeadLetter, Progress
 from tdbwatch.daemon.spool.errors import trusting_nothing
-from tdbwatch.daemon.spool.stored import beats, orders, progress
+from tdbwatch.daemon.spool.stored import beats, orders, progress, values
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Run, encode_run, pack, sound
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
@@ -77,6 +77,9 @@ class Rescue:
 
     def orders(self) -> list[Order]:
         return self._ask(orders.waiting, [])
+
+    def values(self) -> dict[str, dict[str, bytes]]:
+        return self._ask(values.load, {})
 
     def last_seq(self) -> int:
         """The last number that was ever used, as far as the file tells."""
