@@ -15,6 +15,7 @@ class Plan:
     idle_seconds: float
     memory: int
     pipeline: int
+    pipeline_rounds: int
     many_sinks: int
     backlog: int
     flood: int
@@ -31,6 +32,7 @@ FULL = Plan(
     idle_seconds=20.0,
     memory=1_000_000,
     pipeline=100_000,
+    pipeline_rounds=7,
     many_sinks=25_000,
     backlog=1_000_000,
     flood=5_000_000,
@@ -45,6 +47,7 @@ QUICK = Plan(
     idle_seconds=4.0,
     memory=200_000,
     pipeline=50_000,
+    pipeline_rounds=3,
     many_sinks=5_000,
     backlog=100_000,
     flood=500_000,

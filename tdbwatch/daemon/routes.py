@@ -8,7 +8,6 @@ these, the answer is kept for each of the last events.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final
 
 from tdbwatch.daemon.config import RouteConfig
@@ -23,7 +22,6 @@ _MEMORY: Final = 4096
 _MOST_NAME: Final = 256
 """Letters of a name, and of a field, for which an answer is kept: emitters choose them."""
 _EVENT: Final = str(Kind.EVENT.value)
-_kind_and_name: Final = attrgetter("kind", "event")
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
 
@@ -91,10 +89,8 @@ class Router:
         if block.last_seq <= self._counted_to or block.target is not None:
             return
         self._counted_to = block.last_seq
-        several = len(block.names) > 1
-        counts = (
-            Counter(map(_kind_and_name, block.events)) if several else dict.fromkeys(block.names, block.count)
-        )
+        names = block.distinct_names
+        counts = Counter(block.names) if len(names) > 1 else dict.fromkeys(names, block.count)
         for (kind, name), count in counts.items():
             for path in self._plan(kind, *block.lane, name).matched:
                 self.matched[path] += count

@@ -4,7 +4,7 @@ An `Event` is immutable and shared by all sinks. What it carries is kept as Mess
 `details` decode it anew at each access, so every plugin has its own copy and none can change another's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -43,8 +43,8 @@ class Kind(StrEnum):
 _EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it
 _MOST_KEPT: Final = 256
 """Letters of an event's name with which anything is kept: emitters choose them."""
-_TOGETHER: Final = 128
-_TOGETHER_BYTES: Final = 1 << 17
+_TOGETHER: Final = 256
+_TOGETHER_BYTES: Final = 1 << 18
 """Events that are rendered together, at most, and their payloads: decoding makes far more of them."""
 
 
@@ -232,40 +232,133 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         )
 
 
+class Batch(MutableSequence[Event]):
+    """Events that a sink is given together: its own to change. They are made once it looks at one of them.
+
+    Args:
+        events: makes them.
+        lines: makes what `Event.json` says of each; some sinks need nothing else.
+    """
+
+    def __init__(
+        self, count: int, events: Callable[[], list[Event]], lines: Callable[[], list[bytes]]
+    ) -> None:
+        self._count = count
+        self._make = events
+        self._lines = lines
+        self._made: list[Event] | None = None
+
+    @property
+    def events(self) -> list[Event]:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def json_lines(self) -> list[bytes]:
+        """What `Event.json` says of each."""
+        return self._lines() if self._made is None else json_lines(self._made)
+
+    def __len__(self) -> int:
+        return self._count if self._made is None else len(self._made)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.events[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.events[index] = value
+
+    def __delitem__(self, index: Any) -> None:
+        del self.events[index]
+
+    def insert(self, index: int, value: Event) -> None:
+        self.events.insert(index, value)
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and self.events == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.events)
+
+
 def json_lines(events: Sequence[Event]) -> list[bytes]:
-    """`Event.json` of each of these, at half the cost where they are many."""
-    lines: list[bytes] = []
-    for start in range(0, len(events), _TOGETHER):
-        part = events[start : start + _TOGETHER]
-        if len(part) > 1:
-            _render_together(
-                [
-                    one
-                    for one in part
-                    if one.rendered is None
-                    and one.kind == _EVENT
-                    and not (one.arg_names or one.packed_fields or one.hops)
-                ]
-            )
-        lines += [event.rendered or event.json() for event in part]
-    return lines
+    """`Event.json` of each of these, at a fraction of the cost where they are many."""
+    if isinstance(events, Batch):
+        return events.json_lines()
+    plain = [one for one in events if one.rendered is None and _is_plain(one.kind, one.arg_names)]
+    plain = [one for one in plain if not (one.packed_fields or one.hops)]
+    if len(plain) > 1:
+        _render_together(plain)
+    return [event.rendered or event.json() for event in events]
 
 
 def _render_together(events: Sequence[Event]) -> None:
     """Render those of these plain events that need no care: the others are left as they are."""
-    payloads = [event.payload for event in events]
-    if sum(map(len, payloads)) > _TOGETHER_BYTES:
-        return
-    last, middle = None, ""
+    last, middle, middles = None, "", list[str]()
     try:
-        for event, args in zip(events, each_as_json(payloads), strict=True):
+        for event in events:
             shared = (event.received_us, event.scope, event.room, event.room_id, event.event)
             if shared != last:
                 last, middle = shared, _middle(*shared)
-            if args is not None:
-                force_setattr(event, "rendered", f'{{"id":"{event.id}{middle}{args}}}'.encode())
+            middles.append(middle)
     except (TypeError, ValueError):  # names that are not Unicode
         return
+    lines = _together([event.id for event in events], middles, [event.payload for event in events])
+    for event, line in zip(events, lines, strict=True):
+        if line is not None:
+            force_setattr(event, "rendered", line)
+
+
+def lines_of_run(
+    kind: str,
+    received_us: int,
+    scope: str,
+    room: str,
+    room_id: int | None,
+    arg_names: Sequence[str],
+    ids: Iterable[str],
+    names: Sequence[str],
+    payloads: Sequence[bytes | msgspec.Raw],
+) -> list[bytes | None]:
+    """What `Event.json` would say of events that share all but this, without making them.
+
+    None: this one needs care.
+    """
+    if not _is_plain(kind, arg_names):
+        return [None] * len(names)
+    try:
+        middles = {name: _middle(received_us, scope, room, room_id, name) for name in set(names)}
+    except (TypeError, ValueError):  # names that are not Unicode
+        return [None] * len(names)
+    return _together(list(ids), [middles[name] for name in names], payloads)
+
+
+def _is_plain(kind: str, arg_names: Sequence[str]) -> bool:
+    """Whether a record has only what is put together from pieces (unless it has fields). Nearly all have."""
+    return kind == _EVENT and not arg_names
+
+
+def _together(
+    ids: Sequence[str], middles: Sequence[str], payloads: Sequence[bytes | msgspec.Raw]
+) -> list[bytes | None]:
+    """The lines of plain events; None: it needs care, or is too large to be decoded in company."""
+    lines: list[bytes | None] = []
+    for start in range(0, len(ids), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        if sum(map(len, payloads[part])) > _TOGETHER_BYTES:
+            lines += [None] * len(ids[part])
+            continue
+        lines += [
+            None if args is None else f'{{"id":"{event_id}{middle}{args}}}'.encode()
+            for event_id, middle, args in zip(
+                ids[part], middles[part], each_as_json(payloads[part]), strict=True
+            )
+        ]
+    return lines
 
 
 def _middle(received_us: int, scope: str, room: str, room_id: int | None, event: str) -> str:

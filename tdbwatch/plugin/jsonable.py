@@ -63,7 +63,7 @@ def decode_plain(packed: bytes) -> list[Any] | None:
     return decoded
 
 
-def each_as_json(packed: Sequence[bytes]) -> list[str | None]:
+def each_as_json(packed: Sequence[bytes | msgspec.Raw]) -> list[str | None]:
     """`args_as_json` of many arrays at less cost, as text; all None if one of them needs care.
 
     Args:

@@ -70,6 +70,26 @@ def test_a_block_has_the_events_of_its_runs_in_order(made: list[tuple[object, ob
 
 @settings(deadline=None)
 @given(turns)
+def test_records_made_without_events_are_those_of_the_events(made: list[tuple[object, object]]) -> None:
+    mint = IdMint(ManualClock())
+    runs = [run_from(mint, common, said) for common, said in made]
+    body = pack([encode_run(run) for run in runs])
+    count = sum(len(run.events) for run in runs)
+    block, other = Block(1, count, LANE, None, body), Block(1, count, LANE, None, body)
+    assert block.lines == [event.json() for event in other.events] == other.lines
+    assert [block.received_us(seq) for seq, _ in block.numbered()] == [e.received_us for e in block.events]
+    assert block.names == [(event.kind, event.event) for event in block.events]
+    assert block.distinct_names == set(block.names)
+
+
+def test_a_block_of_large_events_and_small_ones_has_the_records_of_both() -> None:
+    sent = [Event.create("alerts", "e", ["x" * size, float("nan"), None]) for size in (1, 300_000, 1)] * 100
+    block = Block(1, len(sent), LANE, None, pack([encode_run(run) for _, run in heard(sent)]))
+    assert block.lines == [event.json() for event in sent]
+
+
+@settings(deadline=None)
+@given(turns)
 def test_an_event_is_the_same_alone_and_in_company(made: list[tuple[object, object]]) -> None:
     mint = IdMint(ManualClock())
     sent = [event for common, said in made for event in run_from(mint, common, said).unpacked(LANE)]

@@ -346,7 +346,7 @@ A, B, C, D = LANES
 
 def test_a_lane_goes_only_where_the_table_says() -> None:
     queue = LaneQueue(A)
-    queue.fresh.append(piece := Piece([1], [Event.create()], 1))
+    queue.fresh.append(piece := Piece.of(block(1, 1, LANES[0])))
     queue.take_fresh(1, 1, at_least=1)
     assert queue.move() is State.IN_FLIGHT
     with pytest.raises(TransitionError, match="IN_FLIGHT"):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.plugin import Event
-from tdbwatch.plugin.event import json_lines
+from tdbwatch.plugin.event import Batch, json_lines
 
 DEPTHS = [10, *range(300, 1100, 7), 8000]
 ARGS = st.lists(
@@ -141,3 +141,23 @@ def test_plugins_are_given_every_value_of_a_map_whose_keys_are_one_in_python(
 def test_arguments_are_the_same_whichever_way_they_are_decoded(value: object) -> None:
     event = Event.create(args=[value, {"k": value}, {1: value}])
     assert event.args == [value, {"k": value}, {1: value}]
+
+
+def test_a_batch_makes_its_events_only_once_somebody_looks_at_one_and_is_the_sinks_own_to_change() -> None:
+    sent = [Event.create("a", "e", [n]) for n in range(3)]
+    made = list[str]()
+
+    def events() -> list[Event]:
+        made.append("events")
+        return list(sent)
+
+    batch = Batch(3, events, lambda: [event.json() for event in sent])
+    assert (len(batch), json_lines(batch), made) == (3, [event.json() for event in sent], [])
+    assert batch == sent
+    assert (batch[0], batch[1:], list(batch)) == (sent[0], sent[1:], sent)
+    del batch[0]
+    batch.append(sent[0])
+    batch[0] = sent[2]
+    assert json_lines(batch) == [event.json() for event in (sent[2], sent[2], sent[0])]
+    batch.clear()
+    assert (len(batch), json_lines(batch), made) == (0, [], ["events"])

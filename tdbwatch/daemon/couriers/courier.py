@@ -147,7 +147,7 @@ class Courier:
 
     def status(self) -> CourierStatus:
         """Counters since the start, and how it is now."""
-        lanes, counters, oldest = self._lanes, self._delivery.counters, self._lanes.oldest
+        lanes, counters = self._lanes, self._delivery.counters
         return CourierStatus(
             sink=self.name,
             plugin=self._settings.plugin,
@@ -161,7 +161,7 @@ class Courier:
             waiting=len(lanes.turns.waiting),
             failures=self._breaker.failures,
             last_error=counters.last_error,
-            oldest_us=oldest.received_us if oldest is not None else None,
+            oldest_us=lanes.oldest_us,
             refused_in_row=counters.refused_in_row,
             probing=self._breaker.open,
             next_try_us=self._next_try_us(),

@@ -136,9 +136,10 @@ class Delivery:
         Raises:
             SinkStuckError: it was not called.
         """
-        count, events = len(parcel), parcel.events
-        if refused := self._refused(parcel, events):
-            events = [event for index, event in enumerate(events) if index not in refused]
+        count, batch = len(parcel), parcel.batch
+        events: Sequence[Event] = batch
+        if refused := self._refused(parcel, batch):
+            events = [event for index, event in enumerate(batch) if index not in refused]
         if not events:
             return Answer(merged((), refused, count), asked)
         try:

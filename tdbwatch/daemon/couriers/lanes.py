@@ -17,7 +17,6 @@ from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.plugin.event import Event
 
 ALL_DUE: Final[Mapping[LaneQueue, float]] = {}
 
@@ -71,10 +70,10 @@ class Lanes:
         return self.memory.count + sum(disk.count for disk in disks if disk is not None)
 
     @property
-    def oldest(self) -> Event | None:
-        """The oldest unfinished event in memory."""
+    def oldest_us(self) -> int | None:
+        """When the oldest unfinished event in memory was received, in microseconds since the Unix epoch."""
         heads = [head for lane in self if (head := lane.head) is not None]
-        return min(heads, key=lambda head: head.first_seq).events[0] if heads else None
+        return min(heads, key=lambda head: head.first_seq).received_us if heads else None
 
     # -- what comes in -----------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from math import ceil
 
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
-from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.event import Batch, Event
 from tdbwatch.plugin.outcome import Retry
 
 Share = tuple[LaneQueue, Piece]
@@ -43,7 +43,7 @@ class Parcel:
 
     def may_be_large(self, size: int) -> bool:
         """Whether one of the events can have a payload of more bytes."""
-        return any(piece.size > size for piece in self.pieces)
+        return any(len(piece.block.body) > size for piece in self.pieces)
 
     @property
     def pieces(self) -> list[Piece]:
@@ -58,6 +58,16 @@ class Parcel:
     def events(self) -> list[Event]:
         """All of them, in a list of the caller's own."""
         return list(chain.from_iterable([piece.events for piece in self.pieces]))
+
+    @property
+    def batch(self) -> Batch:
+        """As the sink is given them."""
+        return Batch(len(self), lambda: self.events, lambda: self.lines)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The record of each, as JSON."""
+        return list(chain.from_iterable([piece.lines for piece in self.pieces]))
 
     @property
     def seqs(self) -> list[int]:

@@ -7,20 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeVar
 
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.spool.api import Past
 from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.event import Event, json_lines
 
 OVERHEAD: Final = 400
 """Bytes that an event takes in memory beside its payload and its name, roughly."""
-
-
-def weigh(events: Sequence[Event]) -> int:
-    """The bytes that these events count for, in memory and in batches."""
-    return sum([len(event.payload) + len(event.event) for event in events]) + OVERHEAD * len(events)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,28 +57,34 @@ class Piece:
     """Entries of one lane, oldest first; between them there may be others that are not for this sink.
 
     Attributes:
+        block: the block that they are of; while anybody holds it, others that read it share it.
         count: entries.
-        size: bytes that they count for, no less than `weigh` says.
+        size: bytes that they count for, no less than `OVERHEAD` and a payload and a name for each.
         failure: what became of them; None: they were never tried.
-        source: the block that they are of; while anybody holds it, others that read it share it.
     """
 
-    __slots__ = ("count", "events", "failure", "seqs", "size", "source")
+    __slots__ = ("_changed", "block", "count", "failure", "seqs", "size")
 
     def __init__(
         self,
+        block: Block,
         seqs: Sequence[int],
-        events: Sequence[Event],
         size: int,
         failure: Failure | None = None,
-        source: Block | None = None,
+        changed: Sequence[Event] | None = None,
     ) -> None:
+        self.block = block
         self.seqs = seqs
         self.count = len(seqs)
-        self.events = events
         self.size = size
         self.failure = failure
-        self.source = source
+        self._changed = changed  # the events, where routes have set fields of theirs
+
+    @classmethod
+    def of(cls, block: Block) -> "Piece":
+        """All of a block."""
+        seqs = range(block.first_seq, block.last_seq + 1)
+        return cls(block, seqs, len(block.body) + OVERHEAD * block.count)
 
     def __repr__(self) -> str:
         return f"<Piece {self.first_seq}-{self.last_seq}: {self.count}>"
@@ -95,31 +97,67 @@ class Piece:
     def last_seq(self) -> int:
         return self.seqs[-1]
 
+    @property
+    def events(self) -> Sequence[Event]:
+        return self._own(self.block.events) if self._changed is None else self._changed
+
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """The record of each, as JSON."""
+        return self._own(self.block.lines) if self._changed is None else json_lines(self._changed)
+
+    @property
+    def names(self) -> Sequence[tuple[str, str]]:
+        """Kind and name of each."""
+        return self._own(self.block.names)
+
+    @property
+    def received_us(self) -> int:
+        """When the first was received, in microseconds since the Unix epoch."""
+        return self.block.received_us(self.first_seq)
+
     def failed(self, failure: Failure) -> "Piece":
         """The same entries, that failed."""
-        return Piece(self.seqs, self.events, self.size, failure, self.source)
+        return Piece(self.block, self.seqs, self.size, failure, self._changed)
 
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
         most = min(count, self.count)
-        if self.size <= size:
-            return most
-        sizes = [len(event.payload) + len(event.event) + OVERHEAD for event in self.events[:most]]
-        return bisect_right(list(accumulate(sizes)), size)
+        return most if self.size <= size else bisect_right(list(accumulate(self._sizes[:most])), size)
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
-        events, rest = self.events[:count], self.events[count:]
-        head = Piece(self.seqs[:count], events, weigh(events), self.failure, self.source)
-        size = max(0, self.size - head.size)
-        return head, Piece(self.seqs[count:], rest, size, self.failure, self.source)
+        size, events = sum(self._sizes[:count]), self._changed
+        heads, rest = (None, None) if events is None else (events[:count], events[count:])
+        return (
+            Piece(self.block, self.seqs[:count], size, self.failure, heads),
+            Piece(self.block, self.seqs[count:], max(0, self.size - size), self.failure, rest),
+        )
 
     def only(self, indexes: Sequence[int]) -> "Piece":
         """Some of the entries, in order."""
         if len(indexes) == self.count:
             return self
-        seqs, events = [self.seqs[index] for index in indexes], [self.events[index] for index in indexes]
-        return Piece(seqs, events, weigh(events), self.failure, self.source)
+        seqs, sizes, events = self.seqs, self._sizes, self._changed
+        chosen = None if events is None else [events[index] for index in indexes]
+        size = sum([sizes[index] for index in indexes])
+        return Piece(self.block, [seqs[index] for index in indexes], size, self.failure, chosen)
+
+    def changed(self, events: Sequence[Event]) -> "Piece":
+        """The same entries, with these events instead."""
+        size = self.size + sum([len(event.packed_fields) for event in events])
+        return Piece(self.block, self.seqs, size, self.failure, events)
+
+    @property
+    def _sizes(self) -> Sequence[int]:
+        return [size + OVERHEAD for size in self._own(self.block.sizes)]
+
+    def _own(self, all_: Sequence[_T]) -> Sequence[_T]:
+        """Of what the block has of each entry, what is of these."""
+        first, seqs = self.block.first_seq, self.seqs
+        if isinstance(seqs, range):
+            return all_ if self.count == len(all_) else all_[seqs.start - first : seqs.stop - first]
+        return [all_[seq - first] for seq in seqs]
 
 
 class Pieces:

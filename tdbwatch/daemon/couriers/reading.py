@@ -1,9 +1,8 @@
 """Keeps a courier's lanes filled with what the routes send to its sink."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from operator import attrgetter
 from typing import Final
 
 from tdbwatch.clock import Clock
@@ -12,15 +11,13 @@ from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import FaultLog, describe
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import OVERHEAD, Piece, weigh
+from tdbwatch.daemon.couriers.pieces import Piece
 from tdbwatch.daemon.couriers.progress import Remembered
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.routes import Matcher
 from tdbwatch.daemon.spool.api import Spool, SpoolError
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.plugin.event import Event
-
-_kind_and_name: Final = attrgetter("kind", "event")
 
 
 class Wanted:
@@ -50,10 +47,10 @@ class Wanted:
         """
         if block.target is not None and block.target != self._sink:
             return None
-        seqs = range(block.first_seq, block.last_seq + 1)
-        piece = Piece(seqs, block.events, len(block.body) + OVERHEAD * block.count, source=block)
+        block.runs  # noqa: B018 - raises, if it is damaged
+        piece = Piece.of(block)
         if after >= block.first_seq:
-            piece = piece.split(min(len(seqs), after - block.first_seq + 1))[1]
+            piece = piece.split(min(piece.count, after - block.first_seq + 1))[1]
         if through is not None and through < block.last_seq:
             piece = piece.split(max(0, piece.count - (block.last_seq - through)))[0]
         if done := frozenset(finished):
@@ -62,36 +59,37 @@ class Wanted:
         return piece if piece.count else None
 
     def _routed(self, piece: Piece, block: Block) -> Piece:
-        wants, events = self._wants, piece.events
+        wants, ours = self._wants, block.target is not None
         if not isinstance(wants, Matcher):
-            return (
-                piece
-                if block.target is not None
-                else piece.only([index for index, event in enumerate(events) if wants(event)])
-            )
+            return piece if ours else piece.only(_indexes(map(wants, piece.events)))
         wants.count(block)
-        answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.names}
+        answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.distinct_names}
         if None in answers.values():
-            return _asked_one_by_one(piece, wants, answers, keep_all=block.target is not None)
-        if block.target is not None or all(answers.values()):
+            return _asked_one_by_one(piece, wants, answers, keep_all=ours)
+        if ours or all(answers.values()):
             return piece
-        return piece.only([index for index, pair in enumerate(map(_kind_and_name, events)) if answers[pair]])
+        return piece.only(_indexes(answers[pair] for pair in piece.names))
+
+
+def _indexes(answers: Iterable[bool | None]) -> list[int]:
+    """Where the answer is yes."""
+    return [index for index, answer in enumerate(answers) if answer]
 
 
 def _asked_one_by_one(
     piece: Piece, wants: Matcher, answers: Mapping[tuple[str, str], bool | None], *, keep_all: bool
 ) -> Piece:
     """What of a piece a sink gets, with the fields that routes set; what was sent to it alone it keeps."""
-    seqs: list[int] = []
+    indexes: list[int] = []
     chosen: list[Event] = []
-    for seq, event in zip(piece.seqs, piece.events, strict=True):
-        answer = answers[_kind_and_name(event)]
+    for index, (event, pair) in enumerate(zip(piece.events, piece.names, strict=True)):
+        answer = answers[pair]
         ask = answer is None and not is_too_large(event)  # to ask, it would have to be decoded
         wanted = wants.with_fields(event) if ask else None if answer is False else event
         if wanted is not None or keep_all:
-            seqs.append(seq)
+            indexes.append(index)
             chosen.append(event if wanted is None else wanted)
-    return Piece(seqs, chosen, weigh(chosen))
+    return piece.only(indexes).changed(chosen)
 
 
 _READ_BYTES: Final = 4 << 20

@@ -62,12 +62,14 @@ class PathTemplate:
         except ValueError as error:
             raise ValueError(f"path {text!r}: {error}") from None
         self.fields = frozenset(field for _, field in self._pieces if field)
+        self.fixed = None if self.fields else self._fill({})
+        """The path, where it is the same for all events."""
         self._cache: dict[tuple[str, ...], str] = {}
 
     def render(self, event: Event) -> str:
         """The path of this event's file."""
-        if not self.fields:
-            return self._fill({})
+        if self.fixed is not None:
+            return self.fixed
         values = {field: self._raw(field, event) for field in self.fields}
         key = tuple(values.values())
         path = self._cache.get(key)

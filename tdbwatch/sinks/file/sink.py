@@ -86,8 +86,8 @@ class FileSink(Sink):
 
     def _parts(self, batch: Sequence[Event]) -> Iterator[Mapping[str, Sequence[int]]]:
         """The batch in parts that the disk has time for, each: where in the batch each file's events are."""
-        if batch and not self._template.fields and not self._one_by_one:
-            yield {self._template.render(batch[0]): range(len(batch))}
+        if batch and (path := self._template.fixed) is not None and not self._one_by_one:
+            yield {path: range(len(batch))}
             return
         part: dict[str, list[int]] = {}
         waits = 0
@@ -108,7 +108,9 @@ class FileSink(Sink):
         outcomes += [DELIVERED] * sum(map(len, part.values()))
         failed = False
         for path, indexes in part.items():
-            written, failure = self._write(path, json_lines([batch[index] for index in indexes]))
+            whole = len(indexes) == len(batch)
+            lines = json_lines(batch if whole else [batch[index] for index in indexes])
+            written, failure = self._write(path, lines)
             if failure is not None:
                 failed = True
                 for index in indexes[written:]:

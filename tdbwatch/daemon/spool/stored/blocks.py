@@ -5,14 +5,14 @@ and their ids follow each other. A *block* is some runs of one lane in a row: on
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.plugin.event import Event
+from tdbwatch.plugin.event import Event, json_lines, lines_of_run
 from tdbwatch.plugin.ids import has_room_for, ids_from, packed_id
 
 
@@ -51,6 +51,10 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     hops: int = 0
     marks: tuple[Mark, ...] = ()
 
+    @property
+    def _ids(self) -> Iterator[str]:
+        return ids_from(self.id, len(self.events))
+
     def unpacked(self, lane: Lane) -> list[Event]:
         """The events, one by one.
 
@@ -64,10 +68,23 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
             return [msgspec.structs.replace(event, held=self.held, hops=self.hops) for event in bare]
         return [
             Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
-            for event_id, event, payload in zip(
-                ids_from(self.id, len(self.events)), self.events, self.payloads, strict=True
-            )
+            for event_id, event, payload in zip(self._ids, self.events, self.payloads, strict=True)
         ]
+
+    def lines(self, lane: Lane) -> list[bytes | None]:
+        """The record of each event as `Event.json` has it, without making the event; None: that has to be."""
+        if self.hops:
+            return [None] * len(self.events)
+        return lines_of_run(
+            self.kind,
+            self.received_us,
+            *lane,
+            self.room_id,
+            self.arg_names,
+            self._ids,
+            self.events,
+            self.payloads,
+        )
 
 
 Heard = tuple[Lane, Run]
@@ -185,7 +202,7 @@ class Block:
         body: the runs (`unpack`).
     """
 
-    __slots__ = ("__weakref__", "_events", "_names", "body", "count", "first_seq", "lane", "target")
+    __slots__ = ("__weakref__", "_events", "_lines", "_runs", "body", "count", "first_seq", "lane", "target")
 
     def __init__(self, first_seq: int, count: int, lane: Lane, target: str | None, body: bytes) -> None:
         self.first_seq = first_seq
@@ -193,8 +210,9 @@ class Block:
         self.lane = lane
         self.target = target
         self.body = body
+        self._runs: list[Run] | None = None
         self._events: list[Event] | None = None
-        self._names: frozenset[tuple[str, str]] = frozenset()
+        self._lines: list[bytes] | None = None
 
     def __repr__(self) -> str:
         return f"<Block {self.first_seq}-{self.last_seq} {self.lane.scope} {self.lane.room}>"
@@ -208,6 +226,9 @@ class Block:
         """Bytes that it takes in memory, roughly."""
         return len(self.body) + EVENT_BYTES * self.count
 
+    # What follows is made once for all who read it: the runs, and, each only if somebody wants it, the
+    # events and the records. Two sinks may make the same in their threads: nothing comes of it but work.
+
     @property
     def runs(self) -> list[Run]:
         """Its runs.
@@ -215,32 +236,76 @@ class Block:
         Raises:
             ValueError: it does not decode, or has not as many events as it should: the file is damaged.
         """
-        runs = unpack(self.body)
-        if not all(map(sound, runs)) or sum(len(run.events) for run in runs) != self.count:
-            raise ValueError(f"the entries {self.first_seq} to {self.last_seq} make no sense")
-        return runs
+        if self._runs is None:
+            runs = unpack(self.body)
+            if not all(map(sound, runs)) or sum([len(run.events) for run in runs]) != self.count:
+                raise ValueError(f"the entries {self.first_seq} to {self.last_seq} make no sense")
+            self._runs = runs
+        return self._runs
 
     @property
     def events(self) -> list[Event]:
-        """Its events, decoded once for all who read them.
+        """Its events.
 
         Raises:
             ValueError: as `runs`.
         """
         if self._events is None:
-            runs = self.runs
-            self._events = [event for run in runs for event in run.unpacked(self.lane)]
-            self._names = frozenset((run.kind, name) for run in runs for name in set(run.events))
+            self._events = [event for run in self.runs for event in run.unpacked(self.lane)]
         return self._events
 
     @property
-    def names(self) -> frozenset[tuple[str, str]]:
-        """The kinds and names of its events: few, so whoever asks for each of these asks seldom.
+    def lines(self) -> list[bytes]:
+        """What `Event.json` says of each event. Where it can be, it is made without the events.
 
         Raises:
             ValueError: as `runs`.
         """
-        return self._names if self.events else frozenset()
+        if self._lines is None:
+            if self._events is not None:
+                self._lines = json_lines(self._events)
+            else:
+                lines = [line for run in self.runs for line in run.lines(self.lane)]
+                self._lines = [
+                    self.events[index].json() if line is None else line for index, line in enumerate(lines)
+                ]
+        return self._lines
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each event: its payload and its name.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        return [
+            len(payload) + len(name)
+            for run in self.runs
+            for payload, name in zip(run.payloads, run.events, strict=True)
+        ]
+
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """The kind and the name of each event.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        return [(run.kind, name) for run in self.runs for name in run.events]
+
+    @property
+    def distinct_names(self) -> set[tuple[str, str]]:
+        """The same, each once: few, so whoever asks for each of these asks seldom."""
+        return {(run.kind, name) for run in self.runs for name in set(run.events)}
+
+    def received_us(self, seq: int) -> int:
+        """When one of its entries was received, in microseconds since the Unix epoch."""
+        left = seq - self.first_seq
+        for run in self.runs:
+            if left < len(run.events):
+                return run.received_us
+            left -= len(run.events)
+        raise IndexError(seq)
 
     def numbered(self) -> Iterable[tuple[int, Event]]:
         """Its events with their numbers."""
