@@ -30,7 +30,8 @@ async def test_what_counts_for_the_limit_stays_below_it_however_much_is_on_disk(
     assert MIB * 0.8 < figures.used <= MIB < figures.size
     view = replace(SPOOL, size=figures.size, used=figures.used, max_size=MIB)
     snapshot = replace(FINE, spool=view)
-    metrics = dict(line.split() for line in Metrics().text(snapshot).decode().splitlines() if line[:1] != "#")
+    text = await Metrics().text(snapshot)
+    metrics = dict(line.split() for line in text.decode().splitlines() if line[:1] != "#")
     assert float(metrics["tdbwatch_spool_bytes"]) == figures.used
     assert float(metrics["tdbwatch_spool_disk_bytes"]) == figures.size
     assert " of 1.0 MiB</dd>" in tables.spool(snapshot)

@@ -1,5 +1,6 @@
 """What the status says, from made-up moments: problems, words, markup, the page and the JSON document."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -152,9 +153,9 @@ def test_a_canary_without_its_room_has_a_state_a_reason_and_a_metric(
     assert problem.text.startswith(text)
     assert problem.text.endswith("no canary here")
     assert remedy in problem.remedy
-    assert "tdbwatch_canary_joined 0.0\n" in Metrics().text(snapshot).decode()
-    assert "tdbwatch_canary_joined 1.0\n" in Metrics().text(replace(FINE, canary=CANARY)).decode()
-    assert "\ntdbwatch_canary" not in Metrics().text(FINE).decode()
+    assert "tdbwatch_canary_joined 0\n" in asyncio.run(Metrics().text(snapshot)).decode()
+    assert "tdbwatch_canary_joined 1\n" in asyncio.run(Metrics().text(replace(FINE, canary=CANARY))).decode()
+    assert "\ntdbwatch_canary" not in asyncio.run(Metrics().text(FINE)).decode()
     assert "no canary here" in page.render(snapshot)
     assert document(snapshot)["canary"]["state"] == state
 
@@ -398,7 +399,7 @@ def test_the_json_document_is_json_and_agrees_with_the_health(snapshot: Snapshot
 
 
 def test_metrics_of_hostile_names_are_still_one_line_each() -> None:
-    text = Metrics().text(hostile()).decode()
+    text = asyncio.run(Metrics().text(hostile())).decode()
     assert all(line.startswith(("#", "tdbwatch_", "process_")) for line in text.splitlines())
 
 

@@ -81,7 +81,7 @@ class Answers:
         return web.json_response(body, status=503 if reasons else 200)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        body = self._metrics.text(await self._snapshot()) + self._plugin_metrics()
+        body = await self._metrics.text(await self._snapshot()) + self._plugin_metrics()
         return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
 
     async def status(self, _: web.Request) -> web.Response:

@@ -4,63 +4,18 @@ Labels come from the configuration only (rooms, sinks, nodes) and from fixed lis
 make a new time series.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final, Literal
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
 
 from tdbwatch.daemon.couriers import CourierStatus
-from tdbwatch.daemon.histogram import Distribution
+from tdbwatch.daemon.status.exposition import Definition, Histograms, Samples, pieces
 from tdbwatch.daemon.status.health import is_ready
 from tdbwatch.daemon.status.journal import CAUSES
 from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, Snapshot
-
-Samples = Iterable[tuple[tuple[str, ...], float]]
-Distributions = Iterable[tuple[tuple[str, ...], Distribution]]
-
-
-@dataclass(frozen=True, slots=True)
-class Histograms:
-    """A metric of durations. `read` gives (label values, distribution) for each of its time series."""
-
-    name: str
-    meaning: str
-    labels: tuple[str, ...]
-    read: Callable[[Snapshot], Distributions]
-    type: Literal["histogram"] = "histogram"
-
-    def family(self, snapshot: Snapshot) -> Metric:
-        family = HistogramMetricFamily(self.name, self.meaning, labels=self.labels)
-        for values, found in self.read(snapshot):
-            family.add_metric(values, found.buckets, found.total)
-        return family
-
-
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """One metric. `read` gives (label values, value) for each of its time series."""
-
-    name: str
-    type: Literal["counter", "gauge"]
-    meaning: str
-    labels: tuple[str, ...]
-    read: Callable[[Snapshot], Samples]
-
-    def family(self, snapshot: Snapshot) -> Metric:
-        make = CounterMetricFamily if self.type == "counter" else GaugeMetricFamily
-        family = make(self.name, self.meaning, labels=self.labels)
-        for values, value in self.read(snapshot):
-            family.add_metric(values, value)
-        return family
 
 
 def _one(read: Callable[[Snapshot], float | None]) -> Callable[[Snapshot], Samples]:
@@ -225,26 +180,17 @@ DEFINITIONS: Final = (
 )  # fmt: skip
 
 
-class _SnapshotCollector(Collector):
-    """Gives the registry what one snapshot holds."""
-
-    def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
-
-    def collect(self) -> Iterable[Metric]:
-        snapshot = self.snapshot
-        return [] if snapshot is None else [each.family(snapshot) for each in DEFINITIONS]
-
-
 class Metrics:
     """Writes snapshots in Prometheus' text format, with the process's own figures (CPU, memory, files)."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._collector = _SnapshotCollector()
-        self._registry.register(self._collector)
-        ProcessCollector(registry=self._registry)
+        self._process = CollectorRegistry(auto_describe=False)
+        ProcessCollector(registry=self._process)
 
-    def text(self, snapshot: Snapshot) -> bytes:
-        self._collector.snapshot = snapshot
-        return generate_latest(self._registry)
+    async def text(self, snapshot: Snapshot) -> bytes:
+        """All of it; others have their turns meanwhile."""
+        made = []
+        for piece in pieces(DEFINITIONS, snapshot):
+            made.append(piece)
+            await asyncio.sleep(0)
+        return "".join(made).encode() + generate_latest(self._process)
