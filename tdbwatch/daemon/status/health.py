@@ -7,6 +7,7 @@ from typing import Final
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.snapshot import NodeView, RoomView, SinkView, Snapshot
+from tdbwatch.daemon.status.wording import ROOM_STATES
 from tdbwatch.daemon.words import ago, counted, duration, size
 from tdbwatch.plugin.event import format_time
 
@@ -181,16 +182,6 @@ def _routes(snapshot: Snapshot) -> Iterator[Problem]:
         text += f" The latest: {_short(route.reason)}"
         remedy = remedies.route(route.event_id)
         yield Problem("route", route.path, text, blocking=False, remedy=remedy)
-
-
-ROOM_STATES: Final = {
-    "leaving": "Joined only on a node that shuts down",
-    "waiting": "Not joined",
-    "missing": "There is no such room",
-    "refused": "ThingsDB refused it",
-    "deleted": "The room was deleted",
-    "mute": "It cannot be emitted",
-}
 
 
 def _canary(snapshot: Snapshot) -> Iterator[Problem]:

@@ -11,24 +11,17 @@ from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tables import gaps, nodes, rooms, sinks, spool
+from tdbwatch.daemon.status.wording import HEADLINES
 from tdbwatch.plugin.event import format_time
 
 MAX_SHOWN: Final = 12
 """Problems of a list at the top: whoever has a hundred needs to see where to begin."""
-_HEADLINES: Final = {
-    "ok": ("ok", "All is well", "Events come in, are kept, and go out."),
-    "warning": ("warning", "Working, but have a look", "Events flow. This needs attention:"),
-    "trouble": ("trouble", "Trouble", "Not ready, because of this:"),
-    "starting": ("idle", "Starting", "Connecting to ThingsDB."),
-    "stopping": ("idle", "Stopping", "It ends by itself; there is nothing to do."),
-    "failed": ("trouble", "Broken", "A part of it died; it ends, to be started again."),
-}
 
 
 def render(snapshot: Snapshot) -> str:
     """The whole document."""
     found = problems(snapshot)
-    css, headline, _ = _HEADLINES[state_of(snapshot, found)]
+    css, headline, _ = HEADLINES[state_of(snapshot, found)]
     return frame(snapshot, "./", headline, css, "page", *_parts(snapshot, found))
 
 
@@ -49,7 +42,7 @@ def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
 
 
 def _state(snapshot: Snapshot, found: tuple[Problem, ...]) -> Markup:
-    css, headline, explanation = _HEADLINES[state_of(snapshot, found)]
+    css, headline, explanation = HEADLINES[state_of(snapshot, found)]
     shown = [problem for problem in found if problem.part != "daemon" or snapshot.phase == "stopping"]
     blocking = _items([problem for problem in shown if problem.blocking])
     others = _items([problem for problem in shown if not problem.blocking])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from tdbwatch.daemon.status.health import ROOM_STATES
+from tdbwatch.daemon.status import wording
 from tdbwatch.daemon.status.markup import Column, Markup, badge, element, join, small, span, table
 from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, SinkView, Snapshot
 from tdbwatch.daemon.status.spans import Part, Room, Span, still_open
@@ -17,19 +17,6 @@ _NAMED: Final = 3
 _WHOLE: Final = len("255.255.255.255:65535")
 """Characters of an address that fit into a column as a whole."""
 _NONE: Final = "-"
-_NODE_COLOURS: Final = {
-    "connected": "ok",
-    "leaving": "warning",
-    "unreachable": "trouble",
-    "refusing": "trouble",
-}
-_SINK_COLOURS: Final = {
-    "running": "ok",
-    "retrying": "warning",
-    "refusing": "trouble",
-    "stuck": "trouble",
-    "paused": "trouble",
-}
 
 
 def _section(title: str, remark: str, *content: Markup) -> Markup:
@@ -49,12 +36,12 @@ def nodes(snapshot: Snapshot) -> Markup:
         Column("Losses", lambda node: f"{node.losses:,}", "number"),
         Column("Trouble", lambda node: _trouble(node, snapshot.taken_us), "note"),
     )
-    remark = f"{snapshot.links} of {snapshot.links_wanted} connected"
+    remark = wording.sum_up(snapshot.links, snapshot.links_wanted)
     return _section("Links", remark, table("Links", columns, snapshot.nodes))
 
 
 def _node_state(node: NodeView) -> Markup:
-    return span(badge(node.state, _NODE_COLOURS.get(node.state, "idle")), small(node.status))
+    return span(badge(node.state, wording.NODE_COLOURS.get(node.state, "idle")), small(node.status))
 
 
 def _address(address: str) -> Markup:
@@ -108,17 +95,11 @@ def _last_event(room: RoomView | CanaryView, now_us: int) -> str:
 
 
 def _why(room: RoomView | CanaryView) -> str:
-    return _NONE if _is_fine(room) else room.reason or ROOM_STATES[room.state]
-
-
-def _is_fine(room: RoomView | CanaryView) -> bool:
-    return room.state in {"joined", "left"}
+    return wording.room_reason(room.state, room.reason) or _NONE
 
 
 def _room_colour(room: RoomView | CanaryView) -> str:
-    if _is_fine(room):
-        return "ok" if room.state == "joined" else "idle"
-    return "trouble" if isinstance(room, RoomView) and room.required else "warning"
+    return wording.room_colour(room.state, required=isinstance(room, RoomView) and room.required)
 
 
 def sinks(snapshot: Snapshot) -> Markup:
@@ -142,9 +123,7 @@ def _sink_name(sink: SinkView) -> Markup:
 
 
 def _sink_state(sink: SinkView) -> Markup:
-    courier = sink.courier
-    state = "probing" if courier.probing and courier.state == "retrying" else courier.state
-    return badge(state, "trouble" if courier.probing else _SINK_COLOURS.get(courier.state, "idle"))
+    return badge(*wording.sink_state(sink.courier.state, probing=sink.courier.probing))
 
 
 def _letters(sink: SinkView) -> str:
@@ -155,11 +134,9 @@ def _letters(sink: SinkView) -> str:
 
 
 def _last_error(sink: SinkView) -> str:
-    if sink.courier.state == "refusing":
-        return sink.courier.last_refusal
-    letters = sink.dead_letters
-    buried = f"Dead letter: {letters.last_reason}" if letters is not None and letters.count else ""
-    return sink.courier.last_error or buried or _NONE
+    courier, letters = sink.courier, sink.dead_letters
+    letter = letters.last_reason if letters is not None and letters.count else ""
+    return wording.sink_error(courier.state, courier.last_error, courier.last_refusal, letter) or _NONE
 
 
 def spool(snapshot: Snapshot) -> Markup:
