@@ -26,6 +26,7 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
         stand_in(registry, document.wanted_types(), document.wanted_hooks())
         config = document.config(registry.sink_types)
         redact.remember(secrets_in(config))
+        registry.configure(config.plugin_options)
         return config, registry
     except ConfigError as error:
         print(error, file=sys.stderr)

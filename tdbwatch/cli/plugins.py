@@ -46,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     registry = load_plugins(section.paths, section.disable) if section else load_plugins((), ())
     for plugin in registry.plugins:
         say(f"{plugin.name:<20} {plugin.origin}")
+        if plugin.name in registry.sink_types.plugin_options:
+            say(f"    options plugins.options.{plugin.name}")
         for name in plugin.sinks:
             say(f"    sink {name:<15} {registry.sink_types[name].summary}")
     for problem in registry.problems:

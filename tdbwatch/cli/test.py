@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
         plugins = document.plugins()
         with capture_logs():
             registry = load_plugins(plugins.paths, plugins.disable)
-        checked = document.check(registry.sink_types)
+            checked = document.check(registry.sink_types)
+            registry.configure(checked.plugin_options)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return exits.BAD_CONFIG

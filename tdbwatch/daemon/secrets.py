@@ -1,6 +1,7 @@
 """Which secrets a configuration holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,12 +24,16 @@ def secrets_in(value: Any) -> Iterator[str]:
     if isinstance(value, SecretStr):
         yield value.get_secret_value()
         yield from _password_in(value.get_secret_value())
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from secrets_in(getattr(value, name))
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from secrets_in(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from secrets_in(item)
+        return
+    for part in _parts(value):
+        yield from secrets_in(part)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, BaseModel):
+        return [getattr(value, name) for name in type(value).model_fields]
+    if is_dataclass(value):
+        return [getattr(value, one.name) for one in fields(value)]
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple | set | frozenset) else ()

@@ -5,13 +5,14 @@ does wrong there is logged with its name and touches nobody else. A plugin with 
 sink under its own name.
 """
 
-from collections.abc import Awaitable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 if TYPE_CHECKING:
     from tdbwatch.plugin.event import Event
+    from tdbwatch.plugin.options import Options
     from tdbwatch.plugin.outcome import Outcome
     from tdbwatch.plugin.sink import SinkContext, SinkType, Verdict
 
@@ -59,8 +60,20 @@ class HookSpecs:
         """The sink types that this plugin offers. Called once, while the configuration is read."""
 
     @hookspec
+    def tdbwatch_config(self, options: "Options") -> None:
+        """The configuration was read: these are the plugin's own options, `plugins.options.NAME`.
+
+        The annotation of the argument names their model: `def tdbwatch_config(options: GeoOptions)`. Called
+        before events come, and again when a reload has changed them.
+        """
+
+    @hookspec
     def tdbwatch_started(self, version: str) -> None:
         """The daemon runs: its spool is open and its sinks are being opened."""
+
+    @hookspec
+    def tdbwatch_reloaded(self, verdict: "Mapping[str, Any]") -> None:
+        """The configuration was read again: the verdict is what a record of kind `config` carries."""
 
     @hookspec
     def tdbwatch_stopping(self) -> None:

@@ -158,7 +158,9 @@ class RunningDaemon:
         registry = load_plugins(wanted.paths, wanted.disable)
         for plugin in self._plugins:
             _add(registry, plugin)
-        return Daemon(document.config(registry.sink_types), registry)
+        config = document.config(registry.sink_types)
+        registry.configure(config.plugin_options)
+        return Daemon(config, registry)
 
 
 def _add(registry: "Registry", plugin: object) -> None:

@@ -9,7 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tdbwatch.clock import SYSTEM_CLOCK
+from tdbwatch.daemon.config import parse
 from tdbwatch.daemon.couriers.faults import describe
+from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.stored.blocks import Lane
@@ -27,6 +29,13 @@ class Outer(Options):
     token: Secret
     public: str = "shown"
     inner: Inner = Inner()
+
+
+def test_the_secrets_of_sinks_are_among_those_of_a_configuration() -> None:
+    written = "sinks: {hook: {type: webhook, url: 'http://x', secret: whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ}}\n"
+    base = "thingsdb: {nodes: [localhost], auth: {token: token-1}}\nrooms: [alerts]\n"
+    config = parse((base + written).encode(), "prod.yaml", {}).config(load_plugins().sink_types)
+    assert {"token-1", "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ"} <= set(secrets_in(config))
 
 
 def test_every_secret_of_a_part_of_the_configuration_is_found() -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 import tdbwatch.plugin
 import tdbwatch.testing
 import tdbwatch.testing.fixtures
+from tdbwatch.daemon.config import parse
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.plugin import DELIVERED, Event, Kind, Options
@@ -140,9 +141,26 @@ def test_the_options_that_are_shown_work(shown: Any, capfd: pytest.CaptureFixtur
 
 
 async def test_the_hook_that_is_shown_works(shown: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    (code,) = python_of("plugins.md", "Hooks")
+    code, _ = python_of("plugins.md", "Hooks")
     await shown(code).notify_started("9.9")
     assert "tdbwatch 9.9 runs" in capfd.readouterr().out
+
+
+def test_the_options_without_a_sink_that_are_shown_work(
+    shown: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _, code = python_of("plugins.md", "Hooks")
+    (written,) = re.findall(r"^```yaml\n(.*?)^```", section("plugins.md", "Hooks"), re.MULTILINE | re.DOTALL)
+    registry = shown(code)
+    (tmp_path / "geo.key").write_text("a key")
+    base = (
+        "thingsdb: {nodes: [localhost], auth: {token: t}}\nrooms: [alerts]\nsinks: {console: {type: log}}\n"
+    )
+    written = written.replace("/etc/tdbwatch", str(tmp_path))
+    config = parse((base + written).encode(), "prod.yaml", {}).config(registry.sink_types)
+    registry.configure(config.plugin_options)
+    assert config.plugin_options["shout"].key.get_secret_value() == "a key"  # type: ignore[attr-defined]
+    assert "looks hosts up in /var/lib/geo.db" in capfd.readouterr().out
 
 
 def test_the_store_that_is_shown_works(shown: Any, capfd: pytest.CaptureFixture[str]) -> None:

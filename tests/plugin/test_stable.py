@@ -121,6 +121,8 @@ def test_attributes_stay() -> None:
         ("tdbwatch_node", ["change", "context"]),
         ("tdbwatch_sinks", []),
         ("tdbwatch_started", ["version"]),
+        ("tdbwatch_config", ["options"]),
+        ("tdbwatch_reloaded", ["verdict"]),
         ("tdbwatch_stopping", []),
     ],
 )

@@ -15,6 +15,7 @@ from tdbwatch.daemon.config.expectations import check_expectations
 from tdbwatch.daemon.config.files import check_own_files, check_secret_files
 from tdbwatch.daemon.config.including import MAX_FILE, parse_files
 from tdbwatch.daemon.config.models import Config, PluginsConfig, Sections
+from tdbwatch.daemon.config.offers import Offers, PluginOptionsCheck
 from tdbwatch.daemon.config.outline import Outline, outline_of
 from tdbwatch.daemon.config.places import check_files, check_spool_place
 from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, ordered
@@ -25,7 +26,7 @@ from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.sinks import SinksCheck, add_automatic
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
-from tdbwatch.plugin import SinkType
+from tdbwatch.plugin import Options, SinkType
 
 
 def read(path: str | FilePath, environ: Mapping[str, str] = os.environ) -> "Document":
@@ -78,6 +79,8 @@ class Checked:
     sinks: tuple[str, ...]
     notes: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
+    plugin_options: Mapping[str, Options]
+    """By plugin, its own options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +175,12 @@ class Document:
             ConfigError: with all problems that were found.
         """
         tree = self._tree.copy()
-        sections, sinks = self._parts(tree, SecretReader(self.folder, self.environ), sink_types)
+        reader, offers = SecretReader(self.folder, self.environ), Offers.of(sink_types)
+        sections, sinks, options = self._parts(tree, reader, offers)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        renewed = rotating(tree.files, sinks, sections.http, lambda: self.config(sink_types))
-        return Config.combine(sections, sinks, ordered(tree.warnings), tree.files, renewed)
+        renewed = rotating(tree.files, sinks, sections.http, options, lambda: self.config(sink_types))
+        return Config.combine(sections, sinks, ordered(tree.warnings), tree.files, renewed, options)
 
     def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":
         """As `config`, from a shell: what only the service can judge is noted, and no problem.
@@ -186,17 +190,19 @@ class Document:
         """
         tree = self._tree.copy()
         reader = SecretReader(self.folder, self.environ, from_shell=True)
-        sections, _ = self._parts(tree, reader, sink_types)
+        sections, _, options = self._parts(tree, reader, Offers.of(sink_types))
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        return Checked(sections, tuple(tree.data["sinks"]), ordered(tree.notes), ordered(tree.warnings))
+        names = tuple(tree.data["sinks"])
+        return Checked(sections, names, ordered(tree.notes), ordered(tree.warnings), options)
 
     def _parts(
-        self, tree: Tree, reader: SecretReader, sink_types: Mapping[str, SinkType]
-    ) -> tuple[Sections | None, tuple[SinkConfig, ...]]:
+        self, tree: Tree, reader: SecretReader, sink_types: Offers
+    ) -> tuple[Sections | None, tuple[SinkConfig, ...], dict[str, Options]]:
         """What is fine, with complaints about the rest in the tree."""
         add_automatic(tree, sink_types)
         sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
+        options = dict(PluginOptionsCheck(tree, self.folder, reader, sink_types).check())
         Defaults(tree, self.folder, reader, sink_types).spread()
         sinks = tuple(SinksCheck(tree, self.folder, reader, sink_types).check())
         check_targets(tree)
@@ -208,7 +214,7 @@ class Document:
             check_files(tree, sinks, sections.routes, (sections.spool.path, *self.files))
         if sections is not None and not tree.problems:
             doubt(tree, sections, sinks)
-        return sections, sinks
+        return sections, sinks, options
 
 
 def load(

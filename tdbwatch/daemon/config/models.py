@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, InstanceOf, Strict, model_validator
+from pydantic import AfterValidator, Field, InstanceOf, Strict, model_validator
 
 from tdbwatch.daemon.config.expectations import ExpectationConfig
 from tdbwatch.daemon.config.fields import (
@@ -30,7 +30,7 @@ from tdbwatch.daemon.config.fields import (
 from tdbwatch.daemon.config.problems import Problem, RefusedError
 from tdbwatch.daemon.config.rotating import Rotating
 from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.plugin import Duration, Kind, Secret, Size
+from tdbwatch.plugin import Duration, Kind, Options, Secret, Size
 from tdbwatch.wire.names import is_room_name
 
 DEFAULT_SCOPE: Final = "//stuff"
@@ -343,6 +343,11 @@ class LoggingConfig(Section):
     """`auto`: console on a terminal, journal under systemd, json otherwise."""
 
 
+def _none_of(_: dict[str, Any]) -> dict[str, Any]:
+    """Checked with the plugins' own models, and kept with `Config.plugin_options`: there may be secrets."""
+    return {}
+
+
 class PluginsConfig(Section):
     """Where plugins come from."""
 
@@ -350,6 +355,8 @@ class PluginsConfig(Section):
     """Folders whose Python files are plugins."""
     disable: tuple[Text, ...] = ()
     """Names of plugins not to load."""
+    options: Annotated[dict[str, Any], AfterValidator(_none_of)] = Field(default_factory=dict)
+    """By plugin, the options of those that have some of their own."""
 
 
 class ShutdownConfig(Section):
@@ -384,6 +391,8 @@ class Config(Sections):
     sinks: tuple[SinkConfig, ...]
     warnings: tuple[Problem, ...] = ()
     """What is allowed, and hardly meant so, in the order of the file."""
+    plugin_options: dict[str, InstanceOf[Options]] = Field(default_factory=dict)
+    """By plugin, its own options."""
     secret_files: Mapping[tuple[str | int, ...], Path] = {}
     """The files that secrets were read from, by the secret's own path."""
 
@@ -404,9 +413,15 @@ class Config(Sections):
         warnings: tuple[Problem, ...] = (),
         secret_files: Mapping[tuple[str | int, ...], Path] = MappingProxyType({}),
         rotating: Rotating | None = None,
+        plugin_options: Mapping[str, Options] = MappingProxyType({}),
     ) -> "Config":
         """One configuration of parts that are checked already."""
         parts: dict[str, Any] = {name: getattr(sections, name) for name in Sections.model_fields}
         return cls.model_construct(
-            **parts, sinks=sinks, warnings=warnings, secret_files=secret_files, rotating=rotating
+            **parts,
+            sinks=sinks,
+            warnings=warnings,
+            secret_files=secret_files,
+            rotating=rotating,
+            plugin_options=dict(plugin_options),
         )

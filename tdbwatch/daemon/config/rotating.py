@@ -1,4 +1,4 @@
-"""Secrets from files that change while we run, of sinks and of the status port.
+"""Secrets from files that change while we run, of sinks, plugins and the status port.
 
 Whoever asks for the value gets the present one.
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, SecretStr
 
 from tdbwatch.daemon.config.problems import Path
 from tdbwatch.daemon.config.sink_models import SinkConfig
+from tdbwatch.plugin import Options
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config.models import Config, HttpConfig
@@ -45,10 +46,12 @@ def rotating(
     files: Mapping[Path, FilePath],
     sinks: Sequence[SinkConfig],
     http: "HttpConfig | None",
+    plugin_options: Mapping[str, Options],
     read_again: Callable[[], "Config"],
 ) -> Rotating:
     """Put secrets that can be renewed in the place of those that came from these files."""
-    parts = {"sinks": {sink.name: sink.options for sink in sinks}, "http": http}
+    of_sinks = {sink.name: sink.options for sink in sinks}
+    parts = {"sinks": of_sinks, "http": http, "plugins": {"options": plugin_options}}
     found: dict[Path, RotatingSecret] = {}
     for path in files:
         if (secret := _replace(parts.get(str(path[0])), path[1:])) is not None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.offers import Offers
 from tdbwatch.daemon.config.secret_keys import SUFFIXES
 from tdbwatch.daemon.config.sink_models import SinkSettings
 from tdbwatch.plugin import SinkType
@@ -40,6 +41,7 @@ def schema(sink_types: Mapping[str, SinkType]) -> Schema:
     """The schema of a configuration whose sinks are of these types."""
     made = _plain(Sections.model_json_schema(by_alias=True))
     definitions = made.pop("definitions")
+    definitions["PluginsConfig"]["properties"]["options"] = _plugin_options(sink_types, definitions)
     for name, sink_type in sink_types.items():
         definitions |= {f"sink-{name}": _sink(sink_type, definitions)}
     properties = made["properties"]
@@ -59,6 +61,21 @@ def _section_names(properties: Mapping[str, Schema]) -> Iterator[str]:
         for one in (value, *value.get("anyOf", ())):
             if isinstance(reference := one.get("$ref"), str):
                 yield reference.rpartition("/")[2]
+
+
+def _plugin_options(sink_types: Mapping[str, SinkType], definitions: Schema) -> Schema:
+    """By plugin, what its own model has."""
+    by_plugin = {}
+    for name, model in Offers.of(sink_types).plugin_options.items():
+        made = by_plugin[name] = _plain(_of(model))
+        for inner, definition in made.pop("definitions", {}).items():
+            definitions.setdefault(inner, definition)
+    return {
+        "description": "By plugin, the options of those that have some of their own.",
+        "type": "object",
+        "properties": by_plugin,
+        "additionalProperties": False,
+    }
 
 
 def _sinks(sink_types: Mapping[str, SinkType]) -> Schema:

@@ -9,6 +9,7 @@ from pluggy import PluginValidationError
 
 from tdbwatch.daemon.plugins.event_hooks import event_sink
 from tdbwatch.daemon.plugins.guard import Call
+from tdbwatch.daemon.plugins.own_options import ContractError, options_model
 from tdbwatch.daemon.plugins.registry import HOOK_SECONDS, PluginInfo, PluginProblem, Registry
 from tdbwatch.daemon.plugins.sources import Candidate, Refused, find
 from tdbwatch.plugin import API_VERSION, SinkType
@@ -21,10 +22,6 @@ IMPORT_SECONDS: Final = 10.0
 _SLOW: Final = 2.0
 """Seconds after which it is said that a plugin makes the start wait."""
 _KNOWN_HOOKS: Final = sorted(name for name in vars(HookSpecs) if not name.startswith("_"))
-
-
-class ContractError(Exception):
-    """The plugin needs another version of the contract."""
 
 
 def load_plugins(
@@ -129,8 +126,13 @@ def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkT
     try:
         registry.manager.register(plugin, candidate.name)
         caller = registry.caller_for("tdbwatch_sinks", candidate.name)
+        if (model := options_model(registry.manager, candidate.name)) is not None:
+            registry.sink_types.plugin_options[candidate.name] = model
         call = Call(lambda: _collect(caller()), f"tdbwatch_sinks of plugin {candidate.name}")
         return [*call.wait(registry.hook_seconds), *_heard(registry, candidate)]
+    except ContractError as error:
+        where = candidate.files or candidate.origin
+        registry.report(PluginProblem(candidate.name, where, f"its options are not read: {error}"))
     except PluginValidationError as error:
         registry.manager.unregister(name=candidate.name)
         registry.report_error(

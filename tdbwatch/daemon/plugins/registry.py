@@ -1,14 +1,17 @@
 """What was loaded: sink types and who offers them, plugins, and what went wrong."""
 
 import asyncio
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pluggy
 import structlog
 
+from tdbwatch.daemon.config.offers import Offers
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
-from tdbwatch.plugin import SinkType
+from tdbwatch.plugin import Options, SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
 from tdbwatch.plugin.metrics import PluginMetrics
 from tdbwatch.redaction import presentable
@@ -69,7 +72,7 @@ def _new_manager() -> pluggy.PluginManager:
 class Registry:
     """All plugins. Make one with `load_plugins`."""
 
-    sink_types: dict[str, SinkType] = field(default_factory=dict)
+    sink_types: Offers = field(default_factory=Offers)
     plugins: list[PluginInfo] = field(default_factory=list)
     problems: list[PluginProblem] = field(default_factory=list)
     warnings: list[PluginProblem] = field(default_factory=list)
@@ -95,9 +98,26 @@ class Registry:
         self.sink_types[sink_type.name] = sink_type
         return None
 
+    def configure(self, options: Mapping[str, Options]) -> None:
+        """Give plugins their own options, before anything else of them is called. Blocks."""
+        for name in options:
+            self._configure(name, options[name])
+
+    def _configure(self, name: str, options: Options) -> None:
+        plugin = next(one for one in self.plugins if one.name == name)
+        caller = self.caller_for("tdbwatch_config", name)
+        try:
+            Call(lambda: caller(options=options), f"tdbwatch_config {name}").wait(self.hook_seconds)
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            self.report_error(name, "tdbwatch_config", error, plugin.files)
+
     async def notify_started(self, version: str) -> None:
         """Call every plugin's `tdbwatch_started`; what goes wrong in one is logged with its name."""
         await self._notify("tdbwatch_started", version=version)
+
+    async def notify_reloaded(self, verdict: Mapping[str, Any]) -> None:
+        """Call every plugin's `tdbwatch_reloaded`, likewise; each gets the verdict as a copy of its own."""
+        await self._notify("tdbwatch_reloaded", verdict=verdict)
 
     async def notify_stopping(self) -> None:
         """Call every plugin's `tdbwatch_stopping`, likewise."""
@@ -143,7 +163,7 @@ class Registry:
             return
         seconds = min(self.hook_seconds, NOTIFY_SECONDS)
         try:
-            await Call(lambda: caller(**arguments), f"{hook} {plugin.name}").wait_async(seconds)
+            await Call(lambda: caller(**deepcopy(arguments)), f"{hook} {plugin.name}").wait_async(seconds)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
