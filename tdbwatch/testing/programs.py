@@ -1,6 +1,7 @@
 """What a sink talks to in its tests: a real server, which the test starts, stalls, kills and starts again."""
 
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -117,7 +118,7 @@ class Program:
                 stdout=output,
                 stderr=output,
                 user=self._user,
-                group=self._user,
+                group=None if self._user is None else pwd.getpwnam(self._user).pw_gid,
                 extra_groups=None if self._user is None else [],
                 cwd=self._output.parent,
                 start_new_session=True,
