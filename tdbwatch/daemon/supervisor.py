@@ -178,6 +178,7 @@ class Daemon:
         self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
         if self.status is not None:
             self._spawn(self.status.run(), "tdbwatch-status")
+            self._spawn(self.status.remember(), "tdbwatch-status-history")
         self._spawn(self._tell_of_gone_sinks(), "tdbwatch-gone-sinks")
         self._tell_of_downtime()
         self._spawn(self._readiness.run(), "tdbwatch-readiness")

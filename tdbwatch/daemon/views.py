@@ -17,6 +17,7 @@ from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.route_plan import NO_FAILURE
 from tdbwatch.daemon.routes import Router, Unrouted
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.figures import SpoolFigures
 from tdbwatch.daemon.status.journal import Journal, NodeStory
@@ -84,6 +85,11 @@ class Views:
     def log(self) -> SqliteSpool:
         """Where the last events are."""
         return self.spool
+
+    def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
+        """Events since the start: heard by room, taken by sink."""
+        heard = {room.lane: room.received for room in self.rooms}
+        return heard, {courier.sink: courier.delivered for courier in self.couriers()}
 
     def plugin_metrics(self) -> bytes:
         """The metrics that plugins have made, in Prometheus' text format."""

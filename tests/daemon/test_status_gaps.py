@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.status import tables
+from tdbwatch.daemon.status import missed
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.journal import SPANS_KEPT, Journal
 from tdbwatch.daemon.status.spans import still_open
@@ -35,7 +35,7 @@ def told(journal: Journal, room: str, since: int | None, until: int, reason: str
 def rows(journal: Journal) -> list[str]:
     """The rows of the page's table, as text."""
     snapshot = replace(FINE, gaps=tuple(journal.gaps), spans=tuple(reversed(journal.spans)))
-    text = [re.sub("<[^>]*>", " ", row) for row in re.split("<tr[^>]*>", tables.gaps(snapshot))[2:]]
+    text = [re.sub("<[^>]*>", " ", row) for row in re.split("<tr[^>]*>", missed.gaps(snapshot))[2:]]
     return [" ".join(row.split()) for row in text]
 
 
@@ -76,7 +76,7 @@ def test_rooms_that_one_outage_took_alike_need_no_rows_of_their_own_and_many_are
         told(journal, f"room{number:02}", 0, 30, "Connection refused")
     assert len(rows(journal)) == 1
     told(journal, "room00", 0, 31, "Connection refused")
-    assert len(rows(journal)) == 1 + tables.MAX_ROOMS
+    assert len(rows(journal)) == 1 + missed.MAX_ROOMS
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_journal_keeps_so_many_rows() -> None:
 
 def test_a_gap_that_goes_on_is_shown_as_still_open_and_is_in_the_json() -> None:
     snapshot = replace(FINE, open_gaps=(OPEN, replace(OPEN, room="deploys")))
-    text = " ".join(re.sub("<[^>]*>", " ", tables.gaps(snapshot)).split())
+    text = " ".join(re.sub("<[^>]*>", " ", missed.gaps(snapshot)).split())
     assert "0 records since the start, 2 rooms not heard now" in text
     assert "2 rooms alerts, deploys 2027-01-15 07:58:59Z still open for 1 min 1 s unknown connection" in text
     assert "No event was missed" not in text

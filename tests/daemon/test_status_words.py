@@ -21,6 +21,7 @@ from tdbwatch.daemon.status import frame, page, remedies, tables
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
+from tdbwatch.daemon.status.history import NO_HISTORY
 from tdbwatch.daemon.status.journal import GAPS_KEPT, Journal
 from tdbwatch.daemon.status.markup import element
 from tdbwatch.daemon.status.metrics import Metrics
@@ -201,7 +202,7 @@ def test_a_long_error_is_shortened_in_the_headline_only() -> None:
     snapshot = replace(FINE, sinks=(sink(state="stuck", last_error=error),))
     assert len(problems(snapshot)[0].text) < 300
     assert "\n" not in problems(snapshot)[0].text
-    assert "x" * 2_000 in tables.sinks(snapshot)
+    assert "x" * 2_000 in tables.sinks(snapshot, NO_HISTORY)
 
 
 def test_the_journal_keeps_the_latest_gaps_and_counts_all() -> None:

@@ -11,9 +11,12 @@ from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.frame import POLICY
 from tdbwatch.daemon.status.guard import Guard
 from tdbwatch.daemon.status.health import is_alive, problems
+from tdbwatch.daemon.status.history import History
 from tdbwatch.daemon.status.metrics import Metrics
+from tdbwatch.daemon.status.rooms import Choice
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail.answers import TailAnswers
+from tdbwatch.plugin.jsonable import to_json
 
 HEADERS: Final = {
     "Server": "tdbwatch",
@@ -32,6 +35,7 @@ class Answers:
         glance: the daemon as it is now, from memory alone.
         plugin_metrics: those of plugins, in Prometheus' text format.
         snapshot: the same, with fresh figures from the spool's file if the disk answers.
+        history: the last hour.
         guard: stands before all of them.
         tail: answers about events.
     """
@@ -41,12 +45,14 @@ class Answers:
         glance: Callable[[], Snapshot],
         snapshot: Callable[[], Awaitable[Snapshot]],
         plugin_metrics: Callable[[], bytes],
+        history: History,
         guard: Guard,
         tail: TailAnswers,
     ) -> None:
         self._glance = glance
         self._snapshot = snapshot
         self._plugin_metrics = plugin_metrics
+        self._history = history
         self._guard = guard
         self._tail = tail
         self._metrics = Metrics()
@@ -85,10 +91,13 @@ class Answers:
         return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
 
     async def status(self, _: web.Request) -> web.Response:
-        return web.json_response(document(await self._snapshot()))
+        body = to_json(document(await self._snapshot(), self._history))
+        return web.Response(body=body, content_type="application/json")
 
-    async def page(self, _: web.Request) -> web.Response:
-        return web.Response(text=page.render(await self._snapshot()), content_type="text/html")
+    async def page(self, request: web.Request) -> web.Response:
+        choice = Choice.of(request.query.get("room", ""), request.query.get("page", ""))
+        text = page.render(await self._snapshot(), self._history, choice)
+        return web.Response(text=text, content_type="text/html")
 
 
 async def _with_our_headers(_: web.Request, response: web.StreamResponse) -> None:

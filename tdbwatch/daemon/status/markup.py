@@ -44,6 +44,17 @@ def badge(state: str, colour: str) -> Markup:
     return element("span", state, class_=f"badge {colour}")
 
 
+def section(title: str, remark: str, *content: Markup) -> Markup:
+    """A part of a page, with its heading and what is said beside that."""
+    return element("section", element("h2", title, element("span", remark)), *content)
+
+
+def field(name: str, label: str, hint: str, value: str) -> Markup:
+    """A field of a form."""
+    made = element("input", name=name, value=value, placeholder=hint, maxlength="500", spellcheck="false")
+    return element("label", element("span", label), Markup(made.removesuffix("</input>")), class_=name)
+
+
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
     """One of a table: its heading, what stands in it, and how that is set."""

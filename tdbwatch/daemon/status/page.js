@@ -17,5 +17,6 @@ async function refresh() {
     document.title = "no answer - tdbwatch";
   }
 }
-setInterval(() => { if (!document.hidden) refresh(); }, 5000);
+const isTyping = () => document.activeElement instanceof HTMLInputElement;
+setInterval(() => { if (!document.hidden && !isTyping()) refresh(); }, 5000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });

@@ -8,9 +8,12 @@ from typing import Final
 
 from tdbwatch.daemon.status.frame import frame
 from tdbwatch.daemon.status.health import Problem, problems, state_of
+from tdbwatch.daemon.status.history import NO_HISTORY, History
 from tdbwatch.daemon.status.markup import Markup, element
+from tdbwatch.daemon.status.missed import gaps
+from tdbwatch.daemon.status.rooms import EVERYTHING, Choice, rooms
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.tables import gaps, nodes, rooms, sinks, spool
+from tdbwatch.daemon.status.tables import nodes, sinks, spool
 from tdbwatch.daemon.status.wording import HEADLINES
 from tdbwatch.plugin.event import format_time
 
@@ -18,20 +21,24 @@ MAX_SHOWN: Final = 12
 """Problems of a list at the top: whoever has a hundred needs to see where to begin."""
 
 
-def render(snapshot: Snapshot) -> str:
-    """The whole document."""
+def render(snapshot: Snapshot, history: History = NO_HISTORY, choice: Choice = EVERYTHING) -> str:
+    """The whole document.
+
+    Args:
+        choice: which rooms are shown, where there are very many.
+    """
     found = problems(snapshot)
     css, headline, _ = HEADLINES[state_of(snapshot, found)]
-    return frame(snapshot, "./", headline, css, "page", *_parts(snapshot, found))
+    return frame(snapshot, "./", headline, css, "page", *_parts(snapshot, history, choice, found))
 
 
-def _parts(snapshot: Snapshot, found: tuple[Problem, ...]) -> list[Markup]:
+def _parts(snapshot: Snapshot, history: History, choice: Choice, found: tuple[Problem, ...]) -> list[Markup]:
     as_of = f"As of {format_time(snapshot.taken_us)[:19]}Z (UTC). All counters since the start."
     return [
         _state(snapshot, found),
         nodes(snapshot),
-        rooms(snapshot),
-        sinks(snapshot),
+        rooms(snapshot, history, choice),
+        sinks(snapshot, history),
         spool(snapshot),
         gaps(snapshot),
         element("footer", as_of),

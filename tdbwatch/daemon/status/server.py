@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -12,10 +13,12 @@ from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status.answers import Answers
 from tdbwatch.daemon.status.door import Door
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
 from tdbwatch.daemon.status.guard import Guard
+from tdbwatch.daemon.status.history import PACE, History
 from tdbwatch.daemon.status.hosts import Hosts
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail.answers import TailAnswers
@@ -33,6 +36,9 @@ class Shown(Protocol):
     @property
     def log(self) -> Log:
         """The spool."""
+
+    def counters(self) -> tuple[Mapping[Lane, int], Mapping[str, int]]:
+        """Events since the start: heard by room, taken by sink."""
 
     def snapshot(self, figures: SpoolFigures) -> Snapshot:
         """How it is now; reads memory only.
@@ -73,7 +79,8 @@ class StatusServer:
         redact.remember(secrets_in(config))
         guard = Guard(self._is_ours, lambda: self._config.token, self._visitors.refused)
         self._tail = TailAnswers(shown.log, self.glance, guard, clock)
-        answers = Answers(self.glance, self.snapshot, shown.plugin_metrics, guard, self._tail)
+        self._history = History()
+        answers = Answers(self.glance, self.snapshot, shown.plugin_metrics, self._history, guard, self._tail)
         application = answers.application()
         self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
         self._door = Door(lambda: self._visitors.welcome(self._runner.server), self._visitors.oldest_leaves)
@@ -102,6 +109,12 @@ class StatusServer:
         backoff = Backoff(_RETRY)
         while not self._stopped and not await self._listen():
             await self._clock.sleep(backoff.next())
+
+    async def remember(self) -> None:
+        """Look at the counters now and then, for what is shown of the last hour; until cancelled."""
+        while True:
+            self._history.take(self._clock.monotonic(), *self._shown.counters())
+            await self._clock.sleep(PACE)
 
     async def stop(self) -> None:
         """Listen no more, close every connection."""

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from tdbwatch.daemon.status.frame import frame
 from tdbwatch.daemon.status.health import problems, state_of
-from tdbwatch.daemon.status.markup import Column, Markup, badge, cells, element, small, span, table
+from tdbwatch.daemon.status.markup import Column, Markup, badge, cells, element, field, small, span, table
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail.contents import contents
 from tdbwatch.daemon.status.tail.filter import Filter
@@ -79,17 +79,12 @@ def rows(events: Iterable[Event], wanted: Filter) -> Markup:
 
 def _form(asked: Mapping[str, str], *, sees_contents: bool) -> Markup:
     fields = [
-        element("label", element("span", label), _input(key, hint, asked.get(key, "")), class_=key)
+        field(key, label, hint, asked.get(key, ""))
         for key, (label, hint) in _LABELS.items()
         if sees_contents or key != "where"
     ]
     clear = element("a", "Clear", href="tail") if asked else Markup("")
     return element("form", *fields, element("button", "Filter"), clear, method="get", action="tail")
-
-
-def _input(key: str, hint: str, value: str) -> Markup:
-    made = element("input", name=key, value=value, placeholder=hint, maxlength="500", spellcheck="false")
-    return Markup(made.removesuffix("</input>"))
 
 
 def _columns(wanted: Filter) -> tuple[Column[Event], ...]:
