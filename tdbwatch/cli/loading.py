@@ -1,6 +1,7 @@
 """Reads a configuration and its plugins for a command, and explains to people what is wrong with it."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -12,6 +13,20 @@ from tdbwatch.daemon.plugins.absent import stand_in
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
+
+
+def reader_of(path: Path, registry: Registry) -> Callable[[], Config]:
+    """What reads the file again, for the plugins that are loaded; blocks, and raises `ConfigError`."""
+    path = path.absolute()
+
+    def read_again() -> Config:
+        document = read(path)
+        document.plugins()
+        config = document.config(registry.sink_types)
+        redact.remember(secrets_in(config))
+        return config
+
+    return read_again
 
 
 def load_or_explain(path: Path) -> tuple[Config, Registry] | None:

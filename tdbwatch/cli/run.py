@@ -9,7 +9,8 @@ from tdbwatch.cli import exits
 
 _DESCRIPTION = """\
 Run the daemon until SIGTERM or Ctrl-C tells it to stop. A second one ends it at
-once; nothing that is in the spool is lost by that."""
+once; nothing that is in the spool is lost by that. SIGHUP, or tdbwatch reload,
+has it read its configuration again."""
 _EXAMPLE = """\
 example:
   tdbwatch run --config /etc/tdbwatch/prod.yaml
@@ -40,11 +41,12 @@ def run(options: argparse.Namespace) -> int:
     from tdbwatch.daemon import logs, process
 
     process.open_standard_files()  # before anything is opened that could take their place
-    from tdbwatch.cli.loading import load_or_explain
+    from tdbwatch.cli.loading import load_or_explain, reader_of
     from tdbwatch.daemon.service import serve
 
     if (loaded := load_or_explain(options.config)) is not None:
         config, registry = loaded
         logs.configure(config.logging.level, config.logging.format, sys.stderr)
-        serve(config, registry, exit_when_unreachable=options.exit_when_unreachable)
+        read = reader_of(options.config, registry)
+        serve(config, registry, read, exit_when_unreachable=options.exit_when_unreachable)
     return exits.BAD_CONFIG

@@ -10,23 +10,30 @@ from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig
 from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
+from tdbwatch.daemon.deliveries import Delivering
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.login import NodeTls
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter, Spool
 from tdbwatch.redaction import redact
-from tdbwatch.sinks.file.guarded import guarded
 
 
-def make_client(config: ThingsDBConfig, observer: Observer, clock: Clock, rng: random.Random) -> Client:
+def make_client(
+    config: ThingsDBConfig,
+    observer: Observer,
+    clock: Clock,
+    rng: random.Random,
+    tls: NodeTls | None = None,
+) -> Client:
     """A client for the daemon: several links, events left undecoded. Nobody is shown what it logs in with."""
     redact.remember(secrets_in(config))
     heartbeat = Heartbeat(config.heartbeat.interval, config.heartbeat.timeout)
     client = Client(
-        ssl=None if config.tls is None else NodeTls(config.tls),
+        ssl=tls or NodeTls(config.tls),
         connections=config.live_connections,
         heartbeat=heartbeat,
         clock=clock,
@@ -52,32 +59,24 @@ def make_router(config: Config) -> Router:
     return Router(config.routes, {sink.name: sink.hears for sink in config.sinks})
 
 
-def make_couriers(
-    config: Config,
-    router: Router,
+def delivering_maker(
+    routing: Routing,
     registry: Registry,
     spool: Spool,
     clock: Clock,
     rng: random.Random,
     on_dead: Callable[[Sequence[DeadLetter]], None],
     contexts: Contexts,
-) -> list[Courier]:
-    """One courier per sink, each with a host of its own."""
-    guarded.protect([config.spool.path])
+) -> Callable[[SinkConfig], Delivering]:
+    """What makes a courier for a sink, with a host of its own."""
     life = Life(clock)
-    return [
-        Courier(
-            _settings(sink, registry.owner_of(sink.type)),
-            make_host(sink, registry, contexts),
-            spool,
-            router.matcher(sink.name),
-            clock,
-            rng,
-            life,
-            on_dead,
-        )
-        for sink in config.sinks
-    ]
+
+    def make(sink: SinkConfig) -> Delivering:
+        settings, wants = _settings(sink, registry.owner_of(sink.type)), routing.matcher(sink.name)
+        host = make_host(sink, registry, contexts)
+        return Delivering(sink, Courier(settings, host, spool, wants, clock, rng, life, on_dead), host)
+
+    return make
 
 
 def _settings(sink: SinkConfig, plugin: str) -> CourierSettings:

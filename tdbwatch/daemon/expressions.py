@@ -111,6 +111,12 @@ class Expression:
         """How many loops it has; each may take as long as an event is large."""
         return self._loops
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expression) and (other.source, other._wanted) == (self.source, self._wanted)
+
+    def __hash__(self) -> int:
+        return hash((self.source, self._wanted))
+
     def __repr__(self) -> str:
         return "<Expression>"  # there may be a secret in it
 

@@ -95,6 +95,19 @@ class Holding:
                 self._known.pop(key, None)
                 self._changed[key] = None
 
+    def change(self, router: Router) -> None:
+        """From now on ask these routes; of those that stay, what they remember stays.
+
+        What others have held back and not told of is told of now.
+        """
+        gone = self._rules.keys() - router.holding.keys()
+        for (route, key), known in [(one, known) for one, known in self._known.items() if one[0] in gone]:
+            del self._known[route, key]
+            self._changed[route, key] = None
+            if known.count:
+                self._tell(self._rules[route], key, known)
+        self._router, self._rules = router, router.holding
+
     def heard(self, heard: Sequence[Heard]) -> Sequence[Heard]:
         """The same, with what is held back, and what is to be remembered with it."""
         if not self._rules:
@@ -112,19 +125,22 @@ class Holding:
             hold = self._rules[route].hold
             assert hold is not None, "it holds events back"
             if known.count and now_us - known.since_us >= hold.per_us:
-                details = {
-                    "route": self._rules[route].path,
-                    "key": key,
-                    "count": known.count,
-                    "since": format_time(known.since_us),
-                    "until": format_time(known.until_us),
-                }
-                known.count = known.since_us = 0
                 self._changed[route, key] = known  # goes with the record
-                self._record(Kind.SUPPRESSED, "suppressed", Lane(known.scope, known.room), details)
+                self._tell(self._rules[route], key, known)
             elif known.is_over(now_us, hold):
                 del self._known[route, key]
                 self._changed[route, key] = None
+
+    def _tell(self, rule: Rule, key: str, known: Known) -> None:
+        details = {
+            "route": rule.path,
+            "key": key,
+            "count": known.count,
+            "since": format_time(known.since_us),
+            "until": format_time(known.until_us),
+        }
+        known.count = known.since_us = 0
+        self._record(Kind.SUPPRESSED, "suppressed", Lane(known.scope, known.room), details)
 
     def _decided(self, lane: Lane, run: Run) -> Iterator[Run]:
         """The run in parts that the same routes hold back. What changed before goes with the first."""

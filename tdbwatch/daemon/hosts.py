@@ -32,6 +32,10 @@ class SinkHangsError(DeadlineError):
 class Host(Protocol):
     """Runs one sink. Whatever the sink raises comes out as an `Exception`."""
 
+    @property
+    def stuck(self) -> bool:
+        """Whether a call that was cancelled has not come back yet."""
+
     async def open(self) -> None:
         """Make the sink, if it is not made yet, and open it."""
 
@@ -66,6 +70,11 @@ class InlineHost:
         self._clock = clock
         self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
         self._sink: Sink | None = None
+
+    @property
+    def stuck(self) -> bool:
+        """What never blocks comes back."""
+        return False
 
     async def open(self) -> None:
         await within(self._clock, self._timeout, _contained(self._open))

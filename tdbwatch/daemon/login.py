@@ -53,6 +53,11 @@ class Login:
     """
 
     def __init__(self, auth: AuthConfig, file: Path | None = None) -> None:
+        self._log: Any = structlog.get_logger("tdbwatch.links")
+        self.change(auth, file)
+
+    def change(self, auth: AuthConfig, file: Path | None) -> None:
+        """From the next login on it is this one."""
         secret = auth.password if auth.token is None else auth.token
         assert secret is not None, "the configuration has neither token nor password"
         self._user = auth.username
@@ -60,7 +65,6 @@ class Login:
         self._file = file
         self._reading = None if file is None else _Reading(lambda: read_secret(file), "tdbwatch-secret")
         self._trouble = ""
-        self._log: Any = structlog.get_logger("tdbwatch.links")
 
     async def __call__(self) -> Auth:
         if self._reading is not None:
@@ -76,6 +80,8 @@ class Login:
         except OSError as error:
             trouble = words(error)
         else:
+            if reading is not self._reading:  # another login was configured meanwhile
+                return
             if secret != self._secret:
                 redact.remember([secret])
                 self._secret = secret
@@ -85,23 +91,54 @@ class Login:
         self._trouble = trouble
 
 
+LoadedTls = tuple[TlsFiles, ssl.SSLContext] | None
+"""Files and the context that was made of them; None: no TLS of our own."""
+
+
+def load_tls(config: TlsConfig | None) -> LoadedTls:
+    """What the configuration wants; blocks on the disk.
+
+    Raises:
+        OSError: the files make no context.
+    """
+    files = None if config is None else TlsFiles(config)
+    return None if files is None else (files, files.load())
+
+
 class NodeTls:
-    """Gives the client the TLS context of now. If the new files make none it is the one of before."""
+    """Gives the client the TLS context of now. If the new files make none it is the one of before.
 
-    def __init__(self, config: TlsConfig) -> None:
-        self._files = TlsFiles(config)
-        self._context = self._files.load()
-        self._reading = _Reading(self._current, "tdbwatch-tls")
+    Args:
+        config: None: there is none; who needs TLS all the same takes the usual one.
+
+    Raises:
+        OSError: the files make no context.
+    """
+
+    def __init__(self, config: TlsConfig | None) -> None:
         self._log: Any = structlog.get_logger("tdbwatch.links")
+        self.change(load_tls(config))
 
-    async def __call__(self) -> ssl.SSLContext:
+    def change(self, loaded: LoadedTls) -> None:
+        """From the next connection on it is this one."""
+        self._files: TlsFiles | None
+        self._context: ssl.SSLContext | None
+        self._files, self._context = loaded if loaded is not None else (None, None)
+        self._reading = _Reading(self._current, "tdbwatch-tls")
+
+    async def __call__(self) -> ssl.SSLContext | None:
+        if self._files is None:
+            return None
+        reading = self._reading
         try:
-            self._context = await self._reading()
+            context = await reading()
+            if reading is self._reading:  # else other files were configured meanwhile
+                self._context = context
         except OSError as error:
             self._log.warning(
                 "links.tls_files_unusable", error=words(error), remedy="the ones of before count"
             )
         return self._context
 
-    def _current(self) -> ssl.SSLContext:
-        return self._files.load() if self._files.changed() else self._context
+    def _current(self) -> ssl.SSLContext | None:
+        return self._files.load() if self._files is not None and self._files.changed() else self._context

@@ -14,7 +14,7 @@ import sys
 from typing import Any, ClassVar, Final, Literal, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from tdbwatch.daemon import log_journal
 from tdbwatch.daemon.log_journal import JournalWriter, entries
@@ -27,6 +27,16 @@ Choice = Literal["auto"] | Format
 _FLUSH_SECONDS: Final = 1.0
 """How long the end of the process may wait for whoever reads the log."""
 _LOOK_SECONDS: Final = 5.0
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "exception": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
+"""By the method that a line was said with."""
 
 
 class _Log:
@@ -36,6 +46,11 @@ class _Log:
     handler: "_Handler | None" = None
     config: dict[str, Any] | None = None
     """structlog's configuration, as it should be."""
+    steps: ClassVar[list[Processor]] = []
+    """What makes a line. Loggers keep the list, so that it can change under those that are bound already."""
+    level: int = logging.INFO
+    """The least important lines that are shown."""
+    stream: TextIO | None = None
     reported: int = 0
     """Dropped lines that were told of."""
     noticed: int = 0
@@ -45,11 +60,28 @@ class _Log:
 def configure(level: str = "info", format: Choice = "auto", stream: TextIO | None = None) -> None:
     """Send every log line of this process to `stream` (standard error)."""
     out = stream if stream is not None else _standard_error()
-    chosen = format if format != "auto" else _suited(out)
     flush()  # what was said before comes before
     reset()
+    _Log.stream = out
+    structlog.configure(
+        processors=_Log.steps,
+        logger_factory=_Lines,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+        cache_logger_on_first_use=False,
+    )
+    _Log.config = structlog.get_config()
+    change(level, format)
+    logging.captureWarnings(capture=True)
+
+
+def change(level: str, format: Choice) -> None:
+    """From now on show these lines, in this form, where they went before; does nothing before `configure`."""
+    if (out := _Log.stream) is None:
+        return
+    chosen = format if format != "auto" else _suited(out)
     native = chosen == "journal" and _is_journal(out, os.environ.get("JOURNAL_STREAM", ""))
-    _Log.writer = JournalWriter(out.fileno(), log_journal.SOCKET) if native else _writer_to(out)
+    if _Log.writer is None or native is not isinstance(_Log.writer, JournalWriter):
+        _write_to(JournalWriter(out.fileno(), log_journal.SOCKET) if native else _writer_to(out))
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -58,14 +90,8 @@ def configure(level: str = "info", format: Choice = "auto", stream: TextIO | Non
     ]
     colours = out.isatty() and "NO_COLOR" not in os.environ
     rendered = entry_renderers(entries) if native else renderers(chosen, colours=colours)
-    number = logging.getLevelNamesMapping()[level.upper()]
-    structlog.configure(
-        processors=[*shared, *rendered],
-        logger_factory=_Lines,
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        cache_logger_on_first_use=False,
-    )
-    _Log.config = structlog.get_config()
+    number = _Log.level = logging.getLevelNamesMapping()[level.upper()]
+    _Log.steps[:] = [_shown_at_this_level, *shared, *rendered]
     _Log.handler = _Handler(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -78,7 +104,14 @@ def configure(level: str = "info", format: Choice = "auto", stream: TextIO | Non
     _Unsilenced.level_of_ours = number
     for logger in _ours():
         logger.__class__ = _Unsilenced
-    logging.captureWarnings(capture=True)
+
+
+def _write_to(writer: LogWriter | DirectWriter | JournalWriter) -> None:
+    """Have another writer write from now on; what was said before comes before."""
+    flush()
+    if _Log.writer is not None:
+        _Log.writer.close()
+    _Log.writer = writer
 
 
 def reset() -> None:
@@ -90,7 +123,7 @@ def reset() -> None:
     for logger in _ours():
         if isinstance(logger, _Unsilenced):
             logger.__class__ = logging.Logger  # type: ignore[assignment]
-    _Log.writer, _Log.handler, _Log.config = None, None, None
+    _Log.writer, _Log.handler, _Log.config, _Log.stream = None, None, None, None
     _Log.reported = _Log.noticed = 0
     logging.captureWarnings(capture=False)
     structlog.reset_defaults()
@@ -149,6 +182,13 @@ def _tell_of_drops(lines: int) -> None:
         lines=lines,
         remedy="something does not read standard error, or its disk is full; events were not held up",
     )
+
+
+def _shown_at_this_level(_: Any, method: str, line: EventDict) -> EventDict:
+    """Drop what is less important than is shown: the level may change under loggers that are there."""
+    if _LEVELS.get(method, _Log.level) < _Log.level:
+        raise structlog.DropEvent
+    return line
 
 
 class _Lines:

@@ -6,9 +6,9 @@ these, the answer is kept for each of the last events.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.config.rules import Rule
@@ -24,6 +24,17 @@ _MOST_NAME: Final = 256
 _EVENT: Final = str(Kind.EVENT.value)
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
+
+
+class Routes(Protocol):
+    """Who knows the router in use: one that may change, or a router, which is always the same."""
+
+    @property
+    def now(self) -> "Router":
+        """The router for what is heard now."""
+
+    def at(self, seq: int, sink: str) -> "Router":
+        """The router for an entry of the log, as far as it is about this sink."""
 
 
 class Router:
@@ -44,7 +55,8 @@ class Router:
         self.matched: Counter[str] = Counter()
         """By the route's path, how many records it has matched since the start, as sinks came to them."""
         self._counted_to = 0
-        self._rules = Rule.all_of(routes)
+        self.rules = Rule.all_of(routes)
+        """All of them, in order."""
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._plans = lru_cache(maxsize=_MEMORY)(self._plan_for)
@@ -60,6 +72,34 @@ class Router:
     def sinks_for(self, event: Event) -> frozenset[str]:
         """The names of the sinks that get `event`."""
         return frozenset(self.decide(event))
+
+    @property
+    def now(self) -> "Router":
+        """It is the same at all times."""
+        return self
+
+    def at(self, seq: int, sink: str) -> "Router":  # noqa: ARG002
+        """It is the same for all entries."""
+        return self
+
+    @property
+    def sinks(self) -> Collection[str]:
+        """Those that it knows."""
+        return self._kinds.keys()
+
+    def go_on(self, former: "Router") -> None:
+        """Count on where the router before this one ended, for the routes that are the same."""
+        before = {one.path: one for rule in former.rules for one in rule.every}
+        same = {one.path for rule in self.rules for one in rule.every if before.get(one.path) == one}
+        self.failures = {path: count for path, count in former.failures.items() if path in same}
+        self.held = Counter({path: count for path, count in former.held.items() if path in same})
+        self.matched = Counter({path: count for path, count in former.matched.items() if path in same})
+
+    def forget(self) -> None:
+        """Keep no answers: it is hardly asked any more."""
+        for answers in (self._plans, self._takings, self._taken_whole):
+            answers.cache_clear()
+        self._last.clear()
 
     def decide(self, event: Event) -> Decision:
         """The sinks that get `event`, each with the fields that routes have set for it."""
@@ -98,12 +138,12 @@ class Router:
     @property
     def paths(self) -> list[str]:
         """Of all routes, in their order."""
-        return [rule.path for one in self._rules for rule in one.every]
+        return [rule.path for one in self.rules for rule in one.every]
 
     @property
     def holding(self) -> dict[str, Rule]:
         """The routes that hold events back, by their keys."""
-        return {rule.key: rule for one in self._rules for rule in one.every if rule.hold is not None}
+        return {rule.key: rule for one in self.rules for rule in one.every if rule.hold is not None}
 
     def hear(self, event: Event, lets_through: Callable[[Rule, str], bool]) -> tuple[str, ...]:
         """The routes that hold back an event that was heard just now, by their keys."""
@@ -119,7 +159,7 @@ class Router:
     def asks_for(self, kind: str) -> bool:
         """Whether any route, or any hook, is about records of this kind."""
         hooked = any(kind in hears for hears in self._hooked.values())
-        return hooked or any(kind in rule.kinds for one in self._rules for rule in one.every)
+        return hooked or any(kind in rule.kinds for one in self.rules for rule in one.every)
 
     def takes(self, kind: str, scope: str, room: str, event: str) -> bool:
         """Whether any route takes what has these in common, if only to drop it."""
@@ -161,17 +201,17 @@ class Router:
         return ask(kind, scope, room, event)
 
     def _plan_for(self, kind: str, scope: str, room: str, event: str) -> Plan:
-        if not self._rules:
+        if not self.rules:
             return Plan({name: NO_FIELDS for name, kinds in self._kinds.items() if kind in kinds})
         hooked = {name: NO_FIELDS for name, kinds in self._hooked.items() if kind in kinds}
-        return plan(self._rules, (kind, short(scope), room, event), hooked)
+        return plan(self.rules, (kind, short(scope), room, event), hooked)
 
     def _is_taken(self, kind: str, scope: str, room: str, event: str) -> bool:
-        return not self._rules or any(rule.takes(kind, short(scope), room, event) for rule in self._rules)
+        return not self.rules or any(rule.takes(kind, short(scope), room, event) for rule in self.rules)
 
     def _is_taken_whole(self, scope: str, room: str) -> bool:
-        whole = (rule for rule in self._rules if rule.event is None and (rule.to or rule.stop))
-        return not self._rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
+        whole = (rule for rule in self.rules if rule.event is None and (rule.to or rule.stop))
+        return not self.rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
 
 
 def _is_small(decision: Decision) -> bool:
@@ -193,9 +233,9 @@ class Unrouted:
     What only a condition leaves out is not counted: that would ask each event.
     """
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, routes: Routes) -> None:
         self.rooms = Counter[Lane]()
-        self._router = router
+        self._routes = routes
 
     @property
     def total(self) -> int:
@@ -204,17 +244,26 @@ class Unrouted:
 
     def count(self, heard: Iterable[Heard]) -> None:
         """Count those among what was heard in one turn."""
+        router = self._routes.now
         for lane, run in heard:
-            if run.kind == _EVENT and (unrouted := self._router.unrouted(lane, run.events)):
+            if run.kind == _EVENT and (unrouted := router.unrouted(lane, run.events)):
                 self.rooms[lane] += unrouted
 
 
 class Matcher:
     """Tells whether a sink gets an event: the event itself, or all that have this name in this room."""
 
-    def __init__(self, sink_name: str, router: Router) -> None:
+    def __init__(self, sink_name: str, routes: Routes) -> None:
         self._sink_name = sink_name
-        self._router = router
+        self._routes = routes
+
+    def as_of(self, seq: int) -> "Matcher":
+        """By the routes that were in use when this entry of the log was heard."""
+        return Matcher(self._sink_name, self._routes.at(seq, self._sink_name))
+
+    @property
+    def _router(self) -> Router:
+        return self._routes.now
 
     def __call__(self, event: Event) -> bool:
         return self._sink_name in self._router.decide(event)

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
@@ -28,15 +29,23 @@ _LOGIN: Final = (
 )
 
 
-def serve(config: Config, registry: Registry, *, exit_when_unreachable: bool = False) -> NoReturn:
+def serve(
+    config: Config,
+    registry: Registry,
+    read: Callable[[], Config] | None = None,
+    *,
+    exit_when_unreachable: bool = False,
+) -> NoReturn:
     """Run until SIGTERM or SIGINT, then end the process with an exit code of sysexits.
+
+    SIGHUP has `read` give the configuration anew.
 
     The process ends here and on the spot, since a plugin's thread that never returns would keep an ordinary
     exit waiting for ever; everything that should be saved is saved by then.
     """
     process.settle_in()
     with asyncio.Runner() as runner:
-        code = runner.run(_serve(config, registry, exit_when_unreachable))
+        code = runner.run(_serve(config, registry, read, exit_when_unreachable))
         logs.flush(_LAST_WORDS)
         _flush_prints()
         os._exit(code)
@@ -55,10 +64,12 @@ def _flush_prints() -> None:
     last.join(_LAST_WORDS)
 
 
-async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool) -> int:
+async def _serve(
+    config: Config, registry: Registry, read: Callable[[], Config] | None, exit_when_unreachable: bool
+) -> int:
     log = structlog.get_logger("tdbwatch")
-    daemon = Daemon(config, registry, notifier=Notifier())
-    stop = _on_signals()
+    daemon = Daemon(config, registry, notifier=Notifier(), read=read)
+    stop = _on_signals(daemon.reload_soon)
     chores = [
         asyncio.create_task(logs.keep(), name="tdbwatch-logs"),
         asyncio.create_task(process.mind_descriptors(), name="tdbwatch-descriptors"),
@@ -94,8 +105,8 @@ async def _serve(config: Config, registry: Registry, exit_when_unreachable: bool
     return os.EX_SOFTWARE if daemon.failed.done() else os.EX_OK
 
 
-def _on_signals() -> "asyncio.Future[None]":
-    """Ends at the first signal to stop; the second one ends the process on the spot."""
+def _on_signals(reload: Callable[[], None]) -> "asyncio.Future[None]":
+    """Ends at the first signal to stop; the second one ends the process on the spot. SIGHUP is to reload."""
     loop = asyncio.get_running_loop()
     stop: asyncio.Future[None] = loop.create_future()
 
@@ -107,19 +118,10 @@ def _on_signals() -> "asyncio.Future[None]":
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, caught, number)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
-        loop.add_signal_handler(signal.SIGHUP, *((caught, signal.SIGHUP) if _on_terminal() else (_hung_up,)))
+        loop.add_signal_handler(signal.SIGHUP, *((caught, signal.SIGHUP) if _on_terminal() else (reload,)))
     return stop
 
 
 def _on_terminal() -> bool:
     """Whether SIGHUP means that the terminal is gone."""
     return sys.stdin is not None and sys.stdin.isatty()
-
-
-def _hung_up() -> None:
-    """To others it means a reload, or that a log file was rotated."""
-    structlog.get_logger("tdbwatch").warning(
-        "daemon.sighup_ignored",
-        reason="there is no reload",
-        remedy="restart, to read a changed configuration; rotated files are noticed without it",
-    )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from tdbwatch.daemon.couriers import CourierStatus
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routes import Routes
 from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Lane
@@ -21,10 +21,9 @@ _WELL: Final = "recovered"
 class SinkWatch:
     """Tells of dead letters and of sinks that change their state, where a route asks for such records."""
 
-    def __init__(self, source: Source, router: Router) -> None:
+    def __init__(self, source: Source, routes: Routes) -> None:
         self._source = source
-        self._letters_wanted = router.asks_for(Kind.DEAD_LETTER)
-        self._states_wanted = router.asks_for(Kind.SINK)
+        self._routes = routes
         self._states: dict[str, str] = {}
 
     def buried(self, letters: Sequence[DeadLetter]) -> None:
@@ -32,7 +31,7 @@ class SinkWatch:
 
         There is none of the record of a dead letter: where its sink refuses it, that would never end.
         """
-        if not self._letters_wanted:
+        if not self._routes.now.asks_for(Kind.DEAD_LETTER):
             return
         for letter in letters:
             event = letter.entry.event
@@ -43,7 +42,7 @@ class SinkWatch:
 
     def look(self, sinks: Iterable[CourierStatus]) -> None:
         """See which have changed."""
-        if not self._states_wanted:
+        if not self._routes.now.asks_for(Kind.SINK):
             return
         for sink in sinks:
             state, before = _state_of(sink), self._states.get(sink.sink, _WELL)

@@ -3,8 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -12,47 +11,51 @@ import structlog
 from tdbwatch import __version__
 from tdbwatch.client import Client
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.daemon.assembly import make_canary, make_client, make_couriers, make_router
+from tdbwatch.daemon.assembly import delivering_maker, make_canary, make_client, make_router
+from tdbwatch.daemon.beating import Beating
+from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.causes import Cause
-from tdbwatch.daemon.config import Config
-from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.config import Config, HttpConfig
 from tdbwatch.daemon.contexts import Contexts
-from tdbwatch.daemon.couriers import Courier, CourierStatus
-from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.deliveries import Deliveries
 from tdbwatch.daemon.echoes import Echoes
 from tdbwatch.daemon.holding import Holding
-from tdbwatch.daemon.login import Login
+from tdbwatch.daemon.in_use import InUse
+from tdbwatch.daemon.login import Login, NodeTls
 from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.pulse import Pulse
 from tdbwatch.daemon.reacting import Reacting
-from tdbwatch.daemon.redelivery import Receiver, Redelivery
+from tdbwatch.daemon.redelivery import Redelivery
+from tdbwatch.daemon.reload.applying import Applying, Parts
+from tdbwatch.daemon.reload.plan import Plan
+from tdbwatch.daemon.reload.reloader import Reloader
+from tdbwatch.daemon.reload.verdict import Verdict
+from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.rotation import Rotation
 from tdbwatch.daemon.routes import Unrouted
+from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.sink_watch import INTERVAL as SINKS_INTERVAL
 from tdbwatch.daemon.sink_watch import SinkWatch
-from tdbwatch.daemon.source import GapTimes, Source
+from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.looking.gone import left_in
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.spool.stored.beats import Beat
-from tdbwatch.daemon.spool.stored.blocks import Heard, Lane
-from tdbwatch.daemon.spool.stored.drops import DropReport
+from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Heard, Lane
+from tdbwatch.daemon.spool_gaps import SpoolGaps
 from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
 from tdbwatch.daemon.stores import Stores
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.daemon.views import Life, Views
-from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.plugin import Kind
+from tdbwatch.sinks.file.guarded import guarded
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.status.server import StatusServer
 
-BEAT_INTERVAL: Final = 2.0
-"""Seconds between signs of life, at most: by so much a gap may seem longer than it was."""
 LEAVE_TIMEOUT: Final = 2.0
 """Seconds to leave all rooms at the end, and for closing; a node that does not answer is left without."""
 LEAST_CLOSE: Final = 0.25
@@ -67,6 +70,9 @@ class Daemon:
     What is heard goes into the spool and nowhere else; couriers bring it from there to the sinks. So the
     order of stopping is: let the couriers finish what they can, hear no more, make the last of it durable.
     What is heard while sinks finish stays in the spool: nobody is deaf for a sink's sake.
+
+    Args:
+        read: gives the configuration as it is written now, for reloads; blocks, and raises `ConfigError`.
     """
 
     def __init__(
@@ -77,8 +83,9 @@ class Daemon:
         clock: Clock = SYSTEM_CLOCK,
         rng: random.Random | None = None,
         notifier: Notifier | None = None,
+        read: Callable[[], Config] | None = None,
     ) -> None:
-        self.config = config
+        self.in_use = InUse(config, int(clock.time() * 1e6))
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Ends with an exception when a part of the daemon died of a mistake of ours."""
         self.registry = registry
@@ -89,50 +96,52 @@ class Daemon:
         self._notifier = notifier or Notifier({})
         self._log = structlog.get_logger("tdbwatch")
         self._tasks: set[asyncio.Future[Any]] = set()
-        self.each_courier: list[Courier] = []
+        self._roles: dict[str, asyncio.Task[None]] = {}
         self._spool_is_open = False
-        self._redelivering: asyncio.Task[None] | None = None
-        self._beating: asyncio.Task[None] | None = None
-        self._knows_downtime = False
-        self._beat_soon = asyncio.Event()
+        self._up = asyncio.Event()
+        self.journal = Journal(clock)
+        gaps = SpoolGaps(self.journal, clock)
         self.spool = SqliteSpool(
             config.spool.path,
             Limits(config.spool.max_size, config.spool.max_age, config.spool.when_full),
             sinks=[sink.name for sink in config.sinks],
-            listener=_SpoolListener(self),
+            listener=gaps,
             clock=clock,
         )
-        self.journal = Journal(clock)
-        self.router = make_router(config)
-        self.unrouted = Unrouted(self.router)
+        self.routing = Routing(make_router(config))
+        self.unrouted = Unrouted(self.routing)
         echoes = Echoes(clock)
         self.source = Source(self._heard, clock, self._recorded, echoes)
-        self._sinks = SinkWatch(self.source, self.router)
-        self.holding = Holding(self.router, self._tell_of_held)
-        self.rooms = [WatchedRoom(room, self.source, clock) for room in config.rooms]
+        self._sinks = SinkWatch(self.source, self.routing)
+        self.holding = Holding(self.routing.now, self._tell_of_held)
+        self.rooms = Rooms(config.rooms, self.source, clock)
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
-        self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng)
+        self._beating = Beating(self.rooms, self._nodes, self.source, self.spool, clock)
+        self._tls = NodeTls(config.thingsdb.tls)
+        self.client: Client = make_client(config.thingsdb, self._nodes, clock, self._rng, self._tls)
         self.stores = Stores(self.spool)
         self.contexts = Contexts(clock, registry.metrics, Reacting(self.client, echoes), self.stores)
         self._login = Login(config.thingsdb.auth, config.login_file)
-        self.canary = make_canary(config.thingsdb, self.client, clock)
-        self._views = Views(
-            config,
-            registry,
-            clock,
-            self.journal,
-            self.client,
-            self.rooms,
-            self.canary,
-            self.spool,
-            self.router,
-            self.unrouted,
-            self.couriers,
-            self._life,
+        gaps.begin(self.source, self.rooms, self.stores)
+        self.canary: Canary | None = None
+        make = delivering_maker(
+            self.routing, registry, self.spool, clock, self._rng, self._sinks.buried, self.contexts
         )
+        self.deliveries = Deliveries(
+            make, self.routing.matcher, self._watch, self._grace, self._sink_gone, clock
+        )
+        self._views = Views(self, registry, clock)
         self.status = None if config.http is None else self.status_server(config.http, clock)
         self._readiness = Readiness(self.glance, self._notifier, clock)
-        self._pulse = Pulse(self.spool, lambda: self.each_courier, self._notifier.watchdog_interval)
+        self._pulse = Pulse(self.spool, lambda: self.deliveries.each, self._notifier.watchdog_interval)
+        self._reloader = Reloader(
+            read or self._same, self._take_up(), self.in_use, self._readiness.reloading, self._tell, clock
+        )
+
+    @property
+    def config(self) -> Config:
+        """The configuration in use."""
+        return self.in_use.config
 
     @property
     def received(self) -> int:
@@ -147,12 +156,12 @@ class Daemon:
         """One that shows this daemon."""
         from tdbwatch.daemon.status.server import StatusServer  # aiohttp takes its time to import
 
-        surveyor = Surveyor(self.spool.path, [sink.name for sink in self.config.sinks], clock)
-        return StatusServer(self._views, surveyor, http, clock)
+        surveyor = Surveyor(self.spool.path, lambda: [sink.name for sink in self.config.sinks], clock)
+        return StatusServer(self._views, surveyor, http, clock, self.reload)
 
     def couriers(self) -> list[CourierStatus]:
         """How each sink is doing."""
-        return [courier.status() for courier in self.each_courier]
+        return self.deliveries.statuses()
 
     async def start(self) -> None:
         """Open the spool, start the couriers, connect, join the rooms.
@@ -166,40 +175,43 @@ class Daemon:
         for doubt in self.config.warnings:
             said = {"place": doubt.place, "key": doubt.path, "remedy": doubt.hint}
             self._log.warning("config.doubtful", reason=doubt.message, **said)
+        guarded.protect([self.config.spool.path])
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
         await self._load_marks()
         await self.stores.load([sink.name for sink in self.config.sinks])
-        parts = (self.config, self.router, self.registry, self.spool, self.clock, self._rng)
-        self.each_courier = make_couriers(*parts, self._sinks.buried, self.contexts)
-        for courier in self.each_courier:
-            self._watch(courier.start())
-        self._redelivering = self._spawn(self._redelivery().run(), "tdbwatch-redelivery")
+        self.deliveries.change(self.config.sinks)
+        self._begin("redelivery", Redelivery(self.spool, self.deliveries.receivers, self.clock).run())
         if self.status is not None:
-            self._spawn(self.status.run(), "tdbwatch-status")
-            self._spawn(self.status.remember(), "tdbwatch-status-history")
+            self._begin("status", self.status.run())
+            self._begin("status-history", self.status.remember())
         self._spawn(self._tell_of_gone_sinks(), "tdbwatch-gone-sinks")
-        self._tell_of_downtime()
-        self._spawn(self._readiness.run(), "tdbwatch-readiness")
-        self._spawn(self._watch_sinks(), "tdbwatch-sinks")
-        self._spawn(self._keep_alive(), "tdbwatch-alive")
-        if self.config.rotating is not None:
-            self._spawn(Rotation(self.config.rotating, self.clock).run(), "tdbwatch-secrets")
-        self._spawn(self._tell_of_no_node(), "tdbwatch-no-node")
-        self._beating = self._spawn(self._keep_beating(), "tdbwatch-beat")
+        self._beating.tell_of_downtime()
+        self._begin("readiness", self._readiness.run())
+        self._begin("sinks", self._watch_sinks())
+        self._begin("alive", self._keep_alive())
+        self._look_at_secrets()
+        self._begin("no-node", self._tell_of_no_node())
+        self._begin("beat", self._beating.run())
         self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
-        for room in self.rooms:
-            await self.client.subscribe(room.subscription)  # each link that comes joins it
-        if self.canary is not None:
-            await self.client.subscribe(self.canary.subscription)
-            self._spawn(self.canary.run(), "tdbwatch-canary")
+        await self.rooms.join(self.client)  # each link that comes joins them
+        await self._sing()
+        self._up.set()
         settings = self.config.thingsdb
         self._log.info("daemon.connecting", nodes=[str(node) for node in settings.nodes])
         await self.client.connect_pool(settings.nodes, self._login)
         self.phase = "running"
         self._log.info("daemon.started", version=__version__)
         self._readiness.look()
+
+    def reload_soon(self) -> None:
+        """Take up what is written now; what comes of it is logged."""
+        self._watch(self._reloader.ask())
+
+    async def reload(self) -> Verdict:
+        """Take up what is written now; who asks at the same time shares it. Returns what came of it."""
+        return await asyncio.shield(self._reloader.ask())
 
     async def _load_marks(self) -> None:
         """Routes that hold events back begin anew where the spool cannot say what they remembered."""
@@ -210,7 +222,7 @@ class Daemon:
 
     async def stop(self) -> None:
         """Let sinks finish, leave the rooms, make all that was heard durable, close everything."""
-        grace = self.config.shutdown.grace
+        grace = self._grace()
         until = self.clock.monotonic() + grace
         self.phase = "stopping"
         self._notifier.stopping()
@@ -236,13 +248,11 @@ class Daemon:
 
     async def _stop_delivering(self, until: float) -> None:
         """Sinks get what was heard up to now; what is heard from now on stays in the spool."""
-        if self._redelivering is not None:
-            self._redelivering.cancel()
+        self._end("redelivery")
         self.source.flush()
         flushing = self._left(until) / 2
         await self._within(flushing, self.spool.flush(), "the disk does not take what was heard")
-        left = self._left(until)
-        await asyncio.gather(*(courier.finish(left) for courier in self.each_courier))
+        await self.deliveries.finish(self._left(until))
         for status in self.couriers():
             if status.lag:
                 self._log.warning(
@@ -251,12 +261,12 @@ class Daemon:
 
     async def _stop_hearing(self, until: float) -> None:
         self._nodes.closing = True
-        if self._beating is not None:
-            self._beating.cancel()
+        self._end("beat")
         # The last sign of life: from here on nobody can be sure to listen.
         left = self._left(until)
-        self._beat()
-        await self._within(min(LEAVE_TIMEOUT, left / 4), self._leave_rooms(), "rooms could not be left")
+        self._beating.beat()
+        leaving = self.rooms.leave(self.client)
+        await self._within(min(LEAVE_TIMEOUT, left / 4), leaving, "rooms could not be left")
         closing = max(LEAST_CLOSE, min(LEAVE_TIMEOUT, self._left(until) / 2))
         await self._within(closing, self.client.close_and_wait(), "nodes do not let go")
         self.source.flush()
@@ -265,11 +275,14 @@ class Daemon:
         """Return when every sink has everything that was heard."""
         self.source.flush()
         await self.spool.flush()
-        await asyncio.gather(*(courier.caught_up() for courier in self.each_courier))
+        await self.deliveries.caught_up()
 
-    def _life(self) -> Life:
+    def life(self) -> Life:
+        """Where it stands."""
         failed = self.failed.done() and not self.failed.cancelled()
         return Life(self.phase, type(self.failed.exception()).__name__ if failed else "", self._pulse.stalled)
+
+    # -- what happens ------------------------------------------------------------------------------------
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         self.unrouted.count(heard)
@@ -279,14 +292,87 @@ class Daemon:
         self.source.record(kind, event, lane, None, details)
         self.source.flush()  # what is remembered changes with this record, and no other
 
+    def _recorded(self, kind: Kind, event: str, scope: str, room: str, details: Mapping[str, Any]) -> None:
+        """A record was made. If a room is heard now, or not any more, the sign of life should say so soon."""
+        self.journal.recorded(kind, event, scope, room, details)
+        if kind is not Kind.NODE:
+            self._beating.soon()
+
+    # -- reloads -----------------------------------------------------------------------------------------
+
+    def _take_up(self) -> Callable[[Config], Awaitable[Plan]]:
+        """What takes up a configuration, once the daemon is there as a whole."""
+        parts = Parts(
+            self.in_use,
+            self.registry,
+            self.source,
+            self.spool,
+            self.routing,
+            self.holding,
+            self.rooms,
+            self.deliveries,
+            self.client,
+            self.stores,
+            self._login,
+            self._tls,
+            self._take_up_more,
+            self._spawn,
+        )
+        applying = Applying(parts)
+
+        async def take_up(config: Config) -> Plan:
+            await self._up.wait()
+            return await applying(config)
+
+        return take_up
+
+    def _take_up_more(self, plan: Plan) -> None:
+        self._look_at_secrets()
+        self.client.set_default_scope(plan.config.thingsdb.scope)
+        if "thingsdb.canary" in plan.changed:
+            self._begin("sing-anew", self._sing())
+        if "http" in plan.changed:
+            self._begin("status", self._show_anew())
+
+    def _tell(self, verdict: Verdict) -> None:
+        self._readiness.reloaded()
+        self.source.record(Kind.CONFIG, verdict.word, NOWHERE, None, verdict.details())
+        self._spawn(self.registry.notify_reloaded(verdict.details()), "tdbwatch-notify-reloaded")
+
+    def _look_at_secrets(self) -> None:
+        self._end("secrets")
+        if self.config.rotating is not None:
+            self._begin("secrets", Rotation(self.config.rotating, self.clock).run())
+
+    async def _sing(self) -> None:
+        """Have the canary that the configuration wants, instead of the one that there is."""
+        self._end("canary")
+        if self.canary is not None:
+            self.client.discard(self.canary.subscription)
+        self.canary = canary = make_canary(self.config.thingsdb, self.client, self.clock)
+        if canary is not None:
+            self._begin("canary", canary.run())
+            await self.client.subscribe(canary.subscription)
+
+    async def _show_anew(self) -> None:
+        """Have the status server that the configuration wants; whoever is being answered still is."""
+        before, self.status = self.status, None
+        self._end("status-history")
+        if before is not None:
+            await before.stop()
+        if (http := self.config.http) is not None:
+            self.status = self.status_server(http, self.clock)
+            self._begin("status-history", self.status.remember())
+            await self.status.run()
+
+    def _grace(self) -> float:
+        return self.config.shutdown.grace
+
+    def _same(self) -> Config:
+        """Where nobody knows of a file there is nothing else to take up."""
+        return self.config
+
     # -- inside ------------------------------------------------------------------------------------------
-
-    def _redelivery(self) -> Redelivery:
-        sinks = {c.name: Receiver(c, self.router.matcher(c.name)) for c in self.each_courier}
-        return Redelivery(self.spool, sinks, self.clock)
-
-    async def _leave_rooms(self) -> None:
-        await asyncio.gather(*(self.client.unsubscribe(room.subscription) for room in self.rooms))
 
     async def _within(self, seconds: float, work: Coroutine[Any, Any, Any], complaint: str) -> None:
         """Do what should be done at the end, but let nothing keep the daemon from ending."""
@@ -303,39 +389,33 @@ class Daemon:
             self._sinks.look(self.couriers())
             self.source.flush()  # so that each record goes alone, with what changes by it
             self.holding.tell(int(self.clock.time() * 1e6))
+            if self.routing.former and (through := self.deliveries.finished_through) is not None:
+                self.routing.finished(through)
             await self.clock.sleep(SINKS_INTERVAL)
 
-    async def _tell_of_gone_sinks(self) -> None:
+    def _sink_gone(self, name: str) -> None:
+        self._spawn(self._tell_of_gone_sinks(name), "tdbwatch-gone-sink")
+
+    async def _tell_of_gone_sinks(self, name: str | None = None) -> None:
         """A sink that was renamed or removed may have left events that nobody gets any more."""
         names = [sink.name for sink in self.config.sinks]
         try:
+            if name is not None:
+                await self.spool.flush()
+                if name not in names:
+                    self.stores.leave(name)
             found = await asyncio.to_thread(left_in, self.config.spool.path, names)
         except (OSError, SpoolError, sqlite3.Error):  # the spool itself says what is wrong with its file
             return
         for one in found:
-            self._log.warning(
-                "sink.gone",
-                sink=one.sink,
-                events=one.events,
-                dead_letters=one.dead_letters,
-                remedy=remedies.left_behind(one.sink),
-            )
-
-    def _tell_of_downtime(self) -> None:
-        """Nobody listened since the last daemon did: a gap that ends with the first join.
-
-        What was not heard even then is a gap of its own, with its own cause.
-        """
-        last = self.spool.last_beat
-        for room in self.rooms:
-            if last is not None:
-                since, before = last.time, last.silent.get(room.lane)
-                if before is not None and before.cause is Cause.DOWNTIME:
-                    since = before.since
-                elif before is not None:
-                    room.silent(before.cause, before.reason, before.since)
-                room.silent(Cause.DOWNTIME, "tdbwatch was not running", since)
-        self._knows_downtime = True
+            if name in {None, one.sink}:
+                self._log.warning(
+                    "sink.gone",
+                    sink=one.sink,
+                    events=one.events,
+                    dead_letters=one.dead_letters,
+                    remedy=remedies.left_behind(one.sink),
+                )
 
     async def _tell_of_no_node(self) -> None:
         """What is emitted while no node can be reached is missed, at the very first start as well."""
@@ -344,34 +424,21 @@ class Daemon:
             for room in self.rooms:
                 room.silent(Cause.CONNECTION, "no node could be reached since the start", room.made_at)
 
-    async def _keep_beating(self) -> None:
-        while True:
-            self._beat_soon.clear()
-            self._beat()
-            with suppress(DeadlineError):
-                await within(self.clock, BEAT_INTERVAL, self._beat_soon.wait())
-
-    def _beat(self) -> None:
-        """Say until when which room was heard. It is durable with all that was heard before, never sooner."""
-        if not self._knows_downtime:  # else the last daemon's beat would be gone unread
-            return
-        silent = {room.lane: silence for room in self.rooms if (silence := room.silence_now) is not None}
-        self._nodes.tell_of_unreadable()
-        self.source.flush()
-        self.spool.beat(Beat(self.clock.time(), silent))
-
-    def _recorded(self, kind: Kind, event: str, scope: str, room: str, details: Mapping[str, Any]) -> None:
-        """A record was made. If a room is heard now, or not any more, the sign of life should say so soon."""
-        self.journal.recorded(kind, event, scope, room, details)
-        if kind is not Kind.NODE:
-            self._beat_soon.set()
-
     async def _keep_alive(self) -> None:
         """Tell systemd's watchdog that we live: the loop turns, and all that carries events moves."""
         while True:
             if self._pulse.look():
                 self._notifier.alive()
             await self.clock.sleep(self._pulse.interval)
+
+    def _begin(self, role: str, work: Coroutine[Any, Any, None]) -> None:
+        """Have this done from now on, instead of what had that role."""
+        self._end(role)
+        self._roles[role] = self._spawn(work, f"tdbwatch-{role}")
+
+    def _end(self, role: str) -> None:
+        if (task := self._roles.pop(role, None)) is not None:
+            task.cancel()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -391,29 +458,3 @@ class Daemon:
         self._log.critical("daemon.part_died", part=name, exc_info=error)
         if not self.failed.done():
             self.failed.set_exception(error)
-
-
-class _SpoolListener:
-    """Makes gap records of what the spool could not keep."""
-
-    def __init__(self, daemon: Daemon) -> None:
-        self._daemon = daemon
-
-    def dropped(self, report: DropReport) -> None:
-        daemon, reason = self._daemon, f"spool: {report.reason}"
-        if report.note:
-            reason += f" ({report.note}); a faster disk, fewer rooms or several daemons help"
-        for lane, count in report.rooms.items():
-            since_us, until_us = report.times[lane]
-            times = GapTimes(since_us, until_us)
-            daemon.source.gap(lane, times, Cause.SPOOL, reason, dropped=count)
-        daemon.journal.told_again(report.again)
-
-    def damaged(self, report: DamageReport) -> None:
-        daemon = self._daemon
-        now_us = int(daemon.clock.time() * 1_000_000)
-        daemon.stores.save_all()
-        what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
-        for room in daemon.rooms:
-            times = GapTimes(None, now_us)
-            daemon.source.gap(room.lane, times, Cause.DAMAGE, f"the spool was damaged{what}")

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 from tdbwatch.printable import printable
@@ -25,6 +26,10 @@ class Notifier:
 
     def status(self, status: str) -> None:
         self._send(f"STATUS={printable(status)}")
+
+    def reloading(self) -> None:
+        """Until `ready` is called again; the time is what `Type=notify-reload` waits for."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000}")
 
     def stopping(self) -> None:
         """The last that it hears."""

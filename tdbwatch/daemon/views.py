@@ -1,9 +1,9 @@
 """What the status shows of the daemon: each part is looked at here, and nowhere else."""
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from tdbwatch import __version__
 from tdbwatch.client import Client
@@ -11,11 +11,14 @@ from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.canary import Canary
-from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.deliveries import Deliveries
+from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.route_plan import NO_FAILURE
-from tdbwatch.daemon.routes import Router, Unrouted
+from tdbwatch.daemon.routes import Unrouted
+from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status import remedies
@@ -24,6 +27,7 @@ from tdbwatch.daemon.status.journal import Journal, NodeStory
 from tdbwatch.daemon.status.snapshot import (
     START_PATIENCE,
     CanaryView,
+    ConfigView,
     GapCount,
     NodeView,
     RoomView,
@@ -52,30 +56,42 @@ class Life(NamedTuple):
     stalled: str = ""
 
 
+class Parts(Protocol):
+    """What the status shows; each part is asked when it is shown, since a reload may change it."""
+
+    @property
+    def in_use(self) -> InUse: ...
+    @property
+    def journal(self) -> Journal: ...
+    @property
+    def client(self) -> Client: ...
+    @property
+    def rooms(self) -> Rooms: ...
+    @property
+    def canary(self) -> Canary | None: ...
+    @property
+    def spool(self) -> SqliteSpool: ...
+    @property
+    def routing(self) -> Routing: ...
+    @property
+    def unrouted(self) -> Unrouted: ...
+    @property
+    def deliveries(self) -> Deliveries: ...
+
+    def life(self) -> Life:
+        """Where the daemon stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The daemon's parts, as the status server and whoever tells of readiness ask for them.
+    """The daemon's parts, as the status server and whoever tells of readiness ask for them."""
 
-    Attributes:
-        couriers: how each sink is doing.
-        life: where the daemon stands.
-    """
-
-    config: Config
+    parts: Parts
     registry: Registry
     clock: Clock
-    journal: Journal
-    client: Client
-    rooms: Sequence[WatchedRoom]
-    canary: Canary | None
-    spool: SqliteSpool
-    router: Router
-    unrouted: Unrouted
-    couriers: Callable[[], list[CourierStatus]]
-    life: Callable[[], Life]
 
     def _routes(self) -> Iterator[RouteView]:
-        router = self.router
+        router = self.parts.routing.now
         for path in router.paths:
             failure = router.failures.get(path, NO_FAILURE)
             counts = {"held": router.held[path], "matched": router.matched[path]}
@@ -84,12 +100,12 @@ class Views:
     @property
     def log(self) -> SqliteSpool:
         """Where the last events are."""
-        return self.spool
+        return self.parts.spool
 
     def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
         """Events since the start: heard by room, taken by sink."""
-        heard = {room.lane: room.received for room in self.rooms}
-        return heard, {courier.sink: courier.delivered for courier in self.couriers()}
+        heard = {room.lane: room.received for room in self.parts.rooms}
+        return heard, {one.sink: one.delivered for one in self.parts.deliveries.statuses()}
 
     def plugin_metrics(self) -> bytes:
         """The metrics that plugins have made, in Prometheus' text format."""
@@ -101,8 +117,9 @@ class Views:
         Args:
             figures: what was last read from the spool's file.
         """
-        journal, now_us, life = self.journal, int(self.clock.time() * 1_000_000), self.life()
-        types = {sink.name: sink.type for sink in self.config.sinks}
+        parts, now_us = self.parts, int(self.clock.time() * 1_000_000)
+        journal, life, config = parts.journal, parts.life(), parts.in_use.config
+        types = parts.deliveries.types()
         return Snapshot(
             version=__version__,
             host=presentable(socket.gethostname()),
@@ -111,13 +128,14 @@ class Views:
             phase="failed" if life.failure else life.phase,
             failure=life.failure,
             stalled=life.stalled,
-            grace=self.config.shutdown.grace,
-            links_wanted=self.config.thingsdb.live_connections,
-            canary=None if self.canary is None else _canary(self.canary),
+            grace=config.shutdown.grace,
+            links_wanted=config.thingsdb.live_connections,
+            canary=None if parts.canary is None else _canary(parts.canary),
             nodes=self._nodes(life.phase),
-            rooms=tuple(_room(room, self.unrouted.rooms[room.lane]) for room in self.rooms),
+            rooms=tuple(_room(room, parts.unrouted.rooms[room.lane]) for room in parts.rooms),
             sinks=tuple(
-                _sink(status, figures, types[status.sink], self.spool.held) for status in self.couriers()
+                _sink(status, figures, types[status.sink], parts.spool.held)
+                for status in parts.deliveries.statuses()
             ),
             spool=self._spool(figures),
             gaps=tuple(reversed(journal.gaps)),
@@ -128,17 +146,18 @@ class Views:
             routes=tuple(self._routes()),
             log_dropped=logs.dropped(),
             left_behind=figures.left_behind,
-            doubts=self.config.warnings,
+            doubts=config.warnings,
+            config=_config(parts.in_use),
         )
 
     def _nodes(self, phase: str) -> tuple[NodeView, ...]:
         now = self.clock.monotonic()
-        links = {str(link.address): link for link in self.client.links() if link.is_live}
-        trying = {str(address) for address in self.client.in_use()} - links.keys()
+        links = {str(link.address): link for link in self.parts.client.links() if link.is_live}
+        trying = {str(address) for address in self.parts.client.in_use()} - links.keys()
         stopping, views = phase == "stopping", []
         # a link may be to an address that the configuration names in another way
-        for address in dict.fromkeys([*map(str, self.config.thingsdb.nodes), *links]):
-            story, link = self.journal.nodes.get(address, NodeStory()), links.get(address)
+        for address in dict.fromkeys([*map(str, self.parts.in_use.config.thingsdb.nodes), *links]):
+            story, link = self.parts.journal.nodes.get(address, NodeStory()), links.get(address)
             troubled = link is None and not stopping and bool(story.trouble)
             if link is not None:
                 state = "leaving" if link.leaving else "connected"
@@ -165,20 +184,20 @@ class Views:
         """What is not heard now. A start has a moment before it counts; the next one tells of a stop."""
         if phase == "stopping":
             return
-        if phase == "starting" and now_us - self.journal.started_us < START_PATIENCE * 1e6:
+        if phase == "starting" and now_us - self.parts.journal.started_us < START_PATIENCE * 1e6:
             return
-        for room in self.rooms:
+        for room in self.parts.rooms:
             if (silence := room.silence_now) is not None:
                 since_us, reason = int(silence.since * 1e6), presentable(silence.reason)
                 yield OpenGap(room.scope, room.name, since_us, reason, silence.cause.value)
 
     def _spool(self, figures: SpoolFigures) -> SpoolView:
-        spool = self.spool
+        spool = self.parts.spool
         return SpoolView(
             path=str(spool.path.absolute()),
             size=figures.size,
             used=figures.used,
-            max_size=self.config.spool.max_size,
+            max_size=self.parts.in_use.config.spool.max_size,
             entries=spool.entries,
             held=spool.held,
             dropped=spool.drops.count,
@@ -188,6 +207,10 @@ class Views:
             log_grew=spool.alarms.log_bytes,
             log=figures.log,
         )
+
+
+def _config(in_use: InUse) -> ConfigView:
+    return ConfigView(in_use.config.digest, in_use.since_us, in_use.verdict, in_use.restart)
 
 
 def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str, held: int) -> SinkView:

@@ -25,18 +25,10 @@ class WatchedRoom:
     """A room of the configuration: its subscription's listener."""
 
     def __init__(self, config: RoomConfig, source: Source, clock: Clock) -> None:
-        self.name = config.record_name
-        self.required = config.required
         self.made_at = clock.time()
         """When the daemon began to want it, in seconds since the Unix epoch."""
         self.received = 0
         self.last_event_us: int | None = None
-        self.scope = short(config.scope)
-        self.lane = Lane(self.scope, self.name)
-        self.arg_names = config.arg_names
-        """What the arguments of an event are called."""
-        self.same_names = isinstance(config.args, tuple)
-        """Whether they are called so whatever the event."""
         key = next(k for k in (config.name, config.id, config.code) if k is not None)
         self.subscription = Subscription(key, config.scope, self)
         self.silence: Silence | None = None
@@ -44,9 +36,29 @@ class WatchedRoom:
         self._source = source
         self._clock = clock
         self._heard: list[RawEmit] = []
-        self._unreadable = Unreadable(source, self.lane, clock)
         self._state: tuple[str, int | None, type[Exception] | None] = ("", None, None)
+        self.configure(config)
+
+    def configure(self, config: RoomConfig) -> None:
+        """The room is the same, all else may be said otherwise now."""
+        self.name = config.record_name
+        self.required = config.required
+        self.scope = short(config.scope)
+        self.lane = Lane(self.scope, self.name)
+        self.arg_names = config.arg_names
+        """What the arguments of an event are called."""
+        self.same_names = isinstance(config.args, tuple)
+        """Whether they are called so whatever the event."""
+        self._unreadable = Unreadable(self._source, self.lane, self._clock)
         self._log = structlog.get_logger("tdbwatch.rooms").bind(room=self.name, scope=self.scope)
+
+    def end(self) -> None:
+        """It is watched no more: what is missed from now on nobody asks for."""
+        self._log.info("room.left")
+        self.tell_of_unreadable()
+        if self.silence is not None:
+            self._gap(self.silence, self._clock.time())
+            self.silence = None
 
     @property
     def is_joined(self) -> bool:

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     DEAD_LETTER = "dead_letter"
     SINK = "sink"
     SUPPRESSED = "suppressed"
+    CONFIG = "config"
 
 
 _EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it

@@ -73,7 +73,10 @@ class HookSpecs:
 
     @hookspec
     def tdbwatch_reloaded(self, verdict: "Mapping[str, Any]") -> None:
-        """The configuration was read again: the verdict is what a record of kind `config` carries."""
+        """A reload is done: `verdict["verdict"]` is `reloaded`, `unchanged` or `refused`.
+
+        The rest of it is as in records of kind `config`.
+        """
 
     @hookspec
     def tdbwatch_stopping(self) -> None:

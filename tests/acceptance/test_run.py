@@ -102,11 +102,18 @@ def hangups_arrive() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("hangups_arrive")
-async def test_a_hangup_is_ignored_and_says_what_to_do(start: Any, until: Any, write_config: Any) -> None:
-    command = await start("--config", write_config())
+async def test_a_hangup_has_the_configuration_read_again(start: Any, until: Any, write_config: Any) -> None:
+    config = write_config(rooms=["alerts"])
+    command = await start("--config", config)
     await command.ready()
+    config.write_text(config.read_text().replace("alerts", "al erts"))
     command.signal(signal.SIGHUP)
-    await until(lambda: command.said("daemon.sighup_ignored"), "what it does with SIGHUP")
+    await until(lambda: command.said("config.not_reloaded"), "a complaint")
+    write_config(rooms=["alerts", {"name": "deploys", "scope": "//ops"}])
+    command.signal(signal.SIGHUP)
+    await until(lambda: command.said("config.reloaded"), "a reload")
+    changes = next(r["changes"] for r in command.records() if r["event"] == "config.reloaded")
+    assert changes == ["room deploys in //ops joined"]
     assert await command.stop() == 0
 
 

@@ -143,8 +143,9 @@ class MemorySpool:
             if one.lane == lane
         )
 
-    def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
+    def watch(self, told: Callable[[Sequence[Gone]], None]) -> Callable[[], None]:
         self._told.append(told)
+        return lambda: self._told.remove(told) if told in self._told else None
 
     def drop(self, blocks: int) -> list[Block]:
         """Give up so many of the oldest blocks."""

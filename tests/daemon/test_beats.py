@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from tdbwatch.daemon.beating import BEAT_INTERVAL
 from tdbwatch.daemon.causes import Cause, Silence
 from tdbwatch.daemon.config import load
 from tdbwatch.daemon.plugins import load_plugins
@@ -18,7 +19,7 @@ from tdbwatch.daemon.spool.looking.doctor import repair
 from tdbwatch.daemon.spool.stored import beats
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.daemon.supervisor import BEAT_INTERVAL, Daemon
+from tdbwatch.daemon.supervisor import Daemon
 from tdbwatch.node import Cluster
 from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock

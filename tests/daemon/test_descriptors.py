@@ -149,7 +149,7 @@ class _Fine:
 
 
 async def status_server(folder: Path) -> StatusServer:
-    surveyor = Surveyor(folder / "spool.db", (), SYSTEM_CLOCK)
+    surveyor = Surveyor(folder / "spool.db", tuple, SYSTEM_CLOCK)
     return StatusServer(_Fine(), surveyor, HttpConfig(listen="127.0.0.1:0"), SYSTEM_CLOCK)
 
 

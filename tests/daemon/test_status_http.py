@@ -46,7 +46,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     servers: list[StatusServer] = []
 
     async def _start(listen: str = "127.0.0.1:0", **more: Any) -> int:
-        surveyor = Surveyor(tmp_path / "spool.db", (), SYSTEM_CLOCK)
+        surveyor = Surveyor(tmp_path / "spool.db", tuple, SYSTEM_CLOCK)
         server = StatusServer(_Fine(), surveyor, HttpConfig(listen=listen, **_secret(more)), SYSTEM_CLOCK)
         servers.append(server)
         await server.run()
@@ -254,7 +254,7 @@ def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
 
 async def test_a_reload_renews_token_and_names_and_the_old_ones_count_no_more(tmp_path: Path) -> None:
     config = HttpConfig(listen="127.0.0.1:0", token=SecretStr(TOKEN))
-    server = StatusServer(_Fine(), Surveyor(tmp_path / "spool.db", (), SYSTEM_CLOCK), config, SYSTEM_CLOCK)
+    server = StatusServer(_Fine(), Surveyor(tmp_path / "spool.db", tuple, SYSTEM_CLOCK), config, SYSTEM_CLOCK)
     await server.run()
     assert server.port is not None
     server.renew(HttpConfig(listen="127.0.0.1:0", token=SecretStr("other"), hosts=("watch.example",)))

@@ -6,7 +6,7 @@ import ssl as ssl_module
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-SslSetting = bool | ssl_module.SSLContext | Callable[[], Awaitable[ssl_module.SSLContext]] | None
+SslSetting = bool | ssl_module.SSLContext | Callable[[], Awaitable[ssl_module.SSLContext | None]] | None
 """A function is asked at each connection, for certificates that change."""
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}

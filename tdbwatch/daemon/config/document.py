@@ -13,6 +13,7 @@ from tdbwatch.daemon.config.doubts.text import doubt_text
 from tdbwatch.daemon.config.environment import substitute
 from tdbwatch.daemon.config.expectations import check_expectations
 from tdbwatch.daemon.config.files import check_own_files, check_secret_files
+from tdbwatch.daemon.config.fingerprint import fingerprint
 from tdbwatch.daemon.config.including import MAX_FILE, parse_files
 from tdbwatch.daemon.config.models import Config, PluginsConfig, Sections
 from tdbwatch.daemon.config.offers import Offers, PluginOptionsCheck
@@ -52,10 +53,12 @@ def parse(content: bytes, file: str, environ: Mapping[str, str] = os.environ) ->
         ConfigError: it is not YAML, or a file that it includes cannot be read or is not.
     """
     tree = parse_files(content, file)
+    written = {key: value for key, value in tree.data.items() if value is not None}
+    digest = fingerprint(written)  # before the environment comes in, which may have secrets
     substitute(tree, environ)
     doubt_text(tree)
     _drop_empty_sections(tree)
-    return Document(tree, FilePath(file).absolute().parent, environ)
+    return Document(tree, FilePath(file).absolute().parent, environ, digest)
 
 
 def _drop_empty_sections(tree: Tree) -> None:
@@ -90,6 +93,7 @@ class Document:
     _tree: Tree
     folder: FilePath
     environ: Mapping[str, str]
+    digest: str = ""
 
     def __repr__(self) -> str:
         return f"Document({self._tree.file!r})"
@@ -180,7 +184,8 @@ class Document:
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
         renewed = rotating(tree.files, sinks, sections.http, options, lambda: self.config(sink_types))
-        return Config.combine(sections, sinks, ordered(tree.warnings), tree.files, renewed, options)
+        warnings = ordered(tree.warnings)
+        return Config.combine(sections, sinks, warnings, tree.files, renewed, options, self.digest)
 
     def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":
         """As `config`, from a shell: what only the service can judge is noted, and no problem.

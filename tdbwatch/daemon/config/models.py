@@ -32,6 +32,7 @@ from tdbwatch.daemon.config.rotating import Rotating
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.plugin import Duration, Kind, Options, Secret, Size
 from tdbwatch.wire.names import is_room_name
+from tdbwatch.wire.scopes import short
 
 DEFAULT_SCOPE: Final = "//stuff"
 DEFAULT_SPOOL: Final = Path("/var/lib/tdbwatch/spool.db")
@@ -183,6 +184,13 @@ class RoomConfig(Section):
     by name under `data`."""
     required: bool = False
     """Whether tdbwatch counts as ready only while this room is joined."""
+
+    @property
+    def target(self) -> tuple[str, str | int, str]:
+        """What is joined: the same for two that mean one room in the same words."""
+        given = {key: getattr(self, key) for key in ("name", "id", "code")}
+        kind, value = next((key, value) for key, value in given.items() if value is not None)
+        return kind, value, short(self.scope)
 
     @property
     def record_name(self) -> str:
@@ -396,6 +404,8 @@ class Config(Sections):
     secret_files: Mapping[tuple[str | int, ...], Path] = {}
     """The files that secrets were read from, by the secret's own path."""
 
+    digest: str = ""
+    """Tells whether two configurations say the same: a hash of what is written, secrets' files apart."""
     rotating: InstanceOf[Rotating] | None = None
     """The secrets from files that change while they are used; None: nobody looks at them again."""
 
@@ -414,6 +424,7 @@ class Config(Sections):
         secret_files: Mapping[tuple[str | int, ...], Path] = MappingProxyType({}),
         rotating: Rotating | None = None,
         plugin_options: Mapping[str, Options] = MappingProxyType({}),
+        digest: str = "",
     ) -> "Config":
         """One configuration of parts that are checked already."""
         parts: dict[str, Any] = {name: getattr(sections, name) for name in Sections.model_fields}
@@ -424,4 +435,5 @@ class Config(Sections):
             secret_files=secret_files,
             rotating=rotating,
             plugin_options=dict(plugin_options),
+            digest=digest,
         )

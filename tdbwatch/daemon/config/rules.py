@@ -1,6 +1,7 @@
 """Routes, ready to be asked. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -47,7 +48,7 @@ class Rule:
         set: the fields that it sets, in order.
         on_error: whether an event for which `where` has no value is taken.
         hold: how many of the events it lets through.
-        key: names it where it is remembered; changes with what it matches and holds.
+        key: names it where it is remembered; changes with what it matches and holds, and not with its place.
         default: whether it takes only what no route before it took.
         inner: routes that are asked about what this one matched.
     """
@@ -69,12 +70,23 @@ class Rule:
     inner: tuple["Rule", ...]
 
     @classmethod
-    def all_of(cls, routes: Iterable[RouteConfig], above: str = "") -> tuple["Rule", ...]:
-        """The rules of a list of routes."""
-        return tuple(cls.of(route, f"{above}routes[{index}]") for index, route in enumerate(routes))
+    def all_of(cls, routes: Iterable[RouteConfig], above: str = "", within: str = "") -> tuple["Rule", ...]:
+        """The rules of a list of routes.
+
+        Args:
+            above: the path of the route that they are in, with a dot.
+            within: that route's key.
+        """
+        rules, seen = [], Counter[str]()
+        for index, route in enumerate(routes):
+            key = _key_of(route, within)
+            seen[key] += 1
+            key += f"-{seen[key]}" if seen[key] > 1 else ""
+            rules.append(cls.of(route, f"{above}routes[{index}]", key))
+        return tuple(rules)
 
     @classmethod
-    def of(cls, route: RouteConfig, path: str) -> "Rule":
+    def of(cls, route: RouteConfig, path: str, key: str = "") -> "Rule":
         match = route.match
         scopes = None if match.scope is None else [scope_glob(glob) for glob in match.scope]
         return cls(
@@ -90,9 +102,9 @@ class Rule:
             set=route.set,
             on_error=route.on_error == "match",
             hold=Hold.of(route),
-            key=_key_of(route, path),
+            key=key,
             default=route.default,
-            inner=cls.all_of(route.routes, f"{path}."),
+            inner=cls.all_of(route.routes, f"{path}.", key),
         )
 
     @property
@@ -156,13 +168,13 @@ class Rule:
         )
 
 
-def _key_of(route: RouteConfig, path: str) -> str:
+def _key_of(route: RouteConfig, within: str) -> str:
     hold = Hold.of(route)
-    if hold is None:
-        return ""
     where = "" if route.where is None else route.where.source
-    key = "" if hold.key is None else hold.key.source
-    said = (path, route.match.model_dump_json(), where, hold.count, hold.per_us, key)
+    held = None
+    if hold is not None:
+        held = (hold.count, hold.per_us, "" if hold.key is None else hold.key.source)
+    said = (within, route.match.model_dump_json(), where, held)
     return sha256(repr(said).encode()).hexdigest()[:16]
 
 

@@ -94,12 +94,14 @@ class SinkConfig:
     Attributes:
         options: an instance of its type's options model.
         hears: the kinds of records that it hears by a plugin's hooks.
+        fingerprint: tells whether it is as before: of all that is said of it, and of the files that it names.
     """
 
     name: str
     settings: SinkSettings
     options: Options
     hears: frozenset[str] = frozenset()
+    fingerprint: str = ""
 
     @property
     def type(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from tdbwatch.daemon.config.fields import check_sink_name
+from tdbwatch.daemon.config.fingerprint import fingerprint
 from tdbwatch.daemon.config.keys import known_keys
 from tdbwatch.daemon.config.problems import Path, RefusedError, suggestion
 from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
@@ -74,6 +75,7 @@ class SinksCheck:
         if sink_type is None:
             return None
         resolve_secrets(self.tree, path, sink_type.options, self.reader)
+        seen = fingerprint(data, self.folder)
         _, own = parted(data, sink_type)
         options = validate(
             self.tree, path, own, sink_type.options, self.folder, tuple(known_keys(SinkSettings))
@@ -81,7 +83,7 @@ class SinksCheck:
         return (
             None
             if settings is None or options is None
-            else SinkConfig(name, _of_type(settings, sink_type), options, sink_type.hears)
+            else SinkConfig(name, _of_type(settings, sink_type), options, sink_type.hears, seen)
         )
 
     def _near_type(self, path: Path, data: dict[str, Any]) -> None:

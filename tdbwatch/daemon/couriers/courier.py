@@ -74,7 +74,7 @@ class Courier:
             spool, lanes, breaker, Wanted(name, wants), past, faults, clock, saving.moved, self._filled
         )
         self._task: asyncio.Task[None] | None = None
-        spool.watch(self._gone)
+        self._unwatch = spool.watch(self._gone)
 
     @property
     def name(self) -> str:
@@ -105,6 +105,7 @@ class Courier:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._saving.save()
+        self._unwatch()
         await self._host.close(max(0.0, until - self._clock.monotonic()))
 
     async def drained(self) -> None:
@@ -144,6 +145,11 @@ class Courier:
     def position(self) -> int:
         """The last entry that was read."""
         return self._lanes.position
+
+    @property
+    def finished_through(self) -> int:
+        """Up to here every entry is finished."""
+        return min([self.position, *(queue.first_seq - 1 for queue in self._lanes if not queue.done)])
 
     def status(self) -> CourierStatus:
         """Counters since the start, and how it is now."""

@@ -62,6 +62,7 @@ class Wanted:
         wants, ours = self._wants, block.target is not None
         if not isinstance(wants, Matcher):
             return piece if ours else piece.only(_indexes(map(wants, piece.events)))
+        wants = wants.as_of(block.last_seq)
         wants.count(block)
         answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.distinct_names}
         if None in answers.values():

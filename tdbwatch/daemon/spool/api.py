@@ -4,7 +4,7 @@ The log is a sequence of entries with growing numbers (seqs). It is written and 
 entries of one lane. What a sink has finished is its progress: a floor, and the lanes that are behind it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -212,8 +212,11 @@ class Spool(Protocol):
     async def count_lane(self, lane: Lane, after: int, through: int) -> int:
         """How many entries of one lane there are from `after` (not included) to `through` (included)."""
 
-    def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
-        """Have `told` called, in the event loop, with the blocks that the log gives up from now on."""
+    def watch(self, told: Callable[[Sequence[Gone]], None]) -> Callable[[], None]:
+        """Have `told` called, in the event loop, with the blocks that the log gives up from now on.
+
+        Until what is returned is called.
+        """
 
     # -- what sinks have finished ------------------------------------------------------------------------
 
@@ -221,6 +224,13 @@ class Spool(Protocol):
         """What `sink` has finished, as it was saved last, as a copy.
 
         A sink that is new starts at the end of the log; at the beginning when the log is new.
+        """
+
+    def use_sinks(self, names: Collection[str], left: Mapping[str, Progress | None]) -> None:
+        """From now on these are the sinks of the configuration; others hold nothing back any more.
+
+        Args:
+            left: what `left` says of those that were none of them; None: they begin at the end of the log.
         """
 
     async def left(self, sink: str) -> Progress | None:

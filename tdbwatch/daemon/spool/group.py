@@ -1,7 +1,7 @@
 """What passes between the event loop and the writer: what one commit makes durable, and what came of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -107,6 +107,8 @@ class Group:
     """Each in a commit of its own, after the others."""
     waiters: list["asyncio.Future[None]"] = field(default_factory=list)
     """Those who wait for all of it."""
+    sinks: Collection[str] | None = None
+    """Those of the configuration from now on; None: as before."""
 
     def count(self, tally: Tally) -> None:
         """Count what was given up, by reason: however much it is, it takes little memory."""
@@ -168,6 +170,7 @@ class Group:
             or self.settled
             or self.damage_told
             or self.beat
+            or self.sinks is not None
         )
 
 

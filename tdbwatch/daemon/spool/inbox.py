@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from tdbwatch.daemon.spool.api import Attempt
@@ -112,6 +112,12 @@ class Inbox:
         """Until then all that was heard was put before."""
         with self._changed:
             self._group.beat = beat
+            self._changed.notify()
+
+    def put_sinks(self, names: Collection[str]) -> None:
+        """From now on these are the sinks of the configuration."""
+        with self._changed:
+            self._group.sinks = names
             self._changed.notify()
 
     def put_waiter(self, waiter: "asyncio.Future[None]") -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from os import stat_result
 from os.path import samestat
 from pathlib import Path
@@ -116,14 +117,20 @@ class Reader:
         self._file: stat_result | None = None
         self._held = WeakValueDictionary[int, Block]()  # read by one sink, and still in its hands
 
-    def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
-        """Have `told` called with what the log gives up."""
+    def watch(self, told: Callable[[Sequence[Gone]], None]) -> Callable[[], None]:
+        """Have `told` called with what the log gives up, until what is returned is called."""
         self._watchers.append(told)
+
+        def end() -> None:
+            with suppress(ValueError):
+                self._watchers.remove(told)
+
+        return end
 
     def gone(self, blocks: Sequence[Gone]) -> None:
         """The log has given these up."""
         self.window.forget(blocks)
-        for told in self._watchers:
+        for told in list(self._watchers):
             told(blocks)
 
     async def blocks(self, after: int, through: int, max_bytes: int) -> list[Block]:

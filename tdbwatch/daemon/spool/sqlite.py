@@ -226,9 +226,9 @@ class SqliteSpool:
         """How many entries of one lane there are from `after` (not included) to `through` (included)."""
         return await self._reader.count(lane, after, through)
 
-    def watch(self, told: Callable[[Sequence[Gone]], None]) -> None:
-        """Have `told` called, in the event loop, with the blocks that the log gives up from now on."""
-        self._reader.watch(told)
+    def watch(self, told: Callable[[Sequence[Gone]], None]) -> Callable[[], None]:
+        """Have `told` called, in the event loop, with the blocks that the log gives up; see `Spool.watch`."""
+        return self._reader.watch(told)
 
     # -- what sinks have finished ------------------------------------------------------------------------
 
@@ -237,6 +237,13 @@ class SqliteSpool:
         if (begun := self._sinks.begun(sink)) is not None:
             self._inbox.put_progress(sink, begun)
         return self._sinks.progress(sink)
+
+    def use_sinks(self, names: Collection[str], left: Mapping[str, Progress | None]) -> None:
+        """From now on these are the sinks of the configuration; see `Spool.use_sinks`."""
+        names = frozenset(names)
+        for sink, change in self._sinks.change(names, left, self.last_seq):
+            self._inbox.put_progress(sink, change)
+        self._inbox.put_sinks(names)
 
     async def left(self, sink: str) -> Progress | None:
         """What a sink had finished that is gone from the configuration; see `Spool.left`."""

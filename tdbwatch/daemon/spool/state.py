@@ -1,7 +1,7 @@
 """What the event loop knows: what sinks have finished, and, by what the writer says, the log."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +50,23 @@ class Sinks:
             return None
         self._progress[sink] = Progress(self._start)
         return Change(self._start)
+
+    def change(
+        self, names: Collection[str], left: Mapping[str, Progress | None], last_seq: int
+    ) -> Iterator[tuple[str, Change]]:
+        """From now on these are the sinks of the configuration; yields those that begin with it.
+
+        Args:
+            left: of those that were none of them, what is in the file; None: they begin at `last_seq`.
+        """
+        self.names, self._start = names, last_seq
+        for sink, known in left.items():
+            if known is not None:  # what was saved last may not be written yet
+                self._progress.setdefault(sink, Progress(known.floor, known.behind))
+                continue
+            forgotten = self._progress.pop(sink, Progress(0)).behind
+            self._progress[sink] = Progress(last_seq)
+            yield sink, Change(last_seq, dict.fromkeys(forgotten))
 
     def progress(self, sink: str) -> Progress:
         return _copy(self._progress[sink])

@@ -49,7 +49,7 @@ class Writer:
 
     Args:
         files: opens the store, and replaces it.
-        sinks: those of the configuration; None: all that there are.
+        sinks: those of the configuration; None: all that there are. Later a group may name others.
         tell: called in the writer's thread; hands the report to the event loop.
     """
 
@@ -115,6 +115,8 @@ class Writer:
 
     def _turn(self, group: Group) -> None:
         self._group = group
+        if group.sinks is not None:
+            self._sinks = group.sinks
         report = TurnReport()
         self._check()
         self._admit(group, report)

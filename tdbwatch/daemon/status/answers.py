@@ -6,12 +6,14 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.status import page
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.frame import POLICY
 from tdbwatch.daemon.status.guard import Guard
 from tdbwatch.daemon.status.health import is_alive, problems
 from tdbwatch.daemon.status.history import History
+from tdbwatch.daemon.status.hosts import is_loopback
 from tdbwatch.daemon.status.metrics import Metrics
 from tdbwatch.daemon.status.rooms import Choice
 from tdbwatch.daemon.status.snapshot import Snapshot
@@ -25,11 +27,18 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": POLICY,
 }
+RELOAD: Final = "/-/reload"
+RELOAD_HEADER: Final = "X-Tdbwatch"
+"""Must be there, whatever it says."""
+_ONLY_HERE: Final = "403 a reload can be asked for on the machine itself only\n"
+_NO_PAGE: Final = (
+    f"403 send the header `{RELOAD_HEADER}: reload`, and no Origin: no web page may ask for this\n"
+)
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Answers:
-    """The status server's addresses. All are read only; none takes a body.
+    """The status server's addresses. All but one are read only; none takes a body.
 
     Args:
         glance: the daemon as it is now, from memory alone.
@@ -38,6 +47,7 @@ class Answers:
         history: the last hour.
         guard: stands before all of them.
         tail: answers about events.
+        reload: has the configuration read again; None: nobody can.
     """
 
     def __init__(
@@ -48,6 +58,7 @@ class Answers:
         history: History,
         guard: Guard,
         tail: TailAnswers,
+        reload: Callable[[], Awaitable[Verdict]] | None = None,
     ) -> None:
         self._glance = glance
         self._snapshot = snapshot
@@ -55,6 +66,7 @@ class Answers:
         self._history = history
         self._guard = guard
         self._tail = tail
+        self._reload = reload
         self._metrics = Metrics()
 
     def application(self) -> web.Application:
@@ -66,6 +78,8 @@ class Answers:
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/status.json", self.status)
         self._tail.add_to(application.router)
+        if self._reload is not None:
+            application.router.add_post(RELOAD, self.reload)
         return application
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -98,6 +112,19 @@ class Answers:
         choice = Choice.of(request.query.get("room", ""), request.query.get("page", ""))
         text = page.render(await self._snapshot(), self._history, choice)
         return web.Response(text=text, content_type="text/html")
+
+    async def reload(self, request: web.Request) -> web.Response:
+        """Take up the configuration as it is written now: 200 with the verdict, 422 if it was refused.
+
+        Only for who is on this machine, and no web page: that cannot send the header unless we allow it.
+        """
+        assert self._reload is not None, "it has an address"
+        if not (request.remote and is_loopback(request.remote)):
+            return web.Response(status=403, text=_ONLY_HERE)
+        if RELOAD_HEADER not in request.headers or "Origin" in request.headers:
+            return web.Response(status=403, text=_NO_PAGE)
+        verdict = await self._reload()
+        return web.json_response(verdict.document(), status=200 if verdict.accepted else 422)
 
 
 async def _with_our_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tdbwatch.daemon.status.health import is_ready, problems, state_of
 from tdbwatch.daemon.status.history import NO_HISTORY, History
-from tdbwatch.daemon.status.snapshot import RoomView, SinkView, Snapshot
+from tdbwatch.daemon.status.snapshot import ConfigView, RoomView, SinkView, Snapshot
 from tdbwatch.plugin.event import format_time
 
 
@@ -32,10 +32,17 @@ def document(snapshot: Snapshot, history: History = NO_HISTORY) -> dict[str, Any
         "gaps": [_readable(gap) for gap in snapshot.gaps],
         "open_gaps": [_readable(gap) for gap in snapshot.open_gaps],
         "gap_counts": [_readable(count) for count in snapshot.gap_counts if count.count],
+        "config": _config(snapshot.config),
         "plugin_problems": [
             f"plugin {problem.plugin}: {problem.placed}" for problem in snapshot.plugin_problems
         ],
     }
+
+
+def _config(config: ConfigView) -> dict[str, Any]:
+    verdict = None if config.verdict is None else dict(config.verdict.document())
+    since = format_time(config.since_us)
+    return {"hash": config.hash, "since": since, "restart": list(config.restart), "last_reload": verdict}
 
 
 def _room(room: RoomView, history: History) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,7 +51,7 @@ NO_FIGURES: Final = SpoolFigures()
 class Surveyor:
     """Reads the figures when they are asked for and old; never twice at the same time."""
 
-    def __init__(self, path: Path, sinks: Collection[str], clock: Clock) -> None:
+    def __init__(self, path: Path, sinks: Callable[[], Collection[str]], clock: Clock) -> None:
         self.latest = NO_FIGURES
         self._path = path
         self._sinks = sinks
@@ -76,7 +76,7 @@ class Surveyor:
     async def _read(self) -> None:
         started = self._clock.monotonic()
         try:
-            self.latest = await asyncio.to_thread(survey, self._path, self._sinks)
+            self.latest = await asyncio.to_thread(survey, self._path, self._sinks())
         except (OSError, SpoolError, sqlite3.Error):  # the spool itself says what is wrong with its file
             return
         finally:

@@ -26,8 +26,8 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        part: `daemon`, `links`, `node`, `rooms`, `room`, `canary`, `sink`, `spool`, `gap`, `plugin`, `config`
-            or `http`.
+        part: `daemon`, `links`, `node`, `rooms`, `room`, `canary`, `sink`, `spool`, `gap`, `plugin`,
+            `reload`, `config` or `http`.
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
@@ -66,6 +66,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         *_gaps(snapshot),
         *_routes(snapshot),
         *_plugins(snapshot),
+        *_reload(snapshot),
         *_doubts(snapshot),
         *_http(snapshot),
     ]
@@ -286,6 +287,20 @@ def _plugins(snapshot: Snapshot) -> Iterator[Problem]:
     for problem in snapshot.plugin_problems:
         text, remedy = remedies.plugin(problem)
         yield Problem("plugin", problem.plugin, text, blocking=False, remedy=remedy)
+
+
+def _reload(snapshot: Snapshot) -> Iterator[Problem]:
+    """What is written is not what is in use."""
+    config, verdict = snapshot.config, snapshot.config.verdict
+    if verdict is not None and not verdict.accepted:
+        first = verdict.problems[0]
+        where = f"{first.place}: {first.path}".removesuffix(": ").removeprefix(": ")
+        more = f" (and {counted(len(verdict.problems) - 1, 'more problem')})" if verdict.problems[1:] else ""
+        text = f"Refused; what was in use before is still. {where}: {first.message}{more}."
+        yield Problem("reload", "", text, blocking=False, remedy=remedies.REFUSED)
+    if config.restart:
+        text = f"These have changed and wait for a restart: {', '.join(config.restart)}."
+        yield Problem("reload", "", text, blocking=False, remedy=remedies.RESTART)
 
 
 def _doubts(snapshot: Snapshot) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ class Hosts:
 
     def __init__(self, own: str, more: Iterable[str], addresses: Iterable[str]) -> None:
         self._names = {_plain(name) for name in (own, *more) if name}
-        self._only_here = all(map(_is_loopback, addresses))
+        self._only_here = all(map(is_loopback, addresses))
         self._any = not self._only_here and not tuple(more)
 
     def allow(self, host: str) -> bool:
@@ -31,7 +31,7 @@ class Hosts:
         An address of ours needs no name, so no page can have made it one; on loopback only loopback's count.
         """
         name = _plain(_without_port(host))
-        if self._any or name in self._names or name == _LOCAL or _is_loopback(name):
+        if self._any or name in self._names or name == _LOCAL or is_loopback(name):
             return True
         return not self._only_here and _is_address(name)
 
@@ -54,5 +54,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether it is an address of this machine that no other one can reach."""
     return _is_address(name) and ipaddress.ip_address(name).is_loopback

@@ -50,6 +50,18 @@ class Readiness:
             self.look()
             await self._clock.sleep(INTERVAL)
 
+    def reloading(self) -> None:
+        """A reload begins."""
+        if self._was_ready:
+            self._notifier.reloading()
+
+    def reloaded(self) -> None:
+        """It ended, well or not; systemd hears so, if it heard of readiness before."""
+        self.look()
+        if self._was_ready:
+            snapshot = self._glance()
+            self._notifier.ready(status_line(snapshot, problems(snapshot)))
+
     def look(self) -> None:
         """Tell what has changed."""
         snapshot = self._glance()

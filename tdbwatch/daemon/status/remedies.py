@@ -30,15 +30,19 @@ DISK: Final = (
 DISK_AT_STOP: Final = "Make space at once: what is in memory is lost when it ends."
 NO_ROOM: Final = "Mend one of the rooms, as is said of each: it is joined by itself then."
 UNROUTED: Final = (
-    "See which with `tdbwatch spool list --unrouted --config FILE`, and add a route for them and restart; "
+    "See which with `tdbwatch spool list --unrouted --config FILE`, and add a route for them and reload; "
     "to drop them on purpose, one with `to: []` and `stop: true`."
 )
 DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
 CANARY: Final = (
-    "Make its room in ThingsDB, and it is joined by itself; or correct thingsdb.canary, and restart."
+    "Make its room in ThingsDB, and it is joined by itself; or correct thingsdb.canary, and reload."
 )
 MUTE: Final = "Mend what ThingsDB complains of; it is emitted again by itself."
 HTTP: Final = "Change http.listen, or end the other program; it is tried again by itself, and events flow."
+REFUSED: Final = "Mend the file, and see with `tdbwatch check FILE`; then `tdbwatch reload --config FILE`."
+RESTART: Final = (
+    "Restart when it suits: what is emitted meanwhile is missed. Until then these hold as before."
+)
 FAILED: Final = "Restart it, and report the log's traceback."
 STALLED: Final = "Restart it, unless systemd's watchdog does, and report it."
 STUCK: Final = "Restart the daemon, and mend the plugin."
@@ -49,8 +53,8 @@ _GAP: Final = (
 _ROOMS: Final = {
     "leaving": "Start another node, or mend the network to it: the room is joined there by itself.",
     "waiting": "See that ThingsDB answers: the room is tried again by itself.",
-    "missing": "Make the room in ThingsDB, and it is joined by itself; or correct it in rooms, and restart.",
-    "deleted": "Make the room again, and it is joined by itself; or take it out of rooms, and restart.",
+    "missing": "Make the room in ThingsDB, and it is joined by itself; or correct it in rooms, and reload.",
+    "deleted": "Make the room again, and it is joined by itself; or take it out of rooms, and reload.",
 }
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
 
@@ -103,7 +107,7 @@ def _refused(scope: str, error: Exception | None, by_code: bool) -> str:
     if by_code:
         return (
             "Mend in ThingsDB what the room's code asks for: it is tried again by itself. "
-            "If the code is wrong, correct it in rooms and restart."
+            "If the code is wrong, correct it in rooms and reload."
         )
     return "Mend what ThingsDB complains of: the room is tried again by itself."
 
@@ -130,7 +134,7 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
         return (
             f"Mend the receiver; then {wake(sink, spool)} has it tried at once. "
             "If its credentials have to change here, write them to their file, which is read by itself; "
-            "what stands in the configuration needs a restart."
+            "what stands in the configuration, with a reload."
         )
     if courier.state == "refusing":
         again = command("spool requeue", spool, courier.sink)

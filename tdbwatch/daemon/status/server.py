@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -12,6 +12,7 @@ from aiohttp import web
 from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status.answers import Answers
@@ -59,9 +60,17 @@ class StatusServer:
         surveyor: reads what only the spool's file can tell.
         config: where to listen.
         clock: paces the attempts to listen.
+        reload: has the configuration read again; None: nobody can.
     """
 
-    def __init__(self, shown: Shown, surveyor: Surveyor, config: HttpConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        shown: Shown,
+        surveyor: Surveyor,
+        config: HttpConfig,
+        clock: Clock,
+        reload: Callable[[], Awaitable[Verdict]] | None = None,
+    ) -> None:
         self.trouble: str | None = None
         """Why nobody can ask, such as a port that is in use; None when all is well."""
         self.port: int | None = None
@@ -80,7 +89,9 @@ class StatusServer:
         guard = Guard(self._is_ours, lambda: self._config.token, self._visitors.refused)
         self._tail = TailAnswers(shown.log, self.glance, guard, clock)
         self._history = History()
-        answers = Answers(self.glance, self.snapshot, shown.plugin_metrics, self._history, guard, self._tail)
+        answers = Answers(
+            self.glance, self.snapshot, shown.plugin_metrics, self._history, guard, self._tail, reload
+        )
         application = answers.application()
         self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
         self._door = Door(lambda: self._visitors.welcome(self._runner.server), self._visitors.oldest_leaves)

@@ -6,6 +6,7 @@ from typing import Final
 from tdbwatch.daemon.config import Problem as ConfigProblem
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins.registry import PluginProblem
+from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.spool.looking.gone import LeftBehind
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status.spans import Gap, OpenGap, Span
@@ -174,6 +175,28 @@ class GapCount:
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigView:
+    """The configuration in use.
+
+    Attributes:
+        hash: the same for two daemons with the same files; empty: nobody knows of a file.
+        since_us: when it was taken up, in microseconds since the Unix epoch.
+        verdict: of the last reload; None: there was none.
+        restart: the keys that the file has otherwise, and that wait for a restart.
+    """
+
+    hash: str = ""
+    since_us: int = 0
+    verdict: Verdict | None = None
+    restart: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """Whether the last reload was."""
+        return self.verdict is not None and not self.verdict.accepted
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything there is to show. Times in microseconds since the Unix epoch.
 
@@ -194,6 +217,7 @@ class Snapshot:
         left_behind: what the spool has of sinks that are gone from the configuration.
         http_trouble: why nobody can ask the status server; empty: all is well.
         doubts: what the configuration says and hardly means.
+        config: the configuration in use.
     """
 
     version: str
@@ -220,6 +244,7 @@ class Snapshot:
     left_behind: tuple[LeftBehind, ...] = ()
     http_trouble: str = ""
     doubts: tuple[ConfigProblem, ...] = ()
+    config: ConfigView = ConfigView()
 
     @property
     def links(self) -> int:

@@ -12,7 +12,9 @@ from tdbwatch.wire.codec import decode, encode
 
 Span = tuple[int, int]
 """The first and the last of some numbers in a row."""
-_SET_FLOOR: Final = "INSERT OR REPLACE INTO progress(sink, floor) VALUES (?, ?)"
+_SET_FLOOR: Final = (
+    "INSERT INTO progress(sink, floor) VALUES (?, ?) ON CONFLICT(sink) DO UPDATE SET floor = excluded.floor"
+)
 _SET_BEHIND: Final = "INSERT OR REPLACE INTO behind VALUES (?, ?, ?, ?, ?, ?)"
 _UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room = ?"
 
@@ -104,6 +106,13 @@ def part_from(connection: sqlite3.Connection, names: Collection[str], last_seq: 
         if (sink in names) != (left_at is None):
             since = None if sink in names else last_seq
             connection.execute("UPDATE progress SET left_at = ? WHERE sink = ?", (since, sink))
+
+
+def part(known: Mapping[str, Progress], names: Collection[str], last_seq: int) -> None:
+    """As `part_from`, in memory."""
+    for sink, one in known.items():
+        if (sink in names) != (one.left_at is None):
+            one.left_at = None if sink in names else last_seq
 
 
 def parted(connection: sqlite3.Connection, known: Mapping[str, Progress]) -> None:

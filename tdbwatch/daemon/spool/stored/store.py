@@ -144,6 +144,8 @@ class Store:
                 self.connection.executemany(INSERT_LETTER, letters)
             if attempts:
                 self.connection.executemany(INSERT_ATTEMPT, attempts)
+            if group.sinks is not None:
+                progress.part_from(self.connection, group.sinks, self.last_seq + _count(blocks))
             drops.save(self.connection, group.drops.values())
             if group.settled:
                 drops.settle(self.connection, group.settled)
@@ -153,9 +155,7 @@ class Store:
                 beats.save(self.connection, group.beat)
         self.beat = group.beat or self.beat
         self._grown(blocks, inserted)
-        for lane, span in progress.apply(self.progress, group.progress):
-            first, last = self.freed.get(lane, span)
-            self.freed[lane] = (min(first, span[0]), max(last, span[1]))
+        self._progressed(group)
         return blocks
 
     def redeliver(self, copies: Copies, now_us: int) -> list[Block]:
@@ -244,8 +244,15 @@ class Store:
         if self.connection.executemany(query, [(number,) for number in numbers]).rowcount < len(numbers):
             raise GoneError
 
+    def _progressed(self, group: Group) -> None:
+        for lane, span in progress.apply(self.progress, group.progress):
+            first, last = self.freed.get(lane, span)
+            self.freed[lane] = (min(first, span[0]), max(last, span[1]))
+        if group.sinks is not None:
+            progress.part(self.progress, group.sinks, self.last_seq)
+
     def _grown(self, blocks: Sequence[Block], inserted: Mapping[str, Amount]) -> None:
-        count = sum([block.count for block in blocks])
+        count = _count(blocks)
         self.entries += count
         self.last_seq += count
         for table, amount in inserted.items():
@@ -266,3 +273,7 @@ class Store:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
+
+
+def _count(blocks: Sequence[Block]) -> int:
+    return sum([block.count for block in blocks])

@@ -1,0 +1,142 @@
+"""Makes a configuration the one in use. All that can fail is done first; what follows cannot, in one step.
+
+In that step nothing waits: between two events everything changes at once, so that no event is judged by half
+of each configuration. What takes time, such as joining a room or closing a sink, only begins there.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tdbwatch.blocking import in_own_thread
+from tdbwatch.client import Client
+from tdbwatch.daemon import logs
+from tdbwatch.daemon.assembly import make_router
+from tdbwatch.daemon.config import Config, ConfigError, Problem
+from tdbwatch.daemon.deliveries import Deliveries
+from tdbwatch.daemon.holding import Holding
+from tdbwatch.daemon.in_use import InUse
+from tdbwatch.daemon.login import LoadedTls, Login, NodeTls, load_tls
+from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.reload.plan import Plan, plan
+from tdbwatch.daemon.rooms import Rooms
+from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routing import Routing
+from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.source import Source
+from tdbwatch.daemon.spool.api import Progress, Spool, SpoolError
+from tdbwatch.daemon.stores import Stores
+from tdbwatch.daemon.watched import WatchedRoom
+from tdbwatch.redaction import redact
+
+SETTLE: Final = 2.0
+"""Seconds that a reload waits for rooms to be joined and sinks to be opened; what takes longer goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What must be there before anything is changed.
+
+    Attributes:
+        router: None: routes and sinks are as before.
+        left: by sink that is new, what the spool knows of it.
+        tls: for nodes, if that has changed.
+    """
+
+    router: Router | None
+    left: Mapping[str, Progress | None]
+    tls: LoadedTls
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The daemon's parts that depend on the configuration, each of which is the only one who keeps its share.
+
+    Attributes:
+        more: takes up what else has changed: `http`, `thingsdb.canary`, secrets that are looked at.
+        spawn: begins a task that is watched.
+    """
+
+    in_use: InUse
+    registry: Registry
+    source: Source
+    spool: Spool
+    routing: Routing
+    holding: Holding
+    rooms: Rooms
+    deliveries: Deliveries
+    client: Client
+    stores: Stores
+    login: Login
+    tls: NodeTls
+    more: Callable[[Plan], None]
+    spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+
+
+class Applying:
+    """Takes up configurations."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def __call__(self, config: Config) -> Plan:
+        """Take this one up; returns when it is in use, and nearly all that follows from it is done.
+
+        Raises:
+            ConfigError: it cannot be; nothing was changed.
+        """
+        parts = self._parts
+        found = plan(parts.in_use.config, config)
+        prepared = await self._prepare(found)
+        redact.remember(secrets_in(found.config))
+        if found.plugins:
+            await in_own_thread(lambda: parts.registry.configure(found.plugins), "tdbwatch-plugins")
+        new = self._change(found, prepared)
+        joining = parts.spawn(self._join(new), "tdbwatch-join")
+        await asyncio.wait({joining}, timeout=SETTLE)
+        await parts.deliveries.settled(SETTLE)
+        return found
+
+    async def _prepare(self, found: Plan) -> _Prepared:
+        config, tls = found.config, None
+        try:
+            if "thingsdb.tls" in found.changed:
+                tls = await in_own_thread(lambda: load_tls(config.thingsdb.tls), "tdbwatch-tls")
+        except OSError as error:
+            raise _refused("thingsdb.tls", f"the files cannot be used: {error}") from None
+        try:
+            left = {name: await self._parts.spool.left(name) for name in found.opened}
+        except SpoolError as error:
+            raise _refused("sinks", f"the spool cannot be read now: {error}") from None
+        await self._parts.stores.load(found.opened)
+        router = make_router(config) if found.sinks_changed or "routes" in found.changed else None
+        return _Prepared(router, left, tls)
+
+    def _change(self, found: Plan, prepared: _Prepared) -> list[WatchedRoom]:
+        """The step itself; returns the rooms that are to be joined."""
+        parts, config = self._parts, found.config
+        parts.source.flush()  # what was heard up to now is judged by what was in use
+        if prepared.router is not None:
+            parts.holding.change(prepared.router)
+            parts.routing.change(prepared.router, parts.spool.last_seq)
+        parts.in_use.config = config
+        if found.opened or found.closed:
+            parts.spool.use_sinks([sink.name for sink in config.sinks], prepared.left)
+        parts.deliveries.change(config.sinks)
+        new = parts.rooms.change(config.rooms, parts.client) if "rooms" in found.changed else []
+        if "thingsdb.auth" in found.changed:
+            parts.login.change(config.thingsdb.auth, config.login_file)
+        if "thingsdb.tls" in found.changed:
+            parts.tls.change(prepared.tls)
+        if "logging" in found.changed:
+            logs.change(config.logging.level, config.logging.format)
+        parts.more(found)
+        return new
+
+    async def _join(self, rooms: list[WatchedRoom]) -> None:
+        await asyncio.gather(*(self._parts.client.subscribe(room.subscription) for room in rooms))
+
+
+def _refused(key: str, message: str) -> ConfigError:
+    return ConfigError([Problem("", 0, 0, key, message, "mend it, and reload again")])

@@ -1,0 +1,42 @@
+"""Makes gap records of what the spool could not keep."""
+
+from tdbwatch.clock import Clock
+from tdbwatch.daemon.causes import Cause
+from tdbwatch.daemon.rooms import Rooms
+from tdbwatch.daemon.source import GapTimes, Source
+from tdbwatch.daemon.spool.file.aside import DamageReport
+from tdbwatch.daemon.spool.stored.drops import DropReport
+from tdbwatch.daemon.status import Journal
+from tdbwatch.daemon.stores import Stores
+
+
+class SpoolGaps:
+    """Told by the spool."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+
+    def begin(self, source: Source, rooms: Rooms, stores: Stores) -> None:
+        """Where records go, and which rooms and stores there are: they need the spool themselves."""
+        self._source, self._rooms, self._stores = source, rooms, stores
+
+    def dropped(self, report: DropReport) -> None:
+        """It dropped events."""
+        reason = f"spool: {report.reason}"
+        if report.note:
+            reason += f" ({report.note}); a faster disk, fewer rooms or several daemons help"
+        for lane, count in report.rooms.items():
+            since_us, until_us = report.times[lane]
+            times = GapTimes(since_us, until_us)
+            self._source.gap(lane, times, Cause.SPOOL, reason, dropped=count)
+        self._journal.told_again(report.again)
+
+    def damaged(self, report: DamageReport) -> None:
+        """Its file was damaged."""
+        self._stores.save_all()
+        now_us = int(self._clock.time() * 1_000_000)
+        what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
+        for room in self._rooms:
+            times = GapTimes(None, now_us)
+            self._source.gap(room.lane, times, Cause.DAMAGE, f"the spool was damaged{what}")

@@ -1,0 +1,218 @@
+"""A changed configuration is taken up while the daemon runs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tdbwatch.node import Cluster
+from tests.daemon.reload_kit import Rig
+
+TWO = {"a": {"type": "list"}, "b": {"type": "list"}}
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with Cluster(1, shutdown_period=0.1) as made:
+        made.add_room("//stuff", "alerts")
+        made.add_room("//stuff", "deploys")
+        made.on_query("nil")
+        yield made
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, cluster: Cluster) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path, cluster)
+    yield made
+    made.lists.release.set()
+    await made.daemon.stop()
+
+
+async def test_a_room_is_joined_and_left_again_and_the_connection_stays(rig: Rig) -> None:
+    await rig.start()
+    links = rig.daemon.client.links()
+    verdict = await rig.reload(rooms=["alerts", "deploys"])
+    assert verdict.changes == ("room deploys in //stuff joined",)
+    there = rig.emit(3, room="deploys")
+    await rig.drained()
+    verdict = await rig.reload(rooms=["alerts"])
+    assert verdict.changes == ("room deploys in //stuff left",)
+    rig.emit(3, room="deploys")
+    here = rig.emit(3)
+    await rig.drained()
+    assert rig.lists.numbers("a") == there + here
+    assert rig.daemon.client.links() == links
+    assert [room.name for room in rig.daemon.rooms] == ["alerts"]
+
+
+async def test_a_room_that_stays_is_not_joined_again_whatever_else_is_said_of_it(rig: Rig) -> None:
+    await rig.start()
+    joins = [entry for entry in rig.cluster.log if entry.kind.name == "JOIN"]
+    first = rig.emit(2)
+    await rig.heard()
+    verdict = await rig.reload(rooms=[{"name": "alerts", "as": "alarms", "args": ["number"]}])
+    assert verdict.changes == ("room alarms in //stuff changed",)
+    second = rig.emit(2)
+    await rig.drained()
+    assert [entry for entry in rig.cluster.log if entry.kind.name == "JOIN"] == joins
+    assert rig.lists.numbers("a") == first + second
+    assert [event.room for event in rig.lists.events["a"]] == ["alerts"] * 2 + ["alarms"] * 2
+    assert [event.data for event in rig.lists.events["a"]][1:] == [
+        None,
+        {"number": second[0]},
+        {"number": second[1]},
+    ]
+
+
+async def test_a_room_under_a_name_that_another_had_has_a_gap_and_no_overlap(rig: Rig) -> None:
+    await rig.start()
+    await rig.reload(rooms=[{"name": "deploys", "as": "alerts"}])
+    sent = rig.emit(1, room="deploys")
+    await rig.drained()
+    assert rig.lists.numbers("a") == sent
+    (gap,) = rig.lists.of_kind("a", "gap")
+    assert (gap.room, gap.details["cause"]) == ("alerts", "room")
+    assert "configuration was changed" in gap.details["reason"]
+
+
+async def test_a_sink_that_is_new_begins_with_what_comes_then(rig: Rig) -> None:
+    await rig.start()
+    old = rig.emit(3)
+    await rig.drained()
+    verdict = await rig.reload(sinks=TWO)
+    assert verdict.changes == ("sink b opened",)
+    new = rig.emit(3)
+    await rig.drained()
+    assert rig.lists.numbers("a") == old + new
+    assert rig.lists.numbers("b") == new
+    assert rig.lists.opened == ["a", "b"]
+
+
+async def test_a_sink_that_stays_is_not_opened_again(rig: Rig) -> None:
+    await rig.start(sinks=TWO)
+    verdict = await rig.reload(rooms=["alerts", "deploys"], routes=[{"to": ["a", "b"]}])
+    assert verdict.changes == ("room deploys in //stuff joined", "routes changed")
+    assert rig.lists.opened == ["a", "b"]
+    assert rig.lists.closed == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"mark": "other"}, {"retry": {"max_attempts": 3}}, {"batch": {"count": 5}}, {"max_in_flight": 2}],
+)
+async def test_a_sink_with_other_settings_is_opened_anew_where_the_former_ended(
+    rig: Rig, change: dict[str, object]
+) -> None:
+    await rig.start(sinks=TWO)
+    first = rig.emit(5)
+    await rig.heard()
+    verdict = await rig.reload(sinks={"a": {"type": "list"}, "b": {"type": "list", **change}})
+    assert verdict.changes == ("sink b reopened",)
+    second = rig.emit(5)
+    await rig.drained()
+    assert rig.lists.numbers("b") == first + second
+    assert rig.lists.opened == ["a", "b", "b"]
+    assert rig.lists.closed == ["b"]
+
+
+async def test_a_sink_that_is_removed_gets_what_came_before_and_returns_where_it_left(rig: Rig) -> None:
+    await rig.start(sinks=TWO)
+    first = rig.emit(5)
+    await rig.heard()
+    await rig.reload(sinks={"a": {"type": "list"}})
+    away = rig.emit(5)
+    await rig.drained()
+    assert rig.lists.numbers("b") == first
+    assert [status.sink for status in rig.daemon.couriers()] == ["a"]
+    await rig.reload(sinks=TWO)
+    later = rig.emit(5)
+    await rig.drained()
+    assert rig.lists.numbers("b") == first + away + later, "as after a restart with the old name"
+
+
+async def test_routes_are_asked_as_they_were_when_an_event_was_heard(rig: Rig) -> None:
+    """However far a sink is: else what one sink has not read yet would be nobody's."""
+    hung = {"a": {"type": "list", "hang": True, "batch": {"count": 1}}, "b": {"type": "list"}}
+    await rig.start(sinks=hung, routes=[{"to": ["a"]}], spool={"path": str(rig.folder / "s.db")})
+    first = rig.emit(4_000)  # more than a courier reads ahead
+    await rig.heard()
+    await rig.reload(routes=[{"to": ["b"]}])
+    second = rig.emit(10)
+    await rig.heard()
+    await rig.until(lambda: rig.lists.numbers("b") == second)
+    rig.lists.release.set()
+    await rig.drained()
+    assert rig.lists.numbers("a") == first
+    assert rig.lists.numbers("b") == second
+    await rig.until(lambda: not rig.daemon.routing.former)
+
+
+async def test_what_a_route_remembers_stays_with_it_wherever_it_stands(rig: Rig) -> None:
+    dedupe = {"dedupe": {"window": "1h", "key": "event"}, "to": ["a"]}
+    await rig.start(sinks=TWO, routes=[dedupe])
+    (first, *_) = rig.emit(2)
+    await rig.heard()
+    await rig.reload(routes=[{"match": {"event": "other"}, "to": ["b"]}, dedupe])
+    rig.emit(2)
+    await rig.drained()
+    assert rig.lists.numbers("a") == [first]
+    assert rig.daemon.routing.now.held == {"routes[1]": 2}
+
+
+async def test_a_file_that_is_bad_changes_nothing_and_says_why(rig: Rig) -> None:
+    await rig.start(routes=[{"to": ["a"]}, {"match": {"kind": "config"}, "to": ["a"]}])
+    verdict = await rig.reload(rooms=["deploys"], sinks={"a": {"type": "lost"}})
+    assert not verdict.accepted
+    (problem,) = verdict.problems
+    assert (problem.path, problem.line) == ("sinks.a.type", 1)
+    assert [room.name for room in rig.daemon.rooms] == ["alerts"]
+    sent = rig.emit(2)
+    await rig.drained()
+    assert rig.lists.numbers("a") == sent
+    (record,) = rig.lists.of_kind("a", "config")
+    assert record.event == record.details["verdict"] == "refused"
+    assert record.details["problems"][0]["key"] == "sinks.a.type"
+    assert rig.lists.opened == ["a"]
+
+
+async def test_what_takes_a_restart_is_said_by_name_and_the_rest_is_taken_up(rig: Rig) -> None:
+    await rig.start()
+    path = rig.folder / "other.db"
+    verdict = await rig.reload(spool={"path": str(path)}, rooms=["alerts", "deploys"])
+    assert verdict.accepted
+    assert verdict.restart == ("spool.path",)
+    assert verdict.changes == ("room deploys in //stuff joined",)
+    assert rig.daemon.config.spool.path == rig.folder / "spool.db"
+    assert not path.exists()
+    verdict = await rig.reload(spool={"path": str(rig.folder / "spool.db")})
+    assert (verdict.word, verdict.restart) == ("unchanged", ())
+
+
+async def test_however_many_ask_at_once_the_file_is_read_once_more(rig: Rig) -> None:
+    await rig.start()
+    reads = []
+    read, rig.daemon._reloader._read = rig.daemon._reloader._read, lambda: (reads.append(1), read())[1]
+    await asyncio.gather(*(rig.daemon.reload() for _ in range(100)))
+    assert len(reads) == 1
+    first = asyncio.create_task(rig.daemon.reload())
+    await rig.until(lambda: len(reads) == 2)
+    await asyncio.gather(first, *(rig.daemon.reload() for _ in range(100)))
+    assert len(reads) <= 3
+
+
+async def test_a_sink_that_hangs_holds_up_neither_a_reload_nor_another_sink(rig: Rig) -> None:
+    await rig.start(
+        sinks={"a": {"type": "list"}, "b": {"type": "list", "hang": True}}, shutdown={"grace": "60s"}
+    )
+    sent = rig.emit(3)
+    await rig.until(lambda: rig.lists.numbers("a") == sent)
+    verdict = await rig.reload(sinks={"a": {"type": "list"}})
+    assert verdict.changes == ("sink b closed",)
+    more = rig.emit(3)
+    await rig.until(lambda: rig.lists.numbers("a") == sent + more)
+    await rig.reload(sinks={"a": {"type": "list"}, "b": {"type": "list"}})
+    rig.lists.release.set()
+    await rig.drained()
+    await rig.until(lambda: set(rig.lists.numbers("b")) >= {*sent, *more})
+    await rig.reload(shutdown={"grace": "1s"})
