@@ -25,12 +25,13 @@ from tdbwatch.cli import (
     spool,
     tail,
     test,
+    top,
 )
 from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.redaction import presentable
 
 COMMANDS = (
-    *(run, init, check, test, rooms, tail, emit, send, plugins, schema, spool, replay),
+    *(run, init, check, test, top, rooms, tail, emit, send, plugins, schema, spool, replay),
     *(node, demo, completions),
 )
 

@@ -49,10 +49,10 @@ def fitted(line: str) -> str:
     if not is_terminal():
         return plain
     width = shutil.get_terminal_size().columns
-    return plain if width_of(plain) <= width else _cut(plain, width - 3) + "..."
+    return plain if width_of(plain) <= width else cut(plain, width - 3) + "..."
 
 
-def _cut(text: str, width: int) -> str:
+def cut(text: str, width: int) -> str:
     """As much of the text as fits into so many columns."""
     for position, char in enumerate(text):
         width -= _width(char)

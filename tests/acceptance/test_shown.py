@@ -108,8 +108,11 @@ async def test_log_systemd_readyz_page_and_metrics_agree_from_the_start_to_a_sic
     assert (code, warnings["canary"]["name"]) == (503, "canary in //stuff")
     assert warnings["canary"]["remedy"].startswith("Make its room in ThingsDB")
     assert command.said("canary.no_room")
-    assert "tdbwatch_ready 0.0" in (await get("/metrics"))[1]
-    assert "tdbwatch_canary_joined 0.0" in (await get("/metrics"))[1]
+    top = await start("top", "--url", listening["url"])
+    assert await top.exit_code() == 0
+    assert "Trouble: Not ready, because of this:\n  Room oncall in //stuff: There is no such room" in top.text
+    assert "tdbwatch_ready 0\n" in (await get("/metrics"))[1]
+    assert "tdbwatch_canary_joined 0\n" in (await get("/metrics"))[1]
 
     # the rooms are made: everyone says so
     cluster.add_room("//stuff", "oncall")
@@ -117,7 +120,7 @@ async def test_log_systemd_readyz_page_and_metrics_agree_from_the_start_to_a_sic
     await until(lambda: command.said("daemon.ready") and command.said("canary.back"), "both are back")
     await until(lambda: systemd.is_ready, "systemd hears of it")
     assert (await get("/readyz"))[0] == 200
-    assert "tdbwatch_canary_joined 1.0" in (await get("/metrics"))[1]
+    assert "tdbwatch_canary_joined 1\n" in (await get("/metrics"))[1]
 
     # the receiver is gone: the next try is said, by all
     cluster.emit("//stuff", "alerts", "disk-full")

@@ -15,13 +15,13 @@ from tdbwatch.daemon.config.expectations import check_expectations
 from tdbwatch.daemon.config.files import check_own_files, check_secret_files
 from tdbwatch.daemon.config.fingerprint import fingerprint
 from tdbwatch.daemon.config.including import MAX_FILE, parse_files
-from tdbwatch.daemon.config.models import Config, PluginsConfig, Sections
+from tdbwatch.daemon.config.models import Config, HttpConfig, PluginsConfig, Sections
 from tdbwatch.daemon.config.offers import Offers, PluginOptionsCheck
 from tdbwatch.daemon.config.outline import Outline, outline_of
 from tdbwatch.daemon.config.places import check_files, check_spool_place
 from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, ordered
 from tdbwatch.daemon.config.rotating import rotating
-from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes
+from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes, resolve_secrets
 from tdbwatch.daemon.config.sections import SectionsCheck, check_targets, targets_elsewhere
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.sinks import SinksCheck, add_automatic
@@ -97,6 +97,32 @@ class Document:
 
     def __repr__(self) -> str:
         return f"Document({self._tree.file!r})"
+
+    def http(self) -> HttpConfig | None:
+        """The section `http`, if there is one, for who asks a running daemon from a shell.
+
+        Raises:
+            ConfigError: with the problems of this section only.
+        """
+        tree = self._tree.copy()
+        tree.keep_problems_of(("http",))
+        data = tree.data.get("http")
+        if data is None:
+            return None
+        found: HttpConfig | None = None
+        if isinstance(data, dict):
+            reader = SecretReader(self.folder, self.environ, from_shell=True)
+            resolve_secrets(tree, ("http",), HttpConfig, reader)
+            if tree.notes:  # only the service knows the token
+                data.pop("token", None)
+            found = validate(tree, ("http",), data, HttpConfig, self.folder)
+        else:
+            tree.complain(
+                ("http",), "must be a mapping (key: value)", "write http: {listen: '127.0.0.1:9280'}"
+            )
+        if found is None or tree.problems:
+            raise ConfigError(tree.problems)
+        return found
 
     def plugins(self) -> PluginsConfig:
         """The section `plugins`, needed before the rest can be understood.
