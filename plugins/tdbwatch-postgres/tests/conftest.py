@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -62,8 +61,11 @@ def server() -> Iterator[Program]:
             "ssl_key_file": str(key),
         }
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        ask = [program_path("pg_isready", *places), "-h", "127.0.0.1", "-p", str(port), "-q"]
         command = [postgres, "-D", str(data), "-p", str(port), *given]
-        with Program(command, port, folder, user=user, ready=lambda: asyncio.run(_is_ready(port))) as server:
+        with Program(
+            command, port, folder, user=user, ready=lambda: subprocess.run(ask, check=False).returncode == 0
+        ) as server:
             server.cert = cert  # type: ignore[attr-defined]
             yield server
     finally:
@@ -73,13 +75,6 @@ def server() -> Iterator[Program]:
 def _run(command: list[str], user: str | None, folder: Path) -> None:
     group = None if user is None else pwd.getpwnam(user).pw_gid
     subprocess.run(command, user=user, group=group, cwd=folder, check=True, capture_output=True)
-
-
-async def _is_ready(port: int) -> bool:
-    with suppress(asyncpg.PostgresError, OSError):
-        await (await asyncpg.connect(url_of(port))).close()
-        return True
-    return False
 
 
 def url_of(port: int) -> str:
