@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
         say(f"{plugin.name:<20} {plugin.origin}")
         if plugin.name in registry.sink_types.plugin_options:
             say(f"    options plugins.options.{plugin.name}")
+        for what, names in registry.lent_by(plugin.name).items():
+            say(f"    {what} {', '.join(names)}")
         for name in plugin.sinks:
             say(f"    sink {name:<15} {registry.sink_types[name].summary}")
     for problem in registry.problems:

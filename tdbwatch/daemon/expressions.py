@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any, Final, Literal, NamedTuple
 
 from tdbwatch.daemon.bounds import measure
+from tdbwatch.daemon.functions import Function, are_unknown
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 from tdbwatch.plugin.jsonable import to_jsonable
@@ -93,10 +94,14 @@ class Expression:
     def __init__(self, source: str, wanted: Wanted = "value") -> None:
         self.source = source
         self._wanted = wanted
+        self._unknown = ""
         try:
             self._compiled = _environment().compile(source)
         except RuntimeError as error:
-            raise _told(str(error)) from None
+            self._unknown = _unknown_function(str(error), source)
+            if not self._unknown:
+                raise _told(str(error)) from None
+            self._compiled = _environment().compile("dyn(null)")
         kind = self._compiled.return_type().name()
         if wanted == "condition" and kind not in {"BOOL", "DYN"}:
             raise ExpressionError(
@@ -126,6 +131,8 @@ class Expression:
         Raises:
             EvaluationError: it has none.
         """
+        if self._unknown:
+            raise EvaluationError(f"{self._unknown} is a plugin's function, and no plugin is loaded here")
         if self._loops:
             _refuse_long_work(names.event, self._loops)
         try:
@@ -203,8 +210,50 @@ def _see_nul(values: Any) -> None:
                 left.append(value)
 
 
+def declare(functions: Iterable[Function]) -> None:
+    """Let expressions that are compiled from now on call these, and no others beside CEL's own."""
+    new = {function.name: function for function in functions}
+    if new or _functions:
+        _functions.clear()
+        _functions.update(new)
+        _environment.cache_clear()
+
+
+_functions: Final[dict[str, Function]] = {}
+
+
+def is_taken(name: str) -> bool:
+    """Whether a name means something in every expression."""
+    return name in NAMES or any(_is_known(f"{name}({', '.join(['dyn(1)'] * count)})") for count in range(4))
+
+
+def _is_known(call: str) -> bool:
+    try:
+        _plain_environment().compile(call)
+    except RuntimeError as error:
+        return _UNDECLARED.search(str(error)) is None
+    return True
+
+
+def _unknown_function(said: str, source: str) -> str:
+    """What the compiler does not know, where that may be the function of a plugin that is not loaded."""
+    found = _UNDECLARED.search(said)
+    if not are_unknown() or found is None or not re.search(rf"\b{found[1]}\s*\(", source):
+        return ""
+    return found[1]
+
+
 @cache
 def _environment() -> Any:
+    return _new_environment(tuple(_functions.values()))
+
+
+@cache
+def _plain_environment() -> Any:
+    return _new_environment(())
+
+
+def _new_environment(functions: Iterable[Function]) -> Any:
     from cel_expr_python import cel  # it takes its time to import, and few configurations need it
     from cel_expr_python.ext import ext_math, ext_strings
 
@@ -212,7 +261,9 @@ def _environment() -> Any:
     any_map = kinds.Map(kinds.STRING, kinds.DYN)
     types = dict.fromkeys(NAMES, kinds.STRING) | dict.fromkeys(("data", "details", "fields"), any_map)
     types |= {"time": kinds.TIMESTAMP, "args": kinds.List(kinds.DYN)}
-    return cel.NewEnv(variables=types, extensions=[ext_strings.ExtStrings(), ext_math.ExtMath()])
+    extensions = [ext_strings.ExtStrings(), ext_math.ExtMath()]
+    declared = [function.declared(cel) for function in functions]
+    return cel.NewEnv(variables=types, extensions=extensions, functions=declared)
 
 
 def _told(text: str) -> ExpressionError:
@@ -233,7 +284,7 @@ def _told(text: str) -> ExpressionError:
 
 
 def _close(name: str) -> str:
-    close = get_close_matches(name, NAMES, 1)
+    close = get_close_matches(name, [*NAMES, *_functions], 1)
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}"
 
 

@@ -5,7 +5,7 @@ does wrong there is logged with its name and touches nobody else. A plugin with 
 sink under its own name.
 """
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -66,6 +66,14 @@ class HookSpecs:
         The annotation of the argument names their model: `def tdbwatch_config(options: GeoOptions)`. Called
         before events come, and again when a reload has changed them.
         """
+
+    @hookspec
+    def tdbwatch_functions(self) -> "Mapping[str, Callable[..., Any]]":  # type: ignore[empty-body]
+        """Functions that expressions may call, by name. Their annotations say what they take and give."""
+
+    @hookspec
+    def tdbwatch_filters(self) -> "Mapping[str, Callable[..., Any]]":  # type: ignore[empty-body]
+        """Filters for templates, by name: each takes the value, and perhaps more, and returns another."""
 
     @hookspec
     def tdbwatch_started(self, version: str) -> None:

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from tdbwatch.plugin.event import Event, format_time
 from tdbwatch.plugin.jsonable import to_jsonable
-from tdbwatch.plugin.template_text import TemplateError, check_text, names_in
+from tdbwatch.plugin.template_text import TemplateError, check_text, has_filter, names_in
 from tdbwatch.printable import printable, shortened
 
 Escape = Literal["none", "json", "url"]
@@ -72,7 +72,7 @@ class Template:
         try:
             self._environment.add_template("", source)
             self._needs = tuple(names_in(source, self._environment) - _FUNCTIONS)
-            check_text(source, self._needs, NAMES, self._environment)
+            check_text(source, self._needs, NAMES, self._environment, _filters)
         except minijinja.TemplateError as error:
             raise _told(error) from None
         self._try()
@@ -139,7 +139,7 @@ def has_tag(text: str) -> bool:
 
 
 def _environment(escape: Escape) -> minijinja.Environment:
-    return minijinja.Environment(
+    made = minijinja.Environment(
         undefined_behavior="chainable",
         fuel=MOST_WORK,
         debug=False,
@@ -147,6 +147,23 @@ def _environment(escape: Escape) -> minijinja.Environment:
         auto_escape_callback=lambda _: "json" if escape == "json" else None,
         finalizer=_quoted if escape == "url" else None,
     )
+    for name, function in _filters.items():
+        made.add_filter(name, function)
+    return made
+
+
+_filters: Final[dict[str, Callable[..., Any]]] = {}
+
+
+def declare_filters(filters: Mapping[str, Callable[..., Any]]) -> None:
+    """Let templates that are made from now on use these, and no others beside Jinja's own."""
+    _filters.clear()
+    _filters.update(filters)
+
+
+def is_filter(name: str) -> bool:
+    """Whether every template has a filter of this name."""
+    return has_filter(minijinja.Environment(), name)
 
 
 def _quoted(value: Any) -> str:

@@ -23,7 +23,11 @@ class TemplateError(ValueError):
 
 
 def check_text(
-    source: str, needs: Collection[str], names: Sequence[str], environment: minijinja.Environment
+    source: str,
+    needs: Collection[str],
+    names: Sequence[str],
+    environment: minijinja.Environment,
+    filters: Collection[str] = (),
 ) -> None:
     """Refuse a template that names what is not there.
 
@@ -36,8 +40,11 @@ def check_text(
         if found := _OTHER_TEMPLATES.match(tag):
             raise TemplateError(f"{found[1]} does not work here: a template stands alone")
         for match in _FILTER.finditer(tag):
-            if not _has_filter(environment, name := match[1] or match[2]):
-                raise TemplateError(f"there is no filter {name!r}; docs/templates.md lists them")
+            name = match[1] or match[2]
+            if name not in filters and not has_filter(environment, name):
+                close = get_close_matches(name, filters, 1)
+                hint = f"did you mean {close[0]}?" if close else "docs/templates.md lists them"
+                raise TemplateError(f"there is no filter {name!r}; {hint}")
 
 
 def names_in(source: str, environment: minijinja.Environment) -> set[str]:
@@ -63,7 +70,8 @@ def _tags(source: str) -> Iterator[str]:
         yield _TEXTS.sub("''", match["value"] or match["block"] or "")
 
 
-def _has_filter(environment: minijinja.Environment, name: str) -> bool:
+def has_filter(environment: minijinja.Environment, name: str) -> bool:
+    """Whether a filter of this name comes with the environment."""
     try:
         environment.eval_expr(f"''|{name}")
     except minijinja.TemplateError as error:

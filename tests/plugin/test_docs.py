@@ -16,8 +16,9 @@ import tdbwatch.testing
 import tdbwatch.testing.fixtures
 from tdbwatch.daemon.config import parse
 from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.daemon.routes import Router
 from tdbwatch.exceptions import NotConnectedError
-from tdbwatch.plugin import DELIVERED, Event, Kind, Options
+from tdbwatch.plugin import DELIVERED, Event, Kind, Options, Template
 from tdbwatch.plugin.hooks import HookSpecs
 from tdbwatch.plugin.options import parse_duration, parse_size
 from tdbwatch.testing import deliver, make_event
@@ -141,7 +142,7 @@ def test_the_options_that_are_shown_work(shown: Any, capfd: pytest.CaptureFixtur
 
 
 async def test_the_hook_that_is_shown_works(shown: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    code, _ = python_of("plugins.md", "Hooks")
+    code, _, _ = python_of("plugins.md", "Hooks")
     await shown(code).notify_started("9.9")
     assert "tdbwatch 9.9 runs" in capfd.readouterr().out
 
@@ -149,8 +150,8 @@ async def test_the_hook_that_is_shown_works(shown: Any, capfd: pytest.CaptureFix
 def test_the_options_without_a_sink_that_are_shown_work(
     shown: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    _, code = python_of("plugins.md", "Hooks")
-    (written,) = re.findall(r"^```yaml\n(.*?)^```", section("plugins.md", "Hooks"), re.MULTILINE | re.DOTALL)
+    _, code, _ = python_of("plugins.md", "Hooks")
+    written, _ = re.findall(r"^```yaml\n(.*?)^```", section("plugins.md", "Hooks"), re.MULTILINE | re.DOTALL)
     registry = shown(code)
     (tmp_path / "geo.key").write_text("a key")
     base = (
@@ -161,6 +162,19 @@ def test_the_options_without_a_sink_that_are_shown_work(
     registry.configure(config.plugin_options)
     assert config.plugin_options["shout"].key.get_secret_value() == "a key"  # type: ignore[attr-defined]
     assert "looks hosts up in /var/lib/geo.db" in capfd.readouterr().out
+
+
+def test_the_functions_and_filters_that_are_shown_work(shown: Any) -> None:
+    _, _, code = python_of("plugins.md", "Hooks")
+    _, written = re.findall(r"^```yaml\n(.*?)^```", section("plugins.md", "Hooks"), re.MULTILINE | re.DOTALL)
+    registry = shown(code)
+    base = "thingsdb: {nodes: [localhost], auth: {token: t}}\nrooms: [alerts]\n"
+    config = parse((base + written).encode(), "prod.yaml", {}).config(registry.sink_types)
+    decide = Router(config.routes, {"console": frozenset()}).decide
+    assert decide(make_event("alerts", "x", ["db1"]))["console"] == {"owner": "ann"}
+    message: Template = config.sinks[0].options.message  # type: ignore[attr-defined]
+    assert message.render(make_event("alerts", "x", ["db2"])) == "alerts: nobody"
+    load_plugins()  # without them
 
 
 def test_the_store_that_is_shown_works(shown: Any, capfd: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,8 @@ def test_attributes_stay() -> None:
         ("tdbwatch_sinks", []),
         ("tdbwatch_started", ["version"]),
         ("tdbwatch_config", ["options"]),
+        ("tdbwatch_functions", []),
+        ("tdbwatch_filters", []),
         ("tdbwatch_reloaded", ["verdict"]),
         ("tdbwatch_stopping", []),
     ],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from tdbwatch.daemon import functions
 from tdbwatch.daemon.config.defaults import Defaults
 from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.doubts.text import doubt_text
@@ -169,9 +170,9 @@ class Document:
             ConfigError: with the problems of these sections.
         """
         tree = self._tree.copy()
-        sections = SectionsCheck(
-            tree, self.folder, SecretReader(self.folder, self.environ), self.environ
-        ).check()
+        reader = SecretReader(self.folder, self.environ)
+        with functions.unknown():
+            sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
         tree.keep_problems_of(Sections.model_fields.keys())
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)

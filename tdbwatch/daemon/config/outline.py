@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Final
 
+from tdbwatch.daemon import functions
 from tdbwatch.daemon.config.models import BESIDE_SECTIONS, RouteConfig, Sections, SpoolConfig
 from tdbwatch.daemon.config.problems import ConfigError
 from tdbwatch.daemon.config.sections import REQUIRED, placed_spool, targets_elsewhere
@@ -45,7 +46,8 @@ def outline_of(tree: Tree, folder: FilePath, environ: Mapping[str, str]) -> Outl
     """
     tree.keep_problems_of(_OURS)
     data = {key: value for key, value in tree.data.items() if key not in _OTHERS}
-    parts = validate(tree, (), data, _Parts, folder, tuple(_OTHERS))
+    with functions.unknown():
+        parts = validate(tree, (), data, _Parts, folder, tuple(_OTHERS))
     sinks = tree.data.get("sinks", {})
     if not isinstance(sinks, dict):
         tree.complain(("sinks",), "must be a mapping of names to sinks", REQUIRED["sinks"])

@@ -7,14 +7,17 @@ from typing import Any, Final
 
 from pluggy import PluginValidationError
 
+from tdbwatch.daemon.expressions import declare
 from tdbwatch.daemon.plugins.event_hooks import event_sink
 from tdbwatch.daemon.plugins.guard import Call
+from tdbwatch.daemon.plugins.lending import filters_of, functions_of
 from tdbwatch.daemon.plugins.own_options import ContractError, options_model
 from tdbwatch.daemon.plugins.registry import HOOK_SECONDS, PluginInfo, PluginProblem, Registry
 from tdbwatch.daemon.plugins.sources import Candidate, Refused, find
 from tdbwatch.plugin import API_VERSION, SinkType
 from tdbwatch.plugin.hooks import HookSpecs
 from tdbwatch.plugin.sink import marked
+from tdbwatch.plugin.template import declare_filters
 
 IMPORT_SECONDS: Final = 10.0
 """How long a plugin may take to import."""
@@ -53,6 +56,8 @@ def load_plugins(
             "plugin.unknown", PluginProblem(name, "", "plugins.disable names it, but there is none")
         )
     _report_unknown_hooks(registry)
+    declare(registry.functions.values())
+    declare_filters(registry.filters)
     return registry
 
 
@@ -128,6 +133,7 @@ def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkT
         caller = registry.caller_for("tdbwatch_sinks", candidate.name)
         if (model := options_model(registry.manager, candidate.name)) is not None:
             registry.sink_types.plugin_options[candidate.name] = model
+        _borrow(registry, candidate)
         call = Call(lambda: _collect(caller()), f"tdbwatch_sinks of plugin {candidate.name}")
         return [*call.wait(registry.hook_seconds), *_heard(registry, candidate)]
     except ContractError as error:
@@ -141,6 +147,21 @@ def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkT
     except BaseException as error:  # noqa: BLE001
         registry.report_error(candidate.name, "tdbwatch_sinks", error, candidate.files)
     return []
+
+
+def _borrow(registry: Registry, candidate: Candidate) -> None:
+    """Take in the plugin's functions and filters."""
+    for hook in ("tdbwatch_functions", "tdbwatch_filters"):
+        caller = registry.caller_for(hook, candidate.name)
+        try:
+            for found in Call(caller, f"{hook} of plugin {candidate.name}").wait(registry.hook_seconds):
+                if hook == "tdbwatch_functions":
+                    for one in functions_of(candidate.name, found, registry.functions):
+                        registry.functions[one.name] = one
+                else:
+                    registry.filters.update(filters_of(candidate.name, found, registry.filters))
+        except BaseException as error:  # noqa: BLE001
+            registry.report_error(candidate.name, hook, error, candidate.files)
 
 
 def _heard(registry: Registry, candidate: Candidate) -> list[SinkType]:

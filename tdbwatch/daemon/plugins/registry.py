@@ -1,7 +1,7 @@
 """What was loaded: sink types and who offers them, plugins, and what went wrong."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -10,6 +10,7 @@ import pluggy
 import structlog
 
 from tdbwatch.daemon.config.offers import Offers
+from tdbwatch.daemon.functions import Function
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
 from tdbwatch.plugin import Options, SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
@@ -79,6 +80,10 @@ class Registry:
     """What is odd, but no mistake."""
     manager: pluggy.PluginManager = field(default_factory=_new_manager)
     hook_seconds: float = HOOK_SECONDS
+    functions: dict[str, Function] = field(default_factory=dict)
+    """Those that plugins add to expressions, by name."""
+    filters: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    """Those that plugins add to templates, by name."""
     metrics: PluginMetrics = field(default_factory=PluginMetrics)
     _owners: dict[str, str] = field(default_factory=dict)
 
@@ -110,6 +115,18 @@ class Registry:
             Call(lambda: caller(options=options), f"tdbwatch_config {name}").wait(self.hook_seconds)
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
             self.report_error(name, "tdbwatch_config", error, plugin.files)
+
+    def lent_by(self, plugin: str) -> dict[str, list[str]]:
+        """The functions and filters that a plugin adds, as far as it adds some."""
+        lent = {
+            "functions": {name: one.call for name, one in self.functions.items()},
+            "filters": self.filters,
+        }
+        found = {
+            what: [name for name, call in calls.items() if getattr(call, "plugin", "") == plugin]
+            for what, calls in lent.items()
+        }
+        return {what: names for what, names in found.items() if names}
 
     async def notify_started(self, version: str) -> None:
         """Call every plugin's `tdbwatch_started`; what goes wrong in one is logged with its name."""

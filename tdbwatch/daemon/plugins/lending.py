@@ -1,0 +1,157 @@
+"""Functions and filters of plugins: found, checked, and called so that none holds up what asks it."""
+
+import inspect
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent import futures
+from typing import Any, Final
+
+import structlog
+
+from tdbwatch.daemon.expressions import is_taken
+from tdbwatch.daemon.functions import Function
+from tdbwatch.plugin.template import is_filter
+
+DEADLINE: Final = 1.0
+"""Seconds that a call may take: so long the daemon is held up, once."""
+SLOW: Final = 0.1
+"""Seconds from which on a call is slow; then the function rests."""
+RESTS: Final = 20
+"""Times as long as a slow call took, for which no further one is tried: a twentieth of the time, at most."""
+MOST: Final = 100
+"""Functions, and filters, of one plugin."""
+
+_log: Final = structlog.get_logger("tdbwatch.plugins")
+
+
+class LentError(ValueError):
+    """A plugin's function has no value: it failed, or is not called for now."""
+
+
+class Lent:
+    """Calls a plugin's function in a thread of its own: what hangs there does not hang here.
+
+    Raises (when called):
+        LentError: it raised something, took too long, or is not called for a while because it did.
+    """
+
+    def __init__(self, plugin: str, kind: str, name: str, function: Callable[..., Any]) -> None:
+        self.plugin = plugin
+        self._what = f"{kind} {name} of plugin {plugin}"
+        self._function = function
+        self._calls: queue.SimpleQueue[tuple[futures.Future[Any], tuple[Any, ...], dict[str, Any]]] | None
+        self._calls = None
+        self._stuck: futures.Future[Any] | None = None
+        self._rests_until = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        began = time.monotonic()
+        if self._stuck is not None and not self._stuck.done():
+            raise LentError(f"{self._what} has not come back from an earlier call")
+        if began < self._rests_until:
+            raise LentError(f"{self._what} was slow, and is not called for a while")
+        future: futures.Future[Any] = futures.Future()
+        self._queue().put((future, args, kwargs))
+        try:
+            return future.result(DEADLINE)
+        except futures.TimeoutError:
+            if future.done():  # it raised a TimeoutError of its own
+                raise self._failed(future.exception()) from None
+            self._stuck = future
+            _log.error("plugin.function_stuck", plugin=self.plugin, function=self._what, seconds=DEADLINE)
+            raise LentError(f"{self._what} did not come back within {DEADLINE:g} s") from None
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
+            raise self._failed(error) from None
+        finally:
+            self._rest(time.monotonic() - began)
+
+    def _failed(self, error: BaseException | None) -> LentError:
+        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return LentError(f"{self._what}: {said}")
+
+    def _rest(self, seconds: float) -> None:
+        if seconds >= SLOW:
+            rests = RESTS * seconds
+            self._rests_until = time.monotonic() + rests
+            _log.warning(
+                "plugin.function_slow",
+                plugin=self.plugin,
+                function=self._what,
+                seconds=round(seconds, 3),
+                rests=round(rests, 1),
+            )
+
+    def _queue(self) -> "queue.SimpleQueue[tuple[futures.Future[Any], tuple[Any, ...], dict[str, Any]]]":
+        with self._lock:
+            if self._calls is None:
+                self._calls = queue.SimpleQueue()
+                threading.Thread(target=self._run, name=f"tdbwatch {self._what}", daemon=True).start()
+            return self._calls
+
+    def _run(self) -> None:
+        assert self._calls is not None
+        while True:
+            future, args, kwargs = self._calls.get()
+            try:
+                future.set_result(self._function(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - the caller's to judge
+                future.set_exception(error)
+
+
+def functions_of(plugin: str, found: Any, taken: Mapping[str, Function]) -> Iterator[Function]:
+    """The functions for expressions that a plugin's hook gave.
+
+    Raises:
+        TypeError: one of them cannot be one; the message says why.
+    """
+    for name, function in _checked("tdbwatch_functions", found):
+        if is_taken(name):
+            raise TypeError(f"{name} means something in every expression already; give it another name")
+        if (other := taken.get(name)) is not None:
+            raise TypeError(f"plugin {_owner(other.call)} adds a function {name} already; that one counts")
+        yield Function.of(name, function, Lent(plugin, "function", name, _plain(function)))
+
+
+def filters_of(
+    plugin: str, found: Any, taken: Mapping[str, Callable[..., Any]]
+) -> Iterator[tuple[str, Lent]]:
+    """The filters for templates, likewise."""
+    for name, function in _checked("tdbwatch_filters", found):
+        if is_filter(name):
+            raise TypeError(f"there is a filter {name} in every template already; give it another name")
+        if (other := taken.get(name)) is not None:
+            raise TypeError(f"plugin {_owner(other)} adds a filter {name} already; that one counts")
+        try:
+            inspect.signature(function).bind("")
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"filter {name} must take one argument, the value ({error})") from None
+        yield name, Lent(plugin, "filter", name, function)
+
+
+def _checked(hook: str, found: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+    if not isinstance(found, Mapping):
+        raise TypeError(f"{hook} gave {type(found).__name__}; it must give a mapping of names to functions")
+    if len(found) > MOST:
+        raise TypeError(f"{hook} gave {len(found)} functions; a plugin may have {MOST}")
+    for name, function in found.items():
+        if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
+            raise TypeError(f"{name!r} cannot be the name of a function: use letters, digits and _")
+        if not callable(function) or inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name} is no plain function; it must return its value, and cannot be async")
+        yield name, function
+
+
+def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """CEL gives bytes as a bytearray."""
+
+    def call(*args: Any) -> Any:
+        return function(*(bytes(one) if isinstance(one, bytearray) else one for one in args))
+
+    return call
+
+
+def _owner(call: Callable[..., Any]) -> str:
+    return call.plugin if isinstance(call, Lent) else "?"
