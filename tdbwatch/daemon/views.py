@@ -102,6 +102,10 @@ class Views:
         """Where the last events are."""
         return self.parts.spool
 
+    def configuration(self) -> str:
+        """The one that is used, as YAML without secrets."""
+        return self.parts.in_use.config.shown
+
     def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
         """Events since the start: heard by room, taken by sink."""
         heard = {room.lane: room.received for room in self.parts.rooms}

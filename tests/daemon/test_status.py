@@ -25,7 +25,7 @@ from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock
 
 DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
-ADDRESSES = ("/healthz", "/readyz", "/metrics", "/status.json", "/tail", "/")
+ADDRESSES = ("/healthz", "/readyz", "/metrics", "/status.json", "/tail", "/letters", "/config", "/")
 PLUGIN = """
 from tdbwatch.plugin import Rejected, sink
 
@@ -459,6 +459,11 @@ async def test_dead_letters_are_counted_with_the_reason_of_the_latest_and_markup
     _, page = await asker.get("/")
     assert "no service 2 &lt;script&gt;alert(1)&lt;/script&gt;" in page
     assert "<small> refuser of plugin refusers</small>" in page
+    assert '<a href="letters?sink=pager" class="bad">3</a>' in page
+    _, letters = await asker.get("/letters?sink=pager")
+    assert re.findall(r"no service (\d) &lt;script&gt;", letters) == ["2", "1", "0"]
+    assert "tdbwatch spool requeue --sink pager" in letters
+    assert "disk-full" not in (await asker.get("/letters?sink=<i>other"))[1]
     assert "<script>alert" not in page
 
 

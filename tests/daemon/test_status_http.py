@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status import visitors
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures, Surveyor
 from tdbwatch.daemon.status.hosts import Hosts
@@ -31,6 +32,12 @@ class _Fine:
 
     def plugin_metrics(self) -> bytes:
         return b""
+
+    def configuration(self) -> str:
+        return "rooms: [alerts]\n"
+
+    def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
+        return {}, {}
 
     def snapshot(self, figures: SpoolFigures) -> Snapshot:
         assert figures == NO_FIGURES

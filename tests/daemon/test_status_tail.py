@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config.models import HttpConfig
-from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
 from tdbwatch.daemon.status.server import StatusServer
 from tdbwatch.daemon.status.snapshot import Snapshot
@@ -44,6 +44,12 @@ class Shown:
 
     def plugin_metrics(self) -> bytes:
         return b""
+
+    def configuration(self) -> str:
+        return "rooms: [alerts]\n"
+
+    def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
+        return {}, {}
 
     def snapshot(self, figures: SpoolFigures) -> Snapshot:
         return FINE

@@ -14,10 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tdbwatch.daemon.config import Problem as ConfigProblem
 from tdbwatch.daemon.plugins import PluginProblem
+from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.spool import SpoolError
+from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.daemon.spool.looking.stats import Letters
-from tdbwatch.daemon.status import frame, page, remedies, tables
+from tdbwatch.daemon.status import configuration, frame, letters, page, remedies, tables
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
@@ -25,12 +28,12 @@ from tdbwatch.daemon.status.history import NO_HISTORY
 from tdbwatch.daemon.status.journal import GAPS_KEPT, Journal
 from tdbwatch.daemon.status.markup import element
 from tdbwatch.daemon.status.metrics import Metrics
-from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, Snapshot
+from tdbwatch.daemon.status.snapshot import CanaryView, ConfigView, NodeView, RoomView, Snapshot
 from tdbwatch.daemon.status.spans import Gap, OpenGap, Part, Span, closed
 from tdbwatch.daemon.status.tail import page as tail
 from tdbwatch.daemon.status.tail.filter import Filter
 from tdbwatch.daemon.words import ago, counted, duration, size
-from tdbwatch.plugin import Kind
+from tdbwatch.plugin import Event, Kind
 from tdbwatch.testing import ManualClock
 
 from .status_moments import (
@@ -340,6 +343,8 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
         "data:image/svg+xml",
         "./",
         "tail",
+        "letters",
+        "config",
         "status.json",
         "metrics",
         "readyz",
@@ -415,3 +420,39 @@ def test_a_file_that_is_no_spool_has_no_figures(tmp_path: Path) -> None:
     path.write_bytes(b"garbage" * 1_000)
     with pytest.raises(SpoolError, match="is no spool"):
         survey(path, [])
+
+
+def test_the_configuration_is_shown_only_if_there_is_a_token_and_as_text() -> None:
+    text = f"rooms: [{HOSTILE!r}]\nsinks: {{a: b}}\n"
+    closed, shown = (configuration.render(FINE, text, is_open=one) for one in (False, True))
+    assert ("sinks" in closed, "http.token" in closed) == (False, True)
+    assert "<img" not in shown
+    assert "sinks: {a: b}" in shown
+    assert "<script>" not in shown
+
+
+def test_the_page_of_the_configuration_says_what_came_of_the_last_reload() -> None:
+    problem = ConfigProblem("prod.yaml", 3, 5, "rooms[0].nme", HOSTILE, "")
+    refused = Verdict(False, NOW, "abc", problems=(problem,))
+    taken = Verdict(True, NOW, "abc", changes=("room deploys added",), restart=("http.listen",))
+    for verdict, words in (
+        (None, ["none since the start"]),
+        (refused, ["refused, nothing was changed: 1 problem", "prod.yaml:3:5: rooms[0].nme: &lt;img"]),
+        (taken, ["1 change; a restart is needed for http.listen", "room deploys added"]),
+    ):
+        snapshot = replace(FINE, config=ConfigView("abc", NOW, verdict))
+        text = configuration.render(snapshot, "a: b\n", is_open=True)
+        assert "<img" not in text
+        assert all(word in text for word in words)
+
+
+def test_of_a_dead_letter_the_first_error_is_told_where_it_was_another() -> None:
+    event = Event.create(HOSTILE, HOSTILE, ["secret of the event"])
+    letter = DeadLetter("oncall", Entry(7, event), "out of attempts", 3, "HTTP 500", "HTTP 503", NOW, NOW)
+    text = letters.render(FINE, [letter], None)
+    assert "<img" not in text
+    assert "secret of the event" not in text
+    assert re.findall(r"At first: ([\w ]+)|Last: ([\w ]+)", text) == [("HTTP 500", ""), ("", "HTTP 503")]
+    assert event.id in text
+    assert "cannot be read now" in letters.render(FINE, None, None)
+    assert "took all that they were given" in letters.render(FINE, [], "oncall")

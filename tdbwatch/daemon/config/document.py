@@ -24,6 +24,7 @@ from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, 
 from tdbwatch.daemon.config.rotating import rotating
 from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes, resolve_secrets
 from tdbwatch.daemon.config.sections import SectionsCheck, check_targets, targets_elsewhere
+from tdbwatch.daemon.config.shown import shown
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.sinks import SinksCheck, add_automatic
 from tdbwatch.daemon.config.tree import Tree
@@ -212,7 +213,8 @@ class Document:
             raise ConfigError(tree.problems)
         renewed = rotating(tree.files, sinks, sections.http, options, lambda: self.config(sink_types))
         warnings = ordered(tree.warnings)
-        return Config.combine(sections, sinks, warnings, tree.files, renewed, options, self.digest)
+        said = {"digest": self.digest, "shown": shown(tree)}
+        return Config.combine(sections, sinks, warnings, tree.files, renewed, options, **said)
 
     def check(self, sink_types: Mapping[str, SinkType]) -> "Checked":
         """As `config`, from a shell: what only the service can judge is noted, and no problem.

@@ -406,6 +406,8 @@ class Config(Sections):
 
     digest: str = ""
     """Tells whether two configurations say the same: a hash of what is written, secrets' files apart."""
+    shown: str = ""
+    """What the file says, as YAML without secrets, and without what the environment holds."""
     rotating: InstanceOf[Rotating] | None = None
     """The secrets from files that change while they are used; None: nobody looks at them again."""
 
@@ -425,6 +427,7 @@ class Config(Sections):
         rotating: Rotating | None = None,
         plugin_options: Mapping[str, Options] = MappingProxyType({}),
         digest: str = "",
+        shown: str = "",
     ) -> "Config":
         """One configuration of parts that are checked already."""
         parts: dict[str, Any] = {name: getattr(sections, name) for name in Sections.model_fields}
@@ -436,4 +439,5 @@ class Config(Sections):
             rotating=rotating,
             plugin_options=dict(plugin_options),
             digest=digest,
+            shown=shown,
         )

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 
 from tdbwatch.daemon.reload.verdict import Verdict
-from tdbwatch.daemon.status import page
+from tdbwatch.daemon.spool.api import DeadLetter
+from tdbwatch.daemon.status import configuration, letters, page
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.frame import POLICY
 from tdbwatch.daemon.status.guard import Guard
@@ -37,14 +38,33 @@ _NO_PAGE: Final = (
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
+class Asked(Protocol):
+    """What is shown, as far as it is asked for."""
+
+    history: History
+    """The last hour."""
+
+    def glance(self) -> Snapshot:
+        """The daemon as it is now, from memory alone."""
+
+    async def snapshot(self) -> Snapshot:
+        """The same, with fresh figures from the spool's file if the disk answers."""
+
+    async def letters(self, sink: str | None) -> list[DeadLetter] | None:
+        """The newest dead letters, of one sink or of all; None: they cannot be read."""
+
+    def plugin_metrics(self) -> bytes:
+        """Those of plugins, in Prometheus' text format."""
+
+    def configuration(self) -> str:
+        """The one that is used, as YAML without secrets."""
+
+
 class Answers:
     """The status server's addresses. All but one are read only; none takes a body.
 
     Args:
-        glance: the daemon as it is now, from memory alone.
-        plugin_metrics: those of plugins, in Prometheus' text format.
-        snapshot: the same, with fresh figures from the spool's file if the disk answers.
-        history: the last hour.
+        asked: what is shown.
         guard: stands before all of them.
         tail: answers about events.
         reload: has the configuration read again; None: nobody can.
@@ -52,18 +72,12 @@ class Answers:
 
     def __init__(
         self,
-        glance: Callable[[], Snapshot],
-        snapshot: Callable[[], Awaitable[Snapshot]],
-        plugin_metrics: Callable[[], bytes],
-        history: History,
+        asked: Asked,
         guard: Guard,
         tail: TailAnswers,
         reload: Callable[[], Awaitable[Verdict]] | None = None,
     ) -> None:
-        self._glance = glance
-        self._snapshot = snapshot
-        self._plugin_metrics = plugin_metrics
-        self._history = history
+        self._asked = asked
         self._guard = guard
         self._tail = tail
         self._reload = reload
@@ -77,6 +91,8 @@ class Answers:
         application.router.add_get("/readyz", self.readyz)
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/status.json", self.status)
+        application.router.add_get("/letters", self.letters)
+        application.router.add_get("/config", self.configuration)
         self._tail.add_to(application.router)
         if self._reload is not None:
             application.router.add_post(RELOAD, self.reload)
@@ -84,7 +100,7 @@ class Answers:
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Whether a restart would help: 200 while every part lives."""
-        snapshot = self._glance()
+        snapshot = self._asked.glance()
         body: dict[str, Any] = {"alive": is_alive(snapshot)}
         if self._guard.may(request):
             body["failure"] = snapshot.failure or snapshot.stalled
@@ -92,7 +108,7 @@ class Answers:
 
     async def readyz(self, request: web.Request) -> web.Response:
         """Whether events come in, are kept, and go out; why not, if not, for who may know."""
-        found = problems(await self._snapshot())
+        found = problems(await self._asked.snapshot())
         reasons = [asdict(problem) for problem in found if problem.blocking]
         body: dict[str, Any] = {"ready": not reasons}
         if self._guard.may(request):
@@ -101,16 +117,28 @@ class Answers:
         return web.json_response(body, status=503 if reasons else 200)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        body = await self._metrics.text(await self._snapshot()) + self._plugin_metrics()
+        body = await self._metrics.text(await self._asked.snapshot()) + self._asked.plugin_metrics()
         return web.Response(body=body, headers={"Content-Type": _METRICS_TYPE})
 
     async def status(self, _: web.Request) -> web.Response:
-        body = to_json(document(await self._snapshot(), self._history))
+        body = to_json(document(await self._asked.snapshot(), self._asked.history))
         return web.Response(body=body, content_type="application/json")
+
+    async def letters(self, request: web.Request) -> web.Response:
+        """The newest dead letters, of one sink if the query names one."""
+        sink = request.query.get("sink")
+        text = letters.render(await self._asked.snapshot(), await self._asked.letters(sink), sink)
+        return web.Response(text=text, content_type="text/html")
+
+    async def configuration(self, _: web.Request) -> web.Response:
+        text = configuration.render(
+            self._asked.glance(), self._asked.configuration(), is_open=self._guard.has_token
+        )
+        return web.Response(text=text, content_type="text/html")
 
     async def page(self, request: web.Request) -> web.Response:
         choice = Choice.of(request.query.get("room", ""), request.query.get("page", ""))
-        text = page.render(await self._snapshot(), self._history, choice)
+        text = page.render(await self._asked.snapshot(), self._asked.history, choice)
         return web.Response(text=text, content_type="text/html")
 
     async def reload(self, request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.api import DeadLetter, SpoolError
 from tdbwatch.daemon.spool.file.handle import log_size
 from tdbwatch.daemon.spool.looking.gone import LeftBehind, left_behind
 from tdbwatch.daemon.spool.looking.look import opened
@@ -18,6 +18,8 @@ FRESH_FOR: Final = 5.0
 """Seconds for which what was read is good enough; longer when reading takes long."""
 MAX_SHARE: Final = 0.05
 """The share of the time that may go into reading: dead letters have no index."""
+LETTERS: Final = 100
+"""Dead letters that are shown."""
 PATIENCE: Final = 1.0
 """Seconds that a request waits for fresh figures before it takes the last ones: the disk may hang."""
 
@@ -58,6 +60,7 @@ class Surveyor:
         self._clock = clock
         self._read_again_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[list[DeadLetter] | None] | None = None
 
     async def figures(self) -> SpoolFigures:
         """The figures, a few seconds old at most unless the disk hangs or refuses."""
@@ -67,11 +70,34 @@ class Surveyor:
             await asyncio.wait({self._reading}, timeout=PATIENCE)
         return self.latest
 
+    async def letters(self, sink: str | None) -> list[DeadLetter] | None:
+        """The newest dead letters, of one sink or of all; None: the disk does not answer, or refuses.
+
+        One reads at a time; who comes meanwhile waits as long as for the figures.
+        """
+        if self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=PATIENCE)
+        if self._asking is not None:
+            return None
+        asking = asyncio.create_task(self._ask(sink), name="tdbwatch-status-letters")
+        self._asking = asking
+        await asyncio.wait({asking}, timeout=PATIENCE)
+        return asking.result() if asking.done() else None
+
     async def close(self) -> None:
         """Wait no more for what is being read."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait({self._reading})
+        for task in (self._reading, self._asking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def _ask(self, sink: str | None) -> list[DeadLetter] | None:
+        try:
+            return await asyncio.to_thread(newest_letters, self._path, sink)
+        except (OSError, SpoolError, sqlite3.Error):
+            return None
+        finally:
+            self._asking = None
 
     async def _read(self) -> None:
         started = self._clock.monotonic()
@@ -83,6 +109,16 @@ class Surveyor:
             now = self._clock.monotonic()
             self._read_again_at = now + max(FRESH_FOR, (now - started) / MAX_SHARE)
             self._reading = None
+
+
+def newest_letters(path: Path, sink: str | None) -> list[DeadLetter]:
+    """Read the newest dead letters; blocks.
+
+    Raises:
+        OSError, SpoolError, sqlite3.Error: the file is not there, or not what it should be.
+    """
+    with opened(path) as look:
+        return look.letters.newest(LETTERS, sink)
 
 
 def survey(path: Path, sinks: Collection[str]) -> SpoolFigures:

@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from tdbwatch.daemon.status.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.wording import HEADLINES
 from tdbwatch.daemon.words import duration
 
-PAGES: Final = {"./": "Status", "tail": "Events"}
+PAGES: Final = {"./": "Status", "tail": "Events", "letters": "Dead letters", "config": "Configuration"}
 """What there is to see for people, and what it is called."""
 FOR_PROGRAMS: Final = ("status.json", "metrics", "readyz")
 _AGAIN: Final = 10
@@ -39,21 +40,22 @@ POLICY: Final = (
 _COLOURS: Final = {"ok": "#1a9c50", "warning": "#e69500", "trouble": "#d92027", "idle": "#7a8594"}
 
 
-def frame(snapshot: Snapshot, here: str, headline: str, css: str, script: str, *main: Markup) -> str:
-    """A whole document.
+def frame(snapshot: Snapshot, state: str, here: str, script: str, *main: Markup) -> str:
+    """A whole document; its title and icon say how it is, whatever page is looked at.
 
     Args:
+        state: `state_of` the snapshot.
         here: which of the pages it is.
-        headline: how it is, in the title.
-        css: the colour of that.
-        script: the name of its script; empty: it has none and needs none.
+        script: the name of its script, which shows what is new; empty: nothing is.
     """
+    css, headline, _ = HEADLINES[state]
+    title = headline if here == "./" else f"{PAGES[here]} ({headline})"
     again = f'<meta http-equiv="refresh" content="{_AGAIN}">'
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         + (f"<noscript>{again}</noscript>" if script else "")
-        + element("title", f"{headline} - tdbwatch on {snapshot.host}")
+        + element("title", f"{title} - tdbwatch on {snapshot.host}")
         + f'<link rel="icon" href="{_icon(_COLOURS[css])}"><style>{_STYLE}</style></head><body>'
         + element("p", id="stale", class_="trouble", role="alert", hidden=True)
         + element("main", _header(snapshot, here), *main)
@@ -80,3 +82,8 @@ def _icon(colour: str) -> str:
     circle = f"<circle cx='8' cy='8' r='7' fill='{colour}'/>"
     svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>{circle}</svg>"
     return f"data:image/svg+xml,{quote(svg)}"
+
+
+def commands(text: str) -> list[str]:
+    """The text, with what stands in backticks as code."""
+    return [element("code", part) if at % 2 else part for at, part in enumerate(text.split("`"))]

@@ -6,7 +6,7 @@ It works without JavaScript; with it, it shows itself again every few seconds wi
 from collections.abc import Sequence
 from typing import Final
 
-from tdbwatch.daemon.status.frame import frame
+from tdbwatch.daemon.status.frame import commands, frame
 from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.history import NO_HISTORY, History
 from tdbwatch.daemon.status.markup import Markup, element
@@ -28,8 +28,8 @@ def render(snapshot: Snapshot, history: History = NO_HISTORY, choice: Choice = E
         choice: which rooms are shown, where there are very many.
     """
     found = problems(snapshot)
-    css, headline, _ = HEADLINES[state_of(snapshot, found)]
-    return frame(snapshot, "./", headline, css, "page", *_parts(snapshot, history, choice, found))
+    state = state_of(snapshot, found)
+    return frame(snapshot, state, "./", "page", *_parts(snapshot, history, choice, found))
 
 
 def _parts(snapshot: Snapshot, history: History, choice: Choice, found: tuple[Problem, ...]) -> list[Markup]:
@@ -68,7 +68,7 @@ def _items(found: Sequence[Problem]) -> list[Markup]:
 
 
 def _item(problem: Problem) -> Markup:
-    remedy = element("span", "To do: ", *_commands(_sentence(problem.remedy)), class_="remedy")
+    remedy = element("span", "To do: ", *commands(_sentence(problem.remedy)), class_="remedy")
     said = [element("b", problem.subject), problem.text]
     return element("li", *said, *([remedy] if problem.remedy else []))
 
@@ -76,8 +76,3 @@ def _item(problem: Problem) -> Markup:
 def _sentence(text: str) -> str:
     """What is also said after a colon in the log begins with a capital here."""
     return text[:1].upper() + text[1:]
-
-
-def _commands(text: str) -> list[str]:
-    """The text, with what stands in backticks as code."""
-    return [element("code", part) if at % 2 else part for at, part in enumerate(text.split("`"))]

@@ -14,6 +14,7 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status.answers import Answers
 from tdbwatch.daemon.status.door import Door
@@ -37,6 +38,9 @@ class Shown(Protocol):
     @property
     def log(self) -> Log:
         """The spool."""
+
+    def configuration(self) -> str:
+        """The one that is used, as YAML without secrets."""
 
     def counters(self) -> tuple[Mapping[Lane, int], Mapping[str, int]]:
         """Events since the start: heard by room, taken by sink."""
@@ -76,6 +80,8 @@ class StatusServer:
         self.port: int | None = None
         """Where it listens; None: not yet, or no more."""
         self.listening = asyncio.Event()
+        self.history = History()
+        """The last hour."""
         self._shown = shown
         self._config = config
         self._clock = clock
@@ -88,11 +94,7 @@ class StatusServer:
         redact.remember(secrets_in(config))
         guard = Guard(self._is_ours, lambda: self._config.token, self._visitors.refused)
         self._tail = TailAnswers(shown.log, self.glance, guard, clock)
-        self._history = History()
-        answers = Answers(
-            self.glance, self.snapshot, shown.plugin_metrics, self._history, guard, self._tail, reload
-        )
-        application = answers.application()
+        application = Answers(self, guard, self._tail, reload).application()
         self._runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=1.0)
         self._door = Door(lambda: self._visitors.welcome(self._runner.server), self._visitors.oldest_leaves)
 
@@ -110,6 +112,18 @@ class StatusServer:
         """The daemon as it is now."""
         return self._of(await self._surveyor.figures())
 
+    async def letters(self, sink: str | None) -> list[DeadLetter] | None:
+        """The newest dead letters, of one sink or of all; None: they cannot be read."""
+        return await self._surveyor.letters(sink)
+
+    def plugin_metrics(self) -> bytes:
+        """Those of plugins, in Prometheus' text format."""
+        return self._shown.plugin_metrics()
+
+    def configuration(self) -> str:
+        """The one that is used, as YAML without secrets."""
+        return self._shown.configuration()
+
     def _of(self, figures: SpoolFigures) -> Snapshot:
         return replace(self._shown.snapshot(figures), http_trouble=self.trouble or "")
 
@@ -124,7 +138,7 @@ class StatusServer:
     async def remember(self) -> None:
         """Look at the counters now and then, for what is shown of the last hour; until cancelled."""
         while True:
-            self._history.take(self._clock.monotonic(), *self._shown.counters())
+            self.history.take(self._clock.monotonic(), *self._shown.counters())
             await self._clock.sleep(PACE)
 
     async def stop(self) -> None:

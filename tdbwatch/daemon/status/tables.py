@@ -1,6 +1,7 @@
 """The page's tables of nodes and sinks, and what it says of the spool. Pure."""
 
 from typing import Final
+from urllib.parse import urlencode
 
 from tdbwatch.daemon.status import wording
 from tdbwatch.daemon.status.chart import activity
@@ -86,7 +87,9 @@ def _letters(sink: SinkView) -> str:
     if sink.dead_letters is None:
         return _NONE
     count = f"{sink.dead_letters.count:,}"
-    return element("span", count, class_="bad") if sink.dead_letters.count else count
+    if not sink.dead_letters.count:
+        return count
+    return element("a", count, href="letters?" + urlencode({"sink": sink.courier.sink}), class_="bad")
 
 
 def _last_error(sink: SinkView) -> str:

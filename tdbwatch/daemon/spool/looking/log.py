@@ -10,7 +10,7 @@ from tdbwatch.daemon.spool.api import DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import trusting_nothing
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run
-from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.history import letters_after, letters_before
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.tables import blocks_where, entries_of, extent
 from tdbwatch.plugin.event import Event
@@ -213,6 +213,11 @@ class DeadLetters:
         numbers = [number for number, _ in self.numbered(selection)][-last:] if last else []
         if numbers:
             yield from (letter for _, letter in self.numbered(selection, numbers[0] - 1))
+
+    def newest(self, most: int, sink: str | None = None) -> list[DeadLetter]:
+        """So many of them, the newest first; of one sink, or of all."""
+        with trusting_nothing():
+            return [letter for _, letter in letters_before(self._connection, most, sink)]
 
     def numbered(self, selection: Selection, after: int = 0) -> Iterator[tuple[int, DeadLetter]]:
         """The same with their numbers, from the one after `after` on."""

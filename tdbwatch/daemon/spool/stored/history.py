@@ -167,3 +167,17 @@ def letters_after(
         (after, through, sink, sink),
     )
     return map(letter_of, rows)
+
+
+def letters_before(
+    connection: sqlite3.Connection, most: int, sink: str | None = None
+) -> Iterator[tuple[int, DeadLetter]]:
+    """The last dead letters, the newest first; rows that make no sense are passed over."""
+    rows = connection.execute(
+        f"SELECT {LETTER} FROM dead_letters WHERE ? IS NULL OR sink = ?"  # noqa: S608 - our own words
+        " ORDER BY number DESC LIMIT ?",
+        (sink, sink, most),
+    )
+    for row in rows:
+        with suppress(*NONSENSE):
+            yield letter_of(row)

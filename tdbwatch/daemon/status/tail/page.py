@@ -48,16 +48,14 @@ def render(
         trouble: why there are no events; empty: there are, or none is wanted.
         asked: what the fields of a filter hold that cannot be used.
     """
-    state = state_of(snapshot, problems(snapshot))
     shown = list(events)[::-1]
     what = f"The last {len(shown):,}, newest first." if shown else "" if trouble else _NONE
     remark = f"{what} {_DURABLE if wanted.sees_contents else _CLOSED}"
     stream = "tail/stream?" + urlencode({**wanted.query, "after": position})
     return frame(
         snapshot,
+        state_of(snapshot, problems(snapshot)),
         "tail",
-        f"Events ({state})",
-        {"ok": "ok", "warning": "warning", "trouble": "trouble", "failed": "trouble"}.get(state, "idle"),
         "tail",
         _form(wanted.query or asked, sees_contents=wanted.sees_contents),
         element("p", trouble, class_="trouble said", role="alert") if trouble else Markup(""),
