@@ -11,11 +11,14 @@ ARGS   ?=
 # Tests run side by side; against real nodes one by one, since they share these and end with what was measured.
 JOBS   ?= $(if $(TDBWATCH_THINGSDB_BIN)$(TDBWATCH_TEST_NODES),0,auto)
 
+# The time that files in packages get: the last commit's, or that of the sources where there is no git.
+EPOCH ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.toml))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup wheel format lint types imports bench soak clean
+.PHONY: help demo test check setup dist deb reproducible wheel format lint types imports bench soak clean
 
 help: ## what there is to make
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.run ## run the main job on two embedded nodes (Ctrl-C ends it; ARGS="--seconds 15")
 	@$(VENV)/bin/tdbwatch demo $(ARGS)
@@ -23,12 +26,23 @@ demo: $(VENV)/.run ## run the main job on two embedded nodes (Ctrl-C ends it; AR
 test: wheel ## build the wheel, install it in a venv of its own, and test that
 	$(WHEEL)/bin/pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(ARGS)
 
-check: format lint types imports test ## all that CI runs
+check: format lint types imports reproducible test ## all that CI runs
 
 setup: $(VENV)/.dev ## an editable install with the developers' tools
 
-wheel: $(VENV)/.dev $(WHEEL)/.deps
-	@rm -rf dist && $(VENV)/bin/python -m build --wheel --no-isolation --outdir dist . >/dev/null
+dist: $(VENV)/.dev ## the sdist, and the wheel made of it: the same sources make the same files, bit by bit
+	@rm -rf dist && SOURCE_DATE_EPOCH=$(EPOCH) $(VENV)/bin/python -m build --no-isolation --outdir dist . >/dev/null
+
+reproducible: dist ## build both again, from a copy with other permissions, and compare
+	@rm -rf build/again && mkdir -p build/again && tar -xzf dist/*.tar.gz -C build/again && chmod -R go= build/again
+	@cd build/again/tdbwatch-* && SOURCE_DATE_EPOCH=$(EPOCH) $(abspath $(VENV))/bin/python -m build --no-isolation --outdir .. . >/dev/null
+	@for file in dist/*.whl dist/*.tar.gz; do cmp $$file build/again/$$(basename $$file) || exit 1; done
+
+deb: dist ## a package for this Debian, with a virtual environment of its own
+	@$(VENV)/bin/python packaging/pages.py build/pages
+	@SOURCE_DATE_EPOCH=$(EPOCH) PIP_PYTHON=$(VENV)/bin/python packaging/deb/build.sh dist/*.whl build/pages build/deb dist
+
+wheel: dist $(WHEEL)/.deps
 	@$(WHEEL)/bin/python $(PIP) install --no-deps --force-reinstall dist/*.whl
 
 format: $(VENV)/.dev
