@@ -17,6 +17,7 @@ from tdbwatch.cli import (
     node,
     output,
     plugins,
+    reload,
     replay,
     rooms,
     run,
@@ -31,11 +32,11 @@ from tdbwatch.cli.formatting import HelpFormatter
 from tdbwatch.redaction import presentable
 
 COMMANDS = (
-    *(run, init, check, test, top, rooms, tail, emit, send, plugins, schema, spool, replay),
+    *(run, init, check, test, reload, top, rooms, tail, emit, send, plugins, schema, spool, replay),
     *(node, demo, completions),
 )
 
-_DESCRIPTION = "React to ThingsDB events: from rooms through a durable spool to plugins."
+_ABOUT = "React to ThingsDB events, from rooms through a spool to plugins; commands"
 _REMEDY = "\n    "  # how a message of ours goes on; what others wrote cannot begin a line
 _EXAMPLE = "example: tdbwatch --config /etc/tdbwatch/prod.yaml   (COMMAND --help tells more)"
 
@@ -65,11 +66,11 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> Parser:
     """The parser of the whole command line."""
     usage, version = "tdbwatch [-h] [--version] COMMAND ...", f"tdbwatch {__version__}"
-    parser = Parser(prog="tdbwatch", usage=usage, description=_DESCRIPTION, epilog=_EXAMPLE, add_help=False)
+    parser = Parser(prog="tdbwatch", usage=usage, epilog=_EXAMPLE, add_help=False)
     hidden = argparse.SUPPRESS  # the usage says it, and the commands need the space
     parser.add_argument("-h", "--help", action="help", help=hidden)
     parser.add_argument("--version", action="version", version=version, help=hidden)
-    subparsers = parser.add_subparsers(prog="tdbwatch", title="commands", metavar="COMMAND", dest="command")
+    subparsers = parser.add_subparsers(prog="tdbwatch", title=_ABOUT, metavar="COMMAND", dest="command")
     for command in COMMANDS:
         command.add_parser(subparsers)
     return parser

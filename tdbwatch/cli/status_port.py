@@ -4,6 +4,7 @@ import argparse
 import http.client
 import json
 import sys
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 5.0
 """How long an answer may take."""
+RELOAD_SECONDS: Final = 120.0
+"""The same for a reload, which others may be before."""
 _MOST_BYTES: Final = 64 << 20
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - we ask there, not listen
 _EXAMPLE: Final = "http: {listen: '127.0.0.1:9280'}"
@@ -46,10 +49,34 @@ class StatusPort:
         Raises:
             SilentError: nobody answers, or the answer is not the status.
         """
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=SECONDS)
-        headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+        return self._ask("GET", "/status.json", {}, SECONDS, {http.client.OK}, "status")
+
+    def reload(self) -> dict[str, Any]:
+        """Have the daemon take up its configuration; the verdict. Blocks for some minutes at most.
+
+        Raises:
+            SilentError: nobody answers, or the answer is not a verdict.
+        """
+        from tdbwatch.daemon.status.asked import RELOAD, RELOAD_HEADER
+
+        headers, codes = {RELOAD_HEADER: "reload"}, {http.client.OK, http.client.UNPROCESSABLE_ENTITY}
+        return self._ask("POST", RELOAD, headers, RELOAD_SECONDS, codes, "verdict")
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        seconds: float,
+        codes: Container[int],
+        what: str,
+    ) -> dict[str, Any]:
+        """What is answered with one of these codes."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds)
+        if self.token is not None:
+            headers = {**headers, "Authorization": f"Bearer {self.token}"}
         try:
-            connection.request("GET", "/status.json", headers=headers)
+            connection.request(method, path, headers=headers)
             answer = connection.getresponse()
             body = answer.read(_MOST_BYTES)
         except (OSError, http.client.HTTPException) as error:
@@ -60,12 +87,12 @@ class StatusPort:
         if answer.status == http.client.UNAUTHORIZED:
             raise SilentError(f"the daemon at {self.url} wants another token: give --token-file")
         try:
-            found = json.loads(body) if answer.status == http.client.OK else None
+            found = json.loads(body) if answer.status in codes else None
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             said = presentable(body[:200].decode("utf-8", "replace").strip())
-            raise SilentError(f"{self.url} answers {answer.status}, and no status: {said}")
+            raise SilentError(f"{self.url} answers {answer.status}, and no {what}: {said}")
         return found
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,30 +91,6 @@ async def test_rooms_are_left_before_it_stops(
     left = [entry for entry in cluster.log if entry.kind.name == "LEAVE"]
     assert len(left) == 4  # two rooms, on two nodes each
     assert all(node.connections == 0 for node in cluster.nodes)
-
-
-@pytest.fixture
-def hangups_arrive() -> Iterator[None]:
-    """Also where the tests run under nohup, whose children ignore them."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("hangups_arrive")
-async def test_a_hangup_has_the_configuration_read_again(start: Any, until: Any, write_config: Any) -> None:
-    config = write_config(rooms=["alerts"])
-    command = await start("--config", config)
-    await command.ready()
-    config.write_text(config.read_text().replace("alerts", "al erts"))
-    command.signal(signal.SIGHUP)
-    await until(lambda: command.said("config.not_reloaded"), "a complaint")
-    write_config(rooms=["alerts", {"name": "deploys", "scope": "//ops"}])
-    command.signal(signal.SIGHUP)
-    await until(lambda: command.said("config.reloaded"), "a reload")
-    changes = next(r["changes"] for r in command.records() if r["event"] == "config.reloaded")
-    assert changes == ["room deploys in //ops joined"]
-    assert await command.stop() == 0
 
 
 async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(

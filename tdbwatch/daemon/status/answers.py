@@ -9,6 +9,7 @@ from aiohttp import web
 from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.status import configuration, letters, page
+from tdbwatch.daemon.status.asked import RELOAD, RELOAD_HEADER
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.frame import POLICY
 from tdbwatch.daemon.status.guard import Guard
@@ -28,9 +29,6 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": POLICY,
 }
-RELOAD: Final = "/-/reload"
-RELOAD_HEADER: Final = "X-Tdbwatch"
-"""Must be there, whatever it says."""
 _ONLY_HERE: Final = "403 a reload can be asked for on the machine itself only\n"
 _NO_PAGE: Final = (
     f"403 send the header `{RELOAD_HEADER}: reload`, and no Origin: no web page may ask for this\n"
