@@ -48,7 +48,7 @@ class Place:
 
         if self.config is None:
             return None
-        return Router.of_names(self.config.routes, self.config.sinks)
+        return Router.of_names(self.config.routes, self.config.sinks, self.config.absences)
 
     @property
     def user(self) -> str | None:

@@ -56,7 +56,7 @@ def make_canary(config: ThingsDBConfig, client: Client, clock: Clock) -> Canary 
 
 def make_router(config: Config) -> Router:
     """The routes of the configuration."""
-    return Router(config.routes, {sink.name: sink.hears for sink in config.sinks})
+    return Router(config.routes, {sink.name: sink.hears for sink in config.sinks}, config.absences)
 
 
 def delivering_maker(

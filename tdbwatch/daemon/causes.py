@@ -1,7 +1,7 @@
 """Why events may have been missed."""
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class Cause(StrEnum):
@@ -21,6 +21,10 @@ class Cause(StrEnum):
     """The spool could not keep them."""
     DAMAGE = "damage"
     """The spool was damaged."""
+
+
+STALL: Final = "stall"
+"""As an absence says it: tdbwatch itself stood still. What it missed then is a gap of its own."""
 
 
 class Silence(NamedTuple):

@@ -1,12 +1,19 @@
 """What routes would do with the events that a log holds: counts by sink and by route. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from msgspec.structs import replace
+
+from tdbwatch.daemon.holding import Trial
 from tdbwatch.daemon.routes import Router
-from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.plugin import Event
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, run_of
+from tdbwatch.plugin import Event, Kind
+
+_MADE: Final = frozenset(map(str, (Kind.SUPPRESSED, Kind.GROUP, Kind.ABSENCE)))
+"""Kinds of records that routes make of what they remember."""
 
 
 @dataclass(slots=True)
@@ -32,6 +39,21 @@ class Outcome:
     example: dict[str, str] = field(default_factory=dict)
 
 
+class _Tried:
+    """One configuration's routes, and what came of a run by them: the same events, and what they tell."""
+
+    def __init__(self, router: Router, begin_us: int) -> None:
+        self.router = router
+        self._trial = Trial(router, (), begin_us)
+
+    def hear(self, lane: Lane, run: Run, events: Sequence[Event]) -> tuple[Sequence[Event], list[Event]]:
+        heard = self._trial.hear([(lane, run)])
+        if len(heard) == 1 and heard[0][1] is run:
+            return events, []
+        own = [event for where, part in heard if part.kind not in _MADE for event in part.unpacked(where)]
+        return own, [event for where, part in heard if part.kind in _MADE for event in part.unpacked(where)]
+
+
 def dry_run(
     blocks: Iterable[Block],
     wanted: Callable[[Event], bool] | None,
@@ -41,54 +63,76 @@ def dry_run(
 ) -> Outcome:
     """Ask the routes about all events of these blocks that were heard.
 
+    What routes made of them in the log is left out: these routes make their own.
+
     Args:
         wanted: which events; None: all.
         other: routes to compare with.
         progress: told now and then how many events were asked about.
     """
-    outcome = Outcome()
+    outcome, tried = Outcome(), list[_Tried]()
+    routers = [router] if other is None else [router, other]
     for block in blocks:
-        if block.target is None:
-            for event, times in _heard(block, wanted, router, other):
-                _count(outcome, event, times, router, other)
-            progress(outcome.events)
+        if block.target is not None:
+            continue
+        for run in _runs(block, wanted):
+            tried = tried or [_Tried(one, run.received_us) for one in routers]
+            _count_run(outcome, block.lane, run, tried)
+        progress(outcome.events)
     return outcome
 
 
-def _heard(
-    block: Block, wanted: Callable[[Event], bool] | None, router: Router, other: Router | None
-) -> Iterator[tuple[Event, int]]:
-    """Each event; of those that routes know by name, one and how often its name comes."""
-    routers = [one for one in (router, other) if one is not None]
+def _runs(block: Block, wanted: Callable[[Event], bool] | None) -> Iterator[Run]:
+    """What was heard of it, as it was before routes held any of it back."""
     for run in block.runs:
-        events = run.unpacked(block.lane)
-        by_name = {
-            name
-            for name in set(run.events)
-            if wanted is None and not any(one.plan(run.kind, *block.lane, name).rules for one in routers)
-        }
-        times = Counter(name for name in run.events if name in by_name)
-        for event in events:
-            if event.event not in by_name:
-                if wanted is None or wanted(event):
-                    yield event, 1
-            elif count := times.pop(event.event, 0):
-                yield event, count
+        if run.kind in _MADE:
+            continue
+        fresh = replace(run, held=()) if run.held else run
+        if wanted is None:
+            yield fresh
+        else:
+            yield from (run_of(event) for event in fresh.unpacked(block.lane) if wanted(event))
 
 
-def _count(outcome: Outcome, event: Event, times: int, router: Router, other: Router | None) -> None:
-    decision, matched = router.explain(event)
-    sinks = frozenset(decision)
-    outcome.events += times
-    outcome.nowhere += 0 if sinks else times
-    for sink in sinks:
-        outcome.sinks[sink] += times
-    for path in matched:
-        outcome.routes[path] += times
-    if other is None:
-        return
-    before = other.sinks_for(event)
-    for changed, counter in ((sinks - before, outcome.more), (before - sinks, outcome.fewer)):
-        for sink in changed:
-            counter[sink] += times
-            outcome.example.setdefault(sink, event.id)
+def _count_run(outcome: Outcome, lane: Lane, run: Run, tried: Sequence[_Tried]) -> None:
+    events = run.unpacked(lane)
+    heard = [one.hear(lane, run, events) for one in tried]
+    routers = [one.router for one in tried]
+    by_name = {
+        name
+        for name in set(run.events)
+        if not any(router.plan(run.kind, *lane, name).rules for router in routers)
+    }
+    times = Counter(name for name in run.events if name in by_name)
+    for same in zip(*(own for own, _ in heard), strict=True):
+        name = same[0].event
+        if count := 1 if name not in by_name else times.pop(name, 0):
+            _count(outcome, list(zip(routers, same, strict=True)), count)
+    for index, (_, told) in enumerate(heard):
+        for event in told:
+            pairs: list[tuple[Router, Event | None]] = [(router, None) for router in routers]
+            pairs[index] = (routers[index], event)
+            _count(outcome, pairs, 1)
+
+
+def _count(outcome: Outcome, asked: Sequence[tuple[Router, Event | None]], times: int) -> None:
+    """Count an event, by what each configuration has of it: the first, and the one to compare with."""
+    (router, event), *others = asked
+    sinks = frozenset[str]()
+    if event is not None:
+        decision, matched = router.explain(event)
+        sinks = frozenset(decision)
+        outcome.events += times
+        outcome.nowhere += 0 if sinks or event.held else times
+        for sink in sinks:
+            outcome.sinks[sink] += times
+        for path in matched:
+            outcome.routes[path] += times
+    for other, same in others:
+        before = frozenset[str]() if same is None else other.sinks_for(same)
+        example = event or same
+        assert example is not None, "one of them has it"
+        for changed, counter in ((sinks - before, outcome.more), (before - sinks, outcome.fewer)):
+            for sink in changed:
+                counter[sink] += times
+                outcome.example.setdefault(sink, example.id)

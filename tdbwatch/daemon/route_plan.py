@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tdbwatch.daemon.config.rules import Hold, Rule, text_of
+from tdbwatch.daemon.config.holds import Hold
+from tdbwatch.daemon.config.rules import Rule, text_of
 from tdbwatch.daemon.expressions import EvaluationError, Expression, Fields, Names, names_of
 from tdbwatch.plugin import Event
 
 Decision = Mapping[str, Fields]
 """The sinks that get an event, each with the fields that routes have set for it."""
 NO_FIELDS: Final[Fields] = {}
+LetsThrough = Callable[[Event, Rule, str, Fields], bool]
+"""Whether a route lets an event through, by its key and with the fields that routes have set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,15 @@ class Asking:
     Args:
         event: None where all depends on names only.
         failed: told of an expression that has no value for it: the route's path, the event, and why.
-        lets_through: decides whether a route that holds events back lets this one through, by its key; None:
-            that was decided when it was heard.
+        lets_through: decides whether a route that holds events back lets this one through; None: that was
+            decided when it was heard.
     """
 
     def __init__(
         self,
         event: Event | None,
         failed: Callable[[str, Event, str], None],
-        lets_through: "Callable[[Rule, str], bool] | None" = None,
+        lets_through: "LetsThrough | None" = None,
     ) -> None:
         self.held: list[str] = []
         """The routes that hold it back, as `Rule.key` says them."""
@@ -106,7 +109,7 @@ class Asking:
         """The paths of the routes that match."""
         self._event = event
         self._failed = failed
-        self._fields: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {} if event is None else event.fields
         self._found: dict[str, Fields] = {}
         self._needs: frozenset[str] = frozenset()
         self._names: Names | None = None
@@ -117,14 +120,27 @@ class Asking:
         Fields add up from route to route. A sink gets those set up to the first route that names it.
         """
         self.matched, self._needs, self._found = list(plan.matched), plan.needs, dict(plan.decision)
+        if self._event is not None and self._event.to:
+            self._found |= dict.fromkeys(self._event.to, NO_FIELDS)
         self._ask(plan.rules)
         return self._found
+
+    def holds(self, rule: Rule) -> bool:
+        """Whether what a rule asks beyond names is true of the event."""
+        if rule.where is None:
+            return True
+        self._needs |= rule.where.needs
+        try:
+            return bool(self._value(rule.where))
+        except EvaluationError as error:
+            self._fail(rule, f"where: {error}")
+            return rule.on_error
 
     def _ask(self, rules: Iterable[Rule]) -> tuple[bool, bool]:
         """Whether one of them took the event, and whether later ones are not to be asked."""
         taken = False
         for rule in rules:
-            if (rule.default and taken) or not (rule.matches_fields(self._fields) and self._holds(rule)):
+            if (rule.default and taken) or not (rule.matches_fields(self._fields) and self.holds(rule)):
                 continue
             self.matched.append(rule.path)
             self._set(rule)
@@ -141,15 +157,6 @@ class Asking:
                 return taken, True
         return taken, False
 
-    def _holds(self, rule: Rule) -> bool:
-        if rule.where is None:
-            return True
-        try:
-            return bool(self._value(rule.where))
-        except EvaluationError as error:
-            self._fail(rule, f"where: {error}")
-            return rule.on_error
-
     def _is_held(self, rule: Rule, hold: Hold) -> bool:
         assert self._event is not None, "it was asked about an event"
         if self._lets_through is None:
@@ -159,7 +166,7 @@ class Asking:
         except EvaluationError as error:  # rather once too often than not at all
             self._fail(rule, f"key: {error}")
             return False
-        if self._lets_through(rule, key):
+        if self._lets_through(self._event, rule, key, dict(self._fields)):
             return False
         self.held.append(rule.key)
         return True

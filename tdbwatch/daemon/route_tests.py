@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from tdbwatch.daemon.config.expectations import ExpectationConfig, Expected, GivenConfig, room_of
 from tdbwatch.daemon.config.models import Sections
-from tdbwatch.daemon.holding import Holding
+from tdbwatch.daemon.holding import Trial
 from tdbwatch.daemon.routes import Router
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, run_of
 from tdbwatch.daemon.words import counted
-from tdbwatch.plugin import Event, Kind
+from tdbwatch.plugin import Event
 from tdbwatch.plugin.jsonable import to_json
+from tdbwatch.wire.scopes import short
 
 _SHOWN = 500
 
@@ -35,7 +36,7 @@ class Result:
 def run_tests(sections: Sections, sinks: Sequence[str]) -> Iterator[Result]:
     """Run the tests of a configuration with these sinks, in order."""
     for test in sections.tests:
-        router = Router.of_names(sections.routes, sinks)
+        router = Router.of_names(sections.routes, sinks, sections.absences)
         events = heard(test.given, sections, router)
         faults = tuple(
             fault for sink in sinks for fault in _compare(sink, test, records(router, sink, events))
@@ -46,18 +47,24 @@ def run_tests(sections: Sections, sinks: Sequence[str]) -> Iterator[Result]:
 
 def heard(given: Sequence[GivenConfig], sections: Sections, router: Router) -> list[Event]:
     """The events as the log would have them, with the records that are due meanwhile."""
+    first = event_of(given[0], sections)
+    trial = Trial(router, lanes(sections), first.received_us)
     events: list[Event] = []
-
-    def record(kind: Kind, event: str, lane: Lane, details: dict[str, Any]) -> None:
-        events.append(Event.create(lane.room, event, kind=kind, scope=lane.scope, details=details))
-
-    holding, now_us = Holding(router, record), Event.create().received_us
     for one in given:
         event = event_of(one, sections)
-        now_us = (now_us if one.time is None else event.received_us) + round(one.after * 1e6)
-        holding.tell(now_us)
-        events.append(holding.event(replace(event, received_us=now_us)))
+        now_us = (trial.now_us if one.time is None else event.received_us) + round(one.after * 1e6)
+        if one.is_pause:
+            got: Sequence[Heard] = trial.passes_until(now_us)
+        else:
+            lane = Lane(event.scope, event.room)
+            got = trial.hear([(lane, run_of(replace(event, received_us=now_us)))])
+        events += [event for lane, run in got for event in run.unpacked(lane)]
     return events
+
+
+def lanes(sections: Sections) -> list[Lane]:
+    """The rooms that are watched."""
+    return [Lane(short(room.scope), room.record_name) for room in sections.rooms]
 
 
 def event_of(given: GivenConfig, sections: Sections) -> Event:

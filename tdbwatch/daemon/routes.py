@@ -6,13 +6,13 @@ these, the answer is kept for each of the last events.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from tdbwatch.daemon.config import RouteConfig
+from tdbwatch.daemon.config.models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.config.rules import Rule
-from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, Plan, plan
+from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, LetsThrough, Plan, plan
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.wire.scopes import short
@@ -22,6 +22,8 @@ _MEMORY: Final = 4096
 _MOST_NAME: Final = 256
 """Letters of a name, and of a field, for which an answer is kept: emitters choose them."""
 _EVENT: Final = str(Kind.EVENT.value)
+_MADE: Final = frozenset({Kind.GROUP, Kind.ABSENCE})
+"""Records that go to sinks of their own, whatever their names."""
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
 
@@ -45,9 +47,15 @@ class Router:
 
     Args:
         sinks: their names, each with the kinds of records that it has hooks for, if it is a plugin.
+        absences: what should come, whatever routes say.
     """
 
-    def __init__(self, routes: Iterable[RouteConfig], sinks: Mapping[str, frozenset[str]]) -> None:
+    def __init__(
+        self,
+        routes: Iterable[RouteConfig],
+        sinks: Mapping[str, frozenset[str]],
+        absences: Iterable[AbsenceConfig] = (),
+    ) -> None:
         self.failures: dict[str, Failure] = {}
         """By the route's path, such as `routes[1]`: how often its expressions had no value for an event."""
         self.held: Counter[str] = Counter()
@@ -57,17 +65,22 @@ class Router:
         self._counted_to = 0
         self.rules = Rule.all_of(routes)
         """All of them, in order."""
+        self.awaiting = Rule.awaiting(absences)
+        """What is asked for each absence."""
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._plans = lru_cache(maxsize=_MEMORY)(self._plan_for)
         self._last: dict[str, Decision | None] = {}  # None: it is too large to be kept
+        self._awaitings = lru_cache(maxsize=_MEMORY)(self._awaited)
         self._takings = lru_cache(maxsize=_MEMORY)(self._is_taken)
         self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
 
     @classmethod
-    def of_names(cls, routes: Iterable[RouteConfig], names: Iterable[str]) -> "Router":
+    def of_names(
+        cls, routes: Iterable[RouteConfig], names: Iterable[str], absences: Iterable[AbsenceConfig] = ()
+    ) -> "Router":
         """With sinks of which nothing is known but their names."""
-        return cls(routes, dict.fromkeys(names, frozenset()))
+        return cls(routes, dict.fromkeys(names, frozenset()), absences)
 
     def sinks_for(self, event: Event) -> frozenset[str]:
         """The names of the sinks that get `event`."""
@@ -104,7 +117,7 @@ class Router:
     def decide(self, event: Event) -> Decision:
         """The sinks that get `event`, each with the fields that routes have set for it."""
         plan = self._plan(event.kind, event.scope, event.room, event.event)
-        if not plan.rules:
+        if not (plan.rules or event.to):
             return plan.decision
         if (known := self._last.get(event.id)) is not None:
             return known
@@ -114,7 +127,8 @@ class Router:
             del self._last[next(iter(self._last))]
         asking = Asking(event, self._failed)
         decision = asking.decide(plan)
-        self.matched.update(asking.matched)
+        if plan.rules:  # else they are counted by name
+            self.matched.update(asking.matched)
         self._last[event.id] = decision if _is_small(decision) else None
         return decision
 
@@ -145,7 +159,16 @@ class Router:
         """The routes that hold events back, by their keys."""
         return {rule.key: rule for one in self.rules for rule in one.every if rule.hold is not None}
 
-    def hear(self, event: Event, lets_through: Callable[[Rule, str], bool]) -> tuple[str, ...]:
+    def awaited(self, kind: str, scope: str, room: str, event: str) -> tuple[Rule, ...]:
+        """The rules of absences that are about what has these in common, conditions aside."""
+        ask = self._awaitings if len(event) <= _MOST_NAME else self._awaited
+        return ask(kind, scope, room, event)
+
+    def holds(self, rule: Rule, event: Event) -> bool:
+        """Whether the condition of an absence's rule is true of an event that its names match."""
+        return Asking(event, self._failed).holds(rule)
+
+    def hear(self, event: Event, lets_through: LetsThrough) -> tuple[str, ...]:
         """The routes that hold back an event that was heard just now, by their keys."""
         asking = Asking(event, self._failed, lets_through)
         asking.decide(self._plan(event.kind, event.scope, event.room, event.event))
@@ -205,6 +228,9 @@ class Router:
             return Plan({name: NO_FIELDS for name, kinds in self._kinds.items() if kind in kinds})
         hooked = {name: NO_FIELDS for name, kinds in self._hooked.items() if kind in kinds}
         return plan(self.rules, (kind, short(scope), room, event), hooked)
+
+    def _awaited(self, kind: str, scope: str, room: str, event: str) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.awaiting if rule.matches(kind, short(scope), room, event))
 
     def _is_taken(self, kind: str, scope: str, room: str, event: str) -> bool:
         return not self.rules or any(rule.takes(kind, short(scope), room, event) for rule in self.rules)
@@ -274,6 +300,8 @@ class Matcher:
 
     def by_name(self, kind: str, scope: str, room: str, event: str) -> bool | None:
         """Whether it gets those that have these in common; None: that depends on each, or their fields do."""
+        if kind in _MADE:
+            return None
         plan = self._router.plan(kind, scope, room, event)
         return None if self._sink_name in plan.perhaps else self._sink_name in plan.decision
 

@@ -11,10 +11,12 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.echoes import Echoes
+from tdbwatch.daemon.holding.state import Told
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run
 from tdbwatch.plugin.event import Kind, format_time
 from tdbwatch.plugin.ids import IdMint
@@ -100,14 +102,22 @@ class Source:
         What others say in it is made presentable here.
         """
         event = presentable(event, _LONGEST_NAME)
-        details = {key: presentable(v) if isinstance(v, str) else v for key, v in details.items()}
+        details = _presentable(details)
         self._on_record(kind, event, *lane, details)
         self._flush_soon()
         self._gather()  # what the room heard before comes first
+        self._gathered.append((lane, self._made(kind, event, room_id, details)))
+
+    def told(self, told: Told) -> Heard:
+        """What routes tell of the events that they remember, as a record; it is not kept here."""
+        run = self._made(told.kind, told.event, None, _presentable(told.details))
+        fields = encode(dict(told.fields)) if told.fields else b""
+        return told.lane, replace(run, to=tuple(told.to), packed_fields=fields)
+
+    def _made(self, kind: Kind, event: str, room_id: int | None, details: Mapping[str, Any]) -> Run:
         payload = msgspec.Raw(encode(details))
         first_id, _, now_us = self._mint(1)
-        run = Run(first_id, now_us, str(kind.value), room_id, (), [event], [payload])
-        self._gathered.append((lane, run))
+        return Run(first_id, now_us, str(kind.value), room_id, (), [event], [payload])
 
     def _flush_soon(self) -> None:
         if not (self._listening or self._gathered):
@@ -136,6 +146,10 @@ class Source:
             run = Run(first_id, now_us, _EVENT, room_id, arg_names, names, payloads)
             for same in self._echoes.marked(room.lane, room.subscription, run):
                 yield room.lane, same
+
+
+def _presentable(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: presentable(value) if isinstance(value, str) else value for key, value in details.items()}
 
 
 def _alike(room: "WatchedRoom", emits: list[RawEmit]) -> list[tuple[int, tuple[str, ...], list[RawEmit]]]:

@@ -2,6 +2,7 @@
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.causes import Cause
+from tdbwatch.daemon.remembering import Remembering
 from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.source import GapTimes, Source
 from tdbwatch.daemon.spool.file.aside import DamageReport
@@ -17,9 +18,9 @@ class SpoolGaps:
         self._journal = journal
         self._clock = clock
 
-    def begin(self, source: Source, rooms: Rooms, stores: Stores) -> None:
-        """Where records go, and which rooms and stores there are: they need the spool themselves."""
-        self._source, self._rooms, self._stores = source, rooms, stores
+    def begin(self, source: Source, rooms: Rooms, stores: Stores, remembering: Remembering) -> None:
+        """Where records go, which rooms there are, and who keeps something: they need the spool."""
+        self._source, self._rooms, self._stores, self._remembering = source, rooms, stores, remembering
 
     def dropped(self, report: DropReport) -> None:
         """It dropped events."""
@@ -35,6 +36,7 @@ class SpoolGaps:
     def damaged(self, report: DamageReport) -> None:
         """Its file was damaged."""
         self._stores.save_all()
+        self._remembering.save_all()
         now_us = int(self._clock.time() * 1_000_000)
         what = f" and moved to {report.moved_to.name}" if report.kept else f": {report.error}"
         for room in self._rooms:

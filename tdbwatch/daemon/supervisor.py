@@ -20,7 +20,6 @@ from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.deliveries import Deliveries
 from tdbwatch.daemon.echoes import Echoes
-from tdbwatch.daemon.holding import Holding
 from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.login import Login, NodeTls
 from tdbwatch.daemon.node_watch import NodeWatcher
@@ -32,6 +31,7 @@ from tdbwatch.daemon.reload.applying import Applying, Parts
 from tdbwatch.daemon.reload.plan import Plan
 from tdbwatch.daemon.reload.reloader import Reloader
 from tdbwatch.daemon.reload.verdict import Verdict
+from tdbwatch.daemon.remembering import Remembering
 from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.rotation import Rotation
 from tdbwatch.daemon.routes import Unrouted
@@ -43,7 +43,7 @@ from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.looking.gone import left_in
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Heard, Lane
+from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Heard
 from tdbwatch.daemon.spool_gaps import SpoolGaps
 from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
@@ -113,8 +113,9 @@ class Daemon:
         echoes = Echoes(clock)
         self.source = Source(self._heard, clock, self._recorded, echoes)
         self._sinks = SinkWatch(self.source, self.routing)
-        self.holding = Holding(self.routing.now, self._tell_of_held)
         self.rooms = Rooms(config.rooms, self.source, clock)
+        router = self.routing.now
+        self.remembering = Remembering(config, router, self.source, self.spool, self.rooms, clock)
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
         self._beating = Beating(self.rooms, self._nodes, self.source, self.spool, clock)
         self._tls = NodeTls(config.thingsdb.tls)
@@ -122,7 +123,7 @@ class Daemon:
         self.stores = Stores(self.spool)
         self.contexts = Contexts(clock, registry.metrics, Reacting(self.client, echoes), self.stores)
         self._login = Login(config.thingsdb.auth, config.login_file)
-        gaps.begin(self.source, self.rooms, self.stores)
+        gaps.begin(self.source, self.rooms, self.stores, self.remembering)
         self.canary: Canary | None = None
         make = delivering_maker(
             self.routing, registry, self.spool, clock, self._rng, self._sinks.buried, self.contexts
@@ -179,7 +180,7 @@ class Daemon:
         await self.spool.open()
         self._spool_is_open = True
         self._watch(self.spool.failed)
-        await self._load_marks()
+        await self.remembering.load()
         await self.stores.load([sink.name for sink in self.config.sinks])
         self.deliveries.change(self.config.sinks)
         self._begin("redelivery", Redelivery(self.spool, self.deliveries.receivers, self.clock).run())
@@ -190,6 +191,7 @@ class Daemon:
         self._beating.tell_of_downtime()
         self._begin("readiness", self._readiness.run())
         self._begin("sinks", self._watch_sinks())
+        self._begin("remembering", self.remembering.run())
         self._begin("alive", self._keep_alive())
         self._look_at_secrets()
         self._begin("no-node", self._tell_of_no_node())
@@ -212,13 +214,6 @@ class Daemon:
     async def reload(self) -> Verdict:
         """Take up what is written now; who asks at the same time shares it. Returns what came of it."""
         return await asyncio.shield(self._reloader.ask())
-
-    async def _load_marks(self) -> None:
-        """Routes that hold events back begin anew where the spool cannot say what they remembered."""
-        try:
-            self.holding.load(await self.spool.marks())
-        except SpoolError as error:  # a damaged file is replaced while tdbwatch runs
-            self._log.warning("routes.forgot", error=str(error))
 
     async def stop(self) -> None:
         """Let sinks finish, leave the rooms, make all that was heard durable, close everything."""
@@ -286,11 +281,7 @@ class Daemon:
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         self.unrouted.count(heard)
-        self.spool.append(self.holding.heard(heard))
-
-    def _tell_of_held(self, kind: Kind, event: str, lane: Lane, details: Mapping[str, Any]) -> None:
-        self.source.record(kind, event, lane, None, details)
-        self.source.flush()  # what is remembered changes with this record, and no other
+        self.remembering.heard(heard)
 
     def _recorded(self, kind: Kind, event: str, scope: str, room: str, details: Mapping[str, Any]) -> None:
         """A record was made. If a room is heard now, or not any more, the sign of life should say so soon."""
@@ -308,7 +299,7 @@ class Daemon:
             self.source,
             self.spool,
             self.routing,
-            self.holding,
+            self.remembering,
             self.rooms,
             self.deliveries,
             self.client,
@@ -387,8 +378,6 @@ class Daemon:
     async def _watch_sinks(self) -> None:
         while True:
             self._sinks.look(self.couriers())
-            self.source.flush()  # so that each record goes alone, with what changes by it
-            self.holding.tell(int(self.clock.time() * 1e6))
             if self.routing.former and (through := self.deliveries.finished_through) is not None:
                 self.routing.finished(through)
             await self.clock.sleep(SINKS_INTERVAL)

@@ -15,6 +15,7 @@ from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.deliveries import Deliveries
 from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.remembering import Remembering
 from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.route_plan import NO_FAILURE
 from tdbwatch.daemon.routes import Unrouted
@@ -26,6 +27,7 @@ from tdbwatch.daemon.status.figures import SpoolFigures
 from tdbwatch.daemon.status.journal import Journal, NodeStory
 from tdbwatch.daemon.status.snapshot import (
     START_PATIENCE,
+    AbsenceView,
     CanaryView,
     ConfigView,
     GapCount,
@@ -77,6 +79,8 @@ class Parts(Protocol):
     def unrouted(self) -> Unrouted: ...
     @property
     def deliveries(self) -> Deliveries: ...
+    @property
+    def remembering(self) -> Remembering: ...
 
     def life(self) -> Life:
         """Where the daemon stands."""
@@ -95,6 +99,7 @@ class Views:
         for path in router.paths:
             failure = router.failures.get(path, NO_FAILURE)
             counts = {"held": router.held[path], "matched": router.matched[path]}
+            counts["groups"] = self.parts.remembering.holding.open[path]
             yield RouteView(path, failure.count, failure.event_id, failure.reason, **counts)
 
     @property
@@ -148,6 +153,7 @@ class Views:
             gap_counts=tuple(GapCount(*which, count) for which, count in journal.gap_counts.items()),
             plugin_problems=tuple(self.registry.problems),
             routes=tuple(self._routes()),
+            absences=tuple(AbsenceView(*one.shown) for one in parts.remembering.holding.absences),
             log_dropped=logs.dropped(),
             left_behind=figures.left_behind,
             doubts=config.warnings,

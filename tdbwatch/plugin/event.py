@@ -39,6 +39,8 @@ class Kind(StrEnum):
     SINK = "sink"
     SUPPRESSED = "suppressed"
     CONFIG = "config"
+    GROUP = "group"
+    ABSENCE = "absence"
 
 
 _EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it
@@ -66,6 +68,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         held: routes that hold it back.
         hops: of what the daemon emitted itself, for a sink: how many emits of sinks led to it, one after
             the other; else 0.
+        to: sinks that get it whatever the routes say: those of the route that made it of others.
         rendered: what `json` returns, once somebody has asked for it.
     """
 
@@ -81,6 +84,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     packed_fields: bytes = b""
     held: tuple[str, ...] = ()
     hops: int = 0
+    to: tuple[str, ...] = ()
     rendered: bytes | None = None
 
     @classmethod

@@ -145,6 +145,38 @@ def test_routes_that_are_meant(routes: str):
     assert warnings(routes=routes) == []
 
 
+@pytest.mark.parametrize(
+    ("absence", "expected"),
+    [
+        ("{match: {room: alertz}, to: mine}", "absences[0].match.room: no room that is watched"),
+        ("{match: {room: alerts, scope: //ops}, to: mine}", "absences[0].match: this absence waits for noth"),
+        ("{match: {room: alerts}}", "absences[0]: nobody is told of this absence"),
+        ("{match: {room: 'a, b'}, to: mine}", "absences[0].match.room: the comma is a part of"),
+    ],
+)
+def test_absences(absence: str, expected: str):
+    absences = f"[{absence.replace('{', '{name: beat, after: 1m, ', 1)}]"
+    for routes in ("[]", f"[{ALL}]"):
+        (said,) = warnings(routes=routes, absences=absences)
+        assert said.startswith(expected)
+
+
+def test_absences_that_are_meant_and_what_they_reach():
+    absence = "{name: beat, match: {room: alerts}, after: 1m"
+    assert warnings(routes="[{to: console}]", absences=f"[{absence}, to: mine}}]") == []
+    assert (
+        warnings(routes=f"[{ALL}, {{match: {{kind: absence}}, to: mine}}]", absences=f"[{absence}}}]") == []
+    )
+
+
+def test_records_that_nothing_makes_are_not_there():
+    for kind in ("group", "absence"):
+        (said,) = warnings(routes=f"[{ALL}, {{match: {{kind: {kind}}}, to: mine}}]")
+        assert said == "routes[1].match: this route matches nothing that there can be"
+    grouped = "{group: {wait: 1m}, to: mine}"
+    assert warnings(routes=f"[{ALL}, {grouped}, {{match: {{kind: group}}, to: console}}]") == []
+
+
 def test_a_room_that_is_nearly_named_is_suggested():
     [warning] = found({"routes": f"[{ALL}, {{match: {{room: alertz}}, to: mine}}]"})
     assert warning.hint == "did you mean alerts? the rooms are: alerts, deploys"

@@ -431,12 +431,51 @@ def test_typographic_quotes_are_no_quotes(quoted: str):
             "{to: console, match: {kind: gaps}}",
             "must be one of event, gap, room, node, dead_letter, sink, suppressed",
         ),
+        (
+            "{to: console, group: {wait: 1m}, dedupe: {window: 1m, key: room}}",
+            "dedupe and group exclude each other\n    dedupe is a throttle",
+        ),
+        ("{to: console, group: {wait: 0s}}", "routes[0].group.wait: must be greater than 0s"),
+        ("{to: console, group: {wait: 1m, max: 1}}", "routes[0].group.max: must be at least 2"),
+        ("{to: console, group: {max: 5}}", "routes[0].group.wait: is missing"),
+        ("{to: console, group: {wait: 1m, key: rom}}", "routes[0].group.key: there is no 'rom' here"),
+        ("{stop: true, group: {wait: 1m}}", "a route that groups sends to sinks itself"),
+        ("{to: console, group: {wait: 1m}, routes: [{to: console}]}", "a route that groups sends to"),
+        (
+            "{to: console, match: {kind: [event, group]}, throttle: {count: 1, per: 1m}}",
+            "records of kind group cannot be held back",
+        ),
         ("{to: console, match: {rooms: a}}", "unknown key\n    did you mean room?"),
         ("{to: console, stop: 1}", "routes[0].stop: must be true or false, not a number"),
     ],
 )
 def test_routes(route: str, expected: str):
     assert expected.replace("room[0]", "room") in problem(with_(routes=f"[{route}]"))
+
+
+@pytest.mark.parametrize(
+    ("absence", "expected"),
+    [
+        ("match: {}, after: 1m", "absences[0].name: is missing"),
+        ("name: a b, match: {}, after: 1m", "absences[0].name: an absence's name may hold letters"),
+        ("name: a, match: {}", "absences[0].after: is missing"),
+        ("name: a, match: {}, after: 0s", "absences[0].after: must be greater than 0s"),
+        ("name: a, after: 1m", "absences[0].match: is missing"),
+        ("name: a, match: {fields: {x: y}}, after: 1m", "absences[0].match.fields: unknown key"),
+        ("name: a, match: {kind: absence}, after: 1m", "the absence of absences cannot be told"),
+        ("name: a, match: {}, where: evnt, after: 1m", "absences[0].where: there is no 'evnt' here"),
+        ("name: a, match: {}, on_error: match, after: 1m", "on_error is about `where`, and there is none"),
+        ("name: a, match: {}, after: 1m, to: consol", "absences[0].to: there is no sink of this name"),
+        ("name: a, match: {}, after: 1m, stop: true", "absences[0].stop: unknown key"),
+    ],
+)
+def test_absences(absence: str, expected: str):
+    assert expected in problem(with_(absences=f"[{{{absence}}}]"))
+
+
+def test_absences_of_one_name_are_refused():
+    one = "{name: a, match: {}, after: 1m}"
+    assert "items 1 and 2 are the same" in problem(with_(absences=f"[{one}, {one}]"))
 
 
 @pytest.mark.parametrize(

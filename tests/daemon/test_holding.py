@@ -1,6 +1,5 @@
 """Routes that hold events back: within the bound whatever is killed, and nothing held back goes untold."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,69 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdbwatch.daemon.config import RouteConfig
-from tdbwatch.daemon.holding import MOST_KEYS, Holding
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.holding import Holding
+from tdbwatch.daemon.holding.trial import made
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, heard, pack, run_of, unpack
+from tdbwatch.daemon.spool.stored.blocks import Run, encode_run, heard, pack, run_of, unpack
 from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.plugin import Event, Kind
+from tdbwatch.plugin import Event
 
-SECOND = 1_000_000
-START = 1_700_000_000 * SECOND
+from .holding_kit import LANE, START, Log, left, router
+
 THROTTLE = {"throttle": {"count": 2, "per": "10s", "key": "args[0]"}, "to": "a"}
 DEDUPE = {"dedupe": {"window": "10s", "key": "args[0]"}, "to": "a"}
-LANE = Lane("//stuff", "alerts")
-
-
-def router(*routes: dict[str, Any]) -> Router:
-    return Router.of_names(
-        [RouteConfig.model_validate_json(json.dumps(route)) for route in routes], ["a", "b"]
-    )
-
-
-class Log:
-    """A log in memory: what was appended, and what routes remember as of the last of it."""
-
-    def __init__(self, *routes: dict[str, Any]) -> None:
-        self.routes = routes
-        self.durable: list[Heard] = []
-        self.restart()
-
-    def restart(self, *, keep: int | None = None) -> None:
-        """As after a kill that lost all but so many of what was appended."""
-        self.durable = self.durable[:keep]
-        self.router = router(*self.routes)
-        self.holding = Holding(self.router, self._record)
-        marks = {(mark.route, mark.key): mark for _, run in self.durable for mark in run.marks}
-        self.holding.load([mark for mark in marks.values() if mark.state])
-
-    def hear(self, at: float, *args: Any, event: str = "x") -> None:
-        """An event so many seconds after the start."""
-        made = Event.create("alerts", event, args, received_us=START + int(at * SECOND))
-        self.append([(LANE, run_of(made))])
-
-    def append(self, events: list[Heard]) -> None:
-        self.durable += self.holding.heard(events)
-
-    def tell(self, at: float) -> None:
-        self.holding.tell(START + int(at * SECOND))
-
-    def _record(self, kind: Kind, event: str, lane: Lane, details: dict[str, Any]) -> None:
-        self.append(heard([Event.create(lane.room, event, kind=kind, scope=lane.scope, details=details)]))
-
-    def events(self) -> list[Event]:
-        return [event for lane, run in self.durable for event in run.unpacked(lane)]
-
-    def passed(self, sink: str = "a") -> list[tuple[float, Any]]:
-        """When and with what the sink gets events."""
-        wants = self.router.matcher(sink)
-        got = [event for event in self.events() if event.kind == "event" and wants(event)]
-        return [((event.received_us - START) / SECOND, event.args[0]) for event in got]
-
-    def told(self) -> list[dict[str, Any]]:
-        return [event.record() for event in self.events() if event.kind == "suppressed"]
 
 
 def test_a_throttle_lets_so_many_through_in_any_such_time() -> None:
@@ -150,9 +98,9 @@ def test_what_is_over_is_forgotten() -> None:
     log = Log(THROTTLE)
     log.hear(0, "k")
     log.tell(11)
-    log.hear(12, "other")
-    (mark,) = (mark for _, run in log.durable for mark in run.marks if not mark.state)
+    (mark,) = (mark for mark in log.all_marks() if not mark.state)
     assert mark.key == "k"
+    assert left(log.all_marks()) == []
 
 
 def test_a_run_is_cut_where_decisions_differ_and_keeps_order_and_ids() -> None:
@@ -176,12 +124,14 @@ def test_a_clock_that_is_set_back_holds_nothing_back_for_long() -> None:
     assert [at for at, _ in log.passed()] == [100_000, 0]
 
 
-def test_keys_are_bounded() -> None:
-    log = Log(DEDUPE)
-    for n in range(0, MOST_KEYS + 10, 1000):
-        events = [Event.create("alerts", "x", [m], received_us=START) for m in range(n, n + 1000)]
-        log.holding.heard([(LANE, run_of(event)) for event in events])
-    assert len(log.holding._known) == MOST_KEYS
+def test_keys_are_bounded_and_what_is_given_up_for_others_is_told() -> None:
+    log = Log(DEDUPE, most_keys=10)
+    for n in (0, 0, *range(1, 30)):
+        log.hear(0, n)
+    assert len(log.holding._states) == 10
+    assert [(record["key"], record["count"]) for record in log.told()] == [("0", 1)]
+    log.tell(0)
+    assert len(left(log.all_marks())) == 10
 
 
 def test_what_is_decided_lies_in_the_block_and_what_is_remembered_does_not() -> None:
@@ -206,7 +156,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(steps, st.sampled_from([THROTTLE, DEDUPE]))
 def test_whatever_is_killed_no_more_gets_through_and_all_that_was_held_back_is_told(
     done: list[tuple[str, float, str, int]], route: dict[str, Any]
@@ -234,7 +184,7 @@ def test_whatever_is_killed_no_more_gets_through_and_all_that_was_held_back_is_t
 async def test_what_routes_remember_is_in_the_commit_of_the_event(tmp_path: Path) -> None:
     spool = SqliteSpool(tmp_path / "spool.db", Limits(), sinks=["a"])
     await spool.open()
-    holding = Holding(router(DEDUPE), lambda *_: None)
+    holding = Holding(router(DEDUPE), made)
     for _ in range(2):
         spool.append(holding.heard(heard([Event.create("alerts", "x", ["k"])])))
         await spool.flush()
@@ -250,13 +200,15 @@ async def test_what_routes_remember_is_in_the_commit_of_the_event(tmp_path: Path
 
 
 def test_marks_of_routes_that_are_gone_or_of_nonsense_are_forgotten() -> None:
-    holding = Holding(router(DEDUPE), lambda *_: None)
-    holding.load([Mark("gone", "k", b"\x91\x90"), Mark("broken", "k", b"\xc1")])
-    ((_, run),) = holding.heard(heard([Event.create("alerts", "x", ["j"])]))
-    assert {mark.route for mark in run.marks if not mark.state} == {"gone", "broken"}
+    holding = Holding(router(DEDUPE), made)
+    (key,) = router(DEDUPE).holding
+    holding.load(
+        [Mark("throttle:gone", "k", 0, b"\x91\x90"), Mark(key, "k", 0, b"\xc1"), Mark("?", "", 0, b"")], 0
+    )
+    assert {mark.route for mark in holding.due(0).marks if not mark.state} == {"throttle:gone", key, "?"}
 
 
 @pytest.mark.parametrize("routes", [[], [{"to": "a"}]])
 def test_without_such_a_route_nothing_is_touched(routes: list[dict[str, Any]]) -> None:
     events = heard([Event.create()])
-    assert Holding(router(*routes), lambda *_: None).heard(events) is events
+    assert Holding(router(*routes), made).heard(events) is events

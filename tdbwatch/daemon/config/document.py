@@ -191,7 +191,7 @@ class Document:
         """The sinks that can only be plugins by their hooks: those without a type, or in routes only."""
         sinks = self._sinks()
         untyped = [name for name, sink in sinks.items() if isinstance(sink, dict) and "type" not in sink]
-        return frozenset([*untyped, *targets_elsewhere(self._tree.data.get("routes"), sinks)])
+        return frozenset([*untyped, *targets_elsewhere(self._tree, sinks)])
 
     def _sinks(self) -> dict[str, Any]:
         sinks = self._tree.data.get("sinks")

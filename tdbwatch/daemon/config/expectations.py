@@ -46,9 +46,14 @@ class GivenConfig(Section):
     details: dict[str, Any] = Field(default_factory=dict)
     """What a record of another kind carries."""
     after: Duration = 0.0
-    """Seconds since the one before, for routes that hold events back."""
+    """Seconds since the one before, for routes that remember; alone: so long nothing comes."""
     time: Annotated[datetime, BeforeValidator(_time)] | None = None
     """When it is received; default: now."""
+
+    @property
+    def is_pause(self) -> bool:
+        """Whether nothing comes."""
+        return self.model_fields_set == {"after"}
 
 
 class ExpectationConfig(Section):
@@ -77,7 +82,7 @@ def check_expectations(tree: Tree, tests: Iterable[ExpectationConfig], rooms: It
     for index, test in enumerate(tests):
         for position, given in enumerate(test.given):
             path = ("tests", index, "given", position, "room")
-            if given.room is None and given.kind not in {Kind.NODE, Kind.SINK}:
+            if given.room is None and not given.is_pause and given.kind not in _ROOMLESS:
                 tree.complain(path, "is missing", "say in which room it is heard", at_key=True)
             elif given.room is not None and room_of(given, rooms) is None:
                 names = [room.record_name for room in rooms]
@@ -97,4 +102,5 @@ def check_expectations(tree: Tree, tests: Iterable[ExpectationConfig], rooms: It
                 )
 
 
+_ROOMLESS: Final = frozenset({Kind.NODE, Kind.SINK, Kind.ABSENCE})
 _ROOMS: Final = "the rooms are"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, InstanceOf, Strict, model_validator
 
@@ -41,6 +41,7 @@ NO_ROOM_NAME: Final = "a room's name has at most 255 letters, digits and _ only,
 EXAMPLE_CANARY: Final = "tdbwatch_canary"
 
 _ONE: Final = {"x-one": True}
+_LABEL: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 Kinds = Annotated[
     tuple[Annotated[Kind, Strict(False)], ...], Listed, Field(min_length=1, json_schema_extra=_ONE)
 ]
@@ -223,8 +224,21 @@ class RoomConfig(Section):
         return self
 
 
-class MatchConfig(Section):
-    """Which records a route takes: those that match every key that is given."""
+def _absence_name(value: str) -> str:
+    if not _LABEL.fullmatch(value):
+        raise RefusedError(
+            "an absence's name may hold letters, digits, _ . and -, at most 64 of them", "rename it"
+        )
+    return value
+
+
+def _own_names(absences: "tuple[AbsenceConfig, ...]") -> "tuple[AbsenceConfig, ...]":
+    no_repeats(tuple(absence.name for absence in absences))
+    return absences
+
+
+class PlaceConfig(Section):
+    """Which records are meant, by their names: those that match every key that is given."""
 
     room: Globs | None = None
     """Globs over the room's name."""
@@ -233,7 +247,12 @@ class MatchConfig(Section):
     scope: Globs | None = None
     """Globs over the scope, such as `//ops*`."""
     kind: Kinds = (Kind.EVENT,)
-    """`event`, `gap`, `room`, `node`, `dead_letter`, `sink`, `suppressed`, or a list of them."""
+    """`event`, or what tdbwatch says itself, such as `gap` or `absence`; or a list of them."""
+
+
+class MatchConfig(PlaceConfig):
+    """Which records a route takes: those that match every key that is given."""
+
     fields: dict[FieldName, Globs] = Field(default_factory=dict)
     """Globs over fields that this route or one before has set; `5` and `true` are matched as text."""
 
@@ -258,12 +277,23 @@ class DedupeConfig(Section):
     """What makes two events the same: a CEL expression."""
 
 
+class GroupConfig(Section):
+    """Collects events for a time, and makes one record of them."""
+
+    key: Value | None = None
+    """What events have in common that are collected together: a CEL expression; default: all of the route."""
+    wait: PositiveDuration
+    """Seconds from the first until the record is made."""
+    max: int = Field(default=100, ge=2, le=1000)
+    """Events with which it is made sooner."""
+
+
+_MADE: Final = frozenset({Kind.SUPPRESSED, Kind.GROUP})
+"""What routes that remember make themselves: none of them holds it back again, or that would never end."""
+
+
 class RouteConfig(Section):
     """Sends what it matches to sinks. Routes are asked in order."""
-
-    not_yet: ClassVar[dict[str, str]] = {
-        "group": "this version cannot group events yet; dedupe lets one of them through"
-    }
 
     match: MatchConfig = MatchConfig()
     """What the route takes; default: every event."""
@@ -277,6 +307,8 @@ class RouteConfig(Section):
     """Lets so many of the events through in a time; the others are held back, and counted."""
     dedupe: DedupeConfig | None = None
     """Lets one of equal events through in a time; the others are held back, and counted."""
+    group: GroupConfig | None = None
+    """Collects events for a time, and sends one record in place of them."""
     default: bool = False
     """Whether it takes only what no route before it, in the same list, took."""
     to: SinkNames = ()
@@ -288,8 +320,7 @@ class RouteConfig(Section):
 
     @model_validator(mode="after")
     def _purpose(self) -> Self:
-        if self.throttle is not None and self.dedupe is not None:
-            raise RefusedError("throttle and dedupe exclude each other", "dedupe is a throttle with count: 1")
+        self._refuse_odd_holds()
         if self.on_error == "match" and self.where is None:
             raise RefusedError("on_error is about `where`, and there is none", "remove on_error")
         if not (self.to or self.stop or self.set or self.routes):
@@ -297,6 +328,44 @@ class RouteConfig(Section):
                 "a route to no sink does nothing",
                 "name sinks; or add `stop: true` to drop what it matches, or `set` to add fields",
             )
+        no_repeats(self.to)
+        return self
+
+    def _refuse_odd_holds(self) -> None:
+        holds = [key for key in ("throttle", "dedupe", "group") if getattr(self, key) is not None]
+        if len(holds) > 1:
+            hint = "dedupe is a throttle with count: 1; to group what a throttle lets through is not possible"
+            raise RefusedError(f"{' and '.join(holds)} exclude each other", hint)
+        if holds and (made := _MADE.intersection(self.match.kind)):
+            message = f"records of kind {min(made)} cannot be held back: such routes make them"
+            raise RefusedError(message, f"leave out {holds[0]}, or the kind")
+        if self.group is not None and (self.routes or not self.to):
+            hint = "write `to` beside `group`; `set` and `where` may be there, too"
+            raise RefusedError("a route that groups sends to sinks itself, not to routes within", hint)
+
+
+class AbsenceConfig(Section):
+    """Tells when nothing that matches has come for a time, and when it comes again."""
+
+    name: Annotated[str, AfterValidator(_absence_name)]
+    """What its records call it."""
+    match: PlaceConfig
+    """What should come."""
+    where: Condition | None = None
+    """What else must hold for it: a CEL expression."""
+    on_error: Literal["skip", "match"] = "skip"
+    """What becomes of an event for which `where` has no value: it does not count (`skip`), or it does."""
+    after: PositiveDuration
+    """Seconds of silence after which it is told."""
+    to: SinkNames = ()
+    """The sinks that are told, whatever the routes say of `kind: absence`."""
+
+    @model_validator(mode="after")
+    def _sense(self) -> Self:
+        if Kind.ABSENCE in self.match.kind:
+            raise RefusedError("the absence of absences cannot be told", "leave out kind: absence")
+        if self.on_error == "match" and self.where is None:
+            raise RefusedError("on_error is about `where`, and there is none", "remove on_error")
         no_repeats(self.to)
         return self
 
@@ -385,6 +454,7 @@ class Sections(Section):
     thingsdb: ThingsDBConfig
     rooms: tuple[RoomConfig, ...] = Field(min_length=1)
     routes: tuple[RouteConfig, ...] = ()
+    absences: Annotated[tuple[AbsenceConfig, ...], AfterValidator(_own_names)] = ()
     spool: SpoolConfig = SpoolConfig()
     http: HttpConfig | None = None
     logging: LoggingConfig = LoggingConfig()

@@ -9,7 +9,13 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from tdbwatch.daemon import functions
-from tdbwatch.daemon.config.models import BESIDE_SECTIONS, RouteConfig, Sections, SpoolConfig
+from tdbwatch.daemon.config.models import (
+    BESIDE_SECTIONS,
+    AbsenceConfig,
+    RouteConfig,
+    Sections,
+    SpoolConfig,
+)
 from tdbwatch.daemon.config.problems import ConfigError
 from tdbwatch.daemon.config.sections import REQUIRED, placed_spool, targets_elsewhere
 from tdbwatch.daemon.config.tree import Tree
@@ -19,6 +25,7 @@ from tdbwatch.plugin import Options
 
 class _Parts(Options):
     routes: tuple[RouteConfig, ...] = ()
+    absences: tuple[AbsenceConfig, ...] = ()
     spool: SpoolConfig = SpoolConfig()
 
 
@@ -28,13 +35,14 @@ _OTHERS: Final = frozenset({*Sections.model_fields, *BESIDE_SECTIONS} - set(_OUR
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """Where the spool is, what the sinks are called, and what is routed to them.
+    """Where the spool is, what the sinks are called, what is routed to them, and what is waited for.
 
     A plugin that is a sink by its event hook is among them only where the file names it.
     """
 
     spool: SpoolConfig
     routes: tuple[RouteConfig, ...]
+    absences: tuple[AbsenceConfig, ...]
     sinks: tuple[str, ...]
 
 
@@ -54,5 +62,5 @@ def outline_of(tree: Tree, folder: FilePath, environ: Mapping[str, str]) -> Outl
     spool = None if parts is None else placed_spool(tree, environ, parts.spool)
     if parts is None or spool is None or tree.problems:
         raise ConfigError(tree.problems)
-    names = tuple(dict.fromkeys([*sinks, *targets_elsewhere(tree.data.get("routes"), sinks)]))
-    return Outline(spool, parts.routes, names)
+    names = tuple(dict.fromkeys([*sinks, *targets_elsewhere(tree, sinks)]))
+    return Outline(spool, parts.routes, parts.absences, names)

@@ -8,33 +8,10 @@ from hashlib import sha256
 from typing import Any
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
-from tdbwatch.daemon.config.models import RouteConfig
+from tdbwatch.daemon.config.holds import Hold, hold_of
+from tdbwatch.daemon.config.models import AbsenceConfig, MatchConfig, RouteConfig
 from tdbwatch.daemon.expressions import Expression
 from tdbwatch.plugin.jsonable import to_json
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """How many events a route lets through.
-
-    Attributes:
-        count: so many with one key ...
-        per_us: ... in any time of so many microseconds.
-        key: what they have in common; None: all have.
-    """
-
-    count: int
-    per_us: int
-    key: Expression | None
-
-    @classmethod
-    def of(cls, route: RouteConfig) -> "Hold | None":
-        """Of a route; None: it lets all through."""
-        if (throttle := route.throttle) is not None:
-            return cls(throttle.count, int(throttle.per * 1e6), throttle.key)
-        if (dedupe := route.dedupe) is not None:
-            return cls(1, int(dedupe.window * 1e6), dedupe.key)
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +24,8 @@ class Rule:
         where: what else must hold for the event.
         set: the fields that it sets, in order.
         on_error: whether an event for which `where` has no value is taken.
-        hold: how many of the events it lets through.
-        key: names it where it is remembered; changes with what it matches and holds, and not with its place.
+        hold: what it remembers of the events.
+        key: names it where it is remembered; changes with what it matches, not with its place or its bounds.
         default: whether it takes only what no route before it took.
         inner: routes that are asked about what this one matched.
     """
@@ -64,7 +41,7 @@ class Rule:
     where: Expression | None
     set: Mapping[str, Expression]
     on_error: bool
-    hold: "Hold | None"
+    hold: Hold | None
     key: str
     default: bool
     inner: tuple["Rule", ...]
@@ -79,11 +56,24 @@ class Rule:
         """
         rules, seen = [], Counter[str]()
         for index, route in enumerate(routes):
-            key = _key_of(route, within)
+            key = _key_of(route, hold_of(route), within)
             seen[key] += 1
             key += f"-{seen[key]}" if seen[key] > 1 else ""
             rules.append(cls.of(route, f"{above}routes[{index}]", key))
         return tuple(rules)
+
+    @classmethod
+    def awaiting(cls, absences: Iterable[AbsenceConfig]) -> tuple["Rule", ...]:
+        """A rule for each absence: asked about every event whatever routes say, and holding none back."""
+        return tuple(cls._awaiting(absence, f"absences[{n}]") for n, absence in enumerate(absences))
+
+    @classmethod
+    def _awaiting(cls, absence: AbsenceConfig, path: str) -> "Rule":
+        match = MatchConfig.model_construct(**dict(absence.match))
+        route = RouteConfig.model_construct(match=match, where=absence.where, on_error=absence.on_error)
+        hold = hold_of(absence)
+        rule = cls.of(route, path, _key_of(route, hold, absence.name))
+        return replace(rule, to=frozenset(absence.to), hold=hold)
 
     @classmethod
     def of(cls, route: RouteConfig, path: str, key: str = "") -> "Rule":
@@ -101,7 +91,7 @@ class Rule:
             where=route.where,
             set=route.set,
             on_error=route.on_error == "match",
-            hold=Hold.of(route),
+            hold=hold_of(route),
             key=key,
             default=route.default,
             inner=cls.all_of(route.routes, f"{path}.", key),
@@ -168,14 +158,12 @@ class Rule:
         )
 
 
-def _key_of(route: RouteConfig, within: str) -> str:
-    hold = Hold.of(route)
+def _key_of(route: RouteConfig, hold: Hold | None, within: str) -> str:
     where = "" if route.where is None else route.where.source
-    held = None
-    if hold is not None:
-        held = (hold.count, hold.per_us, "" if hold.key is None else hold.key.source)
-    said = (within, route.match.model_dump_json(), where, held)
-    return sha256(repr(said).encode()).hexdigest()[:16]
+    key = "" if hold is None or hold.key is None else hold.key.source
+    said = (within, route.match.model_dump_json(), where, key)
+    form = "plain" if hold is None else hold.form
+    return f"{form}:{sha256(repr(said).encode()).hexdigest()[:16]}"
 
 
 def text_of(value: Any) -> str:

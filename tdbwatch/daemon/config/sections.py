@@ -127,22 +127,27 @@ def _room_keys(room: Any) -> Iterator[tuple[str, str]]:
 
 
 def check_targets(tree: Tree) -> None:
-    """Routes may only name sinks that are there."""
+    """Routes and absences may only name sinks that are there."""
     sinks = tree.data.get("sinks")
-    for path, target in _targets(tree.data.get("routes")):
+    for path, target in _targets(tree):
         if isinstance(sinks, dict) and target not in sinks:
             known = "" if tree.is_tainted(path) else target
             hint = suggestion(known, sinks, "the sinks are") or "add a sink of this name"
             tree.complain(path, "there is no sink of this name", hint)
 
 
-def targets_elsewhere(routes: Any, sinks: Container[str]) -> Iterator[str]:
-    """The sinks that routes name and that are not among these."""
-    return (target for _, target in _targets(routes) if target not in sinks)
+def targets_elsewhere(tree: Tree, sinks: Container[str]) -> Iterator[str]:
+    """The sinks that routes and absences name and that are not among these."""
+    return (target for _, target in _targets(tree) if target not in sinks)
 
 
-def _targets(routes: Any, above: Path = ("routes",)) -> Iterator[tuple[Path, str]]:
-    """What routes name as sinks, and where."""
+def _targets(tree: Tree) -> Iterator[tuple[Path, str]]:
+    """What routes and absences name as sinks, and where."""
+    for section in ("routes", "absences"):
+        yield from _named(tree.data.get(section), (section,))
+
+
+def _named(routes: Any, above: Path) -> Iterator[tuple[Path, str]]:
     for index, route in enumerate(routes if isinstance(routes, list) else []):
         if not isinstance(route, dict):
             continue
@@ -152,4 +157,4 @@ def _targets(routes: Any, above: Path = ("routes",)) -> Iterator[tuple[Path, str
         for position, target in enumerate(named if isinstance(named, list) else []):
             if isinstance(target, str):
                 yield (*path, "to", position), target
-        yield from _targets(route.get("routes"), (*path, "routes"))
+        yield from _named(route.get("routes"), (*path, "routes"))

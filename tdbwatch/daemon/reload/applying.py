@@ -15,11 +15,11 @@ from tdbwatch.daemon import logs
 from tdbwatch.daemon.assembly import make_router
 from tdbwatch.daemon.config import Config, ConfigError, Problem
 from tdbwatch.daemon.deliveries import Deliveries
-from tdbwatch.daemon.holding import Holding
 from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.login import LoadedTls, Login, NodeTls, load_tls
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.reload.plan import Plan, plan
+from tdbwatch.daemon.remembering import Remembering
 from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.routing import Routing
@@ -63,7 +63,7 @@ class Parts:
     source: Source
     spool: Spool
     routing: Routing
-    holding: Holding
+    remembering: Remembering
     rooms: Rooms
     deliveries: Deliveries
     client: Client
@@ -110,7 +110,8 @@ class Applying:
         except SpoolError as error:
             raise _refused("sinks", f"the spool cannot be read now: {error}") from None
         await self._parts.stores.load(found.opened)
-        router = make_router(config) if found.sinks_changed or "routes" in found.changed else None
+        routes_changed = found.sinks_changed or found.changed & {"routes", "absences"}
+        router = make_router(config) if routes_changed else None
         return _Prepared(router, left, tls)
 
     def _change(self, found: Plan, prepared: _Prepared) -> list[WatchedRoom]:
@@ -118,7 +119,7 @@ class Applying:
         parts, config = self._parts, found.config
         parts.source.flush()  # what was heard up to now is judged by what was in use
         if prepared.router is not None:
-            parts.holding.change(prepared.router)
+            parts.remembering.change(prepared.router)
             parts.routing.change(prepared.router, parts.spool.last_seq)
         parts.in_use.config = config
         if found.opened or found.closed:

@@ -22,7 +22,7 @@ RESTART: Final = (
 )
 """Keys of which a change waits for a restart; until then what was before holds."""
 _LIVE: Final = ("thingsdb.auth", "thingsdb.tls", "thingsdb.canary", "http", "logging", "shutdown")
-"""Keys, beside rooms, sinks and routes, of which a change is taken up."""
+"""Keys, beside rooms, sinks, routes and absences, of which a change is taken up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def plan(old: Config, new: Config) -> Plan:
         for name, options in new.plugin_options.items()
         if options != old.plugin_options.get(name)
     }
-    keys = ("rooms", "routes", *_LIVE)
+    keys = ("rooms", "routes", "absences", *_LIVE)
     changed = frozenset(key for key in keys if _at(old, key) != _at(new, key))
     sinks = tuple(before[one.name] if one.name in same else one for one in new.sinks)
     others: set[Path] = {("plugins", "options", name) for name in new.plugin_options if name not in plugins}

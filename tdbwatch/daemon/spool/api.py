@@ -171,6 +171,9 @@ class Spool(Protocol):
     def append(self, heard: Sequence[Heard]) -> None:
         """Take these events, in order. Never blocks and never raises for trouble with the disk."""
 
+    def remember(self, marks: Sequence[Mark]) -> None:
+        """Keep what routes remember, durable with or after all that was appended before. Never blocks."""
+
     async def flush(self) -> None:
         """Return when all that was appended and saved so far is durable."""
 

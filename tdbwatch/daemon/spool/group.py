@@ -45,9 +45,16 @@ class Packing:
         elif us < self.first_us:
             self.first_us = us
         self.runs.append(packed)
-        self.marks += run.marks
         self.count += len(run.events)
-        size = len(packed) + RUN_BYTES
+        return self.grow(len(packed) + RUN_BYTES) + self.remember(run.marks)
+
+    def remember(self, marks: Sequence[Mark]) -> int:
+        """Take these with it; how many bytes more it is now."""
+        self.marks += marks
+        return self.grow(sum([mark.size for mark in marks])) if marks else 0
+
+    def grow(self, size: int) -> int:
+        """It takes so many bytes more."""
         self.size += size
         return size
 
@@ -99,6 +106,8 @@ class Group:
     drops: dict[str, Tally] = field(default_factory=dict)
     settled: list[DropReport] = field(default_factory=list)
     damage_told: bool = False
+    marks: list[Mark] = field(default_factory=list)
+    """What routes remember without an event, and before those here."""
     beat: Beat | None = None
     """For the commit behind all that was heard before it."""
     pressed: bool = False
@@ -145,6 +154,11 @@ class Group:
         return [letter for change in self.progress.values() for letter in change.letters]
 
     @property
+    def all_marks(self) -> list[Mark]:
+        """What routes remember, in order."""
+        return [*self.marks, *(mark for packing in self.packings for mark in packing.marks)]
+
+    @property
     def savers(self) -> list["asyncio.Future[None]"]:
         """Those who wait for the progress of their sink only."""
         return [waiter for change in self.progress.values() for waiter in change.waiters]
@@ -169,6 +183,7 @@ class Group:
             or self.drops
             or self.settled
             or self.damage_told
+            or self.marks
             or self.beat
             or self.sinks is not None
         )

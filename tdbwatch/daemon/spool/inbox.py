@@ -12,6 +12,7 @@ from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, DropReport, Tally
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.progress import Change
 
 _MOST_ATTEMPTS: Final = 20_000
@@ -120,6 +121,15 @@ class Inbox:
             self._group.sinks = names
             self._changed.notify()
 
+    def put_marks(self, marks: Sequence[Mark]) -> None:
+        """What routes remember now, with or after all that was put before."""
+        with self._changed:
+            if packings := self._group.packings:
+                self._bytes += packings[-1].remember(marks)
+            else:
+                self._group.marks += marks
+            self._changed.notify()
+
     def put_waiter(self, waiter: "asyncio.Future[None]") -> None:
         """Somebody waits for all that was put before."""
         with self._changed:
@@ -188,12 +198,16 @@ class Inbox:
             if most is not None and self._bytes + len(each) + RUN_BYTES + PACKING_BYTES > most:
                 refused.append(one)
                 continue
-            if packing is None or packing.size >= self._limits.block_bytes:
+            if packing is None or packing.size >= self._limits.block_bytes or self._is_behind(packing, run):
                 packing = self._open[lane] = Packing(lane)
                 self._group.packings.append(packing)
                 self._bytes += packing.size
             self._bytes += packing.add(each, run)
         return refused
+
+    def _is_behind(self, packing: Packing, run: Run) -> bool:
+        """Whether what is remembered with a run would be written before what was remembered earlier."""
+        return bool(run.marks) and packing is not self._group.packings[-1]
 
     def _wait_for_company(self) -> None:
         started = time.monotonic()

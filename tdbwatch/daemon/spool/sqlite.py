@@ -183,6 +183,11 @@ class SqliteSpool:
             self.drops.add(tally)
             self._inbox.put_drops(tally)
 
+    def remember(self, marks: Sequence[Mark]) -> None:
+        """Keep what routes remember, durable with or after all that was appended before."""
+        if marks:
+            self._inbox.put_marks(marks)
+
     def beat(self, beat: Beat) -> None:
         """Keep this sign of life, durable with all that was appended before."""
         self._inbox.put_beat(beat)

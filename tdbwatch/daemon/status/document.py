@@ -29,6 +29,7 @@ def document(snapshot: Snapshot, history: History = NO_HISTORY) -> dict[str, Any
         "sinks": [_sink(sink, history) for sink in snapshot.sinks],
         "spool": _readable(snapshot.spool),
         "routes": [_readable(route) for route in snapshot.routes],
+        "absences": [_readable(absence) for absence in snapshot.absences],
         "gaps": [_readable(gap) for gap in snapshot.gaps],
         "open_gaps": [_readable(gap) for gap in snapshot.open_gaps],
         "gap_counts": [_readable(count) for count in snapshot.gap_counts if count.count],

@@ -65,6 +65,7 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
         *_spool(snapshot),
         *_gaps(snapshot),
         *_routes(snapshot),
+        *_absences(snapshot),
         *_plugins(snapshot),
         *_reload(snapshot),
         *_doubts(snapshot),
@@ -183,6 +184,15 @@ def _routes(snapshot: Snapshot) -> Iterator[Problem]:
         text += f" The latest: {_short(route.reason)}"
         remedy = remedies.route(route.event_id)
         yield Problem("route", route.path, text, blocking=False, remedy=remedy)
+
+
+def _absences(snapshot: Snapshot) -> Iterator[Problem]:
+    for absence in snapshot.absences:
+        if absence.absent_us is not None:
+            text = f"The last that came was {ago(absence.absent_us, snapshot.taken_us)}."
+            if not absence.heard:
+                text += " Not all was heard meanwhile: the silence may be ours."
+            yield Problem("absence", absence.name, text, blocking=False, remedy=remedies.ABSENCE)
 
 
 def _canary(snapshot: Snapshot) -> Iterator[Problem]:

@@ -33,6 +33,7 @@ UNROUTED: Final = (
     "See which with `tdbwatch spool list --unrouted --config FILE`, and add a route for them and reload; "
     "to drop them on purpose, one with `to: []` and `stop: true`."
 )
+ABSENCE: Final = "See why nothing emits it; `tdbwatch tail ROOM` shows what comes."
 DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
 CANARY: Final = (
     "Make its room in ThingsDB, and it is joined by itself; or correct thingsdb.canary, and reload."

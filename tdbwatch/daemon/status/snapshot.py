@@ -76,7 +76,8 @@ class RouteView:
 
     Attributes:
         path: as messages about the configuration say it, such as `routes[1]`.
-        held: how many events it has held back since the start.
+        held: how many events it has held back since the start, or collected for groups.
+        groups: how many groups are open.
         matched: how many it has matched.
         failures: for how many events its expressions had no value.
         event_id: the last of them.
@@ -89,6 +90,21 @@ class RouteView:
     reason: str
     held: int = 0
     matched: int = 0
+    groups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AbsenceView:
+    """What an absence waits for.
+
+    Attributes:
+        absent_us: since when nothing has come, where that was told; None: nothing is missing.
+        heard: whether all was heard meanwhile that came.
+    """
+
+    name: str
+    absent_us: int | None
+    heard: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +255,7 @@ class Snapshot:
     gap_counts: tuple[GapCount, ...]
     plugin_problems: tuple[PluginProblem, ...]
     routes: tuple[RouteView, ...] = ()
+    absences: tuple[AbsenceView, ...] = ()
     log_dropped: int = 0
     stalled: str = ""
     left_behind: tuple[LeftBehind, ...] = ()

@@ -1,11 +1,11 @@
-"""Routes that take nothing, sinks that nothing reaches, rooms that nobody hears. Pure."""
+"""Routes and absences about nothing, sinks that nothing reaches, rooms that nobody hears. Pure."""
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
-from tdbwatch.daemon.config.models import RouteConfig, Sections
+from tdbwatch.daemon.config.models import PlaceConfig, RouteConfig, Sections
 from tdbwatch.daemon.config.problems import Path, suggestion
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.config.sink_models import SinkConfig
@@ -43,13 +43,17 @@ class _Asked:
 
 def doubt_routes(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
     """Warn of what the routes leave out, and of routes that are asked in vain."""
-    for _, path, glob in _globs(sections.routes, tree):
+    for _, path, glob in _globs(sections, tree):
         _doubt_glob(tree, path, glob)
-    if not sections.routes:
+    if not (sections.routes or sections.absences):
         return
     misspelt = set(_doubt_names(tree, sections))
+    told = {name for absence in sections.absences for name in absence.to}
+    _doubt_absences(tree, sections, misspelt)
+    if not sections.routes:
+        return
     asked = list(_asked(tree, sections.routes, (), frozenset(_cells(sections)), misspelt))
-    reached = {name for one in asked if one.takes for name in one.route.to}
+    reached = told.union(name for one in asked if one.takes for name in one.route.to)
     for sink in sinks:
         if sink.name not in reached and not sink.hears - {Kind.EVENT}:
             hint = "name it in a route's `to`, or remove it"
@@ -58,6 +62,21 @@ def doubt_routes(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) ->
     for index, room in enumerate(sections.rooms):
         if (Kind.EVENT, short(room.scope), room.record_name) not in taken:
             tree.warn(("rooms", index), "no route takes the events of this room", _DROP)
+
+
+def _doubt_absences(tree: Tree, sections: Sections, misspelt: Container[Path]) -> None:
+    routed = any(Kind.ABSENCE in route.match.kind for _, route in _every(sections.routes))
+    cells = list(_cells(sections))
+    for index, (absence, rule) in enumerate(
+        zip(sections.absences, Rule.awaiting(sections.absences), strict=True)
+    ):
+        path: Path = ("absences", index)
+        if not (absence.to or routed):
+            hint = "add `to`, or a route with match: {kind: absence}"
+            tree.warn(path, "nobody is told of this absence", hint)
+        if path not in misspelt and not any(rule.admits(*cell) for cell in cells):
+            hint = "see its kind, room and scope together"
+            tree.warn((*path, "match"), "this absence waits for nothing that there can be", hint)
 
 
 def _doubt_glob(tree: Tree, path: Path, glob: str) -> None:
@@ -76,18 +95,28 @@ def _around(glob: str) -> Iterator[str]:
     return (padded[index - 1 : index + 2] for index, char in enumerate(padded) if char == ",")
 
 
-def _globs(
-    routes: Sequence[RouteConfig], tree: Tree, *keys: str, above: Path = ()
-) -> Iterator[tuple[Path, Path, str]]:
-    """The globs of all routes: where the route is, where the glob is, and the glob."""
-    for index, route in enumerate(routes):
-        where: Path = (*above, "routes", index)
+def _globs(sections: Sections, tree: Tree, *keys: str) -> Iterator[tuple[Path, Path, str]]:
+    """The globs of all routes and absences: where each of these is, where the glob is, and the glob."""
+    for where, match in _matches(sections):
         for key in keys or ("room", "event", "scope"):
             path: Path = (*where, "match", key)
             listed = isinstance(tree.get(path), list)
-            for position, glob in enumerate(getattr(route.match, key) or ()):
+            for position, glob in enumerate(getattr(match, key) or ()):
                 yield where, (*path, position) if listed else path, glob
-        yield from _globs(route.routes, tree, *keys, above=where)
+
+
+def _matches(sections: Sections) -> Iterator[tuple[Path, PlaceConfig]]:
+    for where, route in _every(sections.routes):
+        yield where, route.match
+    for index, absence in enumerate(sections.absences):
+        yield ("absences", index), absence.match
+
+
+def _every(routes: Sequence[RouteConfig], above: Path = ()) -> Iterator[tuple[Path, RouteConfig]]:
+    """All routes, those within others too, each with its path."""
+    for index, route in enumerate(routes):
+        yield (*above, "routes", index), route
+        yield from _every(route.routes, (*above, "routes", index))
 
 
 def _doubt_names(tree: Tree, sections: Sections) -> Iterator[Path]:
@@ -98,7 +127,7 @@ def _doubt_names(tree: Tree, sections: Sections) -> Iterator[Path]:
     for key, known, spelled, hidden in (("room", rooms, str, False), ("scope", scopes, scope_glob, default)):
         names = {name for name, _ in known}
         shown = [] if hidden else [name for name, path in known if not tree.is_tainted(path)]
-        for where, path, glob in _globs(sections.routes, tree, key):
+        for where, path, glob in _globs(sections, tree, key):
             if not any(map(compile_globs([spelled(glob)]).match, names)):
                 yield where
                 word = "" if tree.is_tainted(path) else glob
@@ -139,8 +168,13 @@ def _asked(
 
 def _cells(sections: Sections) -> Iterator[Cell]:
     """The kind and place of all records that there can be."""
-    for kind in Kind:
-        if kind in {Kind.NODE, Kind.SINK}:
+    there = set(Kind)
+    if not any(route.group for _, route in _every(sections.routes)):
+        there.discard(Kind.GROUP)
+    if not sections.absences:
+        there.discard(Kind.ABSENCE)
+    for kind in there:
+        if kind in {Kind.NODE, Kind.SINK, Kind.ABSENCE}:
             yield kind, "", ""
-        else:
+        if kind not in {Kind.NODE, Kind.SINK}:
             yield from ((kind, short(room.scope), room.record_name) for room in sections.rooms)

@@ -10,9 +10,10 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.plugin.event import Event, json_lines, lines_of_run
+from tdbwatch.plugin.event import Event, Kind, json_lines, lines_of_run
 from tdbwatch.plugin.ids import has_room_for, ids_from, packed_id
 
 
@@ -38,6 +39,8 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
         held: the routes that hold them back, as `Rule.key` says them.
         hops: as `Event.hops`.
         marks: what these and other routes remember of them; for the commit, and not in the block.
+        to: sinks that get them whatever the routes say.
+        packed_fields: MessagePack: the fields that they have whatever the routes set; empty: none.
     """
 
     id: bytes
@@ -50,6 +53,8 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     held: tuple[str, ...] = ()
     hops: int = 0
     marks: tuple[Mark, ...] = ()
+    to: tuple[str, ...] = ()
+    packed_fields: bytes = b""
 
     @property
     def _ids(self) -> Iterator[str]:
@@ -63,9 +68,10 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
         """
         us, kind, room_id, names = self.received_us, self.kind, self.room_id, self.arg_names
         scope, room = lane
-        if self.held or self.hops:
-            bare = msgspec.structs.replace(self, held=(), hops=0).unpacked(lane)
-            return [msgspec.structs.replace(event, held=self.held, hops=self.hops) for event in bare]
+        if self.held or self.hops or self.to or self.packed_fields:
+            own = {"held": self.held, "hops": self.hops, "to": self.to, "packed_fields": self.packed_fields}
+            bare = replace(self, held=(), hops=0, to=(), packed_fields=b"").unpacked(lane)
+            return [replace(event, **own) for event in bare]
         return [
             Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
             for event_id, event, payload in zip(self._ids, self.events, self.payloads, strict=True)
@@ -73,7 +79,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     def lines(self, lane: Lane) -> list[bytes | None]:
         """The record of each event as `Event.json` has it, without making the event; None: that has to be."""
-        if self.hops:
+        if self.hops or self.packed_fields:
             return [None] * len(self.events)
         return lines_of_run(
             self.kind,
@@ -101,6 +107,8 @@ MOST_SEQ: Final = 1 << 53
 END_OF_TIME_US: Final = 253_402_300_800_000_000
 """The year 10,000: no calendar goes further."""
 _SQUEEZED: Final = b"\x78"
+_MADE: Final = frozenset({Kind.GROUP, Kind.ABSENCE})
+"""Kinds of records that routes make, with fields of their own; those of others the routes set anew."""
 _SMALL: Final = 16
 _MEDIUM: Final = 1 << 16
 
@@ -122,6 +130,9 @@ def run_of(event: Event) -> Run:
         [msgspec.Raw(event.payload)],
         event.held,
         event.hops,
+        (),
+        event.to,
+        event.packed_fields if event.kind in _MADE else b"",
     )
 
 
@@ -129,7 +140,7 @@ def part_of(run: Run, start: int, stop: int, **changed: Any) -> Run:
     """Some neighbouring events of a run."""
     first_id = (int.from_bytes(run.id, "big") + (start << _COUNTER_BIT)).to_bytes(16, "big")
     events, payloads = run.events[start:stop], run.payloads[start:stop]
-    return msgspec.structs.replace(run, id=first_id, events=events, payloads=payloads, **changed)
+    return replace(run, id=first_id, events=events, payloads=payloads, **changed)
 
 
 def halves(run: Run) -> tuple[Run, Run]:
@@ -140,7 +151,7 @@ def halves(run: Run) -> tuple[Run, Run]:
 
 def encode_run(run: Run) -> bytes:
     """One run, as `pack` takes it."""
-    return _encode(run if not run.marks else msgspec.structs.replace(run, marks=()))
+    return _encode(run if not run.marks else replace(run, marks=()))
 
 
 def pack(runs: Sequence[bytes]) -> bytes:

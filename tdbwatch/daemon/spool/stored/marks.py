@@ -1,34 +1,52 @@
-"""What routes that hold events back remember of them: durable in the commit of the event that it is about."""
+"""What routes remember of events: durable in the commit of the event that it is about."""
 
 import sqlite3
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-_SAVE: Final = "INSERT OR REPLACE INTO marks VALUES (?, ?, ?)"
-_FORGET: Final = "DELETE FROM marks WHERE route = ? AND key = ?"
+_SAVE: Final = "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)"
+_FORGET: Final = "DELETE FROM marks WHERE route = ? AND key = ? AND part <= ?"
+_ROW_BYTES: Final = 100
 
 
 class Mark(NamedTuple):
-    """What a route remembers of the events with one key.
+    """What a route remembers of the events with one key, or a part of it.
 
     Attributes:
         route: which route, as `Rule.key` says it.
         key: what the events have in common.
-        state: MessagePack; empty: nothing any more.
+        part: which part; a number that is never used for another one while this one is remembered.
+        state: MessagePack; empty: nothing any more of this part and those with smaller numbers.
     """
 
     route: str
     key: str
+    part: int
     state: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, roughly."""
+        return len(self.key) + len(self.state) + _ROW_BYTES
 
 
 def save(connection: sqlite3.Connection, marks: Iterable[Mark]) -> None:
-    """Keep the newest of each key. Within a transaction."""
-    newest = {(mark.route, mark.key): mark for mark in marks}
-    connection.executemany(_SAVE, [mark for mark in newest.values() if mark.state])
-    connection.executemany(_FORGET, [key for key, mark in newest.items() if not mark.state])
+    """Keep what is left of these in the end. Within a transaction."""
+    kept: dict[tuple[str, str], dict[int, Mark]] = {}
+    forgotten: list[tuple[str, str, int]] = []
+    for mark in marks:
+        parts = kept.setdefault(mark[:2], {})
+        if mark.state:
+            parts[mark.part] = mark
+        else:
+            forgotten.append(mark[:3])
+            kept[mark[:2]] = {part: one for part, one in parts.items() if part > mark.part}
+    connection.executemany(_FORGET, forgotten)
+    connection.executemany(_SAVE, [mark for parts in kept.values() for mark in parts.values()])
 
 
 def load(connection: sqlite3.Connection) -> list[Mark]:
-    """All of them."""
-    return [Mark(*row) for row in connection.execute("SELECT route, key, state FROM marks")]
+    """All of them, the parts of each key in order."""
+    return [
+        Mark(*row) for row in connection.execute("SELECT route, key, part, state FROM marks ORDER BY 1, 2, 3")
+    ]

@@ -132,12 +132,14 @@ class Store:
             "dead_letters": Amount(len(letters), letters_weight(letters)),
             "attempts": Amount(len(attempts), attempts_weight(attempts)),
         }
-        if wanted := sum([amount.size for amount in inserted.values()], values.weight(group.values)):
+        remembered = group.all_marks
+        others = values.weight(group.values) + sum([mark.size for mark in remembered])
+        if wanted := sum([amount.size for amount in inserted.values()], others):
             self.space.check(wanted, self._reusable, finishing=not rows)
         with self.transaction():
             blocks = self._insert(rows, squeezed=group.pressed)
-            if held := [mark for packing in group.packings for mark in packing.marks]:
-                marks.save(self.connection, held)
+            if remembered:
+                marks.save(self.connection, remembered)
             progress.save(self.connection, group.progress)
             values.save(self.connection, group.values)
             if letters:

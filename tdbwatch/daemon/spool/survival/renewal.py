@@ -28,7 +28,7 @@ from tdbwatch.daemon.spool.file.aside import (
     sync_folder,
 )
 from tdbwatch.daemon.spool.file.handle import Connect
-from tdbwatch.daemon.spool.stored import beats, drops, orders, progress, values
+from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import INSERT_NUMBERED_LETTER, letter_row
@@ -208,7 +208,7 @@ def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: fl
 
 def _make_whole(store: Store, old: Rescue, known: Known, last_seq: int, report: DamageReport) -> None:
     """The last step: with it the file is whole, and says itself that it replaces a damaged one."""
-    tallies, asked, connection = old.drops(), old.orders(), store.connection
+    tallies, asked, remembered, connection = old.drops(), old.orders(), old.marks(), store.connection
     kept: dict[str, SinkValues] = {sink: dict(found) for sink, found in old.values().items()}
     with store.transaction():
         progress.save(connection, progress.whole(known.progress))
@@ -216,6 +216,7 @@ def _make_whole(store: Store, old: Rescue, known: Known, last_seq: int, report: 
         drops.save(connection, tallies)
         orders.take_over(connection, asked)
         values.save(connection, kept)
+        marks.save(connection, remembered)
         keep(connection, "last_seq", last_seq)
         if known.beat is not None:
             beats.save(connection, known.beat)

@@ -17,11 +17,12 @@ import msgspec
 
 from tdbwatch.daemon.spool.api import DeadLetter, Progress
 from tdbwatch.daemon.spool.errors import trusting_nothing
-from tdbwatch.daemon.spool.stored import beats, orders, progress, values
+from tdbwatch.daemon.spool.stored import beats, marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Run, encode_run, pack, sound
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.tables import block_of
 from tdbwatch.daemon.spool.survival.numbers import UNREADABLE, Table
@@ -77,6 +78,9 @@ class Rescue:
 
     def orders(self) -> list[Order]:
         return self._ask(orders.waiting, [])
+
+    def marks(self) -> list[Mark]:
+        return self._ask(marks.load, [])
 
     def values(self) -> dict[str, dict[str, bytes]]:
         return self._ask(values.load, {})

@@ -1,0 +1,149 @@
+"""What should come again and again: `absences`. Told when nothing came for a time, and when it is back."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tdbwatch.daemon.causes import Silence
+from tdbwatch.daemon.config.holds import Absence
+from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, State, Told, times
+from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Lane
+from tdbwatch.plugin import Event, Kind
+from tdbwatch.plugin.event import format_time
+
+_SAVED_EVERY_US: Final = 1_000_000
+
+
+class _Known(msgspec.Struct, array_like=True):
+    """
+    Attributes:
+        last_us: when it was heard last, or since when it is waited for.
+        cause, reason: why events may have been missed since; empty: all that came was heard.
+        told: whether its absence was told; then `heard` is what was said.
+        back_us: when it was heard again after that; 0: not yet.
+    """
+
+    last_us: int
+    cause: str = ""
+    reason: str = ""
+    told: bool = False
+    heard: bool = True
+    back_us: int = 0
+
+
+_decode = msgspec.msgpack.Decoder(_Known).decode
+
+
+class Awaited(State):
+    """What one absence waits for: it is never over.
+
+    Args:
+        rooms: as of `Holding`.
+        packed: as `parts` had it; None: it is waited for from `now_us` on.
+
+    Raises:
+        msgspec.MsgspecError: it is damaged.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        rooms: Callable[[], Mapping[Lane, Silence | None]],
+        now_us: int,
+        packed: bytes | None = None,
+    ) -> None:
+        assert isinstance(rule.hold, Absence), "it is one of an absence"
+        super().__init__(rule)
+        self.name = rule.hold.name
+        self._rooms = rooms
+        self._rule = rule
+        self._to = tuple(sorted(rule.to))
+        self._hold = rule.hold
+        self._known = _Known(now_us) if packed is None else _decode(packed)
+        self._saved_us = self._known.last_us
+        self.set_back(now_us)
+
+    @property
+    def shown(self) -> tuple[str, int | None, bool]:
+        """Its name; since when nothing has come, where that was told; and whether all was heard that came."""
+        known = self._known
+        return self.name, known.last_us if known.told and not known.back_us else None, known.heard
+
+    def is_about(self, lane: Lane) -> bool:
+        """Whether what it waits for may come from this room."""
+        return any(self._rule.admits(kind, *lane) for kind in self._rule.kinds)
+
+    def hear(self, event: Event, _: Mapping[str, Any]) -> bool:
+        self.came(event.received_us)
+        return True
+
+    def came(self, us: int) -> bool:
+        """It was heard; whether that must be remembered now: it need not be to the microsecond."""
+        known = self._known
+        if known.told:
+            changed, known.back_us = not known.back_us, known.back_us or us
+            return changed
+        changed = bool(known.cause) or us >= self._saved_us
+        known.last_us, known.cause, known.reason = us, "", ""
+        return changed
+
+    def missed(self, cause: str, reason: str, until: str) -> bool:
+        """Events may have been missed until then; whether that is news."""
+        known = self._known
+        if known.told or until <= format_time(known.last_us):
+            return False
+        known.cause, known.reason = cause, reason
+        return True
+
+    @property
+    def due_us(self) -> int:
+        if self._known.told:
+            return 0 if self._known.back_us else NEVER
+        return self._known.last_us + self._hold.after_us
+
+    def tell(self, now_us: int) -> Told | None:
+        known, since_us = self._known, self._known.last_us
+        rooms = {lane: silence for lane, silence in self._rooms().items() if self.is_about(lane)}
+        if known.told:
+            until_us = known.back_us
+            self._known = _Known(until_us)
+        else:
+            until_us = None
+            silence = next(filter(None, rooms.values()), None)
+            if silence is not None:
+                known.cause, known.reason = silence.cause.value, silence.reason
+            known.told, known.heard = True, not known.cause
+        details = {
+            "name": self._hold.name,
+            "over": until_us is not None,
+            **times(since_us, until_us),
+            "seconds": round(((until_us or now_us) - since_us) / 1e6, 3),
+            "heard": known.heard,
+            "cause": known.cause or None,
+            "reason": known.reason or None,
+        }
+        lane = next(iter(rooms)) if len(rooms) == 1 else NOWHERE
+        return Told(Kind.ABSENCE, self._hold.name, lane, details, self._to)
+
+    @property
+    def is_over(self) -> bool:
+        return False
+
+    def set_back(self, now_us: int) -> None:
+        known = self._known
+        known.last_us, known.back_us = min(known.last_us, now_us), min(known.back_us, now_us)
+        self._saved_us = min(self._saved_us, now_us)
+
+    def parts(self) -> Mapping[int, bytes]:
+        """The last time, or somewhat later: after a kill it is never told too early."""
+        known = self._known
+        saved = known
+        if not known.told:
+            self._saved_us = known.last_us + _SAVED_EVERY_US
+            saved = msgspec.structs.replace(known, last_us=self._saved_us)
+        return {ONLY_PART: msgspec.msgpack.encode(saved)}
+
+    def whole(self) -> Mapping[int, bytes]:
+        return {ONLY_PART: msgspec.msgpack.encode(self._known)}

@@ -1,0 +1,356 @@
+"""Asks the routes that remember, when events are heard and when time passes.
+
+What they decide goes into the log with the event, and what they remember of it into the same commit. So
+neither a restart nor a kill lets more through, loses what was collected, or tells it twice; and sinks that
+read the log later see the same.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
+from heapq import heappop, heappush
+from itertools import count, groupby
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from tdbwatch.daemon.causes import Cause, Silence
+from tdbwatch.daemon.config.holds import Group, Throttle
+from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.holding.awaited import Awaited
+from tdbwatch.daemon.holding.grouped import Grouped
+from tdbwatch.daemon.holding.state import NEVER, State, Told
+from tdbwatch.daemon.holding.throttled import Throttled
+from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, part_of
+from tdbwatch.daemon.spool.stored.marks import Mark
+from tdbwatch.plugin import Event, Kind
+
+INTERVAL: Final = 1.0
+"""Seconds between two looks for what is to be told: so much later than it is due, at most."""
+MOST_KEYS: Final = 100_000
+"""Keys that are remembered; those that were seen the longest ago are given up first."""
+MOST_BYTES: Final = 16 << 20
+"""Bytes of all groups together; the one that was begun first is told sooner for others."""
+_LONGEST_KEY: Final = 200
+_SET_BACK_US: Final = 1_000_000
+"""A clock that goes back by less was only corrected."""
+_HEARD_ALL_THE_SAME: Final = frozenset({Cause.SPOOL.value, Cause.DAMAGE.value})
+"""Causes of gaps in the log, not in what was heard."""
+_GAP: Final = str(Kind.GAP.value)
+Key = tuple[str, str]
+"""The key of a rule, and that of the events."""
+
+
+class Due(NamedTuple):
+    """What has come of time that has passed.
+
+    Attributes:
+        heard: records, for the log.
+        marks: what is to be remembered beside them.
+    """
+
+    heard: Sequence[Heard] = ()
+    marks: Sequence[Mark] = ()
+
+
+class Holding:
+    """All that the routes of one configuration remember.
+
+    Args:
+        make: makes a record, at this time in microseconds.
+        rooms: the rooms of the configuration, each with why it is not heard now; None: it is.
+        most_bytes, most_keys: as `MOST_BYTES` and `MOST_KEYS`.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        make: Callable[[Told, int], Heard],
+        rooms: Callable[[], Mapping[Lane, Silence | None]] = dict,
+        most_bytes: int = MOST_BYTES,
+        most_keys: int = MOST_KEYS,
+    ) -> None:
+        self.open: Counter[str] = Counter()
+        """By the route's path, how many groups are open."""
+        self._router = router
+        self._make = make
+        self._rooms = rooms
+        self._most_bytes = most_bytes
+        self._most_keys = most_keys
+        self._bytes = 0
+        self._rules = router.holding
+        self._states: dict[Key, State] = {}
+        self._awaited: dict[str, Awaited] = {}
+        self._groups: dict[Grouped, Key] = {}
+        self._changed: dict[State, Key] = {}
+        self._forgotten: list[Mark] = []
+        self._ready: deque[tuple[Key, State]] = deque()
+        self._times: list[tuple[int, int, Key, State]] = []
+        self._number = count()
+        self._next_part = 0
+        self._now_us = 0
+
+    @property
+    def absences(self) -> Sequence[Awaited]:
+        """What is waited for, in the order of the configuration."""
+        return tuple(self._awaited.values())
+
+    @property
+    def next_us(self) -> int | None:
+        """There is nothing to do before this time; None: not as long as nothing is heard."""
+        return 0 if self._ready else self._times[0][0] if self._times else None
+
+    # -- what was remembered before ----------------------------------------------------------------------
+
+    def load(self, marks: Iterable[Mark], now_us: int) -> None:
+        """Go on with what was remembered before; what routes that are gone have to tell is told soon.
+
+        Without this nothing is waited for.
+        """
+        for key, rows in groupby(marks, key=lambda mark: (mark.route, mark.key)):
+            parts = [(mark.part, mark.state) for mark in rows]
+            self._next_part = max(self._next_part, parts[-1][0] + 1)
+            try:
+                state = self._restored(*key, parts, now_us)
+            except msgspec.MsgspecError:
+                state = None
+            if state is None:
+                self._forgotten.append(Mark(*key, parts[-1][0], b""))
+            else:
+                state.set_back(now_us)
+                self._keep(key, state)
+        for rule in self._router.awaiting:
+            key = (rule.key, "")
+            state = self._states.get(key) or self._keep(key, self._await(rule, now_us))
+            assert isinstance(state, Awaited), "the key says so"
+            self._awaited[rule.key] = state
+
+    def change(self, router: Router, now_us: int) -> Due:
+        """From now on ask these routes; of those that stay, what they remember stays.
+
+        `due` was called just before. What others had to tell is told now.
+        """
+        marks = self.marks()
+        self._router, self._rules = router, router.holding
+        self.open.clear()
+        self._states, self._awaited, self._groups, self._times, self._bytes = {}, {}, {}, [], 0
+        self.load(marks, now_us)
+        return self.due(now_us)
+
+    def marks(self) -> list[Mark]:
+        """All that is remembered."""
+        return [mark for key, state in self._states.items() for mark in _marks(key, state.whole())]
+
+    def _restored(
+        self, route: str, key: str, parts: Sequence[tuple[int, bytes]], now_us: int
+    ) -> State | None:
+        rule, form = self._rules.get(route), route.partition(":")[0]
+        if form == Throttle.form:
+            return Throttled(rule, key, parts[-1][1])
+        if form == Group.form:
+            return Grouped(rule, key, 0, parts)
+        rule = next((rule for rule in self._router.awaiting if rule.key == route), None)
+        return None if rule is None else self._await(rule, now_us, parts[-1][1])
+
+    def _await(self, rule: Rule, now_us: int, packed: bytes | None = None) -> Awaited:
+        state = Awaited(rule, self._rooms, now_us, packed)
+        if packed is None:
+            self._changed[state] = (rule.key, "")
+        return state
+
+    # -- what comes --------------------------------------------------------------------------------------
+
+    def heard(self, heard: Sequence[Heard]) -> Sequence[Heard]:
+        """The same, with what is held back, what is to be told by now, and what is to be remembered."""
+        if not (heard and (self._rules or self._awaited)):
+            return heard
+        decided = [(lane, part) for lane, run in heard for part in self._decided(lane, run)]
+        return decided + self._tell_all(max(run.received_us for _, run in heard))
+
+    def due(self, now_us: int) -> Due:
+        """Let time pass: what is to be told now is told, and what is over forgotten."""
+        if now_us < self._now_us - _SET_BACK_US:
+            self._set_back(now_us)
+        heard = self._tell_all(now_us)
+        return Due(heard, self._take_marks())
+
+    def unheard(self, cause: str, reason: str, until: str, lane: Lane | None = None) -> None:
+        """Until then, as records have it, events may have been missed: in one room, or in all."""
+        for key, state in self._awaited.items():
+            if (lane is None or state.is_about(lane)) and state.missed(cause, reason, until):
+                self._changed[state] = (key, "")
+
+    def _decided(self, lane: Lane, run: Run) -> Iterator[Run]:
+        """The run in parts that the same routes hold back. What changed before goes with the first."""
+        if self._awaited:
+            self._notice(lane, run)
+        plans = {name for name in set(run.events) if self._router.plan(run.kind, *lane, name).holds}
+        if not plans:
+            yield self._marked(run)
+            return
+        events = run.unpacked(lane)
+        decisions = [self._router.hear(event, self._ask) if event.event in plans else () for event in events]
+        start = 0
+        for held, same in groupby(decisions):
+            stop = start + sum(1 for _ in same)
+            yield self._marked(part_of(run, start, stop, held=held))
+            start = stop
+
+    def _notice(self, lane: Lane, run: Run) -> None:
+        """See whether it is what an absence waits for, or says that this may have been missed."""
+        if run.kind == _GAP:
+            for event in run.unpacked(lane):
+                details = event.details
+                if details["cause"] not in _HEARD_ALL_THE_SAME:
+                    self.unheard(details["cause"], details["reason"], details["until"], lane)
+        for name in set(run.events):
+            for rule in self._router.awaited(run.kind, *lane, name):
+                if rule.where is None or any(
+                    event.event == name and self._router.holds(rule, event) for event in run.unpacked(lane)
+                ):
+                    self._came(rule, run.received_us)
+
+    def _came(self, rule: Rule, us: int) -> None:
+        state, key = self._awaited[rule.key], (rule.key, "")
+        if state.came(us):
+            self._changed[state] = key
+        if state.due_us <= us:
+            self._ready.append((key, state))
+
+    def _ask(self, event: Event, rule: Rule, text: str, fields: Mapping[str, Any]) -> bool:
+        """Whether a route lets an event with this key through."""
+        key = (rule.key, text if len(text) <= _LONGEST_KEY else sha256(text.encode()).hexdigest())
+        known = self._states.pop(key, None)
+        if isinstance(known, Grouped) and known.due_us <= event.received_us:
+            self._set_aside(key, known)
+            known = None
+        state = self._begun(rule, key[1]) if known is None else known
+        before = state.size
+        passes = state.hear(event, fields)
+        if not passes:
+            self._router.held[rule.path] += 1
+        if state.is_over:  # it does not take so large an event
+            return passes
+        self._changed[state] = key
+        if known is None:
+            self._keep(key, state)
+        else:
+            self._states[key] = state  # the newest is last
+            self._bytes += state.size - before
+        if isinstance(state, Grouped):
+            self._next_part = state.last_part + 1
+            if state.due_us <= event.received_us:
+                self._set_aside(key, state)
+        self._bound()
+        return passes
+
+    def _begun(self, rule: Rule, key: str) -> State:
+        return Grouped(rule, key, self._next_part) if isinstance(rule.hold, Group) else Throttled(rule, key)
+
+    # -- what is kept ------------------------------------------------------------------------------------
+
+    def _keep(self, key: Key, state: State) -> State:
+        self._states[key] = state
+        self._bytes += state.size
+        if isinstance(state, Grouped):
+            self._groups[state] = key
+            self.open[state.path] += 1
+        self._time(key, state)
+        return state
+
+    def _set_aside(self, key: Key, state: State) -> None:
+        """Nothing is added to it any more; what it has to tell is told soon."""
+        self._drop(key, state)
+        self._ready.append((key, state))
+
+    def _drop(self, key: Key, state: State) -> None:
+        if self._states.get(key) is state:
+            del self._states[key]
+        self._bytes -= state.size
+        if isinstance(state, Grouped):
+            del self._groups[state]
+            self.open[state.path] -= 1
+
+    def _bound(self) -> None:
+        while self._bytes > self._most_bytes:
+            oldest, key = next(iter(self._groups.items()))
+            self._set_aside(key, oldest)
+        while len(self._states) > self._most_keys + len(self._awaited):
+            key, state = next(iter(self._states.items()))
+            if isinstance(state, Awaited):
+                self._states[key] = self._states.pop(key)
+            else:
+                self._set_aside(key, state)
+
+    def _time(self, key: Key, state: State) -> None:
+        """Look at it when it is due."""
+        if (due_us := state.due_us) < NEVER:
+            heappush(self._times, (due_us, next(self._number), key, state))
+
+    def _set_back(self, now_us: int) -> None:
+        self._times = []
+        for key, state in self._states.items():
+            state.set_back(now_us)
+            self._time(key, state)
+
+    # -- what is told ------------------------------------------------------------------------------------
+
+    def _tell_all(self, now_us: int) -> list[Heard]:
+        self._now_us, told = now_us, list[Heard]()
+        while (one := self._next_due(now_us)) is not None:
+            told += self._tell(*one, now_us)
+        return told
+
+    def _next_due(self, now_us: int) -> tuple[Key, State] | None:
+        if self._ready:
+            return self._ready.popleft()
+        while self._times and self._times[0][0] <= now_us:
+            _, _, key, state = heappop(self._times)
+            if self._states.get(key) is not state:
+                continue
+            if state.due_us <= now_us:
+                return key, state
+            self._time(key, state)
+        return None
+
+    def _tell(self, key: Key, state: State, now_us: int) -> Iterator[Heard]:
+        if isinstance(state, Awaited) and state.due_us > now_us:  # it came twice in a turn
+            return
+        told = state.tell(now_us)
+        if self._states.get(key) is state and state.path and not state.is_over:
+            self._time(key, state)
+            marks = _marks(key, state.parts())
+        else:
+            marks = self._forget(key, state)
+        if told is None:
+            self._forgotten += marks
+            return
+        lane, run = self._make(told, now_us)
+        self._changed.pop(state, None)  # goes with the record
+        for part in self._decided(lane, replace(run, marks=tuple(marks))):
+            yield lane, part
+
+    def _forget(self, key: Key, state: State) -> list[Mark]:
+        if self._states.get(key) is state:
+            self._drop(key, state)
+        if key in self._states and not isinstance(state, Grouped):  # it began anew, under the same number
+            return []
+        return [Mark(*key, state.last_part, b"")]
+
+    # -- what is remembered ------------------------------------------------------------------------------
+
+    def _marked(self, run: Run) -> Run:
+        if not (self._changed or self._forgotten):
+            return run
+        return replace(run, marks=(*run.marks, *self._take_marks()))
+
+    def _take_marks(self) -> list[Mark]:
+        forgotten, self._forgotten = self._forgotten, []
+        changed, self._changed = self._changed, {}
+        return forgotten + [mark for state, key in changed.items() for mark in _marks(key, state.parts())]
+
+
+def _marks(key: Key, parts: Mapping[int, bytes]) -> list[Mark]:
+    return [Mark(*key, part, packed) for part, packed in parts.items()]
