@@ -3,13 +3,14 @@
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.config import load
+from tdbwatch.daemon.config import Config, load
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.supervisor import Daemon
 from tdbwatch.daemon.systemd import Notifier
@@ -67,10 +68,18 @@ def config(tmp_path: Path, cluster: Cluster) -> Any:
     return file
 
 
+def monotonic_us() -> int:
+    """What systemd compares with: a time before its own signal is of another reload."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000
+
+
 def daemon_of(config: Path, environ: dict[str, str]) -> tuple[Daemon, ManualClock]:
     registry, clock = load_plugins((), ()), ManualClock()
-    loaded = load(config, registry.sink_types)
-    return Daemon(loaded, registry, clock=clock, notifier=Notifier(environ)), clock
+
+    def read() -> Config:
+        return load(config, registry.sink_types)
+
+    return Daemon(read(), registry, clock=clock, notifier=Notifier(environ), read=read), clock
 
 
 async def test_what_it_hears_from_the_start_to_the_stop(
@@ -87,6 +96,20 @@ async def test_what_it_hears_from_the_start_to_the_stop(
         assert systemd.heard() == []
         await clock.advance(1)
         assert systemd.heard() == ["WATCHDOG=1"], "in half of the time that it allows"
+
+        fine = config.read_text()
+        refused = f"{ready}; needs a look: Reload"
+        for text, told in (
+            (fine.replace("console", "shown"), [f"READY=1\n{ready}"]),
+            ("nonsense: 1\n", [refused, f"READY=1\n{refused}"]),
+        ):
+            config.write_text(text)
+            before = monotonic_us()
+            await daemon.reload()
+            begun, *rest = systemd.heard()
+            time_us = int(begun.removeprefix("RELOADING=1\nMONOTONIC_USEC="))
+            assert before <= time_us <= monotonic_us()
+            assert rest == told
     finally:
         await daemon.stop()
     await clock.advance(60)
