@@ -353,6 +353,8 @@ class Daemon:
             await before.stop()
         if (http := self.config.http) is not None:
             self.status = self.status_server(http, self.clock)
+            if before is not None:
+                self.status.history = before.history
             self._begin("status-history", self.status.remember())
             await self.status.run()
 

@@ -257,16 +257,3 @@ async def test_the_name_in_a_request_line_counts_as_the_host_header_does(start: 
 def test_a_token_that_no_header_can_carry_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="printable ASCII"):
         HttpConfig(listen="127.0.0.1:0", token=SecretStr(token))
-
-
-async def test_a_reload_renews_token_and_names_and_the_old_ones_count_no_more(tmp_path: Path) -> None:
-    config = HttpConfig(listen="127.0.0.1:0", token=SecretStr(TOKEN))
-    server = StatusServer(_Fine(), Surveyor(tmp_path / "spool.db", tuple, SYSTEM_CLOCK), config, SYSTEM_CLOCK)
-    await server.run()
-    assert server.port is not None
-    server.renew(HttpConfig(listen="127.0.0.1:0", token=SecretStr("other"), hosts=("watch.example",)))
-    for token, host, status in (("other", "watch.example", 200), (TOKEN, "localhost", 401)):
-        header = f"Authorization: Bearer {token}"
-        asked = f"GET /metrics HTTP/1.1\r\nHost: {host}\r\n{header}\r\nConnection: close\r\n\r\n"
-        assert (await ask(server.port, asked.encode()))[0] == status
-    await server.stop()

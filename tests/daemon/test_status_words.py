@@ -185,8 +185,8 @@ def test_no_line_breaks_within_a_port(address: str, whole: str) -> None:
 
 
 def test_a_hundred_problems_leave_the_top_of_the_page_readable() -> None:
-    rooms = tuple(replace(ROOM, name=f"room-{number}", state="missing") for number in range(100))
-    snapshot = replace(FINE, rooms=(ROOM, *rooms))
+    nodes = tuple(replace(NODE, address=f"node{number}", state="unreachable") for number in range(100))
+    snapshot = replace(FINE, nodes=(NODE, *nodes))
     assert len(problems(snapshot)) == 100
     reader = Reader(page.render(snapshot))
     assert reader.tags.count("li") == page.MAX_SHOWN + 1
@@ -429,6 +429,21 @@ def test_the_configuration_is_shown_only_if_there_is_a_token_and_as_text() -> No
     assert "<img" not in shown
     assert "sinks: {a: b}" in shown
     assert "<script>" not in shown
+
+
+@pytest.mark.parametrize("state", ["missing", "waiting"])
+def test_of_many_rooms_with_one_fault_it_is_said_once(state: str) -> None:
+    rooms = [replace(ROOM, name=f"r{n}", state=state, reason="gone", required=False) for n in range(5_000)]
+    loud = [replace(room, required=True) for room in rooms[:2]]
+    found = problems(replace(FINE, phase="running", rooms=(ROOM, *loud, *rooms[2:])))
+    assert [problem.name for problem in found if problem.blocking] == ["r0 in //stuff", "r1 in //stuff"]
+    [rest] = [problem for problem in found if not problem.blocking]
+    assert rest.text.startswith("4,998 rooms are not joined, and their events are missed. Of r2 in //stuff, ")
+    assert len(rest.text) < 400
+    unrouted = tuple(replace(ROOM, name=f"r{n}", unrouted=2) for n in range(13))
+    [one] = problems(replace(FINE, rooms=unrouted))
+    assert one.text.startswith("26 events in 13 rooms since the start that no route takes")
+    assert len(problems(replace(FINE, rooms=unrouted[:12]))) == 12
 
 
 def test_the_page_of_the_configuration_says_what_came_of_the_last_reload() -> None:

@@ -12,7 +12,7 @@ from tdbwatch.daemon.status.markup import Column, Markup, badge, element, field,
 from tdbwatch.daemon.status.snapshot import CanaryView, RoomView, Snapshot
 from tdbwatch.daemon.status.times import when
 
-SHOWN: Final = 100
+SHOWN: Final = 50
 """Rooms of one page; of more than that the page would be slow, and nobody reads them."""
 _NONE: Final = "-"
 

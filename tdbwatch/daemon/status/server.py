@@ -81,6 +81,7 @@ class StatusServer:
         """Where it listens; None: not yet, or no more."""
         self.listening = asyncio.Event()
         self.history = History()
+        """The last hour; a server that takes the place of another one takes it over."""
         """The last hour."""
         self._shown = shown
         self._config = config
@@ -88,7 +89,6 @@ class StatusServer:
         self._log = structlog.get_logger("tdbwatch.status")
         self._surveyor = surveyor
         self._stopped = False
-        self._addresses: tuple[str, ...] = ()
         self._hosts: Hosts | None = None
         self._visitors = Visitors()
         redact.remember(secrets_in(config))
@@ -101,12 +101,6 @@ class StatusServer:
     def glance(self) -> Snapshot:
         """The daemon as it is now, with the figures that were read last."""
         return self._of(self._surveyor.latest)
-
-    def renew(self, config: HttpConfig) -> None:
-        """From now on this token and these names count. To listen elsewhere takes a restart."""
-        redact.remember(secrets_in(config))
-        self._config = config
-        self._know_names()
 
     async def snapshot(self) -> Snapshot:
         """The daemon as it is now."""
@@ -161,8 +155,7 @@ class StatusServer:
         if self._stopped:
             self._door.close()
             return False
-        self._addresses = tuple(address[0] for address in addresses)
-        self._know_names()
+        self._hosts = Hosts(host, self._config.hosts, (address[0] for address in addresses))
         self.port = addresses[0][1]
         self.trouble = None
         self._log.info(
@@ -170,10 +163,6 @@ class StatusServer:
         )
         self.listening.set()
         return True
-
-    def _know_names(self) -> None:
-        if self._addresses:
-            self._hosts = Hosts(self._config.host, self._config.hosts, self._addresses)
 
     def _cannot_listen(self, error: OSError) -> None:
         what = "another program uses the port" if error.errno == errno.EADDRINUSE else str(error)
