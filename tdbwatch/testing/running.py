@@ -7,19 +7,26 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.node import Cluster
+from tdbwatch.plugin import SinkClient
 from tdbwatch.testing.background import BackgroundLoop
 from tdbwatch.testing.sinks import sink_type_of
 
 if TYPE_CHECKING:
+    from tdbwatch.daemon.config.document import Document
     from tdbwatch.daemon.couriers import CourierStatus
     from tdbwatch.daemon.plugins import Registry
+    from tdbwatch.daemon.reacting import Reacting
+    from tdbwatch.daemon.reload.verdict import Verdict
     from tdbwatch.daemon.supervisor import Daemon
 
 _T = TypeVar("_T")
 
 ROOM: Final = "alerts"
 SCOPE: Final = "//stuff"
+_ASKING_SECONDS: Final = 10.0
+"""How long a sink's call of the node may take, where it does not say."""
 
 
 class EmbeddedNode:
@@ -35,6 +42,7 @@ class EmbeddedNode:
         self.background = background
         self.cluster = background.run(_started_cluster())
         self.address = str(self.cluster.nodes[0].address)
+        self._asking: Reacting | None = None
 
     def emit(self, event: str, *args: Any, room: int | str = ROOM, scope: str = SCOPE) -> None:
         """Emit as if code on the node had called `room.emit()`."""
@@ -44,9 +52,29 @@ class EmbeddedNode:
         """What a function of the cluster returns, such as `lambda c: c.add_room("//stuff", "deploys")`."""
         return self.background.call(lambda: function(self.cluster))
 
+    def client(self) -> SinkClient:
+        """What a sink asks this node with, as `context.client`: `deliver(..., client=node.client())`."""
+        if self._asking is None:
+            self._asking = self.background.run(_connected(self.address))
+        return SinkClient(self._asking.way(_ASKING_SECONDS))
+
     def stop(self) -> None:
         """Stop it, and let go of its port."""
+        if self._asking is not None:
+            self.background.run(self._asking.client.close_and_wait())
         self.background.run(self.cluster.__aexit__(None, None, None))
+
+
+async def _connected(address: str) -> "Reacting":
+    """The way of sinks to the node, as the daemon has it."""
+    from tdbwatch.client import Client
+    from tdbwatch.daemon.echoes import Echoes
+    from tdbwatch.daemon.reacting import Reacting
+
+    client = Client()
+    client.set_default_scope(SCOPE)
+    await client.connect_pool([address], "admin", "pass")
+    return Reacting(client, Echoes(SYSTEM_CLOCK))
 
 
 async def _started_cluster() -> Cluster:
@@ -67,6 +95,9 @@ class RunningDaemon:
             where they are not given.
         plugins: sinks beside those that are installed: what `@sink` decorates, hooks, or a module with these.
 
+    Attributes:
+        config: all of the configuration; `reload` changes it.
+
     Raises:
         ConfigError: the configuration is not right.
     """
@@ -81,7 +112,7 @@ class RunningDaemon:
         self.node = node
         self._plugins = plugins
         self._background = node.background
-        self._config = {
+        self.config: dict[str, Any] = {
             "thingsdb": {"nodes": [node.address], "auth": {"username": "admin", "password": "pass"}},
             "rooms": [ROOM],
             "spool": {"path": str(folder / "spool.db")},
@@ -110,6 +141,11 @@ class RunningDaemon:
         daemon, self._daemon = self._daemon, None
         if daemon is not None:
             self._background.run(daemon.stop())
+
+    def reload(self, **sections: Any) -> "Verdict":
+        """Take up a configuration that has these sections instead; returns what came of it."""
+        self.config |= sections
+        return self._background.run(self.daemon.reload())
 
     def heard(self) -> None:
         """Return when all that was emitted is durable, whatever sinks do."""
@@ -149,18 +185,21 @@ class RunningDaemon:
         await self.daemon.drained()
 
     def _make(self) -> "Daemon":
-        from tdbwatch.daemon.config import parse
         from tdbwatch.daemon.plugins import load_plugins
         from tdbwatch.daemon.supervisor import Daemon
 
-        document = parse(json.dumps(self._config).encode(), str(self._file), os.environ)
-        wanted = document.plugins()
+        wanted = self._read().plugins()
         registry = load_plugins(wanted.paths, wanted.disable)
         for plugin in self._plugins:
             _add(registry, plugin)
-        config = document.config(registry.sink_types)
+        config = self._read().config(registry.sink_types)
         registry.configure(config.plugin_options)
-        return Daemon(config, registry)
+        return Daemon(config, registry, read=lambda: self._read().config(registry.sink_types))
+
+    def _read(self) -> "Document":
+        from tdbwatch.daemon.config import parse
+
+        return parse(json.dumps(self.config).encode(), str(self._file), os.environ)
 
 
 def _add(registry: "Registry", plugin: object) -> None:

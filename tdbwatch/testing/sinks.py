@@ -20,9 +20,12 @@ from tdbwatch.plugin import (
     Rejected,
     Retry,
     Sink,
+    SinkClient,
     SinkContext,
+    SinkStore,
     SinkType,
 )
+from tdbwatch.plugin.client import delivering
 from tdbwatch.plugin.sink import Verdict, marked
 
 _ANY_CONFIGURATION: Final = {
@@ -41,6 +44,8 @@ def deliver(
     *,
     name: str = "test",
     clock: Clock = SYSTEM_CLOCK,
+    client: SinkClient | None = None,
+    store: SinkStore | None = None,
     timeout: float = 30.0,
 ) -> list[Outcome]:
     """Open the sink, let it deliver these events as one batch, close it, and say what became of each.
@@ -56,6 +61,8 @@ def deliver(
         options: as a user writes them in the configuration, or an instance of the options' model.
         name: the sink's name in the configuration.
         clock: what the sink gets as its clock.
+        client: likewise, as what it asks ThingsDB with, such as `embedded_node.client()`.
+        store: likewise, as what it keeps; by default an empty one.
         timeout: seconds for all of it.
 
     Returns:
@@ -69,7 +76,9 @@ def deliver(
     """
 
     async def run() -> list[Outcome]:
-        return await deliver_async(target, events, options, name=name, clock=clock, timeout=timeout)
+        return await deliver_async(
+            target, events, options, name=name, clock=clock, client=client, store=store, timeout=timeout
+        )
 
     with ThreadPoolExecutor(1, "sink under test") as pool:
         return pool.submit(asyncio.run, run()).result()
@@ -82,16 +91,20 @@ async def deliver_async(
     *,
     name: str = "test",
     clock: Clock = SYSTEM_CLOCK,
+    client: SinkClient | None = None,
+    store: SinkStore | None = None,
     timeout: float = 30.0,
 ) -> list[Outcome]:
     """As `deliver`, in the running event loop."""
     sink_type = sink_type_of(target)
     batch = [events] if isinstance(events, Event) else list(events)
-    sink = sink_type.factory(options_for(sink_type, options), SinkContext(name, clock=clock))
+    context = SinkContext(name, clock=clock, client=client or SinkClient(), store=store or SinkStore())
+    sink = sink_type.factory(options_for(sink_type, options), context)
     async with asyncio.timeout(timeout):
         try:
             await sink.open()
-            outcomes = outcomes_of(await sink.deliver(batch), len(batch))
+            with delivering(batch):
+                outcomes = outcomes_of(await sink.deliver(batch), len(batch))
         except BaseException as error:
             await _close_after(sink, error)
             raise

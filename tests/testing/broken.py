@@ -152,6 +152,27 @@ class ChangesTheList(Good):
             await self.send(batch.pop(0))
 
 
+class SharesItsBatch(Good):
+    async def deliver(self, batch: Sequence[Event]) -> Any:
+        self.batch = batch
+        await answer()
+        await asyncio.sleep(0.01)
+        return await super().deliver(self.batch)
+
+
+class RefusesTwo(Good):
+    busy = False
+
+    async def deliver(self, batch: Sequence[Event]) -> Any:
+        if self.busy:
+            raise RuntimeError("another read is under way")
+        self.busy = True
+        try:
+            return await super().deliver(batch)
+        finally:
+            self.busy = False
+
+
 class ForgetsAtOpen(Good):
     async def open(self) -> None:
         there.ids.clear()

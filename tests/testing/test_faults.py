@@ -102,6 +102,21 @@ FAULTS = [
         "events that it said are delivered are not there",
     ),
     (
+        "ForgetsAtOpen",
+        "nothing_is_lost_when_a_reload_opens_it_anew",
+        "events that it said are delivered are not there",
+    ),
+    (
+        "SharesItsBatch",
+        "several_batches_may_be_under_way_at_once",
+        "6 of 9 events that it said are delivered are not there; keep what belongs to one call of deliver",
+    ),
+    (
+        "RefusesTwo",
+        "several_batches_may_be_under_way_at_once",
+        "deliver raised RuntimeError: another read is under way while another batch was under way; keep",
+    ),
+    (
         "Buffers",
         "what_it_says_is_delivered_is_there",
         "1 of 1 events that it said are delivered are not there; return DELIVERED when it is there",

@@ -14,8 +14,8 @@ import pytest
 from tdbwatch.client import Client
 from tdbwatch.daemon.config import ConfigError
 from tdbwatch.daemon.spool.errors import SpoolError
-from tdbwatch.plugin import Event, Retry, hookimpl, sink
-from tdbwatch.testing import ManualClock, RunningDaemon, deliver
+from tdbwatch.plugin import Event, Retry, SinkContext, SinkStore, hookimpl, sink
+from tdbwatch.testing import ManualClock, RunningDaemon, SinkConformance, deliver
 from tdbwatch.testing.running import EmbeddedNode
 
 Start = Callable[..., RunningDaemon]
@@ -151,3 +151,50 @@ def test_neither_the_daemon_nor_the_tools_import_pytest() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_what_a_sink_keeps_and_asks_can_be_given_to_it(embedded_node: EmbeddedNode) -> None:
+    store = SinkStore()
+
+    @sink("asks")
+    async def asks(event: Event, context: SinkContext) -> None:
+        context.store.set(event.event, await context.client.query("nil"))
+        await context.client.emit("alerts", "seen", event.event)
+
+    embedded_node.call(lambda cluster: cluster.on_query("nil", 7))
+    deliver(asks, Event.create(event="boom"), client=embedded_node.client(), store=store)
+    assert store.items() == [("boom", 7)]
+    executed = [one.kind.name for one in embedded_node.cluster.log]
+    assert executed.count("EMIT") == 1
+
+
+def test_a_reload_takes_up_other_sections(running_daemon: Start) -> None:
+    heard = []
+
+    @sink("mine")
+    def mine(event: Event) -> None:
+        heard.append(event.event)
+
+    daemon = running_daemon({"sinks": {"first": {"type": "mine"}}}, mine)
+    assert not daemon.reload(sinks={"first": {"type": "nobody's"}}).accepted
+    assert daemon.reload(sinks={"second": {"type": "mine"}}).accepted
+    daemon.emit("boom")
+    daemon.drained()
+    assert (heard, daemon.sink("second").delivered) == (["boom"], 1)
+
+
+class TestAsks(SinkConformance):
+    """A sink that keeps and asks is put through the kit with a node of its own."""
+
+    @staticmethod
+    @sink("asks")
+    async def asks(event: Event, context: SinkContext) -> None:
+        seen = context.store.get("seen", [])[-50:]
+        context.store.set("seen", [*seen, event.id])
+        await context.client.query("nil")
+
+    sink = asks
+
+    @pytest.fixture(autouse=True)
+    def _node(self, embedded_node: EmbeddedNode) -> None:
+        self.client = embedded_node.client()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tdbwatch.plugin import Delivered, Event, Rejected
 from tdbwatch.testing.conformance import hostile
 from tdbwatch.testing.conformance.fault import fault
+from tdbwatch.testing.conformance.life import OWN_STATE
 from tdbwatch.testing.conformance.subject import Subject, delivered_of
 
 
@@ -45,6 +46,18 @@ class Delivering(Subject):
             life.open()
             for part in (events[:2], events[:2], events):
                 self._taken(part, life.deliver(part))
+
+    def test_several_batches_may_be_under_way_at_once(self) -> None:
+        """As `max_in_flight` allows. The daemon takes another room for each; here it is as `an_event` says."""
+        events = self._events(9)
+        batches = [events[start : start + 3] for start in range(0, 9, 3)]
+        with self._life() as life:
+            life.open()
+            outcomes = [one for told in life.together(batches) for one in told]
+            self._taken(events, outcomes, OWN_STATE)
+            for batch in batches:
+                self._in_order(batch)
+            life.close()
 
     def test_a_failure_that_passes_loses_nothing(self) -> None:
         self._fail(after=0)

@@ -16,14 +16,18 @@ _T = TypeVar("_T")
 
 _TRIES: Final = 5
 """How often in a row a sink may ask for a retry although nothing is wrong: it may have limits of its own."""
+OWN_STATE: Final = (
+    "keep what belongs to one call of deliver in variables of its own: max_in_flight lets several run at once"
+)
 _NOT_STARTED: Final = "the sink was never made"
 
 
 class Life:
     """A sink that lives until the `with` block ends; all waits are bounded by `limit`."""
 
-    def __init__(self, sink_type: SinkType, options: Options, limit: float) -> None:
+    def __init__(self, sink_type: SinkType, options: Options, context: SinkContext, limit: float) -> None:
         self._limit = limit
+        self._context = context
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._watched: Watched | None = None
         self._host = ThreadHost(lambda: self._make(sink_type, options), name="test", timeout=limit)
@@ -84,6 +88,41 @@ class Life:
                 fault(what, "return Rejected for what can never be delivered, and DELIVERED for the rest")
         return outcomes
 
+    def together(self, batches: Sequence[Sequence[Event]]) -> list[list[Outcome]]:
+        """Offer these at the same time, each until it is finished, as with `max_in_flight`."""
+        __tracebackhide__ = True
+        left = [list(batch) for batch in batches]
+        outcomes: list[list[Outcome]] = [[] for _ in batches]
+        tries = 0
+        while any(left):
+            tries += 1
+            if tries > _TRIES * max(map(len, batches)):
+                fault(f"{len(batches)} batches at once were never finished, with nothing wrong", OWN_STATE)
+            for index, told in enumerate(self._all_at_once(left)):
+                finished = [one for one in told if not isinstance(one, Retry)]
+                outcomes[index] += finished
+                del left[index][: len(finished)]
+        return outcomes
+
+    def _all_at_once(self, batches: Sequence[Sequence[Event]]) -> list[list[Outcome]]:
+        __tracebackhide__ = True
+
+        async def all_of_them() -> list[Any]:
+            calls = [self._host.deliver(list(batch)) for batch in batches if batch]
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        answers = iter(self._call("deliver", all_of_them()))
+        told: list[list[Outcome]] = []
+        for batch in batches:
+            verdict = next(answers) if batch else None
+            if isinstance(verdict, SinkStuckError | SinkHangsError):
+                self._stuck("deliver")
+            if isinstance(verdict, Exception):
+                what = f"deliver raised {named(verdict)} while another batch was under way"
+                fault(what, OWN_STATE, from_the_sink_on(verdict))
+            told.append(_outcomes(verdict, len(batch)) if batch else [])
+        return told
+
     def attempt(self, events: Sequence[Event]) -> list[Outcome]:
         """Offer events once, to a sink that may fail; raising and being late mean a retry of them all."""
         try:
@@ -136,7 +175,7 @@ class Life:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _make(self, sink_type: SinkType, options: Options) -> Watched:
-        sink = sink_type.factory(options, SinkContext("test"))
+        sink = sink_type.factory(options, self._context)
         self._watched = Watched(sink, self._limit)
         self._watched.cut_after = self._cut_after
         return self._watched

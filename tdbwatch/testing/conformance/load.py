@@ -46,6 +46,35 @@ class Load(Subject):
         self._there(event.id for event in heard)
         self._in_order(heard)
 
+    def test_nothing_is_lost_when_a_reload_opens_it_anew(self) -> None:
+        """With other settings, while events come: the one before is closed first."""
+        with BackgroundLoop() as background, tempfile.TemporaryDirectory() as folder:
+            node = EmbeddedNode(background)
+            try:
+                self._reload_under_load(node, Path(folder))
+            finally:
+                node.stop()
+
+    def _reload_under_load(self, node: EmbeddedNode, folder: Path) -> None:
+        __tracebackhide__ = True
+        daemon, heard, name = self._daemon(node, folder)
+        sinks = daemon.config["sinks"]
+        try:
+            for number in range(_EVENTS):
+                one = self.an_event(number)
+                daemon.emit(one.event, *one.args)
+                if number == _EVENTS // 2:
+                    daemon.heard()  # from here on there is something to lose
+                    changed = {**sinks.get(name, {}), "batch": {"count": 7}}
+                    verdict = daemon.reload(sinks={**sinks, name: changed})
+                    if not verdict.accepted:
+                        fault(f"the reload was refused: {verdict.problems[0].message}", "mend the options")
+            self._drain(daemon, name, "a reload opened it anew")
+        finally:
+            daemon.stop()
+        self._there(event.id for event in heard)
+        self._in_order(heard)
+
     def _daemon(self, node: EmbeddedNode, folder: Path) -> tuple[RunningDaemon, list[Event], str]:
         """The sink in the daemon, what the daemon heard, and the sink's name."""
         heard: list[Event] = []

@@ -4,13 +4,25 @@ import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 from unittest import SkipTest
 
-from tdbwatch.plugin import Delivered, Event, Options, Outcome, Rejected, SinkType
+from tdbwatch.plugin import (
+    Delivered,
+    Event,
+    Options,
+    Outcome,
+    Rejected,
+    SinkClient,
+    SinkContext,
+    SinkStore,
+    SinkType,
+)
 from tdbwatch.testing.conformance.fault import fault
 from tdbwatch.testing.conformance.life import Life
 from tdbwatch.testing.sinks import make_event, options_for, sink_type_of
+
+THERE_FIRST: Final = "return DELIVERED when it is there, not sooner"
 
 
 class Subject:
@@ -19,11 +31,13 @@ class Subject:
     Attributes:
         sink: what `@sink` decorates, a hook or an object that has hooks, or a `SinkType`.
         options: as users write them.
+        client: what `context.client` is, if the sink asks ThingsDB: `node.client()` of an `EmbeddedNode`.
         limit: seconds for every wait. A sink that conforms never comes near it.
     """
 
     sink: ClassVar[Any]
     options: Mapping[str, Any] | Options = {}  # noqa: RUF012 - nobody changes it
+    client: SinkClient | None = None
     limit: float = 5.0
 
     def an_event(self, number: int) -> Event:
@@ -60,9 +74,11 @@ class Subject:
         return sink_type_of(target.__func__ if isinstance(target, staticmethod) else target)
 
     def _life(self) -> Life:
-        """A new sink; the one before must be closed."""
+        """A new sink with the same store; the one before must be closed."""
         sink_type = self._sink_type()
-        return Life(sink_type, options_for(sink_type, self.options), self.limit)
+        store = self.__dict__.setdefault("_store", SinkStore())
+        context = SinkContext("test", client=self.client or SinkClient(), store=store)
+        return Life(sink_type, options_for(sink_type, self.options), context, self.limit)
 
     def _events(self, count: int) -> list[Event]:
         return [self.an_event(number) for number in range(count)]
@@ -76,18 +92,16 @@ class Subject:
             time.sleep(0.005)
         return True
 
-    def _taken(self, events: Sequence[Event], outcomes: Sequence[Outcome]) -> None:
+    def _taken(self, events: Sequence[Event], outcomes: Sequence[Outcome], remedy: str = THERE_FIRST) -> None:
         """Ordinary events were delivered."""
         __tracebackhide__ = True
         for outcome in outcomes:
             if isinstance(outcome, Rejected):
                 what = f"it rejected an event that is nothing special: {outcome.reason}"
                 fault(what, "deliver it, or let an_event(number) make events that the sink takes")
-        self._there(event.id for event in events)
+        self._there((event.id for event in events), remedy)
 
-    def _there(
-        self, ids: Iterable[str], remedy: str = "return DELIVERED when it is there, not sooner"
-    ) -> None:
+    def _there(self, ids: Iterable[str], remedy: str = THERE_FIRST) -> None:
         """They are where they should be."""
         __tracebackhide__ = True
         if self.delivered() is None:
