@@ -222,6 +222,8 @@ class Daemon:
         self.phase = "stopping"
         self._notifier.stopping()
         self._log.info("daemon.stopping", grace=grace)
+        if self.status is not None:
+            self.status.end_streams()
         await self._within(grace / 4, self.registry.notify_stopping(), "plugins do not finish")
         if self._spool_is_open:
             await self._stop_delivering(until - grace * (1 - SINKS_SHARE))

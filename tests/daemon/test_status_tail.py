@@ -214,9 +214,11 @@ async def _status(status: Watched) -> int:
 async def test_the_stop_ends_streams_at_once(tmp_path: Path) -> None:
     async with watched(tmp_path, clock=ManualClock()) as status, status.stream() as stream:
         await stream.content.readuntil(b"\n\n")
-        await status.server.stop()
+        status.server.end_streams()
         async with asyncio.timeout(20):
             assert await stream.content.read() == b""
+        assert await _status(status) == 503
+        assert (await status.page())[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,7 @@ class Courier:
             next_try_us=self._next_try_us(),
             mistake=counters.mistake,
             last_refusal=counters.last_refusal,
+            counting=not self._reading.counted,
             calls=counters.calls.now,
             waits=counters.waits.now,
         )

@@ -131,10 +131,13 @@ class Reading:
         self._turn = asyncio.Lock()  # reading on and reading again take turns
         self.end: int | None = None
         """An entry beyond which nothing new is read; None: there is no end."""
+        self.counted = False
+        """Whether it is known how much there is of the lanes that were behind before a restart."""
 
     async def run(self) -> None:
         """Read until cancelled."""
         await self._count()
+        self.counted = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._read_on(), name="courier-reader")
             group.create_task(self._read_again(), name="courier-rereader")

@@ -54,6 +54,7 @@ class CourierStatus:
         state: `opening`, `running`, `retrying`, `refusing`, `stuck`, `paused` or `stopped`.
         lag: events that the sink is to get and has not finished. Of those that were not read yet (it is far
             behind) nobody has asked the routes, so all of them count.
+        counting: after a restart it is still being counted: the lag is at least this.
         oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
         refused_in_row: events that it refused since it took one; many of them make it `refusing`.
         probing: the sink fails as a whole, so it is only tried now and then.
@@ -83,6 +84,7 @@ class CourierStatus:
     next_try_us: int | None = None
     mistake: bool = False
     last_refusal: str = ""
+    counting: bool = False
     calls: Distribution = NOTHING_YET
     waits: Distribution = NOTHING_YET
 

@@ -162,7 +162,7 @@ DEFINITIONS: Final = (
     Definition("tdbwatch_sink_up", "gauge", "1 unless stuck, paused, only probed, or refusing all", _SINK,
                _per_sink(lambda sink: not (sink.probing or sink.state in {"stuck", "paused", "refusing"}))),
     Definition("tdbwatch_sink_lag", "gauge", "Events that the sink has yet to finish", _SINK,
-               lambda s: [((sink.courier.sink,), sink.lag) for sink in s.sinks]),
+               lambda s: [((one.courier.sink,), one.lag) for one in s.sinks if not one.courier.counting]),
     Definition("tdbwatch_sink_oldest_seconds", "gauge",
                "Age of the sink's oldest undelivered event; 0 without one", _SINK, _oldest),
     Definition("tdbwatch_sink_in_flight", "gauge", "Batches that the sink has now", _SINK,

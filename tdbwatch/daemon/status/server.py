@@ -135,6 +135,10 @@ class StatusServer:
             self.history.take(self._clock.monotonic(), *self._shown.counters())
             await self._clock.sleep(PACE)
 
+    def end_streams(self) -> None:
+        """Whoever follows events is told no more; all else is answered until `stop`."""
+        self._tail.end()
+
     async def stop(self) -> None:
         """Listen no more, close every connection."""
         self._stopped = True

@@ -60,7 +60,7 @@ def sinks(snapshot: Snapshot, history: History) -> Markup:
         Column("State", _sink_state),
         Column("Delivered", lambda sink: f"{sink.courier.delivered:,}", "number"),
         Column("Last hour", lambda sink: _taken(sink, history)),
-        Column("Lag", lambda sink: f"{sink.lag:,}", "number"),
+        Column("Lag", lambda sink: "counting" if sink.courier.counting else f"{sink.lag:,}", "number"),
         Column("Oldest", lambda sink: when(sink.courier.oldest_us, snapshot.taken_us)),
         Column("Failures", lambda sink: f"{sink.courier.failures:,}", "number"),
         Column("Dead letters", _letters, "number"),
