@@ -60,8 +60,8 @@ imports: $(VENV)/.dev
 bench: $(VENV)/.bench ## ratios against python-thingsdb, measured in the same run
 	$(VENV)/bin/python -m bench $(ARGS)
 
-soak: $(VENV)/.dev ## kill the daemon 200 times at random moments, and see that nothing is lost (KILLS=N)
-	TDBWATCH_KILLS=$(or $(KILLS),200) $(VENV)/bin/pytest tests/soak -s $(ARGS)
+soak: $(VENV)/.dev ## kill the daemon 200 times, reload it 200 times, and see that nothing is lost (KILLS=N, RELOADS=N)
+	TDBWATCH_KILLS=$(or $(KILLS),200) TDBWATCH_RELOADS=$(or $(RELOADS),200) $(VENV)/bin/pytest tests/soak -s $(ARGS)
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(WHEEL) dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -54,9 +54,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _problem(problem: Mapping[str, str], kind: str = "") -> str:
     """As `tdbwatch check` shows one."""
-    subject = f"{problem['key']}: " if problem["key"] else ""
+    where = "".join(f"{problem[name]}: " for name in ("place", "key") if problem[name])
     remedy = f"\n    {printable(problem['remedy'])}" if problem["remedy"] else ""
-    return printable(f"{problem['place']}: {subject}{kind}{problem['reason']}") + remedy
+    return printable(f"{where}{kind}{problem['reason']}") + remedy
 
 
 def _said(verdict: Mapping[str, Any]) -> Iterator[str]:
