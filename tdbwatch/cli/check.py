@@ -134,6 +134,7 @@ def summary(checked: "Checked") -> str:
         counted(len(sections.rooms), "room"),
         counted(len(checked.sinks), "sink"),
         counted(len(sections.routes), "route") if sections.routes else _NO_ROUTES,
+        *([counted(len(sections.absences), "absence")] if sections.absences else []),
     )
     return ", ".join(counts)
 

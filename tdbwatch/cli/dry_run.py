@@ -66,7 +66,8 @@ class _Progress:
 
 
 def _say(outcome: "Outcome", place: "Place", against: "Place | None") -> None:
-    say(f"{counted(outcome.events, 'record')} in the log; nothing was delivered\n")
+    more = f", and {outcome.made:,} that routes would make of them" if outcome.made else ""
+    say(f"{counted(outcome.events, 'record')} in the log{more}; nothing was delivered\n")
     sinks = sorted({*outcome.sinks, *place.sinks(set()), *outcome.fewer})
     head, rows = ["sink", "would get"], [[sink, f"{outcome.sinks[sink]:,}"] for sink in sinks]
     if against is not None:

@@ -101,7 +101,8 @@ def _outcome(sink: str, told: "Story", matched: _Matched | None) -> str:
     if ours and ours[-1].outcome == "delivered":
         return "delivered"
     if matched is not None and sink not in matched.sinks and not ours:
-        return "no route leads there"
+        held = any(entry.event.held for entry in told.entries)
+        return "held back by a route, or a member of a group" if held else "no route leads there"
     if done is None or not entries:
         return "not known"
     if any(not done.finished(e.seq, Lane(e.event.scope, e.event.room)) for e in entries):

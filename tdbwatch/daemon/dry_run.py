@@ -22,6 +22,7 @@ class Outcome:
 
     Attributes:
         events: how many were asked about; records of tdbwatch itself among them.
+        made: how many records the routes would make of them: groups, absences, what was held back.
         sinks: how many each sink would get.
         routes: how many each route matches, by its path.
         nowhere: how many no sink would get.
@@ -31,6 +32,7 @@ class Outcome:
     """
 
     events: int = 0
+    made: int = 0
     sinks: Counter[str] = field(default_factory=Counter)
     routes: Counter[str] = field(default_factory=Counter)
     nowhere: int = 0
@@ -107,11 +109,13 @@ def _count_run(outcome: Outcome, lane: Lane, run: Run, tried: Sequence[_Tried]) 
     for same in zip(*(own for own, _ in heard), strict=True):
         name = same[0].event
         if count := 1 if name not in by_name else times.pop(name, 0):
+            outcome.events += count
             _count(outcome, list(zip(routers, same, strict=True)), count)
     for index, (_, told) in enumerate(heard):
         for event in told:
             pairs: list[tuple[Router, Event | None]] = [(router, None) for router in routers]
             pairs[index] = (routers[index], event)
+            outcome.made += not index
             _count(outcome, pairs, 1)
 
 
@@ -122,7 +126,6 @@ def _count(outcome: Outcome, asked: Sequence[tuple[Router, Event | None]], times
     if event is not None:
         decision, matched = router.explain(event)
         sinks = frozenset(decision)
-        outcome.events += times
         outcome.nowhere += 0 if sinks or event.held else times
         for sink in sinks:
             outcome.sinks[sink] += times

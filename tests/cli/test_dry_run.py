@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tdbwatch.cli import app
-from tdbwatch.daemon.config import RouteConfig
+from tdbwatch.daemon.config.models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.dry_run import Outcome, dry_run
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack, run_of
@@ -68,6 +69,23 @@ def test_it_may_be_about_some_of_them(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("10 records in the log")
     assert app.main(["replay", "--dry-run", "-c", "prod.yaml", "--until", "1h"]) == 0
     assert capsys.readouterr().out.startswith("0 records in the log")
+
+
+def test_routes_that_remember_do_so_as_time_passes_in_the_log() -> None:
+    """What other routes made of the events is left out, and what they held back is not."""
+    events = [
+        Event.create("alerts", "x", [n], kind=kind, received_us=n * 10_000_000)
+        for n, kind in ((1, "event"), (2, "event"), (3, "event"), (4, "suppressed"), (30, "event"))
+    ]
+    runs = [replace(run_of(event), held=("another",)) for event in events]
+    block = Block(1, 5, Lane("//stuff", "alerts"), None, pack(list(map(encode_run, runs))))
+    group = RouteConfig.model_validate({"group": {"wait": "25s"}, "to": ["b"]})
+    absence = AbsenceConfig.model_validate({"name": "a", "match": {}, "after": "100s", "to": ["c"]})
+    router = Router.of_names([group], "abc", [absence])
+    found = dry_run([block], None, router, Router.of_names([], "abc"))
+    assert (found.events, found.made, found.nowhere) == (4, 3, 0)
+    assert found.sinks == {"b": 1, "c": 2}
+    assert (found.more, found.fewer) == ({"b": 1, "c": 2}, {"a": 4, "b": 4, "c": 4})
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,61 @@ def test_a_test_that_cannot_be_meant_so_is_refused_by_check_too(run: Run, tests:
         assert (code, said in err) == (78, True), err
 
 
+REMEMBERING = """
+thingsdb: {nodes: [localhost], auth: {token: t}}
+rooms: [logins, beats]
+sinks: {audit: {type: log}, chat: {type: log}}
+routes:
+  - {match: {room: logins}, group: {key: "args[0]", wait: 30s, max: 3}, set: {who: "args[0]"}, to: [chat]}
+  - {match: {room: beats}, to: [audit]}
+absences:
+  - {name: no-beat, match: {room: beats}, after: 2m, to: [chat]}
+tests:
+  - name: logins of one user are one record
+    given:
+      - {room: logins, event: in, args: [ann]}
+      - {after: 10s, room: logins, event: in, args: [ann]}
+      - {after: 10s, room: logins, event: in, args: [bob]}
+      - {after: 30s}
+    expect:
+      chat:
+        - {kind: group, key: ann, count: 2, fields: {who: ann}, members: [{args: [ann]}, {event: in}]}
+        - {kind: group, key: bob, members: [{fields: {who: bob}}]}
+  - name: not yet
+    given: [{room: logins, args: [ann]}, {after: 29s}]
+    expect: {}
+  - name: a beat that stops is told once, and when it is back
+    given: [{room: beats}, {after: 119s, room: beats}, {after: 5m}, {room: beats}, {after: 1m}]
+    expect:
+      audit: 3
+      chat:
+        - {kind: absence, name: no-beat, over: false, seconds: 120, heard: true}
+        - {kind: absence, name: no-beat, over: true, seconds: 300}
+  - name: a gap says that the silence may be ours
+    given:
+      - {room: beats, time: "2026-11-23T07:24:00Z"}
+      - room: beats
+        kind: gap
+        time: "2026-11-23T07:25:00Z"
+        details: {cause: connection, reason: no node, until: "2026-11-23T07:25:00.000000Z"}
+      - {after: 2m}
+    expect: {audit: 1, chat: [{heard: false, cause: connection}]}
+"""
+
+
+def test_time_passes_for_groups_and_absences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "prod.yaml").write_text(REMEMBERING)
+    (tmp_path / "prod.yaml").chmod(0o600)
+    config = ["--config", str(tmp_path / "prod.yaml")]
+    assert app.main(["test", *config]) == 0, capsys.readouterr().out
+    assert app.main(["check", *config]) == 0
+    assert capsys.readouterr().out.endswith("2 sinks, 2 routes, 1 absence\n")
+    app.main(["check", *config, "--explain", "logins", "in", "ann"])
+    assert capsys.readouterr().out == "routes  routes[0]\ngroup   chat  with others of its key (routes[0])\n"
+    app.main(["check", *config, "--explain", "beats", "x"])
+    assert capsys.readouterr().out.endswith("sink    audit\nabsence no-beat  waits for it (absences[0])\n")
+
+
 def test_a_report_is_what_ci_reads(run: Run) -> None:
     tests = one("{room: alerts}", "{audit: 1}") + "\n" + one("{room: alerts}", "{audit: 7}", "wrong")
     assert run("test", "--junit", "report.xml", tests=tests)[0] == 1

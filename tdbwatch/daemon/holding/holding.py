@@ -26,6 +26,7 @@ from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, part_of
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.plugin import Event, Kind
+from tdbwatch.plugin.event import format_time
 
 INTERVAL: Final = 1.0
 """Seconds between two looks for what is to be told: so much later than it is due, at most."""
@@ -203,8 +204,12 @@ class Holding:
         if run.kind == _GAP:
             for event in run.unpacked(lane):
                 details = event.details
-                if details["cause"] not in _HEARD_ALL_THE_SAME:
-                    self.unheard(details["cause"], details["reason"], details["until"], lane)
+                cause, until = (
+                    str(details.get("cause")),
+                    details.get("until") or format_time(event.received_us),
+                )
+                if cause not in _HEARD_ALL_THE_SAME:
+                    self.unheard(cause, str(details.get("reason", "")), until, lane)
         for name in set(run.events):
             for rule in self._router.awaited(run.kind, *lane, name):
                 if rule.where is None or any(
