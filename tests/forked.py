@@ -32,7 +32,7 @@ PRELOADED: Final = (
     "tdbwatch.daemon.service",
     "tdbwatch.daemon.route_tests",
     "tdbwatch.daemon.spool.looking.look",
-    "tdbwatch.daemon.status.server",
+    "tdbwatch.daemon.status.port.server",
     "tdbwatch.node",
     "tdbwatch.sinks.file",
     "tdbwatch.sinks.log",

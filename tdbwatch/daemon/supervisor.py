@@ -54,7 +54,7 @@ from tdbwatch.plugin import Kind
 from tdbwatch.sinks.file.guarded import guarded
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.status.server import StatusServer
+    from tdbwatch.daemon.status.port.server import StatusServer
 
 LEAVE_TIMEOUT: Final = 2.0
 """Seconds to leave all rooms at the end, and for closing; a node that does not answer is left without."""
@@ -155,7 +155,7 @@ class Daemon:
 
     def status_server(self, http: HttpConfig, clock: Clock) -> "StatusServer":
         """One that shows this daemon."""
-        from tdbwatch.daemon.status.server import StatusServer  # aiohttp takes its time to import
+        from tdbwatch.daemon.status.port.server import StatusServer  # aiohttp takes its time to import
 
         surveyor = Surveyor(self.spool.path, lambda: [sink.name for sink in self.config.sinks], clock)
         return StatusServer(self._views, surveyor, http, clock, self.reload)

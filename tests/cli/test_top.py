@@ -25,8 +25,8 @@ from tdbwatch.cli import app, top
 from tdbwatch.cli.terminal import width_of
 from tdbwatch.cli.top_screen import COLOURS, screen
 from tdbwatch.daemon.spool.looking.stats import Letters
-from tdbwatch.daemon.status import page
 from tdbwatch.daemon.status.document import document
+from tdbwatch.daemon.status.pages import front
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tests.daemon.status_moments import FINE, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
 
@@ -77,7 +77,7 @@ def test_it_shows_rooms_sinks_links_and_the_spool() -> None:
 def test_what_is_wrong_is_said_in_the_words_of_the_page() -> None:
     shown = "\n".join(texts(status(TROUBLE)))
     assert "Trouble: Not ready, because of this:" in shown
-    said = unescape(page.render(TROUBLE))
+    said = unescape(front.render(TROUBLE))
     for words in (
         "1 of 1 connected",
         "unreachable",

@@ -17,7 +17,7 @@ from tdbwatch.daemon import process
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.sink_thread import LoopThread
 from tdbwatch.daemon.status.figures import Surveyor
-from tdbwatch.daemon.status.server import StatusServer
+from tdbwatch.daemon.status.port.server import StatusServer
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.descriptors import HELD, PORTION, Reserve, require, was_short
 from tdbwatch.node import Cluster

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from tdbwatch.daemon.config import Config, load
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.rotation import Rotation
-from tdbwatch.daemon.status.access import shows
+from tdbwatch.daemon.status.port.access import shows
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.webhook import WebhookOptions
 from tdbwatch.testing import ManualClock

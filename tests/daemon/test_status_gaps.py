@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.status import missed
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.journal import SPANS_KEPT, Journal
+from tdbwatch.daemon.status.pages import missed
 from tdbwatch.daemon.status.spans import still_open
 from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.daemon.status import page
-from tdbwatch.daemon.status.chart import activity
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.history import MINUTES, QUIET, History, Hour
-from tdbwatch.daemon.status.rooms import SHOWN, Choice
+from tdbwatch.daemon.status.pages import front
+from tdbwatch.daemon.status.pages.chart import activity
+from tdbwatch.daemon.status.pages.rooms import SHOWN, Choice
 from tdbwatch.daemon.status.snapshot import RoomView
 
 from .status_moments import FINE, HOSTILE, ROOM
@@ -86,7 +86,7 @@ def test_of_very_many_rooms_those_that_need_a_look_come_first_then_the_busiest()
 
 
 def shown(*rooms: RoomView, **choice: Any) -> list[str]:
-    text = page.render(replace(FINE, rooms=rooms), choice=Choice(**choice))
+    text = front.render(replace(FINE, rooms=rooms), choice=Choice(**choice))
     return re.findall(r'<th scope="row"><span>(room\d+)<', text)
 
 
@@ -97,11 +97,11 @@ def test_all_rooms_are_found_on_some_page_and_the_page_stays_small() -> None:
     assert max(map(len, pages)) == SHOWN
     assert shown(*rooms, page=99) == pages[-1]
     assert shown(*rooms, part="room25") == ["room25", "room250"]
-    text = page.render(replace(FINE, rooms=rooms), choice=Choice("room", 2))
+    text = front.render(replace(FINE, rooms=rooms), choice=Choice("room", 2))
     assert 'href="./?room=room&amp;page=3"' in text
     assert "Page 2 of 6" in text
     assert len(text) < 100_000
-    assert "Search" not in page.render(FINE)
+    assert "Search" not in front.render(FINE)
 
 
 def test_what_a_query_asks_for_is_taken_as_far_as_it_makes_sense() -> None:

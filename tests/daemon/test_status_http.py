@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.daemon.status import visitors
 from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures, Surveyor
-from tdbwatch.daemon.status.hosts import Hosts
-from tdbwatch.daemon.status.server import StatusServer
+from tdbwatch.daemon.status.port import visitors
+from tdbwatch.daemon.status.port.hosts import Hosts
+from tdbwatch.daemon.status.port.server import StatusServer
 from tdbwatch.daemon.status.snapshot import Snapshot
 
 from .memory_spool_kit import MemorySpool

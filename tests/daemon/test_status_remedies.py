@@ -19,9 +19,9 @@ from tdbwatch.daemon.plugins.absent import AbsentError
 from tdbwatch.daemon.sink_thread import SinkExitError
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.status import page
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.health import problems
+from tdbwatch.daemon.status.pages import front
 from tdbwatch.daemon.status.remedies import room
 from tdbwatch.daemon.status.spans import closed
 from tdbwatch.daemon.trust import judge
@@ -131,7 +131,7 @@ async def test_commands_can_be_pasted_into_a_shell(
 
 def test_the_page_shows_commands_as_code_and_the_json_leaves_the_text() -> None:
     snapshot = replace(FINE, sinks=(sink(Letters(1, "bad")),))
-    shown = page.render(snapshot)
+    shown = front.render(snapshot)
     assert f"<code>tdbwatch spool list --dead --sink oncall --spool {SPOOL.path}</code>;" in shown
     assert "`" not in re.sub("<script>.*</script>", "", shown, flags=re.DOTALL)
     assert "<" not in document(snapshot)["problems"][0]["remedy"]
@@ -139,7 +139,7 @@ def test_the_page_shows_commands_as_code_and_the_json_leaves_the_text() -> None:
 
 def test_a_path_with_backticks_and_markup_in_it_stays_text() -> None:
     snapshot = replace(FINE, spool=replace(SPOOL, path=f"`{HOSTILE}`"), sinks=(sink(Letters(1, "bad")),))
-    assert "<img" not in page.render(snapshot)
+    assert "<img" not in front.render(snapshot)
 
 
 class Unexpected(Exception):
@@ -181,7 +181,7 @@ def test_an_exception_of_ours_is_said_without_its_name() -> None:
 
 def test_a_plugins_problem_names_it_and_its_place_once() -> None:
     snapshot = replace(FINE, plugin_problems=(BROKEN,))
-    reader = re.sub("<[^>]*>", "", page.render(snapshot))
+    reader = re.sub("<[^>]*>", "", front.render(snapshot))
     assert "Plugin typo:it cannot be imported: SyntaxError (/etc/tdbwatch/plugins.d/typo.py:3)To do" in reader
 
 

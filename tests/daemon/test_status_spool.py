@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.status import tables
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.metrics import Metrics
+from tdbwatch.daemon.status.pages import tables
 from tdbwatch.testing import ManualClock
 
 from .spool_kit import Heard, MakeSpool, events, keep, until

@@ -19,7 +19,7 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
-from tdbwatch.daemon.status.server import StatusServer
+from tdbwatch.daemon.status.port.server import StatusServer
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail import look
 from tdbwatch.daemon.status.tail.answers import PATIENCE

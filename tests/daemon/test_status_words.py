@@ -20,14 +20,15 @@ from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.spool import SpoolError
 from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.daemon.spool.looking.stats import Letters
-from tdbwatch.daemon.status import configuration, frame, letters, page, remedies, tables
+from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey
 from tdbwatch.daemon.status.health import is_alive, is_ready, problems
 from tdbwatch.daemon.status.history import NO_HISTORY
 from tdbwatch.daemon.status.journal import GAPS_KEPT, Journal
-from tdbwatch.daemon.status.markup import element
 from tdbwatch.daemon.status.metrics import Metrics
+from tdbwatch.daemon.status.pages import configuration, frame, front, letters, tables
+from tdbwatch.daemon.status.pages.markup import element
 from tdbwatch.daemon.status.snapshot import CanaryView, ConfigView, NodeView, RoomView, Snapshot
 from tdbwatch.daemon.status.spans import Gap, OpenGap, Part, Span, closed
 from tdbwatch.daemon.status.tail import page as tail
@@ -160,7 +161,7 @@ def test_a_canary_without_its_room_has_a_state_a_reason_and_a_metric(
     assert "tdbwatch_canary_joined 0\n" in asyncio.run(Metrics().text(snapshot)).decode()
     assert "tdbwatch_canary_joined 1\n" in asyncio.run(Metrics().text(replace(FINE, canary=CANARY))).decode()
     assert "\ntdbwatch_canary" not in asyncio.run(Metrics().text(FINE)).decode()
-    assert "no canary here" in page.render(snapshot)
+    assert "no canary here" in front.render(snapshot)
     assert document(snapshot)["canary"]["state"] == state
 
 
@@ -188,9 +189,9 @@ def test_a_hundred_problems_leave_the_top_of_the_page_readable() -> None:
     nodes = tuple(replace(NODE, address=f"node{number}", state="unreachable") for number in range(100))
     snapshot = replace(FINE, nodes=(NODE, *nodes))
     assert len(problems(snapshot)) == 100
-    reader = Reader(page.render(snapshot))
-    assert reader.tags.count("li") == page.MAX_SHOWN + 1
-    assert f"and {100 - page.MAX_SHOWN} more" in reader.text
+    reader = Reader(front.render(snapshot))
+    assert reader.tags.count("li") == front.MAX_SHOWN + 1
+    assert f"and {100 - front.MAX_SHOWN} more" in reader.text
 
 
 @pytest.mark.parametrize("phase", ["starting", "stopping", "failed"])
@@ -329,7 +330,7 @@ def hostile() -> Snapshot:
 
 @pytest.mark.parametrize("phase", ["starting", "running", "stopping", "failed"])
 def test_the_page_is_well_formed_and_nothing_from_outside_becomes_markup(phase: str) -> None:
-    reader = Reader(page.render(replace(hostile(), phase=phase)))
+    reader = Reader(front.render(replace(hostile(), phase=phase)))
     assert reader.open == []
     assert "img" not in reader.tags
     assert reader.tags.count("script") == 1
@@ -337,7 +338,7 @@ def test_the_page_is_well_formed_and_nothing_from_outside_becomes_markup(phase: 
 
 
 def test_the_page_needs_nothing_from_elsewhere() -> None:
-    addresses = Reader(page.render(FINE)).addresses
+    addresses = Reader(front.render(FINE)).addresses
     assert addresses
     assert {address.partition(",")[0] for address in addresses} == {
         "data:image/svg+xml",
@@ -353,7 +354,7 @@ def test_the_page_needs_nothing_from_elsewhere() -> None:
 
 def test_the_policy_allows_the_pages_own_style_and_script_and_no_other() -> None:
     rules = dict(rule.strip().split(" ", 1) for rule in frame.POLICY.split(";"))
-    for text in (page.render(hostile()), tail.render(hostile(), Filter(), [], 0, "")):
+    for text in (front.render(hostile()), tail.render(hostile(), Filter(), [], 0, "")):
         for tag, content in Reader(text).raw.items():
             digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
             assert f"'sha256-{digest}'" in rules[f"{tag}-src"]
@@ -361,7 +362,7 @@ def test_the_policy_allows_the_pages_own_style_and_script_and_no_other() -> None
 
 
 def test_without_javascript_the_page_reloads_itself() -> None:
-    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in page.render(FINE)
+    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in front.render(FINE)
 
 
 def contrast(one: str, other: str) -> float:
@@ -378,7 +379,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_every_text_can_be_read_on_its_ground(scheme: int) -> None:
-    style = Reader(page.render(FINE)).raw["style"]
+    style = Reader(front.render(FINE)).raw["style"]
     colours = dict(
         re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", style.split("prefers-color-scheme: dark")[scheme])
     )

@@ -10,7 +10,7 @@ from aiohttp import web
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.status.guard import Guard
+from tdbwatch.daemon.status.port.guard import Guard
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail import page
 from tdbwatch.daemon.status.tail.filter import Filter, FilterError, asked

@@ -8,9 +8,19 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlencode
 
-from tdbwatch.daemon.status.frame import frame
 from tdbwatch.daemon.status.health import problems, state_of
-from tdbwatch.daemon.status.markup import Column, Markup, badge, cells, element, field, small, span, table
+from tdbwatch.daemon.status.pages.frame import frame
+from tdbwatch.daemon.status.pages.markup import (
+    Column,
+    Markup,
+    badge,
+    cells,
+    element,
+    field,
+    small,
+    span,
+    table,
+)
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail.contents import contents
 from tdbwatch.daemon.status.tail.filter import Filter

@@ -4,11 +4,11 @@ from typing import Final
 from urllib.parse import urlencode
 
 from tdbwatch.daemon.status import wording
-from tdbwatch.daemon.status.chart import activity
 from tdbwatch.daemon.status.history import History
-from tdbwatch.daemon.status.markup import Column, Markup, badge, element, section, small, span, table
+from tdbwatch.daemon.status.pages.chart import activity
+from tdbwatch.daemon.status.pages.markup import Column, Markup, badge, element, section, small, span, table
+from tdbwatch.daemon.status.pages.times import when
 from tdbwatch.daemon.status.snapshot import NodeView, SinkView, Snapshot
-from tdbwatch.daemon.status.times import when
 from tdbwatch.daemon.words import duration, size
 
 _WHOLE: Final = len("255.255.255.255:65535")

@@ -3,7 +3,7 @@
 from itertools import groupby
 
 from tdbwatch.daemon.status.history import MINUTES, Hour
-from tdbwatch.daemon.status.markup import Markup, element, small
+from tdbwatch.daemon.status.pages.markup import Markup, element, small
 from tdbwatch.daemon.words import counted
 
 _HEIGHT = 20

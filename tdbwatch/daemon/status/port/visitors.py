@@ -7,7 +7,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from tdbwatch.daemon.status.answers import HEADERS
+from tdbwatch.daemon.status.port.answers import HEADERS
 from tdbwatch.descriptors import limit
 
 MAX_CONNECTIONS: Final = 64

@@ -3,10 +3,20 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from tdbwatch.daemon.status.markup import Column, Markup, badge, element, join, section, small, span, table
+from tdbwatch.daemon.status.pages.markup import (
+    Column,
+    Markup,
+    badge,
+    element,
+    join,
+    section,
+    small,
+    span,
+    table,
+)
+from tdbwatch.daemon.status.pages.times import clock_time
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.spans import Part, Room, Span, still_open
-from tdbwatch.daemon.status.times import clock_time
 from tdbwatch.daemon.words import ago, counted, duration
 
 MAX_ROOMS: Final = 8

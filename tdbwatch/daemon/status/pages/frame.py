@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Final
 from urllib.parse import quote
 
-from tdbwatch.daemon.status.markup import Markup, element
+from tdbwatch.daemon.status.pages.markup import Markup, element
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.wording import HEADLINES
 from tdbwatch.daemon.words import duration

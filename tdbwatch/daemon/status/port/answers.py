@@ -8,16 +8,16 @@ from aiohttp import web
 
 from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.spool.api import DeadLetter
-from tdbwatch.daemon.status import configuration, letters, page
 from tdbwatch.daemon.status.asked import RELOAD, RELOAD_HEADER
 from tdbwatch.daemon.status.document import document
-from tdbwatch.daemon.status.frame import POLICY
-from tdbwatch.daemon.status.guard import Guard
 from tdbwatch.daemon.status.health import is_alive, problems
 from tdbwatch.daemon.status.history import History
-from tdbwatch.daemon.status.hosts import is_loopback
 from tdbwatch.daemon.status.metrics import Metrics
-from tdbwatch.daemon.status.rooms import Choice
+from tdbwatch.daemon.status.pages import configuration, front, letters
+from tdbwatch.daemon.status.pages.frame import POLICY
+from tdbwatch.daemon.status.pages.rooms import Choice
+from tdbwatch.daemon.status.port.guard import Guard
+from tdbwatch.daemon.status.port.hosts import is_loopback
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail.answers import TailAnswers
 from tdbwatch.plugin.jsonable import to_json
@@ -136,7 +136,7 @@ class Answers:
 
     async def page(self, request: web.Request) -> web.Response:
         choice = Choice.of(request.query.get("room", ""), request.query.get("page", ""))
-        text = page.render(await self._asked.snapshot(), self._asked.history, choice)
+        text = front.render(await self._asked.snapshot(), self._asked.history, choice)
         return web.Response(text=text, content_type="text/html")
 
     async def reload(self, request: web.Request) -> web.Response:

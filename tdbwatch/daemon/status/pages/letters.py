@@ -5,11 +5,11 @@ from urllib.parse import urlencode
 
 from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.status import remedies
-from tdbwatch.daemon.status.frame import commands, frame
 from tdbwatch.daemon.status.health import problems, state_of
-from tdbwatch.daemon.status.markup import Column, Markup, element, section, small, span, table
+from tdbwatch.daemon.status.pages.frame import commands, frame
+from tdbwatch.daemon.status.pages.markup import Column, Markup, element, section, small, span, table
+from tdbwatch.daemon.status.pages.times import when
 from tdbwatch.daemon.status.snapshot import SinkView, Snapshot
-from tdbwatch.daemon.status.times import when
 from tdbwatch.redaction import presentable
 
 _NAMED = 200

@@ -1,6 +1,6 @@
 """Times as the page shows them. Pure."""
 
-from tdbwatch.daemon.status.markup import element
+from tdbwatch.daemon.status.pages.markup import element
 from tdbwatch.daemon.words import ago
 from tdbwatch.plugin.event import format_time
 

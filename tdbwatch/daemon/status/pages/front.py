@@ -6,14 +6,14 @@ It works without JavaScript; with it, it shows itself again every few seconds wi
 from collections.abc import Sequence
 from typing import Final
 
-from tdbwatch.daemon.status.frame import commands, frame
 from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.history import NO_HISTORY, History
-from tdbwatch.daemon.status.markup import Markup, element
-from tdbwatch.daemon.status.missed import gaps
-from tdbwatch.daemon.status.rooms import EVERYTHING, Choice, rooms
+from tdbwatch.daemon.status.pages.frame import commands, frame
+from tdbwatch.daemon.status.pages.markup import Markup, element
+from tdbwatch.daemon.status.pages.missed import gaps
+from tdbwatch.daemon.status.pages.rooms import EVERYTHING, Choice, rooms
+from tdbwatch.daemon.status.pages.tables import nodes, sinks, spool
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.tables import nodes, sinks, spool
 from tdbwatch.daemon.status.wording import HEADLINES
 from tdbwatch.plugin.event import format_time
 

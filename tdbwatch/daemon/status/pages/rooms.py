@@ -6,11 +6,21 @@ from typing import Final
 from urllib.parse import urlencode
 
 from tdbwatch.daemon.status import wording
-from tdbwatch.daemon.status.chart import activity
 from tdbwatch.daemon.status.history import History
-from tdbwatch.daemon.status.markup import Column, Markup, badge, element, field, section, small, span, table
+from tdbwatch.daemon.status.pages.chart import activity
+from tdbwatch.daemon.status.pages.markup import (
+    Column,
+    Markup,
+    badge,
+    element,
+    field,
+    section,
+    small,
+    span,
+    table,
+)
+from tdbwatch.daemon.status.pages.times import when
 from tdbwatch.daemon.status.snapshot import CanaryView, RoomView, Snapshot
-from tdbwatch.daemon.status.times import when
 
 SHOWN: Final = 50
 """Rooms of one page; of more than that the page would be slow, and nobody reads them."""

@@ -16,16 +16,16 @@ from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.daemon.status.answers import Answers
-from tdbwatch.daemon.status.door import Door
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
-from tdbwatch.daemon.status.guard import Guard
 from tdbwatch.daemon.status.history import PACE, History
-from tdbwatch.daemon.status.hosts import Hosts
+from tdbwatch.daemon.status.port.answers import Answers
+from tdbwatch.daemon.status.port.door import Door
+from tdbwatch.daemon.status.port.guard import Guard
+from tdbwatch.daemon.status.port.hosts import Hosts
+from tdbwatch.daemon.status.port.visitors import Visitors
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail.answers import TailAnswers
 from tdbwatch.daemon.status.tail.look import Log
-from tdbwatch.daemon.status.visitors import Visitors
 from tdbwatch.descriptors import reserve
 from tdbwatch.redaction import redact
 

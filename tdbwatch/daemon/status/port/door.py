@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from tdbwatch.daemon.status.visitors import MAX_CONNECTIONS
+from tdbwatch.daemon.status.port.visitors import MAX_CONNECTIONS
 from tdbwatch.descriptors import SHORT, SOON, reserve
 
 

@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from pydantic import SecretStr
 from yarl import URL
 
-from tdbwatch.daemon.status.access import CHALLENGE, OPEN, shows
+from tdbwatch.daemon.status.port.access import CHALLENGE, OPEN, shows
 
 _NOT_OURS: Final = "421 the Host header names another host; http.hosts lists those that are ours\n"
 _REFUSED: Final = "401 send http.token as `Authorization: Bearer`, or as the password of any user\n"

@@ -1,11 +1,11 @@
 """The page of the configuration in use. Pure."""
 
 from tdbwatch.daemon.reload.verdict import Verdict
-from tdbwatch.daemon.status.frame import frame
 from tdbwatch.daemon.status.health import problems, state_of
-from tdbwatch.daemon.status.markup import Markup, badge, element, section
+from tdbwatch.daemon.status.pages.frame import frame
+from tdbwatch.daemon.status.pages.markup import Markup, badge, element, section
+from tdbwatch.daemon.status.pages.times import clock_time
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.times import clock_time
 from tdbwatch.printable import printable
 from tdbwatch.redaction import presentable, redact
 

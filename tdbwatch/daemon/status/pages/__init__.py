@@ -1,0 +1,1 @@
+"""The pages for people: HTML that needs nothing else. Pure: a snapshot in, text out."""
