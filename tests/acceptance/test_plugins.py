@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import re
 import urllib.request
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +49,31 @@ async def tdbwatch_events(batch):
 """
 HANGS = """
 import asyncio
-from tdbwatch.plugin import sink
+from tdbwatch.plugin import hookimpl
 
-@sink("hanger")
-async def hang(event):
+@hookimpl
+async def tdbwatch_event(event):
     await asyncio.sleep(3600)
 """
+THREADS = """
+import asyncio
+import threading
+from tdbwatch.plugin import hookimpl
+
+@hookimpl
+async def tdbwatch_event(event):
+    never = threading.Thread(target=threading.Event().wait)
+    never.start()
+    await asyncio.to_thread(never.join)
+"""
+SICK = {
+    "raises": (RAISES, "I am the one who raises"),
+    "exits": (EXITS, "it raised SystemExit"),
+    "hangs": (HANGS, "no answer within 1 s"),
+    "blocks": (BLOCKS, "it blocks"),
+    "threads": (THREADS, "no answer within 1 s"),
+}
+"""What plugins do with an event, and what is said of them."""
 MUTATES = """
 from tdbwatch.plugin import sink
 
@@ -104,32 +125,18 @@ async def test_a_ten_line_plugin_gets_every_event_in_order(
     assert noted.read_text().splitlines() == [f"alerts counted [{number}]" for number in range(20)]
 
 
-@pytest.mark.parametrize(
-    ("source", "type_", "complaint"),
-    [
-        (RAISES, None, "I am the one who raises"),
-        (EXITS, None, "it raised SystemExit"),
-        (HANGS, "hanger", "sick"),
-        (BLOCKS, None, "culprit"),
-        (MUTATES, "mutator", None),
-        (UNIMPORTABLE, "nothing", "a_module_that_nobody_has"),
-    ],
-)
-async def test_a_sick_plugin_changes_nothing_for_the_others_and_the_log_says_whose_fault_it_is(
-    start: Any,
-    until: Any,
-    cluster: Cluster,
-    write_config: Any,
-    plugins: Any,
-    lines: Any,
-    tmp_path: Path,
-    source: str,
-    type_: str | None,
-    complaint: str | None,
+async def test_sick_plugins_change_nothing_for_others_and_are_named_in_log_page_and_metrics(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugins: Any, lines: Any, tmp_path: Path
 ) -> None:
-    folder = plugins(noter=GOOD, culprit=source)
-    sick = {"culprit": {}} if type_ is None else {"sick": {"type": type_}}
-    config = config_for(write_config, folder, mine={"type": "noter"}, **sick)
+    """All at once: each has only itself to blame, and says so everywhere."""
+    folder = plugins(
+        noter=GOOD, mutates=MUTATES, missing=UNIMPORTABLE, **{n: code for n, (code, _) in SICK.items()}
+    )
+    retry = {"initial": "100ms", "max": "200ms"}
+    sick = {name: {"retry": retry} for name in SICK}
+    others = {"mine": {"type": "noter"}, "mutates": {"type": "mutator"}}
+    config = config_for(write_config, folder, **others, **sick)
+    config.write_text(json.dumps({**json.loads(config.read_text()), "http": {"listen": "127.0.0.1:0"}}))
     command = await start("--config", config)
     await command.ready()
     for number in range(20):
@@ -137,12 +144,38 @@ async def test_a_sick_plugin_changes_nothing_for_the_others_and_the_log_says_who
     noted = tmp_path / "noted.txt"
     await until(lambda: noted.exists() and noted.read_text().count("\n") == 20, "the healthy plugin's events")
     await until(lambda: len(lines("alerts.jsonl")) == 20, "the file's events")
-    if complaint is not None:
+    for name, (_, said) in SICK.items():
         await until(
-            lambda: any("culprit" in line and complaint in line for line in command.output), complaint
+            lambda name=name, said=said: any(
+                record.get("sink") == name and record.get("plugin") == name and said in json.dumps(record)
+                for record in command.records()
+            ),
+            f"the log of {name}",
         )
+    assert any("missing" in line and "a_module_that_nobody_has" in line for line in command.output)
+    page, metrics = await asyncio.to_thread(shown, command)
+    for name, (_, said) in SICK.items():
+        shows = "stuck" if name == "blocks" else said
+        assert any(name in row and shows in unescape(row) for row in page.split("<tr")), name
+        assert any(
+            re.search(rf'^tdbwatch_sink_{sign}{{sink="{name}"}} {value}', metrics, re.MULTILINE)
+            for sign, value in (("failures", "[1-9]"), ("up", "0"))
+        ), name
+    for name in ("audit", "mine", "mutates"):
+        assert re.search(rf'^tdbwatch_sink_failures{{sink="{name}"}} 0(\.0)?$', metrics, re.MULTILINE), name
+        assert re.search(rf'^tdbwatch_sink_up{{sink="{name}"}} 1(\.0)?$', metrics, re.MULTILINE), name
     assert await command.stop() == 0
     assert [record["args"] for record in lines("alerts.jsonl")] == [[number] for number in range(20)]
+
+
+def shown(command: Any) -> tuple[str, str]:
+    """The page and the metrics."""
+    (url,) = (record["url"] for record in command.records() if record["event"] == "status.listening")
+    texts = []
+    for path in ("", "metrics"):
+        with urllib.request.urlopen(url + path, timeout=10) as answer:
+            texts.append(answer.read().decode())
+    return texts[0], texts[1]
 
 
 async def test_events_for_a_plugin_that_does_not_import_wait_until_it_is_mended(

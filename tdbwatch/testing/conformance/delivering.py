@@ -48,7 +48,7 @@ class Delivering(Subject):
                 self._taken(part, life.deliver(part))
 
     def test_several_batches_may_be_under_way_at_once(self) -> None:
-        """As `max_in_flight` allows. The daemon takes another room for each; here it is as `an_event` says."""
+        """As `max_in_flight` allows; the daemon takes another room for each, here it is one."""
         events = self._events(9)
         batches = [events[start : start + 3] for start in range(0, 9, 3)]
         with self._life() as life:
