@@ -28,7 +28,7 @@ mkdir -p "$stage$home" "$out"
 # -- the program -------------------------------------------------------------------------------------------------------
 "$python" -m venv --without-pip "$stage$home"
 $pip --python "$stage$home/bin/python3" install --no-compile --no-warn-script-location \
-  --constraint "$root/constraints.txt" "tdbwatch[${DEB_EXTRAS:-ed25519,zstd,completions}] @ file://$(realpath "$wheel")"
+  --constraint "$root/constraints.txt" "tdbwatch[${DEB_EXTRAS:-ed25519,zstd,completions,otel}] @ file://$(realpath "$wheel")"
 site=$stage$home/lib/python3.$minor/site-packages
 # No path of this machine, no script of another package, nothing that differs from build to build.
 rm -rf "$stage$home"/bin/[Aa]ctivate* "$site"/*.dist-info/direct_url.json "$site"/*.dist-info/RECORD

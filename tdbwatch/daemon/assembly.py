@@ -19,6 +19,7 @@ from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter, Spool
+from tdbwatch.daemon.tracing import Tracing
 from tdbwatch.redaction import redact
 
 
@@ -67,6 +68,7 @@ def delivering_maker(
     rng: random.Random,
     on_dead: Callable[[Sequence[DeadLetter]], None],
     contexts: Contexts,
+    tracing: Tracing | None = None,
 ) -> Callable[[SinkConfig], Delivering]:
     """What makes a courier for a sink, with a host of its own."""
     life = Life(clock)
@@ -74,6 +76,8 @@ def delivering_maker(
     def make(sink: SinkConfig) -> Delivering:
         settings, wants = _settings(sink, registry.owner_of(sink.type)), routing.matcher(sink.name)
         host = make_host(sink, registry, contexts)
+        if tracing is not None:
+            host = tracing.host(host, sink.name, sink.type)
         return Delivering(sink, Courier(settings, host, spool, wants, clock, rng, life, on_dead), host)
 
     return make

@@ -17,6 +17,7 @@ from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.spool.errors import DiskError, SpoolError
 from tdbwatch.daemon.supervisor import Daemon
 from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.daemon.tracing import tracing_from
 from tdbwatch.exceptions import AuthError
 
 UNREACHABLE_AFTER: Final = 10.0
@@ -68,7 +69,8 @@ async def _serve(
     config: Config, registry: Registry, read: Callable[[], Config] | None, exit_when_unreachable: bool
 ) -> int:
     log = structlog.get_logger("tdbwatch")
-    daemon = Daemon(config, registry, notifier=Notifier(), read=read)
+    tracing = tracing_from(os.environ)
+    daemon = Daemon(config, registry, notifier=Notifier(), read=read, tracing=tracing)
     stop = _on_signals(daemon.reload_soon)
     chores = [
         asyncio.create_task(logs.keep(), name="tdbwatch-logs"),
@@ -102,6 +104,8 @@ async def _serve(
             chore.cancel()
         await asyncio.wait({starting})
         await daemon.stop()
+        if tracing is not None:
+            await tracing.close()
     return os.EX_SOFTWARE if daemon.failed.done() else os.EX_OK
 
 

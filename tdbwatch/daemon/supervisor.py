@@ -49,6 +49,7 @@ from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot,
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
 from tdbwatch.daemon.stores import Stores
 from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.daemon.tracing import Tracing
 from tdbwatch.daemon.views import Life, Views
 from tdbwatch.plugin import Kind
 from tdbwatch.sinks.file.guarded import guarded
@@ -73,6 +74,7 @@ class Daemon:
 
     Args:
         read: gives the configuration as it is written now, for reloads; blocks, and raises `ConfigError`.
+        tracing: makes spans of deliveries; None: nobody does.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Daemon:
         rng: random.Random | None = None,
         notifier: Notifier | None = None,
         read: Callable[[], Config] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.in_use = InUse(config, int(clock.time() * 1e6))
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,7 +129,7 @@ class Daemon:
         gaps.begin(self.source, self.rooms, self.stores, self.remembering)
         self.canary: Canary | None = None
         make = delivering_maker(
-            self.routing, registry, self.spool, clock, self._rng, self._sinks.buried, self.contexts
+            self.routing, registry, self.spool, clock, self._rng, self._sinks.buried, self.contexts, tracing
         )
         self.deliveries = Deliveries(
             make, self.routing.matcher, self._watch, self._grace, self._sink_gone, clock

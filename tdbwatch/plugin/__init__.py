@@ -26,6 +26,7 @@ from tdbwatch.plugin.store import SinkStore
 from tdbwatch.plugin.template import Template
 from tdbwatch.plugin.template_text import TemplateError
 from tdbwatch.plugin.tls import Tls
+from tdbwatch.plugin.tracing import trace_headers
 
 API_VERSION: Final = 1
 """The version of this contract. It grows when something is added; nothing is taken away within one version of
@@ -63,4 +64,5 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "sink",
+    "trace_headers",
 ]

@@ -29,6 +29,7 @@ PROMISED = {
     "Sink.close": "(self)",
     "Sink.deliver": "(self, batch)",
     "Sink.open": "(self)",
+    "trace_headers": "()",
     "sink": "(name, *, threaded=True, options=None, batch_count=100, batch_bytes=1000000)",
 }
 

@@ -5,7 +5,17 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from tdbwatch.plugin import DELIVERED, Event, Outcome, Rejected, Retry, Sink, TemplateError, sink
+from tdbwatch.plugin import (
+    DELIVERED,
+    Event,
+    Outcome,
+    Rejected,
+    Retry,
+    Sink,
+    TemplateError,
+    sink,
+    trace_headers,
+)
 from tdbwatch.redaction import Redactor
 from tdbwatch.sinks.exec.options import ExecOptions
 from tdbwatch.sinks.exec.process import Result, run
@@ -39,12 +49,14 @@ class ExecSink(Sink):
         except TemplateError as error:
             return Rejected(f"its templates fail for this event: {error}")
         own = {name: value.get_secret_value() for name, value in self.options.env.items()}
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        trace = {name.upper(): value for name, value in trace_headers().items()}
         try:
             result = await run(
                 command,
                 b"".join(event.json() + b"\n" for event in events),
                 cwd=str(self.options.cwd),
-                env={name: os.environ[name] for name in _INHERITED if name in os.environ} | own,
+                env=inherited | trace | own,
                 deadline=self.options.deadline,
                 keep=self.options.output,
             )

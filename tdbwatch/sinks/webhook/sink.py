@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.descriptors import SHORT, SOON
-from tdbwatch.plugin import Delivered, Event, Outcome, Rejected, Retry, Sink, SinkContext, TemplateError, sink
+from tdbwatch.plugin import (
+    Delivered,
+    Event,
+    Outcome,
+    Rejected,
+    Retry,
+    Sink,
+    SinkContext,
+    TemplateError,
+    sink,
+    trace_headers,
+)
 from tdbwatch.printable import printable
 from tdbwatch.sinks.webhook.addresses import origin_of
 from tdbwatch.sinks.webhook.answers import FORBIDDEN, outcome_of
@@ -165,7 +176,7 @@ class WebhookSink(Sink):
 
     def _identify(self, message: Message) -> dict[str, str]:
         now = int(self.context.clock.time())
-        headers = {"webhook-id": message.id, "webhook-timestamp": str(now)}
+        headers = {**trace_headers(), "webhook-id": message.id, "webhook-timestamp": str(now)}
         if self._signers:
             headers["webhook-signature"] = sign(self._signers, message.id, now, message.body)
         return headers
