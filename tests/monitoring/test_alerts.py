@@ -36,6 +36,8 @@ class Case:
 HEALTHY = STARTED | {
     "up": "1x60",
     "tdbwatch_ready": "1x60",
+    "tdbwatch_config_last_reload_successful": "1x60",
+    'tdbwatch_absent{absence="beat"}': "0x60",
     "tdbwatch_links": "2x60",
     "tdbwatch_links_wanted": "2x60",
     'tdbwatch_link_losses_total{node="n"}': "1x60",
@@ -149,6 +151,15 @@ CASES = (
         {"process_open_fds": "900x10", "process_max_fds": "1024x10"},
         7,
         ("TdbwatchFewDescriptors",),
+    ),
+    Case(
+        "a heartbeat does not come", {'tdbwatch_absent{absence="beat"}': "0 0 1x10"}, 3, ("TdbwatchAbsent",)
+    ),
+    Case(
+        "a reload was refused",
+        {"tdbwatch_config_last_reload_successful": "1 0x10"},
+        7,
+        ("TdbwatchConfigRefused",),
     ),
     Case("nobody reads the log", {"tdbwatch_log_dropped_total": "0x5 9x30"}, 8, ("TdbwatchLogLinesLost",)),
 )
