@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import random
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +14,9 @@ from tdbwatch.cli.made_event import made_event
 from tdbwatch.cli.output import say
 
 if TYPE_CHECKING:
+    from tdbwatch.daemon.config import Config, SinkConfig
     from tdbwatch.daemon.hosts import Host
+    from tdbwatch.daemon.plugins import Registry
     from tdbwatch.plugin import Event
 
 _DESCRIPTION: Final = """\
@@ -41,11 +45,9 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Deliver the event; returns the exit code."""
     from tdbwatch.cli.loading import load_or_explain
-    from tdbwatch.clock import SYSTEM_CLOCK
     from tdbwatch.daemon import logs
-    from tdbwatch.daemon.assembly import make_host, make_router
+    from tdbwatch.daemon.assembly import make_router
     from tdbwatch.daemon.config.problems import suggestion
-    from tdbwatch.daemon.contexts import Contexts
 
     logs.configure("error", "console", sys.stderr)
     loaded = load_or_explain(options.config)
@@ -60,13 +62,30 @@ def run(options: argparse.Namespace) -> int:
     room = config.rooms[0].record_name if options.room is None else options.room
     event = made_event(room, options.event, options.args, config)
     with_fields = make_router(config).matcher(sink.name).with_fields(event) or event
-    told = asyncio.run(
-        _deliver(
-            make_host(sink, registry, Contexts(SYSTEM_CLOCK, registry.metrics)), with_fields, sink.timeout
-        )
-    )
+    told = asyncio.run(_send(config, registry, sink, with_fields))
     say(f"{sink.name}: {told or 'delivered'}")
     return NOT_DELIVERED if told else exits.OK
+
+
+async def _send(config: "Config", registry: "Registry", sink: "SinkConfig", event: "Event") -> str:
+    """Why it was not delivered; empty: it was. Connects to ThingsDB only where the sink asks it something."""
+    from tdbwatch.client import Observer
+    from tdbwatch.clock import SYSTEM_CLOCK
+    from tdbwatch.daemon.assembly import make_client, make_host
+    from tdbwatch.daemon.contexts import Contexts
+    from tdbwatch.daemon.echoes import Echoes
+    from tdbwatch.daemon.login import Login
+    from tdbwatch.daemon.reacting import Reacting
+
+    client = make_client(config.thingsdb, Observer(), SYSTEM_CLOCK, random.Random())
+    login = Login(config.thingsdb.auth, config.login_file)
+    connect = partial(client.connect_pool, config.thingsdb.nodes, login)
+    reacting = Reacting(client, Echoes(SYSTEM_CLOCK), connect)
+    try:
+        host = make_host(sink, registry, Contexts(SYSTEM_CLOCK, registry.metrics, reacting))
+        return await _deliver(host, event, sink.timeout)
+    finally:
+        await client.close_and_wait()
 
 
 async def _deliver(host: "Host", event: "Event", timeout: float) -> str:

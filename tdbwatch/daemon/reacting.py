@@ -1,6 +1,7 @@
 """How calls of sinks get to the daemon's connector: from any thread, a few at a time, with a deadline."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any, Final
 
@@ -17,12 +18,24 @@ MOST_WAITING: Final = 10_000
 
 
 class Reacting:
-    """What sinks share: the connector, its loop, and what they have emitted. Made in the daemon's loop."""
+    """What sinks share: the connector, its loop, and what they have emitted. Made in the daemon's loop.
 
-    def __init__(self, client: Client, echoes: Echoes) -> None:
+    Args:
+        connect: called before the first call of a sink, where nobody has connected the client yet.
+    """
+
+    def __init__(self, client: Client, echoes: Echoes, connect: Callable[[], object] | None = None) -> None:
         self.client = client
         self.echoes = echoes
         self.loop = asyncio.get_running_loop()
+        self._connect = connect
+
+    def wake(self) -> Client:
+        """The client, which is connected, or being so."""
+        connect, self._connect = self._connect, None
+        if connect is not None:
+            connect()
+        return self.client
 
     def way(self, timeout: float) -> "SinkWay":
         """One sink's way to the connector; its calls have `timeout` seconds if they do not say."""
@@ -89,7 +102,7 @@ class SinkWay:
         else:
             await self._turns.acquire()  # at once
         try:
-            return await ask(self._reacting.client, timeout)
+            return await ask(self._reacting.wake(), timeout)
         finally:
             self._turns.release()
 

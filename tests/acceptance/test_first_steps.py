@@ -92,6 +92,22 @@ async def test_a_test_event_goes_through_a_sink_as_the_daemon_would_send_it(
     assert not (tmp_path / "spool.db").exists()
 
 
+async def test_a_sink_that_asks_thingsdb_can_be_tried_too(
+    start: Any, cluster: Cluster, write_config: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "plugins.d").mkdir(mode=0o755)
+    (tmp_path / "plugins.d" / "asks.py").write_text(
+        "from tdbwatch.plugin import Rejected, hookimpl\n@hookimpl\n"
+        "async def tdbwatch_event(event, context):\n"
+        "    return Rejected(await context.client.run('owner_of', *event.args, timeout=5))\n"
+    )
+    cluster.on_procedure("owner_of", lambda host: f"it is ann's {host}")
+    config = write_config(plugins={"paths": [str(tmp_path / "plugins.d")]})
+    sent = await start("send", "asks", '"db1"', "--config", config)
+    assert await sent.exit_code() == 1
+    assert sent.text == "asks: rejected for good: it is ann's db1\n"
+
+
 async def test_a_sink_that_takes_nothing_says_why(start: Any, write_config: Any) -> None:
     hook = {"type": "webhook", "url": "http://127.0.0.1:1/secret-path-of-a-hook"}
     config = write_config(sinks={"hook": hook})
