@@ -447,6 +447,14 @@ def test_of_many_rooms_with_one_fault_it_is_said_once(state: str) -> None:
     assert len(problems(replace(FINE, rooms=unrouted[:12]))) == 12
 
 
+def test_of_very_many_doubts_a_few_are_told_and_how_many_more_there_are() -> None:
+    doubts = tuple(ConfigProblem("prod.yaml", n, 1, f"rooms[{n}]", "hm", "mend it") for n in range(5_000))
+    found = problems(replace(FINE, doubts=doubts))
+    assert [problem.text for problem in found][-2:] == ["prod.yaml:11:1: hm", "It has 4,988 more doubts."]
+    assert len(found) == 13
+    assert len(problems(replace(FINE, doubts=doubts[:12]))) == 12
+
+
 def test_the_page_of_the_configuration_says_what_came_of_the_last_reload() -> None:
     problem = ConfigProblem("prod.yaml", 3, 5, "rooms[0].nme", HOSTILE, "")
     refused = Verdict(False, NOW, "abc", problems=(problem,))

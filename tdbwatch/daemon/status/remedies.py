@@ -39,6 +39,7 @@ CANARY: Final = (
     "Make its room in ThingsDB, and it is joined by itself; or correct thingsdb.canary, and reload."
 )
 MUTE: Final = "Mend what ThingsDB complains of; it is emitted again by itself."
+DOUBTS: Final = "`tdbwatch check --config FILE` lists them all."
 HTTP: Final = "Change http.listen, or end the other program; it is tried again by itself, and events flow."
 REFUSED: Final = "Mend the file, and see with `tdbwatch check FILE`; then `tdbwatch reload --config FILE`."
 RESTART: Final = (

@@ -1,6 +1,7 @@
 """All that is wrong, and whether it counts. Pure: a snapshot in, problems out."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.health.delivering import delivering
@@ -9,6 +10,9 @@ from tdbwatch.daemon.status.health.keeping import disk, keeping
 from tdbwatch.daemon.status.health.problem import Problem, short
 from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.words import ago, counted, duration
+
+MOST_DOUBTS: Final = 12
+"""Doubts about the configuration that are told of; `tdbwatch check` and the log have all of them."""
 
 
 def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
@@ -120,9 +124,12 @@ def _reload(snapshot: Snapshot) -> Iterator[Problem]:
 
 
 def _doubts(snapshot: Snapshot) -> Iterator[Problem]:
-    for doubt in snapshot.doubts:
+    for doubt in snapshot.doubts[:MOST_DOUBTS]:
         text = f"{doubt.place}: {doubt.message}"
         yield Problem("config", doubt.path, text, blocking=False, remedy=doubt.hint)
+    if (more := len(snapshot.doubts) - MOST_DOUBTS) > 0:
+        text = f"It has {counted(more, 'more doubt')}."
+        yield Problem("config", "", text, blocking=False, remedy=remedies.DOUBTS)
 
 
 def _http(snapshot: Snapshot) -> Iterator[Problem]:
