@@ -15,6 +15,7 @@ from tdbwatch.plugin.sink import marked
 from tdbwatch.sinks.exec.sink import ExecSink
 from tdbwatch.sinks.file.sink import FileSink
 from tdbwatch.sinks.log import LogSink
+from tdbwatch.sinks.thingsdb.sink import ThingsDBSink
 from tdbwatch.sinks.webhook.sink import WebhookSink
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,7 @@ EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
 
 
 def builtin_types() -> dict[str, SinkType]:
-    found = [marked(sink) for sink in (LogSink, FileSink, WebhookSink, ExecSink)]
+    found = [marked(sink) for sink in (LogSink, FileSink, WebhookSink, ExecSink, ThingsDBSink)]
     return {made.name: made for made in found if made is not None}
 
 

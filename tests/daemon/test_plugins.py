@@ -74,8 +74,8 @@ def line_of(file: Path, text: str) -> str:
 
 def test_the_built_in_sinks_are_there_without_any_folder() -> None:
     registry = load_plugins()
-    assert list(registry.sink_types) == ["log", "file", "webhook", "exec"]
-    assert [plugin.origin for plugin in registry.plugins] == ["built-in"] * 4
+    assert list(registry.sink_types) == ["log", "file", "webhook", "exec", "thingsdb"]
+    assert [plugin.origin for plugin in registry.plugins] == ["built-in"] * 5
     assert registry.problems == []
 
 
@@ -311,7 +311,7 @@ def test_a_disabled_plugin_is_not_even_imported(folder: Path, write: Write) -> N
     write("bad.py", "raise RuntimeError")
     registry = load_plugins([folder], {"bad", "log"})
     assert registry.problems == []
-    assert list(registry.sink_types) == ["file", "webhook", "exec"]
+    assert list(registry.sink_types) == ["file", "webhook", "exec", "thingsdb"]
 
 
 def test_disabling_what_is_not_there_is_said(folder: Path) -> None:

@@ -47,14 +47,14 @@ def section(document: str, heading: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("name", ["log", "file", "webhook", "exec"])
+@pytest.mark.parametrize("name", ["log", "file", "webhook", "exec", "thingsdb"])
 def test_exactly_the_options_of_a_built_in_sink_are_in_its_table(name: str) -> None:
     registry = load_plugins()
     told = re.findall(r"^\| `([a-z_.]+)` \|", section("sinks.md", name), re.MULTILINE)
     assert told == list(keys_of(registry.sink_types[name].options))
 
 
-@pytest.mark.parametrize("name", ["log", "file", "webhook", "exec"])
+@pytest.mark.parametrize("name", ["log", "file", "webhook", "exec", "thingsdb"])
 def test_every_option_has_a_description(name: str) -> None:
     def undescribed(model: type[BaseModel]) -> Iterator[str]:
         for key, field in model.model_fields.items():

@@ -1,20 +1,26 @@
 """The sinks here conform: each is put through the kit as an author would do it."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from tdbwatch import exceptions as errors
 from tdbwatch.plugin import Event, hookimpl
 from tdbwatch.sinks.exec import ExecSink
 from tdbwatch.sinks.file import FileSink
 from tdbwatch.sinks.log import LogSink
+from tdbwatch.sinks.thingsdb import ThingsDBOptions, ThingsDBSink
 from tdbwatch.sinks.webhook import WebhookSink
-from tdbwatch.testing import SinkConformance, make_event
+from tdbwatch.testing import EmbeddedNode, SinkConformance, make_event
+from tdbwatch.testing.background import BackgroundLoop
 
 from .endpoint import serving
 
@@ -115,6 +121,53 @@ class TestExec(SinkConformance):
             yield
         finally:
             flag.unlink()
+
+    def poison(self) -> Event:
+        return make_event("alerts", "poison")
+
+
+class TestThingsDB(SinkConformance):
+    sink = ThingsDBSink
+    options = ThingsDBOptions(procedure="note")  # run in the daemon in tests/sinks/test_thingsdb.py
+
+    @pytest.fixture(autouse=True)
+    def _node(self) -> Iterator[None]:
+        self.ids: list[str] = []
+        self.takes: int | None = None
+        self.answers = threading.Event()
+        self.answers.set()
+        with BackgroundLoop() as background:
+            node = EmbeddedNode(background)
+            node.call(lambda cluster: cluster.on_procedure("note", self._note))
+            self.client = node.client()
+            yield
+            node.stop()
+
+    async def _note(self, record: dict[str, Any]) -> None:
+        while not self.answers.is_set():
+            await asyncio.sleep(0.01)
+        if self.takes == 0:
+            raise errors.MaxQuotaError("no more today")
+        if self.takes is not None:
+            self.takes -= 1
+        if record["event"] == "poison":
+            raise errors.OperationError("not this one")
+        self.ids.append(record["id"])
+
+    def delivered(self) -> Sequence[str]:
+        return self.ids
+
+    @contextmanager
+    def failing(self, after: int) -> Iterator[None]:
+        self.takes = after
+        yield
+        self.takes = None
+
+    @contextmanager
+    def stalled(self) -> Iterator[None]:
+        self.answers.clear()
+        yield
+        self.answers.set()
 
     def poison(self) -> Event:
         return make_event("alerts", "poison")

@@ -20,6 +20,7 @@ BUILT_IN: Final = {
     "file": "tdbwatch.sinks.file",
     "webhook": "tdbwatch.sinks.webhook",
     "exec": "tdbwatch.sinks.exec",
+    "thingsdb": "tdbwatch.sinks.thingsdb",
 }
 """What the package's own entry points say; for running from a tree that was not installed."""
 
