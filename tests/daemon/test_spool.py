@@ -406,10 +406,13 @@ async def test_close_makes_durable_what_nobody_flushed(make: MakeSpool) -> None:
 
 
 async def test_a_closed_spool_says_so(make: MakeSpool) -> None:
-    spool = await make()
+    spool = await make(window=0)
+    await keep(spool, events(2))
     await spool.close()
     with pytest.raises(SpoolError, match="closed"):
         await spool.flush()
+    with pytest.raises(SpoolError, match="closed"):
+        await spool.read(0, 1)
 
 
 async def test_dead_letters_are_bounded(make: MakeSpool, path: Path) -> None:

@@ -21,10 +21,10 @@ from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
 from tdbwatch.daemon.status.port.server import StatusServer
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.status.tail import look
+from tdbwatch.daemon.status.tail import look, page
 from tdbwatch.daemon.status.tail.answers import PATIENCE
 from tdbwatch.daemon.status.tail.contents import SHOWN, contents
-from tdbwatch.daemon.status.tail.filter import Filter, FilterError
+from tdbwatch.daemon.status.tail.filter import Filter, FilterError, asked
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.redaction import redact
 from tdbwatch.testing import ManualClock
@@ -227,6 +227,7 @@ async def test_the_stop_ends_streams_at_once(tmp_path: Path) -> None:
         ({"where": "args["}, "where, column 6"),
         ({"where": "args[0]"}, ""),
         ({"where": "args.exists(a, a == 1)"}, "may have no loops"),
+        ({"where": "args[0].replace('', 'x') == ''"}, "may not have replace"),
         ({"where": "nonsense == 1"}, "there is no &#x27;nonsense&#x27; here"),
         ({"text": "x" * 501}, "more than 500 characters"),
     ],
@@ -287,3 +288,20 @@ def test_following_the_log_shows_each_wanted_event_once_in_order(
         assert (await look.latest(log, wanted)).events == expected[-look.LATEST :]
 
     asyncio.run(follow())
+
+
+@given(
+    st.dictionaries(st.sampled_from(["room", "event", "text", "where", "other"]), st.text()), st.booleans()
+)
+def test_any_query_is_a_filter_or_is_refused_in_words(query: dict[str, str], contents_too: bool) -> None:
+    event = Event.create("alerts", "e", ["x"])
+    try:
+        wanted = Filter.of(query, sees_contents=contents_too)
+    except FilterError as error:
+        text = page.render(FINE, Filter(), [], 0, str(error), asked(query))
+    else:
+        chosen = wanted.wants_room("alerts") and wanted.wants_event("e") and wanted.wants(event)
+        text = page.render(FINE, wanted, [event] if chosen else [], 1)
+    body = re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL)
+    assert body.count("<input") == 3 + contents_too
+    assert "<tbody>" in body

@@ -115,6 +115,7 @@ class Reader:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tdbwatch-spool-reader")
         self._connection: sqlite3.Connection | None = None
         self._file: stat_result | None = None
+        self._closed = False
         self._held = WeakValueDictionary[int, Block]()  # read by one sink, and still in its hands
 
     def watch(self, told: Callable[[Sequence[Gone]], None]) -> Callable[[], None]:
@@ -186,10 +187,13 @@ class Reader:
 
     async def close(self) -> None:
         """Let go of the file."""
+        self._closed = True
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
     async def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        if self._closed:
+            raise SpoolError(f"the spool {self._path} is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._answer, question)
         except sqlite3.Error as error:

@@ -11,6 +11,8 @@ from tdbwatch.daemon.status.tail.contents import contents, is_large
 from tdbwatch.plugin import Event
 
 KEYS: Final = ("room", "event", "text", "where")
+_GROWING: Final = re.compile(r"\.\s*(?:replace|split|join|format)\s*\(")
+"""What may make hundreds of megabytes of an event, in some such calls."""
 _LONGEST: Final = 500
 """Characters of each."""
 
@@ -99,7 +101,7 @@ def asked(query: Mapping[str, str]) -> dict[str, str]:
 
 
 def _condition(source: str, *, sees_contents: bool) -> Expression:
-    """Without loops: nobody who only looks may take the event loop's time."""
+    """Without what may take long: nobody who only looks may take the event loop's time."""
     if not sees_contents:
         raise FilterError("where asks what events carry, and that is shown only if there is an http.token")
     try:
@@ -108,4 +110,6 @@ def _condition(source: str, *, sees_contents: bool) -> Expression:
         raise FilterError(f"where, column {error.column}: {error}. {error.hint}".rstrip(". ") + ".") from None
     if expression.loops:
         raise FilterError("where may have no loops here (all, exists, exists_one, map, filter)")
+    if _GROWING.search(source):
+        raise FilterError("where may not have replace, split, join or format here")
     return expression
