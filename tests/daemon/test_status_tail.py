@@ -298,7 +298,7 @@ def test_any_query_is_a_filter_or_is_refused_in_words(query: dict[str, str], con
     try:
         wanted = Filter.of(query, sees_contents=contents_too)
     except FilterError as error:
-        text = page.render(FINE, Filter(), [], 0, str(error), asked(query))
+        text = page.render(FINE, Filter(sees_contents=contents_too), [], 0, str(error), asked(query))
     else:
         chosen = wanted.wants_room("alerts") and wanted.wants_event("e") and wanted.wants(event)
         text = page.render(FINE, wanted, [event] if chosen else [], 1)
