@@ -170,6 +170,22 @@ class Client(Asking):
             return self._begin()
         return self._loop.begin(self._fleet.move)
 
+    def use_nodes(self, pool: Iterable[str | tuple[str, int] | Address]) -> None:
+        """From now on connect to these nodes. Connections to others live on until new ones have taken over.
+
+        Raises:
+            ValueError: a bad address, or an empty pool.
+        """
+        nodes = [parse_address(node) for node in pool]
+        if not nodes:
+            raise ValueError("the pool of nodes is empty; name at least one node")
+        self._nodes = nodes
+        self._fleet.change(nodes)
+
+    def set_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Have connections that are made from now on noticed so when they are silent."""
+        self._settings.heartbeat = heartbeat
+
     def is_connected(self) -> bool:
         """Whether there is a live connection."""
         return any(link.is_live for link in self._fleet.links())

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.joiner import Joiner
-from tdbwatch.client.keeper import Keeper
+from tdbwatch.client.keeper import POLL, Keeper
 from tdbwatch.client.link import Link
 from tdbwatch.client.old_servers import Group
 from tdbwatch.client.pool import NodePool
@@ -42,6 +42,8 @@ class Fleet:
         self._link_ready = link_ready
         self._addresses: list[Address] = []
         self._groups: list[Group] = []
+        self._pools: list[NodePool] = []
+        self._moving: asyncio.Task[None] | None = None
         self._former: list[Keeper] = []
         self._spares: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -72,10 +74,11 @@ class Fleet:
         nothing of it can run any more, and its sockets go with what held them.
         """
         closed = self._loop is not None and self._loop.is_closed()
-        former, self._groups = list(self._keepers()), []
-        if self._spares is not None and not closed:
-            self._spares.cancel()
-        self._spares = None
+        former, self._groups, self._pools = list(self._keepers()), [], []
+        for task in (self._spares, self._moving):
+            if task is not None and not closed:
+                task.cancel()
+        self._spares = self._moving = None
         for keeper in former:
             if closed:
                 keeper.abandon()
@@ -99,6 +102,29 @@ class Fleet:
         if not self._groups:
             raise NotConnectedError("never connected; call connect() or connect_pool() first")
         return self._groups[0].keepers[0].move()
+
+    def change(self, addresses: Sequence[Address]) -> None:
+        """From now on these are the nodes; a link to another one lives on until a new one takes over.
+
+        Raises:
+            ValueError: there is no address.
+        """
+        for pool in self._pools:
+            pool.change(addresses)
+        self._addresses = list(addresses)
+        if self._groups and self._moving is None:
+            self._moving = asyncio.create_task(self._leave_others(), name="tdbwatch-nodes")
+
+    async def _leave_others(self) -> None:
+        """Move all links to nodes that there are no more."""
+        while strangers := [keeper for keeper in self._keepers() if self._is_elsewhere(keeper)]:
+            for keeper in strangers:
+                keeper.move()  # unless it does so already
+            await self._settings.clock.sleep(POLL)
+        self._moving = None
+
+    def _is_elsewhere(self, keeper: Keeper) -> bool:
+        return keeper.link is not None and keeper.link.address not in self._addresses
 
     def link(self, other_than: Link | None = None) -> Link | None:
         """The link that requests go to: preferably of a node that stays."""
@@ -178,6 +204,7 @@ class Fleet:
 
     def _add_group(self, collection: str | None, *, insist: bool) -> "list[asyncio.Future[None]]":
         pool = NodePool(self._addresses, self._settings.rng, self._settings.backoff)
+        self._pools.append(pool)
         group = Group(self.subscriptions.keys(), self._regroup, collection)
         for _ in range(self._size):
             keeper = Keeper(group, pool, self._settings, self._link_ready, persistent=self._persistent)

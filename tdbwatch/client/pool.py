@@ -77,10 +77,27 @@ class NodePool:
         self, addresses: Iterable[Address], rng: random.Random, policy: BackoffPolicy = NODE_BACKOFF
     ) -> None:
         self._rng = rng
+        self._policy = policy
         self._longest = policy.maximum
-        self._nodes = {a: _Node(a, Backoff(policy, rng)) for a in addresses}
-        if not self._nodes:
+        self._nodes: dict[Address, _Node] = {}
+        self._former: dict[Address, _Node] = {}
+        self.change(addresses)
+
+    def change(self, addresses: Iterable[Address]) -> None:
+        """From now on these are the nodes. Of others nothing is chosen; what becomes of their links is told.
+
+        Raises:
+            ValueError: there is none.
+        """
+        known = self._former | self._nodes
+        nodes = {one: known.get(one) or _Node(one, Backoff(self._policy, self._rng)) for one in addresses}
+        if not nodes:
             raise ValueError("the pool of nodes is empty; name at least one node")
+        self._nodes = nodes
+        self._former = {one: node for one, node in known.items() if one not in nodes}
+
+    def _node(self, address: Address) -> _Node:
+        return self._nodes.get(address) or self._former[address]
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -151,7 +168,7 @@ class NodePool:
         Returns:
             What that means for the node, and the seconds until it may be tried again.
         """
-        node = self._nodes[address]
+        node = self._node(address)
         wait = node.backoff.next()
         if outcome is not Outcome.REFUSED:
             node.refusals = 0
@@ -189,7 +206,7 @@ class NodePool:
 
         The times 1, 2, 4, 8, ... are, and when it is for another reason than the last.
         """
-        node = self._nodes[address]
+        node = self._node(address)
         node.failures += 1
         another = reason != node.said and now >= node.quiet_until
         if not (is_worth_saying(node.failures) or another):
@@ -199,18 +216,18 @@ class NodePool:
 
     def connected(self, address: Address, now: float) -> None:
         """The node has a working link."""
-        node = self._nodes[address]
+        node = self._node(address)
         node.outcome, node.reason, node.failures, node.connected_at = Outcome.CONNECTED, "", 0, now
         node.refuses_surely = False
 
     def recovered(self, address: Address) -> None:
         """The node takes the login again. No link to it has lived yet, so it waits as before if it fails."""
-        node = self._nodes[address]
+        node = self._node(address)
         node.outcome, node.reason, node.failures, node.refuses_surely = Outcome.CONNECTED, "", 0, False
 
     def lost(self, address: Address, now: float) -> None:
         """The node's link ended. One that lived for a while may be made anew at once, others must wait."""
-        node = self._nodes[address]
+        node = self._node(address)
         if now - node.connected_at >= STABLE_AFTER:
             node.backoff.reset()
         node.outcome = Outcome.LOST
@@ -219,7 +236,7 @@ class NodePool:
 
     def leaving(self, address: Address, now: float) -> None:
         """The node announced its shutdown."""
-        self._nodes[address].leaving_until = now + LEAVING_FOR
+        self._node(address).leaving_until = now + LEAVING_FOR
 
 
 def outcome_of(error: Exception) -> Outcome:

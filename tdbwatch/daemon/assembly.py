@@ -7,7 +7,7 @@ from functools import partial
 from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.canary import Canary
-from tdbwatch.daemon.config import Config, SinkConfig, ThingsDBConfig
+from tdbwatch.daemon.config import Config, SinkConfig, SpoolConfig, ThingsDBConfig
 from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
 from tdbwatch.daemon.deliveries import Delivering
@@ -19,6 +19,7 @@ from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter, Spool
+from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.tracing import Tracing
 from tdbwatch.redaction import redact
 
@@ -32,11 +33,10 @@ def make_client(
 ) -> Client:
     """A client for the daemon: several links, events left undecoded. Nobody is shown what it logs in with."""
     redact.remember(secrets_in(config))
-    heartbeat = Heartbeat(config.heartbeat.interval, config.heartbeat.timeout)
     client = Client(
         ssl=tls or NodeTls(config.tls),
         connections=config.live_connections,
-        heartbeat=heartbeat,
+        heartbeat=heartbeat_of(config),
         clock=clock,
         rng=rng,
         observer=observer,
@@ -45,6 +45,16 @@ def make_client(
     )
     client.set_default_scope(config.scope)
     return client
+
+
+def heartbeat_of(config: ThingsDBConfig) -> Heartbeat:
+    """How a silent node is noticed."""
+    return Heartbeat(config.heartbeat.interval, config.heartbeat.timeout)
+
+
+def limits_of(config: SpoolConfig) -> Limits:
+    """How much the spool keeps."""
+    return Limits(config.max_size, config.max_age, config.when_full)
 
 
 def make_canary(config: ThingsDBConfig, client: Client, clock: Clock) -> Canary | None:

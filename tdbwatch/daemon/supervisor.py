@@ -11,7 +11,14 @@ import structlog
 from tdbwatch import __version__
 from tdbwatch.client import Client
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.daemon.assembly import delivering_maker, make_canary, make_client, make_router
+from tdbwatch.daemon.assembly import (
+    delivering_maker,
+    heartbeat_of,
+    limits_of,
+    make_canary,
+    make_client,
+    make_router,
+)
 from tdbwatch.daemon.beating import Beating
 from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.causes import Cause
@@ -40,7 +47,6 @@ from tdbwatch.daemon.sink_watch import INTERVAL as SINKS_INTERVAL
 from tdbwatch.daemon.sink_watch import SinkWatch
 from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.looking.gone import left_in
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Heard
@@ -106,7 +112,7 @@ class Daemon:
         gaps = SpoolGaps(self.journal, clock)
         self.spool = SqliteSpool(
             config.spool.path,
-            Limits(config.spool.max_size, config.spool.max_age, config.spool.when_full),
+            limits_of(config.spool),
             sinks=[sink.name for sink in config.sinks],
             listener=gaps,
             clock=clock,
@@ -325,6 +331,11 @@ class Daemon:
     def _take_up_more(self, plan: Plan) -> None:
         self._look_at_secrets()
         self.client.set_default_scope(plan.config.thingsdb.scope)
+        if "thingsdb.nodes" in plan.changed:
+            self.client.use_nodes(plan.config.thingsdb.nodes)
+        self.client.set_heartbeat(heartbeat_of(plan.config.thingsdb))
+        if any(key.startswith("spool.") for key in plan.changed):
+            self.spool.keep_to(limits_of(plan.config.spool))
         if "thingsdb.canary" in plan.changed:
             self._begin("sing-anew", self._sing())
         if "http" in plan.changed:

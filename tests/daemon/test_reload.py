@@ -216,3 +216,50 @@ async def test_a_sink_that_hangs_holds_up_neither_a_reload_nor_another_sink(rig:
     await rig.drained()
     await rig.until(lambda: set(rig.lists.numbers("b")) >= {*sent, *more})
     await rig.reload(shutdown={"grace": "1s"})
+
+
+async def test_the_limits_of_the_spool_hold_at_once(rig: Rig) -> None:
+    hung = {"a": {"type": "list", "hang": True}}
+    await rig.start(sinks=hung, spool={"path": str(rig.folder / "s.db"), "max_size": "1GiB"})
+    for number in range(30):
+        rig.cluster.emit("//stuff", "alerts", "large", number, "x" * 100_000)
+    await rig.heard()
+    assert rig.daemon.spool.drops.count == 0
+    verdict = await rig.reload(spool={"path": str(rig.folder / "s.db"), "max_size": "1MiB"})
+    assert verdict.changes == ("spool.max_size changed",)
+    await rig.until(lambda: rig.daemon.spool.drops.count > 0)
+    await rig.until(lambda: rig.daemon.spool.entries < 15)
+    verdict = await rig.reload(
+        spool={"path": str(rig.folder / "s.db"), "max_size": "1MiB", "when_full": "drop_newest"}
+    )
+    assert verdict.restart == ()
+
+
+async def test_other_nodes_take_over_without_a_gap(tmp_path: Path) -> None:
+    async with Cluster(2, shutdown_period=0.1) as cluster:
+        cluster.add_room("//stuff", "alerts")
+        cluster.on_query("nil")
+        rig = Rig(tmp_path, cluster)
+        first, second = (node.address for node in cluster.nodes)
+        auth = rig.sections["thingsdb"]["auth"]
+        await rig.start(thingsdb={"nodes": [first], "auth": auth})
+        try:
+            sent = rig.emit(5)
+            verdict = await rig.reload(thingsdb={"nodes": [second], "auth": auth})
+            assert (verdict.changes, verdict.restart) == (("thingsdb.nodes changed",), ())
+
+            def moved() -> bool:
+                sent.extend(rig.emit())
+                return [str(link.address) for link in rig.daemon.client.links()] == [second]
+
+            await rig.until(moved)
+            await cluster.nodes[0].stop()
+            sent += rig.emit(5)
+            await rig.drained()
+            assert rig.lists.numbers("a") == sent
+            assert rig.lists.of_kind("a", "gap") == []
+            verdict = await rig.reload(thingsdb={"nodes": [first, second], "auth": auth})
+            assert verdict.restart == ("thingsdb.connections",), "two nodes mean two connections"
+            assert rig.daemon.config.thingsdb.live_connections == 1
+        finally:
+            await rig.daemon.stop()

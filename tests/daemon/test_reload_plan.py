@@ -13,7 +13,7 @@ from tdbwatch.daemon.config import Config, parse
 from tdbwatch.daemon.config.models import Sections
 from tdbwatch.daemon.config.rotating import RotatingSecret
 from tdbwatch.daemon.plugins import load_plugins
-from tdbwatch.daemon.reload.plan import RESTART, Plan, plan
+from tdbwatch.daemon.reload.plan import LIVE, RESTART, Plan, plan
 
 TYPES = load_plugins((), ()).sink_types
 BASE: dict[str, Any] = {
@@ -88,8 +88,7 @@ def test_what_waits_for_a_restart_is_named_and_stays_as_it_was(key: str, section
 
 def test_every_key_of_the_configuration_is_taken_up_or_named_and_none_is_forgotten() -> None:
     """A key that is neither would change in the file, and in nothing else, without a word."""
-    live = {"rooms", "sinks", "routes", "absences", "logging", "shutdown", "http", "tests", "plugins.options"}
-    live |= {"thingsdb.auth", "thingsdb.tls", "thingsdb.canary", "thingsdb.scope"}
+    live = {"rooms", "sinks", "routes", "absences", "tests", "plugins.options", "thingsdb.scope", *LIVE}
     made, keys = config(http={"listen": "127.0.0.1:0"}), set[str]()
     for section in Sections.model_fields:
         fields = getattr(type(getattr(made, section)), "model_fields", {})

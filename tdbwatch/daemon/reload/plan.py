@@ -10,18 +10,17 @@ from tdbwatch.daemon.config.rotating import Rotating
 from tdbwatch.plugin import Options
 
 RESTART: Final = (
-    "thingsdb.nodes",
     "thingsdb.connections",
-    "thingsdb.heartbeat",
     "spool.path",
-    "spool.max_size",
-    "spool.max_age",
-    "spool.when_full",
     "plugins.paths",
     "plugins.disable",
 )
 """Keys of which a change waits for a restart; until then what was before holds."""
-_LIVE: Final = ("thingsdb.auth", "thingsdb.tls", "thingsdb.canary", "http", "logging", "shutdown")
+LIVE: Final = (
+    *("thingsdb.nodes", "thingsdb.auth", "thingsdb.tls", "thingsdb.heartbeat", "thingsdb.canary"),
+    *("spool.max_size", "spool.max_age", "spool.when_full"),
+    *("http", "logging", "shutdown"),
+)
 """Keys, beside rooms, sinks, routes and absences, of which a change is taken up."""
 
 
@@ -67,7 +66,7 @@ def plan(old: Config, new: Config) -> Plan:
         for name, options in new.plugin_options.items()
         if options != old.plugin_options.get(name)
     }
-    keys = ("rooms", "routes", "absences", *_LIVE)
+    keys = ("rooms", "routes", "absences", *LIVE)
     changed = frozenset(key for key in keys if _at(old, key) != _at(new, key))
     sinks = tuple(before[one.name] if one.name in same else one for one in new.sinks)
     others: set[Path] = {("plugins", "options", name) for name in new.plugin_options if name not in plugins}
@@ -115,7 +114,7 @@ def _kept(old: Config, new: Config, restart: tuple[str, ...]) -> dict[str, Any]:
     for key in restart:
         section, _, name = key.partition(".")
         now = sections.get(section, getattr(new, section))
-        sections[section] = now.model_copy(update={name: getattr(getattr(old, section), name)})
+        sections[section] = now.model_copy(update={name: _at(old, key)})
     return sections
 
 
@@ -141,6 +140,8 @@ def _by_name(sinks: tuple[SinkConfig, ...]) -> dict[str, SinkConfig]:
 def _at(config: Config, key: str) -> Any:
     if key == "thingsdb.canary" and config.thingsdb.canary is not None:
         return config.thingsdb.canary, config.thingsdb.scope  # where it names none itself
+    if key == "thingsdb.connections":
+        return config.thingsdb.live_connections  # `auto` depends on the nodes
     section, _, name = key.partition(".")
     value = getattr(config, section)
     return getattr(value, name) if name else value

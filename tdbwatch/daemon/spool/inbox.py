@@ -30,7 +30,8 @@ class Inbox:
     """
 
     def __init__(self, limits: Limits, linger: float, idle_linger: float) -> None:
-        self._limits = limits
+        self.limits = limits
+        """Those that hold now; the writer sees when others do."""
         self._linger = linger
         self._idle_linger = idle_linger
         self._changed = threading.Condition()
@@ -50,7 +51,7 @@ class Inbox:
     @property
     def pressed(self) -> bool:
         """Whether so much waits that nothing else should hold up what takes it."""
-        return 2 * self._bytes > self._limits.max_held
+        return 2 * self._bytes > self.limits.max_held
 
     @property
     def closed(self) -> bool:
@@ -58,7 +59,7 @@ class Inbox:
 
     def put(self, heard: Sequence[Heard], reason: str) -> list[Tally]:
         """Take events; return which were given up: because too many wait (for `reason`), or as too large."""
-        most, too_large, lost = self._limits.block_bytes, Tally(TOO_LARGE), Tally(reason)
+        most, too_large, lost = self.limits.block_bytes, Tally(TOO_LARGE), Tally(reason)
         packed: list[_Packed] = [(lane, run, encode_run(run)) for lane, run in heard]
         if any(len(each) > most for _, _, each in packed):
             packed = self._admitted([part for one in packed for part in _parts(*one, most)], too_large)
@@ -190,7 +191,7 @@ class Inbox:
 
     def _add(self, packed: Iterable[_Packed]) -> list[_Packed]:
         """Take what there is space for, or all of it, where older events go for it; what was not taken."""
-        most = self._limits.max_held if self._limits.when_full == "drop_newest" else None
+        most = self.limits.max_held if self.limits.when_full == "drop_newest" else None
         refused: list[_Packed] = []
         for one in packed:
             lane, run, each = one
@@ -198,7 +199,7 @@ class Inbox:
             if most is not None and self._bytes + len(each) + RUN_BYTES + PACKING_BYTES > most:
                 refused.append(one)
                 continue
-            if packing is None or packing.size >= self._limits.block_bytes or self._is_behind(packing, run):
+            if packing is None or packing.size >= self.limits.block_bytes or self._is_behind(packing, run):
                 packing = self._open[lane] = Packing(lane)
                 self._group.packings.append(packing)
                 self._bytes += packing.size
@@ -240,7 +241,7 @@ class Inbox:
     def _shrink(self) -> list[Packing]:
         """Give up what is too much: the oldest blocks."""
         packings, count = self._group.packings, 0
-        while self._bytes > self._limits.max_held and count < len(packings):
+        while self._bytes > self.limits.max_held and count < len(packings):
             self._bytes -= packings[count].size
             count += 1
         dropped = packings[:count]
@@ -258,7 +259,7 @@ class Inbox:
         """Without the events for which too many others would have to go."""
         admitted: list[_Packed] = []
         for lane, run, each in packed:
-            if len(each) > self._limits.max_event:
+            if len(each) > self.limits.max_event:
                 too_large.add_runs(lane, (run,))
             else:
                 admitted.append((lane, run, each))

@@ -250,6 +250,11 @@ class SqliteSpool:
             self._inbox.put_progress(sink, change)
         self._inbox.put_sinks(names)
 
+    def keep_to(self, limits: Limits) -> None:
+        """From now on these are the limits."""
+        self._redelivery_bytes = limits.redelivery_bytes
+        self._inbox.limits = limits
+
     async def left(self, sink: str) -> Progress | None:
         """What a sink had finished that is gone from the configuration; see `Spool.left`."""
         return await self._reader.left(sink)

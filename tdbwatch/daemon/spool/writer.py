@@ -68,6 +68,7 @@ class Writer:
         self._pace = pace
         self._sinks = sinks
         self._tell = tell
+        self._limits = limits
         self._upkeep = Upkeep(limits, clock)
         self._max_log = limits.max_log
         self.turns = 0
@@ -117,6 +118,8 @@ class Writer:
         self._group = group
         if group.sinks is not None:
             self._sinks = group.sinks
+        if self._inbox.limits is not self._limits:
+            self._keep_to(self._inbox.limits)
         report = TurnReport()
         self._check()
         self._admit(group, report)
@@ -134,6 +137,18 @@ class Writer:
         self._files.remember(report.blocks)
         if report.says_anything:
             self._tell(report)
+
+    def _keep_to(self, limits: Limits) -> None:
+        """Others hold from now on."""
+        self._limits = limits
+        self._upkeep.keep_to(limits)
+        self._max_log = limits.max_log
+        self._inbox.group_bytes = min(limits.group_bytes, self._store.space.group_bytes)
+        with suppress(sqlite3.Error):  # which shows soon enough
+            self._upkeep.size.measure(self._store, self._reach())
+        if self._refusing and not self._upkeep.may_refuse:
+            self._refusing = False
+            self._tell(TurnReport(refuses=False))
 
     # -- the file ----------------------------------------------------------------------------------------
 

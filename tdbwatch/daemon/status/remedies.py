@@ -12,12 +12,12 @@ from tdbwatch.exceptions import ForbiddenError, NodeError
 
 LINKS: Final = (
     "Start a node, or mend the network to it: it is connected to by itself. "
-    "If thingsdb.nodes or thingsdb.auth is wrong, correct it and restart."
+    "If thingsdb.nodes or thingsdb.auth is wrong, correct it and reload."
 )
 FEWER_LINKS: Final = "Start another node, or mend the network to it: it is connected to by itself."
 NODE: Final = (
     "Start the node, or mend the network to it: it is tried again by itself. "
-    "If its address or thingsdb.auth is wrong, correct it and restart."
+    "If its address or thingsdb.auth is wrong, correct it and reload."
 )
 LOGIN: Final = (
     "See that the user or token of thingsdb.auth exists, and has not expired; "
@@ -34,7 +34,7 @@ UNROUTED: Final = (
     "to drop them on purpose, one with `to: []` and `stop: true`."
 )
 ABSENCE: Final = "See why nothing emits it; `tdbwatch tail ROOM` shows what comes."
-DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and restart."
+DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and reload."
 CANARY: Final = (
     "Make its room in ThingsDB, and it is joined by itself; or correct thingsdb.canary, and reload."
 )

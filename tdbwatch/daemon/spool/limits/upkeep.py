@@ -106,6 +106,11 @@ class Upkeep:
         self._limits = limits
         self.begin_anew()
 
+    def keep_to(self, limits: Limits) -> None:
+        """These hold from now on."""
+        self._limits = limits
+        self.begin_anew()
+
     def begin_anew(self) -> None:
         """The file is another one, or its limits are: first of all it is looked at."""
         self.busy = True
