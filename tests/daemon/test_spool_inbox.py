@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tdbwatch.daemon.spool.api import Behind
 from tdbwatch.daemon.spool.group import Group
@@ -14,6 +15,7 @@ from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, heard
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.ids import IdMint
@@ -181,3 +183,30 @@ def test_a_beat_goes_with_the_last_of_what_was_put_before_it() -> None:
     inbox.put_beat(Beat(1.0))
     groups = [inbox.take(0), inbox.take(0)]
     assert [group and (len(group.packings), group.beat) for group in groups] == [(1, None), (1, Beat(1.0))]
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([*LANES, None]), st.integers(0, 60_000), st.booleans()),
+        min_size=2,
+        max_size=25,
+    )
+)
+def test_what_routes_remember_is_written_in_its_order(
+    puts: list[tuple[Lane | None, int, bool]],
+) -> None:
+    """Though a lane's block may have been begun before another lane's, and commits are cut in between."""
+    numbering, inbox = Numbering(), Inbox(Limits(max_size=1 << 20), 0, 0)
+    inbox.group_bytes = 50_000
+    for number, (lane, size, marked) in enumerate(puts):
+        marks = (Mark("route", "key", number, b"state"),) if marked else ()
+        if lane is None:
+            inbox.put_marks(marks)
+        else:
+            where, run = numbering.run(lane, 1, size)
+            inbox.put([(where, replace(run, marks=marks))], WHY)
+    groups = emptied(inbox)
+    assert found_in(groups) == numbering.sent
+    written = [mark.part for group in groups for mark in group.all_marks]
+    assert written == [number for number, (*_, marked) in enumerate(puts) if marked]
