@@ -233,10 +233,12 @@ class Router:
         return tuple(rule for rule in self.awaiting if rule.matches(kind, short(scope), room, event))
 
     def _is_taken(self, kind: str, scope: str, room: str, event: str) -> bool:
-        return not self.rules or any(rule.takes(kind, short(scope), room, event) for rule in self.rules)
+        rules = (*self.rules, *self.awaiting)
+        return not self.rules or any(rule.takes(kind, short(scope), room, event) for rule in rules)
 
     def _is_taken_whole(self, scope: str, room: str) -> bool:
-        whole = (rule for rule in self.rules if rule.event is None and (rule.to or rule.stop))
+        rules = (*(rule for rule in self.rules if rule.to or rule.stop), *self.awaiting)
+        whole = (rule for rule in rules if rule.event is None)
         return not self.rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
 
 

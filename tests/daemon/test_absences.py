@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.causes import Cause, Silence
 
-from .holding_kit import Log, left
+from .holding_kit import LANE, Log, left
 
 BEAT = {"name": "no-beat", "match": {"room": "alerts"}, "after": "10s", "to": "a"}
 DOWN = Silence(0.0, Cause.CONNECTION, "no node")
@@ -135,6 +135,14 @@ def test_it_goes_to_its_sinks_and_to_those_of_routes_for_its_kind() -> None:
     log = Log(*routes, absences=[BEAT, {**BEAT, "name": "silent", "to": []}])
     log.tell(10)
     assert [[event.event for event in log.got(sink)] for sink in "ab"] == [["no-beat"], ["no-beat"]]
+
+
+def test_what_an_absence_waits_for_needs_no_route() -> None:
+    routes = [{"match": {"event": "other"}, "to": "a"}]
+    assert Log(*routes).router.unrouted(LANE, ["x", "other"]) == 1
+    assert Log(*routes, absences=[BEAT]).router.unrouted(LANE, ["x", "other"]) == 0
+    beat = {**BEAT, "match": {"event": "x"}}
+    assert Log(*routes, absences=[beat]).router.unrouted(LANE, ["x", "y"]) == 1
 
 
 def test_when_the_daemon_stood_still_it_says_so() -> None:

@@ -169,6 +169,13 @@ def test_absences_that_are_meant_and_what_they_reach():
     )
 
 
+def test_a_room_that_an_absence_waits_for_needs_no_route():
+    routes = "[{match: {room: deploys, scope: //ops}, to: [console, mine]}]"
+    absence = "{name: beat, match: {room: alerts}, after: 1m, to: mine}"
+    assert warnings(routes=routes) == ["rooms[0]: no route takes the events of this room"]
+    assert warnings(routes=routes, absences=f"[{absence}]") == []
+
+
 def test_records_that_nothing_makes_are_not_there():
     for kind in ("group", "absence"):
         (said,) = warnings(routes=f"[{ALL}, {{match: {{kind: {kind}}}, to: mine}}]")

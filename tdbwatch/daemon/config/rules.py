@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
-from tdbwatch.daemon.config.holds import Hold, hold_of
+from tdbwatch.daemon.config.holds import Absence, Hold, hold_of
 from tdbwatch.daemon.config.models import AbsenceConfig, MatchConfig, RouteConfig
 from tdbwatch.daemon.expressions import Expression
 from tdbwatch.plugin.jsonable import to_json
@@ -126,10 +126,15 @@ class Rule:
         return frozenset(sink for rule in self.every for sink in rule.to)
 
     def takes(self, kind: str, scope: str, room: str, event: str) -> bool:
-        """Whether it, or one within it, sends or drops what has these names, conditions aside."""
+        """Whether it, or one within it, sends, drops or waits for what has these names, conditions aside."""
         if not self.matches(kind, scope, room, event):
             return False
-        return bool(self.to) or self.stop or any(rule.takes(kind, scope, room, event) for rule in self.inner)
+        return (
+            bool(self.to)
+            or self.stop
+            or isinstance(self.hold, Absence)
+            or any(rule.takes(kind, scope, room, event) for rule in self.inner)
+        )
 
     def narrowed(self, kind: str, scope: str, room: str, event: str) -> "Rule | None":
         """What is left of it for records that have these names; None: nothing."""

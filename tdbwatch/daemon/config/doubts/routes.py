@@ -59,8 +59,10 @@ def doubt_routes(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) ->
             hint = "name it in a route's `to`, or remove it"
             tree.warn(("sinks", sink.name), "nothing reaches this sink: no route leads to it", hint)
     taken = {cell for one in asked if one.takes for cell in one.cells}
+    awaiting = Rule.awaiting(sections.absences)
     for index, room in enumerate(sections.rooms):
-        if (Kind.EVENT, short(room.scope), room.record_name) not in taken:
+        cell = (Kind.EVENT, short(room.scope), room.record_name)
+        if cell not in taken and not any(rule.admits(*cell) for rule in awaiting):
             tree.warn(("rooms", index), "no route takes the events of this room", _DROP)
 
 
