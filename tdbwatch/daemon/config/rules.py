@@ -157,7 +157,7 @@ class Rule:
 
     def matches_fields(self, fields: Mapping[str, Any]) -> bool:
         """Whether the fields that routes have set are those that it is about."""
-        return all(
+        return not self.fields or all(
             name in fields and pattern.match(text_of(fields[name])) is not None
             for name, pattern in self.fields.items()
         )
