@@ -341,8 +341,12 @@ def test_exposure_of_a_webhooks_secrets(options: str, key: str):
 
 
 def test_a_sink_of_a_plugin_is_held_to_the_same():
-    told = "{s: {type: told, target: 'http://a/', key: t}}"
-    assert warnings(sinks=told) == ["sinks.s.target: a token or password goes to another host unencrypted"]
+    for scheme in ("http", "redis", "nats"):
+        told = f"{{s: {{type: told, target: '{scheme}://a/', key: t}}}}"
+        assert warnings(sinks=told) == [
+            "sinks.s.target: a token or password goes to another host unencrypted"
+        ]
+    assert warnings(sinks="{s: {type: told, target: 'rediss://a/', key: t}}") == []
 
 
 @pytest.mark.parametrize("token", ["$TOKEN", "$(TOKEN)", "%TOKEN%"])

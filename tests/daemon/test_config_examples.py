@@ -6,25 +6,27 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from tdbwatch_nats import NatsSink
+from tdbwatch_notify import NotifySink
+from tdbwatch_postgres import PostgresSink
+from tdbwatch_redis import RedisSink
 
-from tdbwatch.daemon.config import Config, RoomConfig, SinkSettings, load
+from tdbwatch.daemon.config import Config, RoomConfig, SinkSettings, load, read
 from tdbwatch.daemon.config.models import BESIDE_SECTIONS, Sections
 from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
+from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.daemon.route_tests import run_tests
 from tdbwatch.plugin import SinkType
 from tdbwatch.plugin.sink import marked
-from tdbwatch.sinks.exec.sink import ExecSink
-from tdbwatch.sinks.file.sink import FileSink
-from tdbwatch.sinks.log import LogSink
-from tdbwatch.sinks.thingsdb.sink import ThingsDBSink
-from tdbwatch.sinks.webhook.sink import WebhookSink
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
 
 
-def builtin_types() -> dict[str, SinkType]:
-    found = [marked(sink) for sink in (LogSink, FileSink, WebhookSink, ExecSink, ThingsDBSink)]
-    return {made.name: made for made in found if made is not None}
+def sink_types() -> dict[str, SinkType]:
+    """The built-in ones, and those of the packages under `plugins/`."""
+    packaged = [marked(sink) for sink in (NatsSink, NotifySink, PostgresSink, RedisSink)]
+    return load_plugins().sink_types | {made.name: made for made in packaged if made is not None}
 
 
 @pytest.fixture
@@ -32,12 +34,19 @@ def environ(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "thingsdb-token").write_text("t0ken\n")
     (tmp_path / "hook-secret").write_text("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n")
     urls = {f"{name}_URL": "https://example.org/hook" for name in ("SLACK", "TEAMS", "DISCORD")}
-    keys = {"THINGSDB_TOKEN": "t0ken", "PAGERDUTY_KEY": "r0uting", "OPSGENIE_KEY": "k3y"}
+    for name in ("redis", "nats", "postgres"):
+        (tmp_path / f"{name}-password").write_text("passw0rd\n")
+    keys = {
+        "SLACK_TOKENS": "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+        "THINGSDB_TOKEN": "t0ken",
+        "PAGERDUTY_KEY": "r0uting",
+        "OPSGENIE_KEY": "k3y",
+    }
     return {**urls, **keys, "CREDENTIALS_DIRECTORY": str(tmp_path)}
 
 
 def example(name: str, environ: dict[str, str]) -> Config:
-    return load(ROOT / "config" / name, builtin_types(), environ)
+    return load(ROOT / "config" / name, sink_types(), environ)
 
 
 def test_the_examples_are_those_that_the_documentation_names():
@@ -45,11 +54,21 @@ def test_the_examples_are_those_that_the_documentation_names():
     assert documented == {path.name for path in EXAMPLES}
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what Apprise imports
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_loads(path: Path, environ: dict[str, str]):
-    config = load(path, builtin_types(), environ)
+    config = load(path, sink_types(), environ)
     assert config.sinks
     assert [str(warning) for warning in config.warnings if "disk has space" not in warning.message] == []
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what Apprise imports
+def test_the_tests_of_the_destinations_pass(environ: dict[str, str]):
+    checked = read(ROOT / "config" / "destinations.yaml", environ).check(sink_types())
+    results = list(run_tests(checked.sections, checked.sinks))
+    assert [(result.name, result.faults) for result in results] == [(results[0].name, ())]
+    types = {sink.settings.type for sink in example("destinations.yaml", environ).sinks}
+    assert types == sink_types().keys() - {"log", "file", "webhook"}
 
 
 def test_what_the_full_example_calls_a_default_is_one(environ: dict[str, str]):

@@ -30,7 +30,7 @@ def is_subject(text: str) -> bool:
 class NatsOptions(Options):
     """Options of `type: nats`."""
 
-    servers: list[Secret] = Field(
+    servers: list[str] = Field(
         min_length=1, description="The servers of the cluster; `tls://` wants TLS. One of them is used."
     )
     subject: Subject = Field(
@@ -46,15 +46,19 @@ class NatsOptions(Options):
 
     @field_validator("servers")
     @classmethod
-    def _are_servers(cls, value: list[Secret]) -> list[Secret]:
+    def _are_servers(cls, value: list[str]) -> list[str]:
         for server in value:
             try:
-                parts = urlsplit(server.get_secret_value())
+                parts = urlsplit(server)
                 ok = parts.scheme in _SCHEMES and bool(parts.hostname) and (parts.port or 1) > 0
             except ValueError:  # whose text may hold a password
-                ok = False
+                raise OptionError("this is no address of a NATS server", _EXAMPLE) from None
             if not ok:
                 raise OptionError("this is no address of a NATS server", _EXAMPLE)
+            if "@" in parts.netloc:
+                raise OptionError(
+                    "a login does not belong into an address", "write username and password, or token"
+                )
         return value
 
     @field_validator("subject")

@@ -97,7 +97,7 @@ class NatsSink(Sink):
             await self.close()
             options = self.options
             self._connection = await Connection.to(
-                [server.get_secret_value() for server in options.servers],
+                options.servers,
                 f"tdbwatch {self.context.name}",
                 options.tls.context(),
                 options.login,

@@ -160,6 +160,7 @@ def test_who_answers_is_verified_and_who_asks_too(guarded: tuple[int, Path]) -> 
         ({}, "servers"),
         ({"servers": []}, "servers"),
         ({"servers": ["localhost:4222"]}, "this is no address of a NATS server; write for instance nats://"),
+        ({"servers": ["nats://in:sesame-open@h"]}, "write username and password, or token"),
         ({"servers": ["http://h"]}, "this is no address of a NATS server"),
         ({"subject": "a.*"}, "this is no subject to publish to"),
         ({"subject": "a..{{ room }}"}, "this is no subject to publish to"),
@@ -171,5 +172,6 @@ def test_who_answers_is_verified_and_who_asks_too(guarded: tuple[int, Path]) -> 
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:
     servers = {"servers": ["nats://h"]} if options else {}
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=said) as caught:
         deliver(NatsSink, BATCH[0], {**servers, **options})
+    assert "sesame-open" not in str(caught.value)

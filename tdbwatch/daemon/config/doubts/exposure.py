@@ -13,6 +13,8 @@ from tdbwatch.daemon.config.problems import Path
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.tree import Tree
 
+_UNENCRYPTED: Final = ("http://", "redis://", "nats://")
+"""How URLs of sinks begin that have no TLS, or have it only where who answers wants it."""
 _PROVES: Final = re.compile(r"auth|token|key|secret|password|cookie|credential", re.IGNORECASE)
 """What is in the name of a header that proves who we are."""
 _SIGNS: Final = "secret"
@@ -89,12 +91,16 @@ def _doubt_sink(tree: Tree, sink: SinkConfig) -> None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and _is_open(text, sends=sends):
             message = "a token or password goes to another host unencrypted"
-            tree.warn((*path, *where), message, "write https://, or send no secret there")
+            tree.warn(
+                (*path, *where),
+                message,
+                "write https://, rediss://, tls:// or what else is encrypted, or send no secret there",
+            )
 
 
 def _is_open(url: str, *, sends: bool) -> bool:
     """Whether secrets go to this URL unencrypted: those that are sent along, or its own."""
-    if not url.lower().startswith("http://"):
+    if not url.lower().startswith(_UNENCRYPTED):
         return False
     try:
         parts = urlsplit(url)
