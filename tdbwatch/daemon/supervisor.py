@@ -53,10 +53,11 @@ from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Heard
 from tdbwatch.daemon.spool_gaps import SpoolGaps
 from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, remedies
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
+from tdbwatch.daemon.status.snapshot import Life
 from tdbwatch.daemon.stores import Stores
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.daemon.tracing import Tracing
-from tdbwatch.daemon.views import Life, Views
+from tdbwatch.daemon.views import Views
 from tdbwatch.plugin import Kind
 from tdbwatch.sinks.file.guarded import guarded
 

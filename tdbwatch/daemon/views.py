@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tdbwatch import __version__
 from tdbwatch.client import Client
@@ -31,6 +31,7 @@ from tdbwatch.daemon.status.snapshot import (
     CanaryView,
     ConfigView,
     GapCount,
+    Life,
     NodeView,
     RoomView,
     RouteView,
@@ -42,20 +43,6 @@ from tdbwatch.daemon.status.spans import OpenGap
 from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.redaction import presentable
 from tdbwatch.wire.scopes import short
-
-
-class Life(NamedTuple):
-    """Where the daemon stands.
-
-    Attributes:
-        phase: `starting`, `running` or `stopping`.
-        failure: what died; empty: nothing did.
-        stalled: what makes no progress; empty: all does.
-    """
-
-    phase: str
-    failure: str
-    stalled: str = ""
 
 
 class Parts(Protocol):
@@ -106,6 +93,10 @@ class Views:
     def log(self) -> SqliteSpool:
         """Where the last events are."""
         return self.parts.spool
+
+    def life(self) -> Life:
+        """Where the daemon stands."""
+        return self.parts.life()
 
     def configuration(self) -> str:
         """The one that is used, as YAML without secrets."""

@@ -18,6 +18,7 @@ from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.sink_thread import LoopThread
 from tdbwatch.daemon.status.figures import Surveyor
 from tdbwatch.daemon.status.port.server import StatusServer
+from tdbwatch.daemon.status.snapshot import Life
 from tdbwatch.daemon.systemd import Notifier
 from tdbwatch.descriptors import HELD, PORTION, Reserve, require, was_short
 from tdbwatch.node import Cluster
@@ -140,6 +141,9 @@ def test_a_name_that_is_not_found_for_want_of_one_counts_as_that(none_left: Any)
 
 class _Fine:
     log = MemorySpool()
+
+    def life(self) -> Life:
+        return Life("running", "")
 
     def snapshot(self, figures: object) -> Any:
         return FINE

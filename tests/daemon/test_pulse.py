@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from tdbwatch.daemon.pulse import INTERVAL, PATIENCE, Pulse, should_move
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.tables import connect
-from tdbwatch.daemon.status.health import is_alive, problems
+from tdbwatch.daemon.status.health import problems
+from tdbwatch.daemon.status.snapshot import Life
 
 from .spool_kit import MakeSpool, events
 from .status_moments import COURIER, FINE
@@ -149,7 +150,8 @@ def test_systemd_is_given_signs_of_life_as_often_as_it_wants_them() -> None:
 
 def test_healthz_and_readyz_know_of_it() -> None:
     moment = replace(FINE, stalled="the spool's writer")
-    assert not is_alive(moment)
+    assert not Life("running", "", moment.stalled).is_alive
+    assert Life("running", "").is_alive
     (problem,) = problems(moment)
     assert problem.blocking
     assert "the spool's writer has stood still" in problem.text

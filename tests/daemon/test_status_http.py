@@ -17,7 +17,7 @@ from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures, Surveyor
 from tdbwatch.daemon.status.port import visitors
 from tdbwatch.daemon.status.port.hosts import Hosts
 from tdbwatch.daemon.status.port.server import StatusServer
-from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.snapshot import Life, Snapshot
 
 from .memory_spool_kit import MemorySpool
 from .status_moments import FINE
@@ -32,6 +32,9 @@ class _Fine:
 
     def plugin_metrics(self) -> bytes:
         return b""
+
+    def life(self) -> Life:
+        return Life("running", "")
 
     def configuration(self) -> str:
         return "rooms: [alerts]\n"

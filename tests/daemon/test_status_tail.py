@@ -20,7 +20,7 @@ from tdbwatch.daemon.config.models import HttpConfig
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
 from tdbwatch.daemon.status.port.server import StatusServer
-from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.snapshot import Life, Snapshot
 from tdbwatch.daemon.status.tail import look, page
 from tdbwatch.daemon.status.tail.answers import PATIENCE
 from tdbwatch.daemon.status.tail.contents import SHOWN, contents
@@ -44,6 +44,9 @@ class Shown:
 
     def plugin_metrics(self) -> bytes:
         return b""
+
+    def life(self) -> Life:
+        return Life("running", "")
 
     def configuration(self) -> str:
         return "rooms: [alerts]\n"

@@ -23,7 +23,7 @@ from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.figures import survey
-from tdbwatch.daemon.status.health import is_alive, is_ready, problems
+from tdbwatch.daemon.status.health import is_ready, problems
 from tdbwatch.daemon.status.history import NO_HISTORY
 from tdbwatch.daemon.status.journal import GAPS_KEPT, Journal
 from tdbwatch.daemon.status.metrics import Metrics
@@ -198,7 +198,6 @@ def test_a_hundred_problems_leave_the_top_of_the_page_readable() -> None:
 def test_it_is_ready_only_while_it_runs(phase: str) -> None:
     assert not is_ready(replace(FINE, phase=phase))
     assert state(phase=phase) == phase
-    assert is_alive(replace(FINE, phase=phase)) == (phase != "failed")
 
 
 def test_a_long_error_is_shortened_in_the_headline_only() -> None:

@@ -1,7 +1,7 @@
 """One moment of the daemon, taken apart from it: page, metrics and readiness all read this, and so agree."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from tdbwatch.daemon.config import Problem as ConfigProblem
 from tdbwatch.daemon.couriers import CourierStatus
@@ -13,6 +13,25 @@ from tdbwatch.daemon.status.spans import Gap, OpenGap, Span
 
 START_PATIENCE: Final = 10.0
 """Seconds after which a daemon that has found no node is not just starting any more."""
+
+
+class Life(NamedTuple):
+    """Where the daemon stands.
+
+    Attributes:
+        phase: `starting`, `running` or `stopping`.
+        failure: what died; empty: nothing did.
+        stalled: what makes no progress; empty: all does.
+    """
+
+    phase: str
+    failure: str
+    stalled: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every part lives. If not, only a restart helps."""
+        return not (self.failure or self.stalled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,6 @@ def problems(snapshot: Snapshot) -> tuple[Problem, ...]:
     return tuple(sorted(found, key=lambda problem: not problem.blocking))
 
 
-def is_alive(snapshot: Snapshot) -> bool:
-    """Whether every part of the daemon lives. If not, only a restart helps."""
-    return snapshot.phase != "failed" and not snapshot.stalled
-
-
 def is_ready(snapshot: Snapshot) -> bool:
     """Whether events come in, are kept, and go out, as the configuration demands."""
     return not any(problem.blocking for problem in problems(snapshot))

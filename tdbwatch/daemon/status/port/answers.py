@@ -10,7 +10,7 @@ from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.status.asked import RELOAD, RELOAD_HEADER
 from tdbwatch.daemon.status.document import document
-from tdbwatch.daemon.status.health import is_alive, problems
+from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.history import History
 from tdbwatch.daemon.status.metrics import Metrics
 from tdbwatch.daemon.status.pages import configuration, front, letters
@@ -18,7 +18,7 @@ from tdbwatch.daemon.status.pages.frame import POLICY
 from tdbwatch.daemon.status.pages.rooms import Choice
 from tdbwatch.daemon.status.port.guard import Guard
 from tdbwatch.daemon.status.port.hosts import is_loopback
-from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.snapshot import Life, Snapshot
 from tdbwatch.daemon.status.tail.answers import TailAnswers
 from tdbwatch.plugin.jsonable import to_json
 
@@ -41,6 +41,9 @@ class Asked(Protocol):
 
     history: History
     """The last hour."""
+
+    def life(self) -> Life:
+        """Where the daemon stands."""
 
     def glance(self) -> Snapshot:
         """The daemon as it is now, from memory alone."""
@@ -98,10 +101,10 @@ class Answers:
 
     async def healthz(self, request: web.Request) -> web.Response:
         """Whether a restart would help: 200 while every part lives."""
-        snapshot = self._asked.glance()
-        body: dict[str, Any] = {"alive": is_alive(snapshot)}
+        life = self._asked.life()
+        body: dict[str, Any] = {"alive": life.is_alive}
         if self._guard.may(request):
-            body["failure"] = snapshot.failure or snapshot.stalled
+            body["failure"] = life.failure or life.stalled
         return web.json_response(body, status=200 if body["alive"] else 503)
 
     async def readyz(self, request: web.Request) -> web.Response:

@@ -23,7 +23,7 @@ from tdbwatch.daemon.status.port.door import Door
 from tdbwatch.daemon.status.port.guard import Guard
 from tdbwatch.daemon.status.port.hosts import Hosts
 from tdbwatch.daemon.status.port.visitors import Visitors
-from tdbwatch.daemon.status.snapshot import Snapshot
+from tdbwatch.daemon.status.snapshot import Life, Snapshot
 from tdbwatch.daemon.status.tail.answers import TailAnswers
 from tdbwatch.daemon.status.tail.look import Log
 from tdbwatch.descriptors import reserve
@@ -38,6 +38,9 @@ class Shown(Protocol):
     @property
     def log(self) -> Log:
         """The spool."""
+
+    def life(self) -> Life:
+        """Where the daemon stands."""
 
     def configuration(self) -> str:
         """The one that is used, as YAML without secrets."""
@@ -109,6 +112,10 @@ class StatusServer:
     async def letters(self, sink: str | None) -> list[DeadLetter] | None:
         """The newest dead letters, of one sink or of all; None: they cannot be read."""
         return await self._surveyor.letters(sink)
+
+    def life(self) -> Life:
+        """Where the daemon stands; asks nothing that could be wrong itself."""
+        return self._shown.life()
 
     def plugin_metrics(self) -> bytes:
         """Those of plugins, in Prometheus' text format."""
