@@ -3,12 +3,14 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from tdbwatch.plugin.options import Options
+from tdbwatch.plugin.options import Duration, Options
 
 RESERVED: Final = frozenset({"type", "retry", "batch"})
 """Keys that mean something else to tdbwatch; others that all sinks have, such as `timeout`, are shared."""
+_DURATION: Final = get_args(Duration)[1]
+"""What tells that a field is a duration."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -40,6 +42,10 @@ def check_options(options: object) -> None:
     )
     if taken:
         raise ValueError(f"{options.__name__}: every sink has a key {taken[0]!r} already; rename the option")
+    timeout = options.model_fields.get("timeout")
+    if timeout is not None and _DURATION not in timeout.metadata:
+        shared = "every sink has a timeout, and this one is the same"
+        raise ValueError(f"{options.__name__}: {shared}; annotate it as Duration, or rename the option")
 
 
 def check_batch_count(count: object) -> None:

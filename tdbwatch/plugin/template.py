@@ -130,6 +130,7 @@ class Template:
             cls._of_option,
             core_schema.is_instance_schema(cls),
             json_schema_input_schema=core_schema.str_schema(),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda one: one.source),
         )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tdbwatch.daemon.config.sink_models import SinkSettings
 from tdbwatch.daemon.plugins import load_plugins
+from tdbwatch.plugin import Duration, Event, Options, SinkType, Template
 from tdbwatch.plugin.contract import RESERVED
 
 HEAD = """
@@ -78,6 +79,7 @@ def test_whatever_can_be_called_as_a_sink_is_one(tmp_path: Path) -> None:
         + dedent(
             """
             import functools
+            from tdbwatch.plugin import Duration
 
             def decorated(function):
                 @functools.wraps(function)
@@ -86,7 +88,7 @@ def test_whatever_can_be_called_as_a_sink_is_one(tmp_path: Path) -> None:
                 return call
 
             class Mine(Options):
-                timeout: float = 1.0
+                timeout: Duration = 1.0
 
             @sink("one")
             @decorated
@@ -113,3 +115,25 @@ def test_whatever_can_be_called_as_a_sink_is_one(tmp_path: Path) -> None:
 
 def test_what_is_reserved_is_a_key_of_every_sink() -> None:
     assert set(SinkSettings.model_fields) > RESERVED
+
+
+def test_an_option_that_is_the_sinks_own_timeout_is_a_duration() -> None:
+    class Wrong(Options):
+        timeout: float = 30.0
+
+    class Right(Options):
+        timeout: Duration = 30.0
+
+    with pytest.raises(
+        ValueError, match="Wrong: every sink has a timeout, and this one is the same; annotate"
+    ):
+        SinkType("x", lambda *_: None, Wrong)  # type: ignore[arg-type,return-value]
+    SinkType("x", lambda *_: None, Right)  # type: ignore[arg-type,return-value]
+
+
+def test_a_template_may_be_the_default_of_an_option() -> None:
+    class Titled(Options):
+        title: Template = Template("{{ room }}")
+
+    assert Titled().title.render(Event.create("alerts")) == "alerts"
+    assert Titled.model_json_schema()["properties"]["title"]["default"] == "{{ room }}"

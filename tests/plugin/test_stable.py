@@ -81,7 +81,7 @@ def test_names_stay() -> None:
     assert {"ManualClock", "deliver", "deliver_async", "make_event", "settle"} <= set(
         tdbwatch.testing.__all__
     )
-    assert {"EmbeddedNode", "RunningDaemon", "SinkConformance"} <= set(tdbwatch.testing.__all__)
+    assert {"EmbeddedNode", "HttpServer", "RunningDaemon", "SinkConformance"} <= set(tdbwatch.testing.__all__)
     assert {"an_event", "client", "delivered", "failing", "limit", "options", "poison", "stalled"} <= set(
         dir(tdbwatch.testing.SinkConformance)
     )
