@@ -13,6 +13,7 @@ from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
 from tdbwatch.daemon.deliveries import Delivering
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.login import NodeTls
+from tdbwatch.daemon.ordering import key_of
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.routes import Router
@@ -108,6 +109,7 @@ def _settings(sink: SinkConfig, plugin: str) -> CourierSettings:
             max_age=retry.max_age,
         ),
         max_in_flight=sink.max_in_flight,
+        order=key_of(sink.order),
         on_exhausted=sink.on_exhausted,
     )
 

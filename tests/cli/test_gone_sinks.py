@@ -27,7 +27,9 @@ Run = Callable[..., tuple[int, str]]
 def folder(make_spool: MakeSpool, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`oncall` has 2 of 10 events, one beyond, and 2 dead letters; then it was renamed to `pager`."""
     folder = make_spool([Event.create("alerts", "disk-full", [n]) for n in range(10)], dead=2)
-    asyncio.run(_go_on(folder / "spool.db", ["audit", "oncall"], floor=5, behind={ALERTS: Behind(3, (5,))}))
+    asyncio.run(
+        _go_on(folder / "spool.db", ["audit", "oncall"], floor=5, behind={ALERTS: Behind(3, ((5, 5),))})
+    )
     config = (folder / "prod.yaml").read_text()
     (folder / "prod.yaml").write_text(config.replace("oncall", "pager"))
     monkeypatch.chdir(folder)

@@ -77,6 +77,7 @@ def test_a_sink_has_the_documented_defaults():
     assert (made.retry.max_attempts, made.retry.max_age) == (None, 345_600.0)
     assert (made.batch.count, made.batch.bytes, made.batch.wait) == (100, 1_000_000, 0.0)
     assert (made.timeout, made.max_in_flight, made.on_exhausted) == (30.0, 1, "dead_letter")
+    assert made.order == "room"
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_a_message_has_file_line_column_path_and_remedy():
     assert problem(text + with_(sinks=None)) == (
         "prod.yaml:4:5: sinks.s.urll: unknown key\n"
         "    did you mean url? the keys here are: auth, batch, count, crash, max_in_flight, on_exhausted, "
-        "retry, secret, secret_credential, secret_file, timeout, type, url, wait"
+        "order, retry, secret, secret_credential, secret_file, timeout, type, url, wait"
     )
 
 
@@ -332,6 +332,10 @@ def test_rooms(room: str, expected: str):
         ),
         (sink("type: log, timeout: 0s"), "sinks.s.timeout: must be greater than 0s"),
         (sink("type: log, on_exhausted: drop"), "on_exhausted: must be one of dead_letter, block"),
+        (sink("type: log, order: 'agrs[0].host'"), "order: there is no 'agrs' here\n    did you mean args?"),
+        (sink("type: log, order: 'args[0'"), "order: "),
+        (sink("type: log, order: 7"), "order: must be an expression, as text"),
+        (sink("type: log, order: null"), "order: is empty\n    write room, none, or an expression"),
         (
             with_(sinks="{s: log}"),
             "sinks.s: must be a mapping (key: value)\n    write for instance {type: log}",

@@ -3,6 +3,8 @@
 import random
 import sys
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,7 +47,10 @@ class World:
             max_in_flight=rng.randint(1, 4),
             max_ahead=rng.choice([4, 100]),
             retry=RetryPolicy(max_attempts=rng.choice([None, 3])),
+            order=self.any_order(rng),
         )
+        self.changes = rng.random() < 0.2
+        """Whether the order may be another one in each life."""
         self.drops = rng.random() < 0.2
         self.wants = Wanted("sink", lambda event: event.args[0] % 7 != 0)
         self.now = 0.0
@@ -56,6 +61,16 @@ class World:
         self.gone: set[int] = set()
         self.progress = Progress(0)
         self.begin()
+
+    def any_order(self, rng: random.Random) -> Callable[[Event], str] | None:
+        """Of the room, of four keys in it, or none."""
+        return rng.choice([None, lambda event: str(event.args[0] % 4), lambda event: event.id])
+
+    def place_of(self, seq: int) -> tuple[Lane, Any]:
+        """What keeps its order with this entry."""
+        one = next(one for one in self.log if one.first_seq <= seq <= one.last_seq)
+        order = self.settings.order
+        return one.lane, None if order is None else order(one.events[seq - one.first_seq])
 
     @property
     def end(self) -> int:
@@ -77,9 +92,11 @@ class World:
 
     def begin(self) -> None:
         progress = Progress(self.progress.floor, dict(self.progress.behind))
+        if self.changes:
+            self.settings = replace(self.settings, order=self.any_order(self.rng))
         self.lanes = Lanes(self.settings, progress.floor)
-        self.lanes.resume(resumed(progress, self.settings.batch.count))
-        self.remembered = Remembered(progress, self.settings, self.now, int(self.now * 1e6))
+        self.lanes.resume(resumed(progress, self.settings.batch.count, max(self.gone, default=0) + 1))
+        self.remembered = Remembered(self.settings, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
         self.in_flight: list[Parcel] = []
         self.settled: list[tuple[Parcel, list[Fate], dict[LaneQueue, float]]] = []
@@ -114,7 +131,8 @@ class World:
         assert self.lanes.memory.count == sum([one.count for one in pieces])
         assert self.lanes.memory.size == sum(piece.size for piece in pieces)
         on_their_way = {queue for parcel, *_ in self.settled for queue in parcel.lanes}
-        assert not any(queue.sick and queue.fresh for queue in self.lanes if queue not in on_their_way)
+        lanes = [queue for queue in self.lanes if queue.key is None and queue not in on_their_way]
+        assert not any(queue.sick and queue.fresh for queue in lanes)
 
     def read(self) -> None:
         after = self.lanes.position
@@ -156,8 +174,8 @@ class World:
             parcel = self.lanes.turns.next(self.now, probe=way == "probe")
         if parcel is None:
             return
-        held = {queue.lane for other in self.lanes.turns.in_flight[:-1] for queue in other.lanes}
-        assert not held & {queue.lane for queue in parcel.lanes}, "never two parcels with entries of one lane"
+        held = {self.place_of(seq) for other in self.lanes.turns.in_flight[:-1] for seq in other.seqs}
+        assert not held & set(map(self.place_of, parcel.seqs)), "never two parcels with entries of one lane"
         assert len(parcel) <= self.settings.batch.count
         if way == "untried":
             assert parcel.failure is None
@@ -166,7 +184,7 @@ class World:
             assert seq not in self.finished, "nothing is offered again that is finished"
             assert seq not in self.progress_finished, "nor what was saved as finished"
             assert parcel.attempts <= self.attempts[seq], "none is charged with another's attempts"
-            if not self.gone:
+            if not self.gone and not self.changes:
                 assert parcel.attempts == self.attempts[seq], "its attempts go on counting"
         self.in_flight.append(parcel)
 
@@ -176,12 +194,12 @@ class World:
 
     def check_comes_next(self, parcel: Parcel) -> None:
         """All that is older of the same lane is finished, in this parcel before it, or gone."""
-        wanted = self.wanted
+        places = {seq: self.place_of(seq) for seq in self.wanted}
         seqs = parcel.seqs
-        for lane in {queue.lane for queue in parcel.lanes}:
-            own = [seq for seq in seqs if wanted[seq] == lane]
+        for place in set(map(self.place_of, seqs)):
+            own = [seq for seq in seqs if places[seq] == place]
             assert own == sorted(own)
-            older = {seq for seq, other in wanted.items() if other == lane and seq <= own[-1]}
+            older = {seq for seq, other in places.items() if other == place and seq <= own[-1]}
             assert older - self.finished - self.gone <= set(own)
 
     def answer(self, parcel: Parcel) -> None:
@@ -245,13 +263,14 @@ class World:
             if seq <= self.lanes.position and seq not in self.gone:
                 assert self.progress.finished(seq, lane) == (seq in self.finished), f"{seq} of {lane.room}"
         for lane, behind in self.progress.behind.items():
-            assert len(behind.beyond) < 2 * self.settings.batch.count
-            if not self.gone:
+            assert self.settings.order or self.changes or len(behind.beyond) < 2 * self.settings.batch.count
+            if not self.gone and not self.changes:
                 tried = [past.attempts for past in behind.tried for _ in range(past.count)]
                 own = [s for s, other in self.wanted.items() if other == lane and s not in self.finished]
                 known = [self.attempts[s] for s in own if s <= self.lanes.position]
-                assert tried == [number for number in known if number]
+                assert tried == known[: len(tried)]
                 assert not any(known[len(tried) :]), "those that were tried come first"
+                assert all(tried) or self.settings.order
 
     def drop(self) -> None:
         alive = [one for one in self.log if one.last_seq not in self.gone]
@@ -433,8 +452,8 @@ def resume(
         log.append(block(log[-1].last_seq + 1 if log else 1, count, lane))
     configured = CourierSettings("sink", batch=limits, retry=policy, max_in_flight=9)
     lanes = Lanes(configured, progress.floor)
-    lanes.resume(resumed(progress, limits.count))
-    past, wanted = Remembered(progress, configured, 0, 0), Wanted("sink", lambda event: True)
+    lanes.resume(resumed(progress, limits.count, 1))
+    past, wanted = Remembered(configured, 0, 0), Wanted("sink", lambda event: True)
     while lanes.to_read:
         found = []
         for queue in lanes.to_read.popleft():

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +37,13 @@ from tdbwatch.testing import ManualClock, settle
 
 from .memory_spool_kit import Disk, MemorySpool
 
+ORDERS: list[Callable[[Event], str] | None] = [
+    None,
+    None,
+    lambda event: str(int(event.event) % 3),
+    lambda event: event.id,
+]
+"""Of the room, of three keys in it, and none."""
 KINDS = [Kind.EVENT, Kind.EVENT, Kind.EVENT, Kind.GAP, Kind.ROOM, Kind.NODE]
 TIMEOUT = 5.0
 
@@ -66,6 +73,7 @@ class Chaotic(Sink):
 
     def __init__(self, story: Story, rng: random.Random, clock: ManualClock) -> None:
         super().__init__(None, SinkContext("sink"))
+        self.order: Callable[[Event], str] | None = None
         self.story = story
         self.rng = rng
         self.clock = clock
@@ -88,15 +96,16 @@ class Chaotic(Sink):
         return self.take(batch, self.outcomes(batch[: self.rng.randint(1, len(batch))]))
 
     def outcomes(self, batch: Sequence[Event]) -> list[Any]:
-        """Once it refuses an event for now, it takes none of that room that comes after it."""
-        refused: set[str] = set()
+        """Once it refuses an event for now, it takes none of what keeps its order with that."""
+        refused: set[tuple[str, str]] = set()
         outcomes: list[Any] = []
         for event in batch:
             outcome = self.outcome()
-            if event.room in refused and outcome is DELIVERED:
+            place = place_of(event, self.order)
+            if place in refused and outcome is DELIVERED:
                 outcome = Retry("behind another")
             if isinstance(outcome, Retry):
-                refused.add(event.room)
+                refused.add(place)
             outcomes.append(outcome)
         return outcomes
 
@@ -111,6 +120,11 @@ class Chaotic(Sink):
             if not isinstance(outcome, Retry):
                 self.story.log.append(("taken" if outcome is DELIVERED else "refused", event.id))
         return outcomes
+
+
+def place_of(event: Event, order: Callable[[Event], str] | None) -> tuple[str, str]:
+    """What keeps its order with this event."""
+    return event.room, "" if order is None else order(event)
 
 
 class Watched(InlineHost):
@@ -214,10 +228,12 @@ class World:
             batch=BatchLimits(rng.randint(1, 6), rng.choice([1, 1500, 1 << 20]), rng.choice([0, 0, 3])),
             retry=self.policy,
             max_in_flight=rng.randint(1, 4),
+            order=rng.choice(ORDERS),
             on_exhausted=rng.choice(["dead_letter", "dead_letter", "block"]),
             max_ahead=rng.choice([4, 20, 2000]),
             breaker_threshold=rng.choice([1, 5]),
         )
+        self.sink.order = self.settings.order
         self.rooms = "abcd"[: rng.randint(1, 4)]
         self.crashes = rng.random() < 0.6
         self.crashed = False
@@ -358,7 +374,7 @@ def check(world: World) -> None:
     story, most = world.story, world.policy.max_attempts
     assert story.finished == {event.id for event in story.emitted}
     assert not story.repeated, "what was saved as finished comes no more"
-    check_order(story, world.crashed)
+    check_order(world)
     for event_id, letter in story.letters.items():
         if letter.reason.startswith("gave up"):
             assert most is not None
@@ -368,27 +384,28 @@ def check(world: World) -> None:
         assert max(story.failed.values(), default=0) <= most, "no attempt too many"
 
 
-def check_order(story: Story, crashed: bool) -> None:
-    numbers = {event.id: (event.room, number) for number, event in enumerate(story.emitted)}
-    newest: dict[str, int] = defaultdict(lambda: -1)
+def check_order(world: World) -> None:
+    story, crashed, order = world.story, world.crashed, world.settings.order
+    numbers = {event.id: (place_of(event, order), number) for number, event in enumerate(story.emitted)}
+    newest: dict[tuple[str, str], int] = defaultdict(lambda: -1)
     seen: dict[str, set[str]] = defaultdict(set)
     for what, event_id in story.log:
-        room, number = numbers[event_id]
+        place, number = numbers[event_id]
         if what == "taken":
             assert event_id not in seen["dead"], "delivered after it was a dead letter"
             assert crashed or event_id not in seen["refused"], "only a crash undoes a refusal"
             first = event_id not in seen["taken"] | seen["refused"] | seen["dead"]
-            assert not first or number > newest[room], "first deliveries are in order"
-            newest[room] = max(newest[room], number)
+            assert not first or number > newest[place], "first deliveries are in order"
+            newest[place] = max(newest[place], number)
         seen[what].add(event_id)
 
 
 class Picky(Chaotic):
-    """Never takes events of some rooms, and says so, or raises if they are alone; it takes all others."""
+    """Never takes some events, and says so, or raises if they are alone; it takes all others."""
 
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
-        if self.works or not all(event.room.startswith("sick") for event in batch):
-            sick = [not self.works and event.room.startswith("sick") for event in batch]
+        if self.works or not all(event.event.startswith("sick") for event in batch):
+            sick = [not self.works and event.event.startswith("sick") for event in batch]
             return self.take(batch, [Retry("no") if one else DELIVERED for one in sick])
         if self.rng.random() < 0.5:
             raise OSError("HTTP 500")
@@ -396,7 +413,10 @@ class Picky(Chaotic):
 
 
 class SickRooms(World):
-    """Any number of rooms are sick, but fewer batches of these come in a row than the breaker's threshold."""
+    """Any number of rooms are sick, but fewer batches of these come in a row than the breaker's threshold.
+
+    Or any number of keys in one room.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng)
@@ -406,13 +426,19 @@ class SickRooms(World):
         self.settings = replace(
             self.settings, retry=self.policy, batch=batch, breaker_threshold=5, max_ahead=2000
         )
+        self.keyed = rng.random() < 0.5
+        self.sink.order = (lambda event: event.event) if self.keyed else None
+        self.settings = replace(self.settings, order=self.sink.order)
+
+    def event(self, name: str) -> Event:
+        return Event.create("all" if self.keyed else name, name)
 
     async def emit(self) -> None:
-        """A burst of sick rooms now and then, then a healthy one: it has its events at once."""
+        """A burst of sick ones now and then, then healthy ones: these are delivered at once."""
         count = self.rng.randint(1, 4 * self.settings.batch.count) if self.rng.random() < 0.3 else 0
-        events = [Event.create(f"sick{self.rng.randrange(30)}", "e") for _ in range(count)]
+        events = [self.event(f"sick{self.rng.randrange(30)}") for _ in range(count)]
         await self.append(events)
-        well = [Event.create(f"well{self.rng.randrange(9)}", "e") for _ in range(self.rng.randint(1, 3))]
+        well = [self.event(f"well{self.rng.randrange(9)}") for _ in range(self.rng.randint(1, 3))]
         await self.append(well)
         assert {event.id for event in well} <= self.story.finished, self.courier.status()
 
@@ -432,7 +458,7 @@ class SickRooms(World):
 @pytest.mark.timeout(180)
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 1 << 32))
-def test_healthy_rooms_never_wait_for_sick_ones_whatever_stops_or_crashes(seed: int) -> None:
+def test_healthy_rooms_and_keys_never_wait_for_sick_ones_whatever_stops_or_crashes(seed: int) -> None:
     with structlog.testing.capture_logs():
         world = SickRooms(random.Random(seed))
         asyncio.run(world.live())

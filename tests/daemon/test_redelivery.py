@@ -466,7 +466,7 @@ async def test_a_move_gives_what_a_gone_sink_left_to_another_and_forgets_it(
     lane = Lane("//stuff", "alerts")
     entries = await everything(spool)
     letter = DeadLetter("old", entries[0], "r", 3, "a", "b", 1, 2)
-    await spool.dead_letter("old", 6, {lane: Behind(3, (5,))}, [letter])
+    await spool.dead_letter("old", 6, {lane: Behind(3, ((5, 5),))}, [letter])
     await spool.close()
     give(path, "old")
     spool = await make(sinks=["s"])

@@ -147,7 +147,7 @@ async def test_progress_survives_a_restart(make: MakeSpool) -> None:
     assert spool.progress("a").floor == 0
     await keep(spool, events(9))
     tried = (Past(1, 3, 5, "first \u2603", "last"), Past(2, 1, 6, "", ""))
-    behind = Behind(2, (4, 7), tried)
+    behind = Behind(2, ((4, 4), (7, 7)), tried)
     spool.save("a", 3, {ALERTS: behind})
     spool.save("a", 8, {Lane("//stuff", "gone"): None, Lane("", "x" * 1000): Behind(2**62)})
     await spool.close()

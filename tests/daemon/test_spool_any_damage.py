@@ -41,7 +41,7 @@ async def _made(path: Path) -> None:
         sent = [Event.create(room, "e", [number, "x" * (number * 40)]) for room in ROOMS]
         spool.append(heard(sent))
         if number == 40:
-            spool.save("s", 90, {LANES[0]: Behind(10, (13,))})
+            spool.save("s", 90, {LANES[0]: Behind(10, ((13, 13),))})
             found = await everything(spool)
             await dead_letter(spool, [DeadLetter("s", entry, "no", 1, "", "", 1, 2) for entry in found[:5]])
             await spool.close()
@@ -176,7 +176,7 @@ def test_what_memory_holds_is_in_the_new_file_whatever_became_of_the_old_one(
     crashed: Path, attacks: list[Damage]
 ) -> None:
     whole = contents(crashed)
-    progress = {"s": Progress(90, {LANES[0]: Behind(10, (13,))}), "t": Progress(0)}
+    progress = {"s": Progress(90, {LANES[0]: Behind(10, ((13, 13),))}), "t": Progress(0)}
     with copied(crashed) as path:
         for attack in attacks:
             attack(path)

@@ -6,7 +6,8 @@ from contextlib import closing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdbwatch.daemon.spool.api import Behind, Past, Progress
+from tdbwatch.daemon.spool.api import Behind, Gone, Past, Progress
+from tdbwatch.daemon.spool.spans import holds, spans_of
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.progress import Change, Reach
@@ -20,7 +21,7 @@ pasts = st.builds(Past, st.integers(1, 9), st.integers(1, 99), st.integers(0, 1 
 behinds = st.builds(
     Behind,
     st.sampled_from(SEQS),
-    st.sets(st.sampled_from(SEQS), max_size=5).map(lambda seqs: tuple(sorted(seqs))),
+    st.sets(st.sampled_from(SEQS), max_size=5).map(sorted).map(spans_of),
     st.lists(pasts, max_size=3).map(tuple),
 )
 progresses = st.builds(Progress, st.integers(0, 25), st.dictionaries(lanes, behinds))
@@ -34,7 +35,11 @@ def plainly(one: Progress) -> set[tuple[int, Lane]]:
         for seq in SEQS:
             behind = one.behind.get(lane)
             up_to_the_floor = seq <= one.floor
-            held_back = behind is not None and seq >= behind.first_seq and seq not in behind.beyond
+            held_back = (
+                behind is not None
+                and seq >= behind.first_seq
+                and not any(first <= seq <= last for first, last in behind.beyond)
+            )
             if up_to_the_floor and not held_back:
                 found.add((seq, lane))
     return found
@@ -58,7 +63,7 @@ def test_finished_through_is_the_longest_prefix_of_the_lane_but_for_what_is_beyo
     behind = one.behind.get(lane)
     if after in SEQS and (after, lane) in finished:
         assert behind is not None
-        assert after in behind.beyond, "which is not worth to be counted here"
+        assert holds(behind.beyond, after, after), "which is not worth to be counted here"
 
 
 @settings(deadline=None)
@@ -78,15 +83,16 @@ def test_reach_is_what_all_whom_it_concerns_have(
         if (names is None or sink in names) and target in (None, sink)
     ]
     for seq in SEQS:
-        prefix = [(n, lane) for n in SEQS if n <= seq]
-        if reach.finished(seq, lane, target):
-            assert all(each in finished for finished in concerned for each in prefix), "never said too early"
+        for first in range(1, seq + 1):
+            block = [(n, lane) for n in SEQS if first <= n <= seq]
+            if reach.finished(Gone(first, seq - first + 1, lane, target)):
+                assert all(each in one for one in concerned for each in block), "never said too early"
     lost = reach.unfinished(SEQS, lane, target)
     assert lost == {seq for seq in SEQS if any((seq, lane) not in finished for finished in concerned)}
     floors = [one.floor for sink, one in progress_of.items() if names is None or sink in names]
     assert reach.floor == min(floors, default=None)
     if target is None and reach.floor is not None:
-        assert not reach.finished(reach.floor + 1, lane, None)
+        assert not reach.finished(Gone(reach.floor + 1, 1, lane, None))
 
 
 changes = st.builds(Change, st.integers(0, 99), st.dictionaries(lanes, st.none() | behinds))
@@ -128,11 +134,13 @@ def test_what_is_saved_is_what_is_loaded_and_what_memory_says(
 def test_what_a_sink_gets_further_with_is_within_what_is_said_to_be_freed(
     before: Progress, floor: int, behind: dict[Lane, Behind | None]
 ) -> None:
-    was = {lane: before.finished_through(lane) for lane in before.behind}
+    was = {(seq, lane) for seq in SEQS for lane in LANES if before.finished(seq, lane)}
+    known = before.behind.keys()
     memory, looked_at = {"s": before}, before.floor  # beyond the floor nothing was looked at
     freed: dict[Lane, list[tuple[int, int]]] = {}
     for lane, span in progress.apply(memory, {"s": Change(max(floor, before.floor), behind)}):
         freed.setdefault(lane, []).append(span)
-    for lane in was.keys() & behind.keys():  # others that are behind have not moved
-        for seq in range(was[lane] + 1, min(looked_at, memory["s"].finished_through(lane)) + 1):
-            assert any(first <= seq <= last for first, last in freed.get(lane, [])), (lane, seq)
+    for lane in known & behind.keys():  # others that are behind have not moved
+        for seq in range(1, looked_at + 1):
+            if (seq, lane) not in was and memory["s"].finished(seq, lane):
+                assert any(first <= seq <= last for first, last in freed.get(lane, [])), (lane, seq)

@@ -59,6 +59,14 @@ def _expression(value: object, wanted: Wanted) -> Expression:
     return Expression(value, wanted)
 
 
+def _order(value: object) -> str:
+    if value is None or value is False:
+        raise RefusedError("is empty", "write room, none, or an expression such as args[0].host")
+    if value in {"room", "none"}:
+        return str(value)
+    return _expression(value, "value").source
+
+
 def _glob(value: str) -> str:
     if not value:
         raise RefusedError("a glob must not be empty", 'write "*" for everything')
@@ -178,6 +186,9 @@ Value = Annotated[
     WithJsonSchema({"type": "string"}),
 ]
 """CEL that makes a value of an event."""
+
+Order = Annotated[str, BeforeValidator(_order), WithJsonSchema({"type": "string", "default": "room"})]
+"""`room`, `none`, or CEL that makes a key of an event."""
 
 UnlimitedDuration = Annotated[PositiveDuration | None, BeforeValidator(_unlimited)]
 UnlimitedCount = Annotated[

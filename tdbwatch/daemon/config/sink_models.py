@@ -6,7 +6,14 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from tdbwatch.backoff import BackoffPolicy
-from tdbwatch.daemon.config.fields import PositiveDuration, Section, Text, UnlimitedCount, UnlimitedDuration
+from tdbwatch.daemon.config.fields import (
+    Order,
+    PositiveDuration,
+    Section,
+    Text,
+    UnlimitedCount,
+    UnlimitedDuration,
+)
 from tdbwatch.daemon.config.problems import RefusedError
 from tdbwatch.plugin import Duration, Options, SinkType, Size
 from tdbwatch.plugin.sink import DEFAULT_BATCH, DEFAULT_BATCH_BYTES
@@ -75,7 +82,9 @@ class SinkSettings(Section):
     timeout: PositiveDuration = 30.0
     """Seconds for one delivery; longer counts as failed."""
     max_in_flight: int = Field(default=1, ge=1, le=1000)
-    """Batches under way at once; order is kept within a room."""
+    """Batches under way at once; `order` says which events are in none of these together."""
+    order: Order = "room"
+    """What keeps its order: `room`, `none`, or what has the same key in a room: a CEL expression."""
     on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
     """What becomes of an event when `retry` gives up on it: set it aside, or hold its room."""
 
@@ -122,6 +131,10 @@ class SinkConfig:
     @property
     def max_in_flight(self) -> int:
         return self.settings.max_in_flight
+
+    @property
+    def order(self) -> str:
+        return self.settings.order
 
     @property
     def on_exhausted(self) -> Literal["dead_letter", "block"]:

@@ -58,14 +58,14 @@ class Courier:
         name, progress = settings.name, spool.progress(settings.name)
         faults = FaultLog(log, name, settings.plugin, clock)
         known = progress if spool.interrupted else forgiven(progress)
-        past = Remembered(known, settings, clock.monotonic(), int(clock.time() * 1e6))
+        past = Remembered(settings, clock.monotonic(), int(clock.time() * 1e6))
         self._settings = settings
         self._host = host
         self._spool = spool
         self._clock = clock
         self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold)
         self._lanes = lanes = Lanes(settings, progress.floor)
-        lanes.resume(resumed(known, settings.batch.count))
+        lanes.resume(resumed(known, settings.batch.count, spool.first_seq))
         self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
         caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
         self._delivery = Delivery(settings, host, lanes, breaker, faults, saving, caution, clock, rng)

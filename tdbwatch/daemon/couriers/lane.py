@@ -11,7 +11,8 @@ from typing import Final
 
 from tdbwatch.daemon.couriers.pieces import Failure, Piece, Pieces, pasts
 from tdbwatch.daemon.spool.api import Behind, Past
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.spans import Span, between, joined, next_outside, spans_of
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
 
 
 class State(Enum):
@@ -61,24 +62,26 @@ class LaneQueue:
     """The unfinished entries of one lane, for one sink.
 
     Attributes:
+        key: what its entries have in common; None: it is the whole room.
         taken: what the sink has now.
         tried: what failed; it goes before all that was never tried.
         fresh: what was never tried.
         disk: what is in the log only; None: nothing.
-        beyond: finished entries from the first that may be unfinished on.
+        beyond: where there are finished entries, from the first that may be unfinished on.
         remembered: what became, before a restart, of the first entries on disk.
     """
 
-    __slots__ = ("beyond", "disk", "fresh", "lane", "remembered", "state", "taken", "tried")
+    __slots__ = ("beyond", "disk", "fresh", "key", "lane", "remembered", "state", "taken", "tried")
 
-    def __init__(self, lane: Lane, disk: OnDisk | None = None) -> None:
+    def __init__(self, lane: Lane, disk: OnDisk | None = None, key: str | None = None) -> None:
         self.lane = lane
+        self.key = key
         self.state = State.READING if disk is not None else State.READY
         self.taken: list[Piece] = []
         self.tried = Pieces()
         self.fresh = Pieces()
         self.disk = disk
-        self.beyond: Sequence[int] = ()
+        self.beyond: tuple[Span, ...] = ()
         self.remembered: tuple[Past, ...] = ()
 
     def __repr__(self) -> str:
@@ -142,7 +145,7 @@ class LaneQueue:
     def behind(self) -> Behind:
         """What is durable of it."""
         failed = [piece for piece in (*self.taken, *self.tried) if piece.failure is not None]
-        return Behind(self.first_seq, tuple(self.beyond), (*pasts(failed), *self.remembered))
+        return Behind(self.first_seq, self.beyond, (*pasts(failed), *self.remembered))
 
     def take_fresh(self, count: int, size: int, *, at_least: int) -> Piece | None:
         """The next piece that was never tried, or as much of it as fits, is with the sink from now on."""
@@ -173,8 +176,8 @@ class LaneQueue:
         self.tried.prepend([piece for piece in unfinished if piece.failure is not None])
         self.fresh.prepend([piece for piece in unfinished if piece.failure is None])
         if finished or self.beyond:
-            first = None if self.done else self.first_seq
-            self.beyond = () if first is None else [seq for seq in (*self.beyond, *finished) if seq >= first]
+            spans = joined(sorted((*self.beyond, *spans_of(finished))))
+            self.beyond = () if self.done else between(spans, self.first_seq, MOST_SEQ)
 
     def let_go(self) -> None:
         """What was never tried stays in the log only."""
@@ -206,17 +209,25 @@ class LaneQueue:
             self.remembered = ()
             self._read_through(last_seq)
 
-    def found(self, pieces: Sequence[Piece], through: int) -> None:
-        """These are on disk up to `through`, and nothing else is."""
-        disk = self.disk
-        assert disk is not None, "it was read"
-        for piece in pieces:
-            (self.fresh if piece.failure is None else self.tried).append(piece)
-            disk.count = max(0, disk.count - piece.count)
+    def put(self, piece: Piece) -> None:
+        """These come behind all that is in memory."""
+        if piece.failure is None:
+            self.fresh.append(piece)
+        elif self.fresh or (self.taken and self.taken[-1].failure is None):
+            self.fresh.append(
+                piece.failed(None)
+            )  # another order was kept before: the past does not come first
+        else:
+            self.tried.append(piece)
+
+    def read(self, count: int, through: int) -> None:
+        """Up to `through` nothing is on disk any more; so many entries of it were."""
+        assert self.disk is not None, "it was read"
+        self.disk.count = max(0, self.disk.count - count)
         self._read_through(through)
 
     def _read_through(self, seq: int) -> None:
         assert self.disk is not None, "there is something on disk"
-        self.disk.first_seq = seq + 1
-        if seq >= self.disk.last_seq:
+        self.disk.first_seq = next_outside(self.beyond, seq + 1)
+        if self.disk.first_seq > self.disk.last_seq:
             self.disk, self.remembered = None, ()

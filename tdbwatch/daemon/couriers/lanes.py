@@ -2,11 +2,12 @@
 
 The rule it keeps: entries of one lane go in order. While the sink has some of them, or they wait for another
 attempt, all that comes after them in their lane waits, and other lanes go on. A lane whose entries wait keeps
-only those in memory; the rest is read again when its turn has come.
+only those in memory; the rest is read again when its turn has come. Where the order is not that of the room,
+a lane is what one key has in a room, and it stays in memory: the log cannot tell what is of it.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
@@ -19,6 +20,8 @@ from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.stored.blocks import Lane
 
 ALL_DUE: Final[Mapping[LaneQueue, float]] = {}
+Place = tuple[Lane, str | None]
+"""A room, and a key; None: the whole room."""
 
 
 class Lanes:
@@ -38,8 +41,9 @@ class Lanes:
         self.to_read: deque[list[LaneQueue]] = deque()
         self.memory = Memory(settings)
         self.turns = Turns(settings)
+        self.key_of = settings.order
         self._sink = settings.name
-        self._lanes: dict[Lane, LaneQueue] = {}
+        self._lanes: dict[Place, LaneQueue] = {}
 
     def __bool__(self) -> bool:
         """Whether anything that was read is unfinished."""
@@ -49,7 +53,8 @@ class Lanes:
         return iter(self._lanes.values())
 
     def get(self, lane: Lane) -> LaneQueue | None:
-        return self._lanes.get(lane)
+        """The one of a whole room; where rooms have several, what of it is in the log only."""
+        return self._lanes.get((lane, None))
 
     # -- how it is ---------------------------------------------------------------------------------------
 
@@ -78,14 +83,23 @@ class Lanes:
     # -- what comes in -----------------------------------------------------------------------------------
 
     def add(self, lane: Lane, piece: Piece, now: float) -> None:
-        """This was read: it is newer than all else of its lane."""
-        queue = self._lanes.get(lane)
+        """This was read: it is newer than all else of its room."""
+        queue = self.get(lane)
         if queue is not None and (queue.disk is not None or queue.sick):
             queue.leave(piece.first_seq, piece.last_seq, piece.count)
             return
+        for key, part in self._by_key(piece):
+            self._add((lane, key), part, now)
+
+    def _by_key(self, piece: Piece) -> Iterable[tuple[str | None, Piece]]:
+        return [(None, piece)] if self.key_of is None else piece.by_key(self.key_of).items()
+
+    def _add(self, place: Place, piece: Piece, now: float) -> None:
         self.memory.take([piece])
+        queue = self._lanes.get(place)
         if queue is None:
-            queue = self._lanes[lane] = LaneQueue(lane)
+            lane, key = place
+            queue = self._lanes[place] = LaneQueue(lane, key=key)
             queue.fresh.append(piece)
             self.turns.ready.add(queue, now)
             return
@@ -96,32 +110,53 @@ class Lanes:
     def resume(self, together: Iterable[list[LaneQueue]]) -> None:
         """These lanes were behind before a restart; those that are to go together are in one list."""
         for queues in together:
-            self._lanes.update((queue.lane, queue) for queue in queues)
+            self._lanes.update(((queue.lane, None), queue) for queue in queues)
+            self.touched.update(queue.lane for queue in queues)  # another order may have been kept before
             self.to_read.append(queues)
 
     def found(
         self,
         read: Sequence[tuple[LaneQueue, Sequence[Piece], int]],
         now: float,
-        dues: Mapping[LaneQueue, float] = ALL_DUE,
+        due: Callable[[Failure], float] | None = None,
     ) -> None:
         """Of each of these lanes, the pieces are what the log has up to the seq.
 
         Args:
-            dues: when those of which something was tried have their next attempt.
+            due: when what was tried has its next attempt; None: now.
         """
+        filled: dict[LaneQueue, None] = {}
         for queue, pieces, through in read:
-            self.memory.take(pieces)
-            queue.found(pieces, through)
+            queue.read(sum([piece.count for piece in pieces]), through)
             self.touched.add(queue.lane)
-        self._place([queue for queue, _, _ in read], now, dues)
+            for key, part in chain.from_iterable(map(self._by_key, pieces)):
+                if key is None:
+                    self.memory.take([part])
+                    queue.put(part)
+                elif self._begin((queue.lane, key), part):
+                    filled[self._lanes[queue.lane, key]] = None
+            filled[queue] = None
+        dues = {one: due(one.failure) for one in filled if one.tried} if due is not None else ALL_DUE
+        self._place(filled, now, dues)
+
+    def _begin(self, place: Place, piece: Piece) -> bool:
+        """Put this behind what there is with its key; whether nothing of that was read before."""
+        if (queue := self._lanes.get(place)) is None:
+            lane, key = place
+            queue = self._lanes[place] = LaneQueue(lane, key=key)
+            queue.state = State.READING
+        self.memory.take([piece])
+        queue.put(piece)
+        if queue.state is State.READY:
+            self.turns.ready.grow(piece)
+        return queue.state is State.READING
 
     def let_go(self, now: float, patience: float) -> bool:
         """Forget what was never tried of lanes that the sink has for long; whether there was any.
 
         It is only done where that helps: nothing may go, but the sink could have another parcel.
         """
-        if self.turns.ready or not self.turns.free:
+        if self.turns.ready or not self.turns.free or self.key_of is not None:
             return False
         slow = [parcel.lanes for parcel in self.turns.in_flight if now - parcel.since >= patience]
         stuck = [queue for queue in chain(*slow) if queue.fresh]
@@ -132,7 +167,7 @@ class Lanes:
     def gone(self, blocks: Iterable[Gone]) -> None:
         """The log has given these up."""
         for block in blocks:
-            queue = self._lanes.get(block.lane)
+            queue = self.get(block.lane)
             if queue is None or block.target not in (None, self._sink):
                 continue
             queue.gone(block.first_seq, block.last_seq, block.count)
@@ -224,14 +259,15 @@ class Lanes:
         for queue in queues:
             match queue.move():
                 case State.WAITING:
-                    self._forget(queue)
+                    if queue.key is None:
+                        self._forget(queue)
                     waiting.append(queue)
                 case State.READY:
                     self.turns.ready.add(queue, now, waited=waited)
                 case State.READING:
                     self.to_read.append([queue])
                 case _:
-                    del self._lanes[queue.lane]
+                    del self._lanes[queue.lane, queue.key]
         self.turns.waiting.gather(waiting, dues, now)
 
     def _forget(self, queue: LaneQueue) -> None:

@@ -43,7 +43,7 @@ class Parcel:
 
     def may_be_large(self, size: int) -> bool:
         """Whether one of the events can have a payload of more bytes."""
-        return any(len(piece.block.body) > size for piece in self.pieces)
+        return any(piece.largest > size for piece in self.pieces)
 
     @property
     def pieces(self) -> list[Piece]:

@@ -3,11 +3,11 @@
 import sys
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.spool.api import Past
@@ -17,6 +17,7 @@ from tdbwatch.plugin.event import Event, json_lines
 OVERHEAD: Final = 400
 """Bytes that an event takes in memory beside its payload and its name, roughly."""
 _T = TypeVar("_T")
+_seq: Final = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,28 +58,26 @@ class Piece:
     """Entries of one lane, oldest first; between them there may be others that are not for this sink.
 
     Attributes:
-        block: the block that they are of; while anybody holds it, others that read it share it.
         count: entries.
         size: bytes that they count for, no less than `OVERHEAD` and a payload and a name for each.
         failure: what became of them; None: they were never tried.
     """
 
-    __slots__ = ("_changed", "block", "count", "failure", "seqs", "size")
+    __slots__ = ("_source", "count", "failure", "seqs", "size")
 
     def __init__(
         self,
-        block: Block,
+        source: Block | Sequence[Event],
         seqs: Sequence[int],
         size: int,
         failure: Failure | None = None,
-        changed: Sequence[Event] | None = None,
     ) -> None:
-        self.block = block
+        self._source = source
+        """The block that they are of, which all who read it share; or events that are not, or not just so."""
         self.seqs = seqs
         self.count = len(seqs)
         self.size = size
         self.failure = failure
-        self._changed = changed  # the events, where routes have set fields of theirs
 
     @classmethod
     def of(cls, block: Block) -> "Piece":
@@ -99,26 +98,37 @@ class Piece:
 
     @property
     def events(self) -> Sequence[Event]:
-        return self._own(self.block.events) if self._changed is None else self._changed
+        source = self._source
+        return self._own(source, source.events) if isinstance(source, Block) else source
 
     @property
     def lines(self) -> Sequence[bytes]:
         """The record of each, as JSON."""
-        return self._own(self.block.lines) if self._changed is None else json_lines(self._changed)
+        source = self._source
+        return self._own(source, source.lines) if isinstance(source, Block) else json_lines(source)
 
     @property
     def names(self) -> Sequence[tuple[str, str]]:
         """Kind and name of each."""
-        return self._own(self.block.names)
+        source = self._source
+        if isinstance(source, Block):
+            return self._own(source, source.names)
+        return [(event.kind, event.event) for event in source]
 
     @property
     def received_us(self) -> int:
         """When the first was received, in microseconds since the Unix epoch."""
-        return self.block.received_us(self.first_seq)
+        source = self._source
+        return source.received_us(self.first_seq) if isinstance(source, Block) else source[0].received_us
 
-    def failed(self, failure: Failure) -> "Piece":
-        """The same entries, that failed."""
-        return Piece(self.block, self.seqs, self.size, failure, self._changed)
+    @property
+    def largest(self) -> int:
+        """No payload has more bytes."""
+        return len(self._source.body) if isinstance(self._source, Block) else self.size
+
+    def failed(self, failure: Failure | None) -> "Piece":
+        """The same entries, of which this became."""
+        return Piece(self._source, self.seqs, self.size, failure)
 
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
@@ -127,37 +137,57 @@ class Piece:
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
-        size, events = sum(self._sizes[:count]), self._changed
-        heads, rest = (None, None) if events is None else (events[:count], events[count:])
+        size, source, rest = sum(self._sizes[:count]), self._source, self._source
+        if not isinstance(source, Block):
+            source, rest = source[:count], source[count:]
         return (
-            Piece(self.block, self.seqs[:count], size, self.failure, heads),
-            Piece(self.block, self.seqs[count:], max(0, self.size - size), self.failure, rest),
+            Piece(source, self.seqs[:count], size, self.failure),
+            Piece(rest, self.seqs[count:], max(0, self.size - size), self.failure),
         )
 
     def only(self, indexes: Sequence[int]) -> "Piece":
         """Some of the entries, in order."""
         if len(indexes) == self.count:
             return self
-        seqs, sizes, events = self.seqs, self._sizes, self._changed
-        chosen = None if events is None else [events[index] for index in indexes]
+        seqs, sizes, source = self.seqs, self._sizes, self._source
+        if not isinstance(source, Block):
+            source = [source[index] for index in indexes]
         size = sum([sizes[index] for index in indexes])
-        return Piece(self.block, [seqs[index] for index in indexes], size, self.failure, chosen)
+        return Piece(source, [seqs[index] for index in indexes], size, self.failure)
 
     def changed(self, events: Sequence[Event]) -> "Piece":
         """The same entries, with these events instead."""
-        size = self.size + sum([len(event.packed_fields) for event in events])
-        return Piece(self.block, self.seqs, size, self.failure, events)
+        return Piece(events, self.seqs, _weigh(events), self.failure)
+
+    def by_key(self, key_of: Callable[[Event], str]) -> dict[str, "Piece"]:
+        """The entries of each key. They do not hold the block: what fails may be spread over many."""
+        parts: dict[str, tuple[list[Event], list[int]]] = {}
+        for seq, event in zip(self.seqs, self.events, strict=True):
+            events, seqs = parts.setdefault(key_of(event), ([], []))
+            events.append(event)
+            seqs.append(seq)
+        return {
+            key: Piece(events, seqs, _weigh(events), self.failure) for key, (events, seqs) in parts.items()
+        }
 
     @property
     def _sizes(self) -> Sequence[int]:
-        return [size + OVERHEAD for size in self._own(self.block.sizes)]
+        source = self._source
+        if not isinstance(source, Block):
+            return [_weigh((event,)) for event in source]
+        return [size + OVERHEAD for size in self._own(source, source.sizes)]
 
-    def _own(self, all_: Sequence[_T]) -> Sequence[_T]:
+    def _own(self, block: Block, each: Sequence[_T]) -> Sequence[_T]:
         """Of what the block has of each entry, what is of these."""
-        first, seqs = self.block.first_seq, self.seqs
+        first, seqs = block.first_seq, self.seqs
         if isinstance(seqs, range):
-            return all_ if self.count == len(all_) else all_[seqs.start - first : seqs.stop - first]
-        return [all_[seq - first] for seq in seqs]
+            return each if self.count == len(each) else each[seqs.start - first : seqs.stop - first]
+        return [each[seq - first] for seq in seqs]
+
+
+def _weigh(events: Sequence[Event]) -> int:
+    sizes = [len(event.payload) + len(event.event) + len(event.packed_fields) for event in events]
+    return sum(sizes) + OVERHEAD * len(events)
 
 
 class Pieces:
@@ -223,30 +253,34 @@ class Pieces:
 
 
 def pasts(pieces: Iterable[Piece]) -> tuple[Past, ...]:
-    """What is durable of pieces that failed."""
-    labels = [label for piece in pieces for label in _labels(piece)]
-    return tuple(
-        Past(
-            sum(count for *_, count in run),
-            failure.attempts,
-            failure.first_us,
-            error,
-            failure.last_error,
-            failure.unended,
-        )
-        for (failure, error), run in groupby(labels, key=itemgetter(0, 1))
+    """What is durable of pieces that failed; where they are not alone, the order is that of the entries."""
+    return _pasts(label for piece in pieces for _, *label in _labels(piece))
+
+
+def pasts_in_order(pieces: Iterable[Piece]) -> tuple[Past, ...]:
+    """The same of entries that are scattered, with those that were never tried."""
+    return _pasts(
+        label for _, *label in sorted([one for piece in pieces for one in _labels(piece)], key=_seq)
     )
 
 
-def _labels(piece: Piece) -> Iterator[tuple[Failure, str, int]]:
-    """(failure, first error, how many) in the order of the entries."""
+def _pasts(labels: Iterable[list[Any]]) -> tuple[Past, ...]:
+    found = list[Past]()
+    for (failure, error), run in groupby(labels):
+        count = sum(1 for _ in run)
+        if failure is None:
+            found.append(Past(count, 0, 0, "", ""))
+        else:
+            us, last, unended = failure.first_us, failure.last_error, failure.unended
+            found.append(Past(count, failure.attempts, us, error, last, unended))
+    return tuple(found)
+
+
+def _labels(piece: Piece) -> Iterator[tuple[int, Failure | None, str]]:
+    """(seq, failure, first error) of each entry."""
     failure = piece.failure
-    assert failure is not None, "it failed"
-    if not failure.first_errors:
-        yield failure, failure.first_error, piece.count
-        return
     for seq in piece.seqs:
-        yield failure, failure.first_error_of(seq), 1
+        yield seq, failure, "" if failure is None else failure.first_error_of(seq)
 
 
 MOST_BYTES = 16 << 20

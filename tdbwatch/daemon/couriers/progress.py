@@ -1,6 +1,7 @@
 """What a sink has finished: how it is saved, and how it goes on after a restart."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
@@ -8,11 +9,12 @@ from typing import Final
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import Failure, Piece
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts_in_order
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.unended import company, earliest
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Past, Progress, Spool
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.spans import Span, between, joined, outside, spans_of
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
 
 Changes = dict[Lane, Behind | None]
 
@@ -32,6 +34,8 @@ class Saved:
     def update(self, lanes: Lanes) -> tuple[int, Changes] | None:
         """The floor of now, and the lanes that are behind otherwise than before; None: all is as it was."""
         least = max(self.floor, lanes.highest)
+        if lanes.key_of is not None:
+            return self._keep(*self._by_room(lanes, least))
         floor, changed = lanes.position, Changes()
         for queue in lanes:
             lane, saved = queue.lane, self._behind.get(queue.lane)
@@ -48,6 +52,21 @@ class Saved:
         lanes.touched.clear()
         return self._keep(floor, changed)
 
+    def _by_room(self, lanes: Lanes, least: int) -> tuple[int, Changes]:
+        """As `update`, where rooms have several lanes: what is unfinished of a room can be anywhere."""
+        rooms: dict[Lane, list[LaneQueue]] = {}
+        for queue in lanes:
+            rooms.setdefault(queue.lane, []).append(queue)
+        floor, changed = lanes.position, Changes()
+        for lane, queues in rooms.items():
+            behind, unfinished = behind_of(queues, least)
+            floor = min(floor, unfinished - 1)
+            if behind != self._behind.get(lane):
+                changed[lane] = behind
+        changed |= dict.fromkeys(self._behind.keys() - rooms.keys())
+        lanes.touched.clear()
+        return floor, changed
+
     def _keep(self, floor: int, changed: Changes) -> tuple[int, Changes] | None:
         if floor == self.floor and not changed:
             return None
@@ -58,6 +77,32 @@ class Saved:
             else:
                 self._behind[lane] = behind
         return floor, changed
+
+
+def behind_of(queues: Sequence[LaneQueue], least: int) -> tuple[Behind | None, int]:
+    """What is durable of a room's lanes, and the first unfinished entry of which this says nothing.
+
+    Args:
+        least: up to here it does.
+    """
+    pieces = [piece for queue in queues for piece in (*queue.taken, *queue.tried, *queue.fresh)]
+    seqs = sorted([seq for piece in pieces for seq in piece.seqs])
+    said = bisect_right(seqs, least)
+    unsaid = seqs[said] if said < len(seqs) else MOST_SEQ
+    spans, beyond, remembered = spans_of(seqs[:said]), tuple[Span, ...](), tuple[Past, ...]()
+    rest = next((queue for queue in queues if queue.disk is not None), None)
+    if rest is not None and rest.disk is not None and rest.disk.first_seq > least:
+        unsaid = min(unsaid, rest.disk.first_seq)
+    elif rest is not None and rest.disk is not None:  # all that is in memory is older
+        spans += ((rest.disk.first_seq, MOST_SEQ),)
+        beyond, remembered = between(rest.beyond, rest.disk.first_seq, MOST_SEQ), rest.remembered
+    if not spans:
+        return None, unsaid
+    finished = (*outside(spans, spans[0][0], MOST_SEQ), *beyond)
+    tried = [*pasts_in_order(pieces), *remembered]
+    while tried and not (tried[-1].attempts or tried[-1].unended):
+        tried.pop()
+    return Behind(spans[0][0], joined(finished), tuple(tried)), unsaid
 
 
 _PACE: Final = 0.05
@@ -134,8 +179,7 @@ class Remembered:
         now_us: the wall's.
     """
 
-    def __init__(self, progress: Progress, settings: CourierSettings, now: float, now_us: int) -> None:
-        self._firsts = {lane: behind.first_seq for lane, behind in progress.behind.items()}
+    def __init__(self, settings: CourierSettings, now: float, now_us: int) -> None:
         self._policy = settings.retry
         self._batch = settings.batch.count
         self._now = now
@@ -144,21 +188,18 @@ class Remembered:
 
     def lay_over(self, queue: LaneQueue, pieces: Sequence[Piece]) -> list[Piece]:
         """These pieces, which are the next of their lane, with what became of them."""
-        if pieces and pieces[0].first_seq != self._firsts.pop(queue.lane, pieces[0].first_seq):
-            queue.remembered = ()  # the entries that it was about are gone
         return [part for piece in pieces for part in self._laid_over(queue, piece)]
 
-    def due(self, pieces: Sequence[Piece]) -> float:
-        """When the first of these may be tried, by the monotonic clock."""
-        failure = pieces[0].failure if pieces else None
-        return self._now + (earliest(failure.unended, self._batch) if failure is not None else 0.0)
+    def due(self, failure: Failure) -> float:
+        """When what this became of may be tried, by the monotonic clock."""
+        return self._now + earliest(failure.unended, self._batch)
 
     def _laid_over(self, queue: LaneQueue, piece: Piece) -> Iterator[Piece]:
         while queue.remembered and piece.count:
             past, *others = queue.remembered
             count = min(past.count, piece.count)
             head, piece = piece.split(count)
-            yield head.failed(self._failure(past, head.seqs))
+            yield head.failed(self._failure(past, head.seqs)) if past.attempts or past.unended else head
             left = [replace(past, count=past.count - count)] if past.count > count else []
             queue.remembered = (*left, *others)
         if piece.count:
@@ -193,24 +234,26 @@ def forgiven(progress: Progress) -> Progress:
     return Progress(progress.floor, behind)
 
 
-def resumed(progress: Progress, most: int) -> list[list[LaneQueue]]:
+def resumed(progress: Progress, most: int, oldest: int) -> list[list[LaneQueue]]:
     """The lanes that are behind, all of them in the log only.
 
     Those whose entries failed together are in one list, as far as they make a batch.
 
     Args:
         most: entries that a batch has.
+        oldest: the first that the log has; of those that are gone nothing needs to be known.
     """
     lists: list[list[LaneQueue]] = []
     not_full: dict[_Together, tuple[list[LaneQueue], int]] = {}
     for lane, behind in sorted(progress.behind.items(), key=lambda item: item[1].first_seq):
         first = min(behind.first_seq, progress.floor + 1)
         queue = LaneQueue(lane, OnDisk(first, progress.floor, 0))
-        queue.beyond, queue.remembered = behind.beyond, behind.tried
-        if not behind.tried:
+        queue.beyond = between(behind.beyond, first, progress.floor)
+        queue.remembered = behind.tried if behind.first_seq >= oldest else ()
+        if not queue.remembered:
             lists.append([queue])
             continue
-        key, count = _key(behind.tried[0]), behind.tried[0].count
+        key, count = _key(queue.remembered[0]), queue.remembered[0].count
         company, space = not_full.get(key, ([], 0))
         if count > space:
             lists.append(company := [])

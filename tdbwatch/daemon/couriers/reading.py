@@ -16,6 +16,7 @@ from tdbwatch.daemon.couriers.progress import Remembered
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.routes import Matcher
 from tdbwatch.daemon.spool.api import Spool, SpoolError
+from tdbwatch.daemon.spool.spans import Span, holds, outside
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.plugin.event import Event
 
@@ -33,14 +34,18 @@ class Wanted:
         self._wants = wants
 
     def piece(
-        self, block: Block, after: int, through: int | None = None, finished: Sequence[int] = ()
+        self,
+        block: Block,
+        after: int,
+        through: int | None = None,
+        finished: Sequence[Span] = (),
     ) -> Piece | None:
         """What this sink is to get of it; None: nothing.
 
         Args:
             after: nothing up to this entry.
             through: nothing beyond this one.
-            finished: nor these.
+            finished: nor what is in these.
 
         Raises:
             ValueError: the block is damaged.
@@ -53,8 +58,8 @@ class Wanted:
             piece = piece.split(min(piece.count, after - block.first_seq + 1))[1]
         if through is not None and through < block.last_seq:
             piece = piece.split(max(0, piece.count - (block.last_seq - through)))[0]
-        if done := frozenset(finished):
-            piece = piece.only([index for index, seq in enumerate(piece.seqs) if seq not in done])
+        if finished:
+            piece = piece.only([at for at, seq in enumerate(piece.seqs) if not holds(finished, seq, seq)])
         piece = self._routed(piece, block)
         return piece if piece.count else None
 
@@ -147,8 +152,8 @@ class Reading:
         for queue in list(self._lanes):
             if (disk := queue.disk) is not None:
                 with suppress(SpoolError):
-                    count = await self._spool.count_lane(queue.lane, disk.first_seq - 1, disk.last_seq)
-                    disk.count += max(0, count - len(queue.beyond))
+                    for first, last in outside(queue.beyond, disk.first_seq, disk.last_seq):
+                        disk.count += await self._spool.count_lane(queue.lane, first - 1, last)
 
     async def _read_on(self) -> None:
         """Read what comes, until cancelled or at the end."""
@@ -230,8 +235,7 @@ class Reading:
             return self._unreadable(error)
         past = self._remembered
         laid = [(queue, past.lay_over(queue, pieces), end) for queue, pieces, end in found]
-        dues = {queue: past.due(pieces) for queue, pieces, _ in laid}
-        self._lanes.found(laid, self._clock.monotonic(), dues)
+        self._lanes.found(laid, self._clock.monotonic(), past.due)
         self._filled()
         return True
 

@@ -1,11 +1,13 @@
 """What a courier is told, and what it says of itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tdbwatch.daemon.blame import is_mistake
 from tdbwatch.daemon.histogram import CALLS, NOTHING_YET, WAITS, Distribution, Histogram
 from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.plugin.event import Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,9 @@ class CourierSettings:
     Attributes:
         name: the sink's name in the configuration.
         plugin: the sink's type, for messages that say whose fault it is.
-        max_in_flight: batches under way at the same time; never two with events of one room.
+        max_in_flight: batches under way at the same time; never two with events of one lane.
+        order: the key of an event: those of a room that have one in common keep their order, and are a lane;
+            None: a room is one.
         on_exhausted: what becomes of an event that is out of attempts; `block` goes on trying.
         max_ahead: unfinished entries beyond which no more are read.
         breaker_threshold: failures in a row, of the sink as a whole, after which it is only probed.
@@ -41,6 +45,7 @@ class CourierSettings:
     batch: BatchLimits = field(default_factory=BatchLimits)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     max_in_flight: int = 1
+    order: Callable[[Event], str] | None = None
     on_exhausted: Literal["dead_letter", "block"] = "dead_letter"
     max_ahead: int = 2_000
     breaker_threshold: int = 5

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from tdbwatch.daemon.spool.errors import SpoolError as SpoolError  # noqa: PLC0414 - of the seam, too
+from tdbwatch.daemon.spool.spans import Span, holds
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.marks import Mark
@@ -60,17 +61,19 @@ class Behind:
 
     Attributes:
         first_seq: the first entry that is not finished.
-        beyond: the entries after it that are finished all the same: at most as many as one batch has.
-        tried: of the unfinished ones from `first_seq` on, in order, those that were tried in vain.
+        beyond: between which numbers after it entries are finished all the same. At most as many as one batch
+            has; more, and the last to the end of the numbers, where a sink does not keep the room's order.
+        tried: of the unfinished ones from `first_seq` on, in order, those that were tried in vain. Where a
+            sink does not keep the room's order, others may be between them; they have no attempts.
     """
 
     first_seq: int
-    beyond: tuple[int, ...] = ()
+    beyond: tuple[Span, ...] = ()
     tried: tuple[Past, ...] = ()
 
-    def finished(self, seq: int) -> bool:
-        """Whether an entry of this lane up to the floor is finished."""
-        return seq < self.first_seq or seq in self.beyond
+    def finished(self, first_seq: int, last_seq: int) -> bool:
+        """Whether all entries of this lane between these, up to the floor, are finished."""
+        return last_seq < self.first_seq or holds(self.beyond, first_seq, last_seq)
 
 
 @dataclass(slots=True)
@@ -92,7 +95,12 @@ class Progress:
         if seq > self.floor:
             return False
         behind = self.behind.get(lane)
-        return behind is None or behind.finished(seq)
+        return behind is None or behind.finished(seq, seq)
+
+    def all_finished(self, first_seq: int, last_seq: int, lane: Lane) -> bool:
+        """Whether all entries of this lane between these are finished."""
+        behind = self.behind.get(lane)
+        return last_seq <= self.floor and (behind is None or behind.finished(first_seq, last_seq))
 
     def finished_through(self, lane: Lane) -> int:
         """The entries of this lane up to here are finished, every one."""

@@ -55,7 +55,7 @@ def test_a_dead_letter_that_was_deleted_looks_neither_delivered_nor_as_if_it_wai
     (folder / "prod.yaml").write_text(CONFIG.replace("spool.db", "other.db"))
     asyncio.run(fill(folder / "other.db", events, dead=3, outcome=outcome))
     if held_up:  # the first of its room waits, and the dead letters are behind it
-        behind = {Lane("//stuff", "alerts"): Behind(1, (2, 3))}
+        behind = {Lane("//stuff", "alerts"): Behind(1, ((2, 3),))}
         asyncio.run(_save(folder / "other.db", "oncall", 3, behind))
     assert run("spool", "drop", "--all", "--yes")[0] == 0
     assert f"oncall: {said}\n" in run("spool", "show", events[1].id)[1]

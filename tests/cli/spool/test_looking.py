@@ -59,7 +59,9 @@ def test_list_shows_what_the_filters_select_oldest_first(
 def test_what_a_sink_is_still_to_get_is_neither_what_it_got_out_of_turn_nor_a_dead_letter(
     folder: Path, events: list[Event], run: Run
 ) -> None:
-    asyncio.run(_save(folder / "spool.db", "oncall", 8, {Lane("//stuff", "alerts"): Behind(4, (5, 7))}))
+    asyncio.run(
+        _save(folder / "spool.db", "oncall", 8, {Lane("//stuff", "alerts"): Behind(4, ((5, 5), (7, 7)))})
+    )
     place = ("--spool", "spool.db")
     listed = objects(run("spool", "list", "--sink", "oncall", "--json", place=place)[1])
     assert [found["id"] for found in listed] == [events[n].id for n in (3, 5, 7, 8, 9)]

@@ -29,7 +29,7 @@ def test_stats_in_json_are_stable(run: Run, folder: Path) -> None:
 
 
 def test_stats_count_as_behind_what_a_list_of_the_sink_shows(run: Run, folder: Path) -> None:
-    behind = {Lane("//stuff", "alerts"): Behind(4, (6, 8))}
+    behind = {Lane("//stuff", "alerts"): Behind(4, ((6, 6), (8, 8)))}
     asyncio.run(_save(folder / "spool.db", "oncall", 9, behind))
     for place in (("--config", "prod.yaml"), ("--spool", "spool.db")):
         [found] = objects(run("spool", "stats", "--json", place=place)[1])

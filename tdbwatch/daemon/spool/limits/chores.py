@@ -62,7 +62,7 @@ class Chore(Protocol):
 def undelivered(store: Store, reach: Reach, doomed: Sequence[Gone], reason: str) -> Tally:
     """What of these blocks some sink is still to get."""
     tally = Tally(reason)
-    unfinished = [one for one in doomed if not reach.finished(one.last_seq, one.lane, one.target)]
+    unfinished = [one for one in doomed if not reach.finished(one)]
     for block in store.load(unfinished):
         seqs = range(block.first_seq, block.last_seq + 1)
         lost = reach.unfinished(seqs, block.lane, block.target)

@@ -7,10 +7,11 @@ from typing import Any, Final
 from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.limits.chores import Step, undelivered
+from tdbwatch.daemon.spool.spans import Span
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.drops import MAX_SIZE, Tally
-from tdbwatch.daemon.spool.stored.progress import Reach, Span
+from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import ROW_BYTES, free_bytes, used_bytes
 
@@ -67,7 +68,7 @@ class Delivered:
         """Delete blocks of about `aim` bytes in all, the oldest; none: there is nothing."""
         found: dict[int, Gone] = {}
         for row in self._rows(store, reach, store.freed):
-            if _finished(reach, row.block) and row.block.first_seq not in found:
+            if reach.finished(row.block) and row.block.first_seq not in found:
                 found[row.block.first_seq] = row.block
                 aim -= row.size
                 if aim <= 0:
@@ -86,7 +87,7 @@ class Delivered:
         for row in look._rows(store, reach, dict(store.freed)):
             if size >= enough:
                 break
-            if _finished(reach, row.block):
+            if reach.finished(row.block):
                 size += row.size
         return size >= enough
 
@@ -130,10 +131,6 @@ def _targets(store: Store) -> Iterator[str]:
     while sink is not None:
         yield sink
         sink = store.connection.execute(_NEXT_TARGET, (sink,)).fetchone()[0]
-
-
-def _finished(reach: Reach, block: Gone) -> bool:
-    return reach.finished(block.last_seq, block.lane, block.target)
 
 
 class Size:

@@ -175,7 +175,7 @@ def _times(selection: Selection) -> str:
 
 
 def _behind(block: Block, done: Progress, by_name: ByName, ask: Callable[[Event], bool] | None = None) -> int:
-    if done.finished_through(block.lane) >= block.last_seq:
+    if done.all_finished(block.first_seq, block.last_seq, block.lane):
         return 0
     answers = {(kind, name): by_name(kind, *block.lane, name) for kind, name in block.names}
     if ask is not None and None in answers.values():

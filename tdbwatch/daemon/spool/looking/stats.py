@@ -9,6 +9,7 @@ from typing import Final
 from tdbwatch.daemon.spool.api import Progress
 from tdbwatch.daemon.spool.file.aside import side
 from tdbwatch.daemon.spool.looking.log import Log, Wants
+from tdbwatch.daemon.spool.spans import outside
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.orders import Order
@@ -146,14 +147,9 @@ def _unfinished(connection: sqlite3.Connection, sink: str, done: Progress) -> in
     end = _NO_END if done.left_at is None else done.left_at + 1
     total = _count(connection, _BETWEEN, {"sink": sink, "start": beyond, "end": end})
     for (scope, room), behind in done.behind.items():
-        which: dict[str, int | str] = {
-            "sink": sink,
-            "start": behind.first_seq,
-            "end": beyond,
-            "scope": scope,
-            "room": room,
-        }
-        total += _count(connection, _BETWEEN_IN_LANE, which) - len(behind.beyond)
+        which = {"sink": sink, "scope": scope, "room": room}
+        for first, last in outside(behind.beyond, behind.first_seq, done.floor):
+            total += _count(connection, _BETWEEN_IN_LANE, {**which, "start": first, "end": last + 1})
     return total
 
 

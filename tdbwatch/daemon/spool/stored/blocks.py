@@ -263,6 +263,7 @@ class Block:
         """
         if self._events is None:
             self._events = [event for run in self.runs for event in run.unpacked(self.lane)]
+            self._runs = None  # all that is asked for mostly follows from the events
         return self._events
 
     @property
@@ -280,6 +281,7 @@ class Block:
                 self._lines = [
                     self.events[index].json() if line is None else line for index, line in enumerate(lines)
                 ]
+                self._runs = None
         return self._lines
 
     @property

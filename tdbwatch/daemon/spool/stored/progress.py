@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tdbwatch.daemon.spool.api import Behind, DeadLetter, Past, Progress
-from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
+from tdbwatch.daemon.spool.api import Behind, DeadLetter, Gone, Past, Progress
+from tdbwatch.daemon.spool.spans import Span, joined
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane
 from tdbwatch.wire.codec import decode, encode
 
-Span = tuple[int, int]
-"""The first and the last of some numbers in a row."""
 _SET_FLOOR: Final = (
     "INSERT INTO progress(sink, floor) VALUES (?, ?) ON CONFLICT(sink) DO UPDATE SET floor = excluded.floor"
 )
@@ -91,9 +90,7 @@ def save(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
             if behind is None:
                 no_longer.append((sink, *lane))
             else:
-                now.append(
-                    (sink, *lane, behind.first_seq, encode(list(behind.beyond)), _packed(behind.tried))
-                )
+                now.append((sink, *lane, behind.first_seq, encode(behind.beyond), _packed(behind.tried)))
     if no_longer:
         connection.executemany(_UNSET_BEHIND, no_longer)
     if now:
@@ -148,10 +145,18 @@ def apply(progress: dict[str, Progress], changes: Mapping[str, Change]) -> list[
             before = one.behind.pop(lane, None)
             if behind is not None:
                 one.behind[lane] = behind
-            through = change.floor if behind is None else behind.first_seq - 1
-            if before is not None and before.first_seq <= through:
-                freed.append((lane, (before.first_seq, through)))
+            if before is not None and (span := _freed(before, behind, change.floor)) is not None:
+                freed.append((lane, span))
     return freed
+
+
+def _freed(before: Behind, behind: Behind | None, floor: int) -> Span | None:
+    """Between which entries a lane that was behind got further."""
+    first, beyond = (floor + 1, ()) if behind is None else (behind.first_seq, behind.beyond)
+    spans = [(before.first_seq, first - 1), *set(beyond).difference(before.beyond)]
+    if not (spans := [span for span in spans if span[0] <= min(span[1], floor)]):
+        return None
+    return min(spans)[0], min(floor, max(last for _, last in spans))
 
 
 class Reach:
@@ -173,14 +178,10 @@ class Reach:
         """Beyond it some sink has finished nothing; None: there is no sink."""
         return min((one.floor for one in self._progress.values()), default=None)
 
-    def through(self, lane: Lane, target: str | None) -> int | None:
-        """Up to here all entries of the lane are finished for whom they are for; None: for nobody."""
-        return min((one.finished_through(lane) for one in self._concerned(target)), default=None)
-
-    def finished(self, last_seq: int, lane: Lane, target: str | None) -> bool:
-        """Whether all entries of the lane up to this one are finished for whom they are for."""
-        through = self.through(lane, target)
-        return through is None or last_seq <= through
+    def finished(self, block: Gone | Block) -> bool:
+        """Whether all entries of a block are finished for whom they are for."""
+        first, last, lane = block.first_seq, block.last_seq, block.lane
+        return all(one.all_finished(first, last, lane) for one in self._concerned(block.target))
 
     def unfinished(self, seqs: Iterable[int], lane: Lane, target: str | None) -> set[int]:
         """Which of these a sink is still to get."""
@@ -204,8 +205,11 @@ def _tried(packed: Any) -> tuple[Past, ...]:
     )
 
 
-def _beyond(packed: Any) -> tuple[int, ...]:
-    return tuple(map(_number, decode(packed)))
+def _beyond(packed: Any) -> tuple[Span, ...]:
+    spans = tuple((_number(first), _number(last)) for first, last in decode(packed))
+    if joined(spans) != spans or any(first > last for first, last in spans):
+        raise ValueError(f"{spans!r:.40} are no spans")
+    return spans
 
 
 def _number(value: Any) -> int:

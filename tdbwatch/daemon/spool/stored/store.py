@@ -13,6 +13,7 @@ from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
+from tdbwatch.daemon.spool.spans import Span
 from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.daemon.spool.stored.drops import Tally
@@ -24,7 +25,7 @@ from tdbwatch.daemon.spool.stored.history import (
     letter_row,
     letters_weight,
 )
-from tdbwatch.daemon.spool.stored.progress import Reach, Span
+from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.tables import (
     INSERT_BLOCK,
     NOTHING,

@@ -18,8 +18,8 @@ from tdbwatch.daemon.spool.stored.blocks import (
     unsqueeze,
 )
 
-FORMAT: Final = 2
-"""Kept as SQLite's `user_version`. Format 1 was never released."""
+FORMAT: Final = 3
+"""Kept as SQLite's `user_version`. Those before were never released."""
 _BUSY_TIMEOUT: Final = 5.0
 # `born_us` is when a block begins to grow old: when its last event was received, or the copy was made.
 _TABLES: Final = """

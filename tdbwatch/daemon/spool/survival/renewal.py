@@ -238,7 +238,7 @@ def _gathered(items: Iterable[_T], size: Callable[[_T], int]) -> Iterator[list[_
 
 def _needed(block: Block, reach: Reach) -> bool:
     """Whether some sink is still to get any of it."""
-    return not reach.finished(block.last_seq, block.lane, block.target)
+    return not reach.finished(block)
 
 
 def _blocks(old: Rescue, newest: Sequence[Block]) -> Iterator[Block]:
