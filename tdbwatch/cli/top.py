@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
@@ -13,8 +13,10 @@ from tdbwatch.cli.full_screen import EndedError, FullScreen, full_screen
 from tdbwatch.cli.output import say
 from tdbwatch.cli.status_port import SilentError, StatusPort, add_status_port, status_port
 from tdbwatch.cli.terminal import is_terminal, paint
-from tdbwatch.cli.top_screen import COLOURS, Line, Status, screen
 from tdbwatch.daemon.words import duration
+
+if TYPE_CHECKING:
+    from tdbwatch.cli.top_screen import Line, Status
 
 _DESCRIPTION = """\
 Show a running daemon on the terminal: rooms, sinks, the spool, what is wrong.
@@ -44,6 +46,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show it until it is enough; returns the exit code."""
+    from tdbwatch.cli.top_screen import screen
+
     if not 0.1 <= options.interval <= 3600:
         raise CommandError(exits.USAGE, "--interval must be from 0.1 to 3600 seconds")
     port = status_port(options)
@@ -65,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
     return exits.OK
 
 
-def _live(terminal: FullScreen, port: StatusPort, first: Status, interval: float) -> None:
+def _live(terminal: FullScreen, port: StatusPort, first: "Status", interval: float) -> None:
+    from tdbwatch.cli.top_screen import screen
+
     looking = _Looking(port, first, interval, terminal)
     looking.start()
     try:
@@ -77,14 +83,16 @@ def _live(terminal: FullScreen, port: StatusPort, first: Status, interval: float
         looking.end()
 
 
-def _text(line: Line) -> str:
+def _text(line: "Line") -> str:
+    from tdbwatch.cli.top_screen import COLOURS
+
     return "".join(paint(cell.text, COLOURS[cell.colour]) if cell.colour else cell.text for cell in line)
 
 
 class _Looking:
     """Asks the daemon again and again, in a thread: it may take long to answer."""
 
-    def __init__(self, port: StatusPort, first: Status, interval: float, terminal: FullScreen) -> None:
+    def __init__(self, port: StatusPort, first: "Status", interval: float, terminal: FullScreen) -> None:
         self._port = port
         self._interval = interval
         self._terminal = terminal
@@ -102,7 +110,7 @@ class _Looking:
         with self._lock:
             self._ended.set()
 
-    def found(self) -> tuple[Status, Status | None, str]:
+    def found(self) -> tuple["Status", "Status | None", str]:
         """The newest status, one before it, and what to say at the bottom."""
         with self._lock:
             at, now = self._seen[-1]
@@ -130,7 +138,7 @@ class _Looking:
                 self._keep(status)
             self._terminal.wake()
 
-    def _keep(self, status: Status) -> None:
+    def _keep(self, status: "Status") -> None:
         now = time.monotonic()
         self._seen.append((now, status))
         while len(self._seen) > 2 and self._seen[1][0] < now - _WINDOW:
