@@ -163,7 +163,7 @@ class Delivery:
         self.counters.refused_in_row = 0
         now_us = self._clock.time() * 1e6
         for piece in parcel.pieces:  # its events came together
-            self.counters.waits.observe((now_us - piece.events[0].received_us) / 1e6, piece.count)
+            self.counters.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
         self._lanes.finish(parcel, self._clock.monotonic())
         self._worked(answer.asked)
 
