@@ -21,7 +21,7 @@ def activity(hour: Hour, what: str) -> Markup:
 
 
 def _rate(per_minute: float) -> str:
-    return f"{per_minute:,.0f}" if per_minute >= 10 or per_minute == 0 else f"{per_minute:.1f}"
+    return f"{per_minute:,.0f}" if per_minute >= 10 else f"{per_minute:.1f}".removesuffix(".0")
 
 
 def _chart(hour: Hour, what: str) -> Markup:
