@@ -16,7 +16,6 @@ from tdbwatch.daemon.spool.api import Spool, SpoolError
 from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.plugin import Kind
-from tdbwatch.plugin.event import format_time
 
 _STALLED: Final = 10.0
 """Seconds after which a turn that comes so late says that tdbwatch stood still."""
@@ -63,7 +62,7 @@ class Remembering:
             before, looked = looked, self._clock.time()
             if looked - before > _STALLED:  # what came meanwhile is still to be read
                 reason = f"tdbwatch stood still for {looked - before:.0f} s, or the clock was set forward"
-                self.holding.unheard(STALL, reason, format_time(int(looked * 1e6)))
+                self.holding.unheard(STALL, reason, int(looked * 1e6))
             else:
                 self.look()
 

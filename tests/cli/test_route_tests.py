@@ -153,7 +153,7 @@ tests:
         time: "2026-11-23T07:25:00Z"
         details: {cause: connection, reason: no node, until: "2026-11-23T07:25:00.000000Z"}
       - {after: 2m}
-    expect: {audit: 1, chat: [{heard: false, cause: connection}]}
+    expect: {audit: 1, chat: [{heard: false, cause: connection, seconds: 120}, {heard: true, seconds: 180}]}
 """
 
 

@@ -113,6 +113,29 @@ def test_it_says_so_while_its_room_is_not_heard() -> None:
     assert [heard for *_, heard in shown(log)] == [False, False, True]
 
 
+def test_when_all_was_heard_for_so_long_after_all_it_is_told_again_as_sure() -> None:
+    log = Log(absences=[BEAT])
+    log.hear(0)
+    log.silence = DOWN
+    for at in (10, 15, 21):
+        log.tell(at)
+    log.silence = None
+    log.at = 22
+    log.hear(22, kind="gap", details={**GAP, "cause": "connection", "until": log.now_text})
+    log.restart(at=24)
+    log.tell(31.9)
+    assert shown(log) == [(False, "20.000000", 10.0, False)]
+    for at in (32, 33, 60):
+        log.tell(at)
+    assert shown(log)[1:] == [(False, "20.000000", 32.0, True)]
+    assert log.told("absence")[1]["cause"] is None
+    log.hear(70)
+    log.tell(71)
+    assert shown(log)[2:] == [(True, "20.000000", 70.0, True)]
+    log.tell(75)
+    assert len(log.holding._times) == 1
+
+
 @pytest.mark.parametrize(
     ("cause", "until", "heard"),
     [("connection", 5, False), ("unreadable", 5, False), ("connection", -5, True), ("spool", 5, True)],
@@ -149,7 +172,7 @@ def test_when_the_daemon_stood_still_it_says_so() -> None:
     log = Log(absences=[BEAT])
     log.hear(0)
     log.at = 100
-    log.holding.unheard("stall", "it stood still", log.now_text)
+    log.holding.unheard("stall", "it stood still", log.now_us)
     log.tell(101)
     assert [(record["heard"], record["cause"]) for record in log.told("absence")] == [(False, "stall")]
 

@@ -176,6 +176,14 @@ def test_a_room_that_an_absence_waits_for_needs_no_route():
     assert warnings(routes=routes, absences=f"[{absence}]") == []
 
 
+def test_records_that_a_plugin_has_no_hook_for():
+    absence = "{name: beat, match: {room: alerts}, after: 1m, to: [ear, mine]}"
+    (said,) = warnings(hooks=("ear",), routes=f"[{ALL}, {{to: ear}}]", absences=f"[{absence}]")
+    assert said == "absences[0].to: a plugin has no hook for records of kind absence, and gets none"
+    (said,) = warnings(hooks=("ear",), routes=f"[{ALL}, {{to: ear}}, {{group: {{wait: 1m}}, to: ear}}]")
+    assert said == "routes[2].to: a plugin has no hook for records of kind group, and gets none"
+
+
 def test_records_that_nothing_makes_are_not_there():
     for kind in ("group", "absence"):
         (said,) = warnings(routes=f"[{ALL}, {{match: {{kind: {kind}}}, to: mine}}]")

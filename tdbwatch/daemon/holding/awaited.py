@@ -11,7 +11,6 @@ from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, State, Told, times
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Lane
 from tdbwatch.plugin import Event, Kind
-from tdbwatch.plugin.event import format_time
 
 _SAVED_EVERY_US: Final = 1_000_000
 
@@ -20,12 +19,14 @@ class _Known(msgspec.Struct, array_like=True):
     """
     Attributes:
         last_us: when it was heard last, or since when it is waited for.
-        cause, reason: why events may have been missed since; empty: all that came was heard.
-        told: whether its absence was told; then `heard` is what was said.
+        deaf_us: until when events may have been missed, as far as is known.
+        cause, reason: why.
+        told: whether its absence was told; then `heard` is what was said last.
         back_us: when it was heard again after that; 0: not yet.
     """
 
     last_us: int
+    deaf_us: int = 0
     cause: str = ""
     reason: str = ""
     told: bool = False
@@ -85,47 +86,54 @@ class Awaited(State):
         if known.told:
             changed, known.back_us = not known.back_us, known.back_us or us
             return changed
-        changed = bool(known.cause) or us >= self._saved_us
-        known.last_us, known.cause, known.reason = us, "", ""
-        return changed
+        known.last_us = us
+        return us >= self._saved_us
 
-    def missed(self, cause: str, reason: str, until: str) -> bool:
-        """Events may have been missed until then; whether that is news."""
+    def missed(self, cause: str, reason: str, until_us: int) -> None:
+        """Events may have been missed until then."""
         known = self._known
-        if known.told or until <= format_time(known.last_us):
-            return False
-        known.cause, known.reason = cause, reason
-        return True
+        if until_us > max(known.last_us, known.deaf_us):
+            known.deaf_us, known.cause, known.reason = until_us, cause, reason
 
     @property
     def due_us(self) -> int:
-        if self._known.told:
-            return 0 if self._known.back_us else NEVER
-        return self._known.last_us + self._hold.after_us
+        known = self._known
+        if not known.told:
+            return known.last_us + self._hold.after_us
+        return 0 if known.back_us else NEVER if known.heard else self._sure_us
 
     def tell(self, now_us: int) -> Told | None:
-        known, since_us = self._known, self._known.last_us
+        """It is told when it is due, whoever is deaf; and again when it is sure, if it was not."""
+        known = self._known
         rooms = {lane: silence for lane, silence in self._rooms().items() if self.is_about(lane)}
-        if known.told:
-            until_us = known.back_us
-            self._known = _Known(until_us)
-        else:
-            until_us = None
-            silence = next(filter(None, rooms.values()), None)
-            if silence is not None:
-                known.cause, known.reason = silence.cause.value, silence.reason
-            known.told, known.heard = True, not known.cause
+        if known.back_us:
+            self._known = _Known(known.back_us)
+            return self._told(known, rooms, known.back_us)
+        if (silence := next(filter(None, rooms.values()), None)) is not None:
+            self.missed(silence.cause.value, silence.reason, now_us)
+        sure, again = self._sure_us <= now_us, known.told
+        known.told, known.heard = True, sure
+        return None if again and not sure else self._told(known, rooms, None, now_us)
+
+    @property
+    def _sure_us(self) -> int:
+        """When nothing will have come for so long while all was heard."""
+        return max(self._known.last_us, self._known.deaf_us) + self._hold.after_us
+
+    def _told(
+        self, known: _Known, rooms: Mapping[Lane, object], until_us: int | None, now_us: int = 0
+    ) -> Told:
         details = {
-            "name": self._hold.name,
+            "name": self.name,
             "over": until_us is not None,
-            **times(since_us, until_us),
-            "seconds": round(((until_us or now_us) - since_us) / 1e6, 3),
+            **times(known.last_us, until_us),
+            "seconds": round(((until_us or now_us) - known.last_us) / 1e6, 3),
             "heard": known.heard,
-            "cause": known.cause or None,
-            "reason": known.reason or None,
+            "cause": None if known.heard else known.cause,
+            "reason": None if known.heard else known.reason,
         }
         lane = next(iter(rooms)) if len(rooms) == 1 else NOWHERE
-        return Told(Kind.ABSENCE, self._hold.name, lane, details, self._to)
+        return Told(Kind.ABSENCE, self.name, lane, details, self._to)
 
     @property
     def is_over(self) -> bool:
@@ -134,6 +142,7 @@ class Awaited(State):
     def set_back(self, now_us: int) -> None:
         known = self._known
         known.last_us, known.back_us = min(known.last_us, now_us), min(known.back_us, now_us)
+        known.deaf_us = min(known.deaf_us, now_us)
         self._saved_us = min(self._saved_us, now_us)
 
     def parts(self) -> Mapping[int, bytes]:

@@ -7,6 +7,7 @@ read the log later see the same.
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from heapq import heappop, heappush
 from itertools import count, groupby
@@ -20,13 +21,12 @@ from tdbwatch.daemon.config.holds import Group, Throttle
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.holding.awaited import Awaited
 from tdbwatch.daemon.holding.grouped import Grouped
-from tdbwatch.daemon.holding.state import NEVER, State, Told
+from tdbwatch.daemon.holding.state import NEVER, State, Told, us_of
 from tdbwatch.daemon.holding.throttled import Throttled
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, part_of
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.plugin import Event, Kind
-from tdbwatch.plugin.event import format_time
 
 INTERVAL: Final = 1.0
 """Seconds between two looks for what is to be told: so much later than it is due, at most."""
@@ -86,7 +86,7 @@ class Holding:
         self._awaited: dict[str, Awaited] = {}
         self._groups: dict[Grouped, Key] = {}
         self._changed: dict[State, Key] = {}
-        self._forgotten: list[Mark] = []
+        self._loose: list[Mark] = []
         self._ready: deque[tuple[Key, State]] = deque()
         self._times: list[tuple[int, int, Key, State]] = []
         self._number = count()
@@ -118,7 +118,7 @@ class Holding:
             except msgspec.MsgspecError:
                 state = None
             if state is None:
-                self._forgotten.append(Mark(*key, parts[-1][0], b""))
+                self._loose.append(Mark(*key, parts[-1][0], b""))
             else:
                 state.set_back(now_us)
                 self._keep(key, state)
@@ -177,10 +177,11 @@ class Holding:
         heard = self._tell_all(now_us)
         return Due(heard, self._take_marks())
 
-    def unheard(self, cause: str, reason: str, until: str, lane: Lane | None = None) -> None:
-        """Until then, as records have it, events may have been missed: in one room, or in all."""
+    def unheard(self, cause: str, reason: str, until_us: int, lane: Lane | None = None) -> None:
+        """Until then events may have been missed: in one room, or in all."""
         for key, state in self._awaited.items():
-            if (lane is None or state.is_about(lane)) and state.missed(cause, reason, until):
+            if lane is None or state.is_about(lane):
+                state.missed(cause, reason, until_us)
                 self._changed[state] = (key, "")
 
     def _decided(self, lane: Lane, run: Run) -> Iterator[Run]:
@@ -203,13 +204,11 @@ class Holding:
         """See whether it is what an absence waits for, or says that this may have been missed."""
         if run.kind == _GAP:
             for event in run.unpacked(lane):
-                details = event.details
-                cause, until = (
-                    str(details.get("cause")),
-                    details.get("until") or format_time(event.received_us),
-                )
-                if cause not in _HEARD_ALL_THE_SAME:
-                    self.unheard(cause, str(details.get("reason", "")), until, lane)
+                details, until_us = event.details, event.received_us
+                with suppress(TypeError, ValueError):  # a test may give another one
+                    until_us = us_of(details["until"]) if "until" in details else until_us
+                if (cause := str(details.get("cause"))) not in _HEARD_ALL_THE_SAME:
+                    self.unheard(cause, str(details.get("reason", "")), until_us, lane)
         for name in set(run.events):
             for rule in self._router.awaited(run.kind, *lane, name):
                 if rule.where is None or any(
@@ -291,8 +290,9 @@ class Holding:
 
     def _time(self, key: Key, state: State) -> None:
         """Look at it when it is due."""
+        state.timed = next(self._number)
         if (due_us := state.due_us) < NEVER:
-            heappush(self._times, (due_us, next(self._number), key, state))
+            heappush(self._times, (due_us, state.timed, key, state))
 
     def _set_back(self, now_us: int) -> None:
         self._times = []
@@ -312,8 +312,8 @@ class Holding:
         if self._ready:
             return self._ready.popleft()
         while self._times and self._times[0][0] <= now_us:
-            _, _, key, state = heappop(self._times)
-            if self._states.get(key) is not state:
+            _, number, key, state = heappop(self._times)
+            if self._states.get(key) is not state or state.timed != number:
                 continue
             if state.due_us <= now_us:
                 return key, state
@@ -330,7 +330,7 @@ class Holding:
         else:
             marks = self._forget(key, state)
         if told is None:
-            self._forgotten += marks
+            self._loose += marks
             return
         lane, run = self._make(told, now_us)
         self._changed.pop(state, None)  # goes with the record
@@ -347,14 +347,14 @@ class Holding:
     # -- what is remembered ------------------------------------------------------------------------------
 
     def _marked(self, run: Run) -> Run:
-        if not (self._changed or self._forgotten):
+        if not (self._changed or self._loose):
             return run
         return replace(run, marks=(*run.marks, *self._take_marks()))
 
     def _take_marks(self) -> list[Mark]:
-        forgotten, self._forgotten = self._forgotten, []
+        loose, self._loose = self._loose, []
         changed, self._changed = self._changed, {}
-        return forgotten + [mark for state, key in changed.items() for mark in _marks(key, state.parts())]
+        return loose + [mark for state, key in changed.items() for mark in _marks(key, state.parts())]
 
 
 def _marks(key: Key, parts: Mapping[int, bytes]) -> list[Mark]:

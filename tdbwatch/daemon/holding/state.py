@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from tdbwatch.daemon.config.rules import Rule
@@ -41,8 +42,10 @@ class State(ABC):
         path: of the route in the configuration; empty: it is gone.
         size: bytes that it takes in memory, where that counts.
         last_part: the largest number of its parts.
+        timed: which look at it is the one that counts.
     """
 
+    timed = -1
     size: int = 0
     last_part: int = ONLY_PART
 
@@ -78,6 +81,15 @@ class State(ABC):
     def whole(self) -> Mapping[int, bytes]:
         """All of it."""
         return self.parts()
+
+
+def us_of(text: str) -> int:
+    """A time of a record, in microseconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return round(datetime.fromisoformat(text).timestamp() * 1e6)
 
 
 def times(since_us: int, until_us: int | None) -> dict[str, str | None]:

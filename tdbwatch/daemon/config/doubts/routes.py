@@ -1,6 +1,6 @@
 """Routes and absences about nothing, sinks that nothing reaches, rooms that nobody hears. Pure."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +49,7 @@ def doubt_routes(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) ->
         return
     misspelt = set(_doubt_names(tree, sections))
     told = {name for absence in sections.absences for name in absence.to}
+    _doubt_hooks(tree, sections, {sink.name: sink.hears for sink in sinks if sink.hears})
     _doubt_absences(tree, sections, misspelt)
     if not sections.routes:
         return
@@ -79,6 +80,23 @@ def _doubt_absences(tree: Tree, sections: Sections, misspelt: Container[Path]) -
         if path not in misspelt and not any(rule.admits(*cell) for cell in cells):
             hint = "see its kind, room and scope together"
             tree.warn((*path, "match"), "this absence waits for nothing that there can be", hint)
+
+
+def _doubt_hooks(tree: Tree, sections: Sections, hears: Mapping[str, frozenset[str]]) -> None:
+    """Warn of records that are sent to plugins without a hook for them."""
+    sent = [
+        (where, route.to, {Kind.GROUP} if route.group else set(route.match.kind))
+        for where, route in _every(sections.routes)
+    ]
+    sent += [(("absences", n), one.to, {Kind.ABSENCE}) for n, one in enumerate(sections.absences)]
+    for where, sinks, kinds in sent:
+        for name in sinks:
+            if name in hears and not hears[name] & kinds:
+                what = " or ".join(sorted(kinds))
+                hint = f"send them to a sink of another type; {name} hears {', '.join(sorted(hears[name]))}"
+                tree.warn(
+                    (*where, "to"), f"a plugin has no hook for records of kind {what}, and gets none", hint
+                )
 
 
 def _doubt_glob(tree: Tree, path: Path, glob: str) -> None:
