@@ -11,7 +11,7 @@ from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.node import Cluster
 from tdbwatch.plugin import SinkClient
 from tdbwatch.testing.background import BackgroundLoop
-from tdbwatch.testing.sinks import sink_type_of
+from tdbwatch.testing.sinks import offers_sink, sink_type_of
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.config.document import Document
@@ -204,7 +204,13 @@ class RunningDaemon:
 
 def _add(registry: "Registry", plugin: object) -> None:
     """Take in what is tested: it counts, even where something of its name is installed."""
+    from tdbwatch.daemon.plugins.loading import adopt
+
     name = plugin.__name__.rpartition(".")[2] if isinstance(plugin, ModuleType) else "test"
+    if isinstance(plugin, ModuleType):
+        adopt(registry, plugin, name)
+        if not offers_sink(plugin):
+            return
     sink_type = sink_type_of(plugin, name)
     if registry.offer(sink_type.name, sink_type) is not None:
         registry.sink_types[sink_type.name] = sink_type

@@ -126,6 +126,11 @@ def sink_type_of(target: object, name: str = "test") -> SinkType:
     return sink_type
 
 
+def offers_sink(plugin: object) -> bool:
+    """Whether it is a sink: a module may have other hooks only."""
+    return isinstance(plugin, SinkType) or (marked(plugin) or sink_by_hooks(plugin, "test")) is not None
+
+
 async def _close_after(sink: Sink, error: BaseException) -> None:
     """Close it, and let what `close` raises not hide why: after `open` failed it may well raise, too."""
     try:

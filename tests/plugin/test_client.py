@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 
 from tdbwatch import exceptions
+from tdbwatch.client import Client
+from tdbwatch.clock import SYSTEM_CLOCK
+from tdbwatch.daemon import reacting
+from tdbwatch.daemon.echoes import Echoes
+from tdbwatch.daemon.reacting import AT_ONCE
 from tdbwatch.node import Cluster
 from tdbwatch.plugin import Event, LoopError, Sink, SinkContext, hookimpl, sink
 from tdbwatch.plugin.client import MOST_BYTES, MOST_HOPS, SinkClient, delivering
@@ -227,3 +232,74 @@ def test_without_a_daemon_the_error_says_what_helps() -> None:
 
     with pytest.raises(exceptions.NotConnectedError, match="use running_daemon"):
         deliver(asks, make_event())
+
+
+def test_calls_that_hang_hold_up_no_other_sink_no_room_and_no_stop(running_daemon: Start) -> None:  # noqa: F811
+    taken, ended = threading.Event(), []
+
+    @sink("asks")
+    async def asks(event: Event, context: SinkContext) -> None:
+        taken.set()
+        try:
+            await asyncio.gather(*(context.client.query("hangs;", timeout=60) for _ in range(150)))
+        except BaseException as error:
+            ended.append(type(error))
+            raise
+
+    daemon = running_daemon(
+        {
+            "sinks": {"asks": {"type": "asks"}, "audit": {"type": "log"}},
+            "shutdown": {"grace": "500ms"},
+        },
+        asks,
+    )
+    daemon.node.call(answering)
+    for number in range(20):
+        daemon.emit("go", number)
+    assert taken.wait(20)
+    until(lambda: daemon.sink("audit").delivered == 20)
+    until(lambda: sum("hangs;" in (one.body or ()) for one in daemon.node.cluster.log) == AT_ONCE)
+    daemon.heard()
+    daemon.stop()
+    assert ended == [asyncio.CancelledError]
+
+
+async def test_calls_beyond_those_at_once_wait_for_their_turn_and_a_few_more_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reacting, "AT_ONCE", 2)
+    monkeypatch.setattr(reacting, "MOST_WAITING", 4)
+    go, begun = asyncio.Event(), []
+
+    async def ask(_: object, timeout: float) -> float:
+        begun.append(timeout)
+        await go.wait()
+        return timeout
+
+    way = reacting.Reacting(Client(), Echoes(SYSTEM_CLOCK)).way(30)
+    calls = [asyncio.wrap_future(way.begin(ask, None)) for _ in range(3)]
+    late, refused = (asyncio.wrap_future(way.begin(ask, seconds)) for seconds in (0.01, None))
+    with pytest.raises(exceptions.NotConnectedError, match="4 calls of this sink wait already"):
+        await refused
+    with pytest.raises(TimeoutError, match=r"not sent within 0\.01 s: 2 calls of this sink are under way"):
+        await late
+    assert begun == [30, 30]
+    calls[0].cancel()  # a sink's deadline has passed
+    go.set()
+    first, second, third = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(first, asyncio.CancelledError)
+    assert second == 30
+    assert isinstance(third, float)
+    assert third <= 30
+
+
+async def test_after_the_daemon_has_stopped_nothing_is_sent_and_the_error_says_so() -> None:
+    def made() -> SinkClient:
+        async def make() -> SinkClient:
+            return SinkClient(reacting.Reacting(Client(), Echoes(SYSTEM_CLOCK)).way(30))
+
+        return asyncio.run(make())
+
+    client = await asyncio.to_thread(made)
+    with pytest.raises(exceptions.NotConnectedError, match="tdbwatch has stopped"):
+        await client.query("x")

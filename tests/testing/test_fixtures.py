@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tdbwatch import __version__
 from tdbwatch.client import Client
 from tdbwatch.daemon.config import ConfigError
 from tdbwatch.daemon.spool.errors import SpoolError
@@ -198,3 +200,46 @@ class TestAsks(SinkConformance):
     @pytest.fixture(autouse=True)
     def _node(self, embedded_node: EmbeddedNode) -> None:
         self.client = embedded_node.client()
+
+
+def test_of_a_module_all_hooks_are_taken(running_daemon: Start) -> None:
+    geo = ModuleType("geo")
+    code = """
+from tdbwatch.plugin import Options, hookimpl
+started = []
+class GeoOptions(Options):
+    owner: str
+@hookimpl
+def tdbwatch_config(options: GeoOptions):
+    started.append(options.owner)
+@hookimpl
+def tdbwatch_started(version):
+    started.append(version)
+def owner() -> str:
+    return started[0]
+@hookimpl
+def tdbwatch_functions():
+    return {"owner": owner}
+"""
+    sys.modules["geo"] = geo  # where a model's module is looked up
+    exec(code, geo.__dict__)
+    heard = []
+
+    @sink("mine")
+    def mine(event: Event) -> None:
+        heard.append(event.fields)
+
+    daemon = running_daemon(
+        {
+            "sinks": {"mine": {"type": "mine"}},
+            "routes": [{"set": {"owner": "owner()"}, "to": ["mine"]}],
+            "plugins": {"options": {"geo": {"owner": "ann"}}},
+        },
+        geo,
+        mine,
+    )
+    daemon.emit("boom")
+    daemon.drained()
+    del sys.modules["geo"]
+    assert heard == [{"owner": "ann"}]
+    assert geo.started == ["ann", __version__]

@@ -61,6 +61,24 @@ def load_plugins(
     return registry
 
 
+def adopt(registry: Registry, plugin: ModuleType, name: str) -> None:
+    """Take in all of a module that is imported already but its sinks, as the plugin of this name."""
+    files = str(plugin.__file__ or "") if hasattr(plugin, "__file__") else ""
+    candidate = Candidate(name, "given", "", files, lambda: plugin)
+    registry.manager.register(plugin, name)
+    registry.plugins.append(PluginInfo(name, candidate.origin, "", (), files))
+    _take_hooks(registry, candidate)
+    declare(registry.functions.values())
+    declare_filters(registry.filters)
+
+
+def _take_hooks(registry: Registry, candidate: Candidate) -> None:
+    """The hooks that say what a configuration may name, sinks apart."""
+    if (model := options_model(registry.manager, candidate.name)) is not None:
+        registry.sink_types.plugin_options[candidate.name] = model
+    _borrow(registry, candidate)
+
+
 def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> None:
     if owner := next((one for one in registry.plugins if one.name == candidate.name), None):
         reason = f"there is already a plugin of this name ({owner.origin})"
@@ -131,9 +149,7 @@ def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkT
     try:
         registry.manager.register(plugin, candidate.name)
         caller = registry.caller_for("tdbwatch_sinks", candidate.name)
-        if (model := options_model(registry.manager, candidate.name)) is not None:
-            registry.sink_types.plugin_options[candidate.name] = model
-        _borrow(registry, candidate)
+        _take_hooks(registry, candidate)
         call = Call(lambda: _collect(caller()), f"tdbwatch_sinks of plugin {candidate.name}")
         return [*call.wait(registry.hook_seconds), *_heard(registry, candidate)]
     except ContractError as error:
