@@ -166,7 +166,9 @@ class Deliveries:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _open(self, place: _Place, config: SinkConfig) -> None:
-        place.now = self._make(config)
+        before, place.now = place.now, self._make(config)
+        if before is not None:
+            place.now.courier.count_on(before.courier.counters)
         place.is_open = True
         self._watch(place.now.courier.start())
         self.receivers[config.name] = Receiver(place.now.courier, self._wants(config.name))

@@ -318,6 +318,7 @@ class Daemon:
             self.stores,
             self._login,
             self._tls,
+            lambda: self.phase == "stopping",
             self._take_up_more,
             self._spawn,
         )

@@ -1,13 +1,19 @@
 """A changed configuration is taken up while the daemon runs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
+import structlog
 
+from tdbwatch.daemon.deliveries import MOST_STUCK
+from tdbwatch.daemon.spool.looking.gone import forget
+from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.node import Cluster
-from tests.daemon.reload_kit import Rig
+from tdbwatch.plugin import Event, Sink, SinkType
+from tests.daemon.reload_kit import ListOptions, Rig
 
 TWO = {"a": {"type": "list"}, "b": {"type": "list"}}
 
@@ -263,3 +269,105 @@ async def test_other_nodes_take_over_without_a_gap(tmp_path: Path) -> None:
             assert rig.daemon.config.thingsdb.live_connections == 1
         finally:
             await rig.daemon.stop()
+
+
+class Blocking:
+    """A type of sink whose thread blocks until it is let go."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+
+    def sink_type(self) -> SinkType:
+        blocking = self
+
+        class BlockingSink(Sink):
+            Options = ListOptions
+
+            async def deliver(self, batch: Sequence[Event]) -> None:
+                blocking.release.wait()
+
+        return SinkType("blocking", BlockingSink, ListOptions)
+
+
+def threads(sink: str) -> int:
+    return sum(thread.name == f"tdbwatch-sink-{sink}" for thread in threading.enumerate())
+
+
+async def test_threads_that_do_not_come_back_do_not_become_ever_more(rig: Rig) -> None:
+    blocking = Blocking()
+    rig.registry.offer("test", blocking.sink_type())
+
+    def sinks(turn: int) -> dict[str, object]:
+        stuck = {"type": "blocking", "mark": str(turn), "timeout": "100ms"}
+        return {"a": {"type": "list"}, "stuck": stuck}
+
+    try:
+        await rig.start(sinks=sinks(0), shutdown={"grace": "200ms"})
+        rig.emit()
+        for turn in range(1, 7):
+            await rig.until(
+                lambda: any(s.sink == "stuck" and s.state == "stuck" for s in rig.daemon.couriers())
+            )
+            assert (await rig.reload(sinks=sinks(turn))).accepted
+        assert threads("stuck") <= MOST_STUCK
+        assert [status.sink for status in rig.daemon.couriers()] == ["a", "stuck"]
+    finally:
+        blocking.release.set()
+    await rig.until(lambda: threads("stuck") == 1)
+    await rig.drained()
+
+
+async def test_what_a_removed_sink_has_not_got_is_kept_and_shown(rig: Rig) -> None:
+    hung = {"a": {"type": "list"}, "b": {"type": "list", "hang": True}}
+    await rig.start(sinks=hung, shutdown={"grace": "200ms"}, http={"listen": "127.0.0.1:0"})
+    sent = rig.emit(7)
+    await rig.until(lambda: rig.lists.numbers("a") == sent)
+    with structlog.testing.capture_logs() as said:
+        await rig.reload(sinks={"a": {"type": "list"}})
+        await rig.until(lambda: any(line["event"] == "sink.gone" for line in said))
+    (gone,) = [line for line in said if line["event"] == "sink.gone"]
+    assert (gone["sink"], gone["events"]) == ("b", 7)
+    assert rig.daemon.status is not None
+    snapshot = await rig.daemon.status.snapshot()
+    assert [(one.sink, one.events) for one in snapshot.left_behind] == [("b", 7)]
+    rig.lists.release.set()
+    await rig.reload(sinks={"a": {"type": "list"}, "b": {"type": "list"}})
+    await rig.drained()
+    assert rig.lists.numbers("b") == sent
+
+
+async def test_a_sink_that_was_given_up_meanwhile_begins_anew(rig: Rig) -> None:
+    """`tdbwatch spool drop` beside the daemon: what its memory knows of the sink does not count."""
+    hung = {"a": {"type": "list"}, "b": {"type": "list", "hang": True}}
+    await rig.start(sinks=hung, shutdown={"grace": "200ms"})
+    rig.emit(7)
+    await rig.heard()
+    await rig.reload(sinks={"a": {"type": "list"}})
+    await rig.until(lambda: [status.sink for status in rig.daemon.couriers()] == ["a"])
+    await rig.daemon.deliveries.settled(5)
+    await rig.daemon.spool.flush()
+    with opened(rig.folder / "spool.db", "rw") as look:
+        forget(look, "b")
+    rig.lists.release.set()
+    await rig.reload(sinks={"a": {"type": "list"}, "b": {"type": "list"}})
+    new = rig.emit(2)
+    await rig.drained()
+    assert rig.lists.numbers("b") == new
+
+
+async def test_whoever_is_about_to_stop_takes_nothing_up(rig: Rig) -> None:
+    await rig.start()
+    rig.daemon.phase = "stopping"
+    verdict = await rig.reload(rooms=["deploys"])
+    assert [problem.message for problem in verdict.problems] == ["the daemon is about to stop"]
+    assert [room.name for room in rig.daemon.rooms] == ["alerts"]
+
+
+async def test_a_mistake_of_ours_while_reading_is_a_refusal_and_no_end(rig: Rig) -> None:
+    await rig.start()
+    rig.daemon._reloader._read = lambda: 1 // 0
+    with structlog.testing.capture_logs() as said:
+        verdict = await rig.daemon.reload()
+    assert "ZeroDivisionError" in verdict.problems[0].message
+    assert any(line["event"] == "config.unreadable" for line in said)
+    assert not rig.daemon.failed.done()

@@ -16,7 +16,7 @@ from tdbwatch.daemon.couriers.faults import FaultLog
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.progress import Remembered, Saving, forgiven, resumed
 from tdbwatch.daemon.couriers.reading import Reading, Wanted
-from tdbwatch.daemon.couriers.settings import CourierSettings, CourierStatus
+from tdbwatch.daemon.couriers.settings import Counters, CourierSettings, CourierStatus
 from tdbwatch.daemon.couriers.unended import Caution, Life
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
@@ -135,6 +135,15 @@ class Courier:
             self._delivery.woken.set()
             self._dispatch.wake()
             self._saving.tell()
+
+    @property
+    def counters(self) -> Counters:
+        """What it has counted."""
+        return self._delivery.counters
+
+    def count_on(self, counters: Counters) -> None:
+        """Count on from there: it takes another courier's place, before it starts."""
+        self._delivery.counters = counters.anew()
 
     @property
     def backlog(self) -> int:

@@ -1,7 +1,7 @@
 """What a courier is told, and what it says of itself."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tdbwatch.daemon.blame import is_mistake
@@ -118,6 +118,10 @@ class Counters:
     mistake: bool = False
     calls: Histogram = field(default_factory=lambda: Histogram(CALLS))
     waits: Histogram = field(default_factory=lambda: Histogram(WAITS))
+
+    def anew(self) -> "Counters":
+        """The same counts, of a sink of which nothing is known yet."""
+        return replace(self, refused_in_row=0, stuck=False, last_error=None, last_refusal="", mistake=False)
 
     def erred(self, error: str, cause: BaseException | None = None) -> None:
         """The sink failed; `cause` is what it raised."""

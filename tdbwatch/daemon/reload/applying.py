@@ -54,6 +54,7 @@ class Parts:
     """The daemon's parts that depend on the configuration, each of which is the only one who keeps its share.
 
     Attributes:
+        is_stopping: whether nothing is to begin any more.
         more: takes up what else has changed: `http`, `thingsdb.canary`, secrets that are looked at.
         spawn: begins a task that is watched.
     """
@@ -70,6 +71,7 @@ class Parts:
     stores: Stores
     login: Login
     tls: NodeTls
+    is_stopping: Callable[[], bool]
     more: Callable[[Plan], None]
     spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
 
@@ -92,6 +94,8 @@ class Applying:
         redact.remember(secrets_in(found.config))
         if found.plugins:
             await in_own_thread(lambda: parts.registry.configure(found.plugins), "tdbwatch-plugins")
+        if parts.is_stopping():
+            raise _refused("", "the daemon is about to stop", "the next start reads what is written then")
         new = self._change(found, prepared)
         joining = parts.spawn(self._join(new), "tdbwatch-join")
         await asyncio.wait({joining}, timeout=SETTLE)
@@ -139,5 +143,5 @@ class Applying:
         await asyncio.gather(*(self._parts.client.subscribe(room.subscription) for room in rooms))
 
 
-def _refused(key: str, message: str) -> ConfigError:
-    return ConfigError([Problem("", 0, 0, key, message, "mend it, and reload again")])
+def _refused(key: str, message: str, remedy: str = "mend it, and reload again") -> ConfigError:
+    return ConfigError([Problem("", 0, 0, key, message, remedy)])

@@ -50,12 +50,15 @@ class Reloader:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[Verdict] | None = None
+        self._asked: set[asyncio.Task[Verdict]] = set()  # who asked may be gone before it ends
         self._log: Any = structlog.get_logger("tdbwatch.config")
 
     def ask(self) -> "asyncio.Task[Verdict]":
         """Have what is written now taken up; the task ends with the verdict."""
         if self._next is None:
             self._next = asyncio.create_task(self._reload(), name="tdbwatch-reload")
+            self._asked.add(self._next)
+            self._next.add_done_callback(self._asked.discard)
         return self._next
 
     async def _reload(self) -> Verdict:
@@ -67,7 +70,7 @@ class Reloader:
     async def _once(self) -> Verdict:
         before = self._in_use
         try:
-            config = await in_own_thread(self._read, "tdbwatch-reload")
+            config = await self._found()
             plan = await self._take_up(config)
         except ConfigError as error:
             verdict = Verdict(False, self._now(), before.config.digest, tuple(error.problems))
@@ -80,6 +83,17 @@ class Reloader:
         self._say(verdict)
         self._tell(verdict)
         return verdict
+
+    async def _found(self) -> Config:
+        """What is written now. Whatever is the matter with that, the daemon goes on with what it has."""
+        try:
+            return await in_own_thread(self._read, "tdbwatch-reload")
+        except ConfigError:
+            raise
+        except Exception as error:
+            self._log.error("config.unreadable", exc_info=error)
+            message = f"it could not be read, by a mistake of ours: {type(error).__name__}"
+            raise ConfigError([Problem("", 0, 0, "", message, "report the log's traceback")]) from error
 
     def _say(self, verdict: Verdict) -> None:
         if not verdict.accepted:
