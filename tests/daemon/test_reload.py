@@ -256,7 +256,7 @@ async def test_other_nodes_take_over_without_a_gap(tmp_path: Path) -> None:
 
             def moved() -> bool:
                 sent.extend(rig.emit())
-                return [str(link.address) for link in rig.daemon.client.links()] == [second]
+                return {str(address) for address in rig.daemon.client.in_use()} == {second}
 
             await rig.until(moved)
             await cluster.nodes[0].stop()

@@ -137,7 +137,7 @@ class Storm:
             await asyncio.sleep(0.01)
 
     async def fill(self) -> None:
-        """Fill the memory that the spool has for the newest events, so that it does not grow by that later."""
+        """Fill the memory that the spool has for the newest events, so that it does not grow later."""
         for number in range(45_000):
             self.cluster.emit("//stuff", "alerts", "fill", number, "x" * 1_500)
             if number % 500 == 0:
