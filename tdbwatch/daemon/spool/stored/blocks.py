@@ -281,7 +281,6 @@ class Block:
                 self._lines = [
                     self.events[index].json() if line is None else line for index, line in enumerate(lines)
                 ]
-                self._runs = None
         return self._lines
 
     @property
@@ -314,6 +313,8 @@ class Block:
     def received_us(self, seq: int) -> int:
         """When one of its entries was received, in microseconds since the Unix epoch."""
         left = seq - self.first_seq
+        if self._events is not None:
+            return self._events[left].received_us
         for run in self.runs:
             if left < len(run.events):
                 return run.received_us
