@@ -14,7 +14,7 @@ from tdbwatch.daemon.couriers import Courier, CourierStatus
 INTERVAL: Final = 10.0
 """Seconds between two looks, at most."""
 PATIENCE: Final = 300.0
-"""Seconds for which a part may stand still: disks may be slow, and renewing a damaged spool takes a while."""
+"""Seconds for which a part may stand still: a disk may be slow."""
 
 
 class Spool(Protocol):
@@ -29,8 +29,8 @@ class Spool(Protocol):
         """Events that wait for a commit."""
 
     @property
-    def refuses(self) -> bool:
-        """Whether the disk takes nothing, which is known, and which a restart does not mend."""
+    def excused(self) -> bool:
+        """Whether the writer may take its time, for a reason that a restart does not mend."""
 
 
 class Pulse:
@@ -77,7 +77,7 @@ class Pulse:
 
     def _now(self) -> Iterator[tuple[str, Hashable]]:
         """Where each part is that should move."""
-        if self._spool.refuses:
+        if self._spool.excused:
             return
         yield "the spool's writer", self._spool.turns
         if self._spool.held:  # what comes in goes first

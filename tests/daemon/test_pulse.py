@@ -12,10 +12,11 @@ from structlog.testing import capture_logs
 from tdbwatch.daemon.pulse import INTERVAL, PATIENCE, Pulse, should_move
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.tables import connect
+from tdbwatch.daemon.spool.survival import watch
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.snapshot import Life
 
-from .spool_kit import MakeSpool, events
+from .spool_kit import MakeSpool, events, keep
 from .status_moments import COURIER, FINE
 
 LOOKS = int(PATIENCE / INTERVAL)
@@ -39,7 +40,7 @@ class Spool:
 
     number: int = 0
     held: int = 0
-    refuses: bool = False
+    excused: bool = False
     turning: bool = True
 
     @property
@@ -98,8 +99,33 @@ def test_a_writer_may_be_slow_for_as_long_as_it_is_given() -> None:
     assert not pulse.look()
 
 
-def test_a_disk_that_refuses_is_known_and_no_restart_mends_it() -> None:
-    assert look_for_long(Pulse(Spool(turning=False, refuses=True), list))
+def test_a_writer_that_has_a_reason_may_take_its_time() -> None:
+    assert look_for_long(Pulse(Spool(turning=False, excused=True), list))
+
+
+async def test_a_disk_that_refuses_and_a_damaged_file_are_reasons(
+    make: MakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = await make()
+    await keep(spool, events(3))
+    assert not spool.excused
+    seen: list[bool] = []
+    renew = watch.renew
+
+    def renewing(*args: Any) -> Any:
+        seen.append(spool.excused)
+        return renew(*args)
+
+    monkeypatch.setattr(watch, "renew", renewing)
+    spool._files.suspect(sqlite3.DatabaseError("database disk image is malformed"))
+    spool.path.write_bytes(b"x" * 4096)
+    async with asyncio.timeout(10):
+        while not seen or spool.excused:
+            await asyncio.sleep(0.005)
+    assert seen == [True]
+    spool.alarms.disk("it is full")
+    assert spool.excused
+    spool.alarms.disk("")
 
 
 def test_a_courier_that_has_events_and_does_nothing_is_found_out() -> None:

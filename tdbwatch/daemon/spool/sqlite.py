@@ -170,9 +170,9 @@ class SqliteSpool:
         return self._writer.turns
 
     @property
-    def refuses(self) -> bool:
-        """Whether the disk takes nothing now."""
-        return self.alarms.trouble is not None
+    def excused(self) -> bool:
+        """Whether the writer may take its time: the disk refuses, or a damaged file is being replaced."""
+        return self.alarms.trouble is not None or self._writer.renewing
 
     # -- the way in --------------------------------------------------------------------------------------
 

@@ -73,6 +73,8 @@ class Writer:
         self._max_log = limits.max_log
         self.turns = 0
         """How often it has come round. For other threads."""
+        self.renewing = False
+        """Whether a damaged file is being replaced, which takes as long as it takes. For other threads."""
         self._group = Group()
         self._refusing = self._gave_up = self._uncounted = False
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
@@ -165,6 +167,7 @@ class Writer:
         """Go on with a new file, under the same numbers and with what memory still holds."""
         if self._files.replaced_within(self._pace.retry):
             self._inbox.pause(self._pace.retry)  # a disk that spoils one file after the other
+        self.renewing = True
         try:
             damage = self._files.replace(error, self._reach())
         except (sqlite3.Error, OSError) as trouble:
@@ -175,6 +178,8 @@ class Writer:
             self._upkeep.begin_anew()
             extent = (self._store.first_seq, self._store.entries)
             self._tell(TurnReport(damage=damage, extent=extent, trouble=""))
+        finally:
+            self.renewing = False
 
     # -- writing -----------------------------------------------------------------------------------------
 
