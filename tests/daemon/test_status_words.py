@@ -467,6 +467,8 @@ def test_the_page_of_the_configuration_says_what_came_of_the_last_reload() -> No
         text = configuration.render(snapshot, "a: b\n", is_open=True)
         assert "<img" not in text
         assert all(word in text for word in words)
+    waits = replace(FINE, config=ConfigView("abc", NOW, taken, restart=("thingsdb.nodes",)))
+    assert "wait for a restart: thingsdb.nodes." in configuration.render(waits, "a: b\n", is_open=True)
 
 
 def test_of_a_dead_letter_the_first_error_is_told_where_it_was_another() -> None:

@@ -37,6 +37,8 @@ def render(snapshot: Snapshot, text: str, *, is_open: bool) -> str:
     """
     lines = "\n".join(map(printable, redact(text).splitlines()))
     shown = element("pre", lines) if is_open else element("p", _CLOSED)
+    waiting = snapshot.config.restart
+    later = element("p", f"Shown as written; these wait for a restart: {', '.join(waiting)}.", class_="bad")
     since = element("p", "In use since ", clock_time(snapshot.config.since_us or snapshot.started_us), ".")
     return frame(
         snapshot,
@@ -44,5 +46,5 @@ def render(snapshot: Snapshot, text: str, *, is_open: bool) -> str:
         "config",
         "",
         _last_reload(snapshot.config.verdict),
-        section("Configuration in use", _REMARK, since, shown),
+        section("Configuration in use", _REMARK, since, *([later] if waiting else []), shown),
     )

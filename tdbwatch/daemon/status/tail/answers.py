@@ -130,7 +130,7 @@ class _Stream:
         """Tell what was found; False: nobody reads it."""
         text = ""
         if found.unseen:
-            text += f"event: unseen\ndata: {found.unseen:,}\n\n"
+            text += f"id: {found.position}\nevent: unseen\ndata: {found.unseen:,}\n\n"
         if found.events:
             text += f"id: {found.position}\ndata: {page.rows(found.events, wanted)}\n\n"
         elif self._clock.monotonic() - self._said_at >= _ALIVE:
