@@ -369,6 +369,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from tdbwatch.daemon.spool.alarms import Deaf
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
+from tdbwatch.daemon.spool.stored.tables import FORMAT
 
 left, folder = int(sys.argv[2]), str(Path(sys.argv[1]).parent)
 
@@ -515,7 +516,10 @@ async def test_a_spool_of_a_preview_or_of_a_newer_version_is_refused_and_left_un
     make: MakeSpool, path: Path
 ) -> None:
     await (await make()).close()
-    for version, words in ((1, "of a preview of tdbwatch"), (3, "was written by a newer tdbwatch")):
+    for version, words in (
+        (FORMAT - 1, "of a preview of tdbwatch"),
+        (FORMAT + 1, "was written by a newer tdbwatch"),
+    ):
         change(path, f"PRAGMA user_version = {version}")
         content = path.read_bytes()
         for refused in (make, lambda: asyncio.to_thread(examine, path)):
