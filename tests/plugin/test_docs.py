@@ -181,7 +181,7 @@ def test_the_store_that_is_shown_works(shown: Any, capfd: pytest.CaptureFixture[
     (code,) = python_of("plugins.md", "Remembering")
     events = [make_event("alerts", "boom"), make_event("alerts", "boom")]
     assert deliver(shown(code).sink_types["shout"], events) == [DELIVERED, DELIVERED]
-    assert "boom for the 2 th time" in capfd.readouterr().out
+    assert "boom: 2 so far" in capfd.readouterr().out
 
 
 def test_the_call_of_thingsdb_that_is_shown_works(shown: Any) -> None:

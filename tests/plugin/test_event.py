@@ -161,3 +161,11 @@ def test_a_batch_makes_its_events_only_once_somebody_looks_at_one_and_is_the_sin
     assert json_lines(batch) == [event.json() for event in (sent[2], sent[2], sent[0])]
     batch.clear()
     assert (len(batch), json_lines(batch), made) == (0, [], ["events"])
+
+
+def test_hops_are_in_the_record_where_there_are_some() -> None:
+    events = [Event.create("alerts", "x", [number], hops=number) for number in (0, 1, 0, 2)]
+    records = [json.loads(line) for line in json_lines(events)]
+    assert [record.get("hops", 0) for record in records] == [0, 1, 0, 2]
+    assert [event.record() for event in events] == records
+    assert "hops" not in records[0]
