@@ -22,6 +22,7 @@ from tdbwatch.daemon.spool.reader import Reader, Window
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.orders import Selection
+from tdbwatch.daemon.spool.stored.tables import FORMAT
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 from tests.forked import Forker
@@ -369,7 +370,6 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from tdbwatch.daemon.spool.alarms import Deaf
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.spool.stored.tables import FORMAT
 
 left, folder = int(sys.argv[2]), str(Path(sys.argv[1]).parent)
 
