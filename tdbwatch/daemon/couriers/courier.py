@@ -14,6 +14,7 @@ from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.dispatch import Dispatch
 from tdbwatch.daemon.couriers.faults import FaultLog
 from tdbwatch.daemon.couriers.lanes import Lanes
+from tdbwatch.daemon.couriers.opening import Opening
 from tdbwatch.daemon.couriers.progress import Remembered, Saving, forgiven, resumed
 from tdbwatch.daemon.couriers.reading import Reading, Wanted
 from tdbwatch.daemon.couriers.settings import Counters, CourierSettings, CourierStatus
@@ -60,7 +61,6 @@ class Courier:
         known = progress if spool.interrupted else forgiven(progress)
         past = Remembered(settings, clock.monotonic(), int(clock.time() * 1e6))
         self._settings = settings
-        self._host = host
         self._spool = spool
         self._clock = clock
         self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold)
@@ -69,6 +69,7 @@ class Courier:
         self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
         caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
         self._delivery = Delivery(settings, host, lanes, breaker, faults, saving, caution, clock, rng)
+        self._opening = Opening(host, breaker, faults, self._delivery.counters, saving, clock, rng)
         self._dispatch = Dispatch(lanes.turns, breaker, faults, self._delivery.attempt, clock)
         self._reading = Reading(
             spool, lanes, breaker, Wanted(name, wants), past, faults, clock, saving.moved, self._filled
@@ -106,7 +107,7 @@ class Courier:
             await asyncio.gather(task, return_exceptions=True)
         self._saving.save()
         self._unwatch()
-        await self._host.close(max(0.0, until - self._clock.monotonic()))
+        await self._opening.close(max(0.0, until - self._clock.monotonic()))
 
     async def drained(self) -> None:
         """Read no further than the log goes now; return when the sink has what it takes at once of that.
@@ -130,9 +131,9 @@ class Courier:
         Args:
             rooms: what single rooms wait for ends all the same.
         """
-        opened, breaker = self._delivery.opened, self._breaker
+        opened, breaker = self._opening.done, self._breaker
         if rooms or not opened or breaker.open or breaker.holds(self._clock.monotonic()):
-            self._delivery.woken.set()
+            self._opening.woken.set()
             self._dispatch.wake()
             self._saving.tell()
 
@@ -195,7 +196,7 @@ class Courier:
             return "stuck"
         if breaker.paused is not None:
             return "paused"
-        if not self._delivery.opened:
+        if not self._opening.done:
             return "retrying" if breaker.failures else "opening"
         failing = breaker.failures and lanes  # with nothing left, nothing is tried again
         if breaker.open or lanes.turns.waiting or failing:
@@ -203,7 +204,7 @@ class Courier:
         return "refusing" if counters.refused_in_row >= self._settings.breaker_threshold else "running"
 
     def _next_try_us(self) -> int | None:
-        due = self._dispatch.next_try() if self._delivery.opened else self._delivery.opens_at
+        due = self._dispatch.next_try() if self._opening.done else self._opening.due
         seconds = 0.0 if due is None else due - self._clock.monotonic()
         return int((self._clock.time() + seconds) * 1e6) if seconds > 0 else None
 
@@ -231,7 +232,7 @@ class Courier:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._saving.run(), name=f"courier-{self.name}-progress")
             group.create_task(self._reading.run(), name=f"courier-{self.name}-reading")
-            await self._delivery.open()
+            await self._opening.run()
             await self._dispatch.run(group)
 
     def _filled(self) -> None:

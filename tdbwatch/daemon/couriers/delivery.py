@@ -1,9 +1,7 @@
 """One attempt: call the sink with a parcel, and do what its answer demands."""
 
-import asyncio
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -29,7 +27,7 @@ from tdbwatch.daemon.couriers.pieces import Failure, another
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counters, CourierSettings
 from tdbwatch.daemon.couriers.unended import Caution, given_up
-from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter
 from tdbwatch.plugin.event import Event
@@ -45,9 +43,6 @@ class Delivery:
 
     Attributes:
         counters: since the start.
-        opened: whether the sink is.
-        opens_at: when opening it is tried next, by the monotonic clock; None: it is being tried, or open.
-        woken: set to have it opened at once.
     """
 
     def __init__(
@@ -63,10 +58,6 @@ class Delivery:
         rng: random.Random,
     ) -> None:
         self.counters = Counters()
-        self.opened = False
-        self._newly_probed = False
-        self.opens_at: float | None = None
-        self.woken = asyncio.Event()
         self._settings = settings
         self._host = host
         self._caution = caution
@@ -76,35 +67,6 @@ class Delivery:
         self._saving = saving
         self._clock = clock
         self._rng = rng
-
-    async def open(self) -> None:
-        """Open the sink, as often as it takes."""
-        while not self.opened:
-            self.woken.clear()
-            self.opens_at = None
-            try:
-                await self._host.open()
-                self.opened, self.counters.stuck = True, False
-            except Exception as error:  # noqa: BLE001 - a sink may raise anything
-                was_probed = self._breaker.probing
-                self._not_opened(error)
-                self._newly_probed = self._breaker.probing and not was_probed
-                seconds = self._settings.retry.wait(self._breaker.failures, self._rng)
-                self.opens_at = self._clock.monotonic() + seconds
-                self._tell_of_probing(self.opens_at)
-                with suppress(DeadlineError):
-                    await within(self._clock, seconds, self.woken.wait())
-        self._worked(None)
-
-    def _not_opened(self, error: Exception) -> None:
-        self.counters.stuck = isinstance(error, SinkStuckError | SinkHangsError)
-        self.counters.erred(describe(error), error)
-        if self.counters.stuck:
-            self._faults.stuck(str(error))
-        else:
-            self._faults.failed("sink.open_failed", describe(error), error)
-        self._breaker.failed(self._clock.monotonic(), self._rng)
-        self._saving.tell()  # whoever waits for it to deliver need not any more
 
     async def attempt(self, parcel: Parcel, asked: int) -> None:
         """Offer the parcel to the sink once.
@@ -127,7 +89,6 @@ class Delivery:
         else:
             tried = another(parcel.failure, self._breaker.active(started), started_us)
             await self._sort(parcel, answer, answer.outcomes, tried)
-            self._tell_of_probing(self._lanes.turns.next_try(self._clock.monotonic(), self._breaker))
         self._saving.tell()
 
     async def _ask(self, parcel: Parcel, asked: int) -> Answer:
@@ -171,13 +132,6 @@ class Delivery:
         if self._breaker.worked(self._clock.monotonic(), asked=asked):
             self._faults.worked()
             self.counters.worked()
-
-    def _tell_of_probing(self, next_try: float | None) -> None:
-        """Say so if from now on the sink is only probed."""
-        newly, self._newly_probed = self._newly_probed, False
-        if newly and not self.counters.stuck:
-            seconds = 0.0 if next_try is None else max(0.0, next_try - self._clock.monotonic())
-            self._faults.probed(self.counters.last_error or "", int((self._clock.time() + seconds) * 1e6))
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
         self.counters.stuck = True
@@ -229,25 +183,28 @@ class Delivery:
         after = max(waits.values()) or None
         failure = self._failed(tried, told.again, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
+        was_probed, wish = self._breaker.probing, after if answer.about_sink else None
         if told.nothing_finished:
-            wish, was_probed = after if answer.about_sink else None, self._breaker.probing
             self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
-            self._newly_probed = self._breaker.probing and not was_probed
+        newly_probed = self._breaker.probing and not was_probed
         spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
         if spent and self._settings.on_exhausted != "block":
             letters += self._letters(failure, [(one, spent, said.reason) for one, said in told.again])
             fates = [Fate.FINISHED if fate is Fate.FAILED else fate for fate in fates]
             await self._settle(parcel, fates, letters)
-            return
-        self.counters.retried += len(told.again)
-        whole = len(told.again) == len(parcel)
-        if whole and after is None and self._suspicious(parcel, failure):
-            failure = replace(failure, most=1)
-            first = told.again[0][0].lane  # the others need not wait: the sink has not refused them alone
-            dues = {first: now + policy.wait(failure.attempts, self._rng)}
         else:
-            dues = self._dues(waits, failure.attempts, now)
-        await self._settle(parcel, fates, letters, failure, dues)
+            self.counters.retried += len(told.again)
+            whole = len(told.again) == len(parcel)
+            if whole and after is None and self._suspicious(parcel, failure):
+                failure = replace(failure, most=1)
+                first = told.again[0][0].lane  # the others need not wait: the sink has not refused them alone
+                dues = {first: now + policy.wait(failure.attempts, self._rng)}
+            else:
+                dues = self._dues(waits, failure.attempts, now)
+            await self._settle(parcel, fates, letters, failure, dues)
+        if newly_probed and not self.counters.stuck:
+            next_try = self._lanes.turns.next_try(self._clock.monotonic(), self._breaker)
+            self._faults.probed(self.counters.last_error or "", next_try)
 
     def _dues(self, waits: dict[LaneQueue, float], attempts: int, now: float) -> dict[LaneQueue, float]:
         policy = self._settings.retry

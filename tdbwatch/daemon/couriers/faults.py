@@ -112,14 +112,19 @@ class FaultLog:
             self._stuck = True
             self._log.error("sink.stuck", error=error, remedy="it blocks; mend the plugin, then restart")
 
-    def probed(self, error: str, next_try_us: int) -> None:
-        """From now on the sink is only probed: it failed as a whole, too often in a row."""
+    def probed(self, error: str, next_try: float | None) -> None:
+        """From now on the sink is only probed: it failed as a whole, too often in a row.
+
+        Args:
+            next_try: by the monotonic clock; None: now.
+        """
+        seconds = 0.0 if next_try is None else max(0.0, next_try - self._clock.monotonic())
         self._loud = True  # so that its recovery is said, too
         self._log.error(
             "sink.probed",
             failures=self._row,
             error=error,
-            next_try=format_time(next_try_us),
+            next_try=format_time(int((self._clock.time() + seconds) * 1e6)),
             remedy="mend what it talks to; then it goes on by itself",
         )
 
