@@ -10,9 +10,8 @@ import structlog
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.sink_thread import Call, LoopThread, SinkExitError
-from tdbwatch.plugin.client import delivering
 from tdbwatch.plugin.event import Event, format_time
-from tdbwatch.plugin.sink import Sink, Verdict
+from tdbwatch.plugin.sink import Sink, Verdict, delivered_by
 
 MakeSink = Callable[[], Sink]
 _CANCEL_GRACE = 1.0
@@ -82,7 +81,7 @@ class InlineHost:
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
         assert self._sink is not None, "deliver before open"
         sink = self._sink
-        return await within(self._clock, self._timeout, _contained(lambda: _deliver(sink, batch)))
+        return await within(self._clock, self._timeout, _contained(lambda: delivered_by(sink, batch)))
 
     async def close(self, grace: float) -> None:
         sink, self._sink = self._sink, None
@@ -147,7 +146,7 @@ class ThreadHost:
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
         sink = self._sink
         assert sink is not None, "deliver before open"
-        verdict: Verdict = await self._call(lambda: _deliver(sink, batch), self._timeout)
+        verdict: Verdict = await self._call(lambda: delivered_by(sink, batch), self._timeout)
         return verdict
 
     async def close(self, grace: float) -> None:
@@ -214,12 +213,6 @@ class ThreadHost:
         except DeadlineError:
             return False
         return True
-
-
-async def _deliver(sink: Sink, batch: Sequence[Event]) -> Verdict:
-    """What the sink emits meanwhile follows from these events."""
-    with delivering(batch):
-        return await sink.deliver(batch)
 
 
 async def _contained(function: Callable[[], Awaitable[Any]]) -> Any:

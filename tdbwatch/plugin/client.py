@@ -32,8 +32,8 @@ Ask = Callable[["Asking", float], Awaitable[Any]]
 class LoopError(Exception):
     """The emit would be one more round of a loop: what it follows from was emitted by sinks again and again.
 
-    To try it again cannot help: a function with `@sink`, and a hook, need not catch it, and the event is
-    rejected. A class returns `Rejected` for the event.
+    To try it again cannot help, so nobody need catch it: the event is rejected. Where `deliver` has several
+    events it means a retry, after which they come one by one.
     """
 
 

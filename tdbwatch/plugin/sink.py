@@ -161,6 +161,21 @@ def marked(target: object) -> SinkType | None:
     return found if isinstance(found, SinkType) else None
 
 
+async def delivered_by(sink: Sink, batch: Sequence[Event]) -> Verdict:
+    """What the sink says of these events; what it emits meanwhile follows from them.
+
+    One that would go on a loop is rejected. Of several nobody knows which it is: they are offered again, and
+    one by one soon.
+    """
+    try:
+        with delivering(batch):
+            return await sink.deliver(batch)
+    except LoopError as error:
+        if len(batch) > 1:
+            raise
+        return Rejected(str(error))
+
+
 class FunctionSink(Sink):
     """Calls a function for each event, in order, and stops at the first that is to be tried again."""
 

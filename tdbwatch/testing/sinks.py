@@ -25,8 +25,7 @@ from tdbwatch.plugin import (
     SinkStore,
     SinkType,
 )
-from tdbwatch.plugin.client import delivering
-from tdbwatch.plugin.sink import Verdict, marked
+from tdbwatch.plugin.sink import Verdict, delivered_by, marked
 
 _ANY_CONFIGURATION: Final = {
     "thingsdb": {"nodes": ["localhost"], "auth": {"token": "none is asked"}},
@@ -103,8 +102,7 @@ async def deliver_async(
     async with asyncio.timeout(timeout):
         try:
             await sink.open()
-            with delivering(batch):
-                outcomes = outcomes_of(await sink.deliver(batch), len(batch))
+            outcomes = outcomes_of(await delivered_by(sink, batch), len(batch))
         except BaseException as error:
             await _close_after(sink, error)
             raise

@@ -1,6 +1,7 @@
 """`context.client`: sinks ask ThingsDB by the daemon's connection, and none reacts to itself without end."""
 
 import asyncio
+import inspect
 import re
 import threading
 import time
@@ -138,6 +139,38 @@ def test_a_sink_that_answers_into_its_own_room_ends_and_says_why(
     assert hops == list(range(MOST_HOPS + 1))
     assert "it follows from an event that came about by 8 emits of sinks" in capfd.readouterr().out
     assert daemon.sink("test").lag == 0
+
+
+def test_a_class_that_answers_itself_ends_too_and_keeps_no_room_waiting(running_daemon: Start) -> None:  # noqa: F811
+    heard: list[tuple[str, int]] = []
+
+    class Answers(Sink):
+        async def deliver(self, batch: Sequence[Event]) -> Verdict:
+            for event in batch:
+                if event.event == "again":
+                    await self.context.client.emit("alerts", "again", cause=event)
+                heard.append((event.event, event.hops))
+            return None
+
+    retry = {"initial": "10ms", "max": "20ms"}
+    daemon = running_daemon(
+        {"sinks": {"answers": {"type": "answers", "retry": retry}}}, sink("answers")(Answers)
+    )
+    daemon.emit("again")
+    until(lambda: ("again", MOST_HOPS - 1) in heard)
+    for _ in range(3):
+        daemon.emit("other")
+    until(lambda: daemon.sink("answers").rejected == 1)
+    daemon.drained()
+    assert (daemon.sink("answers").lag, heard.count(("other", 0))) == (0, 3)
+
+
+def test_the_blocking_calls_take_what_the_others_take() -> None:
+    for name in ("query", "run", "emit"):
+        waits, blocks = getattr(SinkClient, name), getattr(SinkClient().blocking, name)
+        assert list(inspect.signature(waits).parameters.values())[1:] == list(
+            inspect.signature(blocks).parameters.values()
+        )
 
 
 def test_hops_are_in_the_log_and_survive_a_restart(running_daemon: Start) -> None:  # noqa: F811
