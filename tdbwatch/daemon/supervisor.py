@@ -423,6 +423,7 @@ class Daemon:
                     sink=one.sink,
                     events=one.events,
                     dead_letters=one.dead_letters,
+                    values=one.values,
                     remedy=remedies.left_behind(one.sink),
                 )
 

@@ -22,7 +22,6 @@ MOST_HOPS: Final = 8
 """Emits of sinks that may follow from each other: the event of so many hops leads to no further one."""
 MOST_BYTES: Final = 10_000_000
 """Bytes that one call may send, as MessagePack."""
-_BLOCKING_GRACE: Final = 1.0
 
 _T = TypeVar("_T")
 Ask = Callable[["Asking", float], Awaitable[Any]]

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tdbwatch.daemon.spool.errors import SpoolError
@@ -126,7 +127,8 @@ async def test_of_a_sink_that_is_gone_it_is_told_of_renamed_and_dropped(make: Ma
     spool.keep("s", "b", b"\x02")
     await spool.close()
     (left,) = left_in(path, [])
-    assert str(left) == "0 undelivered events, 0 dead letters and 2 values of its store"
+    assert str(left) == "2 values of its store"
+    assert str(replace(left, events=3)) == "3 undelivered events, 0 dead letters and 2 values of its store"
     with opened(path, "rw") as look:
         rename(look, "s", "t")
     assert [(one.sink, one.values) for one in left_in(path, [])] == [("t", 2)]

@@ -31,9 +31,10 @@ class LeftBehind:
 
     def __str__(self) -> str:
         events, letters = counted(self.events, "undelivered event"), counted(self.dead_letters, "dead letter")
+        kept = f"{counted(self.values, 'value')} of its store"
         if not self.values:
             return f"{events} and {letters}"
-        return f"{events}, {letters} and {counted(self.values, 'value')} of its store"
+        return f"{events}, {letters} and {kept}" if self.events or self.dead_letters else kept
 
 
 def left_behind(look: Look, sinks: Collection[str]) -> tuple[LeftBehind, ...]:
