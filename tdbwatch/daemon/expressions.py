@@ -86,17 +86,18 @@ class Expression:
     Args:
         source: over `NAMES`.
         wanted: what it is for.
+        plugins: whether it may call the functions of plugins.
 
     Raises:
         ExpressionError: it is wrong, or of another type than is wanted.
     """
 
-    def __init__(self, source: str, wanted: Wanted = "value") -> None:
+    def __init__(self, source: str, wanted: Wanted = "value", *, plugins: bool = True) -> None:
         self.source = source
         self._wanted = wanted
         self._unknown = ""
         try:
-            self._compiled = _environment().compile(source)
+            self._compiled = (_environment() if plugins else _plain_environment()).compile(source)
         except RuntimeError as error:
             self._unknown = _unknown_function(str(error), source)
             if not self._unknown:
@@ -284,7 +285,7 @@ def _told(text: str) -> ExpressionError:
 
 
 def _close(name: str) -> str:
-    close = get_close_matches(name, [*NAMES, *_functions], 1)
+    close = get_close_matches(name, [one for one in (*NAMES, *_functions) if one != name], 1)
     return f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}"
 
 

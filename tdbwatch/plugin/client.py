@@ -53,7 +53,7 @@ class NoWay:
     """Where there is no daemon, as in most tests."""
 
     def begin(self, ask: Ask, timeout: float | None) -> "futures.Future[Any]":  # noqa: ARG002
-        raise NotConnectedError("there is no connection to ThingsDB here; in a test, use running_daemon")
+        raise NotConnectedError("there is no connection to ThingsDB here; in a test, give it client=")
 
     def emit(self, room: int | str, event: str, args: list[Any], scope: str | None, hops: int) -> Ask:  # noqa: ARG002
         return lambda client, timeout: client.emit(room, event, *args, scope=scope, timeout=timeout)

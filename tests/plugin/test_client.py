@@ -263,7 +263,7 @@ def test_without_a_daemon_the_error_says_what_helps() -> None:
     async def asks(event: Event, context: SinkContext) -> None:
         await context.client.run("add", 1, 2)
 
-    with pytest.raises(exceptions.NotConnectedError, match="use running_daemon"):
+    with pytest.raises(exceptions.NotConnectedError, match="in a test, give it client="):
         deliver(asks, make_event())
 
 

@@ -12,6 +12,8 @@ import pytest
 from tdbwatch.daemon.config import ConfigError, parse
 from tdbwatch.daemon.expressions import EvaluationError, Expression, declare, names_of
 from tdbwatch.daemon.plugins import Registry, lending, load_plugins
+from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.status.tail.filter import Filter, FilterError
 from tdbwatch.plugin import Event, Template, TemplateError
 from tdbwatch.plugin.template import declare_filters
 
@@ -180,6 +182,20 @@ def test_templates_use_filters(load: Load) -> None:
         Template("{{ args[0] | breaks }}").render(event)
     with pytest.raises(TemplateError, match=r"there is no filter 'shuot'; did you mean shout\?"):
         Template("{{ args[0] | shuot }}")
+
+
+def test_a_route_follows_its_on_error_when_a_function_fails_and_who_looks_at_the_page_calls_none(
+    load: Load,
+) -> None:
+    registry = load()
+    routes = "routes: [{where: 'raises(event)', on_error: %s, to: console}]"
+    decided = []
+    for on_error in ("match", "skip"):
+        config = parse((BASE + routes % on_error).encode(), "prod.yaml", {}).config(registry.sink_types)
+        decided.append("console" in Router(config.routes, {"console": frozenset()}).decide(Event.create()))
+    assert decided == [True, False]
+    with pytest.raises(FilterError, match="there is no 'owner' here"):
+        Filter.of({"where": "owner('db1') == 'ann'"}, sees_contents=True)
 
 
 def only(name: str, function: str, hook: str = "functions") -> str:

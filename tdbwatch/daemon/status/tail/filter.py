@@ -105,7 +105,7 @@ def _condition(source: str, *, sees_contents: bool) -> Expression:
     if not sees_contents:
         raise FilterError("where asks what events carry, and that is shown only if there is an http.token")
     try:
-        expression = Expression(source, "condition")
+        expression = Expression(source, "condition", plugins=False)
     except ExpressionError as error:
         raise FilterError(f"where, column {error.column}: {error}. {error.hint}".rstrip(". ") + ".") from None
     if expression.loops:
