@@ -18,11 +18,6 @@ OPEN: Final = frozenset({"/healthz", "/readyz"})
 """What is answered to everybody, in few words: probes of systemd and Kubernetes have no token."""
 
 
-def bearer(token: SecretStr | None) -> dict[str, str]:
-    """The headers with which our own commands ask a status server."""
-    return {} if token is None else {"Authorization": f"Bearer {token.get_secret_value()}"}
-
-
 def shows(token: SecretStr | None, headers: Iterable[str]) -> bool:
     """Whether a request with these `Authorization` headers knows the token, or there is none to be known.
 
