@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from tdbwatch.daemon.spool import DeadLetter, DropReport, SpoolError
 from tdbwatch.daemon.spool.api import Behind, Past
+from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.tables import connect
@@ -468,3 +470,30 @@ async def test_a_writer_that_dies_is_noticed_and_nothing_waits_for_it(make: Make
         await spool.flush()
     assert spool.alarms.trouble is not None
     await spool.unhurried()
+
+
+async def test_a_close_that_nobody_waits_for_ends_all_the_same_once_the_disk_is_done(
+    make: MakeSpool,
+) -> None:
+    gate = threading.Event()
+
+    class Slow(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if sql == "COMMIT":
+                gate.wait(30)
+            return super().execute(sql, *values)
+
+    gate.set()
+    spool = await make(connect=lambda path: connect(path, Slow))
+    gate.clear()
+    spool.append(heard(events(1)))
+    closing = asyncio.create_task(spool.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(SpoolError, match="another tdbwatch"):
+        await make()
+    gate.set()
+    await until(lambda: SpoolLock(spool.path).holder() is None)
+    assert len(await everything(await make())) == 1

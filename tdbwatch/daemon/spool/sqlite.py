@@ -119,18 +119,23 @@ class SqliteSpool:
             raise kind(f"the spool {self.path} cannot be opened: {error}") from error
 
     async def close(self) -> None:
-        """Make everything durable and let go of the file. More than once does no harm."""
+        """Make everything durable and let go of the file. More than once does no harm.
+
+        Whoever waits no longer for a slow disk has the file let go of as soon as nothing is written any more.
+        """
         if self._log.closing:
             return
         self._log.closing = True
         self.alarms.catching_up = False
         self.drops.report()
-        for _ in range(2):  # what the drops' listener has to say is appended in the next turn
-            await asyncio.sleep(0)
-        self._inbox.close()
+        self._log.stopped.add_done_callback(lambda _: self._lock.release())
+        try:
+            for _ in range(2):  # what the drops' listener has to say is appended in the next turn
+                await asyncio.sleep(0)
+        finally:
+            self._inbox.close()
         await asyncio.shield(self._log.stopped)
         await self._reader.close()
-        self._lock.release()
 
     # -- how it is ---------------------------------------------------------------------------------------
 
