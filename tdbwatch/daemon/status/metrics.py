@@ -130,7 +130,7 @@ DEFINITIONS: Final = (
     Definition("tdbwatch_route_held_total", "counter", "Events that the route held back", ("route",),
                lambda s: [((route.path,), route.held) for route in s.routes if route.held]),
     Definition("tdbwatch_route_groups", "gauge", "Groups that the route has open", ("route",),
-               lambda s: [((route.path,), route.groups) for route in s.routes if route.held]),
+               lambda s: [((r.path,), r.groups) for r in s.routes if r.held or r.groups]),
     Definition("tdbwatch_absent", "gauge", "Whether what the absence waits for has not come", ("absence",),
                lambda s: [((one.name,), int(one.absent_us is not None)) for one in s.absences]),
     Definition("tdbwatch_last_event_timestamp_seconds", "gauge",
