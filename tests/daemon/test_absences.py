@@ -214,7 +214,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=80)
+@settings(max_examples=60, deadline=None)
 @given(steps)
 def test_whatever_is_killed_it_is_told_when_it_is_true_and_once(done: list[tuple[str, float, int]]) -> None:
     """The oracle looks at what is durable only."""

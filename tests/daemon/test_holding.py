@@ -147,7 +147,7 @@ def test_what_is_decided_lies_in_the_block_and_what_is_remembered_does_not() -> 
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["hear", "hear", "hear", "hear", "tell", "kill"]),
+        st.sampled_from(["hear", "hear", "hear", "hear", "tell", "kill", "reload"]),
         st.floats(0, 8, allow_nan=False),
         st.sampled_from(["k", "j"]),
         st.integers(0, 3),
@@ -156,7 +156,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=80, deadline=None)
 @given(steps, st.sampled_from([THROTTLE, DEDUPE]))
 def test_whatever_is_killed_no_more_gets_through_and_all_that_was_held_back_is_told(
     done: list[tuple[str, float, str, int]], route: dict[str, Any]
@@ -170,6 +170,8 @@ def test_whatever_is_killed_no_more_gets_through_and_all_that_was_held_back_is_t
             log.hear(now, key)
         elif what == "tell":
             log.tell(now)
+        elif what == "reload":
+            log.reload()
         else:
             log.restart(keep=max(0, len(log.durable) - lost))
     for key in "kj":

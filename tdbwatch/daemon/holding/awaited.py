@@ -1,7 +1,7 @@
 """What should come again and again: `absences`. Told when nothing came for a time, and when it is back."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -10,7 +10,7 @@ from tdbwatch.daemon.config.holds import Absence
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, State, Told, times
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Lane
-from tdbwatch.plugin import Event, Kind
+from tdbwatch.plugin import Kind
 
 _SAVED_EVERY_US: Final = 1_000_000
 
@@ -75,10 +75,6 @@ class Awaited(State):
     def is_about(self, lane: Lane) -> bool:
         """Whether what it waits for may come from this room."""
         return any(self._rule.admits(kind, *lane) for kind in self._rule.kinds)
-
-    def hear(self, event: Event, _: Mapping[str, Any]) -> bool:
-        self.came(event.received_us)
-        return True
 
     def came(self, us: int) -> bool:
         """It was heard; whether that must be remembered now: it need not be to the microsecond."""

@@ -63,6 +63,7 @@ class Grouped(State):
         self._saved_part = self.last_part
 
     def hear(self, event: Event, fields: Mapping[str, Any]) -> bool:
+        """One more came; whether the route lets it through by itself."""
         assert self._rule is not None, "the route is there"
         shown = event.with_fields(fields) if fields else event
         record = msgspec.json.decode(shown.json())

@@ -230,7 +230,7 @@ class Holding:
         if isinstance(known, Grouped) and known.due_us <= event.received_us:
             self._set_aside(key, known)
             known = None
-        state = self._begun(rule, key[1]) if known is None else known
+        state = known if isinstance(known, Throttled | Grouped) else self._begun(rule, key[1])
         before = state.size
         passes = state.hear(event, fields)
         if not passes:
@@ -250,7 +250,7 @@ class Holding:
         self._bound()
         return passes
 
-    def _begun(self, rule: Rule, key: str) -> State:
+    def _begun(self, rule: Rule, key: str) -> Throttled | Grouped:
         return Grouped(rule, key, self._next_part) if isinstance(rule.hold, Group) else Throttled(rule, key)
 
     # -- what is kept ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.plugin import Event, Kind
+from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time
 
 NEVER: Final = 1 << 62
@@ -51,10 +51,6 @@ class State(ABC):
 
     def __init__(self, rule: Rule | None) -> None:
         self.path = "" if rule is None else rule.path
-
-    @abstractmethod
-    def hear(self, event: Event, fields: Mapping[str, Any]) -> bool:
-        """One more came; whether the route lets it through."""
 
     @property
     @abstractmethod

@@ -50,6 +50,7 @@ class Throttled(State):
         self._known = _Known([]) if packed is None else _decode(packed)
 
     def hear(self, event: Event, _: Mapping[str, Any]) -> bool:
+        """One more came; whether the route lets it through."""
         assert self._hold is not None, "the route is there"
         now_us, known = event.received_us, self._known
         self._forget(now_us)
