@@ -188,6 +188,16 @@ def test_a_clock_that_is_set_back_begins_the_time_anew() -> None:
     assert len(shown(log)) == 1
 
 
+def test_what_came_while_nobody_could_tell_that_it_is_back_counts() -> None:
+    log = Log(absences=[BEAT])
+    log.tell(10)
+    log.hear(12)
+    log.restart(keep=len(log.durable) - 1)  # without the record that says so
+    log.hear(22)
+    log.tell(31.9)
+    assert [(over, seconds) for over, _, seconds, _ in shown(log)] == [(False, 10.0), (True, 12.0)]
+
+
 def test_one_that_is_removed_is_forgotten() -> None:
     log = Log(absences=[BEAT])
     log.tell(10)

@@ -22,7 +22,7 @@ class _Known(msgspec.Struct, array_like=True):
         deaf_us: until when events may have been missed, as far as is known.
         cause, reason: why.
         told: whether its absence was told; then `heard` is what was said last.
-        back_us: when it was heard again after that; 0: not yet.
+        since_us, back_us: then when it was heard last before, and first after; 0: not yet.
     """
 
     last_us: int
@@ -31,6 +31,7 @@ class _Known(msgspec.Struct, array_like=True):
     reason: str = ""
     told: bool = False
     heard: bool = True
+    since_us: int = 0
     back_us: int = 0
 
 
@@ -70,7 +71,7 @@ class Awaited(State):
     def shown(self) -> tuple[str, int | None, bool]:
         """Its name; since when nothing has come, where that was told; and whether all was heard that came."""
         known = self._known
-        return self.name, known.last_us if known.told and not known.back_us else None, known.heard
+        return self.name, known.since_us if known.told and not known.back_us else None, known.heard
 
     def is_about(self, lane: Lane) -> bool:
         """Whether what it waits for may come from this room."""
@@ -78,12 +79,10 @@ class Awaited(State):
 
     def came(self, us: int) -> bool:
         """It was heard; whether that must be remembered now: it need not be to the microsecond."""
-        known = self._known
+        known, known.last_us = self._known, us
         if known.told:
-            changed, known.back_us = not known.back_us, known.back_us or us
-            return changed
-        known.last_us = us
-        return us >= self._saved_us
+            known.back_us = known.back_us or us
+        return known.told or us >= self._saved_us
 
     def missed(self, cause: str, reason: str, until_us: int) -> None:
         """Events may have been missed until then."""
@@ -103,12 +102,12 @@ class Awaited(State):
         known = self._known
         rooms = {lane: silence for lane, silence in self._rooms().items() if self.is_about(lane)}
         if known.back_us:
-            self._known = _Known(known.back_us)
+            self._known = _Known(known.last_us)
             return self._told(known, rooms, known.back_us)
         if (silence := next(filter(None, rooms.values()), None)) is not None:
             self.missed(silence.cause.value, silence.reason, now_us)
         sure, again = self._sure_us <= now_us, known.told
-        known.told, known.heard = True, sure
+        known.told, known.heard, known.since_us = True, sure, known.last_us
         return None if again and not sure else self._told(known, rooms, None, now_us)
 
     @property
@@ -122,8 +121,8 @@ class Awaited(State):
         details = {
             "name": self.name,
             "over": until_us is not None,
-            **times(known.last_us, until_us),
-            "seconds": round(((until_us or now_us) - known.last_us) / 1e6, 3),
+            **times(known.since_us, until_us),
+            "seconds": round(((until_us or now_us) - known.since_us) / 1e6, 3),
             "heard": known.heard,
             "cause": None if known.heard else known.cause,
             "reason": None if known.heard else known.reason,
@@ -137,8 +136,8 @@ class Awaited(State):
 
     def set_back(self, now_us: int) -> None:
         known = self._known
-        known.last_us, known.back_us = min(known.last_us, now_us), min(known.back_us, now_us)
-        known.deaf_us = min(known.deaf_us, now_us)
+        for name in ("last_us", "deaf_us", "since_us", "back_us"):
+            setattr(known, name, min(getattr(known, name), now_us))
         self._saved_us = min(self._saved_us, now_us)
 
     def parts(self) -> Mapping[int, bytes]:
