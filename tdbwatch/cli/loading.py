@@ -21,6 +21,7 @@ def reader_of(path: Path, registry: Registry) -> Callable[[], Config]:
 
     def read_again() -> Config:
         document = read(path)
+        guarded.protect(document.files)
         document.plugins()
         config = document.config(registry.sink_types)
         redact.remember(secrets_in(config))

@@ -219,11 +219,17 @@ class Daemon:
 
     def reload_soon(self) -> None:
         """Take up what is written now; what comes of it is logged."""
-        self._watch(self._reloader.ask())
+        self._asked_to_reload()
 
     async def reload(self) -> Verdict:
         """Take up what is written now; who asks at the same time shares it. Returns what came of it."""
-        return await asyncio.shield(self._reloader.ask())
+        return await asyncio.shield(self._asked_to_reload())
+
+    def _asked_to_reload(self) -> asyncio.Task[Verdict]:
+        task = self._reloader.ask()
+        if task not in self._tasks:  # others may have asked before, and share it
+            self._watch(task)
+        return task
 
     async def stop(self) -> None:
         """Let sinks finish, leave the rooms, make all that was heard durable, close everything."""

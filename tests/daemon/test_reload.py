@@ -371,3 +371,18 @@ async def test_a_mistake_of_ours_while_reading_is_a_refusal_and_no_end(rig: Rig)
     assert "ZeroDivisionError" in verdict.problems[0].message
     assert any(line["event"] == "config.unreadable" for line in said)
     assert not rig.daemon.failed.done()
+
+
+async def test_a_disk_that_does_not_answer_holds_up_no_later_reload(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tdbwatch.daemon.reload.reloader.READ_SECONDS", 0.05)
+    await rig.start()
+    hanging, read = threading.Event(), rig.daemon._reloader._read
+    rig.daemon._reloader._read = lambda: hanging.wait(20) and read()
+    verdict = await rig.daemon.reload()
+    assert "the disk does not answer" in verdict.problems[0].message
+    rig.daemon._reloader._read = read
+    monkeypatch.setattr("tdbwatch.daemon.reload.reloader.READ_SECONDS", 20)
+    hanging.set()
+    assert (await rig.reload(rooms=["alerts", "deploys"])).accepted

@@ -13,10 +13,13 @@ import structlog
 from tdbwatch.blocking import in_own_thread
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import Config, ConfigError, Problem
+from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.reload.plan import Plan
 from tdbwatch.daemon.reload.verdict import Verdict
 
+READ_SECONDS: Final = 30.0
+"""Seconds for the files; a disk that hangs must not keep later reloads waiting."""
 _MOST_LINES: Final = 20
 """Problems that are logged one by one."""
 
@@ -50,15 +53,12 @@ class Reloader:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[Verdict] | None = None
-        self._asked: set[asyncio.Task[Verdict]] = set()  # who asked may be gone before it ends
         self._log: Any = structlog.get_logger("tdbwatch.config")
 
     def ask(self) -> "asyncio.Task[Verdict]":
-        """Have what is written now taken up; the task ends with the verdict."""
+        """Have what is written now taken up; the task ends with the verdict. Keep it: nobody else does."""
         if self._next is None:
             self._next = asyncio.create_task(self._reload(), name="tdbwatch-reload")
-            self._asked.add(self._next)
-            self._next.add_done_callback(self._asked.discard)
         return self._next
 
     async def _reload(self) -> Verdict:
@@ -87,9 +87,14 @@ class Reloader:
     async def _found(self) -> Config:
         """What is written now. Whatever is the matter with that, the daemon goes on with what it has."""
         try:
-            return await in_own_thread(self._read, "tdbwatch-reload")
+            reading = in_own_thread(self._read, "tdbwatch-reload")
+            return await within(self._clock, READ_SECONDS, reading)
         except ConfigError:
             raise
+        except DeadlineError as error:
+            remedy = "see whether the disks of the configuration and of its secrets answer; then reload again"
+            message = f"the disk does not answer within {error.seconds:g} s"
+            raise ConfigError([Problem("", 0, 0, "", message, remedy)]) from error
         except Exception as error:
             self._log.error("config.unreadable", exc_info=error)
             message = f"it could not be read, by a mistake of ours: {type(error).__name__}"
