@@ -83,7 +83,6 @@ class Storm:
             *({"match": {"room": "*"}, "to": [name]} for name in chosen),
         ]
         rng.shuffle(routes)
-        routes.insert(0, {"match": {"event": "fill"}, "stop": True})
         config = {
             "thingsdb": {
                 "nodes": [node.address for node in self.cluster.nodes],
@@ -129,19 +128,22 @@ class Storm:
     async def emit(self) -> None:
         """Until cancelled."""
         while True:
-            for _ in range(PER_SECOND // 100):
-                name = self.rng.choices(["counted", "flip", "elsewhere"], [8, 1, 1])[0]
-                room = "deploys" if name == "elsewhere" else "alerts"
-                self.cluster.emit("//stuff", room, name, self.sent[name])
-                self.sent[name] += 1
+            self.some(PER_SECOND // 100)
             await asyncio.sleep(0.01)
 
     async def fill(self) -> None:
         """Fill the memory that the spool has for the newest events, so that it does not grow later."""
-        for number in range(45_000):
-            self.cluster.emit("//stuff", "alerts", "fill", number, "x" * 1_500)
-            if number % 500 == 0:
-                await asyncio.sleep(0.02)
+        for _ in range(800):
+            self.some(100)
+            await asyncio.sleep(0.02)
+        await self.until(lambda: len(self.got("hook")) >= self.sent["counted"], "all events at the hook")
+
+    def some(self, count: int) -> None:
+        """Emit so many."""
+        for name in self.rng.choices(["counted", "flip", "elsewhere"], [8, 1, 1], k=count):
+            room = "deploys" if name == "elsewhere" else "alerts"
+            self.cluster.emit("//stuff", room, name, self.sent[name])
+            self.sent[name] += 1
 
     def got(self, sink: str, name: str = "counted") -> list[int]:
         """The numbers of the events of this name, in the order in which the sink got them."""
@@ -159,7 +161,7 @@ class Storm:
         async with asyncio.timeout(DEADLINE):
             while not condition():
                 assert self.process.returncode is None, f"it ended before {what}: {self.log()[-4000:]}"
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.2)
 
 
 @pytest.fixture
