@@ -27,6 +27,12 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody needs to wait for sinks that hang on purpose."""
+    monkeypatch.setattr("tdbwatch.daemon.reload.applying.SETTLE", 0.3)
+
+
 @pytest.fixture
 async def rig(tmp_path: Path, cluster: Cluster) -> AsyncIterator[Rig]:
     made = Rig(tmp_path, cluster)
