@@ -148,6 +148,8 @@ class Deliveries:
 
     async def caught_up(self) -> None:
         """Return when everything in the spool is finished for every sink."""
+        while changing := [place.task for place in self._places.values() if place.task is not None]:
+            await asyncio.wait(changing)
         await asyncio.gather(*(courier.caught_up() for courier in self.each))
 
     async def finish(self, grace: float) -> None:

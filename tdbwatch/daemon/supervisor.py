@@ -193,6 +193,7 @@ class Daemon:
         await self.remembering.load()
         await self.stores.load([sink.name for sink in self.config.sinks])
         self.deliveries.change(self.config.sinks)
+        self.spool.go_on()
         self._begin("redelivery", Redelivery(self.spool, self.deliveries.receivers, self.clock).run())
         if self.status is not None:
             self._begin("status", self.status.run())

@@ -392,3 +392,20 @@ async def test_a_disk_that_does_not_answer_holds_up_no_later_reload(
     monkeypatch.setattr("tdbwatch.daemon.reload.reloader.READ_SECONDS", 20)
     hanging.set()
     assert (await rig.reload(rooms=["alerts", "deploys"])).accepted
+
+
+async def test_a_call_that_a_reload_cuts_off_is_no_sign_that_an_event_ends_the_process(rig: Rig) -> None:
+    """Only what couriers find at the start may be: else an event of a sink that hangs would be given up."""
+    (rig.folder / "spool.db-wal").touch()  # as after a kill
+    hung = {"a": {"type": "list", "hang": True, "timeout": "20s"}}
+    await rig.start(sinks=hung, shutdown={"grace": "50ms"})
+    rig.emit()
+    for turn in range(8):
+        await rig.until(lambda: any(status.in_flight for status in rig.daemon.couriers()))
+        await rig.reload(sinks={"a": {**hung["a"], "mark": str(turn)}})
+        await rig.daemon.deliveries.settled(5)
+    assert rig.daemon.couriers()[0].dead == 0
+    rig.lists.release.set()
+    await rig.reload(sinks={"a": {"type": "list"}})
+    await rig.drained()
+    assert rig.lists.numbers("a") == [0]

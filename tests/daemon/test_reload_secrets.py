@@ -82,7 +82,7 @@ async def test_the_next_login_uses_the_token_of_now_and_the_connection_stays(rig
     rig.cluster.users.revoke_token("first-token")
     rig.cluster.nodes[0].faults.close_connections()
     await rig.until(lambda: len([entry for entry in rig.cluster.log if entry.kind.name == "AUTH"]) == 2)
-    await rig.until(rig.daemon.client.is_connected)
+    await rig.until(lambda: all(room.is_joined for room in rig.daemon.rooms))
     sent = rig.emit()
     await rig.drained()
     assert rig.lists.numbers("a") == sent

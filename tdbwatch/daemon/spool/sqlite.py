@@ -149,6 +149,10 @@ class SqliteSpool:
         """Whether whoever had this spool before ended without closing it: killed, or of a crash."""
         return self._sinks.interrupted
 
+    def go_on(self) -> None:
+        """What sinks do from now on is this process's: nothing of it was interrupted."""
+        self._sinks.interrupted = False
+
     @property
     def last_seq(self) -> int:
         """The newest durable entry; 0 when there never was one."""
