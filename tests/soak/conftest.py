@@ -46,6 +46,26 @@ class Oracle:
     spooled: dict[str, int] = field(default_factory=dict)
     """By id: its place in the log."""
     contradictions: list[str] = field(default_factory=list)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    """By id of the record: its members."""
+    members: dict[str, str] = field(default_factory=dict)
+    """By id of a member: the record that has it."""
+
+    def grouped(self, record: dict[str, Any]) -> None:
+        members = [member["id"] for member in record["members"]]
+        if self.groups.setdefault(record["id"], members) != members:
+            self.contradictions.append(f"the group {record['id']} became another")
+        for member in members:
+            if self.members.setdefault(member, record["id"]) != record["id"]:
+                self.contradictions.append(f"{member} is in two groups")
+
+    @property
+    def ungrouped(self) -> set[str]:
+        """What should be in a group, and is in none."""
+        records = self.first["file"].values()
+        return {one["id"] for one in records if one["room"] == "alerts" and one["kind"] == "event"} - set(
+            self.members
+        )
 
     def took(self, sink: str, record: dict[str, Any]) -> None:
         self.deliveries[sink] += 1
@@ -69,11 +89,12 @@ class Oracle:
         return set(self.spooled).union(*self.first.values())
 
     def complete(self) -> bool:
-        return all(set(taken) >= self.acknowledged for taken in self.first.values())
+        return not self.ungrouped and all(set(taken) >= self.acknowledged for taken in self.first.values())
 
     def verdict(self) -> list[str]:
         """Every promise that was broken."""
         broken = list(self.contradictions)
+        broken += [f"{one} was held back, and is in no group" for one in self.ungrouped]
         for sink, taken in self.first.items():
             missing = self.acknowledged - set(taken)
             if missing:
@@ -162,7 +183,7 @@ class Rig:
 
     def look(self) -> None:
         """Read on in what the file sink and the slow sink have written. A torn last line is not whole yet."""
-        for sink in ("file", "slow"):
+        for sink in ("file", "slow", "grouped"):
             path = self.folder / f"{sink}.jsonl"
             if not path.exists():
                 continue
@@ -170,7 +191,11 @@ class Rig:
                 file.seek(self._read[sink])
                 for line in file:
                     if line.endswith(b"\n"):
-                        self.oracle.took(sink, json.loads(line))
+                        record = json.loads(line)
+                        if sink == "grouped":
+                            self.oracle.grouped(record)
+                        else:
+                            self.oracle.took(sink, record)
                         self._read[sink] += len(line)
 
     def sees(self) -> set[str]:
@@ -235,7 +260,16 @@ def _configure(rig: Rig, cluster: Cluster, port: int) -> None:
                 "retry": {"initial": "50ms", "max": "1s"},
             },
             "slow": {"type": "slow"},
+            "grouped": {"type": "file", "path": str(rig.folder / "grouped.jsonl")},
         },
+        "routes": [
+            {"match": {"kind": ["event", "gap"]}, "to": [*SINKS]},
+            {
+                "match": {"room": "alerts"},
+                "group": {"key": "args[0] % 3", "wait": "1s", "max": 50},
+                "to": ["grouped"],
+            },
+        ],
         "spool": {"path": str(rig.spool)},
         "plugins": {"paths": [str(plugins)]},
     }

@@ -61,6 +61,7 @@ async def test_a_daemon_that_was_stopped_for_a_while_goes_on_and_loses_nothing(r
         await asyncio.sleep(0.3)
         rig.process.send_signal(signal.SIGCONT)
     await rig.until(lambda: len(numbers()) == rig.emitted, "every event has reached every sink")
+    await rig.until(rig.oracle.complete, "every event that is to be grouped is in a group")
     assert await rig.stop() == 0, rig.log()
     print(f"{STOPS} stops: {rig.emitted} emitted, deliveries {dict(rig.oracle.deliveries)}")
     assert rig.oracle.verdict() == []
