@@ -1,13 +1,23 @@
 """Expressions over an event, in CEL: compiled and checked when the configuration is read. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
-from tdbwatch.daemon.bounds import measure
+from tdbwatch.daemon.expression_bounds import (
+    Arenas,
+    EvaluationError,
+    loops_in,
+    multiplies,
+    refuse_long_work,
+    refuse_much,
+    refuse_multiplying,
+    see_nul,
+)
+from tdbwatch.daemon.expression_paths import MOST, Lookup, variable, with_variables
 from tdbwatch.daemon.functions import Function, are_unknown
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
@@ -32,6 +42,7 @@ _VALUES: Final[Mapping[str, Callable[[Event, Fields], Any]]] = {
     "details": lambda event, _: event.details,
     "fields": lambda _, fields: dict(fields),
 }
+_COMPOUND: Final = frozenset({"args", "data", "details", "fields"})
 NAMES: Final = tuple(_VALUES)
 """What an expression may name."""
 _PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -52,11 +63,6 @@ _TYPES: Final = {
 }
 _PLAIN: Final = frozenset({"BOOL", "INT", "UINT", "STRING", "NULL"})
 _INTERNAL: Final = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
-_LOOP: Final = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
-_MOST_TURNS: Final = 10_000
-"""Turns that all loops of one evaluation take, by CEL's own bound."""
-_MOST_LOOKED_AT: Final = 400_000_000
-"""Values or bytes that loops may look at in all their turns: some seconds, in the worst case."""
 _SHOWN: Final = 200
 
 
@@ -74,10 +80,6 @@ class ExpressionError(ValueError):
         self.line = line
         self.column = column
         self.hint = hint
-
-
-class EvaluationError(Exception):
-    """An expression has no value for an event, such as where a key is missing."""
 
 
 class Expression:
@@ -108,9 +110,12 @@ class Expression:
             raise ExpressionError(
                 f"this is {_type(kind)}, not true or false", hint="compare it with something"
             )
-        self.needs = frozenset(name for name in NAMES if re.search(rf"\b{name}\b", source))
+        self.needs = _named_in(source)
         """The names that it may ask for."""
-        self._loops = len(_LOOP.findall(source))
+        self._loops = loops_in(source)
+        self._multiplies = multiplies(source)
+        self._needs_care = bool(self._unknown or self._loops or self._multiplies)
+        self._short = None if self._unknown else _Short.of(source)
 
     @property
     def loops(self) -> int:
@@ -132,83 +137,128 @@ class Expression:
         Raises:
             EvaluationError: it has none.
         """
-        if self._unknown:
-            raise EvaluationError(f"{self._unknown} is a plugin's function, and no plugin is loaded here")
-        if self._loops:
-            _refuse_long_work(names.event, self._loops)
+        if self._needs_care:
+            self._take_care(names.event)
         try:
-            found = self._compiled.eval(names.seen)
+            found = None if self._short is None else self._short.ask(names)
+            if found is not None and type(value := found.plain_value()) is bool:
+                return value
+            if found is None or found.type().name() == "ERROR":  # which the library tells in its own words
+                found = names.ask(self._compiled.eval, self.needs)
             value = found.plain_value()
             if type(value) is bool:
                 return value
             kind = found.type().name()
             plain = value if self._wanted == "condition" or kind in _PLAIN else _as_json(value)
+        except EvaluationError:
+            raise
         except Exception as error:  # noqa: BLE001 - an event must not end what asks, whatever it holds
             raise EvaluationError(_said(_INTERNAL.sub("", str(error)))) from None
         if kind == "ERROR":  # such a value counts as true
             raise EvaluationError(_said(str(value).partition(": ")[2]))
         if self._wanted == "condition":
             raise EvaluationError(f"it is {_type(kind)} for this event, not true or false")
+        refuse_much(plain)
         return plain
 
+    def _take_care(self, event: Event) -> None:
+        if self._unknown:
+            raise EvaluationError(f"{self._unknown} is a plugin's function, and no plugin is loaded here")
+        if self._loops:
+            refuse_long_work(event, self._loops)
+        if self._multiplies:
+            refuse_multiplying(event)
 
-class Names(NamedTuple):
-    """What expressions see of one event.
 
-    Attributes:
-        event: of this one.
-        seen: CEL's activation, which has no type that could be named.
+class _Short:
+    """An expression that need not see all of an event's arguments, but what its paths lead to."""
+
+    __slots__ = ("_evaluate", "_lookups", "_names")
+
+    def __init__(self, evaluate: Callable[..., Any], names: Iterable[str], lookups: Sequence[Lookup]) -> None:
+        self._evaluate = evaluate
+        self._names = tuple(names)
+        self._lookups = lookups
+
+    @classmethod
+    def of(cls, source: str) -> "_Short | None":
+        """None: it must see all of them."""
+        found = with_variables(source)
+        if found is None:
+            return None
+        shorter, lookups = found
+        needs = _named_in(shorter)
+        if not needs.isdisjoint(_COMPOUND):
+            return None
+        try:
+            return cls(_environment().compile(shorter).eval, needs, lookups)
+        except RuntimeError:  # such as has(args[0].x)
+            return None
+
+    def ask(self, names: "Names") -> Any:
+        """What the library says; None: it must see all."""
+        seen = {}
+        try:
+            for one in self._lookups:
+                seen[one.variable] = one.found_in(names.value(one.root))
+        except LookupError:
+            return None
+        for name in self._names:
+            seen[name] = names.value(name)
+        if "\0" in names.event.event:
+            return None
+        return self._evaluate(None, seen, None, _arenas().of(names.event))
+
+
+class Names:
+    """What expressions see of one event; those that are asked about it share it.
+
+    Args:
+        fields: what routes have set.
+        several: whether more than a few expressions are asked: then the library keeps what it has read.
     """
 
-    event: Event
-    seen: Any
+    __slots__ = ("_fields", "_kept", "_several", "_values", "event")
+
+    def __init__(self, event: Event, fields: Fields, several: Collection[str] = ()) -> None:
+        self.event = event
+        self._fields = fields
+        self._several = several
+        self._values: dict[str, Any] = {}
+        self._kept: Any = None
+
+    def value(self, name: str) -> Any:
+        """What a name stands for."""
+        value = self._values.get(name)  # none of them is null
+        if value is None:
+            value = self._values[name] = _VALUES[name](self.event, self._fields)
+        return value
+
+    def ask(self, evaluate: Callable[..., Any], needed: Iterable[str]) -> Any:
+        """What the library says of an expression that may name these.
+
+        Raises:
+            EvaluationError: the event holds what CEL cannot see, such as text with a NUL character.
+        """
+        if self._kept is None:
+            values = {name: self.value(name) for name in self._several or needed}
+            see_nul(self.event, values)
+            if not self._several:
+                return evaluate(None, values, None, _arenas().of(self.event))
+            self._kept = _environment().Activation(values, None, _arenas().of(self.event))
+        return evaluate(self._kept)
 
 
-def names_of(event: Event, fields: Fields, needed: Iterable[str]) -> Names:
-    """What expressions see of an event; those that need the same can share it.
-
-    Raises:
-        EvaluationError: it holds what CEL cannot see, such as text that is not Unicode.
-    """
-    values = {name: _VALUES[name](event, fields) for name in needed}
-    if b"\0" in event.payload or "\0" in event.event or "fields" in values:  # few events have that byte
-        _see_nul(values)
-    try:
-        return Names(event, _environment().Activation(values))
-    except Exception as error:  # noqa: BLE001 - as in `value_in`
-        raise EvaluationError(_said(str(error))) from None
+def _named_in(source: str) -> frozenset[str]:
+    """The names that an expression may ask for."""
+    return frozenset(name for name in NAMES if re.search(rf"\b{name}\b", source))
 
 
-def _refuse_long_work(event: Event, loops: int) -> None:
-    """Refuse what would take minutes: looking, in each turn of a loop, for something in much else.
+@cache
+def _arenas() -> Arenas:
+    from cel_expr_python import cel
 
-    Raises:
-        EvaluationError: it could.
-    """
-    size = len(event.payload)
-    if size * _MOST_TURNS <= _MOST_LOOKED_AT:
-        return
-    values, longest = measure(event.payload, _MOST_LOOKED_AT // _MOST_TURNS)
-    if min(values**loops, _MOST_TURNS) * max(values, longest) > _MOST_LOOKED_AT:
-        raise EvaluationError(f"an event of {size:,} bytes is too large for loops (all, exists, map, filter)")
-
-
-def _see_nul(values: Any) -> None:
-    """See that the library reads no text or bytes up to a NUL only: it would take one for another.
-
-    Raises:
-        EvaluationError: it would, whatever is done.
-    """
-    left = [values]
-    while left:
-        within = left.pop()
-        for key, value in within.items() if isinstance(within, dict) else enumerate(within):
-            if any(isinstance(one, str) and "\0" in one for one in (key, value)):
-                raise EvaluationError("it holds text with a NUL character")
-            if isinstance(value, bytes) and not isinstance(within, tuple):
-                within[key] = bytearray(value)  # which it reads whole
-            elif isinstance(value, dict | list | tuple):
-                left.append(value)
+    return Arenas(cel.Arena)
 
 
 def declare(functions: Iterable[Function]) -> None:
@@ -261,6 +311,7 @@ def _new_environment(functions: Iterable[Function]) -> Any:
     kinds = cel.Type
     any_map = kinds.Map(kinds.STRING, kinds.DYN)
     types = dict.fromkeys(NAMES, kinds.STRING) | dict.fromkeys(("data", "details", "fields"), any_map)
+    types |= {variable(index): kinds.DYN for index in range(MOST)}
     types |= {"time": kinds.TIMESTAMP, "args": kinds.List(kinds.DYN)}
     extensions = [ext_strings.ExtStrings(), ext_math.ExtMath()]
     declared = [function.declared(cel) for function in functions]

@@ -5,7 +5,8 @@ from operator import attrgetter
 
 from tdbwatch.daemon.bounds import is_too_large
 from tdbwatch.daemon.config.rules import text_of
-from tdbwatch.daemon.expressions import EvaluationError, Expression, names_of
+from tdbwatch.daemon.expression_bounds import EvaluationError
+from tdbwatch.daemon.expressions import Expression, Names
 from tdbwatch.plugin.event import Event
 
 _NO_KEY = ""
@@ -29,7 +30,7 @@ def key_of(order: str) -> Callable[[Event], str] | None:
         if is_too_large(event):  # it would have to be decoded
             return _NO_KEY
         try:
-            return text_of(expression.value_in(names_of(event, event.fields, expression.needs)))
+            return text_of(expression.value_in(Names(event, event.fields)))
         except EvaluationError:
             return _NO_KEY
 

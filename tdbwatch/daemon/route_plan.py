@@ -6,12 +6,15 @@ from typing import Any, Final
 
 from tdbwatch.daemon.config.holds import Hold
 from tdbwatch.daemon.config.rules import Rule, text_of
-from tdbwatch.daemon.expressions import EvaluationError, Expression, Fields, Names, names_of
+from tdbwatch.daemon.expression_bounds import EvaluationError
+from tdbwatch.daemon.expressions import Expression, Fields, Names
 from tdbwatch.plugin import Event
 
 Decision = Mapping[str, Fields]
 """The sinks that get an event, each with the fields that routes have set for it."""
 NO_FIELDS: Final[Fields] = {}
+_FEW: Final = 2
+"""Expressions that each read an event for themselves in less time than it takes to keep what was read."""
 LetsThrough = Callable[[Event, Rule, str, Fields], bool]
 """Whether a route lets an event through, by its key and with the fields that routes have set."""
 
@@ -49,6 +52,8 @@ class Plan:
     matched: tuple[str, ...] = ()
     needs: frozenset[str] = field(init=False, default=frozenset())
     """What the rules' expressions may name."""
+    several: frozenset[str] = field(init=False, default=frozenset())
+    """What the expressions may name, if more than a few may be asked about one event."""
     holds: bool = field(init=False, default=False)
     """Whether one of the rules holds events back."""
     perhaps: frozenset[str] = field(init=False, default=frozenset())
@@ -59,6 +64,7 @@ class Plan:
         expressions = [one for rule in every for one in rule.expressions]
         needs = frozenset(name for expression in expressions for name in expression.needs)
         object.__setattr__(self, "needs", needs)
+        object.__setattr__(self, "several", needs if len(expressions) > _FEW else frozenset())
         object.__setattr__(self, "holds", any(rule.hold is not None for rule in every))
         object.__setattr__(self, "perhaps", frozenset(sink for rule in every for sink in rule.to))
 
@@ -112,6 +118,7 @@ class Asking:
         self._fields: dict[str, Any] = {} if event is None else event.fields
         self._found: dict[str, Fields] = {}
         self._needs: frozenset[str] = frozenset()
+        self._several: frozenset[str] = frozenset()
         self._names: Names | None = None
 
     def decide(self, plan: Plan) -> Decision:
@@ -119,7 +126,8 @@ class Asking:
 
         Fields add up from route to route. A sink gets those set up to the first route that names it.
         """
-        self.matched, self._needs, self._found = list(plan.matched), plan.needs, dict(plan.decision)
+        self.matched, self._found = list(plan.matched), dict(plan.decision)
+        self._needs, self._several = plan.needs, plan.several
         if self._event is not None and self._event.to:
             self._found |= dict.fromkeys(self._event.to, NO_FIELDS)
         self._ask(plan.rules)
@@ -129,7 +137,6 @@ class Asking:
         """Whether what a rule asks beyond names is true of the event."""
         if rule.where is None:
             return True
-        self._needs |= rule.where.needs
         try:
             return bool(self._value(rule.where))
         except EvaluationError as error:
@@ -140,10 +147,13 @@ class Asking:
         """Whether one of them took the event, and whether later ones are not to be asked."""
         taken = False
         for rule in rules:
-            if (rule.default and taken) or not (rule.matches_fields(self._fields) and self.holds(rule)):
+            if rule.default and taken:
+                continue
+            if (rule.fields and not rule.matches_fields(self._fields)) or not self.holds(rule):
                 continue
             self.matched.append(rule.path)
-            self._set(rule)
+            if rule.set:
+                self._set(rule)
             if rule.hold is not None and self._is_held(rule, rule.hold):
                 if rule.stop:
                     return True, True
@@ -151,7 +161,7 @@ class Asking:
                 continue
             for sink in rule.to:
                 self._found.setdefault(sink, dict(self._fields))
-            taken_within, stopped = self._ask(rule.inner)
+            taken_within, stopped = self._ask(rule.inner) if rule.inner else (False, False)
             taken = taken or taken_within or rule.stop or bool(rule.to)
             if stopped or rule.stop:
                 return taken, True
@@ -188,5 +198,5 @@ class Asking:
     def _value(self, expression: Expression) -> Any:
         assert self._event is not None, "it was asked about an event"
         if self._names is None:
-            self._names = names_of(self._event, self._fields, self._needs)
+            self._names = Names(self._event, self._fields, self._several)
         return expression.value_in(self._names)

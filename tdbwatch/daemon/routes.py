@@ -5,7 +5,7 @@ fit in a bounded memory: a daemon hears few different names, many times each. Wh
 these, the answer is kept for each of the last events.
 """
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -70,7 +70,7 @@ class Router:
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._plans = lru_cache(maxsize=_MEMORY)(self._plan_for)
-        self._last: dict[str, Decision | None] = {}  # None: it is too large to be kept
+        self._last: OrderedDict[str, Decision | None] = OrderedDict()  # None: it is too large to be kept
         self._awaitings = lru_cache(maxsize=_MEMORY)(self._awaited)
         self._takings = lru_cache(maxsize=_MEMORY)(self._is_taken)
         self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
@@ -119,17 +119,19 @@ class Router:
         plan = self._plan(event.kind, event.scope, event.room, event.event)
         if not (plan.rules or event.to):
             return plan.decision
-        if (known := self._last.get(event.id)) is not None:
+        last = self._last
+        if (known := last.get(event.id)) is not None:
             return known
-        if event.id in self._last:
+        if event.id in last:
             return Asking(event, _ignore).decide(plan)
-        if len(self._last) >= _MEMORY:
-            del self._last[next(iter(self._last))]
+        if len(last) >= _MEMORY:
+            last.popitem(last=False)
         asking = Asking(event, self._failed)
         decision = asking.decide(plan)
         if plan.rules:  # else they are counted by name
-            self.matched.update(asking.matched)
-        self._last[event.id] = decision if _is_small(decision) else None
+            for path in asking.matched:
+                self.matched[path] += 1
+        last[event.id] = decision if _is_small(decision) else None
         return decision
 
     def explain(self, event: Event) -> tuple[Decision, tuple[str, ...]]:
@@ -244,7 +246,10 @@ class Router:
 
 def _is_small(decision: Decision) -> bool:
     """Whether all fields are small; what is more than a number or a short text need not be."""
-    return all(_is_small_field(value) for fields in decision.values() for value in fields.values())
+    for fields in decision.values():
+        if fields and not all(map(_is_small_field, fields.values())):
+            return False
+    return True
 
 
 def _is_small_field(value: Any) -> bool:

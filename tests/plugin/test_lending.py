@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tdbwatch.daemon.config import ConfigError, parse
-from tdbwatch.daemon.expressions import EvaluationError, Expression, declare, names_of
+from tdbwatch.daemon.expression_bounds import EvaluationError
+from tdbwatch.daemon.expressions import Expression, Names, declare
 from tdbwatch.daemon.plugins import Registry, lending, load_plugins
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.status.tail.filter import Filter, FilterError
@@ -96,7 +97,7 @@ def load(tmp_path: Path) -> Iterator[Load]:
 
 
 def value(source: str, *args: object) -> Any:
-    return Expression(source).value_in(names_of(Event.create(args=args), {}, ["args", "time"]))
+    return Expression(source).value_in(Names(Event.create(args=args), {}))
 
 
 def why_not(source: str, *args: object) -> str:
@@ -261,5 +262,5 @@ def test_commands_that_load_no_plugins_read_the_configuration_all_the_same() -> 
         where = found.routes[0].where
         assert where is not None
         with pytest.raises(EvaluationError, match="owner is a plugin's function, and no plugin is loaded"):
-            where.value_in(names_of(Event.create(args=["x"]), {}, ["args"]))
+            where.value_in(Names(Event.create(args=["x"]), {}))
     assert "there is no 'owner' here" in complaint(load_plugins(), written.removeprefix(BASE))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tdbwatch.daemon.config.fields import compile_globs
-from tdbwatch.daemon.expressions import EvaluationError, Expression, ExpressionError, names_of
+from tdbwatch.daemon.expression_bounds import EvaluationError
+from tdbwatch.daemon.expressions import Expression, ExpressionError, Names
 from tdbwatch.daemon.status.tail.contents import contents, is_large
 from tdbwatch.plugin import Event
 
@@ -90,7 +91,7 @@ class Filter:
         if is_large(event):
             return False
         try:
-            return bool(self._where.value_in(names_of(event, {}, self._where.needs)))
+            return bool(self._where.value_in(Names(event, {})))
         except EvaluationError:
             return False
 
