@@ -21,6 +21,7 @@ from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.reader import Reader, Window
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.tables import FORMAT
 from tdbwatch.plugin import Event
@@ -325,6 +326,19 @@ async def test_numbers_that_someone_else_used_are_damage(
     await arrives(reports)
     assert sent == [entry.event for entry in await everything(spool)][:5]
     assert more[0] in [entry.event for entry in await everything(spool)]
+
+
+async def test_what_routes_remember_outlives_damage(
+    make: MakeSpool, path: Path, reports: list[DamageReport]
+) -> None:
+    spool, _ = await filled(make, 5)
+    marks = [Mark("group:x", "k", part, b"state") for part in range(3)]
+    spool.remember([*marks, Mark("group:x", "k", 0, b"")])
+    await spool.flush()
+    change(path, "INSERT INTO marks VALUES ('group:x', x'00', 1, x'00'), ('group:x', 'j', 1, 'text')")
+    path.unlink()
+    await arrives(reports)
+    assert await spool.marks() == marks[1:]
 
 
 async def test_orders_outlive_damage(make: MakeSpool, path: Path, reports: list[DamageReport]) -> None:

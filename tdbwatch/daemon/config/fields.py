@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -202,6 +202,3 @@ class Section(Options):
     """Base of the configuration's mappings."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
-
-    not_yet: ClassVar[dict[str, str]] = {}
-    """Keys that a later version will know, and what to say of them until then."""

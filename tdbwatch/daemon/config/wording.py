@@ -120,10 +120,6 @@ class Translator:
     def _unknown_key(self, path: Path, where: Path) -> None:
         here = list(owners(self._model, where[:-1]))
         key = str(where[-1])
-        for owner in here:
-            if key in getattr(owner, "not_yet", {}):
-                self._tree.complain(path, getattr(owner, "not_yet", {})[key], f"remove {key}", at_key=True)
-                return
         known = [name for owner in here for name in known_keys(owner)]
         known += self._other_keys if len(where) == 1 else ()
         self._tree.unknown.add(path)

@@ -6,6 +6,10 @@ from typing import Final, NamedTuple
 
 _SAVE: Final = "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)"
 _FORGET: Final = "DELETE FROM marks WHERE route = ? AND key = ? AND part <= ?"
+_LOAD: Final = (
+    "SELECT route, key, part, state FROM marks WHERE typeof(route) = 'text' AND typeof(key) = 'text'"
+    " AND typeof(part) = 'integer' AND typeof(state) = 'blob' ORDER BY 1, 2, 3"
+)
 _ROW_BYTES: Final = 100
 
 
@@ -46,7 +50,5 @@ def save(connection: sqlite3.Connection, marks: Iterable[Mark]) -> None:
 
 
 def load(connection: sqlite3.Connection) -> list[Mark]:
-    """All of them, the parts of each key in order."""
-    return [
-        Mark(*row) for row in connection.execute("SELECT route, key, part, state FROM marks ORDER BY 1, 2, 3")
-    ]
+    """All of them that make sense, the parts of each key in order."""
+    return [Mark(*row) for row in connection.execute(_LOAD)]
