@@ -11,7 +11,8 @@ from tdbwatch.cli.output import say
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.config.models import Sections, ThingsDBConfig
+    from tdbwatch.daemon.config.models import Sections
+    from tdbwatch.daemon.config.thingsdb_models import ThingsDBConfig
 
 
 def connect(sections: "Sections") -> int:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from tdbwatch.daemon.config.models import AbsenceConfig, RouteConfig
+from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, LetsThrough, Plan, plan
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tdbwatch.cli import app
-from tdbwatch.daemon.config.models import AbsenceConfig, RouteConfig
+from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.dry_run import Outcome, dry_run
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack, run_of

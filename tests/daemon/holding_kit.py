@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tdbwatch.daemon.causes import Silence
-from tdbwatch.daemon.config.models import AbsenceConfig, RouteConfig
+from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.holding import Due, Holding
 from tdbwatch.daemon.holding.trial import made
 from tdbwatch.daemon.routes import Router

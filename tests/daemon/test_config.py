@@ -7,7 +7,7 @@ from pydantic import Field
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.daemon.config import Config, load, parse, read
-from tdbwatch.plugin import Options, Secret, SinkType
+from tdbwatch.plugin import Duration, Options, Secret, SinkType
 
 from .config_kit import Idle
 
@@ -23,7 +23,7 @@ class HookOptions(Options):
     secret: Secret | None = None
     folder: Path | None = None
     tags: tuple[str, ...] = ()
-    timeout: object = None
+    timeout: Duration = 30.0
     retries: int = 3
 
 
@@ -149,7 +149,7 @@ def test_a_key_that_both_know_is_given_to_both():
     made = sink("type: hook, url: x, timeout: 3s")
     assert made.timeout == 3.0
     assert isinstance(made.options, HookOptions)
-    assert made.options.timeout == "3s"
+    assert made.options.timeout == 3.0
 
 
 def test_one_value_does_where_routes_take_lists():

@@ -6,27 +6,16 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
-from tdbwatch_nats import NatsSink
-from tdbwatch_notify import NotifySink
-from tdbwatch_postgres import PostgresSink
-from tdbwatch_redis import RedisSink
 
 from tdbwatch.daemon.config import Config, RoomConfig, SinkSettings, load, read
 from tdbwatch.daemon.config.models import BESIDE_SECTIONS, Sections
 from tdbwatch.daemon.config.secret_keys import SUFFIXES, nested_models, secret_fields
-from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.route_tests import run_tests
-from tdbwatch.plugin import SinkType
-from tdbwatch.plugin.sink import marked
+
+from .config_kit import sink_types
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
-
-
-def sink_types() -> dict[str, SinkType]:
-    """The built-in ones, and those of the packages under `plugins/`."""
-    packaged = [marked(sink) for sink in (NatsSink, NotifySink, PostgresSink, RedisSink)]
-    return load_plugins().sink_types | {made.name: made for made in packaged if made is not None}
 
 
 @pytest.fixture

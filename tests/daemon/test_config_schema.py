@@ -10,9 +10,10 @@ from jsonschema import Draft7Validator
 
 from tdbwatch.cli import app
 from tdbwatch.daemon.config.schema import schema
-from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.plugin import SinkType
 from tdbwatch.plugin.sink import FunctionSink
+
+from .config_kit import sink_types
 
 ROOT = Path(__file__).parents[2]
 HEAD = "thingsdb: {nodes: [a], auth: {token: t}}\nrooms: [a]\n"
@@ -25,7 +26,7 @@ def hook(options: Any, context: Any) -> FunctionSink:
 
 @pytest.fixture(scope="module")
 def validator() -> Draft7Validator:
-    types = load_plugins().sink_types | {"pager": SinkType("pager", hook, hears=frozenset({"event"}))}
+    types = sink_types() | {"pager": SinkType("pager", hook, hears=frozenset({"event"}))}
     made = schema(types)
     Draft7Validator.check_schema(made)
     return Draft7Validator(made)

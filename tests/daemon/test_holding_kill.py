@@ -17,7 +17,7 @@ COUNT, PER, MAX, AFTER = 3, 20, 5, 8
 
 _LIFE = """
 import asyncio, random, sys
-from tdbwatch.daemon.config.models import AbsenceConfig, RouteConfig
+from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.holding import Holding
 from tdbwatch.daemon.holding.trial import made
 from tdbwatch.daemon.routes import Router

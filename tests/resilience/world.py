@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from tdbwatch.client import Client, Heartbeat
 from tdbwatch.client.link import Link
 from tdbwatch.client.rooms import Subscription
-from tdbwatch.daemon.config.models import RoomConfig
+from tdbwatch.daemon.config.thingsdb_models import RoomConfig
 from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.daemon.watched import WatchedRoom

@@ -10,23 +10,24 @@ path and a remedy. All problems that can be found at once are.
 
 from tdbwatch.daemon.config.document import Checked, Document, load, parse, read
 from tdbwatch.daemon.config.models import (
-    AuthConfig,
     Config,
-    HeartbeatConfig,
     HttpConfig,
     LoggingConfig,
-    MatchConfig,
     PluginsConfig,
-    RoomConfig,
-    RouteConfig,
     ShutdownConfig,
     SpoolConfig,
-    ThingsDBConfig,
-    TlsConfig,
 )
 from tdbwatch.daemon.config.outline import Outline
 from tdbwatch.daemon.config.problems import ConfigError, Problem
+from tdbwatch.daemon.config.route_models import MatchConfig, RouteConfig
 from tdbwatch.daemon.config.sink_models import BatchConfig, RetryConfig, SinkConfig, SinkSettings
+from tdbwatch.daemon.config.thingsdb_models import (
+    AuthConfig,
+    HeartbeatConfig,
+    RoomConfig,
+    ThingsDBConfig,
+    TlsConfig,
+)
 
 __all__ = [
     "AuthConfig",

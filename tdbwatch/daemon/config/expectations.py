@@ -14,7 +14,7 @@ from tdbwatch.plugin import Duration, Kind
 from tdbwatch.wire.codec import encode
 
 if TYPE_CHECKING:
-    from tdbwatch.daemon.config.models import RoomConfig
+    from tdbwatch.daemon.config.thingsdb_models import RoomConfig
 
 Expected = Annotated[int, Field(ge=0)] | Literal["any"] | tuple[dict[str, Any], ...]
 """How many records a sink gets; `any`; or which, in order: as much of each as is said."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from tdbwatch.daemon.config.models import AbsenceConfig, RouteConfig
+from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.expressions import Expression
 
 

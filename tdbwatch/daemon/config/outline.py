@@ -9,14 +9,9 @@ from pathlib import Path as FilePath
 from typing import Final
 
 from tdbwatch.daemon import functions
-from tdbwatch.daemon.config.models import (
-    BESIDE_SECTIONS,
-    AbsenceConfig,
-    RouteConfig,
-    Sections,
-    SpoolConfig,
-)
+from tdbwatch.daemon.config.models import BESIDE_SECTIONS, Sections, SpoolConfig
 from tdbwatch.daemon.config.problems import ConfigError
+from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.config.sections import REQUIRED, placed_spool, targets_elsewhere
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate

@@ -6,8 +6,9 @@ from itertools import combinations
 from pathlib import Path as FilePath
 from typing import Final
 
-from tdbwatch.daemon.config.models import RouteConfig, SpoolConfig
+from tdbwatch.daemon.config.models import SpoolConfig
 from tdbwatch.daemon.config.problems import Path
+from tdbwatch.daemon.config.route_models import RouteConfig
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.sinks.file.guarded import Guarded

@@ -9,7 +9,7 @@ from typing import Any
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
 from tdbwatch.daemon.config.holds import Absence, Hold, hold_of
-from tdbwatch.daemon.config.models import AbsenceConfig, MatchConfig, RouteConfig
+from tdbwatch.daemon.config.route_models import AbsenceConfig, MatchConfig, RouteConfig
 from tdbwatch.daemon.expressions import Expression
 from tdbwatch.plugin.jsonable import to_json
 

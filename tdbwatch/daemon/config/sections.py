@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Final
 
-from tdbwatch.daemon.config.models import BESIDE_SECTIONS, DEFAULT_SCOPE, DEFAULT_SPOOL, Sections, SpoolConfig
+from tdbwatch.daemon.config.models import BESIDE_SECTIONS, DEFAULT_SPOOL, Sections, SpoolConfig
 from tdbwatch.daemon.config.problems import Path, suggestion
 from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
+from tdbwatch.daemon.config.thingsdb_models import DEFAULT_SCOPE
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.validate import validate
 from tdbwatch.daemon.config.wording import kind_of

@@ -1,6 +1,7 @@
 """Rooms that are watched twice, or by mistake."""
 
-from tdbwatch.daemon.config.models import RoomConfig, Sections
+from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.thingsdb_models import RoomConfig
 from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.wire.scopes import short
 

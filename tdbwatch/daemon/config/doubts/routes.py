@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
-from tdbwatch.daemon.config.models import PlaceConfig, RouteConfig, Sections
+from tdbwatch.daemon.config.models import Sections
 from tdbwatch.daemon.config.problems import Path, suggestion
+from tdbwatch.daemon.config.route_models import PlaceConfig, RouteConfig
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.tree import Tree
