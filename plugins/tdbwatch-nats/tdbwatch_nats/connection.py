@@ -53,9 +53,14 @@ class Connection:
 
     @classmethod
     async def to(
-        cls, servers: Sequence[str], name: str, tls: ssl.SSLContext, login: dict[str, Any], seconds: float
+        cls,
+        servers: Sequence[str],
+        name: str,
+        tls: ssl.SSLContext | None,
+        login: dict[str, Any],
+        seconds: float,
     ) -> Self:
-        """Connect to one of the servers.
+        """Connect to one of the servers; without `tls` the system's certificates are trusted.
 
         Raises:
             RefusedError: it does not let us in.

@@ -16,6 +16,7 @@ from tdbwatch.plugin import (
     Sink,
     SinkContext,
     TemplateError,
+    Tls,
     sink,
 )
 
@@ -99,7 +100,7 @@ class NatsSink(Sink):
             self._connection = await Connection.to(
                 options.servers,
                 f"tdbwatch {self.context.name}",
-                options.tls.context(),
+                None if options.tls == Tls() else options.tls.context(),
                 options.login,
                 min(_TO_CONNECT, _SHARE / 2 * options.timeout),
             )

@@ -40,7 +40,7 @@ class TestNats(SinkConformance):
         return self.server.stalled()
 
     def restart(self) -> None:
-        self.server.restart()
+        self.server.restart(0.3)
 
     def poison(self) -> Event:
         """An event whose room is called what no subject can be."""

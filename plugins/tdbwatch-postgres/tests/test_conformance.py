@@ -41,7 +41,7 @@ class TestPostgres(SinkConformance):
         return self.server.stalled()
 
     def restart(self) -> None:
-        self.server.restart()
+        self.server.restart(0.3)
 
     def poison(self) -> Event:
         """jsonb has no place for NUL."""

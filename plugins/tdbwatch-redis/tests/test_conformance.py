@@ -33,7 +33,7 @@ class TestRedis(SinkConformance):
         return self.server.stalled()
 
     def restart(self) -> None:
-        self.server.restart()
+        self.server.restart(0.3)
 
     def poison(self) -> Event:
         """An event whose stream's name is that of something else."""

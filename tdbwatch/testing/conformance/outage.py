@@ -47,6 +47,7 @@ class Outage(Load):
                 if number <= _EVENTS // 3 < number + _BURST:
                     restarting.start()
                 time.sleep(max(0.0, begin + (number + _BURST) / _RATE - time.monotonic()))
+            seconds = time.monotonic() - begin
             restarting.join()
             if self._restart_error is not None:
                 raise self._restart_error
@@ -63,6 +64,8 @@ class Outage(Load):
             fault(f"{unknown} events came with ids of their own", "bring event.id, the same at every attempt")
         self._there(ids, "return DELIVERED when it is durable there, not sooner")
         self._in_order(heard)
+        doubles = len(self.delivered() or ids) - len(ids)
+        print(f"{len(ids):,} events, {len(ids) / seconds:,.0f} a second; {doubles:,} came twice")
 
     def _caught(self) -> None:
         try:
