@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +26,7 @@ from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.deliveries import Deliveries
 from tdbwatch.daemon.echoes import Echoes
+from tdbwatch.daemon.gone_sinks import GoneSinks
 from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.login import Login, NodeTls
 from tdbwatch.daemon.node_watch import NodeWatcher
@@ -46,16 +46,15 @@ from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.sink_watch import INTERVAL as SINKS_INTERVAL
 from tdbwatch.daemon.sink_watch import SinkWatch
 from tdbwatch.daemon.source import Source
-from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.looking.gone import left_in
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Heard
 from tdbwatch.daemon.spool_gaps import SpoolGaps
-from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot, remedies
+from tdbwatch.daemon.status import START_PATIENCE, Journal, Readiness, Snapshot
 from tdbwatch.daemon.status.figures import NO_FIGURES, Surveyor
 from tdbwatch.daemon.status.snapshot import Life
 from tdbwatch.daemon.stores import Stores
 from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.daemon.tasks import Tasks
 from tdbwatch.daemon.tracing import Tracing
 from tdbwatch.daemon.views import Views
 from tdbwatch.plugin import Kind
@@ -96,8 +95,7 @@ class Daemon:
         tracing: Tracing | None = None,
     ) -> None:
         self.in_use = InUse(config, int(clock.time() * 1e6))
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Ends with an exception when a part of the daemon died of a mistake of ours."""
+        self.tasks = Tasks()
         self.registry = registry
         self.phase = "starting"
         """`starting`, `running` or `stopping`."""
@@ -105,10 +103,9 @@ class Daemon:
         self._rng = rng or random.Random()
         self._notifier = notifier or Notifier({})
         self._log = structlog.get_logger("tdbwatch")
-        self._tasks: set[asyncio.Future[Any]] = set()
-        self._roles: dict[str, asyncio.Task[None]] = {}
         self._spool_is_open = False
         self._up = asyncio.Event()
+        self._showing = asyncio.Lock()
         self.journal = Journal(clock)
         gaps = SpoolGaps(self.journal, clock)
         self.spool = SqliteSpool(
@@ -138,8 +135,9 @@ class Daemon:
         make = delivering_maker(
             self.routing, registry, self.spool, clock, self._rng, self._sinks.buried, self.contexts, tracing
         )
+        self._gone_sinks = GoneSinks(self.in_use, self.spool, self.stores)
         self.deliveries = Deliveries(
-            make, self.routing.matcher, self._watch, self._grace, self._sink_gone, clock
+            make, self.routing.matcher, self.tasks.watch, self._grace, self._sink_gone, clock
         )
         self._views = Views(self, registry, clock)
         self.status = None if config.http is None else self.status_server(config.http, clock)
@@ -148,6 +146,11 @@ class Daemon:
         self._reloader = Reloader(
             read or self._same, self._take_up(), self.in_use, self._readiness.reloading, self._tell, clock
         )
+
+    @property
+    def failed(self) -> "asyncio.Future[None]":
+        """Ends with an exception when a part of the daemon died of a mistake of ours."""
+        return self.tasks.failed
 
     @property
     def config(self) -> Config:
@@ -189,25 +192,24 @@ class Daemon:
         guarded.protect([self.config.spool.path])
         await self.spool.open()
         self._spool_is_open = True
-        self._watch(self.spool.failed)
+        self.tasks.watch(self.spool.failed)
         await self.remembering.load()
         await self.stores.load([sink.name for sink in self.config.sinks])
         self.deliveries.change(self.config.sinks)
         self.spool.go_on()
-        self._begin("redelivery", Redelivery(self.spool, self.deliveries.receivers, self.clock).run())
+        self.tasks.begin("redelivery", Redelivery(self.spool, self.deliveries.receivers, self.clock).run())
         if self.status is not None:
-            self._begin("status", self.status.run())
-            self._begin("status-history", self.status.remember())
-        self._spawn(self._tell_of_gone_sinks(), "tdbwatch-gone-sinks")
+            self._show(self.status)
+        self.tasks.spawn(self._gone_sinks.tell(), "tdbwatch-gone-sinks")
         self._beating.tell_of_downtime()
-        self._begin("readiness", self._readiness.run())
-        self._begin("sinks", self._watch_sinks())
-        self._begin("remembering", self.remembering.run())
-        self._begin("alive", self._keep_alive())
+        self.tasks.begin("readiness", self._readiness.run())
+        self.tasks.begin("sinks", self._watch_sinks())
+        self.tasks.begin("remembering", self.remembering.run())
+        self.tasks.begin("alive", self._keep_alive())
         self._look_at_secrets()
-        self._begin("no-node", self._tell_of_no_node())
-        self._begin("beat", self._beating.run())
-        self._spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
+        self.tasks.begin("no-node", self._tell_of_no_node())
+        self.tasks.begin("beat", self._beating.run())
+        self.tasks.spawn(self.registry.notify_started(__version__), "tdbwatch-notify-plugins")
         await self.rooms.join(self.client)  # each link that comes joins them
         await self._sing()
         self._up.set()
@@ -228,8 +230,7 @@ class Daemon:
 
     def _asked_to_reload(self) -> asyncio.Task[Verdict]:
         task = self._reloader.ask()
-        if task not in self._tasks:  # others may have asked before, and share it
-            self._watch(task)
+        self.tasks.watch(task)
         return task
 
     async def stop(self) -> None:
@@ -251,8 +252,7 @@ class Daemon:
             )
         if self.status is not None:
             await self.status.stop()
-        for task in list(self._tasks):
-            task.cancel()
+        self.tasks.cancel()
         self._log.info(
             "daemon.stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()}
         )
@@ -262,7 +262,7 @@ class Daemon:
 
     async def _stop_delivering(self, until: float) -> None:
         """Sinks get what was heard up to now; what is heard from now on stays in the spool."""
-        self._end("redelivery")
+        self.tasks.end("redelivery")
         self.source.flush()
         flushing = self._left(until) / 2
         await self._within(flushing, self.spool.flush(), "the disk does not take what was heard")
@@ -275,7 +275,7 @@ class Daemon:
 
     async def _stop_hearing(self, until: float) -> None:
         self._nodes.closing = True
-        self._end("beat")
+        self.tasks.end("beat")
         # The last sign of life: from here on nobody can be sure to listen.
         left = self._left(until)
         self._beating.beat()
@@ -310,6 +310,9 @@ class Daemon:
 
     # -- reloads -----------------------------------------------------------------------------------------
 
+    def _sink_gone(self, name: str) -> None:
+        self.tasks.spawn(self._gone_sinks.gone(name), "tdbwatch-gone-sink")
+
     def _take_up(self) -> Callable[[Config], Awaitable[Plan]]:
         """What takes up a configuration, once the daemon is there as a whole."""
         parts = Parts(
@@ -327,7 +330,7 @@ class Daemon:
             self._tls,
             lambda: self.phase == "stopping",
             self._take_up_more,
-            self._spawn,
+            self.tasks.spawn,
         )
         applying = Applying(parts)
 
@@ -346,42 +349,46 @@ class Daemon:
         if any(key.startswith("spool.") for key in plan.changed):
             self.spool.keep_to(limits_of(plan.config.spool))
         if "thingsdb.canary" in plan.changed:
-            self._begin("sing-anew", self._sing())
+            self.tasks.begin("sing-anew", self._sing())
         if "http" in plan.changed:
-            self._begin("status", self._show_anew())
+            self.tasks.spawn(self._show_anew(), "tdbwatch-status-anew")
 
     def _tell(self, verdict: Verdict) -> None:
         self._readiness.reloaded()
         self.source.record(Kind.CONFIG, verdict.word, NOWHERE, None, verdict.details())
-        self._spawn(self.registry.notify_reloaded(verdict.details()), "tdbwatch-notify-reloaded")
+        self.tasks.spawn(self.registry.notify_reloaded(verdict.details()), "tdbwatch-notify-reloaded")
 
     def _look_at_secrets(self) -> None:
-        self._end("secrets")
+        self.tasks.end("secrets")
         if self.config.rotating is not None:
-            self._begin("secrets", Rotation(self.config.rotating, self.clock).run())
+            self.tasks.begin("secrets", Rotation(self.config.rotating, self.clock).run())
 
     async def _sing(self) -> None:
         """Have the canary that the configuration wants, instead of the one that there is."""
-        self._end("canary")
+        self.tasks.end("canary")
         if self.canary is not None:
             self.client.discard(self.canary.subscription)
         self.canary = canary = make_canary(self.config.thingsdb, self.client, self.clock)
         if canary is not None:
-            self._begin("canary", canary.run())
+            self.tasks.begin("canary", canary.run())
             await self.client.subscribe(canary.subscription)
 
     async def _show_anew(self) -> None:
         """Have the status server that the configuration wants; whoever is being answered still is."""
-        before, self.status = self.status, None
-        self._end("status-history")
-        if before is not None:
-            await before.stop()
-        if (http := self.config.http) is not None:
-            self.status = self.status_server(http, self.clock)
+        async with self._showing:
+            before, self.status = self.status, None
+            self.tasks.end("status-history")
             if before is not None:
-                self.status.history = before.history
-            self._begin("status-history", self.status.remember())
-            await self.status.run()
+                await before.stop()
+            if (http := self.config.http) is not None:
+                self.status = self.status_server(http, self.clock)
+                if before is not None:
+                    self.status.history = before.history
+                self._show(self.status)
+
+    def _show(self, status: "StatusServer") -> None:
+        self.tasks.begin("status", status.run())
+        self.tasks.begin("status-history", status.remember())
 
     def _grace(self) -> float:
         return self.config.shutdown.grace
@@ -409,31 +416,6 @@ class Daemon:
                 self.routing.finished(through)
             await self.clock.sleep(SINKS_INTERVAL)
 
-    def _sink_gone(self, name: str) -> None:
-        self._spawn(self._tell_of_gone_sinks(name), "tdbwatch-gone-sink")
-
-    async def _tell_of_gone_sinks(self, name: str | None = None) -> None:
-        """A sink that was renamed or removed may have left events that nobody gets any more."""
-        names = [sink.name for sink in self.config.sinks]
-        try:
-            if name is not None:
-                await self.spool.flush()
-                if name not in names:
-                    self.stores.leave(name)
-            found = await asyncio.to_thread(left_in, self.config.spool.path, names)
-        except (OSError, SpoolError, sqlite3.Error):  # the spool itself says what is wrong with its file
-            return
-        for one in found:
-            if name in {None, one.sink}:
-                self._log.warning(
-                    "sink.gone",
-                    sink=one.sink,
-                    events=one.events,
-                    dead_letters=one.dead_letters,
-                    values=one.values,
-                    remedy=remedies.left_behind(one.sink),
-                )
-
     async def _tell_of_no_node(self) -> None:
         """What is emitted while no node can be reached is missed, at the very first start as well."""
         await self.clock.sleep(START_PATIENCE)
@@ -447,31 +429,3 @@ class Daemon:
             if self._pulse.look():
                 self._notifier.alive()
             await self.clock.sleep(self._pulse.interval)
-
-    def _begin(self, role: str, work: Coroutine[Any, Any, None]) -> None:
-        """Have this done from now on, instead of what had that role."""
-        self._end(role)
-        self._roles[role] = self._spawn(work, f"tdbwatch-{role}")
-
-    def _end(self, role: str) -> None:
-        if (task := self._roles.pop(role, None)) is not None:
-            task.cancel()
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._watch(task)
-        return task
-
-    def _watch(self, task: "asyncio.Future[Any]") -> None:
-        """Notice when a task of ours dies: the daemon then ends loudly rather than live on as a half."""
-        self._tasks.add(task)
-        task.add_done_callback(self._task_ended)
-
-    def _task_ended(self, task: "asyncio.Future[Any]") -> None:
-        self._tasks.discard(task)
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        name = task.get_name() if isinstance(task, asyncio.Task) else "spool"
-        self._log.critical("daemon.part_died", part=name, exc_info=error)
-        if not self.failed.done():
-            self.failed.set_exception(error)

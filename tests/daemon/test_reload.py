@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import aiohttp
 import pytest
 import structlog
 
@@ -409,3 +410,36 @@ async def test_a_call_that_a_reload_cuts_off_is_no_sign_that_an_event_ends_the_p
     await rig.reload(sinks={"a": {"type": "list"}})
     await rig.drained()
     assert rig.lists.numbers("a") == [0]
+
+
+async def test_the_status_port_moves_and_whoever_asked_there_is_answered(rig: Rig) -> None:
+    await rig.start(http={"listen": "127.0.0.1:0"})
+    first = rig.daemon.status
+    assert first is not None
+    await first.listening.wait()
+    rig.write(http={"listen": "127.0.0.1:0", "hosts": ["watch.example.org"]})
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{first.port}/-/reload"
+        async with session.post(url, headers={"X-Tdbwatch": "reload"}) as answer:
+            assert (await answer.json())["changes"] == ["http changed"]
+        await rig.until(lambda: rig.daemon.status not in {first, None})
+        second = rig.daemon.status
+        assert second is not None
+        await second.listening.wait()
+        names = {"Host": "watch.example.org"}
+        async with session.get(f"http://127.0.0.1:{second.port}/healthz", headers=names) as answer:
+            assert answer.status == 200
+        with pytest.raises(OSError, match="onnect"):
+            await session.post(url)
+    assert (await rig.reload(http=None)).changes == ("http changed",)
+    await rig.until(lambda: rig.daemon.status is None)
+
+
+async def test_the_canary_moves_to_another_room(rig: Rig) -> None:
+    thingsdb = rig.sections["thingsdb"]
+    await rig.start(thingsdb={**thingsdb, "canary": {"room": "alerts"}})
+    await rig.reload(thingsdb={**thingsdb, "canary": {"room": "deploys"}})
+    await rig.until(lambda: rig.daemon.canary is not None and rig.daemon.canary.subscription.key == "deploys")
+    await rig.until(lambda: rig.daemon.canary is not None and bool(rig.daemon.canary.subscription.links))
+    await rig.reload(thingsdb=thingsdb)
+    await rig.until(lambda: rig.daemon.canary is None)

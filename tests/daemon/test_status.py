@@ -473,7 +473,7 @@ async def test_when_a_part_died_it_is_not_alive(watch: Watch) -> None:
     async def die() -> None:
         raise RuntimeError("a mistake of ours")
 
-    asker.daemon._spawn(die(), "dying")
+    asker.daemon.tasks.spawn(die(), "dying")
     with pytest.raises(RuntimeError):
         await asker.daemon.failed
     assert await asker.get("/healthz") == (503, '{"alive": false, "failure": "RuntimeError"}')
