@@ -159,7 +159,7 @@ def test_all_that_can_be_read_and_may_not_be_finished_is_in_the_new_file(
         with closing(store):
             reach = Reach(store.progress, None)
             found = seqs_and_ids(all_blocks(path))
-            needed = [b for b in could_be_read if not reach.finished(b.last_seq, b.lane, b.target)]
+            needed = [b for b in could_be_read if not reach.finished(b)]
             assert (
                 seqs_and_ids(needed if store.progress and not report.progress_lost else could_be_read)
                 <= found

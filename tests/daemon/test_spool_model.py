@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tdbwatch.daemon.spool.api import Behind, DeadLetter, Entry, Gone, Past, Progress
 from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.limits.chores import undelivered
+from tdbwatch.daemon.spool.spans import spans_of
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.orders import Selection
@@ -38,7 +39,10 @@ pasts = st.tuples(
     st.builds(Past, st.just(2), st.integers(1, 9), st.integers(0, 1 << 60), st.just("é"), st.just(""))
 )
 behinds = st.none() | st.builds(
-    Behind, st.integers(1, 30), st.lists(st.integers(2, 40), max_size=3).map(tuple), st.just(()) | pasts
+    Behind,
+    st.integers(1, 30),
+    st.sets(st.integers(2, 40), max_size=3).map(sorted).map(spans_of),
+    st.just(()) | pasts,
 )
 changes = st.dictionaries(
     sinks,
