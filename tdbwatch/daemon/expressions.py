@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final, Literal
 
@@ -18,6 +17,7 @@ from tdbwatch.daemon.expression_bounds import (
     see_nul,
 )
 from tdbwatch.daemon.expression_paths import MOST, Lookup, variable, with_variables
+from tdbwatch.daemon.expression_words import OTHER_TYPE, name_hint, syntax_hint
 from tdbwatch.daemon.functions import Function, are_unknown
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
@@ -103,7 +103,7 @@ class Expression:
         except RuntimeError as error:
             self._unknown = _unknown_function(str(error), source)
             if not self._unknown:
-                raise _told(str(error)) from None
+                raise _told(str(error), source) from None
             self._compiled = _environment().compile("dyn(null)")
         kind = self._compiled.return_type().name()
         if wanted == "condition" and kind not in {"BOOL", "DYN"}:
@@ -318,7 +318,7 @@ def _new_environment(functions: Iterable[Function]) -> Any:
     return cel.NewEnv(variables=types, extensions=extensions, functions=declared)
 
 
-def _told(text: str) -> ExpressionError:
+def _told(text: str, source: str) -> ExpressionError:
     """What the compiler says, in one line and in our words, at the first place that it names."""
     match = _PLACE.search(text)
     if match is None:
@@ -326,18 +326,15 @@ def _told(text: str) -> ExpressionError:
     line, column, message = int(match[1]), int(match[2]), match[3]
     hint = ""
     if unknown := _UNDECLARED.search(message):
-        message, hint = f"there is no {unknown[1]!r} here", _close(unknown[1])
+        hint = name_hint(unknown[1], source, NAMES, _functions)
+        message = f"there is no {unknown[1]!r} here"
     elif overload := _OVERLOAD.search(message):
         operator = _OPERATORS.get(overload[1], overload[1])
-        message = f"{operator} does not work with {overload[2]}"
-    elif message.startswith("Syntax error: "):
+        message, hint = f"{operator} does not work with {overload[2]}", OTHER_TYPE
+    elif message.startswith(("Syntax error: ", "reserved identifier")):
         message = message.partition(" expecting ")[0].replace("'<EOF>'", "the end of the expression")
+        hint = syntax_hint(source, line, column)
     return ExpressionError(_said(message), line, column, hint)
-
-
-def _close(name: str) -> str:
-    close = get_close_matches(name, [one for one in (*NAMES, *_functions) if one != name], 1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}"
 
 
 def _said(text: str) -> str:

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from tdbwatch.daemon.expression_bounds import EvaluationError
 from tdbwatch.daemon.expression_paths import with_variables
-from tdbwatch.daemon.expressions import NAMES, Expression, ExpressionError, Names
+from tdbwatch.daemon.expression_words import OTHER_TYPE
+from tdbwatch.daemon.expressions import Expression, ExpressionError, Names
 from tdbwatch.plugin import Event
 from tdbwatch.wire.codec import encode
 
@@ -60,13 +61,25 @@ def test_details_are_those_of_other_kinds() -> None:
     ("source", "wanted", "message", "place", "hint"),
     [
         ("agrs[0].x", "condition", "there is no 'agrs' here", (1, 1), "did you mean args?"),
-        ("event ==", "condition", "Syntax error: mismatched input the end of the expression", (1, 9), ""),
-        ("event\n  == 5", "condition", "== does not work with (string, int)", (2, 3), ""),
+        (
+            "event ==",
+            "condition",
+            "Syntax error: mismatched input the end of the expression",
+            (1, 9),
+            "event ==\n        ^ something is missing here",
+        ),
+        ("event\n  == 5", "condition", "== does not work with (string, int)", (2, 3), OTHER_TYPE),
         ("event", "condition", "this is text, not true or false", (1, 1), "compare it with something"),
         ("args", "condition", "this is a list, not true or false", (1, 1), "compare it with something"),
-        ("shout(event)", "value", "there is no 'shout' here", (1, 6), f"there are {', '.join(NAMES)}"),
-        ("1 + 'a'", "value", "+ does not work with (int, string)", (1, 3), ""),
-        ("", "value", "Syntax error: mismatched input the end of the expression", (1, 1), ""),
+        ("shout(event)", "value", "there is no 'shout' here", (1, 6), "docs/routes.md names functions"),
+        ("1 + 'a'", "value", "+ does not work with (int, string)", (1, 3), OTHER_TYPE),
+        (
+            "",
+            "value",
+            "Syntax error: mismatched input the end of the expression",
+            (1, 1),
+            "write what is to hold, such as args[0].severity >= 5",
+        ),
         ("(" * 99, "value", "Expression recursion limit exceeded. limit: 32", (1, 1), ""),
     ],
 )

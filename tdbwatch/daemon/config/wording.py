@@ -14,6 +14,7 @@ from tdbwatch.daemon.config.tree import Tree
 from tdbwatch.daemon.config.units import in_unit_of
 from tdbwatch.daemon.expressions import ExpressionError
 from tdbwatch.plugin import OptionError
+from tdbwatch.plugin.template_text import TemplateError
 
 _WANTED: Final = {
     "string_type": "text",
@@ -172,9 +173,15 @@ class Translator:
                 f"{self._tree.origins.get(path, 'a value')} is not accepted here",
                 "the reason is not shown, since it may repeat a part of it, and that may be a secret",
             )
-        return _said(detail), (
-            cause.hint or "see docs/routes.md" if isinstance(cause, ExpressionError) else ""
-        )
+        return _said(detail), _hint_of(cause)
+
+
+def _hint_of(cause: object) -> str:
+    if isinstance(cause, ExpressionError):
+        return cause.hint or "see docs/routes.md"
+    if isinstance(cause, TemplateError) and ";" not in str(cause):  # else it says so itself
+        return "docs/templates.md shows how templates are written"
+    return ""
 
 
 def _without_alternatives(by_path: dict[Path, list[Any]]) -> dict[Path, list[Any]]:
