@@ -43,6 +43,7 @@ class NatsSink(Sink):
     def __init__(self, options: NatsOptions, context: SinkContext) -> None:
         super().__init__(options, context)
         self._connection: Connection | None = None
+        self._connecting = asyncio.Lock()  # several batches may be under way, and share one connection
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -94,17 +95,21 @@ class NatsSink(Sink):
         return await connection.publish(subject, payload, headers)
 
     async def _connected(self) -> Connection:
-        if self._connection is None or not self._connection.is_open:
-            await self.close()
-            options = self.options
-            self._connection = await Connection.to(
-                options.servers,
-                f"tdbwatch {self.context.name}",
-                None if options.tls == Tls() else options.tls.context(),
-                options.login,
-                min(_TO_CONNECT, _SHARE / 2 * options.timeout),
-            )
-        return self._connection
+        async with self._connecting:
+            if self._connection is None or not self._connection.is_open:
+                await self.close()
+                self._connection = await self._connect()
+            return self._connection
+
+    async def _connect(self) -> Connection:
+        options = self.options
+        return await Connection.to(
+            options.servers,
+            f"tdbwatch {self.context.name}",
+            None if options.tls == Tls() else options.tls.context(),
+            options.login,
+            min(_TO_CONNECT, _SHARE / 2 * options.timeout),
+        )
 
     def _outcomes(self, sent: Sequence[Sent | Rejected], trouble: Retry) -> Retry | Sequence[Outcome]:
         """One for each, up to the first that is to be tried again; `trouble` is why one has no answer."""
