@@ -127,6 +127,7 @@ async def test_a_sink_with_other_settings_is_opened_anew_where_the_former_ended(
     assert rig.lists.numbers("b") == first + second
     assert rig.lists.opened == ["a", "b", "b"]
     assert rig.lists.closed == ["b"]
+    assert rig.daemon.routing.former == 0, "the routes are the same"
 
 
 async def test_a_sink_that_is_removed_gets_what_came_before_and_returns_where_it_left(rig: Rig) -> None:

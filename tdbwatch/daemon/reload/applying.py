@@ -39,7 +39,7 @@ class _Prepared:
     """What must be there before anything is changed.
 
     Attributes:
-        router: None: routes and sinks are as before.
+        router: None: routes, and what they know of sinks, are as before.
         left: by sink that is new, what the spool knows of it.
         tls: for nodes, if that has changed.
     """
@@ -114,8 +114,8 @@ class Applying:
         except SpoolError as error:
             raise _refused("sinks", f"the spool cannot be read now: {error}") from None
         await self._parts.stores.load(found.opened)
-        routes_changed = found.sinks_changed or found.changed & {"routes", "absences"}
-        router = make_router(config) if routes_changed else None
+        asked = found.changed & {"routes", "absences"} or _heard(config) != _heard(self._parts.in_use.config)
+        router = make_router(config) if asked else None
         return _Prepared(router, left, tls)
 
     def _change(self, found: Plan, prepared: _Prepared) -> list[WatchedRoom]:
@@ -141,6 +141,11 @@ class Applying:
 
     async def _join(self, rooms: list[WatchedRoom]) -> None:
         await asyncio.gather(*(self._parts.client.subscribe(room.subscription) for room in rooms))
+
+
+def _heard(config: Config) -> dict[str, frozenset[str]]:
+    """What routes know of sinks."""
+    return {sink.name: sink.hears for sink in config.sinks}
 
 
 def _refused(key: str, message: str, remedy: str = "mend it, and reload again") -> ConfigError:

@@ -47,11 +47,6 @@ class Plan:
     restart: tuple[str, ...]
     plugins: Mapping[str, Options]
 
-    @property
-    def sinks_changed(self) -> bool:
-        """Whether any sink is opened, closed or reopened."""
-        return bool(self.opened or self.closed or self.reopened)
-
 
 def plan(old: Config, new: Config) -> Plan:
     """What has to be done to get from `old`, which is in use, to `new`."""
