@@ -160,7 +160,7 @@ def test_after_a_plan_there_is_nothing_left_to_do(old: Config, new: Config) -> N
     first = plan(old, new)
     again = plan(first.config, new)
     assert (again.changes, again.changed) == ((), frozenset())
-    assert not (again.opened or again.closed or again.reopened)
+    assert (again.opened, again.closed, again.reopened) == ((), (), ())
     assert again.restart == first.restart
     assert plan(new, new).changes == plan(new, new).restart == ()
 
