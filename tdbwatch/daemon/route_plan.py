@@ -92,6 +92,9 @@ def _asked(rules: Iterable[Rule], names: tuple[str, str, str, str]) -> Iterator[
                 return
 
 
+_NO_PLAN: Final = Plan({})
+
+
 class Asking:
     """Asks the routes about one event.
 
@@ -101,6 +104,18 @@ class Asking:
         lets_through: decides whether a route that holds events back lets this one through; None: that was
             decided when it was heard.
     """
+
+    __slots__ = (
+        "_event",
+        "_failed",
+        "_fields",
+        "_found",
+        "_lets_through",
+        "_names",
+        "_plan",
+        "held",
+        "matched",
+    )
 
     def __init__(
         self,
@@ -117,8 +132,7 @@ class Asking:
         self._failed = failed
         self._fields: dict[str, Any] = {} if event is None else event.fields
         self._found: dict[str, Fields] = {}
-        self._needs: frozenset[str] = frozenset()
-        self._several: frozenset[str] = frozenset()
+        self._plan = _NO_PLAN
         self._names: Names | None = None
 
     def decide(self, plan: Plan) -> Decision:
@@ -126,8 +140,7 @@ class Asking:
 
         Fields add up from route to route. A sink gets those set up to the first route that names it.
         """
-        self.matched, self._found = list(plan.matched), dict(plan.decision)
-        self._needs, self._several = plan.needs, plan.several
+        self._plan, self.matched, self._found = plan, list(plan.matched), dict(plan.decision)
         if self._event is not None and self._event.to:
             self._found |= dict.fromkeys(self._event.to, NO_FIELDS)
         self._ask(plan.rules)
@@ -188,7 +201,7 @@ class Asking:
             except EvaluationError as error:
                 self._fail(rule, f"set.{name}: {error}")
                 self._fields.pop(name, None)
-            if "fields" in self._needs:
+            if "fields" in self._plan.needs:
                 self._names = None
 
     def _fail(self, rule: Rule, reason: str) -> None:
@@ -198,5 +211,5 @@ class Asking:
     def _value(self, expression: Expression) -> Any:
         assert self._event is not None, "it was asked about an event"
         if self._names is None:
-            self._names = Names(self._event, self._fields, self._several)
+            self._names = Names(self._event, self._fields, self._plan.several)
         return expression.value_in(self._names)
