@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.holding.grouped import MOST_BYTES
-from tdbwatch.daemon.spool.stored.blocks import Run, run_of
+from tdbwatch.daemon.spool.stored.blocks import Run, heard, run_of
 from tdbwatch.plugin import Event
 
 from .holding_kit import LANE, START, Log, left
@@ -38,8 +38,8 @@ def test_events_of_one_key_become_one_record_some_time_after_the_first() -> None
     }
     assert (record["since"][-10:-1], record["until"][-10:-1]) == ("20.000000", "29.000000")
     assert members(record) == [["k", 1], ["k", 3]]
-    heard = {event.id: event.record() for event in log.events()}
-    assert all(heard[member["id"]] == member for member in record["members"])
+    records = {event.id: event.record() for event in log.events()}
+    assert all(records[member["id"]] == member for member in record["members"])
     log.tell(15)
     assert [members(event.record()) for event in log.got()][1:] == [[["j", 2]]]
     assert left(log.all_marks()) == []
@@ -56,6 +56,15 @@ def test_a_group_that_is_full_is_told_at_once_and_the_next_event_begins_another(
     ]
     log.tell(10)
     assert members(log.told("group")[-1]) == [["k", 6]]
+
+
+def test_of_groups_that_end_and_begin_in_one_turn_none_is_taken_for_another() -> None:
+    """The second group of `k` is in the commit before that of the first one's record."""
+    log = Log({"group": {"key": "args[0]", "wait": "10s", "max": 5}, "to": "a"})
+    log.append(heard([Event.create("alerts", "x", [key], received_us=START) for key in "kjkkkkjk"]))
+    log.restart()
+    log.tell(10)
+    assert sorted(len(members(record)) for record in log.told("group")) == [1, 2, 5]
 
 
 def test_an_event_that_comes_between_two_looks_does_not_join_what_is_due() -> None:

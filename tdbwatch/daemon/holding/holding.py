@@ -244,7 +244,7 @@ class Holding:
             self._states[key] = state  # the newest is last
             self._bytes += state.size - before
         if isinstance(state, Grouped):
-            self._next_part = state.last_part + 1
+            self._next_part = max(self._next_part, state.last_part + 1)
             if state.due_us <= event.received_us:
                 self._set_aside(key, state)
         self._bound()
