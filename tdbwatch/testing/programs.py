@@ -67,6 +67,7 @@ class Program:
         self._user = user
         self._ready = ready or self._listens
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -93,6 +94,10 @@ class Program:
             self._signal(signal.SIGKILL)
             self._process.wait(_TO_END)
             self._process = None
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def restart(self, seconds: float = 0.0) -> None:
         """Kill it, and start it again after so many seconds."""
@@ -123,6 +128,7 @@ class Program:
                 cwd=self._output.parent,
                 start_new_session=True,
             )
+        self._guard = _guarding(self._process.pid)
         while self._process.poll() is None and time.monotonic() < until:
             if self._ready():
                 return True
@@ -142,6 +148,13 @@ class Program:
         except OSError:
             return False
         return True
+
+
+def _guarding(pid: int) -> "subprocess.Popen[bytes]":
+    """What ends a process once this one is gone, however that came: a run that is killed leaves none."""
+    return subprocess.Popen(  # noqa: S603 - nothing of others is in it
+        ["/bin/sh", "-c", 'read _; kill -KILL "$0"', str(pid)], stdin=subprocess.PIPE, start_new_session=True
+    )
 
 
 def _children(pid: int) -> Iterator[int]:
