@@ -48,6 +48,11 @@ def change(old: Mapping[str, Any], new: Mapping[str, Any]) -> Plan:
         ({}, {"sinks": {"console": {"type": "log", "timeout": "5s"}}}, ["sink console reopened"]),
         ({}, {"routes": [{"to": ["console"]}]}, ["routes changed"]),
         (
+            {},
+            {"absences": [{"name": "a", "match": {}, "after": "1m", "to": "console"}]},
+            ["absences changed"],
+        ),
+        (
             {"routes": [{"where": "args[0] > 1", "to": ["console"]}]},
             {"routes": [{"where": "args[0] > 2", "to": ["console"]}]},
             ["routes changed"],
