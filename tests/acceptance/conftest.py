@@ -155,6 +155,18 @@ async def cluster() -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
+def joined_everywhere(cluster: Cluster, until: Any) -> Callable[[], Awaitable[None]]:
+    """Wait until the rooms are joined by way of each node. A link is there before its rooms are."""
+    rooms = [cluster.collection("stuff").room("alerts"), cluster.collection("ops").room("deploys")]
+
+    async def wait() -> None:
+        everywhere = len(cluster.nodes)
+        await until(lambda: all(len(room.listeners) == everywhere for room in rooms), "a join at each node")
+
+    return wait
+
+
+@pytest.fixture
 def write_config(tmp_path: Path, cluster: Cluster) -> Callable[..., Path]:
     """Write a configuration for the cluster: the given sections in place of the default ones."""
 

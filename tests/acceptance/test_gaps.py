@@ -173,11 +173,11 @@ async def test_with_one_connection_a_planned_shutdown_is_a_gap_until_the_next_jo
 
 
 async def test_with_two_connections_the_loss_of_one_is_no_gap(
-    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Any, joined_everywhere: Any
 ) -> None:
     command = await start("--config", write_config())
     await command.ready()
-    await until(lambda: all(node.connections for node in cluster.nodes), "a link to each node")
+    await joined_everywhere()
     await cluster.nodes[0].stop()
     await until(lambda: "lost the connection" in command.text, "the loss")
     cluster.emit("//stuff", "alerts", "counted", 1, node=1)

@@ -40,13 +40,13 @@ async def test_events_of_two_collections_reach_their_files_once_and_in_order(
 
 
 async def test_events_go_on_while_the_nodes_shut_down_one_after_the_other(
-    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines
+    start: Any, until: Any, cluster: Cluster, write_config: Any, lines: Lines, joined_everywhere: Any
 ) -> None:
     command = await start("--config", write_config())
     await command.ready()
     sent = 0
     for node in cluster.nodes:
-        await until(lambda: all(n.connections for n in cluster.nodes), "a link to each node")
+        await joined_everywhere()
         leaving = asyncio.create_task(node.shutdown())
         while not leaving.done():
             emit(cluster, 1, first=sent)
