@@ -133,7 +133,7 @@ def test_when_all_was_heard_for_so_long_after_all_it_is_told_again_as_sure() -> 
     log.tell(71)
     assert shown(log)[2:] == [(True, "20.000000", 70.0, True)]
     log.tell(75)
-    assert len(log.holding._times) == 1
+    assert len(log.holding._states._times) == 1
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_all_groups_together_are_bounded_and_the_oldest_is_told_sooner_for_other
         log.hear(n, n, "x" * 100)
     told = [record["key"] for record in log.told("group")]
     assert told == [str(n) for n in range(len(told))]
-    assert 0 < log.holding._bytes <= 10_000
+    assert 0 < log.holding._states.size <= 10_000
     assert log.holding.open["routes[0]"] == 100 - len(told)
     assert len(left(log.all_marks())) == 100 - len(told)
 

@@ -128,7 +128,7 @@ def test_keys_are_bounded_and_what_is_given_up_for_others_is_told() -> None:
     log = Log(DEDUPE, most_keys=10)
     for n in (0, 0, *range(1, 30)):
         log.hear(0, n)
-    assert len(log.holding._states) == 10
+    assert len(log.holding._states.by_key) == 10
     assert [(record["key"], record["count"]) for record in log.told()] == [("0", 1)]
     log.tell(0)
     assert len(left(log.all_marks())) == 10

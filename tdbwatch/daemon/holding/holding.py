@@ -5,12 +5,11 @@ neither a restart nor a kill lets more through, loses what was collected, or tel
 read the log later see the same.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
-from heapq import heappop, heappush
-from itertools import count, groupby
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -21,7 +20,8 @@ from tdbwatch.daemon.config.holds import Group, Throttle
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.holding.awaited import Awaited
 from tdbwatch.daemon.holding.grouped import Grouped
-from tdbwatch.daemon.holding.state import NEVER, State, Told, us_of
+from tdbwatch.daemon.holding.state import State, Told, us_of
+from tdbwatch.daemon.holding.states import MOST_BYTES, MOST_KEYS, Key, States
 from tdbwatch.daemon.holding.throttled import Throttled
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, part_of
@@ -30,18 +30,12 @@ from tdbwatch.plugin import Event, Kind
 
 INTERVAL: Final = 1.0
 """Seconds between two looks for what is to be told: so much later than it is due, at most."""
-MOST_KEYS: Final = 100_000
-"""Keys that are remembered; those that were seen the longest ago are given up first."""
-MOST_BYTES: Final = 16 << 20
-"""Bytes of all groups together; the one that was begun first is told sooner for others."""
 _LONGEST_KEY: Final = 200
 _SET_BACK_US: Final = 1_000_000
 """A clock that goes back by less was only corrected."""
 _HEARD_ALL_THE_SAME: Final = frozenset({Cause.SPOOL.value, Cause.DAMAGE.value})
 """Causes of gaps in the log, not in what was heard."""
 _GAP: Final = str(Kind.GAP.value)
-Key = tuple[str, str]
-"""The key of a rule, and that of the events."""
 
 
 class Due(NamedTuple):
@@ -73,23 +67,14 @@ class Holding:
         most_bytes: int = MOST_BYTES,
         most_keys: int = MOST_KEYS,
     ) -> None:
-        self.open: Counter[str] = Counter()
-        """By the route's path, how many groups are open."""
         self._router = router
         self._make = make
         self._rooms = rooms
-        self._most_bytes = most_bytes
-        self._most_keys = most_keys
-        self._bytes = 0
         self._rules = router.holding
-        self._states: dict[Key, State] = {}
+        self._states = States(most_bytes, most_keys)
         self._awaited: dict[str, Awaited] = {}
-        self._groups: dict[Grouped, Key] = {}
         self._changed: dict[State, Key] = {}
         self._loose: list[Mark] = []
-        self._ready: deque[tuple[Key, State]] = deque()
-        self._times: list[tuple[int, int, Key, State]] = []
-        self._number = count()
         self._next_part = 0
         self._now_us = 0
 
@@ -101,7 +86,12 @@ class Holding:
     @property
     def next_us(self) -> int | None:
         """There is nothing to do before this time; None: not as long as nothing is heard."""
-        return 0 if self._ready else self._times[0][0] if self._times else None
+        return self._states.next_us
+
+    @property
+    def open(self) -> Counter[str]:
+        """By the route's path, how many groups are open."""
+        return self._states.open
 
     # -- what was remembered before ----------------------------------------------------------------------
 
@@ -121,10 +111,10 @@ class Holding:
                 self._loose.append(Mark(*key, parts[-1][0], b""))
             else:
                 state.set_back(now_us)
-                self._keep(key, state)
+                self._states.keep(key, state)
         for rule in self._router.awaiting:
             key = (rule.key, "")
-            state = self._states.get(key) or self._keep(key, self._await(rule, now_us))
+            state = self._states.by_key.get(key) or self._states.keep(key, self._await(rule, now_us))
             assert isinstance(state, Awaited), "the key says so"
             self._awaited[rule.key] = state
 
@@ -135,14 +125,14 @@ class Holding:
         """
         marks = self.marks()
         self._router, self._rules = router, router.holding
-        self.open.clear()
-        self._states, self._awaited, self._groups, self._times, self._bytes = {}, {}, {}, [], 0
+        self._states.clear()
+        self._awaited = {}
         self.load(marks, now_us)
         return self.due(now_us)
 
     def marks(self) -> list[Mark]:
         """All that is remembered."""
-        return [mark for key, state in self._states.items() for mark in _marks(key, state.whole())]
+        return [mark for key, state in self._states.by_key.items() for mark in _marks(key, state.whole())]
 
     def _restored(
         self, route: str, key: str, parts: Sequence[tuple[int, bytes]], now_us: int
@@ -173,7 +163,7 @@ class Holding:
     def due(self, now_us: int) -> Due:
         """Let time pass: what is to be told now is told, and what is over forgotten."""
         if now_us < self._now_us - _SET_BACK_US:
-            self._set_back(now_us)
+            self._states.set_back(now_us)
         heard = self._tell_all(now_us)
         return Due(heard, self._take_marks())
 
@@ -221,14 +211,14 @@ class Holding:
         if state.came(us):
             self._changed[state] = key
         if state.due_us <= us:
-            self._ready.append((key, state))
+            self._states.ready.append((key, state))
 
     def _ask(self, event: Event, rule: Rule, text: str, fields: Mapping[str, Any]) -> bool:
         """Whether a route lets an event with this key through."""
         key = (rule.key, text if len(text) <= _LONGEST_KEY else sha256(text.encode()).hexdigest())
-        known = self._states.pop(key, None)
+        known = self._states.by_key.pop(key, None)
         if isinstance(known, Grouped) and known.due_us <= event.received_us:
-            self._set_aside(key, known)
+            self._states.set_aside(key, known)
             known = None
         state = known if isinstance(known, Throttled | Grouped) else self._begun(rule, key[1])
         before = state.size
@@ -239,93 +229,33 @@ class Holding:
             return passes
         self._changed[state] = key
         if known is None:
-            self._keep(key, state)
+            self._states.keep(key, state)
         else:
-            self._states[key] = state  # the newest is last
-            self._bytes += state.size - before
+            self._states.seen(key, state, state.size - before)
         if isinstance(state, Grouped):
             self._next_part = max(self._next_part, state.last_part + 1)
             if state.due_us <= event.received_us:
-                self._set_aside(key, state)
-        self._bound()
+                self._states.set_aside(key, state)
+        self._states.bound()
         return passes
 
     def _begun(self, rule: Rule, key: str) -> Throttled | Grouped:
         return Grouped(rule, key, self._next_part) if isinstance(rule.hold, Group) else Throttled(rule, key)
 
-    # -- what is kept ------------------------------------------------------------------------------------
-
-    def _keep(self, key: Key, state: State) -> State:
-        self._states[key] = state
-        self._bytes += state.size
-        if isinstance(state, Grouped):
-            self._groups[state] = key
-            self.open[state.path] += 1
-        self._time(key, state)
-        return state
-
-    def _set_aside(self, key: Key, state: State) -> None:
-        """Nothing is added to it any more; what it has to tell is told soon."""
-        self._drop(key, state)
-        self._ready.append((key, state))
-
-    def _drop(self, key: Key, state: State) -> None:
-        if self._states.get(key) is state:
-            del self._states[key]
-        self._bytes -= state.size
-        if isinstance(state, Grouped):
-            del self._groups[state]
-            self.open[state.path] -= 1
-
-    def _bound(self) -> None:
-        while self._bytes > self._most_bytes:
-            oldest, key = next(iter(self._groups.items()))
-            self._set_aside(key, oldest)
-        while len(self._states) > self._most_keys + len(self._awaited):
-            key, state = next(iter(self._states.items()))
-            if isinstance(state, Awaited):
-                self._states[key] = self._states.pop(key)
-            else:
-                self._set_aside(key, state)
-
-    def _time(self, key: Key, state: State) -> None:
-        """Look at it when it is due."""
-        state.timed = next(self._number)
-        if (due_us := state.due_us) < NEVER:
-            heappush(self._times, (due_us, state.timed, key, state))
-
-    def _set_back(self, now_us: int) -> None:
-        self._times = []
-        for key, state in self._states.items():
-            state.set_back(now_us)
-            self._time(key, state)
-
     # -- what is told ------------------------------------------------------------------------------------
 
     def _tell_all(self, now_us: int) -> list[Heard]:
         self._now_us, told = now_us, list[Heard]()
-        while (one := self._next_due(now_us)) is not None:
+        while (one := self._states.next_due(now_us)) is not None:
             told += self._tell(*one, now_us)
         return told
-
-    def _next_due(self, now_us: int) -> tuple[Key, State] | None:
-        if self._ready:
-            return self._ready.popleft()
-        while self._times and self._times[0][0] <= now_us:
-            _, number, key, state = heappop(self._times)
-            if self._states.get(key) is not state or state.timed != number:
-                continue
-            if state.due_us <= now_us:
-                return key, state
-            self._time(key, state)
-        return None
 
     def _tell(self, key: Key, state: State, now_us: int) -> Iterator[Heard]:
         if isinstance(state, Awaited) and state.due_us > now_us:  # it came twice in a turn
             return
         told = state.tell(now_us)
-        if self._states.get(key) is state and state.path and not state.is_over:
-            self._time(key, state)
+        if self._states.holds(key, state) and state.path and not state.is_over:
+            self._states.time(key, state)
             marks = _marks(key, state.parts())
         else:
             marks = self._forget(key, state)
@@ -338,9 +268,11 @@ class Holding:
             yield lane, part
 
     def _forget(self, key: Key, state: State) -> list[Mark]:
-        if self._states.get(key) is state:
-            self._drop(key, state)
-        if key in self._states and not isinstance(state, Grouped):  # it began anew, under the same number
+        if self._states.holds(key, state):
+            self._states.drop(key, state)
+        if key in self._states.by_key and not isinstance(
+            state, Grouped
+        ):  # it began anew, under the same number
             return []
         return [Mark(*key, state.last_part, b"")]
 
