@@ -164,7 +164,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             if self.arg_names:
                 record["data"] = dict(zip(self.arg_names, args, strict=False))
         else:
-            record.update(to_jsonable(self.details))
+            record.update(_jsonable_details(self.details))
         if self.packed_fields:
             record["fields"] = self.fields
         if self.hops:
@@ -235,6 +235,21 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             self.packed_fields,
             self.hops,
         )
+
+
+def _jsonable_details(details: dict[str, Any]) -> dict[str, Any]:
+    """What a record carries. Events nest in some; what is too deep is shown as it came rather than lost."""
+    try:
+        return to_jsonable(details)  # type: ignore[no-any-return]
+    except RecursionError:
+        return {key: _jsonable_or_packed(value) for key, value in details.items()}
+
+
+def _jsonable_or_packed(value: Any) -> Any:
+    try:
+        return to_jsonable(value)
+    except RecursionError:
+        return to_jsonable(encode(value))
 
 
 class Batch(MutableSequence[Event]):

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdbwatch.daemon.holding.grouped import MOST_BYTES
+from tdbwatch.daemon.holding.grouped import MOST_BYTES, MOST_LEVELS
 from tdbwatch.daemon.spool.stored.blocks import Run, heard, run_of
 from tdbwatch.plugin import Event
 
@@ -230,3 +231,19 @@ def test_whatever_is_killed_each_event_that_lasts_is_in_one_group_in_time_and_no
     assert sorted(told) == sorted(event.id for event in log.events() if event.kind == "event")
     assert all(record["count"] <= 3 for record in log.told("group"))
     assert left(log.all_marks()) == []
+
+
+@pytest.mark.parametrize("depth", [MOST_LEVELS, 300, 480, 495, 505])
+def test_a_deeply_nested_event_goes_through_by_itself_and_harms_no_member(depth: int) -> None:
+    log = Log({"group": {"wait": "10s"}, "to": "a"})
+    log.hear(0, "k", 1)
+    deep = msgspec.structs.replace(
+        Event.create("alerts", "x", received_us=log.now_us), payload=b"\x91" * depth + b"\x01"
+    )
+    log.append([(LANE, run_of(deep))])
+    log.tell(10)
+    (record,) = log.told("group")
+    assert members(record)[0] == ["k", 1]
+    shown = b"base64" in deep.json()  # too deep even for itself: bytes are not nested
+    assert record["count"] == (2 if shown else 1)
+    assert [event.id for event in log.got()].count(deep.id) == (0 if shown else 1)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbwatch.plugin import Event
+from tdbwatch.plugin import Event, Kind
 from tdbwatch.plugin.event import Batch, json_lines
 
 DEPTHS = [10, *range(300, 1100, 7), 8000]
@@ -44,6 +44,18 @@ def test_arguments_nested_deeper_than_python_can_follow_are_shown_as_they_came(
         else:
             assert text.count(b"[") >= depth
     assert 0 < as_they_came < len(DEPTHS)
+
+
+def test_what_records_of_other_kinds_carry_is_shown_however_deep_it_nests() -> None:
+    """A dead letter's record holds that of its event, as deep as any client can emit it."""
+    for depth in range(440, 508, 3):
+        deep: object = 1
+        for _ in range(depth):
+            deep = [deep]
+        event = Event.create("alerts", "x", kind=Kind.DEAD_LETTER, details={"sink": "a", "record": deep})
+        assert event.record()["sink"] == "a"
+        assert b'"sink":"a"' in event.json()
+        assert b'"record":' in event.json()
 
 
 @given(ARGS)

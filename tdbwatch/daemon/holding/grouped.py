@@ -13,6 +13,9 @@ from tdbwatch.plugin import Event, Kind
 
 MOST_BYTES: Final = 1 << 17
 """Bytes of one group, roughly, with which it is told; a larger event goes through by itself."""
+MOST_LEVELS: Final = 100
+"""Lists and maps within each other; an event with more goes through by itself: nobody shall fail to read the
+record of the others for it."""
 MEMBER_BYTES: Final = 300
 """What a member takes in memory beside its bytes, roughly."""
 
@@ -67,6 +70,8 @@ class Grouped(State):
         assert self._rule is not None, "the route is there"
         shown = event.with_fields(fields) if fields else event
         record = msgspec.json.decode(shown.json())
+        if _levels(record) > MOST_LEVELS:
+            return True
         packed = msgspec.msgpack.encode(_Member(event.received_us, tuple(sorted(self._rule.to)), record))
         if len(packed) > MOST_BYTES:
             return True
@@ -119,6 +124,14 @@ class Grouped(State):
         self._members[part] = packed
         self.last_part = part
         self.size += len(packed) + MEMBER_BYTES
+
+
+def _levels(value: Any) -> int:
+    levels, inner = 0, [value]
+    while inner := [item for item in inner if isinstance(item, list | dict)]:
+        levels += 1
+        inner = [item for each in inner for item in (each.values() if isinstance(each, dict) else each)]
+    return levels
 
 
 def _common(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ PATIENCE: Final = 5.0
 _ALIVE: Final = 10.0
 """Seconds after which something is said, if only to see whether anybody is there."""
 _FULL: Final = "503 too many streams of events are open\n"
+_NO_POSITION: Final = "400 after, or the header Last-Event-ID, must be the number of an entry\n"
 _UNREADABLE: Final = "The spool cannot be read now; the log says why."
 
 
@@ -75,9 +76,12 @@ class TailAnswers:
         """What comes behind the entry that is named, as it comes."""
         try:
             wanted = self._filter(request)
-            position = int(request.headers.get("Last-Event-ID") or request.query.get("after") or -1)
-        except ValueError as error:
+        except FilterError as error:
             return web.Response(status=400, text=f"400 {error}\n")
+        try:
+            position = int(request.headers.get("Last-Event-ID") or request.query.get("after") or -1)
+        except ValueError:
+            return web.Response(status=400, text=_NO_POSITION)
         if self._streams >= MAX_STREAMS or self._ended.is_set():
             return web.Response(status=503, text=_FULL, headers={"Retry-After": "30"})
         self._streams += 1
