@@ -1,6 +1,7 @@
 """`tdbwatch run`: the daemon."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load the configuration and serve, which ends the process; returns 78 if it cannot be loaded."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # waits until there is something to reload
     from tdbwatch.daemon import logs, process
 
     process.open_standard_files()  # before anything is opened that could take their place

@@ -123,6 +123,9 @@ def _on_signals(reload: Callable[[], None]) -> "asyncio.Future[None]":
         loop.add_signal_handler(number, caught, number)
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
         loop.add_signal_handler(signal.SIGHUP, *((caught, signal.SIGHUP) if _on_terminal() else (reload,)))
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGHUP}
+    )  # one that came while we began is taken up now
     return stop
 
 

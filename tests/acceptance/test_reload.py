@@ -95,6 +95,18 @@ async def test_a_hangup_has_the_configuration_read_again(start: Any, until: Any,
     assert len([r for r in command.records() if r["event"] == "config.reloaded"]) < 20
 
 
+async def test_a_hangup_while_it_starts_is_taken_up_and_ends_nothing(
+    start: Any, until: Any, write_config: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "plugins.d"
+    folder.mkdir()
+    (folder / "hasty.py").write_text("import os, signal\n\nos.kill(os.getpid(), signal.SIGHUP)\n")
+    command = await start("--config", write_config(plugins={"paths": [str(folder)]}))
+    await command.ready()
+    await until(lambda: command.said("config.reloaded"), "a reload")
+    assert await command.stop() == 0
+
+
 async def test_the_level_and_the_form_of_the_log_change_at_once(
     start: Any, until: Any, write_config: Any, listen: dict[str, str]
 ) -> None:
