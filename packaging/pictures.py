@@ -24,6 +24,7 @@ from tdbwatch.plugin import Event
 
 CONFIG = Path(__file__).resolve().parents[1] / "config" / "services.yaml"
 RECEIVED = datetime.fromisoformat("2026-03-02T03:12:09.250Z")
+NAME = "disk-full"
 ALERT = {"host": "db1", "severity": 5, "text": "/var is 97 % full, 3 GB are left"}
 WIDTH, MARGIN = 560, 20
 STYLE = """
@@ -45,7 +46,7 @@ def bodies() -> dict[str, Any]:
     secrets = ("SLACK_URL", "TEAMS_URL", "DISCORD_URL", "THINGSDB_TOKEN", "PAGERDUTY_KEY", "OPSGENIE_KEY")
     config = load(CONFIG, load_plugins().sink_types, dict.fromkeys(secrets, "https://example.org/hook"))
     made = Event.create(
-        "alerts", "disk-full", [ALERT], arg_names=["alert"], room_id=17,
+        "alerts", NAME, [ALERT], arg_names=["alert"], room_id=17,
         received_us=int(RECEIVED.timestamp() * 1_000_000),
     )  # fmt: skip
     event = replace(made, id="019cac88-2422-7000-8000-0000000000a1")
