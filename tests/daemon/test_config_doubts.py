@@ -185,9 +185,11 @@ def test_records_that_a_plugin_has_no_hook_for():
 
 
 def test_records_that_nothing_makes_are_not_there():
-    for kind in ("group", "absence"):
-        (said,) = warnings(routes=f"[{ALL}, {{match: {{kind: {kind}}}, to: mine}}]")
-        assert said == "routes[1].match: this route matches nothing that there can be"
+    made_by = {"group": "a route with `group`", "absence": "`absences`"}
+    for kind, maker in made_by.items():
+        (warning,) = found({"routes": f"[{ALL}, {{match: {{kind: {kind}}}, to: mine}}]"})
+        assert warning.message == "this route matches nothing that there can be"
+        assert warning.hint == f"see its kind, room and scope together; kind: {kind} comes of {maker} only"
     grouped = "{group: {wait: 1m}, to: mine}"
     assert warnings(routes=f"[{ALL}, {grouped}, {{match: {{kind: group}}, to: console}}]") == []
 

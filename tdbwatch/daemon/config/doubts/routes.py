@@ -19,6 +19,13 @@ Cell = tuple[Kind, str, str]
 
 
 _DROP: Final = "add a route; to drop them on purpose, one with `to: []` and `stop: true`"
+_LIMITS: Final = {
+    Kind.NODE: "kind: node has neither room nor scope",
+    Kind.SINK: "kind: sink has neither room nor scope",
+    Kind.GROUP: "kind: group comes of a route with `group` only",
+    Kind.ABSENCE: "kind: absence comes of `absences` only",
+}
+"""Kinds of which there may be fewer records than one might think."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,8 @@ def _asked(
         enders = [one for one in before if one.route.stop or (route.default and one.takes)]
         left = {cell for cell in admitted if not any(one.takes_all(cell, route) for one in enders)}
         if not admitted and path not in misspelt:
-            hint = "see its kind, room and scope together; kind: node has neither room nor scope"
+            limits = [_LIMITS[kind] for kind in map(Kind, route.match.kind) if kind in _LIMITS]
+            hint = "; ".join(["see its kind, room and scope together", *limits])
             tree.warn((*path, "match"), "this route matches nothing that there can be", hint)
         elif admitted and not left:
             what = "is taken by" if route.default else "stops at"
