@@ -281,6 +281,12 @@ def test_fields_add_up_and_a_sink_gets_those_up_to_the_first_route_that_names_it
     }
 
 
+def test_a_field_is_known_to_those_after_it_but_not_to_the_condition_of_its_own_route():
+    following = {"to": "a", "set": {"team": "'dba'", "mail": "fields.team + '@example.org'"}}
+    assert asked(DISK, following) == {"a": {"team": "dba", "mail": "dba@example.org"}}
+    assert asked(DISK, {**following, "where": "fields.team == 'dba'"}) == {}
+
+
 def test_fields_are_matched_by_globs_as_text():
     first = {"to": [], "set": {"level": "args[0].severity", "team": "'dba'", "ok": "true"}}
     for fields, taken in [
