@@ -6,9 +6,21 @@ from typing import Any
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.spool.looking.stats import Letters
+from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.status.figures import SpoolFigures
 from tdbwatch.daemon.status.health import problems, state_of
-from tdbwatch.daemon.status.snapshot import CanaryView, NodeView, RoomView, SinkView, Snapshot, SpoolView
+from tdbwatch.daemon.status.snapshot import (
+    CanaryView,
+    Life,
+    NodeView,
+    RoomView,
+    SinkView,
+    Snapshot,
+    SpoolView,
+)
 from tdbwatch.daemon.status.spans import Gap, OpenGap
+
+from .memory_spool_kit import MemorySpool
 
 NOW = 1_800_000_000_000_000
 SECOND = 1_000_000
@@ -54,3 +66,25 @@ def sink(letters: Letters | None = None, **courier: Any) -> SinkView:
 def state(**changes: Any) -> str:
     snapshot = replace(FINE, **changes)
     return state_of(snapshot, problems(snapshot))
+
+
+class Fine:
+    """Something to show that is well."""
+
+    def __init__(self) -> None:
+        self.log = MemorySpool()
+
+    def plugin_metrics(self) -> bytes:
+        return b""
+
+    def life(self) -> Life:
+        return Life("running", "")
+
+    def configuration(self) -> str:
+        return "rooms: [alerts]\n"
+
+    def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
+        return {}, {}
+
+    def snapshot(self, figures: SpoolFigures) -> Snapshot:
+        return FINE

@@ -12,39 +12,14 @@ from pydantic import SecretStr
 
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.daemon.config.models import HttpConfig
-from tdbwatch.daemon.spool.stored.blocks import Lane
-from tdbwatch.daemon.status.figures import NO_FIGURES, SpoolFigures, Surveyor
+from tdbwatch.daemon.status.figures import Surveyor
 from tdbwatch.daemon.status.port import visitors
 from tdbwatch.daemon.status.port.hosts import Hosts
 from tdbwatch.daemon.status.port.server import StatusServer
-from tdbwatch.daemon.status.snapshot import Life, Snapshot
 
-from .memory_spool_kit import MemorySpool
-from .status_moments import FINE
+from .status_moments import Fine
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-
-
-class _Fine:
-    """Something that is well."""
-
-    log = MemorySpool()
-
-    def plugin_metrics(self) -> bytes:
-        return b""
-
-    def life(self) -> Life:
-        return Life("running", "")
-
-    def configuration(self) -> str:
-        return "rooms: [alerts]\n"
-
-    def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
-        return {}, {}
-
-    def snapshot(self, figures: SpoolFigures) -> Snapshot:
-        assert figures == NO_FIGURES
-        return FINE
 
 
 Start = Callable[..., Awaitable[int]]
@@ -57,7 +32,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 
     async def _start(listen: str = "127.0.0.1:0", **more: Any) -> int:
         surveyor = Surveyor(tmp_path / "spool.db", tuple, SYSTEM_CLOCK)
-        server = StatusServer(_Fine(), surveyor, HttpConfig(listen=listen, **_secret(more)), SYSTEM_CLOCK)
+        server = StatusServer(Fine(), surveyor, HttpConfig(listen=listen, **_secret(more)), SYSTEM_CLOCK)
         servers.append(server)
         await server.run()
         assert server.port is not None

@@ -17,10 +17,9 @@ from pydantic import SecretStr
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config.models import HttpConfig
-from tdbwatch.daemon.spool.stored.blocks import Lane, heard
-from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor
+from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.status.figures import Surveyor
 from tdbwatch.daemon.status.port.server import StatusServer
-from tdbwatch.daemon.status.snapshot import Life, Snapshot
 from tdbwatch.daemon.status.tail import look, page
 from tdbwatch.daemon.status.tail.answers import PATIENCE
 from tdbwatch.daemon.status.tail.contents import SHOWN, contents
@@ -30,32 +29,10 @@ from tdbwatch.redaction import redact
 from tdbwatch.testing import ManualClock
 
 from .memory_spool_kit import MemorySpool
-from .status_moments import FINE, HOSTILE
+from .status_moments import FINE, HOSTILE, Fine
 
 TOKEN = "a-token-of-some-length"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-
-
-class Shown:
-    """A daemon, as far as it is shown."""
-
-    def __init__(self) -> None:
-        self.log = MemorySpool()
-
-    def plugin_metrics(self) -> bytes:
-        return b""
-
-    def life(self) -> Life:
-        return Life("running", "")
-
-    def configuration(self) -> str:
-        return "rooms: [alerts]\n"
-
-    def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
-        return {}, {}
-
-    def snapshot(self, figures: SpoolFigures) -> Snapshot:
-        return FINE
 
 
 class Watched:
@@ -90,7 +67,7 @@ class Watched:
 async def watched(
     tmp_path: Path, token: str | None = TOKEN, clock: Clock = SYSTEM_CLOCK
 ) -> AsyncIterator[Watched]:
-    shown = Shown()
+    shown = Fine()
     config = HttpConfig(listen="127.0.0.1:0", token=None if token is None else SecretStr(token))
     server = StatusServer(shown, Surveyor(tmp_path / "spool.db", (), SYSTEM_CLOCK), config, clock)
     await server.run()

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from tdbwatch.sinks.webhook import WebhookSink
 from tdbwatch.testing import EmbeddedNode, SinkConformance, make_event
 from tdbwatch.testing.background import BackgroundLoop
 
+from .destination import Destination
 from .endpoint import serving
 
 PROGRAM = """\
@@ -132,10 +132,7 @@ class TestThingsDB(SinkConformance):
 
     @pytest.fixture(autouse=True)
     def _node(self) -> Iterator[None]:
-        self.ids: list[str] = []
-        self.takes: int | None = None
-        self.answers = threading.Event()
-        self.answers.set()
+        self.there = Destination()
         with BackgroundLoop() as background:
             node = EmbeddedNode(background)
             node.call(lambda cluster: cluster.on_procedure("note", self._note))
@@ -144,30 +141,24 @@ class TestThingsDB(SinkConformance):
             node.stop()
 
     async def _note(self, record: dict[str, Any]) -> None:
-        while not self.answers.is_set():
+        while not self.there.answers.is_set():
             await asyncio.sleep(0.01)
-        if self.takes == 0:
-            raise errors.MaxQuotaError("no more today")
-        if self.takes is not None:
-            self.takes -= 1
-        if record["event"] == "poison":
-            raise errors.OperationError("not this one")
-        self.ids.append(record["id"])
+        try:
+            self.there.called()
+            self.there.put(record["id"], record["event"])
+        except ConnectionError:
+            raise errors.MaxQuotaError("no more today") from None
+        except ValueError:
+            raise errors.OperationError("not this one") from None
 
     def delivered(self) -> Sequence[str]:
-        return self.ids
+        return self.there.ids
 
-    @contextmanager
-    def failing(self, after: int) -> Iterator[None]:
-        self.takes = after
-        yield
-        self.takes = None
+    def failing(self, after: int) -> AbstractContextManager[None]:
+        return self.there.failing(after)
 
-    @contextmanager
-    def stalled(self) -> Iterator[None]:
-        self.answers.clear()
-        yield
-        self.answers.set()
+    def stalled(self) -> AbstractContextManager[None]:
+        return self.there.stalled()
 
     def poison(self) -> Event:
         return make_event("alerts", "poison")
