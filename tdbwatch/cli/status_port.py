@@ -5,6 +5,7 @@ import http.client
 import json
 import sys
 from collections.abc import Container
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ RELOAD_SECONDS: Final = 120.0
 """The same for a reload, which others may be before."""
 _MOST_BYTES: Final = 64 << 20
 _ANYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - we ask there, not listen
+_VERDICT: Final = frozenset({"verdict", "problems", "changes", "restart", "warnings"})
 _EXAMPLE: Final = "http: {listen: '127.0.0.1:9280'}"
 
 
@@ -49,7 +51,7 @@ class StatusPort:
         Raises:
             SilentError: nobody answers, or the answer is not the status.
         """
-        return self._ask("GET", "/status.json", {}, SECONDS, {http.client.OK}, "status")
+        return self._ask("GET", "/status.json", {}, SECONDS, {http.client.OK}, "status", {"state"})
 
     def reload(self) -> dict[str, Any]:
         """Have the daemon take up its configuration; the verdict. Blocks for some minutes at most.
@@ -60,7 +62,7 @@ class StatusPort:
         from tdbwatch.daemon.status.asked import RELOAD, RELOAD_HEADER
 
         headers, codes = {RELOAD_HEADER: "reload"}, {http.client.OK, http.client.UNPROCESSABLE_ENTITY}
-        return self._ask("POST", RELOAD, headers, RELOAD_SECONDS, codes, "verdict")
+        return self._ask("POST", RELOAD, headers, RELOAD_SECONDS, codes, "verdict", _VERDICT)
 
     def _ask(
         self,
@@ -70,8 +72,9 @@ class StatusPort:
         seconds: float,
         codes: Container[int],
         what: str,
+        keys: AbstractSet[str],
     ) -> dict[str, Any]:
-        """What is answered with one of these codes."""
+        """What is answered with one of these codes, and has these keys at least."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds)
         if self.token is not None:
             headers = {**headers, "Authorization": f"Bearer {self.token}"}
@@ -90,7 +93,7 @@ class StatusPort:
             found = json.loads(body) if answer.status in codes else None
         except (ValueError, RecursionError):
             found = None
-        if not isinstance(found, dict):
+        if not (isinstance(found, dict) and found.keys() >= keys):
             said = presentable(body[:200].decode("utf-8", "replace").strip())
             raise SilentError(f"{self.url} answers {answer.status}, and no {what}: {said}")
         return found

@@ -121,8 +121,8 @@ def fit(line: Line, width: int) -> Line:
 
 def _header(now: Status, width: int) -> Line:
     name, rest = Cell.of(f"tdbwatch on {now.get('host', '?')}", "head"), f"{now.get('version', '?')}, up "
-    uptime = now.get("uptime")
-    rest += duration(uptime) if isinstance(uptime, int | float) else "?"
+    uptime = _amount(now.get("uptime"))
+    rest += "?" if uptime is None else duration(uptime)
     when = f"{str(now.get('time', ''))[:19].replace('T', ' ')}Z"
     left = f"{_GAP}{printable(shortened(rest, 60))}"
     space = width - width_of(name.text) - width_of(left) - len(when)
@@ -132,6 +132,7 @@ def _header(now: Status, width: int) -> Line:
 
 
 _WIDEST: Final = 1000
+_ABSURD: Final = 1 << 62
 
 
 def _headline(now: Status) -> Line:
@@ -166,9 +167,9 @@ def _links(now: Status) -> Line:
 def _spool(now: Status) -> Line:
     spool = now.get("spool")
     spool = spool if isinstance(spool, Mapping) else {}
-    used, most = spool.get("used"), spool.get("max_size")
-    said = "not read yet" if not isinstance(used, int) else size(used)
-    said += f" of {size(most)}" if isinstance(most, int) else ""
+    used, most = _amount(spool.get("used")), _amount(spool.get("max_size"))
+    said = "not read yet" if used is None else size(int(used))
+    said += "" if most is None else f" of {size(int(most))}"
     line = [Cell("Spool  ", "head"), Cell.of(f"{said}, {_count(spool, 'entries')} entries")]
     if spool.get("held"):
         line.append(Cell.of(f", {_count(spool, 'held')} waiting for the disk", "warning"))
@@ -273,13 +274,17 @@ def _rows(status: Status, part: str) -> list[Row]:
 
 
 def _number(row: Row, key: str) -> int:
-    value = row.get(key)
-    return value if isinstance(value, int) else 0
+    return int(_amount(row.get(key)) or 0)
 
 
 def _count(row: Row, key: str) -> str:
-    value = row.get(key)
-    return f"{value:,}" if isinstance(value, int) else NONE
+    value = _amount(row.get(key))
+    return NONE if value is None else f"{int(value):,}"
+
+
+def _amount(value: object) -> int | float | None:
+    """A number that can be counted with; None: it is none."""
+    return value if isinstance(value, int | float) and abs(value) < _ABSURD else None
 
 
 def _rate(rate: float | None) -> str:
@@ -325,7 +330,7 @@ def _busiest(rows: list[Row], count: int, rate: Callable[[Row], float | None]) -
     if len(rows) <= count:
         return rows
     quiet = {"joined", "running", "left"}
-    return sorted(rows, key=lambda row: (row.get("state") in quiet, -(rate(row) or 0)))
+    return sorted(rows, key=lambda row: (str(row.get("state")) in quiet, -(rate(row) or 0)))
 
 
 def _section(

@@ -1,6 +1,7 @@
 """`tdbwatch top`: what it shows of a daemon, and that the terminal is given back as it was."""
 
 import json
+import math
 import os
 import pty
 import select
@@ -155,6 +156,19 @@ def test_a_daemon_of_another_version_is_shown_as_far_as_it_is_understood(changes
     assert len(lines) <= 24
 
 
+@pytest.mark.parametrize("odd", [None, [], {"a": 1}, -1, 10**400, math.inf, math.nan, "9999-12-31T23:59:59Z"])
+def test_no_single_value_is_taken_for_granted(odd: object) -> None:
+    plain = status(TROUBLE)
+    for part, found in plain.items():
+        inner = found[0] if isinstance(found, list) and found else found
+        for key in inner if isinstance(inner, dict) else ():
+            changed = {**inner, key: odd}
+            made = [changed] * 9 if isinstance(found, list) else changed
+            for before in (None, plain):
+                assert len(texts({**plain, part: made}, before, 12, 3)) <= 3
+        texts({**plain, part: odd}, plain, 80, 24)
+
+
 # -- the command -----------------------------------------------------------------------------------------
 
 
@@ -220,10 +234,13 @@ def test_what_is_no_daemon_is_69(daemon: Any, closed_port: int, capsys: pytest.C
         (f"http://127.0.0.1:{closed_port}", "Connection refused; does it run?"),
         (daemon(200, b"<html>\x1b[2J"), "answers 200, and no status: <html>\\x1b[2J"),
         (daemon(200, b"[" * 100_000), "and no status: [[["),
+        (daemon(200, b"{}"), "answers 200, and no status: {}"),
         (daemon(421, b"not ours"), "answers 421, and no status: not ours"),
     ):
         assert app.main(["top", "--url", url]) == 69
         assert said in capsys.readouterr().err
+    assert app.main(["reload", "--url", daemon(200, b'{"verdict": "ok"}')]) == 69
+    assert "and no verdict" in capsys.readouterr().err
     for words in (["--url", "ftp://x"], ["--url", "http://[x"], ["--url", "http://x", "--interval", "0"]):
         assert app.main(["top", *words]) == 64
 

@@ -335,6 +335,7 @@ def test_rooms(room: str, expected: str):
         (sink("type: log, order: 'agrs[0].host'"), "order: there is no 'agrs' here\n    did you mean args?"),
         (sink("type: log, order: 'args[0'"), "order: "),
         (sink("type: log, order: 7"), "order: must be an expression, as text"),
+        (sink("type: log, order: [room]"), "order: must be an expression, as text"),
         (sink("type: log, order: null"), "order: is empty\n    write room, none, or an expression"),
         (
             with_(sinks="{s: log}"),

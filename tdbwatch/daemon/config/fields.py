@@ -62,7 +62,7 @@ def _expression(value: object, wanted: Wanted) -> Expression:
 def _order(value: object) -> str:
     if value is None or value is False:
         raise RefusedError("is empty", "write room, none, or an expression such as args[0].host")
-    if value in {"room", "none"}:
+    if isinstance(value, str) and value in {"room", "none"}:
         return str(value)
     return _expression(value, "value").source
 
