@@ -12,6 +12,7 @@ from tdbwatch.daemon.routes import Router
 from tdbwatch.plugin import Event, JsonTemplate
 
 _WHERE: Final = {"where": "args[0].severity >= 5 && event.startsWith('disk')", "to": ["a"]}
+_NEW_VALUES: Final = {"where": "args[0].host != 'db1' && event.startsWith('disk')", "to": ["a"]}
 _BODY: Final = {
     "text": "{{ event }} on {{ args[0].host }}: {{ args[0].severity }}",
     "severity": "{{ args[0].severity }}",
@@ -20,6 +21,7 @@ _BODY: Final = {
 _CASES: Final[tuple[tuple[str, list[dict[str, Any]], str], ...]] = (
     ("a route by name", [{"match": {"room": "alerts", "event": "disk-*"}, "to": ["a"]}], "< 1"),
     ("a route with a condition", [_WHERE], "< 5"),
+    ("a condition on values that are always new", [_NEW_VALUES], ""),
     ("a hundred routes by name", [{"match": {"event": f"x{n}-*"}, "to": ["a"]} for n in range(100)], "< 60"),
     ("a hundred routes, five with conditions that are asked",
      [*({"match": {"event": f"x{n}-*"}, **_WHERE} for n in range(95)), *[_WHERE] * 5], "< 60"),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final, Literal
 
+from tdbwatch.daemon.expression_answers import Answers
 from tdbwatch.daemon.expression_bounds import (
     Arenas,
     EvaluationError,
@@ -45,6 +46,8 @@ _VALUES: Final[Mapping[str, Callable[[Event, Fields], Any]]] = {
 _COMPOUND: Final = frozenset({"args", "data", "details", "fields"})
 NAMES: Final = tuple(_VALUES)
 """What an expression may name."""
+_NEVER_TWICE: Final = frozenset({"id", "time"})
+"""Names of what is another for each event."""
 _PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED: Final = re.compile(r"undeclared reference to '(\w+)'")
 _OVERLOAD: Final = re.compile(r"found no matching overload for '(\S+)' applied to '(.*)'")
@@ -141,8 +144,8 @@ class Expression:
             self._take_care(names.event)
         try:
             found = None if self._short is None else self._short.ask(names)
-            if found is not None and type(value := found.plain_value()) is bool:
-                return value
+            if isinstance(found, bool):
+                return found
             if found is None or found.type().name() == "ERROR":  # which the library tells in its own words
                 found = names.ask(self._compiled.eval, self.needs)
             value = found.plain_value()
@@ -171,14 +174,25 @@ class Expression:
 
 
 class _Short:
-    """An expression that need not see all of an event's arguments, but what its paths lead to."""
+    """An expression that need not see all of an event's arguments, but what its paths lead to.
 
-    __slots__ = ("_evaluate", "_lookups", "_names")
+    Args:
+        answers: keeps what it says; None: nothing is kept.
+    """
 
-    def __init__(self, evaluate: Callable[..., Any], names: Iterable[str], lookups: Sequence[Lookup]) -> None:
+    __slots__ = ("_answers", "_evaluate", "_lookups", "_names")
+
+    def __init__(
+        self,
+        evaluate: Callable[..., Any],
+        names: Iterable[str],
+        lookups: Sequence[Lookup],
+        answers: Answers | None,
+    ) -> None:
         self._evaluate = evaluate
         self._names = tuple(names)
         self._lookups = lookups
+        self._answers = answers
 
     @classmethod
     def of(cls, source: str) -> "_Short | None":
@@ -191,13 +205,17 @@ class _Short:
         if not needs.isdisjoint(_COMPOUND):
             return None
         try:
-            return cls(_environment().compile(shorter).eval, needs, lookups)
+            compiled = _environment().compile(shorter)
         except RuntimeError:  # such as has(args[0].x)
             return None
+        recurs = needs.isdisjoint(_NEVER_TWICE) and not _calls_plugins(source)
+        return cls(compiled.eval, needs, lookups, Answers() if recurs else None)
 
     def ask(self, names: "Names") -> Any:
-        """What the library says; None: it must see all."""
-        seen = {}
+        """True or false, or what else the library says; None: it must see all."""
+        event, seen = names.event, {}
+        if "\0" in event.event:
+            return None
         try:
             for one in self._lookups:
                 seen[one.variable] = one.found_in(names.value(one.root))
@@ -205,9 +223,15 @@ class _Short:
             return None
         for name in self._names:
             seen[name] = names.value(name)
-        if "\0" in names.event.event:
-            return None
-        return self._evaluate(None, seen, None, _arenas().of(names.event))
+        answers = self._answers
+        if answers is not None and (known := answers.of(seen)) is not None:
+            return known
+        found = self._evaluate(None, seen, None, _arenas().of(event))
+        if type(truth := found.plain_value()) is not bool:
+            return found
+        if answers is not None and not answers.keep(seen, truth):
+            self._answers = None
+        return truth
 
 
 class Names:
@@ -271,6 +295,11 @@ def declare(functions: Iterable[Function]) -> None:
 
 
 _functions: Final[dict[str, Function]] = {}
+
+
+def _calls_plugins(source: str) -> bool:
+    """Whether it may: what such a function says may be something else each time."""
+    return any(name in source for name in _functions)
 
 
 def is_taken(name: str) -> bool:

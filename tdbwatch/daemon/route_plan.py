@@ -172,8 +172,9 @@ class Asking:
                     return True, True
                 taken = True
                 continue
+            fields = dict(self._fields) if self._fields else NO_FIELDS
             for sink in rule.to:
-                self._found.setdefault(sink, dict(self._fields))
+                self._found.setdefault(sink, fields)
             taken_within, stopped = self._ask(rule.inner) if rule.inner else (False, False)
             taken = taken or taken_within or rule.stop or bool(rule.to)
             if stopped or rule.stop:

@@ -246,10 +246,9 @@ class Router:
 
 def _is_small(decision: Decision) -> bool:
     """Whether all fields are small; what is more than a number or a short text need not be."""
-    for fields in decision.values():
-        if fields and not all(map(_is_small_field, fields.values())):
-            return False
-    return True
+    if not any(decision.values()):
+        return True
+    return all(_is_small_field(value) for fields in decision.values() for value in fields.values())
 
 
 def _is_small_field(value: Any) -> bool:

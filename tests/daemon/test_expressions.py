@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from itertools import permutations
 from math import inf, nan
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tdbwatch.daemon.expression_answers import MOST, Answers
 from tdbwatch.daemon.expression_bounds import EvaluationError
 from tdbwatch.daemon.expression_paths import with_variables
 from tdbwatch.daemon.expression_words import OTHER_TYPE
@@ -261,6 +263,61 @@ def test_what_a_path_leads_to_is_what_the_library_would_find(
         )
     else:
         assert outcome(short) == expected
+
+
+ALIKE = [None, True, False, 1, 0, -1, 2**63 - 1, "1", "", "x" * 80, 1.0, 0.0, -0.0, inf, nan]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "args[0] == 1 && event != ''",
+        "args[0] > 0 || event == 'up'",
+        "1.0 / args[0] > 0.0",
+        "string(args[0]) == '1'",
+        "type(args[0]) == bool",
+        "args[0]",
+    ],
+)
+def test_a_condition_that_is_asked_again_says_what_the_library_says(source: str) -> None:
+    short, whole = Expression(source, "condition"), Expression(source, "condition")
+    assert short._short is not None
+    whole._short = None
+
+    def outcome(expression: Expression, event: Event) -> Any:
+        try:
+            return expression.value_in(Names(event, {}))
+        except EvaluationError as error:
+            return str(error)
+
+    heard = [Event.create(event=name, args=[value]) for value in ALIKE for name in ("up", "down")]
+    expected = {event: outcome(whole, event) for event in heard}
+    for first, second in permutations(heard, 2):
+        short._short._answers = Answers()
+        for event in (first, second, first):
+            assert outcome(short, event) == expected[event]
+
+
+def test_answers_are_kept_for_few_and_small_values_only() -> None:
+    for last in (MOST, "x" * 65, 0.5):
+        answers = Answers()
+        assert all(answers.keep({"path": value}, value % 2 == 0) for value in range(MOST - 1))
+        assert answers.keep({"path": last}, True) is (last == MOST)
+        assert (answers.of({"path": 4}), answers.of({"path": 5})) == (True, False)
+        assert answers.of({"path": MOST - 1}) is None
+    full = Answers()
+    assert [full.keep({"path": value}, True) for value in range(MOST + 1)] == [True] * MOST + [False]
+
+
+def test_a_condition_that_met_many_values_keeps_no_answers() -> None:
+    expression = Expression("args[0] >= 5", "condition")
+    assert expression._short is not None
+    for value in range(MOST):
+        assert expression.value_in(Names(Event.create(args=[value]), {})) is (value >= 5)
+    assert expression._short._answers is not None
+    for value in range(MOST, 2 * MOST):
+        assert expression.value_in(Names(Event.create(args=[value]), {})) is True
+    assert expression._short._answers is None
 
 
 def test_paths_are_looked_up_where_the_text_is_clear() -> None:

@@ -123,6 +123,25 @@ def test_expressions_call_functions_with_the_values_of_events(load: Load) -> Non
     assert value("later(time, duration('24h')) > time") is True
 
 
+def test_a_condition_calls_them_for_each_event_whatever_was_said_before(load: Load) -> None:
+    code = """
+    from itertools import count
+    from tdbwatch.plugin import hookimpl
+    calls = count(1)
+
+    def is_odd_call(host: str) -> bool:
+        return next(calls) % 2 == 1
+
+    @hookimpl
+    def tdbwatch_functions():
+        return {"is_odd_call": is_odd_call}
+    """
+    assert load(code).problems == []
+    condition = Expression("is_odd_call(args[0])", "condition")
+    event = Event.create(args=["db1"])
+    assert [condition.value_in(Names(event, {})) for _ in range(4)] == [True, False, True, False]
+
+
 @pytest.mark.parametrize(
     ("where", "said"),
     [
