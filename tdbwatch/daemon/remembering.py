@@ -7,8 +7,8 @@ import structlog
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.causes import STALL
-from tdbwatch.daemon.config import Config
 from tdbwatch.daemon.holding import INTERVAL, MOST_BYTES, Due, Holding, Told
+from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.source import Source
@@ -31,18 +31,17 @@ class Remembering:
     """
 
     def __init__(
-        self, config: Config, router: Router, source: Source, spool: Spool, rooms: Rooms, clock: Clock
+        self, in_use: InUse, router: Router, source: Source, spool: Spool, rooms: Rooms, clock: Clock
     ) -> None:
         self._source = source
         self._spool = spool
         self._clock = clock
         self._log = structlog.get_logger("tdbwatch")
-        most = min(MOST_BYTES, config.spool.max_size // _GROUPS_SHARE)
         self.holding = Holding(
             router,
             lambda told, _: self._made(told),
             lambda: {room.lane: room.silence_now for room in rooms},
-            most_bytes=most,
+            most_bytes=lambda: min(MOST_BYTES, in_use.config.spool.max_size // _GROUPS_SHARE),
         )
 
     async def load(self) -> None:

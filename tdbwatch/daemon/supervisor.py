@@ -122,7 +122,7 @@ class Daemon:
         self._sinks = SinkWatch(self.source, self.routing)
         self.rooms = Rooms(config.rooms, self.source, clock)
         router = self.routing.now
-        self.remembering = Remembering(config, router, self.source, self.spool, self.rooms, clock)
+        self.remembering = Remembering(self.in_use, router, self.source, self.spool, self.rooms, clock)
         self._nodes = NodeWatcher(self.source, self.journal, self.rooms, clock)
         self._beating = Beating(self.rooms, self._nodes, self.source, self.spool, clock)
         self._tls = NodeTls(config.thingsdb.tls)

@@ -32,7 +32,7 @@ class Log:
     """A log in memory: what was appended, and what routes remember as of the last of it."""
 
     def __init__(
-        self, *routes: dict[str, Any], absences: Sequence[dict[str, Any]] = (), **bounds: int
+        self, *routes: dict[str, Any], absences: Sequence[dict[str, Any]] = (), **bounds: Any
     ) -> None:
         self.routes = routes
         self.absences = absences

@@ -127,7 +127,7 @@ def test_what_is_too_large_for_a_group_goes_through_and_a_group_is_told_before_i
 
 
 def test_all_groups_together_are_bounded_and_the_oldest_is_told_sooner_for_others() -> None:
-    log = Log({"group": {"key": "args[0]", "wait": "1h"}, "to": "a"}, most_bytes=10_000)
+    log = Log({"group": {"key": "args[0]", "wait": "1h"}, "to": "a"}, most_bytes=lambda: 10_000)
     for n in range(100):
         log.hear(n, n, "x" * 100)
     told = [record["key"] for record in log.told("group")]

@@ -249,6 +249,18 @@ async def test_the_limits_of_the_spool_hold_at_once(rig: Rig) -> None:
     assert verdict.restart == ()
 
 
+async def test_groups_take_their_share_of_the_spool_as_it_is_now(rig: Rig) -> None:
+    routes = [{"group": {"key": "args[0]", "wait": "1h"}, "to": "a"}]
+    spool = {"path": str(rig.folder / "s.db"), "max_size": "1GiB"}
+    await rig.start(sinks={"a": {"type": "list"}}, routes=routes, spool=spool)
+    for number in range(3):
+        rig.cluster.emit("//stuff", "alerts", "large", number, "x" * 30_000)
+    await rig.until(lambda: rig.daemon.remembering.holding.open["routes[0]"] == 3)
+    await rig.reload(routes=routes, spool={**spool, "max_size": "1MiB"})
+    rig.cluster.emit("//stuff", "alerts", "small", 3)
+    await rig.until(lambda: rig.lists.of_kind("a", "group"))
+
+
 async def test_other_nodes_take_over_without_a_gap(tmp_path: Path) -> None:
     async with Cluster(2, shutdown_period=0.1) as cluster:
         cluster.add_room("//stuff", "alerts")

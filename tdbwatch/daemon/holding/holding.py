@@ -56,7 +56,7 @@ class Holding:
     Args:
         make: makes a record, at this time in microseconds.
         rooms: the rooms of the configuration, each with why it is not heard now; None: it is.
-        most_bytes, most_keys: as `MOST_BYTES` and `MOST_KEYS`.
+        most_bytes, most_keys: as `MOST_BYTES` and `MOST_KEYS`; the first may change.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Holding:
         router: Router,
         make: Callable[[Told, int], Heard],
         rooms: Callable[[], Mapping[Lane, Silence | None]] = dict,
-        most_bytes: int = MOST_BYTES,
+        most_bytes: Callable[[], int] = lambda: MOST_BYTES,
         most_keys: int = MOST_KEYS,
     ) -> None:
         self._router = router

@@ -1,6 +1,7 @@
 """All states of one configuration: bounded in number and size, and which of them is due next. Pure."""
 
 from collections import Counter, deque
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final
@@ -21,7 +22,7 @@ class States:
     """Which there are, and which is due next.
 
     Args:
-        most_bytes, most_keys: as `MOST_BYTES` and `MOST_KEYS`.
+        most_bytes, most_keys: as `MOST_BYTES` and `MOST_KEYS`; the first may change.
 
     Attributes:
         by_key: all of them, the one that was seen last at the end.
@@ -30,7 +31,7 @@ class States:
         ready: those to which nothing is added any more: they are due now.
     """
 
-    def __init__(self, most_bytes: int, most_keys: int) -> None:
+    def __init__(self, most_bytes: Callable[[], int], most_keys: int) -> None:
         self.by_key: dict[Key, State] = {}
         self.open: Counter[str] = Counter()
         self.size = 0
@@ -89,7 +90,8 @@ class States:
 
     def bound(self) -> None:
         """Set aside what is too much."""
-        while self.size > self._most_bytes:
+        most_bytes = self._most_bytes()
+        while self.size > most_bytes:
             oldest, key = next(iter(self._groups.items()))
             self.set_aside(key, oldest)
         while len(self.by_key) > self._most_keys + self._awaited:
