@@ -64,7 +64,10 @@ def test_the_documented_signature_is_the_codes(module, name, what):
 
 
 ADMINISTRATION = {name for name in vars(tdbwatch.client.admin.Admin) if not name.startswith("_")}
-OWN = {"links", "in_use", "subscribe", "unsubscribe", "discard", "forget", "check_open"}
+OWN = {"links", "in_use", "subscribe", "unsubscribe", "discard", "forget", "check_open"} | {
+    "set_heartbeat",
+    "use_nodes",
+}
 """What the daemon uses: not for programs, and not documented."""
 
 

@@ -93,6 +93,7 @@ class Caution:
     ) -> None:
         self._batch = settings.batch.count
         self._left = self._batch * settings.max_in_flight
+        self._interrupted = spool.interrupted  # as it was when the courier was made
         self._careful_until: float | None = None
         self._spool = spool
         self._lanes = lanes
@@ -124,7 +125,7 @@ class Caution:
     def _is_careful(self) -> bool:
         if self._careful_until is None:
             self._careful_until = self._clock.monotonic() + _CAREFUL
-        return self._spool.interrupted and (self._left > 0 or self._clock.monotonic() < self._careful_until)
+        return self._interrupted and (self._left > 0 or self._clock.monotonic() < self._careful_until)
 
     def _one_more(self, parcel: Parcel) -> Failure:
         now, now_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
