@@ -109,6 +109,7 @@ class Program:
     def stalled(self) -> Iterator[None]:
         """While it lasts, it keeps its connections and does nothing."""
         self._signal(signal.SIGSTOP)
+        self._wait_until_it_stands()
         try:
             yield
         finally:
@@ -142,6 +143,15 @@ class Program:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def _wait_until_it_stands(self) -> None:
+        """A signal is sent at once, and heeded by each thread when it next runs."""
+        assert self._process is not None, "it does not run"
+        until = time.monotonic() + _TO_END
+        while not all(map(_stands, (self._process.pid, *_children(self._process.pid)))):
+            if time.monotonic() > until:
+                raise RuntimeError(f"{self._command[0]} does not stop")
+            time.sleep(0.001)
+
     def _listens(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -155,6 +165,15 @@ def _guarding(pid: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 - nothing of others is in it
         ["/bin/sh", "-c", 'read _; kill -KILL "$0"', str(pid)], stdin=subprocess.PIPE, start_new_session=True
     )
+
+
+def _stands(pid: int) -> bool:
+    """Whether no thread of it runs, see proc(5) for its states."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # a thread that has ended
+            if stat.read_text().rpartition(")")[2].split()[0] not in {"T", "t", "Z", "X"}:
+                return False
+    return True
 
 
 def _children(pid: int) -> Iterator[int]:
