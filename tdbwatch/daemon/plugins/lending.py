@@ -17,9 +17,11 @@ from tdbwatch.plugin.template import is_filter
 DEADLINE: Final = 1.0
 """Seconds that a call may take: so long the daemon is held up, once."""
 SLOW: Final = 0.1
-"""Seconds from which on a call is slow; then the function rests."""
+"""Seconds from which on a call is slow. A machine that is busy makes one now and then."""
+ALLOWED: Final = 0.5
+"""Seconds that slow calls may take in a row; then the function rests."""
 RESTS: Final = 20
-"""Times as long as a slow call took, for which no further one is tried: a twentieth of the time, at most."""
+"""Seconds in which one second of slow calls is forgiven: they take a twentieth of the time, in the end."""
 MOST: Final = 100
 """Functions, and filters, of one plugin."""
 
@@ -44,14 +46,15 @@ class Lent:
         self._calls: queue.SimpleQueue[tuple[futures.Future[Any], tuple[Any, ...], dict[str, Any]]] | None
         self._calls = None
         self._stuck: futures.Future[Any] | None = None
-        self._rests_until = 0.0
+        self._forgiven_at = 0.0
+        """When all slow calls so far are."""
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         began = time.monotonic()
         if self._stuck is not None and not self._stuck.done():
             raise LentError(f"{self._what} has not come back from an earlier call")
-        if began < self._rests_until:
+        if self._rests(began) > 0:
             raise LentError(f"{self._what} was slow, and is not called for a while")
         future: futures.Future[Any] = futures.Future()
         self._queue().put((future, args, kwargs))
@@ -66,16 +69,22 @@ class Lent:
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too
             raise self._failed(error) from None
         finally:
-            self._rest(time.monotonic() - began)
+            self._took(time.monotonic() - began)
 
     def _failed(self, error: BaseException | None) -> LentError:
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return LentError(f"{self._what}: {said}")
 
-    def _rest(self, seconds: float) -> None:
-        if seconds >= SLOW:
-            rests = RESTS * seconds
-            self._rests_until = time.monotonic() + rests
+    def _rests(self, now: float) -> float:
+        """For how many seconds it is not called; 0 or less: it may be."""
+        return self._forgiven_at - now - RESTS * ALLOWED
+
+    def _took(self, seconds: float) -> None:
+        if seconds < SLOW:
+            return
+        now = time.monotonic()
+        self._forgiven_at = max(self._forgiven_at, now) + RESTS * seconds
+        if (rests := self._rests(now)) > 0:
             _log.warning(
                 "plugin.function_slow",
                 plugin=self.plugin,
