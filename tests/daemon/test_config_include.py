@@ -1,7 +1,6 @@
 """A configuration in several files means what it would mean in one."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ TYPES: dict[str, SinkType] = {
 }
 MAIN = "thingsdb: {nodes: [node01], auth: {token: t}}\nrooms: [alerts]\nsinks: {console: {type: log}}\n"
 
+ENVIRON = {"TOKEN": "${NOT_AGAIN}"}
 WHOLE: dict[str, Any] = {
     "thingsdb": {"nodes": ["node01"], "auth": {"token": "${TOKEN}"}, "scope": "//ops"},
     "rooms": ["alerts", {"name": "deploys", "scope": "//stuff"}, {"id": 7, "as": "seven"}],
@@ -68,6 +68,15 @@ def meaning(config: Config) -> list[Any]:
     return [parts, routes, {sink.name: sink for sink in config.sinks}]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """Its folder, and what it means."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "conf.d").mkdir()
+    (folder / "whole.yaml").write_text(yaml.safe_dump(WHOLE, sort_keys=False))
+    return folder, meaning(load(folder / "whole.yaml", TYPES, ENVIRON))
+
+
 @st.composite
 def pieces(draw: st.DrawFn) -> list[dict[str, Any]]:
     """The whole, cut into files: keys of sections anywhere, lists in order."""
@@ -84,27 +93,23 @@ def pieces(draw: st.DrawFn) -> list[dict[str, Any]]:
     return files
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(pieces(), st.data())
 def test_a_configuration_cut_into_files_at_random_equals_the_whole(
-    files: list[dict[str, Any]], data: st.DataObject
+    whole: tuple[Path, list[Any]], files: list[dict[str, Any]], data: st.DataObject
 ) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "conf.d").mkdir()
-        paths = [folder / "main.yaml"]
-        open_ones = [0]  # a file is read after what was included before it: only the last ones go on
-        for index in range(1, len(files)):
-            above = data.draw(st.integers(0, len(open_ones) - 1))
-            open_ones = [*open_ones[: above + 1], index]
-            paths.append(folder / data.draw(st.sampled_from([".", "conf.d"])) / f"{index}.yaml")
-            here = os.path.relpath(paths[index], paths[open_ones[-2]].parent)
-            files[open_ones[-2]].setdefault("include", []).append(here)
-        for path, content in zip(paths, files, strict=True):
-            path.write_text(yaml.safe_dump(content))
-        (folder / "whole.yaml").write_text(yaml.safe_dump(WHOLE, sort_keys=False))
-        environ = {"TOKEN": "${NOT_AGAIN}"}
-        assert meaning(load(paths[0], TYPES, environ)) == meaning(load(folder / "whole.yaml", TYPES, environ))
+    folder, wanted = whole
+    paths = [folder / "main.yaml"]
+    open_ones = [0]  # a file is read after what was included before it: only the last ones go on
+    for index in range(1, len(files)):
+        above = data.draw(st.integers(0, len(open_ones) - 1))
+        open_ones = [*open_ones[: above + 1], index]
+        paths.append(folder / data.draw(st.sampled_from([".", "conf.d"])) / f"{index}.yaml")
+        here = os.path.relpath(paths[index], paths[open_ones[-2]].parent)
+        files[open_ones[-2]].setdefault("include", []).append(here)
+    for path, content in zip(paths, files, strict=True):
+        path.write_text(yaml.safe_dump(content))
+    assert meaning(load(paths[0], TYPES, ENVIRON)) == wanted
 
 
 def test_a_pattern_stands_for_what_is_there_in_order_of_name(tmp_path: Path) -> None:

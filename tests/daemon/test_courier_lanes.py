@@ -5,6 +5,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ class World:
     def lane_of(self, seq: int) -> Lane:
         return next(one.lane for one in self.log if one.first_seq <= seq <= one.last_seq)
 
-    @property
+    @cached_property
     def wanted(self) -> dict[int, Lane]:
         return {
             seq: one.lane

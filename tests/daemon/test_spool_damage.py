@@ -24,6 +24,7 @@ from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.tables import FORMAT
+from tdbwatch.daemon.spool.survival import renewal
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 from tests.forked import Forker
@@ -361,21 +362,31 @@ async def test_orders_outlive_damage(make: MakeSpool, path: Path, reports: list[
 
 
 async def test_more_than_memory_should_hold_is_taken_over_in_pieces(
-    make: MakeSpool, path: Path, reports: list[DamageReport]
+    make: MakeSpool, path: Path, reports: list[DamageReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spool, _ = await filled(make, 120_000)
+    monkeypatch.setattr(renewal, "_PIECE_BYTES", 100_000)
+    taken, gathered = list[Any](), renewal._gathered
+
+    def spy(*args: Any) -> Any:
+        for piece in gathered(*args):
+            taken.append(piece)
+            yield piece
+
+    monkeypatch.setattr(renewal, "_gathered", spy)
+    spool, _ = await filled(make, 12_000)
     await spool.close()
     with opened(path) as look:
-        assert look.stats().count == 120_000
+        assert look.stats().count == 12_000
     with path.open("r+b") as file:
         file.seek(-4096, os.SEEK_END)
         file.write(b"\xff" * 4096)
     spool = await make()
     with suppress(SpoolError):  # which page it was decides whether the opening or a sink comes upon it
         await everything(spool)
-    assert 110_000 < (await arrives(reports)).rescued < 120_000
+    assert 10_000 < (await arrives(reports)).rescued < 12_000
     with opened(path) as look:
         assert look.stats().count == reports[0].rescued, "holes are not counted"
+    assert len(taken) > 2
     assert not damaged(examine(path))
 
 

@@ -15,9 +15,10 @@ DEPTHS = [10, *range(300, 1100, 7), 8000]
 ARGS = st.lists(
     st.recursive(
         st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-        max_leaves=20,
-    )
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=5,
 )
 
 
@@ -71,12 +72,12 @@ RUNS = st.builds(
     st.text() | st.just("\ud800"),
     st.sampled_from([(), (), ("first",)]),
     st.none() | st.integers(1, 9),
-    st.lists(ARGS | st.just(["plain", 1, {"a": ["b\n"]}]), max_size=12),
+    st.lists(ARGS | st.just(["plain", 1, {"a": ["b\n"]}]), max_size=5),
 )
 """Neighbours with all but their arguments in common, as they lie in a block; most of them plain."""
 
 
-@given(st.lists(RUNS, max_size=4), st.integers(0, 400), st.booleans())
+@given(st.lists(RUNS, max_size=3), st.integers(0, 400), st.booleans())
 def test_rendered_together_events_are_what_they_are_alone(
     runs: list[list[Event]], repeated: int, deep: bool
 ) -> None:

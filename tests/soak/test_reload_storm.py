@@ -21,7 +21,7 @@ from aiohttp import web
 
 from tdbwatch.node import Cluster
 
-RELOADS = int(os.environ.get("TDBWATCH_RELOADS", "6"))
+RELOADS = int(os.environ.get("TDBWATCH_RELOADS", "4"))
 PER_SECOND = 1_000
 DEADLINE = 60.0
 """Seconds; only ever reached when something is broken."""

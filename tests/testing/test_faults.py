@@ -72,10 +72,26 @@ FAULTS = [
         "deliver goes on after it was cancelled; let asyncio.CancelledError through",
     ),
     ("LeaksTask", "no_task_is_left", "after close its task LeaksTask.poll still runs; cancel it in close"),
-    ("LeaksThread", "no_thread_is_left", "leaves a thread behind: poller; end and join it"),
-    ("LeaksDescriptor", "no_descriptor_is_left", "leaves a file descriptor open: /dev/null; close it"),
-    ("LeaksProcess", "no_process_is_left", "leaves a process behind: sleep; end it in close"),
-    ("LeaksWhenCancelled", "no_descriptor_is_left", "leaves a file descriptor open: /dev/null; close it"),
+    (
+        "LeaksThread",
+        "no_thread_descriptor_or_process_is_left",
+        "leaves a thread behind: poller; end and join it",
+    ),
+    (
+        "LeaksDescriptor",
+        "no_thread_descriptor_or_process_is_left",
+        "leaves a file descriptor open: /dev/null; close it",
+    ),
+    (
+        "LeaksProcess",
+        "no_thread_descriptor_or_process_is_left",
+        "leaves a process behind: sleep; end it in close",
+    ),
+    (
+        "LeaksWhenCancelled",
+        "no_thread_descriptor_or_process_is_left",
+        "leaves a file descriptor open: /dev/null; close it",
+    ),
     ("AnswersTooMuch", "what_it_says_is_delivered_is_there", "it answered 2 outcomes for 1 events; return"),
     ("AnswersTrue", "what_it_says_is_delivered_is_there", "it returned a bool where None, Delivered, Retry"),
     (

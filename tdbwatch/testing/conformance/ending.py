@@ -1,6 +1,6 @@
 """Checks: calls that are cancelled, the end of a sink, and what it leaves behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from tdbwatch.testing.conformance.census import Census
@@ -15,6 +15,15 @@ _IN_THE_MIDDLE: Final = 0.2
 """Seconds to get to where the destination does not answer."""
 _LIVES: Final = 3
 """One leaf may be a cache; what each life leaves behind is a leak."""
+_LEFT: Final[Sequence[tuple[Callable[[Census, Census], list[str]], str, str]]] = (
+    (Census.threads_since, "a thread behind", "end and join it in close"),
+    (Census.descriptors_since, "a file descriptor open", "close it in close"),
+    (
+        Census.processes_since,
+        "a process behind",
+        "end it in close, or where its call is cancelled, and wait for it",
+    ),
+)
 
 
 class Ending(Subject):
@@ -70,33 +79,15 @@ class Ending(Subject):
                 what = f"after close its task {life.watched.left[0]} still runs"
                 fault(what, "cancel it in close, and await it")
 
-    def test_no_thread_is_left(self) -> None:
-        names = self._left(Census.threads_since)
-        if names:
-            what = f"each time that it is opened and closed it leaves a thread behind: {names[0]}"
-            fault(what, "end and join it in close")
-
-    def test_no_descriptor_is_left(self) -> None:
-        names = self._left(Census.descriptors_since)
-        if names:
-            what = f"each time that it is opened and closed it leaves a file descriptor open: {names[0]}"
-            fault(what, "close it in close")
-
-    def test_no_process_is_left(self) -> None:
-        names = self._left(Census.processes_since)
-        if names:
-            what = f"each time that it is opened and closed it leaves a process behind: {names[0]}"
-            fault(what, "end it in close, or where its call is cancelled, and wait for it")
-
-    def _left(self, more: Callable[[Census, Census], list[str]]) -> list[str]:
+    def test_no_thread_descriptor_or_process_is_left(self) -> None:
         """What each life leaves behind; the first one may fill caches."""
         self._live()
         before = Census.take()
         for _ in range(_LIVES):
             self._live()
-        if self._eventually(lambda: len(more(Census.take(), before)) < _LIVES):
-            return []
-        return more(Census.take(), before)
+        if not self._eventually(lambda: _left_since(before) is None) and (left := _left_since(before)):
+            what, name, remedy = left
+            fault(f"each time that it is opened and closed it leaves {what}: {name}", remedy)
 
     def _live(self) -> None:
         with self._life() as life:
@@ -105,3 +96,13 @@ class Ending(Subject):
                 life.cut_deliver(self._events(2), turns)
             life.deliver(self._events(2))
             life.close()
+
+
+def _left_since(before: Census) -> tuple[str, str, str] | None:
+    """What there is more of by one for each life, the name of one, and the remedy."""
+    now = Census.take()
+    for more, what, remedy in _LEFT:
+        names = more(now, before)
+        if len(names) >= _LIVES:
+            return what, names[0], remedy
+    return None
