@@ -156,7 +156,7 @@ async def test_a_file_that_cannot_be_read_ends_with_78(start: Any, tmp_path: Pat
 
 
 async def test_the_demo_ends_by_itself_and_every_event_came_through(start: Any, tmp_path: Path) -> None:
-    command = await start("demo", "--seconds", "5", env={"TMPDIR": str(tmp_path)})
+    command = await start("demo", "--seconds", "3", env={"TMPDIR": str(tmp_path)})
     assert await command.exit_code() == 0
     assert "announces its shutdown" in command.text
     match = re.search(r"emitted (\d+), heard (\d+); delivered: console (\d+), audit (\d+)", command.text)

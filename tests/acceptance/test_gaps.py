@@ -21,7 +21,7 @@ from tdbwatch.plugin import sink
 def slow(event):
     if event.kind == "event":
         Path("begun").touch()
-        time.sleep(2.5)
+        time.sleep(1.5)
 """
 
 

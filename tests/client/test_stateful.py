@@ -22,7 +22,7 @@ from tdbwatch.wire import Kind
 SEEDS = (
     [int(os.environ["TDBWATCH_SEED"])]
     if "TDBWATCH_SEED" in os.environ
-    else range(24 * int(os.environ.get("TDBWATCH_SOAK", "1")))
+    else range(16 * int(os.environ.get("TDBWATCH_SOAK", "1")))
 )
 STEPS = 60
 ROOMS = 6

@@ -21,6 +21,7 @@ from tdbwatch.plugin import Event
 
 from .limits_kit import MakeSpool, telling
 from .spool_kit import Heard, everything, keep
+from .store_kit import IN_MEMORY
 
 SICK, WELL = Lane("//stuff", "sick"), Lane("//stuff", "well")
 
@@ -151,7 +152,7 @@ class Log:
 @settings(max_examples=150, deadline=None)
 @given(first=blocks, then=steps)
 def test_delivered_blocks_are_found_whatever_sinks_do_in_between(first: Any, then: Any) -> None:
-    folder = Path(tempfile.mkdtemp())
+    folder = Path(tempfile.mkdtemp(dir=IN_MEMORY))
     log = Log(folder / "spool.db")
     try:
         log.append(first)

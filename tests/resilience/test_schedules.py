@@ -17,13 +17,16 @@ from .world import SAME
 FACTOR = int(os.environ.get("TDBWATCH_SOAK") or "1")
 ONLY = os.environ.get("TDBWATCH_SEED")
 BATCHES = 10
-PER_BATCH = 30
+PER_BATCH = 20
+APART = 30
+"""From the first seed of a batch to that of the next."""
 
 
 def seeds(batch: int) -> Iterator[int]:
     if ONLY is not None:
         return iter([int(ONLY)])
-    return iter(range(batch * PER_BATCH * FACTOR, (batch + 1) * PER_BATCH * FACTOR))
+    first = batch * APART * FACTOR
+    return iter(range(first, first + PER_BATCH * FACTOR))
 
 
 each_batch = pytest.mark.parametrize("batch", range(BATCHES if ONLY is None else 1))

@@ -239,7 +239,7 @@ async def test_a_body_without_end_does_not_undo_the_status(
     opened: Opened, status: bytes, beginning: bytes, piece: bytes
 ) -> None:
     talk = flooding(b"HTTP/1.1 " + status + b"\r\n" + beginning, piece)
-    async with talking(talk) as url, opened(url=url, timeout="2s") as sink:
+    async with talking(talk) as url, opened(url=url, timeout="1s") as sink:
         (outcome,) = await sink.deliver(events(1))
     assert outcome == DELIVERED if status.startswith(b"200") else isinstance(outcome, Rejected)
 
