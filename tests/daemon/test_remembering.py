@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from tdbwatch.daemon.assembly import make_router
 from tdbwatch.daemon.config import Config, parse
+from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.remembering import Remembering
 from tdbwatch.daemon.rooms import Rooms
@@ -58,7 +59,7 @@ class Daemon:
         self.source = Source(self._heard, self.clock)
         rooms = Rooms(config.rooms, self.source, self.clock)
         parts: tuple[Any, ...] = (self.source, self.spool, rooms, self.clock)
-        self.remembering = Remembering(config, make_router(config), *parts)
+        self.remembering = Remembering(InUse(config, 0), make_router(config), *parts)
         self.room = next(iter(rooms))
 
     def _heard(self, found: Sequence[Heard]) -> None:
