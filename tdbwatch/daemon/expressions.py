@@ -1,6 +1,7 @@
 """Expressions over an event, in CEL: compiled and checked when the configuration is read. Pure."""
 
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -278,11 +279,22 @@ def _named_in(source: str) -> frozenset[str]:
     return frozenset(name for name in NAMES if re.search(rf"\b{name}\b", source))
 
 
-@cache
-def _arenas() -> Arenas:
-    from cel_expr_python import cel
+class _Local(threading.local):
+    """The library finds an arena, where a plugin's function is called, in the thread that made it only."""
 
-    return Arenas(cel.Arena)
+    def __init__(self) -> None:
+        from cel_expr_python import cel
+
+        self.arenas = Arenas(cel.Arena)
+
+
+@cache
+def _local() -> _Local:
+    return _Local()
+
+
+def _arenas() -> Arenas:
+    return _local().arenas
 
 
 def declare(functions: Iterable[Function]) -> None:

@@ -211,6 +211,15 @@ def test_one_that_is_slow_now_and_then_is_called_and_one_that_always_is_takes_a_
     assert 18 <= calls * 0.2 <= 22, "a twentieth of the time"
 
 
+def test_functions_are_called_in_whatever_thread_an_expression_is_asked(load: Load) -> None:
+    load()
+    told: list[Any] = []
+    first = threading.Thread(target=lambda: told.append(value("owner('db1')")))
+    first.start()
+    first.join()
+    assert [*told, value("owner('db1')")] == ["ann", "ann"]
+
+
 def test_templates_use_filters(load: Load) -> None:
     load()
     event = Event.create(args=["db1"])
