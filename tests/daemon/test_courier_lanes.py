@@ -311,10 +311,18 @@ class World:
 def test_every_entry_is_finished_in_order_and_what_is_saved_is_exact(
     sizes: list[tuple[Lane, int]], seed: int
 ) -> None:
+    lives(sizes, seed)
+
+
+def lives(sizes: list[tuple[Lane, int]], seed: int) -> None:
     world = World(random.Random(seed), sizes)
     for _ in range(150):
         world.step()
     world.drain()
+
+
+def test_what_was_never_tried_between_others_that_were_is_not_charged_with_their_attempts() -> None:
+    lives([(LANES[0], 6), (LANES[0], 2)], 2776)
 
 
 def lanes_of(*sizes: tuple[Lane, int], **options: Any) -> Lanes:

@@ -168,6 +168,7 @@ class RefusesTwo(Good):
             raise RuntimeError("another read is under way")
         self.busy = True
         try:
+            await asyncio.sleep(0.1)  # so long that the others come
             return await super().deliver(batch)
         finally:
             self.busy = False

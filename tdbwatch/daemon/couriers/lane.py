@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, Pieces, pasts
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, Pieces, pasts, without_untried_end
 from tdbwatch.daemon.spool.api import Behind, Past
 from tdbwatch.daemon.spool.spans import Span, between, joined, next_outside, spans_of
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
@@ -144,8 +144,11 @@ class LaneQueue:
 
     def behind(self) -> Behind:
         """What is durable of it."""
-        failed = [piece for piece in (*self.taken, *self.tried) if piece.failure is not None]
-        return Behind(self.first_seq, self.beyond, (*pasts(failed), *self.remembered))
+        held = (*self.taken, *self.tried, *self.fresh)
+        if not self.remembered:  # nearly always; then what was never tried comes last
+            held = tuple(piece for piece in held if piece.failure is not None)
+        known = (*pasts(held), *self.remembered)
+        return Behind(self.first_seq, self.beyond, without_untried_end(known))
 
     def take_fresh(self, count: int, size: int, *, at_least: int) -> Piece | None:
         """The next piece that was never tried, or as much of it as fits, is with the sink from now on."""
@@ -189,6 +192,8 @@ class LaneQueue:
         else:
             self.disk.first_seq = fresh.first.first_seq
             self.disk.count += fresh.count
+        if self.remembered:
+            self.remembered = (*pasts(fresh), *self.remembered)
         fresh.clear()
 
     def leave(self, first_seq: int, last_seq: int, count: int) -> None:

@@ -264,6 +264,14 @@ def pasts_in_order(pieces: Iterable[Piece]) -> tuple[Past, ...]:
     )
 
 
+def without_untried_end(known: Sequence[Past]) -> tuple[Past, ...]:
+    """What follows was never tried, too, so nothing needs to be said of the last that were not."""
+    end = len(known)
+    while end and not (known[end - 1].attempts or known[end - 1].unended):
+        end -= 1
+    return tuple(known[:end])
+
+
 def _pasts(labels: Iterable[list[Any]]) -> tuple[Past, ...]:
     found = list[Past]()
     for (failure, error), run in groupby(labels):

@@ -9,7 +9,7 @@ from typing import Final
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts_in_order
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts_in_order, without_untried_end
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.unended import company, earliest
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Past, Progress, Spool
@@ -99,10 +99,8 @@ def behind_of(queues: Sequence[LaneQueue], least: int) -> tuple[Behind | None, i
     if not spans:
         return None, unsaid
     finished = (*outside(spans, spans[0][0], MOST_SEQ), *beyond)
-    tried = [*pasts_in_order(pieces), *remembered]
-    while tried and not (tried[-1].attempts or tried[-1].unended):
-        tried.pop()
-    return Behind(spans[0][0], joined(finished), tuple(tried)), unsaid
+    tried = without_untried_end((*pasts_in_order(pieces), *remembered))
+    return Behind(spans[0][0], joined(finished), tried), unsaid
 
 
 _PACE: Final = 0.05
