@@ -14,7 +14,14 @@ from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.plugin import API_VERSION, Options
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = sorted((ROOT / "plugins").iterdir())
+
+
+def packages_in(plugins: Path) -> list[Path]:
+    """Its packages, and not what git leaves of one that is gone: a folder with compiled files."""
+    return sorted(project.parent for project in plugins.glob("*/pyproject.toml"))
+
+
+PACKAGES = packages_in(ROOT / "plugins")
 by_name = pytest.mark.parametrize("folder", PACKAGES, ids=lambda folder: folder.name)
 
 
@@ -36,6 +43,15 @@ def installed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     info.joinpath("entry_points.txt").write_text(f"[tdbwatch]\n{points}\n")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_what_git_leaves_of_a_package_that_is_gone_is_none(tmp_path: Path) -> None:
+    (tmp_path / "tdbwatch-gone" / "tdbwatch_gone" / "__pycache__").mkdir(parents=True)
+    (there := tmp_path / "tdbwatch-there").mkdir()
+    (there / "pyproject.toml").touch()
+    (tmp_path / ".DS_Store").touch()
+    assert packages_in(tmp_path) == [there]
+    assert len(PACKAGES) >= 4
 
 
 @by_name
