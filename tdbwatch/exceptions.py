@@ -246,7 +246,9 @@ class LocalProtocolError(Exception):
 
 
 class EncodeError(builtins.TypeError, builtins.OverflowError, builtins.ValueError):
-    """A value that ThingsDB cannot take, such as a set or an integer of more than 64 bits; nothing was sent.
+    """A value that ThingsDB or a store cannot take, such as a set or an integer of more than 64 bits.
+
+    Nothing was sent, and nothing changed.
 
     python-thingsdb lets each of the three bases through, depending on the value.
     """

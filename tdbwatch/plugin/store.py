@@ -15,6 +15,7 @@ MOST_VALUE: Final = 100_000
 """Bytes of one value, as MessagePack."""
 MOST_BYTES: Final = 1_000_000
 """Bytes of all values of one sink."""
+_TAKEN: Final = "a value is None, a bool, a number (integers of up to 64 bits), text, bytes, a list or a dict"
 
 Save = Callable[[str, bytes | None], None]
 """Called with a key and its packed value, or None when it is deleted; from any thread, and never waits."""
@@ -50,8 +51,8 @@ class SinkStore:
             ValueError: the key or the value is too large, or there are too many. What was there stays.
             EncodeError: the value is nothing that JSON has, and no bytes. Likewise.
         """
-        if type(key) is not str or not 0 < len(key) <= MOST_KEY:
-            raise ValueError(f"a key is text of 1 to {MOST_KEY} characters")
+        if type(key) is not str or not 0 < len(key) <= MOST_KEY or not _is_unicode(key):
+            raise ValueError(f"a key is text of 1 to {MOST_KEY} characters, without lone surrogates")
         packed = _packed(key, value)
         with self._lock:
             known = self._values.get(key)
@@ -85,14 +86,18 @@ class SinkStore:
                 self._save(key, packed)
 
 
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _packed(key: str, value: Any) -> bytes:
-    packed = encode([key, value])[len(encode([key])) :]  # a key that is no Unicode is found out, too
-    if len(packed) > MOST_VALUE:
-        raise ValueError(f"a value may take {MOST_VALUE:,} bytes; that of {key!r} has {len(packed):,}")
     try:
+        packed = encode(value)
+        if len(packed) > MOST_VALUE:
+            raise ValueError(f"a value may take {MOST_VALUE:,} bytes; that of {key!r} has {len(packed):,}")
         decode(packed)
-    except BodyError as error:
-        raise EncodeError(f"the value of {key!r} cannot be kept: {error}") from error
+    except (EncodeError, BodyError) as error:
+        raise EncodeError(f"the value of {key!r} cannot be kept: {error.__cause__}; {_TAKEN}") from error
     return packed
 
 

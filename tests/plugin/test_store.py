@@ -1,5 +1,6 @@
 """`context.store`: what a sink keeps for itself, in memory at once and in the spool soon after."""
 
+import functools
 import threading
 from typing import Any
 
@@ -15,6 +16,8 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
+
+NESTED = functools.reduce(lambda inner, _: [inner], range(2_000), 1)
 
 
 @settings(max_examples=30)
@@ -59,8 +62,16 @@ def test_a_value_is_a_copy() -> None:
         ("x" * 201, 1, ValueError, "text of 1 to 200 characters"),
         (5, 1, ValueError, "text of 1 to 200 characters"),
         ("a", "x" * MOST_VALUE, ValueError, "may take 100,000 bytes; that of 'a' has 100,005"),
-        ("a", object(), EncodeError, "cannot take this value"),
-        ("\ud800", 1, EncodeError, "cannot take this value"),
+        ("\ud800", 1, ValueError, "text of 1 to 200 characters, without lone surrogates"),
+        (
+            "a",
+            {1},
+            EncodeError,
+            "value of 'a' cannot be kept: .*'set' object; a value is None, a bool",
+        ),
+        ("a", 1 << 64, EncodeError, "value of 'a' cannot be kept: .*range; .*integers of up to 64 bits"),
+        ("a", "\ud800", EncodeError, "value of 'a' cannot be kept: .*surrogates.*; a value is"),
+        ("a", NESTED, EncodeError, "value of 'a' cannot be kept: .*recursion.*; a value is"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_and_changes_nothing(
@@ -68,8 +79,9 @@ def test_what_cannot_be_kept_is_refused_and_changes_nothing(
 ) -> None:
     store = SinkStore()
     store.set("a", "before")
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=said) as caught:
         store.set(key, value)
+    assert "ThingsDB" not in str(caught.value), "which does not see it"
     assert store.items() == [("a", "before")]
 
 
