@@ -94,7 +94,8 @@ class Daemon:
         read: Callable[[], Config] | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        self.in_use = InUse(config, int(clock.time() * 1e6))
+        now_us = int(clock.time() * 1e6)
+        self.in_use = InUse(config, now_us, now_us)
         self.tasks = Tasks()
         self.registry = registry
         self.phase = "starting"
@@ -328,6 +329,7 @@ class Daemon:
             self.stores,
             self._login,
             self._tls,
+            self.clock,
             lambda: self.phase == "stopping",
             self._take_up_more,
             self.tasks.spawn,

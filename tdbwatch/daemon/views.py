@@ -211,7 +211,8 @@ class Views:
 
 
 def _config(in_use: InUse) -> ConfigView:
-    return ConfigView(in_use.config.digest, in_use.since_us, in_use.verdict, in_use.restart)
+    digest = in_use.config.digest
+    return ConfigView(digest, in_use.since_us, in_use.read_us, in_use.verdict, in_use.restart)
 
 
 def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str, held: int) -> SinkView:

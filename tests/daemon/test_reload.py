@@ -203,6 +203,19 @@ async def test_what_takes_a_restart_is_said_by_name_and_the_rest_is_taken_up(rig
     assert (verdict.word, verdict.restart) == ("unchanged", ())
 
 
+async def test_a_configuration_is_in_use_since_it_last_changed_and_not_since_it_was_last_read(
+    rig: Rig,
+) -> None:
+    await rig.start()
+    began_us = rig.daemon.in_use.since_us
+    for sections in ({}, {"spool": {"path": str(rig.folder / "waits.db")}}, {"rooms": ["typo", 5]}):
+        await rig.reload(**sections)
+        assert rig.daemon.glance().config.since_us == began_us
+    assert began_us < rig.daemon.in_use.read_us < rig.daemon.in_use.verdict.at_us
+    verdict = await rig.reload(rooms=["alerts", "deploys"])
+    assert began_us < rig.daemon.in_use.since_us <= verdict.at_us
+
+
 async def test_however_many_ask_at_once_the_file_is_read_once_more(rig: Rig) -> None:
     await rig.start()
     reads = []

@@ -59,7 +59,7 @@ class Daemon:
         self.source = Source(self._heard, self.clock)
         rooms = Rooms(config.rooms, self.source, self.clock)
         parts: tuple[Any, ...] = (self.source, self.spool, rooms, self.clock)
-        self.remembering = Remembering(InUse(config, 0), make_router(config), *parts)
+        self.remembering = Remembering(InUse(config, 0, 0), make_router(config), *parts)
         self.room = next(iter(rooms))
 
     def _heard(self, found: Sequence[Heard]) -> None:

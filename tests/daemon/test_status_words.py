@@ -426,6 +426,7 @@ def test_the_configuration_is_shown_only_if_there_is_a_token_and_as_text() -> No
     text = f"rooms: [{HOSTILE!r}]\nsinks: {{a: b}}\n"
     closed, shown = (configuration.render(FINE, text, is_open=one) for one in (False, True))
     assert ("sinks" in closed, "http.token" in closed) == (False, True)
+    assert ["secrets are stars" in page for page in (closed, shown)] == [False, True]
     assert "<img" not in shown
     assert "sinks: {a: b}" in shown
     assert "<script>" not in shown
@@ -463,12 +464,14 @@ def test_the_page_of_the_configuration_says_what_came_of_the_last_reload() -> No
         (refused, ["refused, nothing was changed: 1 problem", "prod.yaml:3:5: rooms[0].nme: &lt;img"]),
         (taken, ["1 change; a restart is needed for http.listen", "room deploys added"]),
     ):
-        snapshot = replace(FINE, config=ConfigView("abc", NOW, verdict))
+        snapshot = replace(FINE, config=ConfigView("abc", NOW, NOW, verdict))
         text = configuration.render(snapshot, "a: b\n", is_open=True)
         assert "<img" not in text
         assert all(word in text for word in words)
-    waits = replace(FINE, config=ConfigView("abc", NOW, taken, restart=("thingsdb.nodes",)))
-    assert "wait for a restart: thingsdb.nodes." in configuration.render(waits, "a: b\n", is_open=True)
+    waits = replace(FINE, config=ConfigView("abc", NOW, NOW, taken, restart=("thingsdb.nodes",)))
+    closed, shown = (configuration.render(waits, "a: b\n", is_open=one) for one in (False, True))
+    assert "Shown as written; these wait for a restart: thingsdb.nodes." in shown
+    assert "These wait for a restart: thingsdb.nodes." in closed
 
 
 def test_of_a_dead_letter_the_first_error_is_told_where_it_was_another() -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tdbwatch.blocking import in_own_thread
 from tdbwatch.client import Client
+from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.assembly import make_router
 from tdbwatch.daemon.config import Config, ConfigError, Problem
@@ -71,6 +72,7 @@ class Parts:
     stores: Stores
     login: Login
     tls: NodeTls
+    clock: Clock
     is_stopping: Callable[[], bool]
     more: Callable[[Plan], None]
     spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
@@ -125,7 +127,7 @@ class Applying:
         if prepared.router is not None:
             parts.remembering.change(prepared.router)
             parts.routing.change(prepared.router, parts.spool.last_seq)
-        parts.in_use.config = config
+        parts.in_use.take_up(found, int(parts.clock.time() * 1e6))
         if found.opened or found.closed:
             parts.spool.use_sinks([sink.name for sink in config.sinks], prepared.left)
         parts.deliveries.change(config.sinks)

@@ -78,7 +78,6 @@ class Reloader:
             verdict = Verdict(
                 True, self._now(), config.digest, (), plan.changes, plan.restart, plan.config.warnings
             )
-            self._in_use.since_us, self._in_use.restart = verdict.at_us, plan.restart
         self._in_use.verdict = verdict
         self._say(verdict)
         self._tell(verdict)

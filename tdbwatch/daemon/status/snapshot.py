@@ -215,13 +215,15 @@ class ConfigView:
 
     Attributes:
         hash: the same for two daemons with the same files; empty: nobody knows of a file.
-        since_us: when it was taken up, in microseconds since the Unix epoch.
+        since_us: the time since which it is in use, in microseconds since the Unix epoch.
+        read_us: when the files were last read and said this.
         verdict: of the last reload; None: there was none.
         restart: the keys that the file has otherwise, and that wait for a restart.
     """
 
     hash: str = ""
     since_us: int = 0
+    read_us: int = 0
     verdict: Verdict | None = None
     restart: tuple[str, ...] = ()
 

@@ -38,7 +38,8 @@ def render(snapshot: Snapshot, text: str, *, is_open: bool) -> str:
     lines = "\n".join(map(printable, redact(text).splitlines()))
     shown = element("pre", lines) if is_open else element("p", _CLOSED)
     waiting = snapshot.config.restart
-    later = element("p", f"Shown as written; these wait for a restart: {', '.join(waiting)}.", class_="bad")
+    wait = "Shown as written; these wait for a restart" if is_open else "These wait for a restart"
+    later = element("p", f"{wait}: {', '.join(waiting)}.", class_="bad")
     since = element("p", "In use since ", clock_time(snapshot.config.since_us or snapshot.started_us), ".")
     return frame(
         snapshot,
@@ -46,5 +47,7 @@ def render(snapshot: Snapshot, text: str, *, is_open: bool) -> str:
         "config",
         "",
         _last_reload(snapshot.config.verdict),
-        section("Configuration in use", _REMARK, since, *([later] if waiting else []), shown),
+        section(
+            "Configuration in use", _REMARK if is_open else "", since, *([later] if waiting else []), shown
+        ),
     )
