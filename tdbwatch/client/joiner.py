@@ -7,10 +7,11 @@ from collections.abc import Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
-from tdbwatch.backoff import Backoff, BackoffPolicy
+from tdbwatch.backoff import BackoffPolicy
 from tdbwatch.client.link import Link
 from tdbwatch.client.link_rooms import LinkRooms
 from tdbwatch.client.old_servers import Group, PushScopes
+from tdbwatch.client.retries import OF_NODE, OF_ROOM, Retries
 from tdbwatch.client.rooms import RoomStatus, Subscription
 from tdbwatch.client.strays import Stray, Strays
 from tdbwatch.client.words import words
@@ -27,10 +28,6 @@ log = get_logger("tdbwatch.client")
 ROOMS_PER_REQUEST: Final = 1000
 REQUEST_TIMEOUT: Final = 30.0
 """Seconds for one JOIN, or for the code that returns a room's id."""
-RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.5)
-"""For rooms that are missing or forbidden."""
-NODE_RETRY: Final = BackoffPolicy(initial=0.2, factor=2.0, maximum=5.0, jitter=0.5)
-"""For a node that is not ready (-51), which passes in seconds."""
 
 Wish = tuple[Subscription, int | str]
 """A subscription, and the id or name to ask for."""
@@ -46,21 +43,17 @@ class Joiner:
         self.active = False
         """Whether rooms may be joined on this link: it is authenticated and not on its way out."""
         self._group = group
-        self._clock = clock
-        self._rng = rng
+        self._retries = Retries(clock, rng)
         self._scopes = PushScopes(link, self.rooms, group)
         self._strays = Strays(link, self.rooms, clock, self._spawn, self._heard_again)
-        self._due: dict[Subscription, float] = {}
-        self._backoffs: dict[Subscription, Backoff] = {}
         self._tried: set[Subscription] = set()
         self._joining: set[object] = set()
-        self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def lacks_rooms_for_now(self) -> bool:
         """Whether the node was not ready to let rooms be joined; it is starting, or shutting down."""
-        return any(backoff.policy is NODE_RETRY for backoff in self._backoffs.values())
+        return self._retries.node_is_unready
 
     async def join_all(self) -> None:
         """Try every wanted room once; what cannot be joined now is tried again in the background.
@@ -94,24 +87,21 @@ class Joiner:
         elif isinstance(push, RoomDelete | RoomLeave):
             for subscription in self.rooms.gone(push):
                 if not (subscription.status is RoomStatus.DELETED and isinstance(subscription.key, int)):
-                    self._later(subscription, RETRY if isinstance(push, RoomDelete) else NODE_RETRY)
+                    self._later(subscription, OF_ROOM if isinstance(push, RoomDelete) else OF_NODE)
 
     def retry_now(self) -> None:
         """Something changed for the better: do not wait with what could not be joined."""
-        self._backoffs.clear()
-        self._due = dict.fromkeys(self._due, self._clock.monotonic())
-        self._wake.set()
+        self._retries.hurry()
 
     def forget(self, subscription: Subscription) -> None:
         """Nobody wants it joined any more."""
-        self._due.pop(subscription, None)
-        self._backoffs.pop(subscription, None)
+        self._retries.forget(subscription)
         self._tried.discard(subscription)
 
     def rest(self) -> None:
         """Join nothing any more, but go on hearing what was joined."""
         self.active = False
-        self._due.clear()
+        self._retries.stop()
         for task in self._tasks:
             task.cancel()
 
@@ -125,25 +115,8 @@ class Joiner:
     async def _run(self) -> None:
         """Try again what is due."""
         while self.link.is_live:
-            now = self._clock.monotonic()
-            if due := [s for s, when in self._due.items() if when <= now]:
-                for subscription in due:
-                    del self._due[subscription]
-                self._spawn(self._round(due), f"tdbwatch-rejoin {self.link.address}")
-            await self._sleep(min(self._due.values(), default=None))
-
-    async def _sleep(self, until: float | None) -> None:
-        self._wake.clear()
-        if until is None:
-            await self._wake.wait()
-            return
-        woken = asyncio.ensure_future(self._wake.wait())
-        timer = asyncio.ensure_future(self._clock.sleep(max(0.0, until - self._clock.monotonic())))
-        try:
-            await asyncio.wait({woken, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
-            timer.cancel()
+            due = await self._retries.due()
+            self._spawn(self._round(due), f"tdbwatch-rejoin {self.link.address}")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -251,7 +224,7 @@ class Joiner:
 
     def _joined(self, subscription: Subscription, room_id: int) -> None:
         if not subscription.ended:
-            self._backoffs.pop(subscription, None)
+            self._retries.succeeded(subscription)
             self.rooms.add(subscription, room_id)
         elif not self.rooms.hears(subscription.collection, room_id) and len(self._joining) == 1:
             # Left while it was being joined. A LEAVE must not undo another JOIN of the same room; with one
@@ -262,19 +235,14 @@ class Joiner:
         if subscription.ended or not self.active:
             return  # nobody wants it any more, or the next link will try
         if isinstance(error, RoomLookupError) and subscription.asked_for_again():
-            self._later(subscription, NODE_RETRY)
+            self._later(subscription, OF_NODE)
             return
-        self._later(subscription, NODE_RETRY if isinstance(error, NodeError) else RETRY)
+        self._later(subscription, OF_NODE if isinstance(error, NodeError) else OF_ROOM)
         subscription.unjoinable(error)
 
     def _later(self, subscription: Subscription, policy: BackoffPolicy) -> None:
-        if subscription.ended:
-            return
-        backoff = self._backoffs.get(subscription)
-        if backoff is None or backoff.policy is not policy:
-            backoff = self._backoffs[subscription] = Backoff(policy, self._rng)
-        self._due[subscription] = self._clock.monotonic() + backoff.next()
-        self._wake.set()
+        if not subscription.ended:
+            self._retries.later(subscription, policy)
 
     # -- what pushes tell --------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tdbwatch import exceptions as errors
-from tdbwatch.client import joiner
+from tdbwatch.client import retries
 from tdbwatch.client.rooms import RoomStatus
 from tdbwatch.room import Room
 from tdbwatch.wire import Kind
@@ -226,6 +226,21 @@ async def test_a_thousand_rooms_by_code_are_joined_again_in_few_requests(client,
     assert cluster.executed[Kind.JOIN] - before <= 50
 
 
+@pytest.mark.parametrize("error", [errors.NodeError("not ready"), errors.ForbiddenError("no")])
+async def test_rooms_that_were_refused_together_are_asked_for_again_in_one_request(
+    client, cluster, node, lose, until, clock, error
+):
+    rooms = []
+    for number in range(100):
+        cluster.add_room("//stuff", f"room{number}")
+        rooms.append(Counting(f"room{number}"))
+    await asyncio.gather(*(room.join(client, wait=0) for room in rooms))
+    before = cluster.executed[Kind.JOIN]
+    await lose(lambda: node.faults.refuse(Kind.JOIN, 3, error))
+    await until(lambda: all(room.status is RoomStatus.JOINED for room in rooms), clock, 0.01)
+    assert cluster.executed[Kind.JOIN] - before == 1
+
+
 async def test_a_connection_lost_while_joining_is_no_end(client, cluster, node, Ears, until, clock):
     ears = Ears("alerts")
     await ears.join(client)
@@ -275,4 +290,4 @@ async def test_waits_between_attempts_at_a_room_grow(client, cluster, node, Ears
     await pass_time(clock, 300)
     attempts = cluster.executed[Kind.JOIN] - before
     assert 5 <= attempts <= 20
-    assert joiner.RETRY.maximum == 60
+    assert retries.OF_ROOM.maximum == 60
