@@ -1,40 +1,20 @@
 """One live connection to one node."""
 
 import asyncio
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, Protocol
 
 from tdbwatch.client.addresses import Address
 from tdbwatch.client.calls import Call
-from tdbwatch.client.fail_file import dump_failed
 from tdbwatch.client.heartbeat import Finding, Heartbeat, SignsOfLife
+from tdbwatch.client.intake import Deliver, Intake
+from tdbwatch.client.outstanding import Outstanding
 from tdbwatch.client.phases import Phases
 from tdbwatch.client.transports import SslSetting, Wire, open_wire
 from tdbwatch.clock import Clock
-from tdbwatch.exceptions import (
-    ConnectionLostError,
-    LocalProtocolError,
-    NotConnectedError,
-    ProtocolError,
-    from_wire,
-)
-from tdbwatch.loggers import get_logger, is_worth_saying
-from tdbwatch.wire import (
-    DEFAULT_MAX_BODY,
-    MAX_BEFORE_LOGIN,
-    ClientSession,
-    Emit,
-    Kind,
-    NodeStatus,
-    Push,
-    RawEmit,
-    Response,
-    Skipped,
-    Unknown,
-    UnreadableEmit,
-)
-from tdbwatch.wire.codec import BodyError
+from tdbwatch.exceptions import ConnectionLostError, NotConnectedError
+from tdbwatch.loggers import get_logger
+from tdbwatch.wire import MAX_BEFORE_LOGIN, ClientSession, Emit, Kind, NodeStatus, Push, RawEmit, Response
 
 log = get_logger("tdbwatch.client")
 
@@ -42,13 +22,6 @@ MAX_BACKLOG: Final = 64 * 1024 * 1024
 """Bytes written that a node may leave unread before further requests to it fail."""
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that a node has to take the rest when a link is closed in order."""
-
-PIECE: Final = 32 * 1024
-"""Bytes that are decoded before any of it is delivered: so few events live at the same time that they stay in
-the processor's cache, and the garbage collector is not called for them (docs/performance.md)."""
-
-Deliver = Callable[[Any], None]
-RoomKey = tuple[str | None, int]
 
 
 class Phase(Enum):
@@ -93,10 +66,10 @@ class LinkOwner(Protocol):
 
 
 class Link:
-    """A connection: its wire, its session, its outstanding calls and the rooms it hears.
+    """A connection: its wire, its outstanding calls, what comes in, and where it stands.
 
-    `rooms` maps (scope, id) to whoever takes that room's events; it is filled in the moment a JOIN is
-    answered, since events may follow in the same breath.
+    Attributes:
+        rooms: who takes the events of which room (`Intake`).
     """
 
     def __init__(
@@ -109,7 +82,6 @@ class Link:
         raw_events: bool = False,
     ) -> None:
         self.address = address
-        self.rooms: dict[RoomKey, Deliver] = {}
         self.loss: Exception | None = None
         """Why the link is of no more use; None while it is."""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -119,13 +91,11 @@ class Link:
         self._clock = clock
         self._signs = SignsOfLife(heartbeat, clock.monotonic())
         self._session = ClientSession(max_body=MAX_BEFORE_LOGIN, raw_events=raw_events)
-        self._trusted = False
-        self._unasked = 0
-        self._emit_type: type = RawEmit if raw_events else Emit
-        self._calls: dict[int, Call] = {}
+        self._calls = Outstanding(address, self._session, self._close_if_done)
+        self._intake = Intake(address, self._session, RawEmit if raw_events else Emit, self)
+        self.rooms = self._intake.rooms
         self._wire: Wire | None = None
         self._beat: asyncio.Task[None] | None = None
-        self._useless = 0
 
     def __repr__(self) -> str:
         return f"<Link {self.address} {self.phase.value}>"
@@ -218,19 +188,11 @@ class Link:
             raise NotConnectedError(
                 f"{self.address} does not read what it is sent ({MAX_BACKLOG} bytes wait)"
             )
-        try:
-            request_id, data = self._session.request(call.kind, call.body)
-        except LocalProtocolError as error:
-            raise NotConnectedError(f"{self.address}: {error}") from error
-        self._calls[request_id] = call
-        call.attempts += 1
-        call.holder, call.waits_for = lambda _: self._forget(request_id), "its answer"
-        self._wire.write(data)
+        self._wire.write(self._calls.request(call))
 
     def trust(self) -> None:
         """The node took the login: from now on what it sends may be large."""
-        self._trusted = True
-        self._session.max_body = DEFAULT_MAX_BODY
+        self._intake.trust()
         if self._wire is not None:
             self._wire.trust()
 
@@ -257,47 +219,37 @@ class Link:
     # -- Receiver ----------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self.loss is None:
-            self._count(len(data))
-        for start in range(0, len(data), PIECE):
-            if self.loss is None:  # else what was heard so far ended it
-                self._hear(data[start : start + PIECE])
-
-    def _count(self, size: int) -> None:
-        """Bytes came: whether they are a sign of life, and not too many from a stranger."""
-        self._signs.bytes_came(size, self._clock.monotonic(), end_a_frame=self._session.completes(size))
-        if not self._trusted:
-            self._unasked += size
-            if self._unasked > MAX_BEFORE_LOGIN:
-                what = f"{self.address} sent {self._unasked} bytes before it took the login"
-                self.abort(ProtocolError(what))
-
-    def _hear(self, data: bytes) -> None:
-        rooms, emit_type, session = self.rooms, self._emit_type, self._session
-        scope = room_id = deliver = (
-            None  # of the event before: most have the same, and looking up takes longer
-        )
-        for heard in session.receive(data):
-            if type(heard) is not emit_type:
-                self._other_heard(heard)
-                room_id = None  # that may have changed the rooms
-                continue
-            if heard.id != room_id or heard.scope != scope or not rooms:  # type: ignore[union-attr]
-                scope, room_id = heard.scope, heard.id  # type: ignore[union-attr]
-                deliver = rooms.get((scope, room_id))
-            if deliver is not None:
-                deliver(heard)
-            else:
-                room_id = None
-                if self.phase is not Phase.RETIRING:
-                    self._owner.push_heard(self, heard)  # type: ignore[arg-type]
-        if session.error is not None:
-            self.abort(session.error)
+        if self.loss is not None:
+            return
+        ends_a_frame = self._session.completes(len(data))
+        self._signs.bytes_came(len(data), self._clock.monotonic(), end_a_frame=ends_a_frame)
+        self._intake.receive(data)
+        if self._intake.error is not None:
+            self.abort(self._intake.error)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end(error or ConnectionResetError("closed by the node"))
         self._phases.go(Phase.CLOSED)
         self.closed.set_result(None)
+
+    # -- what the intake does not give to a room ---------------------------------------------------------
+
+    def answer_heard(self, response: Response) -> None:
+        self._calls.answered(response)
+
+    def push_heard(self, push: Push) -> None:
+        self._owner.push_heard(self, push)
+        gone = isinstance(push, NodeStatus) and push.status in {"SHUTTING_DOWN", "OFFLINE"}
+        if gone and self.phase is Phase.LIVE:
+            self._phases.go(Phase.LEAVING)
+            self._owner.link_leaving(self)
+
+    def stray_heard(self, emit: Emit | RawEmit) -> None:
+        if self.phase is not Phase.RETIRING:
+            self._owner.push_heard(self, emit)
+
+    def emit_lost(self) -> None:
+        self._owner.emit_lost(self)
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -305,73 +257,6 @@ class Link:
         self._wire = wire
         self._phases.go(Phase.LIVE)
         self._signs.heard_at = self._clock.monotonic()
-
-    def _other_heard(self, heard: object) -> None:
-        if isinstance(heard, Response):
-            self._answer_heard(heard)
-        elif isinstance(heard, NodeStatus):
-            self._status_heard(heard)
-        elif isinstance(heard, RawEmit):
-            self._salvaged(heard)
-        elif isinstance(heard, Push):
-            self._owner.push_heard(self, heard)
-        elif isinstance(heard, Unknown):
-            self._complain(heard.kind, "it is of no known type")
-        elif isinstance(heard, Skipped):
-            self._skipped(heard)
-
-    def _salvaged(self, emit: RawEmit) -> None:
-        """Of an emit that does not decode, what could be kept: it goes where the others go."""
-        if isinstance(emit, UnreadableEmit):
-            self._complain(Kind.ROOM_EMIT, "its event cannot be told")
-        deliver = self.rooms.get((emit.scope, emit.id))
-        if deliver is not None:
-            deliver(emit)
-        elif self.phase is not Phase.RETIRING:
-            self._owner.push_heard(self, emit)
-
-    def _skipped(self, heard: Skipped) -> None:
-        self._complain(heard.kind, heard.reason)
-        if heard.body:
-            dump_failed(heard.body)
-        if heard.kind == Kind.ROOM_EMIT:
-            self._owner.emit_lost(self)
-
-    def _complain(self, kind: int, reason: str) -> None:
-        self._useless += 1
-        if is_worth_saying(self._useless):
-            log.warning(
-                "%s: skipped a frame of type %d (%d skipped so far): %s",
-                self.address,
-                kind,
-                self._useless,
-                reason,
-            )
-
-    def _answer_heard(self, response: Response) -> None:
-        self._unasked = 0
-        call = self._calls.pop(response.id, None)
-        if call is None:
-            return
-        if isinstance(response.value, BodyError):
-            dump_failed(response.value.body)
-            call.failed(response.value)
-        elif response.kind == Kind.ERROR:
-            call.failed(from_wire(response.value))
-        else:
-            call.answered(response.value)
-        self._close_if_done()
-
-    def _status_heard(self, status: NodeStatus) -> None:
-        self._owner.push_heard(self, status)
-        if status.status in {"SHUTTING_DOWN", "OFFLINE"} and self.phase is Phase.LIVE:
-            self._phases.go(Phase.LEAVING)
-            self._owner.link_leaving(self)
-
-    def _forget(self, request_id: int) -> None:
-        self._session.forget(request_id)
-        self._calls.pop(request_id, None)
-        self._close_if_done()
 
     def _close_if_done(self) -> None:
         if self.phase is Phase.RETIRING and not self._calls:
@@ -382,12 +267,10 @@ class Link:
             return
         self._phases.go(Phase.LOST)
         self.loss = reason
-        self.rooms.clear()
+        self._intake.end()
         if self._beat is not None:
             self._beat.cancel()
-        calls, self._calls = list(self._calls.values()), {}
-        for call in calls:
-            call.lost(self.address, reason)
+        self._calls.lost(reason)
         self._owner.link_lost(self, reason)
 
     async def _keep_alive(self) -> None:
