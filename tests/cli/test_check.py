@@ -232,7 +232,7 @@ def test_a_warning_has_its_place_and_its_remedy_and_fails_only_if_that_is_asked_
     told = (
         f"{place}:2:50: thingsdb.connections: warning: more connections than nodes: there are 2 nodes\n"
         "    each connection goes to another node: list more nodes, or write auto\n"
-        f"{place}:4:37: sinks.mine: warning: nothing reaches this sink: no route leads to it\n"
+        f"{place}:4:37: sinks.mine: warning: nothing reaches this sink: no route leads there\n"
         "    name it in a route's `to`, or remove it\n"
         f"{place}:5:40: routes[1].match.room: warning: no room that is watched has such a name\n"
         "    did you mean alerts? the rooms are: alerts\n"

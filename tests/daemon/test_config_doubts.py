@@ -176,6 +176,24 @@ def test_a_room_that_an_absence_waits_for_needs_no_route():
     assert warnings(routes=routes, absences=f"[{absence}]") == []
 
 
+@pytest.mark.parametrize("many", [4, 500])
+def test_what_is_so_of_many_rooms_or_sinks_is_said_once(many: int):
+    rooms = ", ".join(["alerts", "deploys", '"${ROOM}"', *(f"r{number}" for number in range(many))])
+    sinks = ", ".join(f"s{number}: {{type: log}}" for number in range(many + 1))
+    sections = {
+        "rooms": f"[{rooms}]",
+        "sinks": f"{{{sinks}}}",
+        "routes": "[{match: {room: alerts}, to: s0}]",
+    }
+    room, sink = found(sections, {"ROOM": "hunter2"})
+    assert (sink.path, room.path) == ("sinks.s1", "rooms[1]")
+    assert (
+        sink.message == f"nothing reaches {many} sinks (s1, s2, s3 and {many - 3} more): no route leads there"
+    )
+    names = f"deploys, rooms[2], r0 and {many - 1} more"
+    assert room.message == f"no route takes the events of {many + 2} rooms ({names})"
+
+
 def test_records_that_a_plugin_has_no_hook_for():
     absence = "{name: beat, match: {room: alerts}, after: 1m, to: [ear, mine]}"
     (said,) = warnings(hooks=("ear",), routes=f"[{ALL}, {{to: ear}}]", absences=f"[{absence}]")
@@ -211,7 +229,7 @@ def test_a_plugin_that_hears_events_needs_a_route_and_one_that_hears_gaps_does_n
     routes = f"[{ALL}]"
     assert warnings(hooks=("hook",), routes=routes) == []
     assert warnings(hooks=("ear",), routes=routes) == [
-        "sinks.ear: nothing reaches this sink: no route leads to it"
+        "sinks.ear: nothing reaches this sink: no route leads there"
     ]
     assert warnings(hooks=("ear",)) == []
 

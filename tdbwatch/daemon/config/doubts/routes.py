@@ -2,15 +2,17 @@
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from tdbwatch.daemon.config.fields import compile_globs, scope_glob
 from tdbwatch.daemon.config.models import Sections
-from tdbwatch.daemon.config.problems import Path, suggestion
+from tdbwatch.daemon.config.problems import Path, show_path, suggestion
 from tdbwatch.daemon.config.route_models import PlaceConfig, RouteConfig
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.config.sink_models import SinkConfig
 from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.words import counted
 from tdbwatch.plugin import Kind
 from tdbwatch.wire.scopes import short
 
@@ -19,6 +21,8 @@ Cell = tuple[Kind, str, str]
 
 
 _DROP: Final = "add a route; to drop them on purpose, one with `to: []` and `stop: true`"
+_IDLE: Final = "name it in a route's `to`, or remove it"
+_FEW: Final = 3
 _LIMITS: Final = {
     Kind.NODE: "kind: node has neither room nor scope",
     Kind.SINK: "kind: sink has neither room nor scope",
@@ -63,16 +67,37 @@ def doubt_routes(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) ->
         return
     asked = list(_asked(tree, sections.routes, (), frozenset(_cells(sections)), misspelt))
     reached = told.union(name for one in asked if one.takes for name in one.route.to)
-    for sink in sinks:
-        if sink.name not in reached and not sink.hears - {Kind.EVENT}:
-            hint = "name it in a route's `to`, or remove it"
-            tree.warn(("sinks", sink.name), "nothing reaches this sink: no route leads to it", hint)
+    idle: dict[Path, str] = {
+        ("sinks", sink.name): sink.name
+        for sink in sinks
+        if sink.name not in reached and not sink.hears - {Kind.EVENT}
+    }
+    _doubt_all(tree, idle, "nothing reaches {}: no route leads there", "sink", _IDLE)
     taken = {cell for one in asked if one.takes for cell in one.cells}
+    unheard = dict(_unheard(sections, taken))
+    shown = {path: show_path(path) if tree.is_tainted(path) else name for path, name in unheard.items()}
+    _doubt_all(tree, shown, "no route takes the events of {}", "room", _DROP)
+
+
+def _unheard(sections: Sections, taken: Container[Cell]) -> Iterator[tuple[Path, str]]:
+    """The rooms whose events go nowhere: where they are, and their names."""
     awaiting = Rule.awaiting(sections.absences)
     for index, room in enumerate(sections.rooms):
         cell = (Kind.EVENT, short(room.scope), room.record_name)
         if cell not in taken and not any(rule.admits(*cell) for rule in awaiting):
-            tree.warn(("rooms", index), "no route takes the events of this room", _DROP)
+            yield ("rooms", index), room.record_name
+
+
+def _doubt_all(tree: Tree, found: Mapping[Path, str], message: str, noun: str, hint: str) -> None:
+    """Warn of each of a few; of many, which mostly have one cause, once: where the first is, and how many."""
+    if len(found) <= _FEW:
+        for path in found:
+            tree.warn(path, message.format(f"this {noun}"), hint)
+        return
+    first, *_ = found
+    names = ", ".join(islice(found.values(), _FEW))
+    said = f"{counted(len(found), noun)} ({names} and {len(found) - _FEW:,} more)"
+    tree.warn(first, message.format(said), hint)
 
 
 def _doubt_absences(tree: Tree, sections: Sections, misspelt: Container[Path]) -> None:
