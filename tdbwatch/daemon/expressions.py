@@ -77,10 +77,14 @@ class ExpressionError(ValueError):
         line: where in it, from 1.
         column: likewise.
         hint: the remedy, if one is known.
+        unknown: the name that there is not, if that is what is wrong.
     """
 
-    def __init__(self, message: str, line: int = 1, column: int = 1, hint: str = "") -> None:
+    def __init__(
+        self, message: str, line: int = 1, column: int = 1, hint: str = "", unknown: str = ""
+    ) -> None:
         super().__init__(message)
+        self.unknown = unknown
         self.line = line
         self.column = column
         self.hint = hint
@@ -365,17 +369,18 @@ def _told(text: str, source: str) -> ExpressionError:
     if match is None:
         return ExpressionError(_said(text.partition(": ")[2] or text))
     line, column, message = int(match[1]), int(match[2]), match[3]
-    hint = ""
-    if unknown := _UNDECLARED.search(message):
-        hint = name_hint(unknown[1], source, NAMES, _functions)
-        message = f"there is no {unknown[1]!r} here"
+    hint = unknown = ""
+    if undeclared := _UNDECLARED.search(message):
+        unknown = undeclared[1]
+        hint = name_hint(unknown, source, NAMES, _functions)
+        message = f"there is no {unknown!r} here"
     elif overload := _OVERLOAD.search(message):
         operator = _OPERATORS.get(overload[1], overload[1])
         message, hint = f"{operator} does not work with {overload[2]}", OTHER_TYPE
     elif message.startswith(("Syntax error: ", "reserved identifier")):
         message = message.partition(" expecting ")[0].replace("'<EOF>'", "the end of the expression")
         hint = syntax_hint(source, line, column)
-    return ExpressionError(_said(message), line, column, hint)
+    return ExpressionError(_said(message), line, column, hint, unknown)
 
 
 def _said(text: str) -> str:

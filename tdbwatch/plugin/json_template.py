@@ -28,7 +28,7 @@ class JsonTemplate(Template):
             try:
                 Template(text)
             except TemplateError as error:
-                raise TemplateError(f"{path}: {error}") from None
+                raise error.at(path) from None
         super().__init__(_source_of(value))
 
 

@@ -19,7 +19,20 @@ _OTHER_TEMPLATES: Final = re.compile(r"^\s*[-+]?\s*(include|import|from|extends|
 
 
 class TemplateError(ValueError):
-    """A template that is wrong; or one that cannot be rendered for an event, and never will be."""
+    """A template that is wrong; or one that cannot be rendered for an event, and never will be.
+
+    Attributes:
+        unknown: the name that is not there, or that a template may not use; empty where it is about no name.
+            An author learns it also where the rest of the template may be a secret.
+    """
+
+    def __init__(self, message: str, unknown: str = "") -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+    def at(self, where: str) -> "TemplateError":
+        """The same of a template that is a part of something."""
+        return TemplateError(f"{where}: {self}", self.unknown)
 
 
 def check_text(
@@ -35,16 +48,16 @@ def check_text(
         TemplateError: says what, and what is there.
     """
     for name in sorted(set(needs) - set(names)):
-        raise TemplateError(f"there is no {name!r} here; {_remedy(name, names)}")
+        raise TemplateError(f"there is no {name!r} here; {_remedy(name, names)}", name)
     for tag in _tags(source):
         if found := _OTHER_TEMPLATES.match(tag):
-            raise TemplateError(f"{found[1]} does not work here: a template stands alone")
+            raise TemplateError(f"{found[1]} does not work here: a template stands alone", found[1])
         for match in _FILTER.finditer(tag):
             name = match[1] or match[2]
             if name not in filters and not has_filter(environment, name):
                 close = get_close_matches(name, filters, 1)
                 hint = f"did you mean {close[0]}?" if close else "docs/templates.md lists them"
-                raise TemplateError(f"there is no filter {name!r}; {hint}")
+                raise TemplateError(f"there is no filter {name!r}; {hint}", name)
 
 
 def names_in(source: str, environment: minijinja.Environment) -> set[str]:

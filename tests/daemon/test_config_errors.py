@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from tdbwatch.daemon.config import ConfigError, Problem, load, parse, read
 from tdbwatch.plugin import Duration, FilePath, OptionError, Options, Secret, SinkType
 from tdbwatch.sinks.file.options import FileOptions
+from tdbwatch.sinks.webhook.options import WebhookOptions
 
 from .config_kit import Idle, has_remedy
 
@@ -72,6 +73,7 @@ TYPES = {
     "log": SinkType("log", Idle),
     "hook": SinkType("hook", Idle, HookOptions),
     "fixed": SinkType("fixed", Idle, FixedOptions),
+    "webhook": SinkType("webhook", Idle, WebhookOptions),
 }
 
 
@@ -731,3 +733,60 @@ def test_a_mistake_in_a_block_of_text_is_placed_in_its_line():
 def test_an_expression_from_the_environment_is_not_shown():
     text = with_(routes="[{to: console, where: '${HIDDEN}'}]")
     assert "s3cr3t" not in problem(text, {"HIDDEN": "s3cr3t_name == 1"})
+
+
+HELD = {"X": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            sink("type: webhook, url: 'https://h/{{ rom }}'"),
+            "s.url: there is no 'rom' here; did you mean room?",
+        ),
+        (sink("type: webhook, url: 'https://h/${X}/{{ rom }}'"), "s.url: there is no 'rom' here"),
+        (
+            sink("type: webhook, url: 'https://h/', headers: {A: '${X} {{ room | upp }}'}"),
+            "s.headers: the header A: there is no filter 'upp'",
+        ),
+        (
+            sink("type: webhook, url: 'https://h/', body: {a: ['${X}{{ rom }}']}"),
+            "s.body: a[0]: there is no 'rom' here",
+        ),
+        (
+            sink("type: webhook, url: 'https://h/', body: '${X}{% include rom %}'"),
+            "s.body: include does not work here",
+        ),
+        (
+            with_(routes="[{to: console, where: \"args[0] == '${X}' && agrs\"}]"),
+            "where: there is no 'agrs' here",
+        ),
+        (with_(sinks="{console: {type: log, order: \"'${X}' + agrs\"}}"), "order: there is no 'agrs' here"),
+    ],
+)
+def test_a_name_that_is_not_there_is_told_beside_what_is_hidden(text: str, expected: str):
+    shown = problem(text, HELD)
+    assert expected in shown
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        sink("type: webhook, url: 'https://h/{{ ${X} }}'"),
+        sink("type: webhook, url: 'https://h/', headers: {A: '{{ room | ${X} }}'}"),
+        sink("type: webhook, url: 'https://h/', headers: {A: 'hunter2 {{ room }'}"),
+        sink("type: webhook, url: 'https://h/', body: '${X}{{ room }'"),
+        sink("type: webhook, url: 'https://h/', body: '{{ ${X} }}'"),
+    ],
+)
+def test_a_template_that_is_wrong_otherwise_is_not_shown(text: str):
+    shown = problem(text, HELD)
+    assert "is no template\n    the reason is not shown" in shown
+    assert "hunter2" not in shown
+
+
+def test_where_a_name_stands_does_not_tell_how_long_a_secret_is():
+    text = with_(routes="[{to: console, where: \"'${X}' == agrs\"}]")
+    assert problem(text, HELD) == problem(text, {"X": "s3cr3t_of_another_length"})

@@ -43,6 +43,7 @@ def _visit(tree: Tree, path: Path, value: Any, environ: Mapping[str, str]) -> No
 def _replace(tree: Tree, path: Path, text: str, environ: Mapping[str, str]) -> None:
     names = [match["name"] for match in _REFERENCE.finditer(text) if match["name"]]
     if names:
+        tree.written[path] = _REFERENCE.sub("", text)
         tree.origins[path] = "what " + ", ".join(f"${{{name}}}" for name in dict.fromkeys(names)) + " holds"
     try:
         tree.put(path, expand(text, environ))

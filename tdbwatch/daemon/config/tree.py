@@ -29,6 +29,7 @@ class Tree:
         blocks: strings that stand in the file as blocks, after | or >.
         origins: values that no message may show, since they came from elsewhere or are secrets, and what
             to call them instead.
+        written: of texts into which the environment came, what stands in the file beside the references.
         files: the files that secrets were read from, by the secret's own path.
         broken: values that have been complained about, or cannot be judged; no further complaint about them
             helps.
@@ -46,6 +47,7 @@ class Tree:
     plain: set[Path] = field(default_factory=set)
     blocks: set[Path] = field(default_factory=set)
     origins: dict[Path, str] = field(default_factory=dict)
+    written: dict[Path, str] = field(default_factory=dict)
     files: dict[Path, FilePath] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
     unknown: set[Path] = field(default_factory=set)
@@ -162,6 +164,15 @@ class Tree:
         """Whether the value at `path`, a part of it, or what it is a part of, came from elsewhere."""
         return any(True for _ in self.related_origins(path))
 
+    def is_written(self, path: Path, word: str) -> bool:
+        """Whether a word stands in the texts at `path`, and not in what the environment put there."""
+        value = self.get(path)
+        if isinstance(value, dict | list):
+            keys = value if isinstance(value, dict) else range(len(value))
+            return any(self.is_written((*path, key), word) for key in keys)
+        text = self.written.get(path, value)
+        return isinstance(text, str) and re.search(rf"\b{re.escape(word)}\b", text) is not None
+
     def is_from_environment(self, path: Path) -> bool:
         """Whether any of it stands not in the file, but in the environment."""
         return any(self.origins[other] != SECRET for other in self.related_origins(path))
@@ -182,7 +193,7 @@ def _related(one: Path, other: Path) -> bool:
 
 def _by_path(tree: Tree) -> tuple[dict[Path, Any], ...]:
     """What a tree knows of values."""
-    return tree.values, tree.keys, tree.origins, tree.files
+    return tree.values, tree.keys, tree.origins, tree.written, tree.files
 
 
 def _marks(tree: Tree) -> tuple[set[Path], ...]:

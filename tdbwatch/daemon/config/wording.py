@@ -112,7 +112,8 @@ class Translator:
             if self._may_be_unlimited(where) and "unlimited" not in hint:
                 hint = f"{hint}, or unlimited" if hint else "or write unlimited"
             cause = detail.get("ctx", {}).get("error")
-            inside = (cause.line, cause.column) if isinstance(cause, ExpressionError) else None
+            known = isinstance(cause, ExpressionError) and not self._tree.is_from_environment(path)
+            inside = (cause.line, cause.column) if known else None
             self._tree.complain(path, message, hint, inside=inside)
 
     def _may_be_unlimited(self, where: Path) -> bool:
@@ -168,12 +169,18 @@ class Translator:
             return f"must be {words}{limit}", ""
         if detail["type"] in {"too_short", "string_too_short"} and context.get("min_length") == 1:
             return "must not be empty", ""
-        if self._tree.is_tainted(path):
+        if self._tree.is_tainted(path) and not self._is_about_a_written_name(path, cause):
+            what = "is no template" if isinstance(cause, TemplateError) else "is not accepted here"
             return (
-                f"{self._tree.origins.get(path, 'a value')} is not accepted here",
+                f"{self._tree.origins.get(path, 'a value')} {what}",
                 "the reason is not shown, since it may repeat a part of it, and that may be a secret",
             )
         return _said(detail), _hint_of(cause)
+
+    def _is_about_a_written_name(self, path: Path, cause: object) -> bool:
+        """Whether all that a complaint repeats of a value is a name that its author wrote."""
+        name = cause.unknown if isinstance(cause, TemplateError | ExpressionError) else ""
+        return name != "" and self._tree.is_written(path, name)
 
 
 def _hint_of(cause: object) -> str:

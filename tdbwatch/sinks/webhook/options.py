@@ -49,7 +49,7 @@ def _check_header(name: str, source: str) -> None:
     try:
         Template(source)
     except TemplateError as error:
-        raise ValueError(f"the header {name}: {error}") from None
+        raise error.at(f"the header {name}") from None
 
 
 class Basic(Options):
