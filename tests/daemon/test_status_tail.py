@@ -5,12 +5,13 @@ import html
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -21,9 +22,9 @@ from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.status.figures import Surveyor
 from tdbwatch.daemon.status.port.server import StatusServer
 from tdbwatch.daemon.status.tail import look, page
-from tdbwatch.daemon.status.tail.answers import PATIENCE
 from tdbwatch.daemon.status.tail.contents import SHOWN, contents
 from tdbwatch.daemon.status.tail.filter import Filter, FilterError, asked
+from tdbwatch.daemon.status.tail.streams import MAX_STREAMS, PATIENCE, Stream, Streams
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.redaction import redact
 from tdbwatch.testing import ManualClock
@@ -167,21 +168,54 @@ async def test_who_is_far_behind_goes_on_with_the_last_events_and_is_told(tmp_pa
             assert status.log.last_seq == look._FAR + 1_001
 
 
-async def test_streams_are_few_and_who_reads_nothing_is_dropped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("there", "comes", "leaves"),
+    [
+        ("bbbbbbbb", "a", 0),
+        ("abbbbbbb", "b", 1),
+        ("aabbbccc", "d", 2),
+        ("aaaaaaaa", "a", 0),
+        ("abcdefgh", "i", 0),
+        ("abcdefgh", "h", 7),
+        ("abbbbbb", "b", None),
+    ],
+)
+def test_for_a_further_stream_the_oldest_of_the_address_that_has_most_makes_way(
+    there: str, comes: str, leaves: int | None
 ) -> None:
-    monkeypatch.setattr("tdbwatch.daemon.status.tail.answers.MAX_STREAMS", 1)
+    streams, clock = Streams(), ManualClock()
+    asked = [
+        Stream(make_mocked_request("GET", "/").clone(remote=address), clock) for address in there + comes
+    ]
+    for stream in asked:
+        streams.enter(stream)
+    assert [n for n, stream in enumerate(asked) if stream.is_replaced] == ([] if leaves is None else [leaves])
+    for stream in asked:
+        streams.leave(stream)
+    assert not streams._open
+
+
+async def test_the_last_message_of_a_stream_that_made_way_says_so(tmp_path: Path) -> None:
+    async with watched(tmp_path) as status, status.stream() as first, AsyncExitStack() as others:
+        for _ in range(MAX_STREAMS):
+            assert (await others.enter_async_context(status.stream())).status == 200
+        assert "in place of this one" in (await message(first, "replaced"))["data"]
+        assert await first.content.read() == b""
+
+
+async def test_who_reads_nothing_is_dropped(tmp_path: Path) -> None:
     clock, text = ManualClock(), "x" * SHOWN
     async with watched(tmp_path, clock=clock) as status:
+        streams = status.server._tail._streams
         ask = f"GET /tail/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
         with socket.socket() as lazy:
             lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             lazy.connect(("127.0.0.1", status.server.port))
             lazy.sendall(ask.encode())
             async with asyncio.timeout(30):
-                while (await _status(status)) == 200:
+                while not streams._open:
                     await asyncio.sleep(0.01)
-                while (await _status(status)) == 503:
+                while streams._open:
                     status.append(*(Event.create("alerts", "e", [text]) for _ in range(200)))
                     await clock.advance(PATIENCE / 5)
 

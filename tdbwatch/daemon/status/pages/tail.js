@@ -2,10 +2,15 @@
 const MOST = 500;
 const tail = document.getElementById("tail"), body = tail.querySelector("tbody"), live = document.getElementById("live");
 const source = tail.dataset.stream && new URL(tail.dataset.stream, location.href);
-let stream = null, unseen = 0;
+let stream = null, unseen = 0, again = 0;
 function say(text, colour) {
   live.textContent = text;
   live.className = `badge ${colour}`;
+}
+function later(why) {
+  stream.close();
+  say(`not live: ${why}`, "trouble");
+  again = setTimeout(open, 15000);
 }
 function open() {
   stream = new EventSource(source);
@@ -19,11 +24,10 @@ function open() {
     say(unseen ? `live, ${unseen} too many to show` : "live", "ok");
   };
   stream.addEventListener("unseen", (event) => { unseen += Number(event.data.replaceAll(",", "")); });
+  stream.addEventListener("replaced", (event) => later(event.data));
   stream.onerror = () => {
-    if (stream.readyState === EventSource.CLOSED) {
-      say("not live: no answer, or too many look", "trouble");
-      setTimeout(open, 15000);
-    } else say("connecting", "idle");
+    if (stream.readyState === EventSource.CLOSED) later("no answer");
+    else say("connecting", "idle");
   };
 }
 if (source) {
@@ -32,6 +36,7 @@ if (source) {
   pause.textContent = "Pause";
   pause.onclick = () => {
     if (stream) {
+      clearTimeout(again);
       stream.close();
       stream = null;
       say("paused", "warning");

@@ -15,18 +15,13 @@ from tdbwatch.daemon.status.snapshot import Snapshot
 from tdbwatch.daemon.status.tail import page
 from tdbwatch.daemon.status.tail.filter import Filter, FilterError, asked
 from tdbwatch.daemon.status.tail.look import Found, Log, after, latest
+from tdbwatch.daemon.status.tail.streams import PATIENCE, Stream, Streams
 
-MAX_STREAMS: Final = 8
-"""Streams at a time; each costs a little of the event loop's time."""
 STREAM_LIFE: Final = 50.0
 """Seconds after which a stream ends; browsers ask for the rest at once. Connections live little longer."""
 TICK: Final = 0.25
 """Seconds between two looks at the log."""
-PATIENCE: Final = 5.0
-"""Seconds for which somebody may read nothing before he is dropped, and that the disk may take."""
-_ALIVE: Final = 10.0
-"""Seconds after which something is said, if only to see whether anybody is there."""
-_FULL: Final = "503 too many streams of events are open\n"
+_STOPPING: Final = "503 tdbwatch is about to stop\n"
 _NO_POSITION: Final = "400 after, or the header Last-Event-ID, must be the number of an entry\n"
 _UNREADABLE: Final = "The spool cannot be read now; the log says why."
 
@@ -45,7 +40,7 @@ class TailAnswers:
         self._glance = glance
         self._guard = guard
         self._clock = clock
-        self._streams = 0
+        self._streams = Streams()
         self._ended = asyncio.Event()
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -82,23 +77,27 @@ class TailAnswers:
             position = int(request.headers.get("Last-Event-ID") or request.query.get("after") or -1)
         except ValueError:
             return web.Response(status=400, text=_NO_POSITION)
-        if self._streams >= MAX_STREAMS or self._ended.is_set():
-            return web.Response(status=503, text=_FULL, headers={"Retry-After": "30"})
-        self._streams += 1
+        if self._ended.is_set():
+            return web.Response(status=503, text=_STOPPING, headers={"Retry-After": "30"})
+        stream = Stream(request, self._clock)
+        self._streams.enter(stream)
         try:
-            return await self._run(request, wanted, position)
+            await self._run(stream, wanted, position)
         finally:
-            self._streams -= 1
+            self._streams.leave(stream)
+        return stream.response
 
     def _filter(self, request: web.Request) -> Filter:
         return Filter.of(request.query, sees_contents=self._guard.has_token)
 
-    async def _run(self, request: web.Request, wanted: Filter, position: int) -> web.StreamResponse:
-        stream = _Stream(request, self._clock)
+    async def _run(self, stream: Stream, wanted: Filter, position: int) -> None:
         await stream.begin()
         position = self._log.last_seq if position < 0 else position
         until = self._clock.monotonic() + STREAM_LIFE
         while not (self._ended.is_set() or stream.is_over) and self._clock.monotonic() < until:
+            if stream.is_replaced:
+                await stream.say_why()
+                break
             with suppress(SpoolError, ValueError, DeadlineError):  # the spool itself says what is wrong
                 found = await within(self._clock, PATIENCE, after(self._log, position, wanted))
                 position = found.position
@@ -106,48 +105,3 @@ class TailAnswers:
                     break
             with suppress(DeadlineError):
                 await within(self._clock, TICK, self._ended.wait())
-        return stream.response
-
-
-class _Stream:
-    """One answer that goes on."""
-
-    def __init__(self, request: web.Request, clock: Clock) -> None:
-        headers = {"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
-        self.response = web.StreamResponse(headers=headers)
-        self.response.force_close()
-        self._request = request
-        self._clock = clock
-        self._said_at = clock.monotonic()
-
-    async def begin(self) -> None:
-        await self.response.prepare(self._request)
-        await self._send("retry: 1000\n\n")
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nobody listens any more."""
-        transport = self._request.transport
-        return transport is None or transport.is_closing()
-
-    async def say(self, found: Found, wanted: Filter) -> bool:
-        """Tell what was found; False: nobody reads it."""
-        text = ""
-        if found.unseen:
-            text += f"id: {found.position}\nevent: unseen\ndata: {found.unseen:,}\n\n"
-        if found.events:
-            text += f"id: {found.position}\ndata: {page.rows(found.events, wanted)}\n\n"
-        elif self._clock.monotonic() - self._said_at >= _ALIVE:
-            text += f"id: {found.position}\nevent: alive\ndata: -\n\n"
-        return not text or await self._send(text)
-
-    async def _send(self, text: str) -> bool:
-        """Whether it was read: who is slow is dropped, so nothing piles up."""
-        self._said_at = self._clock.monotonic()
-        try:
-            await within(self._clock, PATIENCE, self.response.write(text.encode()))
-        except (DeadlineError, ConnectionError):
-            if (transport := self._request.transport) is not None:
-                transport.abort()
-            return False
-        return True
