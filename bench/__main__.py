@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 
-from bench import backlog, connections, dispatch, flood, idle, isolation, latency, pipeline, routing
+from bench import backlog, connections, dispatch, files, flood, idle, isolation, latency, pipeline, routing
 from bench.plan import FULL, QUICK
 from bench.table import Row, show
 
@@ -16,6 +16,7 @@ SCENARIOS = {
     "latency": latency.run,
     "idle": idle.run,
     "pipeline": pipeline.run,
+    "files": files.run,
     "flood": flood.run,
     "backlog": backlog.run,
     "isolation": isolation.run,

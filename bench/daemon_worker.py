@@ -67,9 +67,11 @@ async def main() -> None:
     target = folder / ("blocked" if blocked else "out")
     if blocked:  # a file where the sinks' folder should be, so they never get anything
         target.touch()
-    sinks = [file_sink(f"file{n}", target / f"{n}.jsonl") for n in range(max(count, 1))]
+    path = asked.get("path", "{n}.jsonl")
+    sinks = [file_sink(f"file{n}", target / path.format(n=n)) for n in range(max(count, 1))]
     sinks += asked.get("more_sinks", [])
-    daemon = await started(folder, config_text(folder, asked["ports"], sinks), no_sinks=not count)
+    config = config_text(folder, asked["ports"], sinks, asked.get("rooms", 0))
+    daemon = await started(folder, config, no_sinks=not count)
     startup = time.perf_counter() - STARTED
     ready()
     watch, heard = await _watched(daemon, asked["count"], blocked=blocked or not count)

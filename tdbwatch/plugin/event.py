@@ -4,11 +4,12 @@ An `Event` is immutable and shared by all sinks. What it carries is kept as Mess
 `details` decode it anew at each access, so every plugin has its own copy and none can change another's.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Iterator, Mapping, MutableSequence, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec.structs import force_setattr, replace
@@ -49,6 +50,16 @@ _MOST_KEPT: Final = 256
 _TOGETHER: Final = 256
 _TOGETHER_BYTES: Final = 1 << 18
 """Events that are rendered together, at most, and their payloads: decoding makes far more of them."""
+
+
+class Header(msgspec.Struct, frozen=True, gc=False, eq=False):
+    """What an event says beside its id and its arguments: neighbours mostly share one. See `Event`."""
+
+    kind: str
+    received_us: int
+    scope: str
+    room: str
+    event: str
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -252,34 +263,48 @@ def _jsonable_or_packed(value: Any) -> Any:
         return to_jsonable(encode(value))
 
 
+class Part(Protocol):
+    """Some events in a row of a batch, and what some sinks need instead of them."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def events(self) -> Sequence[Event]: ...
+    @property
+    def lines(self) -> Sequence[bytes]:
+        """What `Event.json` says of each."""
+
+    @property
+    def headers(self) -> Sequence[Header | Event]: ...
+
+
 class Batch(MutableSequence[Event]):
-    """Events that a sink is given together: its own to change. They are made once it looks at one of them.
+    """Events that a sink is given together: its own to change. They are made once it looks at one of them."""
 
-    Args:
-        events: makes them.
-        lines: makes what `Event.json` says of each; some sinks need nothing else.
-    """
-
-    def __init__(
-        self, count: int, events: Callable[[], list[Event]], lines: Callable[[], list[bytes]]
-    ) -> None:
-        self._count = count
-        self._make = events
-        self._lines = lines
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
         self._made: list[Event] | None = None
 
     @property
     def events(self) -> list[Event]:
         if self._made is None:
-            self._made = self._make()
+            self._made = list(chain.from_iterable([part.events for part in self._parts]))
         return self._made
 
     def json_lines(self) -> list[bytes]:
         """What `Event.json` says of each."""
-        return self._lines() if self._made is None else json_lines(self._made)
+        if self._made is not None:
+            return json_lines(self._made)
+        return list(chain.from_iterable([part.lines for part in self._parts]))
+
+    def headers(self) -> Sequence[Header | Event]:
+        """The header of each, or the event itself, where it is made."""
+        if self._made is not None:
+            return self._made
+        return list(chain.from_iterable([part.headers for part in self._parts]))
 
     def __len__(self) -> int:
-        return self._count if self._made is None else len(self._made)
+        return sum([part.count for part in self._parts]) if self._made is None else len(self._made)
 
     def __getitem__(self, index: Any) -> Any:
         return self.events[index]
@@ -305,6 +330,11 @@ class Batch(MutableSequence[Event]):
         return repr(self.events)
 
 
+def headers(events: Sequence[Event]) -> Sequence[Header | Event]:
+    """What each of these says beside its id and its arguments, without making them where they are not."""
+    return events.headers() if isinstance(events, Batch) else events
+
+
 def json_lines(events: Sequence[Event]) -> list[bytes]:
     """`Event.json` of each of these, at a fraction of the cost where they are many."""
     if isinstance(events, Batch):
@@ -318,7 +348,7 @@ def json_lines(events: Sequence[Event]) -> list[bytes]:
 
 def _render_together(events: Sequence[Event]) -> None:
     """Render those of these plain events that need no care: the others are left as they are."""
-    last, middle, middles = None, "", list[str]()
+    last, middle, middles = None, "", list[str | None]()
     try:
         for event in events:
             shared = (event.received_us, event.scope, event.room, event.room_id, event.event)
@@ -327,34 +357,29 @@ def _render_together(events: Sequence[Event]) -> None:
             middles.append(middle)
     except (TypeError, ValueError):  # names that are not Unicode
         return
-    lines = _together([event.id for event in events], middles, [event.payload for event in events])
+    lines = lines_of([event.id for event in events], middles, [event.payload for event in events])
     for event, line in zip(events, lines, strict=True):
         if line is not None:
             force_setattr(event, "rendered", line)
 
 
-def lines_of_run(
+def middles_of(
     kind: str,
     received_us: int,
     scope: str,
     room: str,
     room_id: int | None,
     arg_names: Sequence[str],
-    ids: Iterable[str],
     names: Sequence[str],
-    payloads: Sequence[bytes | msgspec.Raw],
-) -> list[bytes | None]:
-    """What `Event.json` would say of events that share all but this, without making them.
-
-    None: this one needs care.
-    """
+) -> Sequence[str | None]:
+    """Of events that share all but their names, what `lines_of` wants; None: one needs care."""
     if not _is_plain(kind, arg_names):
         return [None] * len(names)
     try:
         middles = {name: _middle(received_us, scope, room, room_id, name) for name in set(names)}
     except (TypeError, ValueError):  # names that are not Unicode
         return [None] * len(names)
-    return _together(list(ids), [middles[name] for name in names], payloads)
+    return [middles[name] for name in names]
 
 
 def _is_plain(kind: str, arg_names: Sequence[str]) -> bool:
@@ -362,14 +387,20 @@ def _is_plain(kind: str, arg_names: Sequence[str]) -> bool:
     return kind == _EVENT and not arg_names
 
 
-def _together(
-    ids: Sequence[str], middles: Sequence[str], payloads: Sequence[bytes | msgspec.Raw]
+def lines_of(
+    ids: Sequence[str], middles: Sequence[str | None], payloads: Sequence[bytes | msgspec.Raw]
 ) -> list[bytes | None]:
-    """The lines of plain events; None: it needs care, or is too large to be decoded in company."""
+    """What `Event.json` would say of events, without making them.
+
+    None: it needs care, or is too large to be decoded in company; or one of its neighbours.
+
+    Args:
+        middles: of each what stands between its id and its arguments; None: it needs care.
+    """
     lines: list[bytes | None] = []
     for start in range(0, len(ids), _TOGETHER):
         part = slice(start, start + _TOGETHER)
-        if sum(map(len, payloads[part])) > _TOGETHER_BYTES:
+        if None in middles[part] or sum(map(len, payloads[part])) > _TOGETHER_BYTES:
             lines += [None] * len(ids[part])
             continue
         lines += [

@@ -19,6 +19,7 @@ from tdbwatch.daemon.spool.stored.blocks import (
     unsqueeze,
 )
 from tdbwatch.plugin import Event
+from tdbwatch.plugin.event import Header
 from tdbwatch.plugin.ids import IdMint, ids_from
 from tdbwatch.testing import ManualClock
 from tdbwatch.wire.codec import encode
@@ -68,6 +69,10 @@ def test_a_block_has_the_events_of_its_runs_in_order(made: list[tuple[object, ob
     assert sorted(event.id for event in sent) == [event.id for event in sent]
 
 
+def said_by(one: Header | Event) -> tuple[object, ...]:
+    return one.kind, one.received_us, one.scope, one.room, one.event
+
+
 @settings(deadline=None)
 @given(turns)
 def test_records_made_without_events_are_those_of_the_events(made: list[tuple[object, object]]) -> None:
@@ -80,6 +85,9 @@ def test_records_made_without_events_are_those_of_the_events(made: list[tuple[ob
     assert [block.received_us(seq) for seq, _ in block.numbered()] == [e.received_us for e in block.events]
     assert block.names == [(event.kind, event.event) for event in block.events]
     assert block.distinct_names == set(block.names)
+    fresh = Block(1, count, LANE, None, body)
+    assert [said_by(header) for header in fresh.headers] == [said_by(event) for event in other.events]
+    assert [said_by(header) for header in other.headers] == [said_by(event) for event in other.events]
 
 
 def test_a_block_of_large_events_and_small_ones_has_the_records_of_both() -> None:

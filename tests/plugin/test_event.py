@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.plugin import Event, Kind
-from tdbwatch.plugin.event import Batch, json_lines
+from tdbwatch.plugin.event import Batch, Header, headers, json_lines
 
 DEPTHS = [10, *range(300, 1100, 7), 8000]
 ARGS = st.lists(
@@ -160,18 +160,26 @@ def test_a_batch_makes_its_events_only_once_somebody_looks_at_one_and_is_the_sin
     sent = [Event.create("a", "e", [n]) for n in range(3)]
     made = list[str]()
 
-    def events() -> list[Event]:
-        made.append("events")
-        return list(sent)
+    class Some:
+        count = 3
+        lines = tuple(event.json() for event in sent)
+        headers = tuple(Header("event", 1, "//stuff", "a", "e") for _ in sent)
 
-    batch = Batch(3, events, lambda: [event.json() for event in sent])
+        @property
+        def events(self) -> list[Event]:
+            made.append("events")
+            return list(sent)
+
+    batch = Batch([Some()])
     assert (len(batch), json_lines(batch), made) == (3, [event.json() for event in sent], [])
+    assert (headers(batch), made) == (list(Some.headers), [])
     assert batch == sent
     assert (batch[0], batch[1:], list(batch)) == (sent[0], sent[1:], sent)
     del batch[0]
     batch.append(sent[0])
     batch[0] = sent[2]
     assert json_lines(batch) == [event.json() for event in (sent[2], sent[2], sent[0])]
+    assert headers(batch) == [sent[2], sent[2], sent[0]]
     batch.clear()
     assert (len(batch), json_lines(batch), made) == (0, [], ["events"])
 

@@ -62,12 +62,7 @@ class Parcel:
     @property
     def batch(self) -> Batch:
         """As the sink is given them."""
-        return Batch(len(self), lambda: self.events, lambda: self.lines)
-
-    @property
-    def lines(self) -> list[bytes]:
-        """The record of each, as JSON."""
-        return list(chain.from_iterable([piece.lines for piece in self.pieces]))
+        return Batch(self.pieces)
 
     @property
     def seqs(self) -> list[int]:

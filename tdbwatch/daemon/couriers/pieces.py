@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.spool.api import Past
 from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.plugin.event import Event, json_lines
+from tdbwatch.plugin.event import Event, Header, json_lines
 
 OVERHEAD: Final = 400
 """Bytes that an event takes in memory beside its payload and its name, roughly."""
@@ -106,6 +106,12 @@ class Piece:
         """The record of each, as JSON."""
         source = self._source
         return self._own(source, source.lines) if isinstance(source, Block) else json_lines(source)
+
+    @property
+    def headers(self) -> Sequence[Header | Event]:
+        """What each says beside its id and its arguments."""
+        source = self._source
+        return self._own(source, source.headers) if isinstance(source, Block) else source
 
     @property
     def names(self) -> Sequence[tuple[str, str]]:

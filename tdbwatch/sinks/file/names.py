@@ -9,9 +9,11 @@ import hashlib
 import re
 import string
 from datetime import UTC, datetime
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 from tdbwatch.plugin import Event
+from tdbwatch.plugin.event import Header
 
 FIELDS: Final = ("room", "scope", "event", "kind", "date")
 ROTATED_STAMP: Final = r"\d{8}T\d{6}Z"
@@ -25,6 +27,7 @@ _HARMFUL_CHARS: Final = re.compile(r"[^\w.@+=,-]")
 _LIKE_ROTATED: Final = re.compile(ROTATED_STAMP)
 _EMPTY: Final = "~none"
 _MAX_CACHED: Final = 4096
+_DAY_US: Final = 86_400_000_000
 
 
 def safe_name(value: str) -> str:
@@ -64,19 +67,20 @@ class PathTemplate:
         self.fields = frozenset(field for _, field in self._pieces if field)
         self.fixed = None if self.fields else self._fill({})
         """The path, where it is the same for all events."""
-        self._cache: dict[tuple[str, ...], str] = {}
+        self._dated = "date" in self.fields
+        self._key_of = attrgetter("kind", *(self.fields - {"kind", "date"}))
+        self._cache: dict[Any, str] = {}
 
-    def render(self, event: Event) -> str:
+    def render(self, event: Event | Header) -> str:
         """The path of this event's file."""
         if self.fixed is not None:
             return self.fixed
-        values = {field: self._raw(field, event) for field in self.fields}
-        key = tuple(values.values())
+        key = self._key_of(event), event.received_us // _DAY_US if self._dated else 0
         path = self._cache.get(key)
         if path is None:
             if len(self._cache) >= _MAX_CACHED:
                 self._cache.clear()
-            path = self._cache[key] = self._fill(values)
+            path = self._cache[key] = self._fill({field: self._raw(field, event) for field in self.fields})
         return path
 
     def _fill(self, values: dict[str, str]) -> str:
@@ -88,9 +92,9 @@ class PathTemplate:
         return "".join(parts)
 
     @staticmethod
-    def _raw(field: str, event: Event) -> str:
+    def _raw(field: str, event: Event | Header) -> str:
         if field == "date":
-            return _date(event.received_us // 86_400_000_000)
+            return _date(event.received_us // _DAY_US)
         return str(getattr(event, field))
 
     @staticmethod
@@ -120,13 +124,6 @@ def _check_components(shape: str) -> None:
             )
 
 
-_dates: dict[int, str] = {}
-
-
 def _date(day: int) -> str:
     """The date of a day since 1970, in UTC."""
-    found = _dates.get(day)
-    if found is None:
-        _dates.clear()
-        found = _dates[day] = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
-    return found
+    return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")

@@ -9,7 +9,7 @@ from typing import Final
 
 from tdbwatch.descriptors import REMEDY, SHORT, SOON, reserve
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
-from tdbwatch.plugin.event import json_lines
+from tdbwatch.plugin.event import headers, json_lines
 from tdbwatch.sinks.file.appender import Appender
 from tdbwatch.sinks.file.budget import budget
 from tdbwatch.sinks.file.names import PathTemplate
@@ -68,9 +68,10 @@ class FileSink(Sink):
         until = self.context.clock.monotonic() + _CALL_SECONDS
         outcomes: list[Outcome] = []
         self._close_oldest(keep=budget.share())
+        lines = json_lines(batch)
         for part in self._parts(batch):
             begin = self.context.clock.monotonic()
-            failed = self._write_part(batch, part, outcomes)
+            failed = self._write_part(lines, part, outcomes)
             now = self.context.clock.monotonic()
             if failed:
                 break  # what comes later in its room may not overtake
@@ -91,8 +92,10 @@ class FileSink(Sink):
             return
         part: dict[str, list[int]] = {}
         waits = 0
-        for index, event in enumerate(batch):
-            path = self._template.render(event)
+        last, path = None, ""
+        for index, header in enumerate(headers(batch)):
+            if header is not last:
+                last, path = header, self._template.render(header)
             if self._one_by_one or path not in part:
                 if waits >= self._max_waits:
                     yield part
@@ -102,15 +105,14 @@ class FileSink(Sink):
         yield part
 
     def _write_part(
-        self, batch: Sequence[Event], part: Mapping[str, Sequence[int]], outcomes: list[Outcome]
+        self, lines: list[bytes], part: Mapping[str, Sequence[int]], outcomes: list[Outcome]
     ) -> bool:
         """Add the outcomes of a part, the next one, to `outcomes`; whether any of it failed."""
         outcomes += [DELIVERED] * sum(map(len, part.values()))
         failed = False
         for path, indexes in part.items():
-            whole = len(indexes) == len(batch)
-            lines = json_lines(batch if whole else [batch[index] for index in indexes])
-            written, failure = self._write(path, lines)
+            whole = len(indexes) == len(lines)
+            written, failure = self._write(path, lines if whole else [lines[index] for index in indexes])
             if failure is not None:
                 failed = True
                 for index in indexes[written:]:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.plugin.event import Event, Kind, json_lines, lines_of_run
+from tdbwatch.plugin.event import Event, Header, Kind, json_lines, lines_of, middles_of
 from tdbwatch.plugin.ids import has_room_for, ids_from, packed_id
 
 
@@ -57,7 +57,7 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
     packed_fields: bytes = b""
 
     @property
-    def _ids(self) -> Iterator[str]:
+    def ids(self) -> Iterator[str]:
         return ids_from(self.id, len(self.events))
 
     def unpacked(self, lane: Lane) -> list[Event]:
@@ -74,23 +74,19 @@ class Run(msgspec.Struct, array_like=True, frozen=True, gc=False):
             return [replace(event, **own) for event in bare]
         return [
             Event(event_id, kind, us, scope, room, room_id, event, bytes(payload), names)
-            for event_id, event, payload in zip(self._ids, self.events, self.payloads, strict=True)
+            for event_id, event, payload in zip(self.ids, self.events, self.payloads, strict=True)
         ]
 
-    def lines(self, lane: Lane) -> list[bytes | None]:
-        """The record of each event as `Event.json` has it, without making the event; None: that has to be."""
+    def headers(self, lane: Lane) -> list[Header]:
+        """The header of each event: one for all of a name."""
+        made = {name: Header(self.kind, self.received_us, *lane, name) for name in set(self.events)}
+        return [made[name] for name in self.events]
+
+    def middles(self, lane: Lane) -> Sequence[str | None]:
+        """What each record is made around, if it can be made without the event."""
         if self.hops or self.packed_fields:
             return [None] * len(self.events)
-        return lines_of_run(
-            self.kind,
-            self.received_us,
-            *lane,
-            self.room_id,
-            self.arg_names,
-            self._ids,
-            self.events,
-            self.payloads,
-        )
+        return middles_of(self.kind, self.received_us, *lane, self.room_id, self.arg_names, self.events)
 
 
 Heard = tuple[Lane, Run]
@@ -247,12 +243,13 @@ class Block:
         Raises:
             ValueError: it does not decode, or has not as many events as it should: the file is damaged.
         """
-        if self._runs is None:
+        runs = self._runs  # looked at once: another thread may let go of them
+        if runs is None:
             runs = unpack(self.body)
             if not all(map(sound, runs)) or sum([len(run.events) for run in runs]) != self.count:
                 raise ValueError(f"the entries {self.first_seq} to {self.last_seq} make no sense")
             self._runs = runs
-        return self._runs
+        return runs
 
     @property
     def events(self) -> list[Event]:
@@ -277,11 +274,27 @@ class Block:
             if self._events is not None:
                 self._lines = json_lines(self._events)
             else:
-                lines = [line for run in self.runs for line in run.lines(self.lane)]
+                runs = self.runs
+                lines = lines_of(
+                    [one for run in runs for one in run.ids],
+                    [one for run in runs for one in run.middles(self.lane)],
+                    [one for run in runs for one in run.payloads],
+                )
                 self._lines = [
                     self.events[index].json() if line is None else line for index, line in enumerate(lines)
                 ]
         return self._lines
+
+    @property
+    def headers(self) -> Sequence[Header | Event]:
+        """The header of each event; the event itself, where it is made.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        if self._events is not None:
+            return self._events
+        return [header for run in self.runs for header in run.headers(self.lane)]
 
     @property
     def sizes(self) -> list[int]:
