@@ -78,6 +78,14 @@ def with_variables(source: str) -> tuple[str, tuple[Lookup, ...]] | None:
     return (made, tuple(lookups.values())) if 0 < len(lookups) <= MOST else None
 
 
+def fields_in(source: str) -> frozenset[str]:
+    """The names of the fields that an expression asks for, as far as its text is clear enough to tell."""
+    if _UNCLEAR.search(source):
+        return frozenset()
+    paths = (match["path"] for match in _TOKEN.finditer(source))
+    return frozenset(str(next(_steps(path))[1]) for path in paths if path and path.startswith("fields"))
+
+
 def _steps(path: str) -> Iterator[tuple[type, Any]]:
     for key, at, quoted in _PART.findall(path):
         yield (list, int(at)) if at else (dict, key or quoted)

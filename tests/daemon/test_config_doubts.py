@@ -176,6 +176,71 @@ def test_a_room_that_an_absence_waits_for_needs_no_route():
     assert warnings(routes=routes, absences=f"[{absence}]") == []
 
 
+@pytest.mark.parametrize(
+    ("routes", "place", "said"),
+    [
+        (
+            "{set: {n: size(args)}, where: fields.n > 1, to: mine}",
+            "routes[1].where",
+            "fields.n is not there yet",
+        ),
+        (
+            "{set: {n: '1'}, where: \"fields['n'] == '1'\", to: mine}",
+            "routes[1].where",
+            "fields.n is not there yet",
+        ),
+        ("{set: {n: '1'}, match: {fields: {n: x}}, to: mine}", "routes[1].match.fields.n", "fields.n is not"),
+        ("{set: {a: fields.b, b: '1'}, to: mine}", "routes[1].set.a", "fields.b is not there yet"),
+        (
+            "{set: {team: '1'}}, {where: fields.taem == 1, to: mine}",
+            "routes[2].where",
+            "fields.taem is never",
+        ),
+        (
+            "{dedupe: {window: 1m, key: fields.k}, to: mine}",
+            "routes[1].dedupe.key",
+            "fields.k is never there",
+        ),
+        (
+            "{routes: [{where: fields.k == 1, to: mine}]}",
+            "routes[1].routes[0].where",
+            "fields.k is never there",
+        ),
+    ],
+)
+def test_a_field_that_no_route_has_set_by_then(routes: str, place: str, said: str):
+    (warning,) = warnings(routes=f"[{ALL}, {routes}]")
+    assert warning.startswith(f"{place}: {said}")
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        "{set: {n: size(args)}}, {where: fields.n > 1, match: {fields: {n: '*'}}, to: mine}",
+        "{set: {a: '1', b: fields.a}, throttle: {count: 1, per: 1m, key: fields.b}, to: mine}",
+        "{set: {n: '1'}, routes: [{where: fields.n > 1, to: mine}]}",
+        "{group: {wait: 9s}, set: {n: '1'}, to: mine},{match: {kind: group}, where: has(fields.n), to: mine}",
+        "{where: \"data.fields.n == 'fields.n'\", to: mine}",
+        '{where: "args.exists(a, a == fields.n)", to: mine}',
+    ],
+)
+def test_a_field_that_may_be_there(routes: str):
+    assert warnings(routes=f"[{ALL}, {routes}]") == []
+
+
+def test_an_absence_sees_no_fields_and_a_name_from_the_environment_is_not_told():
+    absence = "[{name: beat, match: {room: alerts}, after: 1m, where: fields.n == 1, to: mine}]"
+    (said,) = warnings(routes=f"[{{set: {{n: '1'}}}}, {ALL}]", absences=absence)
+    assert said == "absences[0].where: fields.n is never there: an absence sees nothing that routes set"
+    routes = f'[{ALL}, {{where: "fields.${{NAME}} == 1", to: mine}}]'
+    assert found({"routes": routes}, {"NAME": "hunter2"}) == ()
+
+
+def test_a_field_that_is_nearly_named_is_suggested():
+    (warning,) = found({"routes": f"[{{set: {{team: '1'}}}}, {ALL}, {{where: fields.taem == 1, to: mine}}]"})
+    assert warning.hint == "did you mean team? routes set: team"
+
+
 @pytest.mark.parametrize("many", [4, 500])
 def test_what_is_so_of_many_rooms_or_sinks_is_said_once(many: int):
     rooms = ", ".join(["alerts", "deploys", '"${ROOM}"', *(f"r{number}" for number in range(many))])

@@ -56,7 +56,7 @@ class MatchConfig(PlaceConfig):
     """Which records a route takes: those that match every key that is given."""
 
     fields: dict[FieldName, Globs] = Field(default_factory=dict)
-    """Globs over fields that this route or one before has set; `5` and `true` are matched as text."""
+    """Globs over fields that routes before this one have set; `5` and `true` are matched as text."""
 
 
 class ThrottleConfig(Section):
