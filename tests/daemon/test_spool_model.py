@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tdbwatch.daemon.spool.api import Behind, DeadLetter, Entry, Gone, Past, Progress
 from tdbwatch.daemon.spool.group import Copies, Group
-from tdbwatch.daemon.spool.limits.chores import undelivered
+from tdbwatch.daemon.spool.limits.delivered import undelivered
 from tdbwatch.daemon.spool.spans import spans_of
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.spool.api import Behind, Gone, Progress
 from tdbwatch.daemon.spool.group import Group
-from tdbwatch.daemon.spool.limits.size import Delivered
+from tdbwatch.daemon.spool.limits.delivered import Delivered
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.store import Store
@@ -95,7 +95,7 @@ steps = st.lists(
 
 
 def rows(made: Any) -> Any:
-    return [Row(count, lane, target, 0, 0, 0, bytes(50 * count)) for count, lane, target in made]
+    return [Row(count, *lane, target, 0, 0, 0, bytes(50 * count)) for count, lane, target in made]
 
 
 class Log:
@@ -111,7 +111,7 @@ class Log:
     def append(self, made: Any) -> None:
         with self.store.transaction():
             found = self.store._insert(rows(made))
-        self.store._grown(found, {})
+        self.store._grown(found, 0)
         self.blocks += [Gone(one.first_seq, one.count, one.lane, one.target) for one in found]
 
     def save(self, sink: str, floor: int, firsts: dict[Lane, int | None]) -> None:

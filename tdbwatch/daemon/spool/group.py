@@ -60,7 +60,7 @@ class Packing:
 
     def row(self) -> Row:
         us = self.last_us
-        return Row(self.count, self.lane, None, self.first_us, us, us, pack(self.runs))
+        return Row(self.count, *self.lane, None, self.first_us, us, us, pack(self.runs))
 
     def tally(self, reason: str) -> Tally:
         """What is lost when it is given up."""
@@ -80,11 +80,11 @@ class Copies:
     def rows(self, now_us: int) -> list[Row]:
         """Neighbours of one lane together. They grow old from now on."""
         rows: list[Row] = []
-        for lane, heard in groupby(self.heard, key=itemgetter(0)):
+        for (scope, room), heard in groupby(self.heard, key=itemgetter(0)):
             runs = [run for _, run in heard]
             times = [run.received_us for run in runs]
             count, body = sum(len(run.events) for run in runs), pack(list(map(encode_run, runs)))
-            rows.append(Row(count, lane, self.order.sink, min(times), max(times), now_us, body))
+            rows.append(Row(count, scope, room, self.order.sink, min(times), max(times), now_us, body))
         return rows
 
     @property

@@ -76,7 +76,8 @@ class Writer:
         self.renewing = False
         """Whether a damaged file is being replaced, which takes as long as it takes. For other threads."""
         self._group = Group()
-        self._refusing = self._gave_up = self._uncounted = False
+        self._states = (False, False)
+        self._gave_up = self._uncounted = False
         self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
 
     def start(self) -> None:
@@ -124,7 +125,8 @@ class Writer:
             self._keep_to(self._inbox.limits)
         report = TurnReport()
         self._check()
-        self._admit(group, report)
+        if group.packings and self._upkeep.refuses:
+            report.drops.append(group.give_up_events(MAX_SIZE))
         if not group.empty:
             self._write(group, report)
         self._inbox.done()
@@ -148,9 +150,6 @@ class Writer:
         self._inbox.group_bytes = min(limits.group_bytes, self._store.space.group_bytes)
         with suppress(sqlite3.Error):  # which shows soon enough
             self._upkeep.size.measure(self._store, self._reach())
-        if self._refusing and not self._upkeep.may_refuse:
-            self._refusing = False
-            self._tell(TurnReport(refuses=False))
 
     # -- the file ----------------------------------------------------------------------------------------
 
@@ -175,27 +174,13 @@ class Writer:
             self._tell(TurnReport(trouble=str(trouble)))
             self._inbox.pause(self._pace.retry)
         else:
-            self._upkeep.begin_anew()
+            self._upkeep.keep_to(self._limits)
             extent = (self._store.first_seq, self._store.entries)
             self._tell(TurnReport(damage=damage, extent=extent, trouble=""))
         finally:
             self.renewing = False
 
     # -- writing -----------------------------------------------------------------------------------------
-
-    def _admit(self, group: Group, report: TurnReport) -> None:
-        """Under `drop_newest` a full spool takes no more events while the old ones are undelivered."""
-        if not self._upkeep.may_refuse:
-            return
-        with suppress(sqlite3.Error), trusting_nothing():
-            for gone in self._upkeep.admits(self._store, self._reach()):
-                report.gone += gone
-            refuses = self._upkeep.refuses
-            if refuses != self._refusing:
-                self._refusing = refuses
-                self._tell(TurnReport(refuses=refuses))
-            if refuses and group.packings:
-                report.drops.append(group.give_up_events(MAX_SIZE))
 
     def _write(self, group: Group, report: TurnReport) -> None:
         """Commit the group, however long the disk makes us wait."""
@@ -275,7 +260,7 @@ class Writer:
         for copies in group.copies:
             done = False
             try:
-                size = weight(copies.rows(0))
+                size = weight(copies.rows(0), -1)
                 with trusting_nothing():
                     there_is_space = self._upkeep.size.takes_copies(self._store, self._reach(), size)
                 if there_is_space:
@@ -291,7 +276,6 @@ class Writer:
 
     def _tidy(self, report: TurnReport) -> None:
         """Keep the limits, in small steps; what is left of them is for the next turns, at once."""
-        was_catching_up = self._upkeep.catching_up
         try:
             with trusting_nothing():
                 for step in self._upkeep.steps(self._store, self._reach, report.blocks):
@@ -302,5 +286,6 @@ class Writer:
             if is_damage(error):
                 self._files.suspect(error)
         report.lost_letters = self._upkeep.lost_letters()
-        if self._upkeep.catching_up != was_catching_up:
-            report.catching_up = self._upkeep.catching_up
+        states = self._upkeep.refuses, self._upkeep.catching_up
+        if states != self._states:
+            self._states = report.refuses, report.catching_up = states

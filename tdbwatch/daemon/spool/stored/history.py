@@ -127,22 +127,6 @@ def _all(wanted: type, values: Iterable[Any]) -> bool:
     return all(type(value) is wanted for value in values)
 
 
-def attempts_weight(rows: Iterable[Sequence[Any]]) -> int:
-    """Bytes that these rows of table `attempts` take, roughly."""
-    return sum(len(row[2]) + len(row[8]) + _ATTEMPT_BYTES for row in rows)
-
-
-def letters_weight(rows: Iterable[Sequence[Any]]) -> int:
-    """Bytes that these rows of table `dead_letters` take."""
-    return sum(_letter_bytes(len(row[4]) + sum(len(row[n].encode()) for n in (5, 7, 8))) for row in rows)
-
-
-def _letter_bytes(length: int) -> int:
-    """As `LETTER_SIZE`."""
-    pages, rest = divmod(length + _LETTER_BYTES, _PAGE)
-    return pages * _PAGE + _PAGE // (_PAGE // max(rest, _LETTER_BYTES))
-
-
 def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
     """What was tried with this entry, in order; rows that make no sense are passed over: that is history."""
     rows = connection.execute(

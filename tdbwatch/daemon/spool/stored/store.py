@@ -1,7 +1,7 @@
 """The spool's file as its one writer sees it: each method is one transaction, or reads only."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -15,21 +15,17 @@ from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.spans import Span
 from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress, values
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane, squeeze
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.history import (
     INSERT_ATTEMPT,
     INSERT_LETTER,
     attempt_row,
-    attempts_weight,
     letter_row,
-    letters_weight,
 )
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.tables import (
     INSERT_BLOCK,
-    NOTHING,
-    Amount,
     Row,
     blocks_where,
     extent,
@@ -56,7 +52,8 @@ class Store:
         entries: how many there are.
         progress: by sink, what it has finished, as it is in the file.
         beat: the last sign of life.
-        inserted: what it has inserted, by table.
+        inserted: rows of history that it has inserted, by table.
+        inserted_bytes: how many bytes it has inserted, in all tables, roughly.
         freed: by lane, between which numbers sinks that were behind got further: more may go than before.
     """
 
@@ -86,7 +83,8 @@ class Store:
         self.progress: dict[str, Progress] = progress.load(self.connection)
         self.beat = beats.load(self.connection)
         self.freed: dict[Lane, Span] = {}
-        self.inserted = dict.fromkeys(("blocks", "dead_letters", "attempts"), NOTHING)
+        self.inserted = {"dead_letters": 0, "attempts": 0}
+        self.inserted_bytes = 0
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
@@ -98,11 +96,6 @@ class Store:
     def recount(self) -> None:
         """Look at what there is."""
         self.first_seq, self.last_seq, self.entries = extent(self.connection)
-
-    @property
-    def inserted_bytes(self) -> int:
-        """Bytes that it has inserted, in all tables."""
-        return sum([amount.size for amount in self.inserted.values()])
 
     def close(self) -> None:
         """Let go of the file. More than once does no harm."""
@@ -128,15 +121,11 @@ class Store:
         """
         rows = [packing.row() for packing in group.packings]
         attempts, letters = [attempt_row(one) for one in group.attempts], list(map(letter_row, group.letters))
-        inserted = {
-            "blocks": Amount(len(rows), weight(rows)),
-            "dead_letters": Amount(len(letters), letters_weight(letters)),
-            "attempts": Amount(len(attempts), attempts_weight(attempts)),
-        }
         remembered = group.all_marks
+        size = weight(rows, -1) + weight(attempts, 2, 8) + weight(letters, 4, 5, 7, 8)
         others = values.weight(group.values) + sum([mark.size for mark in remembered])
-        if wanted := sum([amount.size for amount in inserted.values()], others):
-            self.space.check(wanted, self._reusable, finishing=not rows)
+        if size or others:
+            self.space.check(size + others, self._reusable, finishing=not rows)
         with self.transaction():
             blocks = self._insert(rows, squeezed=group.pressed)
             if remembered:
@@ -157,7 +146,9 @@ class Store:
             if group.beat is not None:
                 beats.save(self.connection, group.beat)
         self.beat = group.beat or self.beat
-        self._grown(blocks, inserted)
+        self._grown(blocks, size)
+        self.inserted["dead_letters"] += len(letters)
+        self.inserted["attempts"] += len(attempts)
         self._progressed(group)
         return blocks
 
@@ -169,8 +160,9 @@ class Store:
             sqlite3.Error: nothing of it was written; SQLITE_FULL also where it would take what others need.
         """
         rows = copies.rows(now_us)
+        size = weight(rows, -1)
         if rows:
-            self.space.check(weight(rows), self._reusable, all_of_it=True)
+            self.space.check(size, self._reusable, all_of_it=True)
         with self.transaction():
             blocks = self._insert(rows)
             self._end_letters(copies.letters)
@@ -180,7 +172,7 @@ class Store:
                 values.forget(self.connection, gone)
         if gone:
             self.progress.pop(gone, None)
-        self._grown(blocks, {"blocks": Amount(len(rows), weight(rows))})
+        self._grown(blocks, size)
         return blocks
 
     def delete(self, doomed: Sequence[Gone], tally: Tally) -> None:
@@ -236,11 +228,14 @@ class Store:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _insert(self, rows: Sequence[Row], *, squeezed: bool = False) -> list[Block]:
-        ends = list(accumulate((row.count for row in rows), initial=self.last_seq + 1))
+        ends = list(accumulate((row.entries for row in rows), initial=self.last_seq + 1))
         numbered = list(zip(ends, rows, strict=False))
-        stored = [row.values(first_seq, squeezed=squeezed) for first_seq, row in numbered]
+        stored = [
+            (first_seq, *(row._replace(body=squeeze(row.body)) if squeezed else row))
+            for first_seq, row in numbered
+        ]
         self.connection.executemany(INSERT_BLOCK, stored)
-        return [Block(first_seq, row.count, row.lane, row.target, row.body) for first_seq, row in numbered]
+        return [row.block(first_seq) for first_seq, row in numbered]
 
     def _end_letters(self, numbers: Sequence[int]) -> None:
         query = "DELETE FROM dead_letters WHERE number = ?"
@@ -254,13 +249,11 @@ class Store:
         if group.sinks is not None:
             progress.part(self.progress, group.sinks, self.last_seq)
 
-    def _grown(self, blocks: Sequence[Block], inserted: Mapping[str, Amount]) -> None:
+    def _grown(self, blocks: Sequence[Block], size: int) -> None:
         count = _count(blocks)
         self.entries += count
         self.last_seq += count
-        for table, amount in inserted.items():
-            if amount.rows:
-                self.inserted[table] = self.inserted[table].plus(amount)
+        self.inserted_bytes += size
 
     def _reusable(self) -> int:
         return free_bytes(self.connection)

@@ -2,8 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +13,6 @@ from tdbwatch.daemon.spool.stored.blocks import (
     MOST_SEQ,
     Block,
     Lane,
-    squeeze,
     unsqueeze,
 )
 
@@ -61,7 +59,7 @@ BLOCK: Final = "first_seq, count, scope, room, target, body"
 """The columns of `block_of`."""
 INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ROW_BYTES: Final = 150
-"""What a block takes in the file beside its body, roughly: its row, and its place in the index."""
+"""What a row takes in the file beside texts and blobs that vary, and with its place in an index, roughly."""
 
 
 def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
@@ -138,27 +136,27 @@ def free_bytes(connection: sqlite3.Connection) -> int:
     return pragma(connection, "freelist_count") * pragma(connection, "page_size")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A block that is to be written; its number is given when it is.
+class Row(NamedTuple):
+    """A block that is to be written, all but its number, which is given when it is.
 
     Attributes:
+        entries: how many it has.
         first_us, last_us: between which times its events were received, in microseconds since the Unix epoch.
         born_us: from when on it grows old.
     """
 
-    count: int
-    lane: Lane
+    entries: int
+    scope: str
+    room: str
     target: str | None
     first_us: int
     last_us: int
     born_us: int
     body: bytes
 
-    def values(self, first_seq: int, *, squeezed: bool = False) -> tuple[Any, ...]:
-        body = squeeze(self.body) if squeezed else self.body
-        what = (self.target, self.first_us, self.last_us, self.born_us, body)
-        return (first_seq, self.count, *self.lane, *what)
+    def block(self, first_seq: int) -> Block:
+        """The block under this number."""
+        return Block(first_seq, self.entries, Lane(self.scope, self.room), self.target, self.body)
 
 
 def block_of(row: Sequence[Any]) -> Block:
@@ -181,7 +179,7 @@ def row_of(block: Block, now_us: int) -> Row:
     times = [run.received_us for run in block.runs]
     ends = (min(times), max(times))
     born_us = ends[1] if block.target is None else now_us
-    return Row(block.count, block.lane, block.target, *ends, born_us, block.body)
+    return Row(block.count, *block.lane, block.target, *ends, born_us, block.body)
 
 
 def entries_of(block: Block) -> Iterator[Entry]:
@@ -209,25 +207,9 @@ def blocks_where(
     return found
 
 
-class Amount(NamedTuple):
-    """Some rows, and the bytes that they take in the file, roughly."""
-
-    rows: int
-    size: int
-
-    def plus(self, other: "Amount") -> "Amount":
-        return Amount(self.rows + other.rows, self.size + other.size)
-
-    def without(self, other: "Amount") -> "Amount":
-        return Amount(self.rows - other.rows, self.size - other.size)
-
-
-NOTHING: Final = Amount(0, 0)
-
-
-def weight(rows: Iterable[Row]) -> int:
-    """Bytes that these will take in the file."""
-    return sum(len(row.body) + ROW_BYTES for row in rows)
+def weight(rows: Sequence[Sequence[Any]], *columns: int) -> int:
+    """Bytes that these rows take in the file, roughly, with what is in these columns."""
+    return sum([len(row[column]) for row in rows for column in columns], ROW_BYTES * len(rows))
 
 
 def keep(connection: sqlite3.Connection, key: str, value: int | str) -> None:

@@ -191,7 +191,7 @@ def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: fl
     for piece in _gathered(_blocks(old, known.newest), lambda block: len(block.body)):
         needed = [block for block in piece if _needed(block, known.reach)]
         with store.transaction():
-            rows = [row_of(block, now_us).values(block.first_seq) for block in needed]
+            rows = [(block.first_seq, *row_of(block, now_us)) for block in needed]
             store.connection.executemany(INSERT_BLOCK, rows)
         last_seq = max(last_seq, *(block.last_seq for block in piece))
     for dead in _gathered(old.letters(), lambda each: len(each[1].entry.event.payload)):
