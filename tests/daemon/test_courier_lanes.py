@@ -128,12 +128,13 @@ class World:
 
     def check_memory(self) -> None:
         """What is counted is what is there, and a lane with a failure keeps no more than that."""
-        pieces = [piece for q in self.lanes for piece in (*q.taken, *q.tried, *q.fresh)]
+        pieces = [piece for q in self.lanes for piece in (*q.taken, *q.held)]
         assert self.lanes.memory.count == sum([one.count for one in pieces])
         assert self.lanes.memory.size == sum(piece.size for piece in pieces)
         on_their_way = {queue for parcel, *_ in self.settled for queue in parcel.lanes}
         lanes = [queue for queue in self.lanes if queue.key is None and queue not in on_their_way]
-        assert not any(queue.sick and queue.fresh for queue in lanes)
+        sick = [[*queue.held] for queue in lanes if queue.sick]
+        assert not any(held and held[-1].failure is None for held in sick)
 
     def read(self) -> None:
         after = self.lanes.position
@@ -374,8 +375,9 @@ A, B, C, D = LANES
 
 def test_a_lane_goes_only_where_the_table_says() -> None:
     queue = LaneQueue(A)
-    queue.fresh.append(piece := Piece.of(block(1, 1, LANES[0])))
-    queue.take_fresh(1, 1, at_least=1)
+    queue.held.append(piece := Piece.of(block(1, 1, LANES[0])))
+    assert queue.move() is State.READY
+    queue.take(1, 1, at_least=1)
     assert queue.move() is State.IN_FLIGHT
     with pytest.raises(TransitionError, match="IN_FLIGHT"):
         queue.move()

@@ -1,7 +1,7 @@
 """One lane of a courier: the unfinished entries of one room, and whose turn it is. Pure.
 
-They lie in four stretches, oldest first: those that the sink has now, those that failed, those that were
-never tried, and those that are in the log only.
+They lie in three stretches, oldest first: those that the sink has now, those that are held for it, and those
+that are in the log only. Of those that are held, the ones that failed come first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, Pieces, pasts, without_untried_end
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, Pieces, pasts
 from tdbwatch.daemon.spool.api import Behind, Past
 from tdbwatch.daemon.spool.spans import Span, between, joined, next_outside, spans_of
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
@@ -64,22 +64,20 @@ class LaneQueue:
     Attributes:
         key: what its entries have in common; None: it is the whole room.
         taken: what the sink has now.
-        tried: what failed; it goes before all that was never tried.
-        fresh: what was never tried.
+        held: what comes after that.
         disk: what is in the log only; None: nothing.
         beyond: where there are finished entries, from the first that may be unfinished on.
         remembered: what became, before a restart, of the first entries on disk.
     """
 
-    __slots__ = ("beyond", "disk", "fresh", "key", "lane", "remembered", "state", "taken", "tried")
+    __slots__ = ("beyond", "disk", "held", "key", "lane", "remembered", "state", "taken")
 
     def __init__(self, lane: Lane, disk: OnDisk | None = None, key: str | None = None) -> None:
         self.lane = lane
         self.key = key
-        self.state = State.READING if disk is not None else State.READY
+        self.state = State.READING
         self.taken: list[Piece] = []
-        self.tried = Pieces()
-        self.fresh = Pieces()
+        self.held = Pieces()
         self.disk = disk
         self.beyond: tuple[Span, ...] = ()
         self.remembered: tuple[Past, ...] = ()
@@ -102,10 +100,8 @@ class LaneQueue:
     def _follows(self) -> State:
         if self.taken:
             return State.IN_FLIGHT
-        if self.tried:
-            return State.WAITING
-        if self.fresh:
-            return State.READY
+        if self.held:
+            return State.READY if self.held.first.failure is None else State.WAITING
         return State.READING if self.disk is not None else State.DONE
 
     @property
@@ -113,9 +109,7 @@ class LaneQueue:
         """The oldest piece in memory."""
         if self.taken:
             return self.taken[0]
-        if self.tried:
-            return self.tried.first
-        return self.fresh.first if self.fresh else None
+        return self.held.first if self.held else None
 
     @property
     def first_seq(self) -> int:
@@ -133,40 +127,35 @@ class LaneQueue:
     @property
     def sick(self) -> bool:
         """Whether its next entries failed before."""
-        return bool(self.tried) or bool(self.taken and self.taken[0].failure is not None)
+        return (head := self.head) is not None and head.failure is not None
 
     @property
     def failure(self) -> Failure:
         """What became of the entries that go next, of those that failed."""
-        failure = self.tried.first.failure
+        failure = self.held.first.failure
         assert failure is not None, "it failed"
         return failure
 
     def behind(self) -> Behind:
         """What is durable of it."""
-        held = (*self.taken, *self.tried, *self.fresh)
-        if not self.remembered:  # nearly always; then what was never tried comes last
-            held = tuple(piece for piece in held if piece.failure is not None)
-        known = (*pasts(held), *self.remembered)
-        return Behind(self.first_seq, self.beyond, without_untried_end(known))
+        return Behind(self.first_seq, self.beyond, pasts((*self.taken, *self.held), self.remembered))
 
-    def take_fresh(self, count: int, size: int, *, at_least: int) -> Piece | None:
-        """The next piece that was never tried, or as much of it as fits, is with the sink from now on."""
-        if (piece := self.fresh.take(count, size, at_least=at_least)) is not None:
+    def take(self, count: int, size: int, *, at_least: int) -> Piece | None:
+        """The next piece, or as much of it as fits, is with the sink from now on; None: nothing fits."""
+        if (piece := self.held.take(count, size, at_least=at_least)) is not None:
             self.taken.append(piece)
         return piece
 
     def take_tried(self, count: int, size: int, *, at_least: int) -> list[Piece]:
-        """As `take_fresh`, of what failed: all that share the first one's failure, as far as it fits."""
+        """As `take`, of what failed: all that share the first one's failure, as far as it fits."""
         failure, pieces = self.failure, list[Piece]()
         count = min(count, failure.most)
-        while count > 0 and self.tried and self.tried.first.failure is failure:
-            piece = self.tried.take(count, size, at_least=0 if pieces else at_least)
+        while count > 0 and self.held and self.held.first.failure is failure:
+            piece = self.take(count, size, at_least=0 if pieces else at_least)
             if piece is None:
                 break
             pieces.append(piece)
             count, size = count - piece.count, size - piece.size
-        self.taken += pieces
         return pieces
 
     def put_back(self, unfinished: Sequence[Piece], finished: Sequence[int] = ()) -> None:
@@ -176,33 +165,27 @@ class LaneQueue:
             unfinished: those that failed before the others.
         """
         self.taken = []
-        self.tried.prepend([piece for piece in unfinished if piece.failure is not None])
-        self.fresh.prepend([piece for piece in unfinished if piece.failure is None])
+        self.held.prepend(unfinished)
         if finished or self.beyond:
             spans = joined(sorted((*self.beyond, *spans_of(finished))))
             self.beyond = () if self.done else between(spans, self.first_seq, MOST_SEQ)
 
-    def let_go(self) -> None:
-        """What was never tried stays in the log only."""
-        if not self.fresh:
-            return
-        fresh = self.fresh
-        if self.disk is None:
-            self.disk = OnDisk(fresh.first.first_seq, fresh.last.last_seq, fresh.count)
-        else:
-            self.disk.first_seq = fresh.first.first_seq
-            self.disk.count += fresh.count
-        if self.remembered:
-            self.remembered = (*pasts(fresh), *self.remembered)
-        fresh.clear()
+    def let_go(self) -> list[Piece]:
+        """What was never tried, and comes after all that was, stays in the log only."""
+        if pieces := self.held.cut_untried():
+            first_seq, last_seq = pieces[0].first_seq, pieces[-1].last_seq
+            self.leave(first_seq, last_seq, sum([piece.count for piece in pieces]))
+            if self.remembered:
+                self.remembered = pasts(pieces, self.remembered)
+        return pieces
 
     def leave(self, first_seq: int, last_seq: int, count: int) -> None:
-        """These newest entries stay in the log only."""
-        if self.disk is None:
+        """These entries, all before or all after those that are in the log only, stay there, too."""
+        if (disk := self.disk) is None:
             self.disk = OnDisk(first_seq, last_seq, count)
         else:
-            self.disk.last_seq = last_seq
-            self.disk.count += count
+            disk.first_seq, disk.last_seq = min(first_seq, disk.first_seq), max(last_seq, disk.last_seq)
+            disk.count += count
 
     def gone(self, first_seq: int, last_seq: int, count: int) -> None:
         """The log has given these up."""
@@ -213,17 +196,6 @@ class LaneQueue:
         if first_seq <= disk.first_seq:
             self.remembered = ()
             self._read_through(last_seq)
-
-    def put(self, piece: Piece) -> None:
-        """These come behind all that is in memory."""
-        if piece.failure is None:
-            self.fresh.append(piece)
-        elif self.fresh or (self.taken and self.taken[-1].failure is None):
-            self.fresh.append(
-                piece.failed(None)
-            )  # another order was kept before: the past does not come first
-        else:
-            self.tried.append(piece)
 
     def read(self, count: int, through: int) -> None:
         """Up to `through` nothing is on disk any more; so many entries of it were."""

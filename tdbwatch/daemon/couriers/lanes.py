@@ -88,24 +88,22 @@ class Lanes:
         if queue is not None and (queue.disk is not None or queue.sick):
             queue.leave(piece.first_seq, piece.last_seq, piece.count)
             return
-        for key, part in self._by_key(piece):
-            self._add((lane, key), part, now)
+        self._place(self._hold(lane, piece), now)
 
-    def _by_key(self, piece: Piece) -> Iterable[tuple[str | None, Piece]]:
-        return [(None, piece)] if self.key_of is None else piece.by_key(self.key_of).items()
-
-    def _add(self, place: Place, piece: Piece, now: float) -> None:
-        self.memory.take([piece])
-        queue = self._lanes.get(place)
-        if queue is None:
-            lane, key = place
-            queue = self._lanes[place] = LaneQueue(lane, key=key)
-            queue.fresh.append(piece)
-            self.turns.ready.add(queue, now)
-            return
-        queue.fresh.append(piece)
-        if queue.state is State.READY:
-            self.turns.ready.grow(piece)
+    def _hold(self, lane: Lane, piece: Piece) -> list[LaneQueue]:
+        """Put this behind what there is of its room, or of its keys in that; the lanes that had nothing."""
+        parts = {None: piece} if self.key_of is None else piece.by_key(self.key_of)
+        begun = list[LaneQueue]()
+        for key, part in parts.items():
+            if (queue := self._lanes.get((lane, key))) is None:
+                queue = self._lanes[lane, key] = LaneQueue(lane, key=key)
+            self.memory.take([part])
+            queue.held.append(part)
+            if queue.state is State.READING:
+                begun.append(queue)
+            elif queue.state is State.READY:
+                self.turns.ready.grow(part)
+        return begun
 
     def resume(self, together: Iterable[list[LaneQueue]]) -> None:
         """These lanes were behind before a restart; those that are to go together are in one list."""
@@ -129,27 +127,11 @@ class Lanes:
         for queue, pieces, through in read:
             queue.read(sum([piece.count for piece in pieces]), through)
             self.touched.add(queue.lane)
-            for key, part in chain.from_iterable(map(self._by_key, pieces)):
-                if key is None:
-                    self.memory.take([part])
-                    queue.put(part)
-                elif self._begin((queue.lane, key), part):
-                    filled[self._lanes[queue.lane, key]] = None
+            for piece in pieces:
+                filled |= dict.fromkeys(self._hold(queue.lane, piece))
             filled[queue] = None
-        dues = {one: due(one.failure) for one in filled if one.tried} if due is not None else ALL_DUE
+        dues = {one: due(one.failure) for one in filled if one.sick} if due is not None else ALL_DUE
         self._place(filled, now, dues)
-
-    def _begin(self, place: Place, piece: Piece) -> bool:
-        """Put this behind what there is with its key; whether nothing of that was read before."""
-        if (queue := self._lanes.get(place)) is None:
-            lane, key = place
-            queue = self._lanes[place] = LaneQueue(lane, key=key)
-            queue.state = State.READING
-        self.memory.take([piece])
-        queue.put(piece)
-        if queue.state is State.READY:
-            self.turns.ready.grow(piece)
-        return queue.state is State.READING
 
     def let_go(self, now: float, patience: float) -> bool:
         """Forget what was never tried of lanes that the sink has for long; whether there was any.
@@ -159,10 +141,8 @@ class Lanes:
         if self.turns.ready or not self.turns.free or self.key_of is not None:
             return False
         slow = [parcel.lanes for parcel in self.turns.in_flight if now - parcel.since >= patience]
-        stuck = [queue for queue in chain(*slow) if queue.fresh]
-        for queue in stuck:
-            self._forget(queue)
-        return bool(stuck)
+        forgotten = [self._forget(queue) for queue in chain(*slow)]
+        return any(forgotten)
 
     def gone(self, blocks: Iterable[Gone]) -> None:
         """The log has given these up."""
@@ -270,7 +250,7 @@ class Lanes:
                     del self._lanes[queue.lane, queue.key]
         self.turns.waiting.gather(waiting, dues, now)
 
-    def _forget(self, queue: LaneQueue) -> None:
-        """What was never tried of this lane stays in the log only."""
-        self.memory.give(queue.fresh)
-        queue.let_go()
+    def _forget(self, queue: LaneQueue) -> bool:
+        """What was never tried of this lane stays in the log only; whether there was anything."""
+        self.memory.give(pieces := queue.let_go())
+        return bool(pieces)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from operator import itemgetter
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.spool.api import Past
@@ -17,7 +17,6 @@ from tdbwatch.plugin.event import Event, Header, json_lines
 OVERHEAD: Final = 400
 """Bytes that an event takes in memory beside its payload and its name, roughly."""
 _T = TypeVar("_T")
-_seq: Final = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,10 +220,6 @@ class Pieces:
     def first(self) -> Piece:
         return self._pieces[0]
 
-    @property
-    def last(self) -> Piece:
-        return self._pieces[-1]
-
     def append(self, piece: Piece) -> None:
         self._pieces.append(piece)
         self.count += piece.count
@@ -253,48 +248,45 @@ class Pieces:
         self.size = self.size - piece.size if self._pieces else 0
         return piece
 
-    def clear(self) -> None:
-        self._pieces.clear()
-        self.count = self.size = 0
+    def cut_untried(self) -> list[Piece]:
+        """Take those out that come after all that was tried."""
+        cut = list[Piece]()
+        while self._pieces and self._pieces[-1].failure is None:
+            cut.append(self._pieces.pop())
+        self.count -= sum([piece.count for piece in cut])
+        self.size -= sum([piece.size for piece in cut])
+        return cut[::-1]
 
 
-def pasts(pieces: Iterable[Piece]) -> tuple[Past, ...]:
-    """What is durable of pieces that failed; where they are not alone, the order is that of the entries."""
-    return _pasts(label for piece in pieces for _, *label in _labels(piece))
+def pasts(pieces: Sequence[Piece], then: Sequence[Past] = ()) -> tuple[Past, ...]:
+    """What is durable of the past of all entries of these pieces, in order.
 
+    What follows was never tried, so nothing needs to be said of the last ones that were not.
 
-def pasts_in_order(pieces: Iterable[Piece]) -> tuple[Past, ...]:
-    """The same of entries that are scattered, with those that were never tried."""
-    return _pasts(
-        label for _, *label in sorted([one for piece in pieces for one in _labels(piece)], key=_seq)
-    )
-
-
-def without_untried_end(known: Sequence[Past]) -> tuple[Past, ...]:
-    """What follows was never tried, too, so nothing needs to be said of the last that were not."""
-    end = len(known)
-    while end and not (known[end - 1].attempts or known[end - 1].unended):
-        end -= 1
-    return tuple(known[:end])
-
-
-def _pasts(labels: Iterable[list[Any]]) -> tuple[Past, ...]:
-    found = list[Past]()
-    for (failure, error), run in groupby(labels):
-        count = sum(1 for _ in run)
-        if failure is None:
-            found.append(Past(count, 0, 0, "", ""))
-        else:
-            us, last, unended = failure.first_us, failure.last_error, failure.unended
-            found.append(Past(count, failure.attempts, us, error, last, unended))
+    Args:
+        then: of those after them.
+    """
+    if not then and all(piece.failure is None for piece in pieces):
+        return ()
+    entries = sorted([(seq, piece.failure) for piece in pieces for seq in piece.seqs], key=itemgetter(0))
+    found = [_past(*shared, sum(1 for _ in run)) for shared, run in groupby(entries, _shared)]
+    found += then
+    while found and not (found[-1].attempts or found[-1].unended):
+        found.pop()
     return tuple(found)
 
 
-def _labels(piece: Piece) -> Iterator[tuple[int, Failure | None, str]]:
-    """(seq, failure, first error) of each entry."""
-    failure = piece.failure
-    for seq in piece.seqs:
-        yield seq, failure, "" if failure is None else failure.first_error_of(seq)
+def _shared(entry: tuple[int, Failure | None]) -> tuple[Failure | None, str]:
+    """What an entry, given by its seq and what became of it, may have in common with the next one."""
+    seq, failure = entry
+    return failure, "" if failure is None else failure.first_error_of(seq)
+
+
+def _past(failure: Failure | None, first_error: str, count: int) -> Past:
+    if failure is None:
+        return Past(count, 0, 0, "", "")
+    us, last, unended = failure.first_us, failure.last_error, failure.unended
+    return Past(count, failure.attempts, us, first_error, last, unended)
 
 
 MOST_BYTES = 16 << 20

@@ -9,7 +9,7 @@ from typing import Final
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts_in_order, without_untried_end
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.unended import company, earliest
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Past, Progress, Spool
@@ -85,7 +85,7 @@ def behind_of(queues: Sequence[LaneQueue], least: int) -> tuple[Behind | None, i
     Args:
         least: up to here it does.
     """
-    pieces = [piece for queue in queues for piece in (*queue.taken, *queue.tried, *queue.fresh)]
+    pieces = [piece for queue in queues for piece in (*queue.taken, *queue.held)]
     seqs = sorted([seq for piece in pieces for seq in piece.seqs])
     said = bisect_right(seqs, least)
     unsaid = seqs[said] if said < len(seqs) else MOST_SEQ
@@ -99,8 +99,7 @@ def behind_of(queues: Sequence[LaneQueue], least: int) -> tuple[Behind | None, i
     if not spans:
         return None, unsaid
     finished = (*outside(spans, spans[0][0], MOST_SEQ), *beyond)
-    tried = without_untried_end((*pasts_in_order(pieces), *remembered))
-    return Behind(spans[0][0], joined(finished), tried), unsaid
+    return Behind(spans[0][0], joined(finished), pasts(pieces, remembered)), unsaid
 
 
 _PACE: Final = 0.05

@@ -114,8 +114,8 @@ class Ready:
         elif not self._lanes:
             self.since = now
         self._lanes.append(lane)
-        self._count += lane.fresh.count
-        self._size += lane.fresh.size
+        self._count += lane.held.count
+        self._size += lane.held.size
 
     def grow(self, piece: Piece) -> None:
         """One of these lanes has got this."""
@@ -137,16 +137,16 @@ class Ready:
         count, size = self._limits.count, self._limits.max_bytes
         had_turn: deque[LaneQueue] = deque()
         while count > 0 and (lane := self._next(had_turn)) is not None:
-            piece = lane.take_fresh(count, size, at_least=0 if shares else 1)
+            piece = lane.take(count, size, at_least=0 if shares else 1)
             if piece is None:
                 if not lane.taken:
                     self._lanes.appendleft(lane)
-                    self._count += lane.fresh.count
-                    self._size += lane.fresh.size
+                    self._count += lane.held.count
+                    self._size += lane.held.size
                 break
             shares.append((lane, piece))
             count, size = count - piece.count, size - piece.size
-            if lane.fresh:
+            if lane.held and lane.held.first.failure is None:
                 had_turn.append(lane)
         self.since = now
         return shares
@@ -156,8 +156,8 @@ class Ready:
         if not self._lanes:
             return had_turn.popleft() if had_turn else None
         lane = self._lanes.popleft()
-        self._count -= lane.fresh.count
-        self._size -= lane.fresh.size
+        self._count -= lane.held.count
+        self._size -= lane.held.size
         return lane
 
 
