@@ -334,6 +334,7 @@ class Upkeep:
         for chore in self._chores:
             while chore.due(store, now_us) and (step := chore.step(store, reach(), now_us)) is not None:
                 self._letters += step.letters
+                self.size.full = self.size.full and not step.gone
                 yield step
                 left -= 1
                 if left <= 0:
