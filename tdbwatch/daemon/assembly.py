@@ -6,7 +6,6 @@ from functools import partial
 
 from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.config import Config, SinkConfig, SpoolConfig, ThingsDBConfig
 from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
@@ -56,14 +55,6 @@ def heartbeat_of(config: ThingsDBConfig) -> Heartbeat:
 def limits_of(config: SpoolConfig) -> Limits:
     """How much the spool keeps."""
     return Limits(config.max_size, config.max_age, config.when_full)
-
-
-def make_canary(config: ThingsDBConfig, client: Client, clock: Clock) -> Canary | None:
-    """The canary, if the configuration wants one."""
-    wanted = config.canary
-    if wanted is None:
-        return None
-    return Canary(client, wanted.room, wanted.scope or config.scope, wanted.interval, wanted.timeout, clock)
 
 
 def make_router(config: Config) -> Router:

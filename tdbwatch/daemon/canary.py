@@ -9,6 +9,8 @@ from tdbwatch.client import Client
 from tdbwatch.client.link import Link
 from tdbwatch.client.rooms import Subscription
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.config import ThingsDBConfig
+from tdbwatch.daemon.tasks import Tasks
 from tdbwatch.exceptions import ConnectionLostError, ThingsDBError
 from tdbwatch.redaction import presentable
 from tdbwatch.wire import RawEmit
@@ -126,3 +128,29 @@ class Canary:
 
     def room_heard(self) -> None:
         """Nothing to do."""
+
+
+class Singing:
+    """The canary that the configuration wants, which may change.
+
+    Attributes:
+        now: it; None: none is wanted.
+    """
+
+    def __init__(self, client: Client, tasks: Tasks, clock: Clock) -> None:
+        self.now: Canary | None = None
+        self._client = client
+        self._tasks = tasks
+        self._clock = clock
+
+    async def take_up(self, config: ThingsDBConfig) -> None:
+        """Have the one that is wanted here, instead of the one that there is."""
+        self._tasks.end("canary")
+        if self.now is not None:
+            self._client.discard(self.now.subscription)
+            self.now = None
+        if (wanted := config.canary) is not None:
+            scope, pace = wanted.scope or config.scope, (wanted.interval, wanted.timeout)
+            self.now = canary = Canary(self._client, wanted.room, scope, *pace, self._clock)
+            self._tasks.begin("canary", canary.run())
+            await self._client.subscribe(canary.subscription)

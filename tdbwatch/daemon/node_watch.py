@@ -1,7 +1,7 @@
 """What happens to nodes and connections: records of it, and what people must be told at once."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -12,11 +12,10 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.causes import Cause
 from tdbwatch.daemon.source import Source, Unreadable
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE
-from tdbwatch.daemon.status import Journal
+from tdbwatch.daemon.status import START_PATIENCE, Journal
 from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.plugin import Kind
 
-"""Where records lie that are about no room."""
 _NETWORK: Final = "start a node, or mend the network to one; it is connected to by itself"
 _LOGIN: Final = "see that the user or token exists; a new one in its file is used at the next attempt"
 
@@ -34,6 +33,7 @@ class NodeWatcher(Observer):
         self._links: Counter[Address] = Counter()
         self._statuses: dict[Address, str] = {}
         self._deaf_since: float | None = None
+        self._ever_connected = False
         self._refused = False
         self._lost: Counter[Address] = Counter()
         self._unreadable = Unreadable(source, NOWHERE, clock)
@@ -48,6 +48,7 @@ class NodeWatcher(Observer):
         self._record("warning", address, code=code, message=message)
 
     def connected(self, address: Address) -> None:
+        self._ever_connected = True
         self._links[address] += 1
         self._refused = False
         if self._deaf_since is not None:
@@ -81,6 +82,13 @@ class NodeWatcher(Observer):
 
     def emit_lost(self, address: Address) -> None:
         self._lost[address] += 1
+
+    async def tell_of_none(self, is_connected: Callable[[], bool]) -> None:
+        """What is emitted while no node can be reached is missed, at the very first start as well."""
+        await self._clock.sleep(START_PATIENCE)
+        if not (self._ever_connected or self.closing or is_connected()):
+            for room in self._rooms:
+                room.silent(Cause.CONNECTION, "no node could be reached since the start", room.made_at)
 
     def tell_of_unreadable(self) -> None:
         """Make gap records of the events that could not be read since this was called last.

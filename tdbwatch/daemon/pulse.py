@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers import Courier, CourierStatus
 
 INTERVAL: Final = 10.0
@@ -56,6 +57,13 @@ class Pulse:
         self._most = math.ceil(PATIENCE / interval)
         self._marks: dict[str, tuple[Hashable, int]] = {}
         self._log = structlog.get_logger("tdbwatch")
+
+    async def run(self, alive: Callable[[], None], clock: Clock) -> None:
+        """Give the sign of life as long as the loop turns and all that carries events moves."""
+        while True:
+            if self.look():
+                alive()
+            await clock.sleep(self.interval)
 
     def look(self) -> bool:
         """Whether all of them make progress, or have nothing to do."""

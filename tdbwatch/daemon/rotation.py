@@ -21,6 +21,12 @@ INTERVAL: Final = 5.0
 """Seconds between two looks."""
 
 
+async def keep_up(rotating: Rotating | None, clock: Clock) -> None:
+    """Renew the secrets of a configuration that has any in files; until cancelled."""
+    if rotating is not None:
+        await Rotation(rotating, clock).run()
+
+
 class Rotation:
     """Renews the secrets of one configuration."""
 

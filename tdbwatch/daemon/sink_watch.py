@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.deliveries import Deliveries
 from tdbwatch.daemon.routes import Routes
+from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.source import Source
 from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Lane
@@ -39,6 +42,14 @@ class SinkWatch:
                 lane = Lane(event.scope, event.room)
                 self._source.record(Kind.DEAD_LETTER, event.event, lane, event.room_id, _details(letter))
         self._source.flush()
+
+    async def run(self, deliveries: Deliveries, routing: Routing, clock: Clock) -> None:
+        """Look for ever. Former routes that no sink has to ask any more are let go of."""
+        while True:
+            self.look(deliveries.statuses())
+            if routing.former and (through := deliveries.finished_through) is not None:
+                routing.finished(through)
+            await clock.sleep(INTERVAL)
 
     def look(self, sinks: Iterable[CourierStatus]) -> None:
         """See which have changed."""

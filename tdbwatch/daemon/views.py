@@ -3,28 +3,20 @@
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tdbwatch import __version__
-from tdbwatch.client import Client
 from tdbwatch.client.rooms import RoomStatus, Subscription
-from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.couriers import CourierStatus
-from tdbwatch.daemon.deliveries import Deliveries
 from tdbwatch.daemon.in_use import InUse
-from tdbwatch.daemon.plugins import Registry
-from tdbwatch.daemon.remembering import Remembering
-from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.route_plan import NO_FAILURE
-from tdbwatch.daemon.routes import Unrouted
-from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status import remedies
 from tdbwatch.daemon.status.figures import SpoolFigures
-from tdbwatch.daemon.status.journal import Journal, NodeStory
+from tdbwatch.daemon.status.journal import NodeStory
 from tdbwatch.daemon.status.snapshot import (
     START_PATIENCE,
     AbsenceView,
@@ -44,42 +36,15 @@ from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.redaction import presentable
 from tdbwatch.wire.scopes import short
 
-
-class Parts(Protocol):
-    """What the status shows; each part is asked when it is shown, since a reload may change it."""
-
-    @property
-    def in_use(self) -> InUse: ...
-    @property
-    def journal(self) -> Journal: ...
-    @property
-    def client(self) -> Client: ...
-    @property
-    def rooms(self) -> Rooms: ...
-    @property
-    def canary(self) -> Canary | None: ...
-    @property
-    def spool(self) -> SqliteSpool: ...
-    @property
-    def routing(self) -> Routing: ...
-    @property
-    def unrouted(self) -> Unrouted: ...
-    @property
-    def deliveries(self) -> Deliveries: ...
-    @property
-    def remembering(self) -> Remembering: ...
-
-    def life(self) -> Life:
-        """Where the daemon stands."""
+if TYPE_CHECKING:
+    from tdbwatch.daemon.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
     """The daemon's parts, as the status server and whoever tells of readiness ask for them."""
 
-    parts: Parts
-    registry: Registry
-    clock: Clock
+    parts: "Parts"
 
     def _routes(self) -> Iterator[RouteView]:
         router = self.parts.routing.now
@@ -109,7 +74,7 @@ class Views:
 
     def plugin_metrics(self) -> bytes:
         """The metrics that plugins have made, in Prometheus' text format."""
-        return self.registry.metrics.text()
+        return self.parts.registry.metrics.text()
 
     def snapshot(self, figures: SpoolFigures) -> Snapshot:
         """The daemon as it is now. Reads memory only.
@@ -117,7 +82,7 @@ class Views:
         Args:
             figures: what was last read from the spool's file.
         """
-        parts, now_us = self.parts, int(self.clock.time() * 1_000_000)
+        parts, now_us = self.parts, int(self.parts.clock.time() * 1_000_000)
         journal, life, config = parts.journal, parts.life(), parts.in_use.config
         types = parts.deliveries.types()
         return Snapshot(
@@ -142,7 +107,7 @@ class Views:
             spans=tuple(span.copied() for span in reversed(journal.spans)),
             open_gaps=tuple(self._open_gaps(life.phase, now_us)),
             gap_counts=tuple(GapCount(*which, count) for which, count in journal.gap_counts.items()),
-            plugin_problems=tuple(self.registry.problems),
+            plugin_problems=tuple(self.parts.registry.problems),
             routes=tuple(self._routes()),
             absences=tuple(AbsenceView(*one.shown) for one in parts.remembering.holding.absences),
             log_dropped=logs.dropped(),
@@ -152,7 +117,7 @@ class Views:
         )
 
     def _nodes(self, phase: str) -> tuple[NodeView, ...]:
-        now = self.clock.monotonic()
+        now = self.parts.clock.monotonic()
         links = {str(link.address): link for link in self.parts.client.links() if link.is_live}
         trying = {str(address) for address in self.parts.client.in_use()} - links.keys()
         stopping, views = phase == "stopping", []

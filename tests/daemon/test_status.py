@@ -500,7 +500,7 @@ async def test_a_port_in_use_is_said_and_tried_again_while_the_daemon_works(
     await daemon.start()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        daemon.status = daemon.status_server(HttpConfig(listen=f"127.0.0.1:{port}"), clock)
+        daemon.showing.now = daemon.showing.server(HttpConfig(listen=f"127.0.0.1:{port}"), clock)
         running = asyncio.create_task(daemon.status.run())
         await clock.advance(0.0)
         assert daemon.status.trouble is not None

@@ -5,29 +5,22 @@ of each configuration. What takes time, such as joining a room or closing a sink
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from tdbwatch.blocking import in_own_thread
-from tdbwatch.client import Client
-from tdbwatch.clock import Clock
 from tdbwatch.daemon import logs
-from tdbwatch.daemon.assembly import make_router
+from tdbwatch.daemon.assembly import heartbeat_of, limits_of, make_router
 from tdbwatch.daemon.config import Config, ConfigError, Problem
-from tdbwatch.daemon.deliveries import Deliveries
-from tdbwatch.daemon.in_use import InUse
-from tdbwatch.daemon.login import LoadedTls, Login, NodeTls, load_tls
-from tdbwatch.daemon.plugins import Registry
+from tdbwatch.daemon.login import LoadedTls, load_tls
+from tdbwatch.daemon.parts import Parts
 from tdbwatch.daemon.reload.plan import Plan, plan
-from tdbwatch.daemon.remembering import Remembering
-from tdbwatch.daemon.rooms import Rooms
+from tdbwatch.daemon.rotation import keep_up
 from tdbwatch.daemon.routes import Router
-from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.secrets import secrets_in
-from tdbwatch.daemon.source import Source
-from tdbwatch.daemon.spool.api import Progress, Spool, SpoolError
-from tdbwatch.daemon.stores import Stores
+from tdbwatch.daemon.showing import Showing
+from tdbwatch.daemon.spool.api import Progress, SpoolError
 from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.redaction import redact
 
@@ -50,39 +43,12 @@ class _Prepared:
     tls: LoadedTls
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The daemon's parts that depend on the configuration, each of which is the only one who keeps its share.
-
-    Attributes:
-        is_stopping: whether nothing is to begin any more.
-        more: takes up what else has changed: `http`, `thingsdb.canary`, secrets that are looked at.
-        spawn: begins a task that is watched.
-    """
-
-    in_use: InUse
-    registry: Registry
-    source: Source
-    spool: Spool
-    routing: Routing
-    remembering: Remembering
-    rooms: Rooms
-    deliveries: Deliveries
-    client: Client
-    stores: Stores
-    login: Login
-    tls: NodeTls
-    clock: Clock
-    is_stopping: Callable[[], bool]
-    more: Callable[[Plan], None]
-    spawn: Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
-
-
 class Applying:
-    """Takes up configurations."""
+    """Takes up configurations. Each part is the only one who keeps its share of it."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, showing: Showing) -> None:
         self._parts = parts
+        self._showing = showing
 
     async def __call__(self, config: Config) -> Plan:
         """Take this one up; returns when it is in use, and nearly all that follows from it is done.
@@ -96,10 +62,10 @@ class Applying:
         redact.remember(secrets_in(found.config))
         if found.plugins:
             await in_own_thread(lambda: parts.registry.configure(found.plugins), "tdbwatch-plugins")
-        if parts.is_stopping():
+        if parts.phase == "stopping":
             raise _refused("", "the daemon is about to stop", "the next start reads what is written then")
         new = self._change(found, prepared)
-        joining = parts.spawn(self._join(new), "tdbwatch-join")
+        joining = parts.tasks.spawn(self._join(new), "tdbwatch-join")
         await asyncio.wait({joining}, timeout=SETTLE)
         await parts.deliveries.settled(SETTLE)
         return found
@@ -132,14 +98,28 @@ class Applying:
             parts.spool.use_sinks([sink.name for sink in config.sinks], prepared.left)
         parts.deliveries.change(config.sinks)
         new = parts.rooms.change(config.rooms, parts.client) if "rooms" in found.changed else []
-        if "thingsdb.auth" in found.changed:
-            parts.login.change(config.thingsdb.auth, config.login_file)
         if "thingsdb.tls" in found.changed:
             parts.tls.change(prepared.tls)
         if "logging" in found.changed:
             logs.change(config.logging.level, config.logging.format)
-        parts.more(found)
+        self._change_connections(found)
+        if any(key.startswith("spool.") for key in found.changed):
+            parts.spool.keep_to(limits_of(config.spool))
+        parts.tasks.begin("secrets", keep_up(config.rotating, parts.clock))
+        if "http" in found.changed:
+            parts.tasks.spawn(self._showing.change(), "tdbwatch-status-anew")
         return new
+
+    def _change_connections(self, found: Plan) -> None:
+        parts, config = self._parts, found.config.thingsdb
+        if "thingsdb.auth" in found.changed:
+            parts.login.change(config.auth, found.config.login_file)
+        parts.client.set_default_scope(config.scope)
+        if "thingsdb.nodes" in found.changed:
+            parts.client.use_nodes(config.nodes)
+        parts.client.set_heartbeat(heartbeat_of(config))
+        if "thingsdb.canary" in found.changed:
+            parts.tasks.begin("sing-anew", parts.singing.take_up(config))
 
     async def _join(self, rooms: list[WatchedRoom]) -> None:
         await asyncio.gather(*(self._parts.client.subscribe(room.subscription) for room in rooms))
