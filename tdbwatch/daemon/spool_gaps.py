@@ -6,7 +6,7 @@ from tdbwatch.daemon.remembering import Remembering
 from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.source import GapTimes, Source
 from tdbwatch.daemon.spool.file.aside import DamageReport
-from tdbwatch.daemon.spool.stored.drops import DropReport
+from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.status import Journal
 from tdbwatch.daemon.stores import Stores
 
@@ -22,16 +22,15 @@ class SpoolGaps:
         """Where records go, which rooms there are, and who keeps something: they need the spool."""
         self._source, self._rooms, self._stores, self._remembering = source, rooms, stores, remembering
 
-    def dropped(self, report: DropReport) -> None:
+    def dropped(self, tally: Tally) -> None:
         """It dropped events."""
-        reason = f"spool: {report.reason}"
-        if report.note:
-            reason += f" ({report.note}); a faster disk, fewer rooms or several daemons help"
-        for lane, count in report.rooms.items():
-            since_us, until_us = report.times[lane]
-            times = GapTimes(since_us, until_us)
-            self._source.gap(lane, times, Cause.SPOOL, reason, dropped=count)
-        self._journal.told_again(report.again)
+        reason = f"spool: {tally.reason}"
+        if tally.note:
+            reason += f" ({tally.note}); a faster disk, fewer rooms or several daemons help"
+        for lane, loss in tally.rooms.items():
+            times = GapTimes(loss.since_us, loss.until_us)
+            self._source.gap(lane, times, Cause.SPOOL, reason, dropped=loss.count)
+        self._journal.told_again(tally.again)
 
     def damaged(self, report: DamageReport) -> None:
         """Its file was damaged."""

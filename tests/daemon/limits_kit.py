@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from tdbwatch.daemon.spool import DropReport
+from tdbwatch.daemon.spool import Tally
 from tdbwatch.daemon.spool.api import Behind
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
@@ -22,10 +22,10 @@ class Teller(Heard):
 
     spool: SqliteSpool | None = None
 
-    def dropped(self, report: DropReport) -> None:
-        super().dropped(report)
+    def dropped(self, tally: Tally) -> None:
+        super().dropped(tally)
         assert self.spool is not None
-        gaps = [gap(count, room=room, scope=scope) for (scope, room), count in report.rooms.items()]
+        gaps = [gap(loss.count, room=room, scope=scope) for (scope, room), loss in tally.rooms.items()]
         self.spool.append(heard(gaps))
 
 

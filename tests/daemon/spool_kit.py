@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from tdbwatch.daemon.spool import DamageReport, DeadLetter, DropReport, Entry
+from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, Tally
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
@@ -25,11 +25,11 @@ class Heard:
     """What spools told of: drops and damage."""
 
     def __init__(self) -> None:
-        self.drops: list[DropReport] = []
+        self.drops: list[Tally] = []
         self.damages: list[DamageReport] = []
 
-    def dropped(self, report: DropReport) -> None:
-        self.drops.append(report)
+    def dropped(self, tally: Tally) -> None:
+        self.drops.append(tally)
 
     def damaged(self, report: DamageReport) -> None:
         self.damages.append(report)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from tdbwatch.daemon.spool import DeadLetter, DropReport
+from tdbwatch.daemon.spool import DeadLetter, Loss, Tally
 from tdbwatch.daemon.spool.api import Behind, Gone
 from tdbwatch.daemon.spool.errors import damaged, is_full
 from tdbwatch.daemon.spool.file.disk import Space
@@ -20,7 +20,6 @@ from tdbwatch.daemon.spool.looking import gone
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
-from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.orders import OrderKind
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import connect
@@ -448,9 +447,7 @@ async def test_what_was_dropped_and_not_told_is_told_after_a_crash(
     for _ in range(2):  # told once: not again at the next start
         crashed = await make("crashed.db", clock=clock)
         await crashed.close()
-    lane = Lane("//stuff", "r")
-    times = {lane: (now_us, now_us + 4)}
-    assert told.drops == [DropReport("max_age", 5, now_us, now_us + 4, {lane: 5}, 0, times)]
+    assert told.drops == [Tally("max_age", {Lane("//stuff", "r"): Loss(5, now_us, now_us + 4)})]
 
 
 def give(path: Path, old: str, new: str = "s") -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.spool import DeadLetter, DropReport, SpoolError
+from tdbwatch.daemon.spool import DeadLetter, Loss, SpoolError, Tally
 from tdbwatch.daemon.spool.api import Behind, Past
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
@@ -289,9 +289,7 @@ async def test_entries_beyond_the_age_limit_go_and_undelivered_ones_are_reported
     await clock.advance(101)
     await keep(spool, [Event.create("r", received_us=int(clock.time() * 1e6))])
     await spool.close()
-    times = {Lane("//stuff", "r"): (now_us + 2, now_us + 4)}
-    rooms = {Lane("//stuff", "r"): 3}
-    assert told.drops == [DropReport("max_age", 3, now_us + 2, now_us + 4, rooms, 0, times)]
+    assert told.drops == [Tally("max_age", {Lane("//stuff", "r"): Loss(3, now_us + 2, now_us + 4)})]
     assert spool.first_seq == 6
 
 

@@ -393,7 +393,6 @@ async def test_more_than_memory_should_hold_is_taken_over_in_pieces(
 RENEW = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from tdbwatch.daemon.spool.alarms import Deaf
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 
 left, folder = int(sys.argv[2]), str(Path(sys.argv[1]).parent)
@@ -405,7 +404,7 @@ def trap(event, args):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
-class Told(Deaf):
+class Told:
     count = 0
     def damaged(self, report):
         self.count += 1

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.spool import DropReport
+from tdbwatch.daemon.spool import Loss, Tally
 from tdbwatch.daemon.spool.alarms import Alarms
 from tdbwatch.daemon.spool.drop_reports import DropReports
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, run_of
-from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock
@@ -75,7 +74,7 @@ async def test_a_stop_of_a_full_spool_leaves_the_count_to_the_next_start(make: M
 def test_a_gap_record_that_is_dropped_hands_on_its_count_and_its_beginning() -> None:
     tally = Tally("r").add_events([*events(2), gap(40)])
     assert (tally.count, tally.again) == (42, 40)
-    assert tally.report().since_us == 1795418640000000
+    assert [loss.since_us for loss in tally.rooms.values()] == [1795418640000000]
     assert Tally("r").add_events([gap(None)]).count == 1
 
 
@@ -90,12 +89,10 @@ def test_each_room_keeps_its_own_times_also_those_of_a_gap_record_that_was_dropp
     heard = [Event.create("a", received_us=1_000_000), Event.create("b", received_us=3_000_000)]
     details = {"since": format_time(2_000_000), "until": format_time(4_000_000), "dropped": 7}
     later = Event.create("b", "gap", kind="gap", details=details, received_us=9_000_000)
-    report = Tally("r").add_events([*heard, later]).report()
-    assert report.times == {
-        Lane("//stuff", "a"): (1_000_000, 1_000_000),
-        Lane("//stuff", "b"): (2_000_000, 4_000_000),
+    assert Tally("r").add_events([*heard, later]).rooms == {
+        Lane("//stuff", "a"): Loss(1, 1_000_000, 1_000_000),
+        Lane("//stuff", "b"): Loss(8, 2_000_000, 4_000_000, again=7),
     }
-    assert (report.since_us, report.until_us) == (1_000_000, 4_000_000)
 
 
 async def fill_rooms(spool: SqliteSpool, rooms: int) -> int:
@@ -167,7 +164,7 @@ async def test_reports_come_ever_more_seldom_while_drops_go_on_and_at_once_after
     hands, told = Hands(monkeypatch), list[float]()
 
     class Told(Heard):
-        def dropped(self, report: DropReport) -> None:
+        def dropped(self, tally: Tally) -> None:
             told.append(hands.now)
 
     alarms = Alarms(Path("spool.db"), Told())

@@ -155,6 +155,9 @@ class Log:
     def __init__(self) -> None:
         self.said: list[str] = []
 
+    def bind(self, **_: Any) -> "Log":
+        return self
+
     def error(self, event: str, **_: Any) -> None:
         self.said.append(event)
 

@@ -2,6 +2,6 @@
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Spool, SpoolError
 from tdbwatch.daemon.spool.file.aside import DamageReport
-from tdbwatch.daemon.spool.stored.drops import DropReport
+from tdbwatch.daemon.spool.stored.drops import Loss, Tally
 
-__all__ = ["Attempt", "DamageReport", "DeadLetter", "DropReport", "Entry", "Spool", "SpoolError"]
+__all__ = ["Attempt", "DamageReport", "DeadLetter", "Entry", "Loss", "Spool", "SpoolError", "Tally"]

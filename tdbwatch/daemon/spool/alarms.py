@@ -7,27 +7,17 @@ from typing import Any, Protocol
 import structlog
 
 from tdbwatch.daemon.spool.file.aside import DamageReport
-from tdbwatch.daemon.spool.stored.drops import DropReport
+from tdbwatch.daemon.spool.stored.drops import Tally
 
 
 class Listener(Protocol):
     """Hears, in the event loop, what gap records should tell of."""
 
-    def dropped(self, report: DropReport) -> None:
+    def dropped(self, tally: Tally) -> None:
         """Undelivered events were given up."""
 
     def damaged(self, report: DamageReport) -> None:
         """A damaged file was replaced."""
-
-
-class Deaf:
-    """Hears nothing."""
-
-    def dropped(self, report: DropReport) -> None:
-        pass
-
-    def damaged(self, report: DamageReport) -> None:
-        pass
 
 
 class Alarms:
@@ -45,33 +35,25 @@ class Alarms:
         self.trouble: str | None = None
         self.refusing = self.catching_up = False
         self.lost_letters = self.log_bytes = 0
-        self._path = str(path)
-        self._listener: Listener = listener or Deaf()
-        self._log = log if log is not None else structlog.get_logger("tdbwatch.spool")
+        self._listener = listener
+        self._log = (log if log is not None else structlog.get_logger("tdbwatch.spool")).bind(path=str(path))
 
     def disk(self, error: str) -> None:
         """The disk refuses for this reason, or, if it is empty, accepts again."""
         if error and self.trouble is None:
-            self._log.error(
-                "spool.disk_refuses",
-                error=error,
-                path=self._path,
-                remedy="make space, mend the disk, or end who reads it; events are held in memory until then",
-            )
+            remedy = "make space, mend the disk, or end who reads it; events are held in memory until then"
+            self._log.error("spool.disk_refuses", error=error, remedy=remedy)
         elif not error and self.trouble is not None:
-            self._log.warning("spool.disk_accepts_again", path=self._path)
+            self._log.warning("spool.disk_accepts_again")
         self.trouble = error or None
 
     def refuses(self, refusing: bool) -> None:
         """Under `drop_newest`: the spool is full of what is undelivered, or not any more."""
         if refusing and not self.refusing:
-            self._log.error(
-                "spool.full",
-                path=self._path,
-                remedy="mend the sinks that are behind, or raise spool.max_size; what comes in is dropped",
-            )
+            remedy = "mend the sinks that are behind, or raise spool.max_size; what comes in is dropped"
+            self._log.error("spool.full", remedy=remedy)
         elif self.refusing and not refusing:
-            self._log.warning("spool.takes_events_again", path=self._path)
+            self._log.warning("spool.takes_events_again")
         self.refusing = refusing
 
     def damaged(self, report: DamageReport) -> None:
@@ -87,42 +69,36 @@ class Alarms:
             progress_lost=report.progress_lost,
             remedy=remedy,
         )
-        self._listener.damaged(report)
+        if self._listener is not None:
+            self._listener.damaged(report)
 
     def log_grows(self, size: int) -> None:
         """Someone who reads on and on keeps SQLite from emptying its log; 0: not any more."""
         self.log_bytes = size
-        if not size:
-            self._log.warning("spool.log_is_usual_again", path=self._path)
-            return
-        self._log.error(
-            "spool.log_grows",
-            bytes=size,
-            path=self._path,
-            remedy="another process reads the spool and does not let go of it: end that process",
-        )
+        if size:
+            remedy = "another process reads the spool and does not let go of it: end that process"
+            self._log.error("spool.log_grows", bytes=size, remedy=remedy)
+        else:
+            self._log.warning("spool.log_is_usual_again")
 
     def tightened(self, mode: str) -> None:
         """Others could read the file, as after a copy was put in its place."""
-        self._log.warning(
-            "spool.tightened",
-            path=self._path,
-            mode=mode,
-            remedy="only its owner can read it now; see who could before, and give copies the mode 0600",
-        )
+        remedy = "only its owner can read it now; see who could before, and give copies the mode 0600"
+        self._log.warning("spool.tightened", mode=mode, remedy=remedy)
 
     def letters_dropped(self, count: int) -> None:
         self.lost_letters += count
-        self._log.error("spool.dead_letters_dropped", count=count, path=self._path)
+        self._log.error("spool.dead_letters_dropped", count=count)
 
-    def dropped(self, report: DropReport) -> None:
+    def dropped(self, tally: Tally) -> None:
         """Gap records tell of this now."""
-        self._log.error("spool.dropped", reason=report.reason, count=report.count, path=self._path)
-        self._listener.dropped(report)
+        self._log.error("spool.dropped", reason=tally.reason, count=tally.count)
+        if self._listener is not None:
+            self._listener.dropped(tally)
 
-    def dropped_untold(self, reason: str, count: int, then: str) -> None:
+    def dropped_untold(self, tally: Tally, then: str) -> None:
         """No gap record tells of it yet; what will."""
-        self._log.error("spool.dropped", reason=reason, count=count, path=self._path, then=then)
+        self._log.error("spool.dropped", reason=tally.reason, count=tally.count, then=then)
 
     @property
     def holding(self) -> bool:
@@ -131,11 +107,7 @@ class Alarms:
 
     def writer_died(self, error: BaseException) -> str:
         """Nothing is written any more; why."""
-        self._log.critical(
-            "spool.writer_died",
-            exc_info=error,
-            path=self._path,
-            remedy="restart; this is a mistake of tdbwatch",
-        )
+        remedy = "restart; this is a mistake of tdbwatch"
+        self._log.critical("spool.writer_died", exc_info=error, remedy=remedy)
         self.trouble = f"the writer died: {error!r}"
         return self.trouble

@@ -6,7 +6,7 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.alarms import Alarms
-from tdbwatch.daemon.spool.stored.drops import TOO_FAST, DropReport, Tally
+from tdbwatch.daemon.spool.stored.drops import TOO_FAST, Tally
 
 _SPAN: Final = 1.0
 """Seconds over which rates are measured, at least."""
@@ -120,7 +120,7 @@ class DropReports:
     def __init__(
         self,
         alarms: Alarms,
-        settled: Callable[[DropReport], None],
+        settled: Callable[[Tally], None],
         interval: float,
         space: Callable[[], int],
         clock: Clock,
@@ -196,11 +196,11 @@ class DropReports:
         return parts
 
     def _report(self, tally: Tally) -> None:
-        report = tally.report(self.traffic.note if tally.reason == TOO_FAST else "")
-        self._alarms.dropped(report)
+        tally.note = self.traffic.note if tally.reason == TOO_FAST else ""
+        self._alarms.dropped(tally)
         # In the next turn, since listeners may append what they have to say only then.
-        asyncio.get_running_loop().call_soon(self._settled, report)
+        asyncio.get_running_loop().call_soon(self._settled, tally)
 
     def _say(self, then: str) -> None:
         for tally in self._gathered.values():
-            self._alarms.dropped_untold(tally.reason, tally.count, then)
+            self._alarms.dropped_untold(tally, then)

@@ -11,7 +11,7 @@ from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Gone
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run, encode_run, pack, unpack
-from tdbwatch.daemon.spool.stored.drops import DropReport, Tally
+from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
@@ -104,7 +104,7 @@ class Group:
     """What sinks keep for themselves, by sink."""
     attempts: list[Attempt] = field(default_factory=list)
     drops: dict[str, Tally] = field(default_factory=dict)
-    settled: list[DropReport] = field(default_factory=list)
+    settled: list[Tally] = field(default_factory=list)
     damage_told: bool = False
     marks: list[Mark] = field(default_factory=list)
     """What routes remember without an event, and before those here."""

@@ -11,7 +11,7 @@ from tdbwatch.daemon.spool.group import PACKING_BYTES, RUN_BYTES, Copies, Group,
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
-from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, DropReport, Tally
+from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, Tally
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.progress import Change
 
@@ -98,10 +98,10 @@ class Inbox:
             self._group.count(tally)
             self._changed.notify()
 
-    def put_settled(self, report: DropReport) -> None:
-        """What was put before tells of this report; it need not be remembered any more."""
+    def put_settled(self, tally: Tally) -> None:
+        """What was put before tells of this; it need not be remembered any more."""
         with self._changed:
-            self._group.settled.append(report)
+            self._group.settled.append(tally)
             self._changed.notify()
 
     def put_damage_told(self) -> None:

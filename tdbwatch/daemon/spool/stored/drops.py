@@ -1,11 +1,7 @@
-"""What the daemon asks of a spool, whatever engine is behind it.
-
-The log is a sequence of entries with growing numbers (seqs). It is written and read in blocks: neighbouring
-entries of one lane. What a sink has finished is its progress: a floor, and the lanes that are behind it.
-"""
+"""Undelivered events that were given up: counted in the file until gap records tell of them."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -29,50 +25,35 @@ _GAP: Final = str(Kind.GAP.value)
 
 
 @dataclass(frozen=True, slots=True)
-class DropReport:
-    """Undelivered events that were given up, so that a gap record can tell of them.
-
-    Attributes:
-        reason: why: one of `stored.drops`.
-        count: how many in all.
-        since_us: when the first of them was received, in microseconds since the Unix epoch.
-        until_us: when the last of them was received.
-        rooms: how many, by (scope, room).
-        again: how many of them were in a report before, whose gap record was given up, too.
-        times: the first and the last time, by (scope, room).
-        note: what else there is to say about the reason.
-    """
-
-    reason: str
-    count: int
-    since_us: int
-    until_us: int
-    rooms: Mapping[Lane, int]
-    again: int = 0
-    times: Mapping[Lane, tuple[int, int]] = field(default_factory=dict)
-    note: str = ""
-
-
-@dataclass(slots=True)
 class Loss:
-    """What one room lost: so many, received between these times.
+    """What one room lost: so many, received between these times (microseconds since the Unix epoch).
 
     Attributes:
-        again: how many of `count` were in a report before, whose gap record was given up, too.
+        again: how many of `count` were told of before, by a gap record that was given up, too.
     """
 
     count: int
     since_us: int
     until_us: int
     again: int = 0
+
+    def __add__(self, other: "Loss") -> "Loss":
+        since_us, until_us = min(self.since_us, other.since_us), max(self.until_us, other.until_us)
+        return Loss(self.count + other.count, since_us, until_us, self.again + other.again)
 
 
 @dataclass(slots=True)
 class Tally:
-    """A drop report in the making: by room, so that each gap record tells of its own times."""
+    """Undelivered events that were given up for one reason, by room: each gap record tells of its own.
+
+    Attributes:
+        reason: one of those above.
+        note: what else there is to say about the reason.
+    """
 
     reason: str
     rooms: dict[Lane, Loss] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def count(self) -> int:
@@ -80,18 +61,21 @@ class Tally:
 
     @property
     def again(self) -> int:
-        """How many of `count` were in a report before."""
+        """How many of `count` were told of before."""
         return sum(loss.again for loss in self.rooms.values())
 
-    def add(self, lane: Lane, count: int, since_us: int, until_us: int, again: int = 0) -> None:
-        loss = self.rooms.get(lane)
-        if loss is None:
-            self.rooms[lane] = Loss(count, since_us, until_us, again)
-            return
-        loss.count += count
-        loss.again += again
-        loss.since_us = min(loss.since_us, since_us)
-        loss.until_us = max(loss.until_us, until_us)
+    def add(self, lane: Lane, loss: Loss) -> None:
+        known = self.rooms.get(lane)
+        self.rooms[lane] = loss if known is None else known + loss
+
+    def merge(self, other: "Tally") -> None:
+        for lane, loss in other.rooms.items():
+            self.add(lane, loss)
+
+    def take(self, most: int) -> "Tally":
+        """Split off so many rooms at most."""
+        taken = list(self.rooms)[:most]
+        return Tally(self.reason, {lane: self.rooms.pop(lane) for lane in taken})
 
     def add_events(self, events: Iterable[Event]) -> "Tally":
         """Count what was heard. Records of nodes and rooms are our own words: no events that are lost."""
@@ -99,14 +83,14 @@ class Tally:
             if event.kind == _GAP:
                 self._add_gap(event)
             elif event.kind == _EVENT:
-                self.add(Lane(event.scope, event.room), 1, event.received_us, event.received_us)
+                self.add(Lane(event.scope, event.room), Loss(1, event.received_us, event.received_us))
         return self
 
     def add_runs(self, lane: Lane, runs: Iterable[Run]) -> "Tally":
         """The same for runs of a lane, which need not be taken apart."""
         for run in runs:
             if run.kind == _EVENT:
-                self.add(lane, len(run.events), run.received_us, run.received_us)
+                self.add(lane, Loss(len(run.events), run.received_us, run.received_us))
             else:
                 self.add_events(run.unpacked(lane))
         return self
@@ -117,29 +101,7 @@ class Tally:
         told = details.get("dropped")
         since_us, until_us = (_time(details.get(key), gap.received_us) for key in ("since", "until"))
         count, again = (told, told) if isinstance(told, int) else (1, 0)
-        self.add(Lane(gap.scope, gap.room), count, since_us, until_us, again)
-
-    def merge(self, other: "Tally") -> None:
-        for lane, loss in other.rooms.items():
-            self.add(lane, loss.count, loss.since_us, loss.until_us, loss.again)
-
-    def take(self, most: int) -> "Tally":
-        """Split off so many rooms at most."""
-        taken = list(self.rooms)[:most]
-        return Tally(self.reason, {lane: self.rooms.pop(lane) for lane in taken})
-
-    def report(self, note: str = "") -> DropReport:
-        losses = self.rooms.values()
-        return DropReport(
-            self.reason,
-            self.count,
-            min((loss.since_us for loss in losses), default=0),
-            max((loss.until_us for loss in losses), default=0),
-            {lane: loss.count for lane, loss in self.rooms.items()},
-            self.again,
-            {lane: (loss.since_us, loss.until_us) for lane, loss in self.rooms.items()},
-            note,
-        )
+        self.add(Lane(gap.scope, gap.room), Loss(count, since_us, until_us, again))
 
 
 def _time(text: Any, otherwise: int) -> int:
@@ -159,13 +121,12 @@ def save(connection: sqlite3.Connection, tallies: Iterable[Tally]) -> None:
         connection.executemany(_ADD, rows)
 
 
-def settle(connection: sqlite3.Connection, reports: Iterable[DropReport]) -> None:
-    """The gap records of these reports are in the log. Within a transaction."""
-    for report in reports:
-        rows = [(count, report.reason, scope, room) for (scope, room), count in report.rooms.items()]
-        connection.executemany(
-            "UPDATE drops SET count = count - ? WHERE reason = ? AND scope = ? AND room = ?", rows
-        )
+def settle(connection: sqlite3.Connection, told: Iterable[Tally]) -> None:
+    """The gap records of these are in the log. Within a transaction."""
+    query = "UPDATE drops SET count = count - ? WHERE reason = ? AND scope = ? AND room = ?"
+    for tally in told:
+        rows = [(loss.count, tally.reason, *lane) for lane, loss in tally.rooms.items()]
+        connection.executemany(query, rows)
     connection.execute("DELETE FROM drops WHERE count <= 0")
 
 
@@ -182,5 +143,5 @@ def unsettled(connection: sqlite3.Connection) -> list[Tally]:
         kinds = [type(value) for value in (reason, scope, room, *numbers)]
         if kinds != [str, str, str, int, int, int]:
             raise TypeError("a count of what was dropped has fields of wrong types")
-        tallies.setdefault(reason, Tally(reason)).add(Lane(scope, room), *numbers)
+        tallies.setdefault(reason, Tally(reason)).add(Lane(scope, room), Loss(*numbers))
     return list(tallies.values())
