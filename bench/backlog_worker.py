@@ -58,7 +58,7 @@ async def _live(daemon: Any, count: int) -> None:
     daemon.source.flush()
     await daemon.spool.flush()
     last = -1
-    while last != (now := daemon.couriers()[0].delivered):
+    while last != (now := daemon.couriers()[0].counts.delivered):
         last = now
         await asyncio.sleep(2)
 

@@ -109,7 +109,7 @@ async def _watched(daemon: Any, count: int, *, blocked: bool) -> tuple[Watch, fl
 
 def _finished(daemon: Any) -> int:
     """Events that the slowest file has."""
-    return min(status.delivered for status in daemon.couriers() if status.sink.startswith("file"))
+    return min(status.counts.delivered for status in daemon.couriers() if status.sink.startswith("file"))
 
 
 async def until(condition: Callable[[], bool]) -> None:

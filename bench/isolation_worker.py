@@ -91,7 +91,8 @@ async def _heard(daemon: Any, after: int, through: int) -> Watch:
 
 
 def _state(status: Any) -> dict[str, Any]:
-    return {key: getattr(status, key) for key in ("state", "delivered", "retried", "dead", "in_flight")}
+    counts = {key: getattr(status.counts, key) for key in ("delivered", "retried", "dead")}
+    return {"state": status.state, **counts, "in_flight": status.in_flight}
 
 
 def _plugins(folder: Path) -> Path:

@@ -128,7 +128,7 @@ class _Demo:
             pause = 20.0
 
     def _summarize(self, daemon: "Daemon") -> None:
-        sinks = ", ".join(f"{status.sink} {status.delivered}" for status in daemon.couriers())
+        sinks = ", ".join(f"{status.sink} {status.counts.delivered}" for status in daemon.couriers())
         _say(f"Events emitted {self.emitted}, heard {daemon.received}; delivered: {sinks}.")
         for file in sorted(self.folder.glob("*.jsonl")):
             _say(f"{sum(1 for _ in file.open()):>6} lines in {file}")

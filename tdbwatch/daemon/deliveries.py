@@ -113,7 +113,10 @@ class Deliveries:
         for place in self._places.values():
             if place.now is not None and place.wanted is not None:
                 status = place.now.courier.status()
-                found.append(replace(status, state="stuck", last_error=_STUCK) if place.blocked else status)
+                if place.blocked:
+                    health = replace(status.health, last_error=_STUCK)
+                    status = replace(status, state="stuck", health=health)
+                found.append(status)
         return found
 
     def types(self) -> Mapping[str, str]:
@@ -170,7 +173,7 @@ class Deliveries:
     def _open(self, place: _Place, config: SinkConfig) -> None:
         before, place.now = place.now, self._make(config)
         if before is not None:
-            place.now.courier.count_on(before.courier.counters)
+            place.now.courier.count_on(before.courier.counts)
         place.is_open = True
         self._watch(place.now.courier.start())
         self.receivers[config.name] = Receiver(place.now.courier, self._wants(config.name))

@@ -92,7 +92,8 @@ class Pulse:
             return
         for courier in self._couriers():
             if should_move(status := courier.status()):
-                finished = (status.delivered, status.retried, status.rejected, status.dead)
+                counts = status.counts
+                finished = (counts.delivered, counts.retried, counts.rejected, counts.dead)
                 yield f"the courier of {status.sink}", (courier.position, *finished)
 
 

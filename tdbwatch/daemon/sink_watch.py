@@ -59,7 +59,8 @@ class SinkWatch:
             state, before = _state_of(sink), self._states.get(sink.sink, _WELL)
             if state is not None and state != before:
                 self._states[sink.sink] = state
-                why = sink.last_refusal if state == "refusing" else sink.last_error
+                health = sink.health
+                why = health.last_refusal if state == "refusing" else health.last_error
                 details = {"sink": sink.sink, "state": state, "reason": why or "", "lag": sink.lag}
                 self._source.record(Kind.SINK, state, NOWHERE, None, details)
 
@@ -68,7 +69,7 @@ def _state_of(sink: CourierStatus) -> str | None:
     """What is wrong with a sink as a whole; None: nobody knows yet."""
     if sink.state in _BAD:
         return sink.state
-    if sink.probing:
+    if sink.health.probing:
         return "failing"
     return _WELL if sink.state in {"running", "retrying"} else None
 

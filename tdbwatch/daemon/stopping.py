@@ -57,7 +57,10 @@ class Stopping:
         for status in parts.couriers():
             if status.lag:
                 self._log.warning(
-                    "sink.undelivered", sink=status.sink, events=status.lag, last_error=status.last_error
+                    "sink.undelivered",
+                    sink=status.sink,
+                    events=status.lag,
+                    last_error=status.health.last_error,
                 )
 
     async def _hear_no_more(self) -> None:

@@ -146,7 +146,7 @@ class Daemon(Parts):
         await self.showing.stop()
         self.tasks.cancel()
         self._log.info(
-            "daemon.stopped", received=self.received, **{c.sink: c.delivered for c in self.couriers()}
+            "daemon.stopped", received=self.received, **{c.sink: c.counts.delivered for c in self.couriers()}
         )
 
     # -- reloads -----------------------------------------------------------------------------------------

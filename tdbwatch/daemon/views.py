@@ -70,7 +70,7 @@ class Views:
     def counters(self) -> tuple[dict[Lane, int], dict[str, int]]:
         """Events since the start: heard by room, taken by sink."""
         heard = {room.lane: room.received for room in self.parts.rooms}
-        return heard, {one.sink: one.delivered for one in self.parts.deliveries.statuses()}
+        return heard, {one.sink: one.counts.delivered for one in self.parts.deliveries.statuses()}
 
     def plugin_metrics(self) -> bytes:
         """The metrics that plugins have made, in Prometheus' text format."""
@@ -184,8 +184,6 @@ def _sink(courier: CourierStatus, figures: SpoolFigures, type_name: str, held: i
     letters = figures.letters_of(courier.sink)
     if letters is not None:
         letters = replace(letters, last_reason=presentable(letters.last_reason))
-    if courier.last_error is not None:
-        courier = replace(courier, last_error=presentable(courier.last_error))
     return SinkView(courier, letters, type_name, held)
 
 

@@ -163,7 +163,7 @@ class RunningDaemon:
         self._background.run(self._drained(), limit)
 
     def sink(self, name: str) -> "CourierStatus":
-        """How a sink is doing: what it `delivered`, `rejected`, its `lag`, its `last_error`, and so on."""
+        """How a sink is doing: its `lag`, its `counts.delivered`, its `health.last_error`, and so on."""
         return next(one for one in self._background.call(self.daemon.couriers) if one.sink == name)
 
     async def _started(self) -> "Daemon":

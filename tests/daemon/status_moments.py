@@ -1,9 +1,9 @@
 """Made-up moments of a daemon: one in which all is well, and parts to replace in it."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
-from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.couriers import Counts, CourierStatus, SinkHealth
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.spool.stored.blocks import Lane
@@ -28,7 +28,7 @@ HOSTILE = "<img src=x onerror=alert(1)>&\"'"
 
 NODE = NodeView("node01:9200", "connected", "READY", 0.2, 1, 0, "", None)
 ROOM = RoomView("//stuff", "alerts", 3, "joined", "", "", True, 1, 10, NOW - SECOND, 0, 0)
-COURIER = CourierStatus("oncall", "webhook", "running", 10, 0, 0, 0, 0, 0, 0, 0, None, None)
+COURIER = CourierStatus("oncall", "webhook", "running", counts=Counts(delivered=10))
 SINK = SinkView(COURIER, Letters(), "webhook")
 SPOOL = SpoolView("/var/lib/tdbwatch/spool.db", 8192, 4096, 1 << 30, 10, 0, 0, None, 0, None)
 GAP = Gap(
@@ -60,7 +60,8 @@ FINE = Snapshot(
 
 
 def sink(letters: Letters | None = None, **courier: Any) -> SinkView:
-    return SinkView(replace(COURIER, **courier), letters, "webhook")
+    health = {one.name: courier.pop(one.name) for one in fields(SinkHealth) if one.name in courier}
+    return SinkView(replace(COURIER, health=SinkHealth(**health), **courier), letters, "webhook")
 
 
 def state(**changes: Any) -> str:

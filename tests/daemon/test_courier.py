@@ -26,7 +26,7 @@ async def test_events_arrive_in_order_and_the_cursor_follows(bench: Bench) -> No
     assert sink.got == list(range(250))
     assert await bench.finished() == 250
     assert courier.status().lag == 0
-    assert courier.status().delivered == 250
+    assert courier.status().counts.delivered == 250
 
 
 async def test_events_that_routes_send_elsewhere_move_the_cursor_only(bench: Bench) -> None:
@@ -56,11 +56,11 @@ async def test_a_failing_batch_is_offered_again_with_growing_waits(bench: Bench)
     await bench.clock.advance(0.1)
     assert len(sink.batches) == 2
     assert courier.status().state == "retrying"
-    assert courier.status().last_error == "busy"
+    assert courier.status().health.last_error == "busy"
     await bench.clock.advance(2)
     assert sink.got == [1]
     assert courier.status().state == "running"
-    assert courier.status().retried == 2
+    assert courier.status().counts.retried == 2
 
 
 async def test_a_rejected_event_is_a_dead_letter_before_the_cursor_moves(bench: Bench) -> None:
@@ -71,7 +71,7 @@ async def test_a_rejected_event_is_a_dead_letter_before_the_cursor_moves(bench: 
     await courier.caught_up()
     assert sink.got == [1, 3]
     assert await bench.letters() == [("sink0", 2, "bad", 1, "bad", "bad")]
-    assert courier.status().rejected == 1
+    assert courier.status().counts.rejected == 1
 
 
 async def test_of_a_rejected_event_the_last_error_is_why_it_was_rejected(bench: Bench) -> None:
@@ -90,11 +90,11 @@ async def test_a_sink_that_refuses_all_it_is_given_says_so_until_it_takes_someth
     assert courier.status().state == "running"
     await bench.emit(5)
     await courier.caught_up()
-    assert (courier.status().state, courier.status().refused_in_row) == ("refusing", 5)
+    assert (courier.status().state, courier.status().health.refused_in_row) == ("refusing", 5)
     sink.answer = lambda batch: [DELIVERED, *[Rejected("bad")] * (len(batch) - 1)]
     await bench.emit(6, 7)
     await courier.caught_up()
-    assert (courier.status().state, courier.status().refused_in_row) == ("running", 1)
+    assert (courier.status().state, courier.status().health.refused_in_row) == ("running", 1)
 
 
 async def test_a_poison_event_is_isolated_and_what_is_behind_it_flows(bench: Bench) -> None:
@@ -159,7 +159,7 @@ async def test_what_ends_as_a_dead_letter_is_not_counted_as_offered_again(bench:
     courier, _ = bench.courier(lambda batch: Retry("no"), retry=retry)
     await bench.emit(1)
     await bench.pass_time(2)
-    assert (courier.status().retried, courier.status().dead) == (1, 1)
+    assert (courier.status().counts.retried, courier.status().counts.dead) == (1, 1)
 
 
 @pytest.mark.parametrize("answer", ["done", True, [], [1], [DELIVERED] * 9])
@@ -169,8 +169,8 @@ async def test_an_answer_that_is_no_verdict_is_a_failure_with_a_clear_reason(
     courier, _ = bench.courier(lambda batch: answer)
     await bench.emit(1)
     status = courier.status()
-    assert status.retried == 1
-    assert "it returned" in str(status.last_error) or "it answered" in str(status.last_error)
+    assert status.counts.retried == 1
+    assert "it returned" in str(status.health.last_error) or "it answered" in str(status.health.last_error)
 
 
 async def test_a_sink_beyond_its_deadline_is_tried_again(bench: Bench) -> None:
@@ -178,7 +178,7 @@ async def test_a_sink_beyond_its_deadline_is_tried_again(bench: Bench) -> None:
     courier, sink = bench.courier(lambda batch: next(calls), timeout=5)
     await bench.emit(1)
     await bench.clock.advance(5)
-    assert courier.status().last_error == "no answer within 5 s"
+    assert courier.status().health.last_error == "no answer within 5 s"
     await bench.clock.advance(1)
     assert sink.got == [1]
 
@@ -196,7 +196,7 @@ async def test_open_is_retried_until_it_works(bench: Bench) -> None:
     host = InlineHost(lambda: sink, name="late", timeout=5, clock=bench.clock)
     courier, _ = bench.courier(host=host)
     await bench.emit(1)
-    assert courier.status().last_error == "OSError: not yet"
+    assert courier.status().health.last_error == "OSError: not yet"
     await bench.clock.advance(1 + 2 + 4)
     assert sink.got == [1]
     assert courier.status().state == "running"
@@ -213,7 +213,7 @@ async def test_a_sink_that_could_be_opened_in_the_end_has_no_error_any_more(benc
     host = InlineHost(lambda: Late(lambda batch: None), name="late", timeout=5, clock=bench.clock)
     courier, _ = bench.courier(host=host)
     await bench.clock.advance(1)
-    assert (courier.status().state, courier.status().last_error) == ("running", None)
+    assert (courier.status().state, courier.status().health.last_error) == ("running", None)
 
 
 async def test_a_sink_that_blocks_while_it_is_opened_is_seen_to_be_stuck(bench: Bench) -> None:
@@ -246,7 +246,7 @@ async def test_sinks_that_hang_raise_or_are_slow_do_not_touch_a_healthy_one(benc
     await healthy.caught_up()
     assert sink.got == list(range(20))
     assert bench.clock.monotonic() == 0
-    assert (raising.status().delivered, hanging.status().delivered) == (0, 0)
+    assert (raising.status().counts.delivered, hanging.status().counts.delivered) == (0, 0)
     await bench.clock.advance(20)
     assert slow_sink.got == list(range(20))
 
@@ -271,16 +271,16 @@ async def test_a_probe_that_hangs_is_waited_for_without_a_busy_loop(bench: Bench
         await bench.emit(1, room=room)
     sink.answer = lambda batch: bench.clock.sleep(5)
     await bench.pass_time(17)
-    assert (courier.status().probing, courier.status().in_flight) == (True, 1)
+    assert (courier.status().health.probing, courier.status().in_flight) == (True, 1)
     looks = 0
-    look = courier._dispatch._next
+    look = courier._lanes.turns.next
 
-    def count_looks() -> Any:
+    def count_looks(now: float) -> Any:
         nonlocal looks
         looks += 1
-        return look()
+        return look(now)
 
-    courier._dispatch._next = count_looks  # type: ignore[method-assign]
+    courier._lanes.turns.next = count_looks  # type: ignore[method-assign]
     await settle()
     assert looks == 0
 
@@ -289,7 +289,7 @@ async def test_a_sink_that_stops_at_its_first_failure_is_seen_to_fail_as_a_whole
     courier, sink = bench.courier(lambda batch: [Retry("down")])
     for room in range(50):
         await bench.emit(1, room=f"room{room}")
-    assert (len(sink.batches), courier.status().probing) == (5, True)
+    assert (len(sink.batches), courier.status().health.probing) == (5, True)
 
 
 async def test_events_that_were_left_untried_keep_the_attempts_made_before(bench: Bench) -> None:
@@ -367,7 +367,7 @@ async def test_a_plugins_traceback_begins_where_the_plugin_does(bench: Bench) ->
     with structlog.testing.capture_logs() as logs:
         courier, _ = bench.courier(host=host)
         await bench.emit(1)
-        while not courier.status().failures:
+        while not courier.status().health.failures:
             await asyncio.sleep(0)
     [failed] = [line for line in logs if line["event"] == "sink.failed"]
     assert [frame.name for frame in traceback.extract_tb(failed["exc_info"][2])] == ["digest"]
@@ -384,7 +384,7 @@ async def test_a_plugin_that_ends_the_program_is_shown_by_its_own_lines(bench: B
     with structlog.testing.capture_logs() as logs:
         courier, _ = bench.courier(host=host)
         await bench.emit(1)
-        while not courier.status().failures:
+        while not courier.status().health.failures:
             await asyncio.sleep(0)
     [failed] = [line for line in logs if line["event"] == "sink.failed"]
     kind, _, trace = failed["exc_info"]
@@ -415,7 +415,7 @@ async def test_a_traceback_that_is_all_ours_is_kept(bench: Bench) -> None:
     with structlog.testing.capture_logs() as logs:
         courier, _ = bench.courier(lambda batch: sys.exit(3))
         await bench.emit(1)
-    assert courier.status().failures == 1
+    assert courier.status().health.failures == 1
     [failed] = [line for line in logs if line["event"] == "sink.failed"]
     assert traceback.extract_tb(failed["exc_info"][2])
 
@@ -429,7 +429,7 @@ async def test_a_sink_with_nothing_left_to_try_runs_though_its_last_event_became
     assert courier.status().state == "retrying"
     await bench.pass_time(2)
     status = courier.status()
-    assert (status.state, status.lag, status.failures, status.dead) == ("running", 0, 2, 1)
+    assert (status.state, status.lag, status.health.failures, status.counts.dead) == ("running", 0, 2, 1)
 
 
 async def test_a_sink_that_is_only_probed_is_not_running_even_with_nothing_left_to_try(bench: Bench) -> None:
@@ -438,7 +438,7 @@ async def test_a_sink_that_is_only_probed_is_not_running_even_with_nothing_left_
     await bench.emit(1, 2, 3, 4, 5)
     await bench.pass_time(10)
     status = courier.status()
-    assert (status.state, status.lag, status.probing) == ("retrying", 0, True)
+    assert (status.state, status.lag, status.health.probing) == ("retrying", 0, True)
 
 
 async def test_each_dead_letter_of_a_list_carries_its_own_errors(bench: Bench) -> None:

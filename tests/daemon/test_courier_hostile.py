@@ -122,7 +122,7 @@ class Sly(Retry):
 async def test_unusual_answers_that_make_sense_are_taken(bench: Bench, verdict: Any) -> None:
     await bench.offer(lambda batch: verdict if sick(batch) else None)
     assert not bench.task.done()
-    assert bench.courier.status().last_error == "busy"
+    assert bench.courier.status().health.last_error == "busy"
     with closing(sqlite3.connect(bench.spool.path)) as connection:
         assert {attempt.outcome for attempt in attempts_at(connection, 1)} == {"retry"}
 

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.couriers.answer import VerdictError, judge
+from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel
@@ -20,6 +21,7 @@ from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.daemon.couriers.progress import Remembered, Saved, resumed
 from tdbwatch.daemon.couriers.reading import Wanted
 from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings
+from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.spool.api import Behind, Gone, Past, Progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack, run_of
@@ -32,6 +34,10 @@ def block(first_seq: int, count: int, lane: Lane, target: str | None = None, siz
     events = [Event.create(lane.room, "e", [first_seq + n, "x" * size]) for n in range(count)]
     body = pack([encode_run(run_of(event)) for event in events])
     return Block(first_seq, count, lane, target, body)
+
+
+def breaker_for(settings: CourierSettings) -> Breaker:
+    return Breaker(settings.retry, settings.breaker_threshold, random.Random(1))
 
 
 class World:
@@ -95,7 +101,8 @@ class World:
         progress = Progress(self.progress.floor, dict(self.progress.behind))
         if self.changes:
             self.settings = replace(self.settings, order=self.any_order(self.rng))
-        self.lanes = Lanes(self.settings, progress.floor)
+        self.breaker = breaker_for(self.settings)
+        self.lanes = Lanes(self.settings, Turns(self.settings, self.breaker), progress.floor)
         self.lanes.resume(resumed(progress, self.settings.batch.count, max(self.gone, default=0) + 1))
         self.remembered = Remembered(self.settings, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
@@ -169,17 +176,19 @@ class World:
         self.lanes.found(found, self.now)
 
     def send(self) -> None:
-        way = self.rng.choice(["next", "probe", "untried"])
-        if way == "untried":
-            parcel = self.lanes.turns.next(self.now, untried=True)
-        else:
-            parcel = self.lanes.turns.next(self.now, probe=way == "probe")
+        self.breaker.open = self.rng.random() < 0.3
+        self.breaker.hold_until = self.now + self.rng.choice([0, 0, 2])
+        self.breaker.untried_hold_until = self.rng.choice([0, self.breaker.hold_until])
+        next_try = self.lanes.turns.next_try(self.now)
+        parcel = self.lanes.turns.next(self.now)
+        may_go = next_try is not None and next_try <= self.now
+        assert may_go == (parcel is not None), "what goes now and when something goes is one question"
         if parcel is None:
             return
         held = {self.place_of(seq) for other in self.lanes.turns.in_flight[:-1] for seq in other.seqs}
         assert not held & set(map(self.place_of, parcel.seqs)), "never two parcels with entries of one lane"
         assert len(parcel) <= self.settings.batch.count
-        if way == "untried":
+        if self.breaker.hold_until > self.now:
             assert parcel.failure is None
         self.check_comes_next(parcel)
         for seq in parcel.seqs:
@@ -284,6 +293,7 @@ class World:
 
     def drain(self) -> None:
         """The sink takes everything from now on."""
+        self.breaker.worked(self.now)
         for _ in range(1000):
             self.now += 4
             self.read()
@@ -328,7 +338,8 @@ def test_what_was_never_tried_between_others_that_were_is_not_charged_with_their
 
 def lanes_of(*sizes: tuple[Lane, int], **options: Any) -> Lanes:
     """Lanes that have read a block for each of these."""
-    lanes = Lanes(CourierSettings("sink", **options), 0)
+    settings = CourierSettings("sink", **options)
+    lanes = Lanes(settings, Turns(settings, breaker_for(settings)), 0)
     read(lanes, *sizes)
     return lanes
 
@@ -462,7 +473,7 @@ def resume(
     for lane, count in sizes:
         log.append(block(log[-1].last_seq + 1 if log else 1, count, lane))
     configured = CourierSettings("sink", batch=limits, retry=policy, max_in_flight=9)
-    lanes = Lanes(configured, progress.floor)
+    lanes = Lanes(configured, Turns(configured, breaker_for(configured)), progress.floor)
     lanes.resume(resumed(progress, limits.count, 1))
     past, wanted = Remembered(configured, 0, 0), Wanted("sink", lambda event: True)
     while lanes.to_read:
@@ -484,7 +495,7 @@ def test_what_stands_behind_a_lane_that_waits_does_not_make_a_batch_full() -> No
     fail(lanes, next_of(lanes, 5), due=1000)
     read(lanes, (A, 3), (B, 1), now=10)
     assert lanes.turns.next(11) is None
-    assert lanes.turns.next_due(11) == 15
+    assert lanes.turns.next_try(11) == 15
     assert lanes.turns.next(15) is not None
 
 

@@ -72,7 +72,7 @@ async def test_a_requeue_ends_a_pause_and_is_delivered_at_once(bench: Served) ->
     courier, sink = bench.courier(lambda batch: next(answers, None))
     await bench.emit("dead")
     await bench.emit("waits")
-    assert (courier.status().state, courier.status().dead) == ("paused", 1)
+    assert (courier.status().state, courier.status().counts.dead) == ("paused", 1)
     with structlog.testing.capture_logs() as logs:
         assert order(bench, "requeue") == 1
         await until(bench, lambda: sink.got == ["waits", "dead"])
@@ -121,7 +121,7 @@ async def test_an_order_probes_a_sink_that_is_down_once_and_the_usual_waits_go_o
     courier, sink = bench.courier(lambda batch: Retry("down"), batch=BatchLimits(count=1))
     for room in "abcdefghij":
         await bench.emit(1, room=room)
-    assert (len(sink.batches), courier.status().probing) == (5, True)
+    assert (len(sink.batches), courier.status().health.probing) == (5, True)
     order(bench, "replay")
     await until(bench, lambda: len(sink.batches) == 6 and courier.status().lag == 20)
     await bench.clock.advance(31.9)
@@ -166,7 +166,7 @@ async def test_an_order_opens_a_sink_that_could_not_be_opened(bench: Served) -> 
     await bench.emit(1)
     await bench.pass_time(130, 130)
     began = bench.clock.monotonic()
-    assert (courier.status().failures, sink.got) == (8, [])
+    assert (courier.status().health.failures, sink.got) == (8, [])
     order(bench, "replay")
     await until(bench, lambda: sink.got == [1, 1])
     assert bench.clock.monotonic() == began
@@ -224,7 +224,7 @@ async def test_a_wake_has_a_sink_that_waits_tried_at_once_and_repeats_nothing(
     wake(bench)
     await until(bench, lambda: sink.got == ["delivered", "waits"])
     assert bench.clock.monotonic() == 0
-    assert (courier.status().state, courier.status().dead) == ("running", 0)
+    assert (courier.status().state, courier.status().counts.dead) == ("running", 0)
     await until(bench, lambda: not asked(bench))
 
 

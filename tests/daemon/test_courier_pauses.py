@@ -51,7 +51,7 @@ async def test_a_sink_that_asks_for_a_pause_is_left_alone_and_then_gets_one_batc
     await bench.emit(1, 2)
     await bench.emit(3, room="other")
     status = courier.status()
-    assert (status.state, status.last_error, status.lag) == ("paused", "410 Gone", 3)
+    assert (status.state, status.health.last_error, status.lag) == ("paused", "410 Gone", 3)
     assert status.next_try_us == int((began + 600) * 1e6)
     await bench.pass_time(599)
     assert sink.offered == [[1, 2]]
@@ -63,7 +63,7 @@ async def test_a_sink_that_asks_for_a_pause_is_left_alone_and_then_gets_one_batc
     await courier.caught_up()
     assert sorted(sink.got) == [1, 2, 3]
     status = courier.status()
-    assert (status.state, status.last_error, status.next_try_us) == ("running", None, None)
+    assert (status.state, status.health.last_error, status.next_try_us) == ("running", None, None)
 
 
 async def test_a_pause_costs_no_attempt_and_nothing_grows_too_old_in_it(bench: Bench) -> None:
@@ -183,7 +183,7 @@ async def test_what_was_under_way_when_a_pause_was_asked_for_does_not_end_it(ben
     await bench.emit("slow-works", room="behind")
     await bench.pass_time(5)
     status = courier.status()
-    assert (status.state, status.delivered, status.last_error) == ("paused", 1, "busy")
+    assert (status.state, status.counts.delivered, status.health.last_error) == ("paused", 1, "busy")
     assert len(sink.batches) == 3
 
 
@@ -205,7 +205,7 @@ async def test_a_sink_that_fails_otherwise_after_a_pause_is_probed_and_not_calle
         await bench.emit(1, room=room)
     await bench.pass_time(61)
     status = courier.status()
-    assert (status.state, status.probing, status.last_error) == ("retrying", True, "refused")
+    assert (status.state, status.health.probing, status.health.last_error) == ("retrying", True, "refused")
     assert len(sink.batches) == 2
 
 
@@ -334,10 +334,10 @@ async def test_what_fails_otherwise_after_a_pause_is_probed_and_its_failures_are
         courier, _ = bench.courier(lambda batch: next(answers, Retry("HTTP 503")))
         await bench.emit(1)
         await bench.pass_time(1)
-        assert (courier.status().state, courier.status().failures) == ("paused", 1)
+        assert (courier.status().state, courier.status().health.failures) == ("paused", 1)
         courier.wake()
         await bench.pass_time(0.1)
         status = courier.status()
-        assert (status.probing, status.failures) == (True, 2)
+        assert (status.health.probing, status.health.failures) == (True, 2)
         [probed] = [line for line in logs if line["event"] == "sink.probed"]
         assert (probed["failures"], probed["error"]) == (2, "HTTP 503")

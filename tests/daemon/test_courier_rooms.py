@@ -116,7 +116,7 @@ async def test_a_poison_event_on_a_quiet_sink_delays_no_other_room(bench: Bench)
     courier, sink = bench.courier(lambda batch: [failing("poison")(event) for event in batch])
     await bench.emit("poison", room="sick")
     await bench.pass_time(100)
-    assert courier.status().probing
+    assert courier.status().health.probing
     offered = len(sink.batches)
     await bench.emit("well", room="well")
     assert (sink.got, len(sink.batches)) == (["well"], offered + 1)
@@ -154,7 +154,7 @@ async def test_a_poison_event_delays_no_batch_of_other_rooms_beyond_its_wait(ben
     courier, sink = bench.courier(lambda batch: [failing("poison")(event) for event in batch], batch=limits)
     await bench.emit("poison", room="sick")
     await bench.pass_time(100)
-    assert courier.status().probing
+    assert courier.status().health.probing
     await bench.emit("well", room="well")
     await bench.clock.advance(1)
     assert sink.got == ["well"]
@@ -316,7 +316,7 @@ async def test_rooms_that_wait_with_more_than_fits_in_memory_are_named_as_the_re
         assert [line["waiting"] for line in logs if line["event"] == "sink.held_up"] == [10]
         await bench.pass_time(1000)
     assert sink.got == ["waits"]
-    assert courier.status().dead == 10
+    assert courier.status().counts.dead == 10
 
 
 async def test_a_restart_with_as_many_waiting_rooms_is_no_reason_to_say_so_while_the_sink_takes_them(

@@ -43,7 +43,7 @@ async def test_a_plugin_that_blocks_leaves_its_neighbour_alone(
     assert got == list(range(1000))
     while not blocked.is_set():
         await asyncio.sleep(0)
-    assert stuck.status().delivered == 0
+    assert stuck.status().counts.delivered == 0
     release.set()
     await healthy.stop(5)
     await stuck.stop(5)
@@ -66,7 +66,7 @@ async def test_poison_in_a_thread_is_set_aside_and_what_is_behind_it_flows(path:
     await spool.flush()
     await picky.caught_up()
     assert got == [number for number in range(30) if number != 13]
-    assert (picky.status().dead, picky.status().delivered) == (1, 29)
+    assert (picky.status().counts.dead, picky.status().counts.delivered) == (1, 29)
     await picky.stop(5)
     await spool.close()
 

@@ -37,5 +37,5 @@ async def test_a_sinks_waits_are_of_what_it_took_and_its_calls_are_all(bench: Be
     await courier.caught_up()
     status = courier.status()
     assert len(sink.batches) == 2
-    assert sum(status.calls.counts) == 2
-    assert sum(status.waits.counts) == status.delivered == 4
+    assert sum(status.counts.calls.now.counts) == 2
+    assert sum(status.counts.waits.now.counts) == status.counts.delivered == 4

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tdbwatch.daemon.couriers import Counts
 from tdbwatch.daemon.pulse import INTERVAL, PATIENCE, Pulse, should_move
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.tables import connect
@@ -158,7 +159,7 @@ def test_a_courier_that_reads_on_or_delivers_is_well() -> None:
     pulse = Pulse(Spool(), lambda: [courier])  # type: ignore[list-item, return-value]
     for turn in range(3 * LOOKS):
         courier.position += turn % 2
-        courier.now = replace(courier.now, delivered=courier.now.delivered + (turn + 1) % 2)
+        courier.now = replace(courier.now, counts=Counts(delivered=(turn + 1) // 2))
         assert pulse.look()
 
 

@@ -431,7 +431,7 @@ async def test_a_call_that_a_reload_cuts_off_is_no_sign_that_an_event_ends_the_p
         await rig.until(lambda: any(status.in_flight for status in rig.daemon.couriers()))
         await rig.reload(sinks={"a": {**hung["a"], "mark": str(turn)}})
         await rig.daemon.deliveries.settled(5)
-    assert rig.daemon.couriers()[0].dead == 0
+    assert rig.daemon.couriers()[0].counts.dead == 0
     rig.lists.release.set()
     await rig.reload(sinks={"a": {"type": "list"}})
     await rig.drained()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tdbwatch.daemon.config import RouteConfig
-from tdbwatch.daemon.couriers import CourierStatus
+from tdbwatch.daemon.couriers import CourierStatus, SinkHealth
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.sink_watch import SinkWatch
 from tdbwatch.daemon.source import Source
@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool.stored.blocks import Heard
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
-STATUS = CourierStatus("s", "webhook", "running", 0, 0, 0, 0, 0, 0, 0, 0, None, None)
+STATUS = CourierStatus("s", "webhook", "running")
 
 
 class Watched:
@@ -67,9 +67,10 @@ async def test_of_the_record_of_a_dead_letter_there_is_no_record() -> None:
 
 async def test_each_change_of_a_sink_is_one_record() -> None:
     watched = Watched(["sink"])
-    paused = replace(STATUS, state="paused", last_error="401", lag=7)
-    refusing = replace(STATUS, state="refusing", last_refusal="no")
-    seen = [STATUS, paused, paused, replace(STATUS, state="opening"), refusing, replace(STATUS, probing=True)]
+    paused = replace(STATUS, state="paused", health=SinkHealth(last_error="401"), lag=7)
+    refusing = replace(STATUS, state="refusing", health=SinkHealth(last_refusal="no"))
+    probed = replace(STATUS, health=SinkHealth(probing=True))
+    seen = [STATUS, paused, paused, replace(STATUS, state="opening"), refusing, probed]
     for status in [*seen, replace(STATUS, state="stuck"), STATUS, STATUS, replace(STATUS, state="stopped")]:
         watched.watch.look([status])
     records = watched.records()

@@ -1,5 +1,6 @@
 """Each problem says what to do about it, in words that can be followed and commands that can be pasted."""
 
+import random
 import re
 import shlex
 from dataclasses import replace
@@ -11,11 +12,13 @@ import pytest
 from tdbwatch import exceptions
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.couriers.answer import VerdictError
-from tdbwatch.daemon.couriers.faults import describe
-from tdbwatch.daemon.couriers.settings import Counters
+from tdbwatch.daemon.couriers.breaker import Breaker
+from tdbwatch.daemon.couriers.faults import FaultLog, describe
+from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.plugins.absent import AbsentError
+from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.daemon.sink_thread import SinkExitError
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
@@ -25,6 +28,7 @@ from tdbwatch.daemon.status.pages import front
 from tdbwatch.daemon.status.remedies import room
 from tdbwatch.daemon.status.spans import closed
 from tdbwatch.daemon.trust import judge
+from tdbwatch.testing import ManualClock
 
 from .status_moments import BROKEN, FINE, GAP, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
 
@@ -164,14 +168,15 @@ class Unexpected(Exception):
     ],
 )
 def test_a_plugins_own_mistake_is_told_from_what_it_talks_to(error: Exception, mistake: bool) -> None:
-    counters = Counters()
-    counters.erred(str(error), error)
-    failing = sink(state="retrying", probing=True, failures=7, mistake=counters.mistake, plugin="mine")
+    clock = ManualClock()
+    health = Health(Breaker(RetryPolicy(), 5, random.Random(1)), FaultLog("mine", "mine", clock), clock)
+    health.erred("sink.failed", str(error), error)
+    failing = sink(state="retrying", probing=True, failures=7, mistake=health.mistake, plugin="mine")
     said = remedy(sinks=(failing,))
     assert ("the mistake is its own; then restart" in said) == mistake
     assert ("Mend what it talks to" in said) != mistake
-    counters.worked()
-    assert not counters.mistake
+    health.worked()
+    assert not health.mistake
 
 
 def test_an_exception_of_ours_is_said_without_its_name() -> None:

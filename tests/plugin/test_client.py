@@ -134,7 +134,7 @@ def test_a_sink_that_answers_into_its_own_room_ends_and_says_why(
 
     daemon = running_daemon({}, tdbwatch_event)
     daemon.emit("again", {"b": 1, "a": [2.5, b"x"]}, [])
-    until(lambda: daemon.sink("test").rejected == 1)
+    until(lambda: daemon.sink("test").counts.rejected == 1)
     daemon.drained()
     assert hops == list(range(MOST_HOPS + 1))
     assert "it follows from an event that came about by 8 emits of sinks" in capfd.readouterr().out
@@ -160,7 +160,7 @@ def test_a_class_that_answers_itself_ends_too_and_keeps_no_room_waiting(running_
     until(lambda: ("again", MOST_HOPS - 1) in heard)
     for _ in range(3):
         daemon.emit("other")
-    until(lambda: daemon.sink("answers").rejected == 1)
+    until(lambda: daemon.sink("answers").counts.rejected == 1)
     daemon.drained()
     assert (daemon.sink("answers").lag, heard.count(("other", 0))) == (0, 3)
 
@@ -290,7 +290,7 @@ def test_calls_that_hang_hold_up_no_other_sink_no_room_and_no_stop(running_daemo
     for number in range(20):
         daemon.emit("go", number)
     assert taken.wait(20)
-    until(lambda: daemon.sink("audit").delivered == 20)
+    until(lambda: daemon.sink("audit").counts.delivered == 20)
     until(lambda: sum("hangs;" in (one.body or ()) for one in daemon.node.cluster.log) == AT_ONCE)
     daemon.heard()
     daemon.stop()

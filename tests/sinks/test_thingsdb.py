@@ -72,7 +72,7 @@ def test_what_is_refused_is_a_dead_letter_and_the_others_go_on(start: Start, hea
     daemon.drained()
     assert heard == [["a"], ["b"]]
     status = daemon.sink("react")
-    assert (status.delivered, status.rejected) == (2, 1)
+    assert (status.counts.delivered, status.counts.rejected) == (2, 1)
 
 
 def test_without_a_daemon_nothing_is_lost() -> None:
@@ -85,7 +85,7 @@ def test_a_value_that_thingsdb_does_not_have_is_rejected(start: Start) -> None:
     daemon = start(procedure="note", args=[2**70])
     daemon.emit("disk-full")
     daemon.drained()
-    assert daemon.sink("react").rejected == 1
+    assert daemon.sink("react").counts.rejected == 1
 
 
 @pytest.mark.parametrize(

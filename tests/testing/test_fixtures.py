@@ -32,7 +32,7 @@ def test_a_daemon_brings_what_the_node_emits_to_an_installed_sink(
     daemon.drained()
     lines = (tmp_path / "alerts.jsonl").read_text().splitlines()
     assert [json.loads(line)["args"] for line in lines] == [[number] for number in range(50)]
-    assert (daemon.sink("audit").delivered, daemon.sink("audit").lag) == (50, 0)
+    assert (daemon.sink("audit").counts.delivered, daemon.sink("audit").lag) == (50, 0)
 
 
 def test_sinks_of_the_test_are_given_beside_the_configuration(running_daemon: Start) -> None:
@@ -108,7 +108,7 @@ def test_a_daemon_that_cannot_start_says_why_and_is_stopped(running_daemon: Star
         )
     first.emit("boom")
     first.drained()
-    assert first.sink("all").delivered == 1
+    assert first.sink("all").counts.delivered == 1
 
 
 def test_a_mistake_in_the_configuration_is_told(running_daemon: Start) -> None:
@@ -182,7 +182,7 @@ def test_a_reload_takes_up_other_sections(running_daemon: Start) -> None:
     assert daemon.reload(sinks={"second": {"type": "mine"}}).accepted
     daemon.emit("boom")
     daemon.drained()
-    assert (heard, daemon.sink("second").delivered) == (["boom"], 1)
+    assert (heard, daemon.sink("second").counts.delivered) == (["boom"], 1)
 
 
 class TestAsks(SinkConformance):

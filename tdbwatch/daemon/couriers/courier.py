@@ -4,20 +4,20 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
-
-import structlog
+from copy import deepcopy
+from typing import Final
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.dispatch import Dispatch
 from tdbwatch.daemon.couriers.faults import FaultLog
+from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.opening import Opening
 from tdbwatch.daemon.couriers.progress import Remembered, Saving, forgiven, resumed
 from tdbwatch.daemon.couriers.reading import Reading, Wanted
-from tdbwatch.daemon.couriers.settings import Counters, CourierSettings, CourierStatus
+from tdbwatch.daemon.couriers.settings import Counts, CourierSettings, CourierStatus
+from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.couriers.unended import Caution, Life
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
@@ -52,25 +52,24 @@ class Courier:
         rng: random.Random | None = None,
         life: Life | None = None,
         on_dead: Callable[[Sequence[DeadLetter]], None] = lambda _: None,
-        log: Any = None,
     ) -> None:
-        rng = rng if rng is not None else random.Random()
-        log = log if log is not None else structlog.get_logger("tdbwatch.courier")
+        rng = rng or random.Random()
         name, progress = settings.name, spool.progress(settings.name)
-        faults = FaultLog(log, name, settings.plugin, clock)
         known = progress if spool.interrupted else forgiven(progress)
         past = Remembered(settings, clock.monotonic(), int(clock.time() * 1e6))
         self._settings = settings
+        self._host = host
         self._spool = spool
         self._clock = clock
-        self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold)
-        self._lanes = lanes = Lanes(settings, progress.floor)
+        self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold, rng)
+        faults = FaultLog(name, settings.plugin, clock)
+        self._health = health = Health(breaker, faults, clock)
+        self._lanes = lanes = Lanes(settings, Turns(settings, breaker), progress.floor)
         lanes.resume(resumed(known, settings.batch.count, spool.first_seq))
         self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
         caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
-        self._delivery = Delivery(settings, host, lanes, breaker, faults, saving, caution, clock, rng)
-        self._opening = Opening(host, breaker, faults, self._delivery.counters, saving, clock, rng)
-        self._dispatch = Dispatch(lanes.turns, breaker, faults, self._delivery.attempt, clock)
+        self._delivery = Delivery(settings, host, lanes, health, saving, caution, clock, rng)
+        self._dispatch = Dispatch(host, lanes.turns, health, self._delivery.attempt, saving.tell, clock)
         self._reading = Reading(
             spool, lanes, breaker, Wanted(name, wants), past, faults, clock, saving.moved, self._filled
         )
@@ -107,7 +106,7 @@ class Courier:
             await asyncio.gather(task, return_exceptions=True)
         self._saving.save()
         self._unwatch()
-        await self._opening.close(max(0.0, until - self._clock.monotonic()))
+        await self._host.close(max(0.0, until - self._clock.monotonic()))
 
     async def drained(self) -> None:
         """Read no further than the log goes now; return when the sink has what it takes at once of that.
@@ -131,20 +130,16 @@ class Courier:
         Args:
             rooms: what single rooms wait for ends all the same.
         """
-        opened, breaker = self._opening.done, self._breaker
-        if rooms or not opened or breaker.open or breaker.holds(self._clock.monotonic()):
-            self._opening.woken.set()
-            self._dispatch.wake()
-            self._saving.tell()
+        self._dispatch.wake(rooms=rooms)
 
     @property
-    def counters(self) -> Counters:
+    def counts(self) -> Counts:
         """What it has counted."""
-        return self._delivery.counters
+        return self._delivery.counts
 
-    def count_on(self, counters: Counters) -> None:
+    def count_on(self, counts: Counts) -> None:
         """Count on from there: it takes another courier's place, before it starts."""
-        self._delivery.counters = counters.anew()
+        self._delivery.counts = counts
 
     @property
     def backlog(self) -> int:
@@ -163,48 +158,38 @@ class Courier:
 
     def status(self) -> CourierStatus:
         """Counters since the start, and how it is now."""
-        lanes, counters = self._lanes, self._delivery.counters
+        lanes = self._lanes
         return CourierStatus(
             sink=self.name,
             plugin=self._settings.plugin,
             state=self._state(),
-            delivered=counters.delivered,
-            retried=counters.retried,
-            rejected=counters.rejected,
-            dead=counters.dead,
             lag=lanes.unfinished + self._unread,
             in_flight=len(lanes.turns.in_flight),
             waiting=len(lanes.turns.waiting),
-            failures=self._breaker.failures,
-            last_error=counters.last_error,
             oldest_us=lanes.oldest_us,
-            refused_in_row=counters.refused_in_row,
-            probing=self._breaker.open,
             next_try_us=self._next_try_us(),
-            mistake=counters.mistake,
-            last_refusal=counters.last_refusal,
             counting=not self._reading.counted,
-            calls=counters.calls.now,
-            waits=counters.waits.now,
+            counts=deepcopy(self._delivery.counts),
+            health=self._health.now,
         )
 
     def _state(self) -> str:
-        breaker, counters, lanes = self._breaker, self._delivery.counters, self._lanes
+        breaker, health, lanes = self._breaker, self._health, self._lanes
         if self._dispatch.stopping:
             return "stopped"
-        if counters.stuck:
+        if health.stuck:
             return "stuck"
         if breaker.paused is not None:
             return "paused"
-        if not self._opening.done:
+        if not self._dispatch.opened:
             return "retrying" if breaker.failures else "opening"
         failing = breaker.failures and lanes  # with nothing left, nothing is tried again
         if breaker.open or lanes.turns.waiting or failing:
             return "retrying"
-        return "refusing" if counters.refused_in_row >= self._settings.breaker_threshold else "running"
+        return "refusing" if health.refused_in_row >= self._settings.breaker_threshold else "running"
 
     def _next_try_us(self) -> int | None:
-        due = self._dispatch.next_try() if self._opening.done else self._opening.due
+        due = self._dispatch.next_try
         seconds = 0.0 if due is None else due - self._clock.monotonic()
         return int((self._clock.time() + seconds) * 1e6) if seconds > 0 else None
 
@@ -220,7 +205,7 @@ class Courier:
     def _is_well(self) -> bool:
         """Whether the sink takes what it is given, as far as one can know."""
         ended = self._task is not None and self._task.done()
-        return not (ended or self._delivery.counters.stuck or self._breaker.failures)
+        return not (ended or self._health.stuck or self._breaker.failures)
 
     def _may_deliver(self, end: int) -> bool:
         """Whether the sink gets more of the log up to this entry without another attempt at anything."""
@@ -232,7 +217,6 @@ class Courier:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._saving.run(), name=f"courier-{self.name}-progress")
             group.create_task(self._reading.run(), name=f"courier-{self.name}-reading")
-            await self._opening.run()
             await self._dispatch.run(group)
 
     def _filled(self) -> None:

@@ -11,24 +11,22 @@ from tdbwatch.daemon.couriers.answer import (
     Answer,
     Sorted,
     Told,
-    VerdictError,
     dead_letter,
     fates_of,
     judge,
     merged,
     outcomes_by_kind,
 )
-from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.faults import FaultLog, describe
+from tdbwatch.daemon.couriers.faults import describe
+from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.lanes import ALL_DUE, Lanes
 from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
 from tdbwatch.daemon.couriers.pieces import Failure, another
 from tdbwatch.daemon.couriers.progress import Saving
-from tdbwatch.daemon.couriers.settings import Counters, CourierSettings
+from tdbwatch.daemon.couriers.settings import Counts, CourierSettings
 from tdbwatch.daemon.couriers.unended import Caution, given_up
-from tdbwatch.daemon.deadline import DeadlineError
-from tdbwatch.daemon.hosts import Host, SinkHangsError, SinkStuckError
+from tdbwatch.daemon.hosts import Host, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter
 from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
@@ -42,7 +40,7 @@ class Delivery:
     """Makes attempts for one courier, and counts them.
 
     Attributes:
-        counters: since the start.
+        counts: since the start.
     """
 
     def __init__(
@@ -50,20 +48,18 @@ class Delivery:
         settings: CourierSettings,
         host: Host,
         lanes: Lanes,
-        breaker: Breaker,
-        faults: FaultLog,
+        health: Health,
         saving: Saving,
         caution: Caution,
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        self.counters = Counters()
+        self.counts = Counts()
         self._settings = settings
         self._host = host
         self._caution = caution
         self._lanes = lanes
-        self._breaker = breaker
-        self._faults = faults
+        self._health = health
         self._saving = saving
         self._clock = clock
         self._rng = rng
@@ -80,14 +76,13 @@ class Delivery:
         except SinkStuckError as error:
             self._not_tried(parcel, error)
             return
-        self.counters.stuck = isinstance(answer.cause, SinkHangsError)
         duration = self._clock.monotonic() - started
-        self.counters.calls.observe(duration)
+        self.counts.calls.observe(duration)
         self._note(parcel, answer, started_us, int(duration * 1e6))
         if answer.outcomes is None:
             self._all_delivered(parcel, answer)
         else:
-            tried = another(parcel.failure, self._breaker.active(started), started_us)
+            tried = another(parcel.failure, self._health.breaker.active(started), started_us)
             await self._sort(parcel, answer, answer.outcomes, tried)
         self._saving.tell()
 
@@ -120,55 +115,46 @@ class Delivery:
         return too_large(events) if parcel.may_be_large(MOST_VALUES) else {}
 
     def _all_delivered(self, parcel: Parcel, answer: Answer) -> None:
-        self.counters.delivered += len(parcel)
-        self.counters.refused_in_row = 0
+        self.counts.delivered += len(parcel)
+        self._health.refused_in_row = 0
         now_us = self._clock.time() * 1e6
         for piece in parcel.pieces:  # its events came together
-            self.counters.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
+            self.counts.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
         self._lanes.finish(parcel, self._clock.monotonic())
         self._worked(answer.asked)
 
     def _worked(self, asked: int | None) -> None:
-        if self._breaker.worked(self._clock.monotonic(), asked=asked):
-            self._faults.worked()
-            self.counters.worked()
+        if self._health.last_error is not None:
+            self._health.worked(asked)
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
-        self.counters.stuck = True
-        self.counters.erred(str(error))
         now = self._clock.monotonic()
         self._lanes.put_back(parcel, now)
-        self._breaker.failed(now, self._rng, after=self._settings.retry.initial)
-        self._faults.stuck(str(error))
+        self._health.erred("sink.failed", str(error), error)
+        self._health.breaker.failed(now, after=self._settings.retry.initial)
         self._saving.tell()
 
     async def _sort(
         self, parcel: Parcel, answer: Answer, outcomes: Sequence[Outcome | None], tried: Failure
     ) -> None:
         """Not all was delivered: finish what is, bury what is refused, and offer the rest again."""
-        told, counters = Sorted.of(parcel, outcomes), self.counters
-        counters.delivered += told.delivered
+        told, counts, health = Sorted.of(parcel, outcomes), self.counts, self._health
+        counts.delivered += told.delivered
         self._note_waits(parcel, outcomes)
         if not told.nothing_finished:
             self._worked(answer.asked)
         if answer.pause is not None:
-            self._pause(answer.pause)
+            health.paused(answer.pause)  # from now on, even if the disk does not take dead letters
         letters = self._letters(tried, [(one, said.reason, said.reason) for one, said in told.refused])
-        counters.rejected += len(told.refused)
+        counts.rejected += len(told.refused)
         if told.refused:
-            counters.last_refusal = presentable(told.refused[-1][1].reason)
-        counters.refused_in_row = len(told.refused) + (0 if told.delivered else counters.refused_in_row)
+            health.last_refusal = presentable(told.refused[-1][1].reason)
+        health.refused_in_row = len(told.refused) + (0 if told.delivered else health.refused_in_row)
         if told.again and answer.pause is None:
             await self._again(parcel, answer, told, fates_of(outcomes, Fate.FAILED), tried, letters)
             return
-        counters.retried += len(told.again)  # a pause says nothing of its entries, so it is no attempt
+        counts.retried += len(told.again)  # a pause says nothing of its entries, so it is no attempt
         await self._settle(parcel, fates_of(outcomes, Fate.UNTRIED), letters)
-
-    def _pause(self, asked: Retry) -> None:
-        """The sink wants to be left alone: from now on, even if the disk does not take dead letters."""
-        self.counters.erred(error := presentable(asked.reason))
-        seconds = self._breaker.pause(self._clock.monotonic(), self._rng, error, asked.after)
-        self._faults.paused(error, seconds)
 
     async def _again(
         self,
@@ -183,17 +169,16 @@ class Delivery:
         after = max(waits.values()) or None
         failure = self._failed(tried, told.again, answer.cause)
         now, policy = self._clock.monotonic(), self._settings.retry
-        was_probed, wish = self._breaker.probing, after if answer.about_sink else None
+        wish = after if answer.about_sink else None
         if told.nothing_finished:
-            self._breaker.failed(now, self._rng, wish, asked=answer.asked, culprit=parcel.failure is None)
-        newly_probed = self._breaker.probing and not was_probed
-        spent = policy.exhausted(failure.attempts, self._breaker.active(now) - failure.first_at)
+            self._health.breaker.failed(now, wish, asked=answer.asked, culprit=parcel.failure is None)
+        spent = policy.exhausted(failure.attempts, self._health.breaker.active(now) - failure.first_at)
         if spent and self._settings.on_exhausted != "block":
             letters += self._letters(failure, [(one, spent, said.reason) for one, said in told.again])
             fates = [Fate.FINISHED if fate is Fate.FAILED else fate for fate in fates]
             await self._settle(parcel, fates, letters)
         else:
-            self.counters.retried += len(told.again)
+            self.counts.retried += len(told.again)
             whole = len(told.again) == len(parcel)
             if whole and after is None and self._suspicious(parcel, failure):
                 failure = replace(failure, most=1)
@@ -202,9 +187,6 @@ class Delivery:
             else:
                 dues = self._dues(waits, failure.attempts, now)
             await self._settle(parcel, fates, letters, failure, dues)
-        if newly_probed and not self.counters.stuck:
-            next_try = self._lanes.turns.next_try(self._clock.monotonic(), self._breaker)
-            self._faults.probed(self.counters.last_error or "", next_try)
 
     def _dues(self, waits: dict[LaneQueue, float], attempts: int, now: float) -> dict[LaneQueue, float]:
         policy = self._settings.retry
@@ -218,17 +200,10 @@ class Delivery:
 
     def _failed(self, tried: Failure, again: list[tuple[Told, Retry]], cause: Exception | None) -> Failure:
         """What has become of those that failed, which is said in the log."""
-        self.counters.erred(error := presentable(again[0][1].reason), cause)
-        first_errors = tried.first_errors
+        error, first_errors = presentable(again[0][1].reason), tried.first_errors
         if not tried.first_error and any(retry.reason != again[0][1].reason for _, retry in again):
             first_errors = {one.seq: presentable(retry.reason) for one, retry in again}
-        if self.counters.stuck:
-            self._faults.stuck(error)
-        else:
-            plugin_raised = cause if not isinstance(cause, DeadlineError | VerdictError) else None
-            self._faults.failed(
-                "sink.failed", error, plugin_raised, events=len(again), attempts=tried.attempts
-            )
+        self._health.erred("sink.failed", error, cause, events=len(again), attempts=tried.attempts)
         first_error = tried.first_error or error
         return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
 
@@ -249,15 +224,15 @@ class Delivery:
         self._lanes.settle(parcel, fates, failure)
         if letters:
             await self._saving.bury(letters)
-            self.counters.dead += len(letters)
-            self._faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
+            self.counts.dead += len(letters)
+            self._health.faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
         self._lanes.release(parcel, fates, self._clock.monotonic(), dues)
 
     def _note_waits(self, parcel: Parcel, outcomes: Sequence[Outcome | None]) -> None:
         now_us = self._clock.time() * 1e6
         for event, outcome in zip(parcel.events, outcomes, strict=True):
             if isinstance(outcome, Delivered):
-                self.counters.waits.observe((now_us - event.received_us) / 1e6)
+                self.counts.waits.observe((now_us - event.received_us) / 1e6)
 
     def _note(self, parcel: Parcel, answer: Answer, started_us: int, duration_us: int) -> None:
         """Keep the history, one attempt for each kind of outcome and each error."""

@@ -4,10 +4,13 @@ import asyncio
 import concurrent.futures
 import os
 import traceback
+from collections import defaultdict
 from pathlib import Path
 from shlex import quote
 from types import TracebackType
 from typing import Any, Final
+
+import structlog
 
 import tdbwatch.daemon
 import tdbwatch.plugin
@@ -66,36 +69,33 @@ class FaultLog:
     fails and works in turn is logged once in `QUIET` seconds, with the number of failures that were not.
     """
 
-    def __init__(self, log: Any, sink: str, plugin: str, clock: Clock) -> None:
-        self._log = log.bind(sink=sink, plugin=plugin)
+    def __init__(self, sink: str, plugin: str, clock: Clock) -> None:
+        self._log = structlog.get_logger("tdbwatch.courier").bind(sink=sink, plugin=plugin)
         self._sink = sink
         self._clock = clock
         self._row = 0
-        self._loud = True
-        self._stuck = False
-        self._unlogged = 0
+        self._loud = False
+        self._probed = False
         self._said = ""
-        self._quiet_until = float("-inf")
-        self._pause_said_until = float("-inf")
-        self._held_up_until = float("-inf")
+        self._unlogged = 0
         self._buried = 0
-        self._buried_until = float("-inf")
+        self._quiet_until = defaultdict[str, float](lambda: float("-inf"))  # by code
 
     def failed(self, what: str, error: str, cause: BaseException | None = None, **more: Any) -> None:
         """One more failure in a row; `cause` adds the plugin's traceback."""
         self._row += 1
-        self._stuck = False
         now = self._clock.monotonic()
+        quiet = now < self._quiet_until["sink.failed"]
         if self._row == 1:
-            self._loud = now >= self._quiet_until
+            self._loud = not quiet
         self._loud = self._loud or self._row >= _PERSISTENT
         if not self._loud:
             self._unlogged += 1
-        elif self._row & (self._row - 1) == 0 or (error != self._said and now >= self._quiet_until):
+        elif self._row & (self._row - 1) == 0 or (error != self._said and not quiet):
             if self._unlogged:
                 more["unlogged"] = self._unlogged
             self._warn(what, cause, error=error, failures=self._row, **more)
-            self._unlogged, self._said, self._quiet_until = 0, error, now + QUIET
+            self._unlogged, self._said, self._quiet_until["sink.failed"] = 0, error, now + QUIET
 
     def _warn(self, what: str, cause: BaseException | None, **more: Any) -> None:
         try:
@@ -105,24 +105,23 @@ class FaultLog:
             self._log.warning(what, **more)
 
     def stuck(self, error: str) -> None:
-        """The sink's thread does not come back: said once, until it does."""
-        self._row += 1
-        self._loud = True
-        if not self._stuck:
-            self._stuck = True
-            self._log.error("sink.stuck", error=error, remedy="it blocks; mend the plugin, then restart")
+        """The sink's thread does not come back."""
+        self._row, self._loud = self._row + 1, True
+        self._log.error("sink.stuck", error=error, remedy="it blocks; mend the plugin, then restart")
 
-    def probed(self, error: str, next_try: float | None) -> None:
-        """From now on the sink is only probed: it failed as a whole, too often in a row.
+    def probed(self, error: str, failures: int, next_try: float | None) -> None:
+        """The sink is only probed: it failed as a whole, too often in a row. Said once, until it works.
 
         Args:
             next_try: by the monotonic clock; None: now.
         """
+        if self._probed:
+            return
         seconds = 0.0 if next_try is None else max(0.0, next_try - self._clock.monotonic())
-        self._loud = True  # so that its recovery is said, too
+        self._probed = self._loud = True  # so that its recovery is said, too
         self._log.error(
             "sink.probed",
-            failures=self._row,
+            failures=failures,
             error=error,
             next_try=format_time(int((self._clock.time() + seconds) * 1e6)),
             remedy="mend what it talks to; then it goes on by itself",
@@ -130,39 +129,45 @@ class FaultLog:
 
     def paused(self, reason: str, seconds: float) -> None:
         """The sink asked to be left alone: somebody has to act, so it is said each time that it is rare."""
-        self._row += 1
-        self._loud, self._stuck = True, False
-        now = self._clock.monotonic()
-        if now < self._pause_said_until:
+        self._row, self._loud = self._row + 1, True
+        if self._may_say("sink.paused", QUIET):
+            remedy = _WAKE.format(quote(self._sink))
+            self._log.error("sink.paused", error=reason, seconds=round(seconds), remedy=remedy)
+        else:
             self._unlogged += 1
-            return
-        self._pause_said_until = now + QUIET
-        self._log.error(
-            "sink.paused", error=reason, seconds=round(seconds), remedy=_WAKE.format(quote(self._sink))
-        )
 
     def woken(self) -> None:
         """It is tried at once, since people asked for it to be delivered to."""
-        self._pause_said_until = float("-inf")  # what it answers now is worth a line
+        self._quiet_until.pop("sink.paused", None)  # what it answers now is worth a line
         self._log.info("sink.woken", reason="people asked for it")
-
-    def held_up(self, rooms: int, events: int) -> None:
-        """Events of so many rooms, which the sink does not take, keep those of all other rooms from it."""
-        now = self._clock.monotonic()
-        if now >= self._held_up_until:
-            self._log.error("sink.held_up", waiting=rooms, events=events, remedy=_LOWER_LIMITS)
-            self._held_up_until = now + RARELY
 
     def worked(self) -> None:
         """A success: ends the row."""
         if self._row and self._loud:
             self._log.info("sink.recovered", failures=self._row)
-        self._row, self._stuck = 0, False
+        self._row, self._probed = 0, False
+
+    def held_up(self, rooms: int, events: int) -> None:
+        """Events of so many rooms, which the sink does not take, keep those of all other rooms from it."""
+        if self._may_say("sink.held_up", RARELY):
+            self._log.error("sink.held_up", waiting=rooms, events=events, remedy=_LOWER_LIMITS)
+
+    def unreadable(self, error: str) -> None:
+        """What is next for the sink cannot be read."""
+        if self._may_say("spool.read_failed", RARELY):
+            self._log.warning("spool.read_failed", error=error)
 
     def gave_up(self, events: int, reason: str, error: str) -> None:
         """So many more events are dead letters."""
         self._buried += events
-        now = self._clock.monotonic()
-        if now >= self._buried_until:
+        if self._may_say("sink.dead_letter", QUIET):
             self._log.error("sink.dead_letter", events=self._buried, reason=reason, error=error)
-            self._buried, self._buried_until = 0, now + QUIET
+            self._buried = 0
+
+    def _may_say(self, code: str, seconds: float) -> bool:
+        """Whether it is time to say this; if so, it is not for so many seconds."""
+        now = self._clock.monotonic()
+        if now < self._quiet_until[code]:
+            return False
+        self._quiet_until[code] = now + seconds
+        return True

@@ -34,13 +34,13 @@ class Lanes:
         to_read: lanes that may go on, but are in the log only: those in one list are to be read together.
     """
 
-    def __init__(self, settings: CourierSettings, position: int) -> None:
+    def __init__(self, settings: CourierSettings, turns: Turns, position: int) -> None:
         self.position = position
         self.highest = position
         self.touched: set[Lane] = set()
         self.to_read: deque[list[LaneQueue]] = deque()
         self.memory = Memory(settings)
-        self.turns = Turns(settings)
+        self.turns = turns
         self.key_of = settings.order
         self._sink = settings.name
         self._lanes: dict[Place, LaneQueue] = {}

@@ -256,5 +256,5 @@ class Reading:
         return [piece for piece in pieces if piece is not None]
 
     def _unreadable(self, error: Exception) -> bool:
-        self._faults.failed("spool.read_failed", describe(error))
+        self._faults.unreadable(describe(error))
         return False

@@ -1,11 +1,10 @@
 """What a courier is told, and what it says of itself."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-from tdbwatch.daemon.blame import is_mistake
-from tdbwatch.daemon.histogram import CALLS, NOTHING_YET, WAITS, Distribution, Histogram
+from tdbwatch.daemon.histogram import CALLS, WAITS, Histogram
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.plugin.event import Event
 
@@ -51,6 +50,44 @@ class CourierSettings:
     breaker_threshold: int = 5
 
 
+@dataclass(slots=True)
+class Counts:
+    """What a courier counts since its start.
+
+    Attributes:
+        calls: how long calls of its sink took.
+        waits: how long events were in the spool before the sink took them.
+    """
+
+    delivered: int = 0
+    retried: int = 0
+    rejected: int = 0
+    dead: int = 0
+    calls: Histogram = field(default_factory=lambda: Histogram(CALLS))
+    waits: Histogram = field(default_factory=lambda: Histogram(WAITS))
+
+
+@dataclass(frozen=True, slots=True)
+class SinkHealth:
+    """What is known of a sink as a whole.
+
+    Attributes:
+        failures: in a row.
+        probing: it fails as a whole, so it is only tried now and then.
+        last_error: since it last did what it should; None: none.
+        mistake: the last error is the plugin's own mistake, not of what it talks to.
+        refused_in_row: events that it refused since it took one; many of them make it `refusing`.
+        last_refusal: what it said of the last event that it refused; empty: it refused none.
+    """
+
+    failures: int = 0
+    probing: bool = False
+    last_error: str | None = None
+    mistake: bool = False
+    refused_in_row: int = 0
+    last_refusal: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class CourierStatus:
     """How a courier is doing.
@@ -59,74 +96,23 @@ class CourierStatus:
         state: `opening`, `running`, `retrying`, `refusing`, `stuck`, `paused` or `stopped`.
         lag: events that the sink is to get and has not finished. Of those that were not read yet (it is far
             behind) nobody has asked the routes, so all of them count.
-        counting: after a restart it is still being counted: the lag is at least this.
+        in_flight: batches that the sink has.
+        waiting: batches that wait for another attempt.
         oldest_us: when the oldest unfinished event was received, in microseconds since the epoch; None: none.
-        refused_in_row: events that it refused since it took one; many of them make it `refusing`.
-        probing: the sink fails as a whole, so it is only tried now and then.
         next_try_us: when it is tried next, in microseconds since the epoch; None: it is being tried, or has
             nothing to get.
-        mistake: the last error is the plugin's own mistake, not of what it talks to.
-        last_refusal: what it said of the last event that it refused; empty: it refused none.
-        calls: how long its calls took.
-        waits: how long events were in the spool before it took them.
+        counting: after a restart it is still being counted: the lag is at least this.
+        counts: as they were at this moment.
     """
 
     sink: str
     plugin: str
     state: str
-    delivered: int
-    retried: int
-    rejected: int
-    dead: int
-    lag: int
-    in_flight: int
-    waiting: int
-    failures: int
-    last_error: str | None
-    oldest_us: int | None
-    refused_in_row: int = 0
-    probing: bool = False
+    lag: int = 0
+    in_flight: int = 0
+    waiting: int = 0
+    oldest_us: int | None = None
     next_try_us: int | None = None
-    mistake: bool = False
-    last_refusal: str = ""
     counting: bool = False
-    calls: Distribution = NOTHING_YET
-    waits: Distribution = NOTHING_YET
-
-
-@dataclass(slots=True)
-class Counters:
-    """What a courier counts since its start, and what its sink said last.
-
-    Attributes:
-        refused_in_row: events since the last that was delivered.
-        last_refusal: why it refused the latest of these.
-        stuck: its thread does not come back.
-        mistake: the last error is the plugin's own mistake.
-        calls: how long calls took.
-        waits: how long events were in the spool before the sink took them.
-    """
-
-    delivered: int = 0
-    retried: int = 0
-    rejected: int = 0
-    dead: int = 0
-    refused_in_row: int = 0
-    stuck: bool = False
-    last_error: str | None = None
-    last_refusal: str = ""
-    mistake: bool = False
-    calls: Histogram = field(default_factory=lambda: Histogram(CALLS))
-    waits: Histogram = field(default_factory=lambda: Histogram(WAITS))
-
-    def anew(self) -> "Counters":
-        """The same counts, of a sink of which nothing is known yet."""
-        return replace(self, refused_in_row=0, stuck=False, last_error=None, last_refusal="", mistake=False)
-
-    def erred(self, error: str, cause: BaseException | None = None) -> None:
-        """The sink failed; `cause` is what it raised."""
-        self.last_error, self.mistake = error, cause is not None and is_mistake(cause)
-
-    def worked(self) -> None:
-        """It does what it should."""
-        self.last_error, self.mistake = None, False
+    counts: Counts = field(default_factory=Counts)
+    health: SinkHealth = SinkHealth()

@@ -73,10 +73,8 @@ class Waiting:
             group.due = min(group.due, now)
         heapq.heapify(self._groups)
 
-    def take(self, now: float, *, least_tried: bool = False) -> Group | None:
+    def take(self, now: float, *, least_tried: bool) -> Group:
         """The one that is due for the longest, or, of all that are due, the one that was tried least."""
-        if not self._groups or self._groups[0].due > now:
-            return None
         if not least_tried:
             return heapq.heappop(self._groups)
         due = [group for group in self._groups if group.due <= now]
@@ -130,9 +128,7 @@ class Ready:
         return now if full else max(now, self.since + self._limits.wait)
 
     def cut(self, now: float) -> list[Share]:
-        """The batch that goes now, if any does; the sink has it from then on."""
-        if self.ripe_at(now) != now:
-            return []
+        """The batch that goes now; the sink has it from then on."""
         shares = list[Share]()
         count, size = self._limits.count, self._limits.max_bytes
         had_turn: deque[LaneQueue] = deque()
@@ -162,16 +158,21 @@ class Ready:
 
 
 class Turns:
-    """What was never tried and what waits for another attempt take turns: neither keeps the sink to itself.
+    """What goes to the sink now, and when something goes next: one rule answers both.
+
+    What was never tried and what waits for another attempt take turns: neither keeps the sink to itself. A
+    sink that fails as a whole, as it seems, is probed with what was tried least, so that an entry that always
+    fails does not stand for the sink.
 
     Attributes:
         in_flight: parcels that the sink has now.
     """
 
-    def __init__(self, settings: CourierSettings) -> None:
+    def __init__(self, settings: CourierSettings, breaker: Breaker) -> None:
         self.ready = Ready(settings.batch)
         self.waiting = Waiting()
         self.in_flight: list[Parcel] = []
+        self._breaker = breaker
         self._limits = settings.batch
         self._max_in_flight = settings.max_in_flight
         self._retried_last = False
@@ -179,46 +180,32 @@ class Turns:
     @property
     def free(self) -> bool:
         """Whether the sink may have one more parcel."""
-        return len(self.in_flight) < self._max_in_flight
+        return len(self.in_flight) < (1 if self._breaker.open else self._max_in_flight)
 
-    def next(self, now: float, *, probe: bool = False, untried: bool = False) -> Parcel | None:
-        """The parcel that goes now; it is in flight from then on. None: nothing may go now.
-
-        Args:
-            probe: the sink fails as a whole, as it seems: what was tried least goes first, so that an entry
-                that always fails does not stand for the sink.
-            untried: only what was never tried may go.
-        """
-        if not self.free:
-            return None
-        shares = self.ready.cut(now) if probe or untried or self._retried_last else []
-        if not (shares or untried) and (group := self.waiting.take(now, least_tried=probe)) is not None:
-            self._retried_last = True
-            return self._send(self._cut(group), now)
-        if shares or (shares := self.ready.cut(now)):
+    def next(self, now: float) -> Parcel | None:
+        """The parcel that goes now; it is in flight from then on. None: nothing may go now."""
+        untried, tried = [due is not None and due <= now for due in self._dues(now)]
+        if untried and (not tried or self._retried_last or self._breaker.open):
             self._retried_last = False
-        return self._send(shares, now)
+            return self._send(self.ready.cut(now), now)
+        if tried:
+            self._retried_last = True
+            return self._send(self._cut(self.waiting.take(now, least_tried=self._breaker.open)), now)
+        return None
 
-    def next_try(self, now: float, breaker: Breaker) -> float | None:
-        """When the sink gets something; None: it has it, or there is nothing."""
-        if not self.free or (breaker.open and self.in_flight):
-            return None
-        hold = breaker.hold_until if breaker.open else 0.0
-        tried, untried = self.waiting.next_due, self.ready.ripe_at(now)
-        dues = [
-            *([] if tried is None else [max(tried, breaker.hold_until)]),
-            *([] if untried is None else [max(untried, breaker.untried_hold_until, hold)]),
-        ]
-        return min(dues, default=None)
+    def next_try(self, now: float) -> float | None:
+        """When the sink gets something, if nothing else happens; None: it has it, or there is nothing."""
+        return min([due for due in self._dues(now) if due is not None], default=None)
 
-    def next_due(self, now: float, *, untried: bool = False) -> float | None:
-        """When `next` may have something, if nothing else happens; None: not by time."""
+    def _dues(self, now: float) -> tuple[float | None, float | None]:
+        """When what was never tried may go, and when what failed; None: not by time."""
         if not self.free:
-            return None
-        dues = [] if untried or self.waiting.next_due is None else [self.waiting.next_due]
-        if (ripe_at := self.ready.ripe_at(now)) is not None and ripe_at > now:
-            dues.append(ripe_at)
-        return min(dues, default=None)
+            return None, None
+        untried, tried = self.ready.ripe_at(now), self.waiting.next_due
+        return (
+            None if untried is None else max(untried, self._breaker.untried_hold_until),
+            None if tried is None else max(tried, self._breaker.hold_until),
+        )
 
     def _cut(self, group: Group) -> list[Share]:
         """What of a group goes together; the rest waits on."""
@@ -234,9 +221,7 @@ class Turns:
             size -= sum([one.size for one in pieces])
         return shares
 
-    def _send(self, shares: list[Share], now: float) -> Parcel | None:
-        if not shares:
-            return None
+    def _send(self, shares: list[Share], now: float) -> Parcel:
         parcel = Parcel(shares, shares[0][1].failure, now)
         for queue in parcel.lanes:
             queue.move()

@@ -51,12 +51,15 @@ def _room(room: RoomView, history: History) -> dict[str, Any]:
 
 
 def _sink(sink: SinkView, history: History) -> dict[str, Any]:
-    courier = _readable(sink.courier)
-    del courier["calls"], courier["waits"]  # which are for Prometheus
+    courier, counts = _readable(sink.courier), _readable(sink.courier.counts)
+    del counts["calls"], counts["waits"]  # which are for Prometheus
+    del courier["counts"], courier["health"]
     return {
         "name": courier.pop("sink"),
         "type": sink.type,
         **courier,
+        **counts,
+        **_readable(sink.courier.health),
         "lag": sink.lag,
         "dead_letters": None if sink.dead_letters is None else _readable(sink.dead_letters),
         "per_minute": history.sink(sink.courier.sink).per_minute,

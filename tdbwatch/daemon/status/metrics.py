@@ -43,6 +43,9 @@ def _per_room(read: Callable[[RoomView], float | None]) -> Callable[[Snapshot], 
     return samples
 
 
+_DOWN: Final = frozenset({"stuck", "paused", "refusing"})
+
+
 def _per_sink(read: Callable[[CourierStatus], float]) -> Callable[[Snapshot], Samples]:
     return lambda snapshot: [((sink.courier.sink,), read(sink.courier)) for sink in snapshot.sinks]
 
@@ -146,21 +149,21 @@ DEFINITIONS: Final = (
                "Guesses made while leaving those out; each may have doubled one event", _ROOM,
                _per_room(lambda room: room.uncertain)),
     Definition("tdbwatch_events_delivered_total", "counter", "Events that the sink took", _SINK,
-               _per_sink(lambda sink: sink.delivered)),
+               _per_sink(lambda sink: sink.counts.delivered)),
     Definition("tdbwatch_events_retried_total", "counter", "Events that were to be offered again", _SINK,
-               _per_sink(lambda sink: sink.retried)),
+               _per_sink(lambda sink: sink.counts.retried)),
     Definition("tdbwatch_events_rejected_total", "counter", "Events that the sink refused for good", _SINK,
-               _per_sink(lambda sink: sink.rejected)),
+               _per_sink(lambda sink: sink.counts.rejected)),
     Definition("tdbwatch_events_dead_total", "counter",
                "Events that became dead letters: refused, or out of attempts", _SINK,
-               _per_sink(lambda sink: sink.dead)),
+               _per_sink(lambda sink: sink.counts.dead)),
     Histograms("tdbwatch_delivery_duration_seconds", "How long calls of the sink took, whatever came of them",
-               _SINK, lambda s: [((one.courier.sink,), one.courier.calls) for one in s.sinks]),
+               _SINK, lambda s: [((one.courier.sink,), one.courier.counts.calls.now) for one in s.sinks]),
     Histograms("tdbwatch_spool_duration_seconds",
                "How long events were in the spool before the sink took them", _SINK,
-               lambda s: [((one.courier.sink,), one.courier.waits) for one in s.sinks]),
+               lambda s: [((one.courier.sink,), one.courier.counts.waits.now) for one in s.sinks]),
     Definition("tdbwatch_sink_up", "gauge", "1 unless stuck, paused, only probed, or refusing all", _SINK,
-               _per_sink(lambda sink: not (sink.probing or sink.state in {"stuck", "paused", "refusing"}))),
+               _per_sink(lambda sink: not (sink.health.probing or sink.state in _DOWN))),
     Definition("tdbwatch_sink_lag", "gauge", "Events that the sink has yet to finish", _SINK,
                lambda s: [((one.courier.sink,), one.lag) for one in s.sinks if not one.courier.counting]),
     Definition("tdbwatch_sink_oldest_seconds", "gauge",
@@ -168,7 +171,7 @@ DEFINITIONS: Final = (
     Definition("tdbwatch_sink_in_flight", "gauge", "Batches that the sink has now", _SINK,
                _per_sink(lambda sink: sink.in_flight)),
     Definition("tdbwatch_sink_failures", "gauge", "Failures of the sink as a whole, in a row", _SINK,
-               _per_sink(lambda sink: sink.failures)),
+               _per_sink(lambda sink: sink.health.failures)),
     Definition("tdbwatch_dead_letters", "gauge", "Dead letters that the spool keeps for the sink", _SINK,
                _dead_letters),
     Definition("tdbwatch_sink_left_behind", "gauge",

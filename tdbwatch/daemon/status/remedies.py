@@ -143,7 +143,7 @@ def failing(sink: SinkView, spool: SpoolView) -> str:
         return (
             f"Mend why it refuses them, such as a token that was changed; then {again} delivers them again."
         )
-    if courier.plugin not in BUILT_IN and courier.mistake:
+    if courier.plugin not in BUILT_IN and courier.health.mistake:
         return f"Mend the plugin that offers {sink.type}, since the mistake is its own; then restart."
     return f"Mend what it talks to; then it goes on by itself, or at once after {wake(sink, spool)}."
 

@@ -98,10 +98,11 @@ class Load(Subject):
         """A slow sink has as long as it takes, if only it gets on."""
         __tracebackhide__ = True
         finished = -1
-        while (status := daemon.sink(name)).delivered + status.rejected > finished:
-            finished = status.delivered + status.rejected
+        while (counts := daemon.sink(name).counts).delivered + counts.rejected > finished:
+            finished = counts.delivered + counts.rejected
             with suppress(TimeoutError):
                 daemon.drained(self.limit)
                 return
+        status = daemon.sink(name)
         what = f"after {when}, {status.lag} events were not delivered any more"
-        fault(what, f"see why: {status.last_error or 'it says nothing'}")
+        fault(what, f"see why: {status.health.last_error or 'it says nothing'}")

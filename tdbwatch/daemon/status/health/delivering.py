@@ -38,18 +38,18 @@ def _sink(sink: SinkView, snapshot: Snapshot) -> Iterator[Problem]:
 
 def _failing(sink: SinkView, now_us: int) -> str:
     """What is wrong with the sink as a whole; empty when it delivers."""
-    courier = sink.courier
-    error = f" It says: {short(courier.last_error)}" if courier.last_error else ""
+    courier, health = sink.courier, sink.courier.health
+    error = f" It says: {short(health.last_error)}" if health.last_error else ""
     waiting = f"Waiting for it: {counted(sink.lag, 'event')}."
     if courier.state == "stuck":  # when it is asked next is of no account: only a restart helps
         return f"The plugin hangs and cannot be interrupted. {waiting}{error}"
     if courier.state == "paused":
         return f"Paused. {waiting} {_next_try(courier, now_us)}{error}"
     if courier.state == "refusing":
-        refused = f"It refuses all it is given: the last {counted(courier.refused_in_row, 'event')} in a row."
-        return f"{refused} It answered: {short(courier.last_refusal)}"
-    if courier.probing:
-        failed = f"{counted(courier.failures, 'failure')} in a row, so it is only probed."
+        refused = f"It refuses all it is given: the last {counted(health.refused_in_row, 'event')} in a row."
+        return f"{refused} It answered: {short(health.last_refusal)}"
+    if health.probing:
+        failed = f"{counted(health.failures, 'failure')} in a row, so it is only probed."
         return f"{failed} {waiting} {_next_try(courier, now_us)}{error}"
     return ""
 

@@ -58,11 +58,11 @@ def sinks(snapshot: Snapshot, history: History) -> Markup:
     columns: tuple[Column[SinkView], ...] = (
         Column("Sink", _sink_name),
         Column("State", _sink_state),
-        Column("Delivered", lambda sink: f"{sink.courier.delivered:,}", "number"),
+        Column("Delivered", lambda sink: f"{sink.courier.counts.delivered:,}", "number"),
         Column("Last hour", lambda sink: _taken(sink, history)),
         Column("Lag", lambda sink: "counting" if sink.courier.counting else f"{sink.lag:,}", "number"),
         Column("Oldest", lambda sink: when(sink.courier.oldest_us, snapshot.taken_us)),
-        Column("Failures", lambda sink: f"{sink.courier.failures:,}", "number"),
+        Column("Failures", lambda sink: f"{sink.courier.health.failures:,}", "number"),
         Column("Dead letters", _letters, "number"),
         Column("Last error", _last_error, "note"),
     )
@@ -80,7 +80,7 @@ def _sink_name(sink: SinkView) -> Markup:
 
 
 def _sink_state(sink: SinkView) -> Markup:
-    return badge(*wording.sink_state(sink.courier.state, probing=sink.courier.probing))
+    return badge(*wording.sink_state(sink.courier.state, probing=sink.courier.health.probing))
 
 
 def _letters(sink: SinkView) -> str:
@@ -95,7 +95,8 @@ def _letters(sink: SinkView) -> str:
 def _last_error(sink: SinkView) -> str:
     courier, letters = sink.courier, sink.dead_letters
     letter = letters.last_reason if letters is not None and letters.count else ""
-    return wording.sink_error(courier.state, courier.last_error, courier.last_refusal, letter) or _NONE
+    health = courier.health
+    return wording.sink_error(courier.state, health.last_error, health.last_refusal, letter) or _NONE
 
 
 def spool(snapshot: Snapshot) -> Markup:
