@@ -16,7 +16,7 @@ from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.parcel import Fate, Parcel
+from tdbwatch.daemon.couriers.parcel import Parcel, Share
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.daemon.couriers.progress import Remembered, Saved, resumed
 from tdbwatch.daemon.couriers.reading import Wanted
@@ -107,7 +107,7 @@ class World:
         self.remembered = Remembered(self.settings, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
         self.in_flight: list[Parcel] = []
-        self.settled: list[tuple[Parcel, list[Fate], dict[LaneQueue, float]]] = []
+        self.settled: list[tuple[Parcel, dict[LaneQueue, float]]] = []
         self.finished, attempts = set(self.at_save[0]), dict(self.at_save[1])
         self.attempts = defaultdict(int, attempts)
 
@@ -138,7 +138,7 @@ class World:
         pieces = [piece for q in self.lanes for piece in (*q.taken, *q.held)]
         assert self.lanes.memory.count == sum([one.count for one in pieces])
         assert self.lanes.memory.size == sum(piece.size for piece in pieces)
-        on_their_way = {queue for parcel, *_ in self.settled for queue in parcel.lanes}
+        on_their_way = {queue for parcel, _ in self.settled for queue in parcel.lanes}
         lanes = [queue for queue in self.lanes if queue.key is None and queue not in on_their_way]
         sick = [[*queue.held] for queue in lanes if queue.sick]
         assert not any(held and held[-1].failure is None for held in sick)
@@ -230,32 +230,35 @@ class World:
             self.finished.update(seqs)
             return
         if way == "put back":
-            self.lanes.put_back(parcel, self.now)
+            self.lanes.finish(parcel, self.now, back=parcel.shares)
             return
-        fates = [Fate.FAILED] * len(seqs) if way != "some" else self.fates(parcel)
-        self.lanes.settle(parcel, fates, failure)
+        failed, untried = (parcel.shares, []) if way != "some" else self.some(parcel)
+        for seq in seqs_of(failed):
+            self.attempts[seq] += 1
+        self.finished |= {*seqs} - seqs_of(failed) - seqs_of(untried)
+        self.lanes.settle(parcel, [*[(queue, piece.failed(failure)) for queue, piece in failed], *untried])
         if self.rng.random() < 0.5:  # a dead letter is on its way to the disk
-            self.settled.append((parcel, fates, dues))
+            self.settled.append((parcel, dues))
         else:
-            self.lanes.release(parcel, fates, self.now, dues)
-        for seq, fate in zip(seqs, fates, strict=True):
-            if fate is Fate.FINISHED:
-                self.finished.add(seq)
-            elif fate is Fate.FAILED:
-                self.attempts[seq] += 1
+            self.lanes.release(parcel, self.now, dues)
 
     def release_some(self, likely: float = 0.2) -> None:
         for one in [one for one in self.settled if self.rng.random() < likely]:
             self.settled.remove(one)
-            parcel, fates, dues = one
-            self.lanes.release(parcel, fates, self.now, dues)
+            self.lanes.release(one[0], self.now, one[1])
 
-    def fates(self, parcel: Parcel) -> list[Fate]:
-        """Anything, then a rest that was not tried; or a pause."""
-        cut = self.rng.randint(0, len(parcel))
-        retry = self.rng.choice([Fate.FAILED, Fate.FAILED, Fate.UNTRIED])
-        some = [self.rng.choice([Fate.FINISHED, retry]) for _ in range(cut)]
-        return some + [Fate.UNTRIED] * (len(parcel) - cut)
+    def some(self, parcel: Parcel) -> tuple[list[Share], list[Share]]:
+        """What failed, and what was not tried: anything, then a rest; or a pause, so that nothing failed."""
+        cut, pause = self.rng.randint(0, len(parcel)), self.rng.random() < 0.3
+        failed, untried, number = list[Share](), list[Share](), 0
+        for queue, piece in parcel.shares:
+            indexes = [index for index in range(piece.count) if number + index < cut]
+            if again := [index for index in indexes if self.rng.random() < 0.5]:
+                (untried if pause else failed).append((queue, piece.only(again)))
+            if rest := list(range(len(indexes), piece.count)):
+                untried.append((queue, piece.only(rest)))
+            number += piece.count
+        return failed, untried
 
     def save(self) -> None:
         if (update := self.saved.update(self.lanes)) is not None:
@@ -376,9 +379,12 @@ def fail(lanes: Lanes, parcel: Parcel, due: float, *, alone: bool = False) -> No
     """All of it failed; with `alone` only the first lane has to wait."""
     due_lanes = parcel.lanes[:1] if alone else parcel.lanes
     failed = failure(parcel.attempts + 1, alone=alone)
-    fates = [Fate.FAILED] * len(parcel)
-    lanes.settle(parcel, fates, failed)
-    lanes.release(parcel, fates, 0, dict.fromkeys(due_lanes, due))
+    lanes.settle(parcel, [(queue, piece.failed(failed)) for queue, piece in parcel.shares])
+    lanes.release(parcel, 0, dict.fromkeys(due_lanes, due))
+
+
+def seqs_of(shares: list[Share]) -> set[int]:
+    return {seq for _, piece in shares for seq in piece.seqs}
 
 
 A, B, C, D = LANES
@@ -416,9 +422,9 @@ def test_a_sink_that_takes_only_a_part_of_each_batch_gets_to_every_lane_in_its_t
     for _ in range(4):
         parcel = next_of(lanes)
         heads.append(parcel.seqs[0])
-        fates = [Fate.FINISHED, *[Fate.UNTRIED] * (len(parcel) - 1)]
-        lanes.settle(parcel, fates)
-        lanes.release(parcel, fates, 0)
+        (queue, piece), *others = parcel.shares
+        rest = piece.split(1)[1]
+        lanes.finish(parcel, 0, back=[*([(queue, rest)] if rest.count else []), *others])
     assert heads == [1, 10, 2, 11]
 
 

@@ -1,15 +1,17 @@
 """What a sink's answer means for each entry, and what is written down of it. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from math import ceil
+from types import NoneType
+from typing import Generic, NamedTuple, TypeVar
 
 from tdbwatch.daemon.blame import PluginMistakeError
 from tdbwatch.daemon.couriers.lane import LaneQueue
-from tdbwatch.daemon.couriers.parcel import Fate, Parcel
-from tdbwatch.daemon.couriers.pieces import Failure
+from tdbwatch.daemon.couriers.parcel import Parcel, Share
+from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.daemon.spool.api import DeadLetter, Entry
-from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.redaction import presentable
@@ -93,72 +95,108 @@ class Answer:
     about_sink: bool = False
     cause: Exception | None = None
 
-    @property
-    def pause(self) -> Retry | None:
-        """What the sink said when it asked to be left alone."""
-        outcomes = self.outcomes or ()
-        return next((one for one in outcomes if isinstance(one, Retry) and one.pause), None)
+
+_O_co = TypeVar("_O_co", covariant=True)
+
+
+class Part(NamedTuple, Generic[_O_co]):
+    """Entries of one lane of which the sink said one kind of thing, and what it said of each."""
+
+    lane: LaneQueue
+    piece: Piece
+    outcomes: Sequence[_O_co]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One entry, and what the sink said of it."""
-
-    seq: int
-    event: Event
-    lane: LaneQueue
-    outcome: Outcome | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sorted:
     """The entries of a parcel by what the sink said of them."""
 
-    refused: list[tuple[Told, Rejected]]
-    again: list[tuple[Told, Retry]]
-    untried: int
-    delivered: int
+    delivered: list[Part[Delivered]]
+    refused: list[Part[Rejected]]
+    again: list[Part[Retry]]
+    untried: list[Part[None]]
 
     @classmethod
-    def of(cls, parcel: Parcel, outcomes: Sequence[Outcome | None]) -> "Sorted":
-        told = list(map(Told, parcel.seqs, parcel.events, parcel.lane_of_each, outcomes))
-        refused = [(one, one.outcome) for one in told if isinstance(one.outcome, Rejected)]
-        again = [(one, one.outcome) for one in told if isinstance(one.outcome, Retry)]
-        untried = sum(one.outcome is None for one in told)
-        return cls(refused, again, untried, len(told) - len(refused) - len(again) - untried)
+    def of(cls, parcel: Parcel, outcomes: Sequence[Outcome | None]) -> "Told":
+        return cls(
+            _parts(parcel, outcomes, Delivered),
+            _parts(parcel, outcomes, Rejected),
+            _parts(parcel, outcomes, Retry),
+            _parts(parcel, outcomes, NoneType),
+        )
 
     @property
-    def nothing_finished(self) -> bool:
-        return not self.delivered and not self.refused
+    def pause(self) -> Retry | None:
+        """What the sink said when it asked to be left alone: then it said so of all that comes again."""
+        first = self.again[0].outcomes[0] if self.again else None
+        return first if first is not None and first.pause else None
 
 
-def fates_of(outcomes: Sequence[Outcome | None], retry: Fate) -> list[Fate]:
-    """What becomes of each entry.
+def _parts(parcel: Parcel, outcomes: Sequence[Outcome | None], kind: type[_O_co]) -> list[Part[_O_co]]:
+    """What of each share the sink said this kind of thing of."""
+    parts, start = list[Part[_O_co]](), 0
+    for lane, piece in parcel.shares:
+        own = outcomes[start : start + piece.count]
+        start += piece.count
+        if found := [(index, outcome) for index, outcome in enumerate(own) if isinstance(outcome, kind)]:
+            parts.append(Part(lane, piece.only([index for index, _ in found]), [one for _, one in found]))
+    return parts
+
+
+def shares_of(parts: Iterable[Part[object]], failure: Failure | None = None) -> list[Share]:
+    """The entries of these, of which this became; None: they are as they were."""
+    return [(lane, piece if failure is None else piece.failed(failure)) for lane, piece, _ in parts]
+
+
+def count_of(parts: Iterable[Part[object]]) -> int:
+    """How many entries these are."""
+    return sum([part.piece.count for part in parts])
+
+
+def waits_of(again: Iterable[Part[Retry]], most: float) -> dict[LaneQueue, float]:
+    """For how many seconds each lane is to wait, as the sink named them; 0 for none.
+
+    Equally long means to the second: a sink that names times a moment apart still gets its events together.
 
     Args:
-        retry: of those that the sink wants to get again.
+        most: seconds; no wait is longer.
+    """
+    waits: dict[LaneQueue, float] = {}
+    for lane, _, retries in again:
+        after = max([0.0, *[retry.after or 0.0 for retry in retries]])
+        waits[lane] = max(waits.get(lane, 0.0), min(after, most))
+    together: dict[int, float] = {}
+    for after in waits.values():
+        together[ceil(after)] = max(together.get(ceil(after), 0.0), after)
+    return {lane: together[ceil(after)] for lane, after in waits.items()}
+
+
+def dead_letters(
+    sink: str,
+    failure: Failure,
+    parts: Iterable[Part[Rejected | Retry]],
+    now_us: int,
+    reason: str | None = None,
+) -> list[DeadLetter]:
+    """What is kept of entries that this sink will not get any more.
+
+    Args:
+        reason: why; None: what it said last.
     """
     return [
-        Fate.UNTRIED if one is None else retry if isinstance(one, Retry) else Fate.FINISHED
-        for one in outcomes
+        DeadLetter(
+            sink=sink,
+            entry=Entry(seq, event),
+            reason=(why := presentable(reason or said.reason)),
+            attempts=failure.attempts,
+            first_error=failure.first_error_of(seq) or why,
+            last_error=presentable(said.reason) or why,
+            first_us=failure.first_us,
+            dead_us=now_us,
+        )
+        for _, piece, outcomes in parts
+        for seq, event, said in zip(piece.seqs, piece.events, outcomes, strict=True)
     ]
-
-
-def dead_letter(
-    sink: str, failure: Failure, told: Told, reason: str, last_error: str, now_us: int
-) -> DeadLetter:
-    """What is kept of an entry that this sink will not get any more."""
-    reason = presentable(reason)
-    return DeadLetter(
-        sink=sink,
-        entry=Entry(told.seq, told.event),
-        reason=reason,
-        attempts=failure.attempts,
-        first_error=failure.first_error_of(told.seq) or reason,
-        last_error=presentable(last_error) or reason,
-        first_us=failure.first_us,
-        dead_us=now_us,
-    )
 
 
 def outcomes_by_kind(

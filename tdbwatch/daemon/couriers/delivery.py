@@ -1,7 +1,8 @@
 """One attempt: call the sink with a parcel, and do what its answer demands."""
 
 import random
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,27 +10,29 @@ from tdbwatch.clock import Clock
 from tdbwatch.daemon.bounds import MOST_VALUES, too_large
 from tdbwatch.daemon.couriers.answer import (
     Answer,
-    Sorted,
+    Part,
     Told,
-    dead_letter,
-    fates_of,
+    count_of,
+    dead_letters,
     judge,
     merged,
     outcomes_by_kind,
+    shares_of,
+    waits_of,
 )
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.lanes import ALL_DUE, Lanes
-from tdbwatch.daemon.couriers.parcel import Fate, Parcel, waits_of
-from tdbwatch.daemon.couriers.pieces import Failure, another
+from tdbwatch.daemon.couriers.parcel import Parcel
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, another
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counts, CourierSettings
 from tdbwatch.daemon.couriers.unended import Caution, given_up
 from tdbwatch.daemon.hosts import Host, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter
 from tdbwatch.plugin.event import Event
-from tdbwatch.plugin.outcome import Delivered, Outcome, Rejected, Retry
+from tdbwatch.plugin.outcome import Rejected, Retry
 from tdbwatch.redaction import presentable
 
 _PART_AFTER: Final = 2
@@ -80,10 +83,12 @@ class Delivery:
         self.counts.calls.observe(duration)
         self._note(parcel, answer, started_us, int(duration * 1e6))
         if answer.outcomes is None:
-            self._all_delivered(parcel, answer)
+            self._delivered(parcel.pieces)
+            self._lanes.finish(parcel, self._clock.monotonic())
+            self._worked(asked)
         else:
             tried = another(parcel.failure, self._health.breaker.active(started), started_us)
-            await self._sort(parcel, answer, answer.outcomes, tried)
+            await self._sort(parcel, answer, Told.of(parcel, answer.outcomes), tried)
         self._saving.tell()
 
     async def _ask(self, parcel: Parcel, asked: int) -> Answer:
@@ -114,14 +119,13 @@ class Delivery:
             return dict.fromkeys(range(len(events)), Rejected(reason))
         return too_large(events) if parcel.may_be_large(MOST_VALUES) else {}
 
-    def _all_delivered(self, parcel: Parcel, answer: Answer) -> None:
-        self.counts.delivered += len(parcel)
-        self._health.refused_in_row = 0
+    def _delivered(self, pieces: Sequence[Piece]) -> None:
         now_us = self._clock.time() * 1e6
-        for piece in parcel.pieces:  # its events came together
+        if pieces:
+            self._health.refused_in_row = 0
+        for piece in pieces:  # its events came together
+            self.counts.delivered += piece.count
             self.counts.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
-        self._lanes.finish(parcel, self._clock.monotonic())
-        self._worked(answer.asked)
 
     def _worked(self, asked: int | None) -> None:
         if self._health.last_error is not None:
@@ -129,110 +133,97 @@ class Delivery:
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
         now = self._clock.monotonic()
-        self._lanes.put_back(parcel, now)
+        self._lanes.finish(parcel, now, back=parcel.shares)
         self._health.erred("sink.failed", str(error), error)
         self._health.breaker.failed(now, after=self._settings.retry.initial)
         self._saving.tell()
 
-    async def _sort(
-        self, parcel: Parcel, answer: Answer, outcomes: Sequence[Outcome | None], tried: Failure
-    ) -> None:
-        """Not all was delivered: finish what is, bury what is refused, and offer the rest again."""
-        told, counts, health = Sorted.of(parcel, outcomes), self.counts, self._health
-        counts.delivered += told.delivered
-        self._note_waits(parcel, outcomes)
-        if not told.nothing_finished:
-            self._worked(answer.asked)
-        if answer.pause is not None:
-            health.paused(answer.pause)  # from now on, even if the disk does not take dead letters
-        letters = self._letters(tried, [(one, said.reason, said.reason) for one, said in told.refused])
-        counts.rejected += len(told.refused)
-        if told.refused:
-            health.last_refusal = presentable(told.refused[-1][1].reason)
-        health.refused_in_row = len(told.refused) + (0 if told.delivered else health.refused_in_row)
-        if told.again and answer.pause is None:
-            await self._again(parcel, answer, told, fates_of(outcomes, Fate.FAILED), tried, letters)
-            return
-        counts.retried += len(told.again)  # a pause says nothing of its entries, so it is no attempt
-        await self._settle(parcel, fates_of(outcomes, Fate.UNTRIED), letters)
+    async def _sort(self, parcel: Parcel, answer: Answer, told: Told, tried: Failure) -> None:
+        """Not all was delivered: finish what is, bury what is refused, and offer the rest again.
 
-    async def _again(
-        self,
-        parcel: Parcel,
-        answer: Answer,
-        told: Sorted,
-        fates: list[Fate],
-        tried: Failure,
-        letters: list[DeadLetter],
-    ) -> None:
-        waits = waits_of([(one.lane, retry) for one, retry in told.again], self._settings.retry.max_after)
-        after = max(waits.values()) or None
-        failure = self._failed(tried, told.again, answer.cause)
-        now, policy = self._clock.monotonic(), self._settings.retry
-        wish = after if answer.about_sink else None
-        if told.nothing_finished:
-            self._health.breaker.failed(now, wish, asked=answer.asked, culprit=parcel.failure is None)
-        spent = policy.exhausted(failure.attempts, self._health.breaker.active(now) - failure.first_at)
-        if spent and self._settings.on_exhausted != "block":
-            letters += self._letters(failure, [(one, spent, said.reason) for one, said in told.again])
-            fates = [Fate.FINISHED if fate is Fate.FAILED else fate for fate in fates]
-            await self._settle(parcel, fates, letters)
-        else:
-            self.counts.retried += len(told.again)
-            whole = len(told.again) == len(parcel)
-            if whole and after is None and self._suspicious(parcel, failure):
-                failure = replace(failure, most=1)
-                first = told.again[0][0].lane  # the others need not wait: the sink has not refused them alone
-                dues = {first: now + policy.wait(failure.attempts, self._rng)}
+        Dead letters are saved with the progress that they make; until then the parcel is in flight.
+        """
+        self._count(told, answer)
+        letters = self._letters(tried, told.refused)
+        again, untried, dues = shares_of(told.again), shares_of(told.untried), ALL_DUE
+        if told.pause is not None:  # it says nothing of its entries, so it is no attempt
+            self._health.paused(told.pause)  # from now on, even if the disk does not take dead letters
+        elif told.again:
+            waits = waits_of(told.again, self._settings.retry.max_after)
+            failure = self._failed(parcel, answer, told, tried, max(waits.values()) or None)
+            if spent := self._spent(failure):
+                letters += self._letters(failure, told.again, spent)
+                again = []
             else:
-                dues = self._dues(waits, failure.attempts, now)
-            await self._settle(parcel, fates, letters, failure, dues)
-
-    def _dues(self, waits: dict[LaneQueue, float], attempts: int, now: float) -> dict[LaneQueue, float]:
-        policy = self._settings.retry
-        due = {after: now + policy.wait(attempts, self._rng, after) for after in waits.values()}
-        return {lane: due[after] for lane, after in waits.items()}
-
-    def _suspicious(self, parcel: Parcel, failure: Failure) -> bool:
-        """Whether one entry may be to blame for all: each alone must have an attempt left."""
-        most = self._settings.retry.max_attempts or _PART_AFTER + 1
-        return len(parcel) > 1 and failure.attempts >= min(_PART_AFTER, most - 1)
-
-    def _failed(self, tried: Failure, again: list[tuple[Told, Retry]], cause: Exception | None) -> Failure:
-        """What has become of those that failed, which is said in the log."""
-        error, first_errors = presentable(again[0][1].reason), tried.first_errors
-        if not tried.first_error and any(retry.reason != again[0][1].reason for _, retry in again):
-            first_errors = {one.seq: presentable(retry.reason) for one, retry in again}
-        self._health.erred("sink.failed", error, cause, events=len(again), attempts=tried.attempts)
-        first_error = tried.first_error or error
-        return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
-
-    def _letters(self, failure: Failure, dead: Sequence[tuple[Told, str, str]]) -> list[DeadLetter]:
-        """Of each of these entries, with the reason and its last error."""
-        sink, now_us = self._settings.name, int(self._clock.time() * 1e6)
-        return [dead_letter(sink, failure, one, reason, error, now_us) for one, reason, error in dead]
-
-    async def _settle(
-        self,
-        parcel: Parcel,
-        fates: Sequence[Fate],
-        letters: Sequence[DeadLetter],
-        failure: Failure | None = None,
-        dues: Mapping[LaneQueue, float] = ALL_DUE,
-    ) -> None:
-        """Dead letters are saved with the progress that they make; until then the parcel is in flight."""
-        self._lanes.settle(parcel, fates, failure)
+                failure, dues = self._dues(parcel, told, failure, waits)
+                again = shares_of(told.again, failure)
+        self.counts.retried += sum([piece.count for _, piece in again])
+        self._lanes.settle(parcel, [*again, *untried])
         if letters:
             await self._saving.bury(letters)
             self.counts.dead += len(letters)
             self._health.faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
-        self._lanes.release(parcel, fates, self._clock.monotonic(), dues)
+        self._lanes.release(parcel, self._clock.monotonic(), dues)
 
-    def _note_waits(self, parcel: Parcel, outcomes: Sequence[Outcome | None]) -> None:
-        now_us = self._clock.time() * 1e6
-        for event, outcome in zip(parcel.events, outcomes, strict=True):
-            if isinstance(outcome, Delivered):
-                self.counts.waits.observe((now_us - event.received_us) / 1e6)
+    def _count(self, told: Told, answer: Answer) -> None:
+        health, refused = self._health, count_of(told.refused)
+        self._delivered([part.piece for part in told.delivered])
+        self.counts.rejected += refused
+        health.refused_in_row += refused
+        if told.refused:
+            health.last_refusal = presentable(told.refused[-1].outcomes[-1].reason)
+        if told.delivered or told.refused:
+            self._worked(answer.asked)
+
+    def _failed(
+        self, parcel: Parcel, answer: Answer, told: Told, tried: Failure, after: float | None
+    ) -> Failure:
+        """What has become of those that failed, which is said in the log, and counted against the sink.
+
+        Args:
+            after: seconds for which it wants to be left alone.
+        """
+        reasons = {
+            seq: retry.reason
+            for part in told.again
+            for seq, retry in zip(part.piece.seqs, part.outcomes, strict=True)
+        }
+        reason, first_errors = told.again[0].outcomes[0].reason, tried.first_errors
+        if not tried.first_error and any(other != reason for other in reasons.values()):
+            first_errors = {seq: presentable(other) for seq, other in reasons.items()}
+        error, more = presentable(reason), {"events": len(reasons), "attempts": tried.attempts}
+        self._health.erred("sink.failed", error, answer.cause, **more)
+        if not (told.delivered or told.refused):
+            now, wish = self._clock.monotonic(), after if answer.about_sink else None
+            self._health.breaker.failed(now, wish, asked=answer.asked, culprit=parcel.failure is None)
+        first_error = tried.first_error or error
+        return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
+
+    def _spent(self, failure: Failure) -> str | None:
+        """Why entries of which this became are not tried any more; None: they are."""
+        if self._settings.on_exhausted == "block":
+            return None
+        age = self._health.breaker.active(self._clock.monotonic()) - failure.first_at
+        return self._settings.retry.exhausted(failure.attempts, age)
+
+    def _dues(
+        self, parcel: Parcel, told: Told, failure: Failure, waits: Mapping[LaneQueue, float]
+    ) -> tuple[Failure, dict[LaneQueue, float]]:
+        """When those that failed are tried again, and in what company: one may be to blame for all."""
+        now, policy, attempts = self._clock.monotonic(), self._settings.retry, failure.attempts
+        part_after = min(_PART_AFTER, (policy.max_attempts or sys.maxsize) - 1)  # each alone has one left
+        whole = 1 < len(parcel) == count_of(told.again) and not any(waits.values())
+        if whole and attempts >= part_after:
+            first = told.again[0].lane  # the others need not wait: the sink has not refused them alone
+            return replace(failure, most=1), {first: now + policy.wait(attempts, self._rng)}
+        due = {after: now + policy.wait(attempts, self._rng, after) for after in waits.values()}
+        return failure, {lane: due[after] for lane, after in waits.items()}
+
+    def _letters(
+        self, failure: Failure, parts: Iterable[Part[Rejected | Retry]], reason: str | None = None
+    ) -> list[DeadLetter]:
+        now_us = int(self._clock.time() * 1e6)
+        return dead_letters(self._settings.name, failure, parts, now_us, reason)
 
     def _note(self, parcel: Parcel, answer: Answer, started_us: int, duration_us: int) -> None:
         """Keep the history, one attempt for each kind of outcome and each error."""

@@ -158,12 +158,10 @@ class LaneQueue:
             count, size = count - piece.count, size - piece.size
         return pieces
 
-    def put_back(self, unfinished: Sequence[Piece], finished: Sequence[int] = ()) -> None:
-        """Of what the sink has, these come again, before all else, and these are finished.
-
-        Args:
-            unfinished: those that failed before the others.
-        """
+    def put_back(self, unfinished: Sequence[Piece]) -> None:
+        """Of what the sink has, these come again, before all else, and the others are finished."""
+        left = {seq for piece in unfinished for seq in piece.seqs}
+        finished = [seq for piece in self.taken for seq in piece.seqs if left and seq not in left]
         self.taken = []
         self.held.prepend(unfinished)
         if finished or self.beyond:

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final
 
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
-from tdbwatch.daemon.couriers.parcel import Fate, Parcel, kept, tried
+from tdbwatch.daemon.couriers.parcel import Parcel, Share
 from tdbwatch.daemon.couriers.pieces import Failure, Memory, Piece
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.turns import Turns
@@ -164,63 +164,41 @@ class Lanes:
 
     # -- what comes back ---------------------------------------------------------------------------------
 
-    def finish(self, parcel: Parcel, now: float) -> None:
-        """All of it is finished."""
-        pieces = parcel.pieces
-        self.memory.give(pieces)
-        self.highest = max(self.highest, *[piece.last_seq for piece in pieces])
-        queues = parcel.lanes
-        for queue in queues:
-            queue.put_back(())
-            self.touched.add(queue.lane)
-        self.turns.in_flight.remove(parcel)
-        self._place(queues, now)
+    def finish(self, parcel: Parcel, now: float, back: Sequence[Share] = ()) -> None:
+        """As `settle` and `release`, with nothing to do between them."""
+        self.settle(parcel, back)
+        self.release(parcel, now)
 
-    def put_back(self, parcel: Parcel, now: float) -> None:
-        """Nothing of it was tried: it comes again as it was."""
-        fates = [Fate.UNTRIED] * len(parcel)
-        self.settle(parcel, fates)
-        self.release(parcel, fates, now)
-
-    def settle(self, parcel: Parcel, fates: Sequence[Fate], failure: Failure | None = None) -> None:
-        """What becomes of each entry of the parcel: from now on it can be saved. Then comes `release`.
+    def settle(self, parcel: Parcel, back: Sequence[Share]) -> None:
+        """All of the parcel is finished but this: from now on it can be saved. Then comes `release`.
 
         Args:
-            failure: what became of those that failed.
+            back: what comes again: the pieces of the parcel as they were, or as a new failure made them.
         """
-        back: dict[LaneQueue, tuple[list[Piece], list[int]]] = {}
-        for queue, piece, own in parcel.with_fates(fates):
-            pieces, finished = kept(piece, own, failure)
-            self.memory.give([piece])
-            self.memory.take(pieces)
-            if tried(own):
-                self.highest = max(self.highest, piece.last_seq)
-            unfinished, ended = back.setdefault(queue, ([], []))
-            unfinished += pieces
-            ended += finished
-        for queue, (pieces, finished) in back.items():
-            queue.put_back(pieces, finished)
+        parcel.back = back
+        self.memory.give(parcel.pieces)
+        self.memory.take([piece for _, piece in back])
+        unfinished = dict[LaneQueue, list[Piece]]()
+        for queue, piece in back:
+            unfinished.setdefault(queue, []).append(piece)
+        for queue in parcel.lanes:
+            queue.put_back(unfinished.get(queue, ()))
             self.touched.add(queue.lane)
+        as_before = {piece for _, piece in back}
+        served = [(queue, piece) for queue, piece in parcel.shares if piece not in as_before]
+        self.highest = max([self.highest, *[piece.last_seq for _, piece in served]])
+        if back:  # the lanes that got nothing come first next time
+            parcel.lanes.sort(key={queue for queue, _ in served}.__contains__)
 
-    def release(
-        self,
-        parcel: Parcel,
-        fates: Sequence[Fate],
-        now: float,
-        dues: Mapping[LaneQueue, float] = ALL_DUE,
-    ) -> None:
+    def release(self, parcel: Parcel, now: float, dues: Mapping[LaneQueue, float] = ALL_DUE) -> None:
         """The lanes of a parcel that is settled go on.
 
         Args:
             dues: when each lane with entries that failed has its next attempt.
         """
-        with_tried = {queue for queue, _, own in parcel.with_fates(fates) if tried(own)}
-        in_turn = sorted(
-            parcel.lanes, key=with_tried.__contains__
-        )  # those that got nothing come first next time
-        waited = Fate.UNTRIED in fates and parcel.failure is None
         self.turns.in_flight.remove(parcel)
-        self._place(in_turn, now, dues, waited=waited)
+        waited = any(piece.failure is None for _, piece in parcel.back)
+        self._place(parcel.lanes, now, dues, waited=waited)
 
     def _place(
         self,
