@@ -16,7 +16,8 @@ from tdbwatch.cli.terminal import is_terminal, paint
 from tdbwatch.daemon.words import duration
 
 if TYPE_CHECKING:
-    from tdbwatch.cli.top_screen import Line, Status
+    from tdbwatch.cli.top_screen import Status
+    from tdbwatch.cli.top_table import Line
 
 _DESCRIPTION = """\
 Show a running daemon on the terminal: rooms, sinks, the spool, what is wrong.

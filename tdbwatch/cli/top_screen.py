@@ -3,59 +3,18 @@
 The status may come from a daemon of another version, so nothing in it is taken for granted.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from tdbwatch.cli.terminal import NONE, cut, width_of
+from tdbwatch.cli.terminal import NONE, width_of
+from tdbwatch.cli.top_table import GAP, Cell, Column, Line, Row, first, fit, section
 from tdbwatch.daemon.status import wording
-from tdbwatch.daemon.words import ago, counted, duration, size
+from tdbwatch.daemon.words import ago, duration, size
 from tdbwatch.printable import printable, shortened
 
 Status = Mapping[str, Any]
-Row = Mapping[str, Any]
 COLOURS: Final = {"ok": "green", "warning": "yellow", "trouble": "red", "idle": "dim", "head": "bold"}
-
-_LONGEST: Final = 400
-"""Characters of a cell, before it is cut to what fits."""
-_NOTE: Final = 16
-"""Columns that a note has at least."""
-_NAME: Final = 32
-"""Columns that anything but a note has at most."""
-_GAP: Final = "  "
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Text of one colour; `colour` is a key of `COLOURS`, or empty."""
-
-    text: str
-    colour: str = ""
-
-    @classmethod
-    def of(cls, text: object, colour: str = "") -> "Cell":
-        """Of text that others may have written."""
-        return cls(printable(shortened(str(text), _LONGEST)), colour)
-
-
-Line = Sequence[Cell]
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column of a table.
-
-    Attributes:
-        rank: where the terminal is narrow, columns with higher ones go first.
-        is_note: it is as wide as there is room for.
-    """
-
-    head: str
-    cell: Callable[[Row], Cell]
-    rank: int
-    is_number: bool = False
-    is_note: bool = False
 
 
 def screen(
@@ -83,16 +42,16 @@ def screen(
     sink_lines = len(sinks) + 2 if left is None else left - room_lines
     lines = [
         *top,
-        *_first(problems, told, "problem"),
+        *first(problems, told, "problem"),
         *facts,
-        *_section(
+        *section(
             "room",
             _room_columns(now, rates),
             _busiest(rooms, room_lines - 2, rates.of_room),
             room_lines,
             wide,
         ),
-        *_section(
+        *section(
             "sink",
             _sink_columns(now, rates),
             _busiest(sinks, sink_lines - 2, rates.of_sink),
@@ -105,17 +64,6 @@ def screen(
     return [fit(line, wide) for line in (*lines, *foot)][:height]
 
 
-def fit(line: Line, width: int) -> Line:
-    """The line, cut at the edge."""
-    fitted = []
-    for cell in line:
-        taken = width_of(cell.text)
-        text = cell.text if taken <= width else cut(cell.text, width)
-        fitted.append(Cell(text, cell.colour))
-        width -= min(taken, width)
-    return fitted
-
-
 # -- the parts -------------------------------------------------------------------------------------------
 
 
@@ -124,9 +72,9 @@ def _header(now: Status, width: int) -> Line:
     uptime = _amount(now.get("uptime"))
     rest += "?" if uptime is None else duration(uptime)
     when = f"{str(now.get('time', ''))[:19].replace('T', ' ')}Z"
-    left = f"{_GAP}{printable(shortened(rest, 60))}"
+    left = f"{GAP}{printable(shortened(rest, 60))}"
     space = width - width_of(name.text) - width_of(left) - len(when)
-    if space < len(_GAP) or width > _WIDEST:
+    if space < len(GAP) or width > _WIDEST:
         return [name, Cell(left)]
     return [name, Cell(left + " " * space), Cell.of(when, "idle")]
 
@@ -158,7 +106,7 @@ def _links(now: Status) -> Line:
     for node in _rows(now, "nodes"):
         state = str(node.get("state", "?"))
         line += [
-            Cell.of(f"{_GAP}{node.get('address', '?')} "),
+            Cell.of(f"{GAP}{node.get('address', '?')} "),
             Cell.of(state, wording.NODE_COLOURS.get(state, "idle")),
         ]
     return line
@@ -180,14 +128,14 @@ def _spool(now: Status) -> Line:
     return line
 
 
-def _room_columns(now: Status, rates: "_Rates") -> Sequence[_Column]:
+def _room_columns(now: Status, rates: "_Rates") -> Sequence[Column]:
     return (
-        _Column("Room", lambda row: Cell.of(row.get("name", "?")), 0),
-        _Column("State", _room_state, 1),
-        _Column("Events", lambda row: Cell(_count(row, "received")), 4, is_number=True),
-        _Column("Rate", lambda row: Cell(_rate(rates.of_room(row))), 2, is_number=True),
-        _Column("Last event", lambda row: Cell(_when(row.get("last_event"), now)), 3),
-        _Column("Reason", lambda row: Cell.of(_why(row) or NONE), 5, is_note=True),
+        Column("Room", lambda row: Cell.of(row.get("name", "?")), 0),
+        Column("State", _room_state, 1),
+        Column("Events", lambda row: Cell(_count(row, "received")), 4, is_number=True),
+        Column("Rate", lambda row: Cell(_rate(rates.of_room(row))), 2, is_number=True),
+        Column("Last event", lambda row: Cell(_when(row.get("last_event"), now)), 3),
+        Column("Reason", lambda row: Cell.of(_why(row) or NONE), 5, is_note=True),
     )
 
 
@@ -203,20 +151,20 @@ def _why(row: Row) -> str:
         return ""
 
 
-def _sink_columns(now: Status, rates: "_Rates") -> Sequence[_Column]:
+def _sink_columns(now: Status, rates: "_Rates") -> Sequence[Column]:
     return (
-        _Column("Sink", lambda row: Cell.of(row.get("name", "?")), 0),
-        _Column("State", lambda row: Cell.of(*_sink_state(row)), 1),
-        _Column("Delivered", lambda row: Cell(_count(row, "delivered")), 5, is_number=True),
-        _Column("Rate", lambda row: Cell(_rate(rates.of_sink(row))), 4, is_number=True),
-        _Column(
+        Column("Sink", lambda row: Cell.of(row.get("name", "?")), 0),
+        Column("State", lambda row: Cell.of(*_sink_state(row)), 1),
+        Column("Delivered", lambda row: Cell(_count(row, "delivered")), 5, is_number=True),
+        Column("Rate", lambda row: Cell(_rate(rates.of_sink(row))), 4, is_number=True),
+        Column(
             "Lag",
             lambda row: Cell(_count(row, "lag"), "warning" if row.get("lag") else ""),
             2,
             is_number=True,
         ),
-        _Column("Oldest", lambda row: Cell(_when(row.get("oldest"), now)), 6),
-        _Column("Last error", lambda row: Cell.of(_sink_error(row) or NONE), 3, is_note=True),
+        Column("Oldest", lambda row: Cell(_when(row.get("oldest"), now)), 6),
+        Column("Last error", lambda row: Cell.of(_sink_error(row) or NONE), 3, is_note=True),
     )
 
 
@@ -317,61 +265,9 @@ def _share(left: int | None, wanted: int, others: int, *, third: bool = False) -
     return min(wanted, max(fair, left - others))
 
 
-def _first(lines: Sequence[Line], count: int, noun: str) -> Iterable[Line]:
-    """The first of them, and how many more there are."""
-    if len(lines) <= count:
-        return lines
-    rest = len(lines) - max(0, count - 1)
-    return [*lines[: max(0, count - 1)], [Cell(f"  and {counted(rest, f'more {noun}')}", "idle")]][:count]
-
-
 def _busiest(rows: list[Row], count: int, rate: Callable[[Row], float | None]) -> list[Row]:
     """All in their order; where they do not fit, what is in trouble and what is busy first."""
     if len(rows) <= count:
         return rows
     quiet = {"joined", "running", "left"}
     return sorted(rows, key=lambda row: (str(row.get("state")) in quiet, -(rate(row) or 0)))
-
-
-def _section(
-    noun: str, columns: Sequence[_Column], rows: Sequence[Row], count: int, width: int
-) -> list[Line]:
-    """A table below an empty line, of so many lines in all."""
-    chosen, widths = _layout(columns, rows, width)
-    head = _joined([Cell(column.head, "head") for column in chosen], chosen, widths)
-    lines = [_joined([column.cell(row) for column in chosen], chosen, widths) for row in rows]
-    return [[], head, *_first(lines, max(0, count - 2), noun)][: max(0, count)]
-
-
-def _layout(columns: Sequence[_Column], rows: Sequence[Row], width: int) -> tuple[list[_Column], list[int]]:
-    """The columns that fit, and how wide they are."""
-    wanted = {
-        column.head: max(width_of(column.head), *(width_of(column.cell(row).text) for row in rows), 0)
-        for column in columns
-    }
-    least = {column.head: min(wanted[column.head], _NOTE if column.is_note else _NAME) for column in columns}
-    chosen = list(columns)
-    while len(chosen) > 1 and sum(least[one.head] + len(_GAP) for one in chosen) - len(_GAP) > width:
-        chosen.remove(max(chosen, key=lambda column: column.rank))
-    spare = width - sum(least[one.head] + len(_GAP) for one in chosen) + len(_GAP)
-    widths = []
-    for column in chosen:
-        more = min(spare, wanted[column.head] - least[column.head]) if column.is_note else 0
-        widths.append(max(1, least[column.head] + more))
-    return chosen, widths
-
-
-def _joined(cells: Sequence[Cell], columns: Sequence[_Column], widths: Sequence[int]) -> Line:
-    line: list[Cell] = []
-    space = ""
-    for cell, column, width in zip(cells, columns, widths, strict=True):
-        text = cell.text if width_of(cell.text) <= width else _shorter(cell.text, width)
-        fill = " " * (width - width_of(text))
-        before = space + (fill if column.is_number else "")
-        line += [Cell(before), Cell(text, cell.colour)] if before else [Cell(text, cell.colour)]
-        space = _GAP + ("" if column.is_number else fill)
-    return line
-
-
-def _shorter(text: str, width: int) -> str:
-    return cut(text, width - 3) + "..." if width > 8 else cut(text, width)

@@ -5,8 +5,8 @@ from operator import attrgetter
 
 from tdbwatch.daemon.bounds import is_too_large
 from tdbwatch.daemon.config.rules import text_of
-from tdbwatch.daemon.expression_bounds import EvaluationError
 from tdbwatch.daemon.expressions import Expression, Names
+from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.plugin.event import Event
 
 _NO_KEY = ""

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from tdbwatch.daemon.config.holds import Hold
 from tdbwatch.daemon.config.rules import Rule, text_of
-from tdbwatch.daemon.expression_bounds import EvaluationError
 from tdbwatch.daemon.expressions import Expression, Fields, Names
+from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.plugin import Event
 
 Decision = Mapping[str, Fields]

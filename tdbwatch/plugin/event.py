@@ -4,12 +4,11 @@ An `Event` is immutable and shared by all sinks. What it carries is kept as Mess
 `details` decode it anew at each access, so every plugin has its own copy and none can change another's.
 """
 
-from collections.abc import Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import force_setattr, replace
@@ -18,7 +17,6 @@ from tdbwatch.plugin.ids import IdMint
 from tdbwatch.plugin.jsonable import (
     args_as_json,
     decode_plain,
-    each_as_json,
     is_jsonable,
     to_json,
     to_jsonable,
@@ -44,12 +42,9 @@ class Kind(StrEnum):
     ABSENCE = "absence"
 
 
-_EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it
+EVENT: Final = str(Kind.EVENT.value)  # looking into an enum takes longer than comparing with it
 _MOST_KEPT: Final = 256
 """Letters of an event's name with which anything is kept: emitters choose them."""
-_TOGETHER: Final = 256
-_TOGETHER_BYTES: Final = 1 << 18
-"""Events that are rendered together, at most, and their payloads: decoding makes far more of them."""
 
 
 class Header(msgspec.Struct, frozen=True, gc=False, eq=False):
@@ -140,7 +135,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
 
         A map with keys that are one in Python, such as 1 and true, is a list of pairs.
         """
-        decoded = self._decoded() if self.kind == _EVENT else []
+        decoded = self._decoded() if self.kind == EVENT else []
         return decoded if isinstance(decoded, list) else [decoded]
 
     @property
@@ -153,12 +148,12 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
     @property
     def details(self) -> dict[str, Any]:
         """What a record of another kind carries, such as a gap's `since`, `until`, `reason`, `dropped`."""
-        decoded = self._decoded() if self.kind != _EVENT else {}
+        decoded = self._decoded() if self.kind != EVENT else {}
         return decoded if isinstance(decoded, dict) else {}
 
     def record(self) -> dict[str, Any]:
         """The record: what sinks and files show, made of what JSON has (docs/records.md)."""
-        return self._record(self._json_args() if self.kind == _EVENT else [])
+        return self._record(self._json_args() if self.kind == EVENT else [])
 
     def _record(self, args: list[Any]) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -170,7 +165,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             "room_id": self.room_id,
             "event": self.event,
         }
-        if self.kind == _EVENT:
+        if self.kind == EVENT:
             record["args"] = args
             if self.arg_names:
                 record["data"] = dict(zip(self.arg_names, args, strict=False))
@@ -193,7 +188,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
         return self.rendered  # type: ignore[return-value]
 
     def _render(self) -> bytes:
-        plain = self.kind == _EVENT and not (self.arg_names or self.packed_fields or self.hops)
+        plain = self.kind == EVENT and not (self.arg_names or self.packed_fields or self.hops)
         try:
             args = args_as_json(self.payload) if plain else None
             return to_json(self.record()) if args is None else self._line(args)
@@ -202,7 +197,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     def _line(self, args: bytes) -> bytes:
         """As `record`, put together from pieces: half the work of encoding it."""
-        middle = _middle(self.received_us, self.scope, self.room, self.room_id, self.event)
+        middle = middle_of(self.received_us, self.scope, self.room, self.room_id, self.event)
         return b'{"id":"%b%b%b}' % (self.id.encode(), middle.encode(), args)
 
     def _json_args(self) -> Any:
@@ -263,156 +258,7 @@ def _jsonable_or_packed(value: Any) -> Any:
         return to_jsonable(encode(value))
 
 
-class Part(Protocol):
-    """Some events in a row of a batch, and what some sinks need instead of them."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def events(self) -> Sequence[Event]: ...
-    @property
-    def lines(self) -> Sequence[bytes]:
-        """What `Event.json` says of each."""
-
-    @property
-    def headers(self) -> Sequence[Header | Event]: ...
-
-
-class Batch(MutableSequence[Event]):
-    """Events that a sink is given together: its own to change. They are made once it looks at one of them."""
-
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts = parts
-        self._made: list[Event] | None = None
-
-    @property
-    def events(self) -> list[Event]:
-        if self._made is None:
-            self._made = list(chain.from_iterable([part.events for part in self._parts]))
-        return self._made
-
-    def json_lines(self) -> list[bytes]:
-        """What `Event.json` says of each."""
-        if self._made is not None:
-            return json_lines(self._made)
-        return list(chain.from_iterable([part.lines for part in self._parts]))
-
-    def headers(self) -> Sequence[Header | Event]:
-        """The header of each, or the event itself, where it is made."""
-        if self._made is not None:
-            return self._made
-        return list(chain.from_iterable([part.headers for part in self._parts]))
-
-    def __len__(self) -> int:
-        return sum([part.count for part in self._parts]) if self._made is None else len(self._made)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.events[index]
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        self.events[index] = value
-
-    def __delitem__(self, index: Any) -> None:
-        del self.events[index]
-
-    def insert(self, index: int, value: Event) -> None:
-        self.events.insert(index, value)
-
-    def __iter__(self) -> Iterator[Event]:
-        return iter(self.events)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and self.events == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(self.events)
-
-
-def headers(events: Sequence[Event]) -> Sequence[Header | Event]:
-    """What each of these says beside its id and its arguments, without making them where they are not."""
-    return events.headers() if isinstance(events, Batch) else events
-
-
-def json_lines(events: Sequence[Event]) -> list[bytes]:
-    """`Event.json` of each of these, at a fraction of the cost where they are many."""
-    if isinstance(events, Batch):
-        return events.json_lines()
-    plain = [one for one in events if one.rendered is None and _is_plain(one.kind, one.arg_names)]
-    plain = [one for one in plain if not (one.packed_fields or one.hops)]
-    if len(plain) > 1:
-        _render_together(plain)
-    return [event.rendered or event.json() for event in events]
-
-
-def _render_together(events: Sequence[Event]) -> None:
-    """Render those of these plain events that need no care: the others are left as they are."""
-    last, middle, middles = None, "", list[str | None]()
-    try:
-        for event in events:
-            shared = (event.received_us, event.scope, event.room, event.room_id, event.event)
-            if shared != last:
-                last, middle = shared, _middle(*shared)
-            middles.append(middle)
-    except (TypeError, ValueError):  # names that are not Unicode
-        return
-    lines = lines_of([event.id for event in events], middles, [event.payload for event in events])
-    for event, line in zip(events, lines, strict=True):
-        if line is not None:
-            force_setattr(event, "rendered", line)
-
-
-def middles_of(
-    kind: str,
-    received_us: int,
-    scope: str,
-    room: str,
-    room_id: int | None,
-    arg_names: Sequence[str],
-    names: Sequence[str],
-) -> Sequence[str | None]:
-    """Of events that share all but their names, what `lines_of` wants; None: one needs care."""
-    if not _is_plain(kind, arg_names):
-        return [None] * len(names)
-    try:
-        middles = {name: _middle(received_us, scope, room, room_id, name) for name in set(names)}
-    except (TypeError, ValueError):  # names that are not Unicode
-        return [None] * len(names)
-    return [middles[name] for name in names]
-
-
-def _is_plain(kind: str, arg_names: Sequence[str]) -> bool:
-    """Whether a record has only what is put together from pieces (unless it has fields). Nearly all have."""
-    return kind == _EVENT and not arg_names
-
-
-def lines_of(
-    ids: Sequence[str], middles: Sequence[str | None], payloads: Sequence[bytes | msgspec.Raw]
-) -> list[bytes | None]:
-    """What `Event.json` would say of events, without making them.
-
-    None: it needs care, or is too large to be decoded in company; or one of its neighbours.
-
-    Args:
-        middles: of each what stands between its id and its arguments; None: it needs care.
-    """
-    lines: list[bytes | None] = []
-    for start in range(0, len(ids), _TOGETHER):
-        part = slice(start, start + _TOGETHER)
-        if None in middles[part] or sum(map(len, payloads[part])) > _TOGETHER_BYTES:
-            lines += [None] * len(ids[part])
-            continue
-        lines += [
-            None if args is None else f'{{"id":"{event_id}{middle}{args}}}'.encode()
-            for event_id, middle, args in zip(
-                ids[part], middles[part], each_as_json(payloads[part]), strict=True
-            )
-        ]
-    return lines
-
-
-def _middle(received_us: int, scope: str, room: str, room_id: int | None, event: str) -> str:
+def middle_of(received_us: int, scope: str, room: str, room_id: int | None, event: str) -> str:
     """What stands between a plain event's id and its arguments: neighbours mostly have it in common."""
     keys = _shared_keys if len(event) <= _MOST_KEPT else _shared_keys.__wrapped__
     shared = keys(scope, room, room_id, event)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tdbwatch.daemon.expression_answers import MOST, Answers
-from tdbwatch.daemon.expression_bounds import EvaluationError
-from tdbwatch.daemon.expression_paths import with_variables
-from tdbwatch.daemon.expression_words import OTHER_TYPE
 from tdbwatch.daemon.expressions import Expression, ExpressionError, Names
+from tdbwatch.daemon.expressions.answers import MOST, Answers
+from tdbwatch.daemon.expressions.bounds import EvaluationError
+from tdbwatch.daemon.expressions.hints import OTHER_TYPE
+from tdbwatch.daemon.expressions.paths import with_variables
 from tdbwatch.plugin import Event
 from tdbwatch.wire.codec import encode
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.plugin import Event, Kind
-from tdbwatch.plugin.event import Batch, Header, headers, json_lines
+from tdbwatch.plugin.batch import Batch, headers, json_lines
+from tdbwatch.plugin.event import Header
 
 DEPTHS = [10, *range(300, 1100, 7), 8000]
 ARGS = st.lists(

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tdbwatch.daemon.config import ConfigError, parse
-from tdbwatch.daemon.expression_bounds import EvaluationError
 from tdbwatch.daemon.expressions import Expression, Names, declare
+from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.daemon.plugins import Registry, lending, load_plugins
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.status.tail.filter import Filter, FilterError

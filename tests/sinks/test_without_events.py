@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tdbwatch.plugin import DELIVERED, Event
-from tdbwatch.plugin.event import Batch, Header
+from tdbwatch.plugin.batch import Batch
+from tdbwatch.plugin.event import Header
 from tdbwatch.sinks.file import FileSink
 
 

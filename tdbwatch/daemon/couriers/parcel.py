@@ -6,7 +6,8 @@ from itertools import chain
 
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
-from tdbwatch.plugin.event import Batch, Event
+from tdbwatch.plugin.batch import Batch
+from tdbwatch.plugin.event import Event
 
 Share = tuple[LaneQueue, Piece]
 """A piece, and the lane that it is of."""

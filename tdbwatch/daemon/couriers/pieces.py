@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.spool.api import Past
 from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.plugin.event import Event, Header, json_lines
+from tdbwatch.plugin.batch import json_lines
+from tdbwatch.plugin.event import Event, Header
 
 OVERHEAD: Final = 400
 """Bytes that an event takes in memory beside its payload and its name, roughly."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from tdbwatch.descriptors import REMEDY, SHORT, SOON, reserve
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Retry, Sink, SinkContext, sink
-from tdbwatch.plugin.event import headers, json_lines
+from tdbwatch.plugin.batch import headers, json_lines
 from tdbwatch.sinks.file.appender import Appender
 from tdbwatch.sinks.file.budget import budget
 from tdbwatch.sinks.file.names import PathTemplate

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import msgspec
 
 from tdbwatch.plugin import Event, Kind
-from tdbwatch.plugin.event import format_time, json_lines
+from tdbwatch.plugin.batch import json_lines
+from tdbwatch.plugin.event import format_time
 
 _encode: Final = msgspec.json.Encoder().encode
 _HEADER_SAFE: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')

@@ -7,7 +7,7 @@ from tdbwatch.daemon.config.models import Sections
 from tdbwatch.daemon.config.problems import Path, suggestion
 from tdbwatch.daemon.config.route_models import RouteConfig
 from tdbwatch.daemon.config.tree import Tree
-from tdbwatch.daemon.expression_paths import fields_in
+from tdbwatch.daemon.expressions.paths import fields_in
 from tdbwatch.plugin import Kind
 
 _WRITE_IT: Final = "write what it stands for"

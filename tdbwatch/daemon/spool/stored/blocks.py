@@ -13,7 +13,8 @@ import msgspec
 from msgspec.structs import replace
 
 from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.plugin.event import Event, Header, Kind, json_lines, lines_of, middles_of
+from tdbwatch.plugin.batch import json_lines, lines_of, middles_of
+from tdbwatch.plugin.event import Event, Header, Kind
 from tdbwatch.plugin.ids import has_room_for, ids_from, packed_id
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tdbwatch.daemon.config.fields import compile_globs
-from tdbwatch.daemon.expression_bounds import EvaluationError
 from tdbwatch.daemon.expressions import Expression, ExpressionError, Names
+from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.daemon.status.tail.contents import contents, is_large
 from tdbwatch.plugin import Event
 
