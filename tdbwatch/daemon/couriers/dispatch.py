@@ -83,9 +83,7 @@ class Dispatch:
         return self._clock.monotonic() < self._health.breaker.hold_until
 
     def _hasten(self) -> None:
-        now = self._clock.monotonic()
-        self._health.breaker.wake(now)
-        self._turns.waiting.hasten(now)
+        self._turns.hasten(self._clock.monotonic())
         self.kick.set()
 
     async def run(self, group: asyncio.TaskGroup) -> None:

@@ -146,18 +146,6 @@ class LaneQueue:
             self.taken.append(piece)
         return piece
 
-    def take_tried(self, count: int, size: int, *, at_least: int) -> list[Piece]:
-        """As `take`, of what failed: all that share the first one's failure, as far as it fits."""
-        failure, pieces = self.failure, list[Piece]()
-        count = min(count, failure.most)
-        while count > 0 and self.held and self.held.first.failure is failure:
-            piece = self.take(count, size, at_least=0 if pieces else at_least)
-            if piece is None:
-                break
-            pieces.append(piece)
-            count, size = count - piece.count, size - piece.size
-        return pieces
-
     def put_back(self, unfinished: Sequence[Piece]) -> None:
         """Of what the sink has, these come again, before all else, and the others are finished."""
         left = {seq for piece in unfinished for seq in piece.seqs}

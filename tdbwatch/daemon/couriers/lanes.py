@@ -101,8 +101,6 @@ class Lanes:
             queue.held.append(part)
             if queue.state is State.READING:
                 begun.append(queue)
-            elif queue.state is State.READY:
-                self.turns.ready.grow(part)
         return begun
 
     def resume(self, together: Iterable[list[LaneQueue]]) -> None:
@@ -221,12 +219,12 @@ class Lanes:
                         self._forget(queue)
                     waiting.append(queue)
                 case State.READY:
-                    self.turns.ready.add(queue, now, waited=waited)
+                    self.turns.add(queue, now, waited=waited)
                 case State.READING:
                     self.to_read.append([queue])
                 case _:
                     del self._lanes[queue.lane, queue.key]
-        self.turns.waiting.gather(waiting, dues, now)
+        self.turns.wait(waiting, dues, now)
 
     def _forget(self, queue: LaneQueue) -> bool:
         """What was never tried of this lane stays in the log only; whether there was anything."""

@@ -1,19 +1,14 @@
 """Whose turn it is: lanes with what was never tried, lanes that wait for another attempt. Pure."""
 
-import heapq
+from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
-from typing import Final
 
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.parcel import Parcel, Share
-from tdbwatch.daemon.couriers.pieces import Piece
-from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings
-
-_numbers: Final = count()
+from tdbwatch.daemon.couriers.settings import CourierSettings
 
 
 @dataclass(slots=True, order=True)
@@ -25,136 +20,7 @@ class Group:
     """
 
     due: float
-    lanes: list[LaneQueue] = field(default_factory=list, compare=False)
-    number: int = field(default_factory=lambda: next(_numbers), init=False)
-
-    @property
-    def attempts(self) -> int:
-        return self.lanes[0].failure.attempts
-
-
-class Waiting:
-    """Groups by when they are due."""
-
-    def __init__(self) -> None:
-        self._groups: list[Group] = []  # a heap
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-    @property
-    def next_due(self) -> float | None:
-        """When the first of them is due."""
-        return self._groups[0].due if self._groups else None
-
-    def add(self, group: Group) -> None:
-        heapq.heappush(self._groups, group)
-
-    def gather(self, lanes: Iterable[LaneQueue], dues: Mapping[LaneQueue, float], now: float) -> None:
-        """Make groups of these lanes: those that share a failure, and are due together, go together.
-
-        Args:
-            dues: those that are not due already.
-        """
-        groups: dict[object, Group] = {}
-        for lane in lanes:
-            due, failure = dues.get(lane, now), lane.failure
-            key = lane if failure.most == 1 else (due, failure)
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = Group(due)
-            group.lanes.append(lane)
-        for group in groups.values():
-            self.add(group)
-
-    def hasten(self, now: float) -> None:
-        """All are due."""
-        for group in self._groups:
-            group.due = min(group.due, now)
-        heapq.heapify(self._groups)
-
-    def take(self, now: float, *, least_tried: bool) -> Group:
-        """The one that is due for the longest, or, of all that are due, the one that was tried least."""
-        if not least_tried:
-            return heapq.heappop(self._groups)
-        due = [group for group in self._groups if group.due <= now]
-        group = min(due, key=lambda group: (group.attempts, group))
-        self._groups.remove(group)
-        heapq.heapify(self._groups)
-        return group
-
-
-class Ready:
-    """They take turns, each with a piece. What they hold was never tried.
-
-    Attributes:
-        since: when the first of these entries began to wait for company.
-    """
-
-    def __init__(self, limits: BatchLimits) -> None:
-        self.since = 0.0
-        self._limits = limits
-        self._lanes: deque[LaneQueue] = deque()
-        self._count = 0
-        self._size = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._lanes)
-
-    def add(self, lane: LaneQueue, now: float, *, waited: bool = False) -> None:
-        """This lane waits for its turn.
-
-        Args:
-            waited: some of it has waited for company once: it waits for none any more.
-        """
-        if waited:
-            self.since = float("-inf")
-        elif not self._lanes:
-            self.since = now
-        self._lanes.append(lane)
-        self._count += lane.held.count
-        self._size += lane.held.size
-
-    def grow(self, piece: Piece) -> None:
-        """One of these lanes has got this."""
-        self._count += piece.count
-        self._size += piece.size
-
-    def ripe_at(self, now: float) -> float | None:
-        """When a batch may go, at the latest; None: there is none."""
-        if not self._lanes:
-            return None
-        full = self._count >= self._limits.count or self._size >= self._limits.max_bytes
-        return now if full else max(now, self.since + self._limits.wait)
-
-    def cut(self, now: float) -> list[Share]:
-        """The batch that goes now; the sink has it from then on."""
-        shares = list[Share]()
-        count, size = self._limits.count, self._limits.max_bytes
-        had_turn: deque[LaneQueue] = deque()
-        while count > 0 and (lane := self._next(had_turn)) is not None:
-            piece = lane.take(count, size, at_least=0 if shares else 1)
-            if piece is None:
-                if not lane.taken:
-                    self._lanes.appendleft(lane)
-                    self._count += lane.held.count
-                    self._size += lane.held.size
-                break
-            shares.append((lane, piece))
-            count, size = count - piece.count, size - piece.size
-            if lane.held and lane.held.first.failure is None:
-                had_turn.append(lane)
-        self.since = now
-        return shares
-
-    def _next(self, had_turn: deque[LaneQueue]) -> LaneQueue | None:
-        """The lane whose turn it is: those that had theirs come after all others."""
-        if not self._lanes:
-            return had_turn.popleft() if had_turn else None
-        lane = self._lanes.popleft()
-        self._count -= lane.held.count
-        self._size -= lane.held.size
-        return lane
+    lanes: deque[LaneQueue] = field(default_factory=deque, compare=False)
 
 
 class Turns:
@@ -165,17 +31,52 @@ class Turns:
     fails does not stand for the sink.
 
     Attributes:
+        ready: lanes of which the next entries were never tried.
+        waiting: the others, by when they are due.
         in_flight: parcels that the sink has now.
     """
 
     def __init__(self, settings: CourierSettings, breaker: Breaker) -> None:
-        self.ready = Ready(settings.batch)
-        self.waiting = Waiting()
+        self.ready: deque[LaneQueue] = deque()
+        self.waiting: list[Group] = []
         self.in_flight: list[Parcel] = []
         self._breaker = breaker
         self._limits = settings.batch
         self._max_in_flight = settings.max_in_flight
+        self._ready_since = 0.0
         self._retried_last = False
+
+    def add(self, lane: LaneQueue, now: float, *, waited: bool = False) -> None:
+        """The next entries of this lane were never tried.
+
+        Args:
+            waited: some of them have waited for company once: they wait for none any more.
+        """
+        if waited:
+            self._ready_since = float("-inf")
+        elif not self.ready:
+            self._ready_since = now
+        self.ready.append(lane)
+
+    def wait(self, lanes: Iterable[LaneQueue], dues: Mapping[LaneQueue, float], now: float) -> None:
+        """The next entries of these lanes failed: those that share it, and are due together, go together.
+
+        Args:
+            dues: of those that are not due already.
+        """
+        groups: dict[object, Group] = {}
+        for lane in lanes:
+            due, failure = dues.get(lane, now), lane.failure
+            key = lane if failure.most == 1 else (due, failure)
+            groups.setdefault(key, Group(due)).lanes.append(lane)
+        for group in groups.values():
+            insort(self.waiting, group)
+
+    def hasten(self, now: float) -> None:
+        """People want the sink to be tried at once: nothing waits any longer."""
+        self._breaker.wake(now)
+        for group in self.waiting:
+            group.due = min(group.due, now)
 
     @property
     def free(self) -> bool:
@@ -186,12 +87,16 @@ class Turns:
         """The parcel that goes now; it is in flight from then on. None: nothing may go now."""
         untried, tried = [due is not None and due <= now for due in self._dues(now)]
         if untried and (not tried or self._retried_last or self._breaker.open):
-            self._retried_last = False
-            return self._send(self.ready.cut(now), now)
-        if tried:
-            self._retried_last = True
-            return self._send(self._cut(self.waiting.take(now, least_tried=self._breaker.open)), now)
-        return None
+            self._retried_last, self._ready_since = False, now
+            return self._send(self.ready, self._limits.count, now)
+        if not tried:
+            return None
+        self._retried_last = True
+        group = self._take(now)
+        parcel = self._send(group.lanes, min(self._limits.count, group.lanes[0].failure.most), now)
+        if group.lanes:
+            insort(self.waiting, group)
+        return parcel
 
     def next_try(self, now: float) -> float | None:
         """When the sink gets something, if nothing else happens; None: it has it, or there is nothing."""
@@ -201,29 +106,41 @@ class Turns:
         """When what was never tried may go, and when what failed; None: not by time."""
         if not self.free:
             return None, None
-        untried, tried = self.ready.ripe_at(now), self.waiting.next_due
-        return (
-            None if untried is None else max(untried, self._breaker.untried_hold_until),
-            None if tried is None else max(tried, self._breaker.hold_until),
-        )
+        untried = max(self._ripe_at(now), self._breaker.untried_hold_until) if self.ready else None
+        tried = max(self.waiting[0].due, self._breaker.hold_until) if self.waiting else None
+        return untried, tried
 
-    def _cut(self, group: Group) -> list[Share]:
-        """What of a group goes together; the rest waits on."""
-        shares = list[Share]()
-        count, size = min(self._limits.count, group.lanes[0].failure.most), self._limits.max_bytes
-        for index, queue in enumerate(group.lanes):
-            pieces = queue.take_tried(count, size, at_least=0 if shares else 1) if count > 0 else []
-            if not pieces:
-                self.waiting.add(Group(group.due, group.lanes[index:]))
+    def _ripe_at(self, now: float) -> float:
+        """When what is ready goes: it has waited for company long enough, or fills a batch."""
+        limits, ripe_at = self._limits, self._ready_since + self._limits.wait
+        if ripe_at <= now:
+            return now
+        full = sum([lane.held.count for lane in self.ready]) >= limits.count
+        return now if full or sum([lane.held.size for lane in self.ready]) >= limits.max_bytes else ripe_at
+
+    def _take(self, now: float) -> Group:
+        """The group that is due for the longest; to probe, of all that are due, the least tried one."""
+        if not self._breaker.open:
+            return self.waiting.pop(0)
+        due = range(bisect_right(self.waiting, Group(now)))
+        return self.waiting.pop(min(due, key=lambda index: self.waiting[index].lanes[0].failure.attempts))
+
+    def _send(self, lanes: deque[LaneQueue], count: int, now: float) -> Parcel:
+        """As much as goes together: lanes take turns, each with a piece; those that had none are left."""
+        shares, failure, size = list[Share](), lanes[0].held.first.failure, self._limits.max_bytes
+        had_turn: deque[LaneQueue] = deque()
+        while count > 0 and (lanes or had_turn):
+            lane = (lanes or had_turn).popleft()
+            if (piece := lane.take(count, size, at_least=0 if shares else 1)) is None:
+                if not lane.taken:
+                    lanes.appendleft(lane)
                 break
-            shares += [(queue, piece) for piece in pieces]
-            count -= sum([one.count for one in pieces])
-            size -= sum([one.size for one in pieces])
-        return shares
-
-    def _send(self, shares: list[Share], now: float) -> Parcel:
-        parcel = Parcel(shares, shares[0][1].failure, now)
-        for queue in parcel.lanes:
-            queue.move()
+            shares.append((lane, piece))
+            count, size = count - piece.count, size - piece.size
+            if lane.held and lane.held.first.failure is failure:
+                had_turn.append(lane)
+        parcel = Parcel(shares, failure, now)
+        for lane in parcel.lanes:
+            lane.move()
         self.in_flight.append(parcel)
         return parcel
