@@ -12,7 +12,7 @@ from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, Tally
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
-from tdbwatch.daemon.spool.stored.tables import entries_of
+from tdbwatch.daemon.spool.stored.log import entries_of
 from tdbwatch.daemon.spool.writer import Pace
 from tdbwatch.plugin import Event
 

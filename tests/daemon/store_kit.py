@@ -17,9 +17,10 @@ from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.drops import unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.log import blocks_where, entries_of
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.stored.tables import blocks_where, connect, entries_of
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 
 IN_MEMORY = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)

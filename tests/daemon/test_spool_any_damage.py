@@ -18,8 +18,9 @@ from tdbwatch.daemon.spool.api import Behind, Progress
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, heard
+from tdbwatch.daemon.spool.stored.log import BLOCK, block_of, blocks_where, entries_of
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.tables import BLOCK, block_of, blocks_where, connect, entries_of
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import Known, renew
 from tdbwatch.plugin import Event
 

@@ -17,10 +17,10 @@ from tdbwatch.daemon.spool.limits.delivered import undelivered
 from tdbwatch.daemon.spool.spans import spans_of
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
+from tdbwatch.daemon.spool.stored.log import blocks_where, extent
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.store import GoneError
-from tdbwatch.daemon.spool.stored.tables import blocks_where, extent
 from tdbwatch.plugin import Event
 
 from .store_kit import Content, Machine, by_lane, group_of, numbered

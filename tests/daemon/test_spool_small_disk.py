@@ -10,7 +10,7 @@ from tdbwatch.daemon.spool import Attempt, DeadLetter
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
-from tdbwatch.daemon.spool.stored.tables import entries_of
+from tdbwatch.daemon.spool.stored.log import entries_of
 
 from .spool_kit import MakeSpool, ask, events, everything, keep, until
 

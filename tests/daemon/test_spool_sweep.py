@@ -14,9 +14,10 @@ from tdbwatch.daemon.spool.api import Behind, Gone, Progress
 from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.limits.delivered import Delivered
 from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.log import Row
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.stored.tables import Row, connect
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 
 from .limits_kit import MakeSpool, telling

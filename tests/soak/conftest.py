@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tdbwatch.daemon.spool.stored.tables import blocks_where
+from tdbwatch.daemon.spool.stored.log import blocks_where
 from tdbwatch.node import Cluster
 
 DEADLINE = 30.0

@@ -12,10 +12,10 @@ from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run, encode_run, pack, unpack
 from tdbwatch.daemon.spool.stored.drops import Tally
+from tdbwatch.daemon.spool.stored.log import Row
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
-from tdbwatch.daemon.spool.stored.tables import Row
 from tdbwatch.daemon.spool.stored.values import SinkValues
 
 RUN_BYTES: Final = 100

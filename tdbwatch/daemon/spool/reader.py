@@ -9,36 +9,18 @@ from contextlib import suppress
 from os import stat_result
 from os.path import samestat
 from pathlib import Path
-from typing import Final, TypeVar
-from urllib.parse import quote
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from tdbwatch.daemon.spool.api import Entry, Gone, Progress
+from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.errors import SpoolError, is_damage, trusting_nothing
-from tdbwatch.daemon.spool.stored import marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
-from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.daemon.spool.stored.orders import Order
-from tdbwatch.daemon.spool.stored.tables import blocks_where
+from tdbwatch.daemon.spool.stored.log import blocks_between
+from tdbwatch.daemon.spool.stored.tables import connect_to
 from tdbwatch.descriptors import reserve
 
 _SLACK = 8
 """One part in so many goes beyond the bound: a slice now and then costs less than one each time."""
-_FROM: Final = (
-    "first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= ?)"
-    " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
-)
-_FROM_IN_LANE: Final = (
-    "scope = ? AND room = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"
-    " WHERE scope = ? AND room = ? AND first_seq <= ?)"
-    " AND first_seq + count > ? AND first_seq <= ? ORDER BY first_seq"
-)
-_COUNT_IN_LANE: Final = (
-    "SELECT ifnull(sum(min(first_seq + count - 1, ?) - max(first_seq - 1, ?)), 0) FROM blocks"
-    " WHERE scope = ? AND room = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"
-    " WHERE scope = ? AND room = ? AND first_seq <= ?) AND first_seq + count - 1 > ? AND first_seq <= ?"
-)
 _T = TypeVar("_T")
 
 
@@ -100,7 +82,7 @@ class Window:
 class Reader:
     """Reads the log, and the rest of the file.
 
-    Every method that asks the file raises `SpoolError` where it cannot be read.
+    What asks the file raises `SpoolError` where it cannot be read.
 
     Args:
         window: the newest blocks.
@@ -138,13 +120,13 @@ class Reader:
         """Blocks with entries after `after`, as far as they begin at `through` or before; at least one."""
         if (found := self.window.read(after, max_bytes)) is not None:
             return found
-        values = (after + 1, after + 1, through)
-        return self._shared(await self._ask(lambda c: blocks_where(c, _FROM, values, max_bytes)))
+        return await self.lane(None, after, through, max_bytes)
 
-    async def lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
-        """The same of one lane."""
-        values = (*lane, *lane, after + 1, after + 1, through)
-        return self._shared(await self._ask(lambda c: blocks_where(c, _FROM_IN_LANE, values, max_bytes)))
+    async def lane(self, lane: Lane | None, after: int, through: int, max_bytes: int) -> list[Block]:
+        """The same of one lane, or of all, from the file."""
+        return self._shared(
+            await self.ask(lambda c: blocks_between(c, after + 1, through, lane, max_bytes=max_bytes))
+        )
 
     def _shared(self, blocks: list[Block]) -> list[Block]:
         """The same blocks as others have: sinks that are down hold one backlog, not a copy each."""
@@ -153,33 +135,6 @@ class Reader:
             if (held.body, held.lane, held.target) == (block.body, block.lane, block.target):
                 blocks[index] = held
         return blocks
-
-    async def count(self, lane: Lane, after: int, through: int) -> int:
-        """How many entries one lane has behind `after`, up to `through`."""
-        values = (through, after, *lane, *lane, after + 1, after, through)
-        return await self._ask(
-            lambda connection: int(connection.execute(_COUNT_IN_LANE, values).fetchone()[0])
-        )
-
-    async def left(self, sink: str) -> Progress | None:
-        """What a sink had finished that is gone; None: nothing is known of it."""
-        return await self._ask(lambda c: progress.of(c, sink) if sink in progress.sinks(c) else None)
-
-    async def marks(self) -> list[Mark]:
-        """What routes that hold events back remember."""
-        return await self._ask(marks.load)
-
-    async def values(self) -> dict[str, dict[str, bytes]]:
-        """What sinks keep for themselves, by sink and key."""
-        return await self._ask(values.load)
-
-    async def orders(self) -> list[Order]:
-        """What people asked for and is not done."""
-        return await self._ask(orders.waiting)
-
-    async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
-        """The next dead letters of a requeue, with their numbers."""
-        return await self._ask(lambda connection: _letters(connection, order, limit, max_bytes))
 
     def forget(self) -> None:
         """The file was replaced: read from the new one."""
@@ -191,7 +146,8 @@ class Reader:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    async def _ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+    async def ask(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What the file says to this question."""
         if self._closed:
             raise SpoolError(f"the spool {self._path} is closed")
         try:
@@ -220,8 +176,7 @@ class Reader:
     def _opened(self) -> sqlite3.Connection:
         reserve.lend()
         self._file = self._path.stat() if self._path.exists() else None
-        place = f"file:{quote(str(self._path.absolute()))}?mode=rw"  # no file is made where there is none
-        return sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+        return connect_to(self._path, "mode=rw", check_same_thread=False)
 
     def _is_outdated(self) -> bool:
         """Whether another file, or none, is in the place of the one that was opened."""
@@ -234,16 +189,3 @@ class Reader:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
-
-
-def _letters(
-    connection: sqlite3.Connection, order: Order, limit: int, max_bytes: int
-) -> list[tuple[int, Entry]]:
-    found: list[tuple[int, Entry]] = []
-    for number, letter in letters_after(connection, order.position, order.through, order.sink):
-        if order.selection.matches(letter.entry.event):
-            found.append((number, letter.entry))
-            max_bytes -= len(letter.entry.event.payload)
-            if len(found) >= limit or max_bytes <= 0:
-                break
-    return found

@@ -22,9 +22,12 @@ from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.reader import Reader, Window
 from tdbwatch.daemon.spool.state import LogState, Sinks
+from tdbwatch.daemon.spool.stored import marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
+from tdbwatch.daemon.spool.stored.history import letters_of
+from tdbwatch.daemon.spool.stored.log import count_between
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
@@ -238,7 +241,7 @@ class SqliteSpool:
 
     async def count_lane(self, lane: Lane, after: int, through: int) -> int:
         """How many entries of one lane there are from `after` (not included) to `through` (included)."""
-        return await self._reader.count(lane, after, through)
+        return await self._reader.ask(lambda c: count_between(c, after + 1, through, lane))
 
     def watch(self, told: Callable[[Sequence[Gone]], None]) -> Callable[[], None]:
         """Have `told` called, in the event loop, with the blocks that the log gives up; see `Spool.watch`."""
@@ -266,7 +269,7 @@ class SqliteSpool:
 
     async def left(self, sink: str) -> Progress | None:
         """What a sink had finished that is gone from the configuration; see `Spool.left`."""
-        return await self._reader.left(sink)
+        return await self._reader.ask(lambda c: progress.left(c, sink))
 
     def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
         """The progress of `sink`, durable with one of the next commits."""
@@ -294,7 +297,7 @@ class SqliteSpool:
 
     async def values(self) -> dict[str, dict[str, bytes]]:
         """What sinks keep for themselves, as of the last commit, by sink and key."""
-        return await self._reader.values()
+        return await self._reader.ask(values.load)
 
     def keep(self, sink: str, key: str, value: bytes | None) -> None:
         """Keep this for a sink; see `Spool.keep`."""
@@ -304,15 +307,15 @@ class SqliteSpool:
 
     async def marks(self) -> list[Mark]:
         """What routes that hold events back remember, as of the last commit."""
-        return await self._reader.marks()
+        return await self._reader.ask(marks.load)
 
     async def orders(self) -> list[Order]:
         """What people asked for and is not done."""
-        return await self._reader.orders()
+        return await self._reader.ask(orders.waiting)
 
     async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
         """The next dead letters of a requeue, each with its number; at least one, if there is any."""
-        return await self._reader.letters(order, limit, max_bytes)
+        return await self._reader.ask(lambda c: letters_of(c, order, limit, max_bytes))
 
     @property
     def redelivery_bytes(self) -> int:

@@ -19,9 +19,9 @@ from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.limits.upkeep import Upkeep
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE
+from tdbwatch.daemon.spool.stored.log import weight
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import GoneError, Store
-from tdbwatch.daemon.spool.stored.tables import weight
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
 _RETRIES_AT_CLOSE: Final = 3

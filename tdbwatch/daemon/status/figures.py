@@ -131,5 +131,5 @@ def survey(path: Path, sinks: Collection[str]) -> SpoolFigures:
         OSError, SpoolError, sqlite3.Error: the file is not there, or not what it should be.
     """
     with opened(path) as look:
-        found = look.figures()
-        return SpoolFigures(found.size, found.used, found.letters, log_size(path), left_behind(look, sinks))
+        letters, left = look.letters_by_sink(), left_behind(look, sinks)
+        return SpoolFigures(look.size, look.used, letters, log_size(path), left)

@@ -8,7 +8,7 @@ from typing import Any
 from tdbwatch.daemon.spool import Attempt, DeadLetter
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
-from tdbwatch.daemon.spool.stored.tables import entries_of
+from tdbwatch.daemon.spool.stored.log import entries_of
 from tdbwatch.plugin import Event
 
 HOUR_US = 3_600_000_000

@@ -1,6 +1,6 @@
 """Which blocks may go: what every sink has, wherever it is; and what of others is a loss."""
 
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,16 +8,12 @@ from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.spans import Span
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.drops import MAX_SIZE, Tally
+from tdbwatch.daemon.spool.stored.log import ROW_BYTES, between
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.stored.tables import ROW_BYTES
 
 _AFTER: Final = "first_seq > ? ORDER BY first_seq"
 _COPIES: Final = "target = ? AND first_seq > ? ORDER BY first_seq"
-_OF_LANE: Final = (
-    "room = ? AND scope = ? AND first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks"
-    " WHERE room = ? AND scope = ? AND first_seq <= ?) AND first_seq <= ? ORDER BY first_seq"
-)
 _TARGETS: Final = (
     "WITH RECURSIVE targets(sink) AS (SELECT min(target) FROM blocks WHERE target IS NOT NULL UNION ALL"
     " SELECT (SELECT min(target) FROM blocks WHERE target > sink) FROM targets WHERE sink IS NOT NULL)"
@@ -37,7 +33,7 @@ class Sized:
 
 def oldest(store: Store) -> Iterator[Sized]:
     """All blocks, in order."""
-    return _found(store, _AFTER, 0)
+    return _found(store, _AFTER, (0,))
 
 
 def undelivered(store: Store, reach: Reach, doomed: Sequence[Gone], reason: str) -> Tally:
@@ -91,15 +87,14 @@ class Delivered:
     def _rows(self, store: Store, reach: Reach, freed: MutableMapping[Lane, Span]) -> Iterator[Sized]:
         while freed:  # what a sink had not got when it was looked at
             lane, (first, last) = next(iter(freed.items()))
-            place = (lane.room, lane.scope)
-            for row in _found(store, _OF_LANE, *place, *place, first, last):
+            for row in _found(store, *between(first, last, lane)):
                 freed[lane] = (row.block.last_seq + 1, last)
                 yield row
             del freed[lane]
-        yield from self._onward(None, reach.floor, _found(store, _AFTER, self._after(None)))
+        yield from self._onward(None, reach.floor, _found(store, _AFTER, (self._after(None),)))
         for (sink,) in store.connection.execute(_TARGETS):  # these need not wait for other sinks
             yield from self._onward(
-                sink, reach.floor_of(sink), _found(store, _COPIES, sink, self._after(sink))
+                sink, reach.floor_of(sink), _found(store, _COPIES, (sink, self._after(sink)))
             )
 
     def _after(self, sink: str | None) -> int:
@@ -113,7 +108,7 @@ class Delivered:
             yield row
 
 
-def _found(store: Store, terms: str, *values: Any) -> Iterator[Sized]:
+def _found(store: Store, terms: str, values: Sequence[Any] | Mapping[str, Any]) -> Iterator[Sized]:
     query = f"SELECT first_seq, count, scope, room, target, length(body), born_us FROM blocks WHERE {terms}"  # noqa: S608
     for first_seq, count, scope, room, target, size, born_us in store.connection.execute(query, values):
         yield Sized(Gone(first_seq, count, Lane(scope, room), target), size + ROW_BYTES, born_us)

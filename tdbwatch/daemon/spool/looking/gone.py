@@ -1,9 +1,7 @@
 """Sinks that the configuration does not name any more: what they left behind, and what becomes of it."""
 
-import sqlite3
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +10,7 @@ from tdbwatch.daemon.spool.looking.look import Look, opened
 from tdbwatch.daemon.spool.stored import orders, progress, values
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
 from tdbwatch.daemon.spool.stored.orders import Selection
+from tdbwatch.daemon.spool.stored.tables import transaction
 from tdbwatch.daemon.words import counted
 
 
@@ -61,7 +60,8 @@ def left_in(path: Path, sinks: Collection[str]) -> tuple[LeftBehind, ...]:
 
 def forget(look: Look, sink: str) -> None:
     """Give up what a sink has left behind, for good. Safe beside a daemon that has no such sink."""
-    with _transaction(look.connection) as connection:
+    connection = look.connection
+    with transaction(connection):
         progress.forget(connection, sink)
         values.forget(connection, sink)
         connection.execute("DELETE FROM dead_letters WHERE sink = ?", (sink,))
@@ -73,7 +73,8 @@ _NAMED: Final = (("blocks", "target"), ("dead_letters", "sink"), ("orders", "sin
 
 def rename(look: Look, old: str, new: str) -> None:
     """All that is `old`'s becomes `new`'s, which has nothing yet. Only while no daemon has the spool."""
-    with _transaction(look.connection) as connection:
+    connection = look.connection
+    with transaction(connection):
         progress.rename(connection, old, new)
         for table, column in _NAMED:
             connection.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (new, old))  # noqa: S608
@@ -83,14 +84,3 @@ def give(look: Look, old: str, new: str) -> None:
     """Ask the daemon to give all that is `old`'s to `new`, which goes on with what it has itself."""
     now_us = time.time_ns() // 1000
     orders.insert(look.connection, "move", new, Selection(sink=old), MOST_SEQ, now_us)
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise

@@ -9,14 +9,13 @@ from typing import Final, Protocol
 from tdbwatch.daemon.spool.api import DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import trusting_nothing
 from tdbwatch.daemon.spool.stored import progress
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane, Run
 from tdbwatch.daemon.spool.stored.history import letters_after, letters_before
+from tdbwatch.daemon.spool.stored.log import blocks_between, blocks_where, entries_of, extent
 from tdbwatch.daemon.spool.stored.orders import Selection
-from tdbwatch.daemon.spool.stored.tables import blocks_where, entries_of, extent
 from tdbwatch.plugin.event import Event
 
 _PAGE_BYTES: Final = 4 << 20
-_NO_END: Final = 1 << 62
 ByName = Callable[[str, str, str, str], bool | None]
 """Whether what has this kind, scope, room and name is meant; None: that depends on the event."""
 _PAGE_LETTERS: Final = 1_000
@@ -49,7 +48,7 @@ class Log:
 
     def blocks(self, selection: Selection) -> Iterator[Block]:
         """The blocks that may have entries of these times, in order."""
-        return self._blocks(0, _times(selection))
+        return self._blocks(1, _times(selection))
 
     def some(
         self, selection: Selection, *, only: Callable[[Entry], bool] | None = None, last: int = -1
@@ -99,7 +98,7 @@ class Log:
     def behind(self, sink: str, done: Progress, wants: Wants) -> int:
         """How many entries this sink is still to get, as far as the routes send them there."""
         start = min([done.floor + 1, *(behind.first_seq for behind in done.behind.values())])
-        blocks = (block for block in self._blocks(start - 1) if block.target in {None, sink})
+        blocks = (block for block in self._blocks(start) if block.target in {None, sink})
         return sum(_behind(block, done, wants.by_name, wants) for block in blocks)
 
     def count(self, which: ByName, among: Callable[[Lane], bool]) -> int:
@@ -110,26 +109,28 @@ class Log:
         """
         rows = self._connection.execute("SELECT DISTINCT scope, room FROM blocks").fetchall()
         lanes = [lane for row in rows if among(lane := Lane(*row))]
-        blocks = (block for lane in lanes for block in self._lane(lane) if block.target is None)
+        blocks = (block for lane in lanes for block in self._blocks(1, lane=lane) if block.target is None)
         return sum(_behind(block, Progress(0), which) for block in blocks)
 
     def copied(self, through: int) -> frozenset[str]:
         """The ids of events that were put into the log again, up to this entry."""
-        blocks = self._blocks(0, " AND target IS NOT NULL")
+        blocks = self._blocks(1, " AND target IS NOT NULL")
         entries = (entry for block in blocks for entry in entries_of(block))
         return frozenset(entry.event.id for entry in entries if entry.seq <= through)
 
     def _kept(self, keep: Callable[[Entry], bool], selection: Selection, last: int) -> Iterator[Entry]:
         terms = _times(selection)
         after = 0 if last < 0 else self._start_of(keep, terms, last)
-        for block in self._blocks(after, terms):
+        for block in self._blocks(after + 1, terms):
             yield from (entry for entry in entries_of(block) if entry.seq > after and keep(entry))
 
     def _start_of(self, keep: Callable[[Entry], bool], terms: str, last: int) -> int:
         """Behind which entry so many of the newest begin."""
-        before = _NO_END
+        before = MOST_SEQ
         while last > 0:
-            page = self._page(f"first_seq < ?{terms} ORDER BY first_seq DESC", before)
+            page = blocks_where(
+                self._connection, f"first_seq < ?{terms} ORDER BY first_seq DESC", (before,), _PAGE_BYTES
+            )
             if not page:
                 return 0
             for block in page:
@@ -140,29 +141,18 @@ class Log:
             before = page[-1].first_seq
         return before
 
-    def _blocks(self, after: int, terms: str = "") -> Iterator[Block]:
-        """All blocks with entries after this one, a page at a time."""
-        after_block = 0
-        while page := self._page(
-            f"first_seq > ? AND first_seq + count - 1 > {after}{terms} ORDER BY first_seq", after_block
+    def _blocks(self, first: int, also: str = "", lane: Lane | None = None) -> Iterator[Block]:
+        """All blocks with entries from this one on, of one lane or of all, a page at a time."""
+        while page := blocks_between(
+            self._connection, first, MOST_SEQ, lane, max_bytes=_PAGE_BYTES, also=also
         ):
             yield from page
-            after_block = page[-1].first_seq
-
-    def _lane(self, lane: Lane) -> Iterator[Block]:
-        """All blocks of one lane, a page at a time."""
-        after = 0
-        while page := self._page("scope = ? AND room = ? AND first_seq > ? ORDER BY first_seq", *lane, after):
-            yield from page
-            after = page[-1].first_seq
-
-    def _page(self, terms: str, *values: int | str) -> list[Block]:
-        return blocks_where(self._connection, terms, values, _PAGE_BYTES)
+            first = page[-1].last_seq + 1
 
     def ids_like(self, beginning: str) -> Iterator[str]:
         """The ids of events that begin so, as often as they are there."""
         plain = beginning.replace("-", "")
-        for block in self._blocks(0):
+        for block in self._blocks(1):
             for run in block.runs:
                 if run.id.hex()[:12].startswith(plain[:12]):  # the rest differs within a run
                     yield from (e.id for e in run.unpacked(block.lane) if e.id.startswith(beginning))

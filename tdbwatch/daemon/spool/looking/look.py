@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, trusting_nothing
 from tdbwatch.daemon.spool.file.aside import refuse_foreign, side
 from tdbwatch.daemon.spool.file.place import check_place
 from tdbwatch.daemon.spool.looking.log import DeadLetters, Log, Wants
-from tdbwatch.daemon.spool.looking.stats import Figures, Stats, figures, stats
+from tdbwatch.daemon.spool.looking.stats import Letters, Stats, letters_by_sink, size_of, stats
 from tdbwatch.daemon.spool.stored import drops, orders, progress
 from tdbwatch.daemon.spool.stored.history import attempts_at, letters_after
+from tdbwatch.daemon.spool.stored.log import blocks_where
 from tdbwatch.daemon.spool.stored.orders import Order, OrderKind, Selection
-from tdbwatch.daemon.spool.stored.tables import blocks_where, check_kind
+from tdbwatch.daemon.spool.stored.tables import check_kind, connect_to, used_bytes
 
 _PATIENCE: Final = 5.0
 """Seconds to wait for another process that writes."""
@@ -61,9 +61,22 @@ class Look:
         self.log = Log(connection)
         self.letters = DeadLetters(connection)
 
-    def figures(self) -> Figures:
-        """Sizes, and the dead letters by sink."""
-        return figures(self.connection, self.path)
+    @property
+    def size(self) -> int:
+        """Bytes on disk, side files included."""
+        return size_of(self.path)
+
+    @property
+    def used(self) -> int:
+        """Bytes of the file that hold something, which is what `spool.max_size` limits.
+
+        The file never shrinks, and the side files come on top.
+        """
+        return used_bytes(self.connection)
+
+    def letters_by_sink(self) -> Mapping[str, Letters]:
+        """How many dead letters there are, and why."""
+        return letters_by_sink(self.connection)
 
     def stats(self, wants: Mapping[str, Wants] | None = None) -> Stats:
         """The spool in numbers.
@@ -163,8 +176,7 @@ def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[Look]:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
-    place = f"file:{quote(str(path.absolute()))}"
-    connection = sqlite3.connect(f"{place}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None)
+    connection = connect_to(path, f"mode={mode}", timeout=_PATIENCE)
     try:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("SELECT count(*) FROM sqlite_schema")
@@ -173,7 +185,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         if mode != "ro" or side(path, "-wal").exists():
             raise
         # Nobody has it open, and the folder cannot be written: SQLite wants to be told that it is safe.
-        return sqlite3.connect(f"{place}?immutable=1", uri=True, isolation_level=None)
+        return connect_to(path, "immutable=1")
     except sqlite3.Error:
         connection.close()
         raise

@@ -11,26 +11,16 @@ from tdbwatch.daemon.spool.file.aside import side
 from tdbwatch.daemon.spool.looking.log import Log, Wants
 from tdbwatch.daemon.spool.spans import outside
 from tdbwatch.daemon.spool.stored import orders, progress
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
+from tdbwatch.daemon.spool.stored.log import count_between, extent
 from tdbwatch.daemon.spool.stored.orders import Order
-from tdbwatch.daemon.spool.stored.tables import extent, used_bytes
 
 _LETTERS: Final = "SELECT sink, count(*), reason, max(number) FROM dead_letters GROUP BY sink"
 """With max(), SQLite takes the other columns from the row that has the maximum."""
-_NO_END: Final = 1 << 62
-_BETWEEN: Final = (
-    "SELECT ifnull(sum(min(first_seq + count, :end) - max(first_seq, :start)), 0) FROM blocks"
-    " WHERE first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE first_seq <= :start)"
-    " AND first_seq + count > :start AND first_seq < :end AND (target IS NULL OR target = :sink)"
-    " AND (scope <> '' OR room <> '')"
-)
-"""How many entries there are from `start` on and before `end`. Records of nodes apart: few sinks want them,
-and each stop makes some when no sink takes any more."""
-_BETWEEN_IN_LANE: Final = (
-    "SELECT ifnull(sum(min(first_seq + count, :end) - max(first_seq, :start)), 0) FROM blocks"
-    " WHERE scope = :scope AND room = :room"
-    " AND first_seq + count > :start AND first_seq < :end AND (target IS NULL OR target = :sink)"
-)
+_ITS: Final = " AND (target IS NULL OR target = :sink)"
+_ABOUT_ROOMS: Final = " AND (scope <> '' OR room <> '')"
+"""Records of nodes apart: few sinks want them, and each stop makes some when no sink takes any more."""
 _ENDS: Final = (
     "SELECT min(first_us), max(last_us) FROM ("
     "SELECT * FROM (SELECT first_us, last_us FROM blocks WHERE target IS NULL ORDER BY first_seq LIMIT 100)"
@@ -46,22 +36,6 @@ class Letters:
 
     count: int = 0
     last_reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What only the file can tell.
-
-    Attributes:
-        size: bytes on disk, side files included.
-        used: bytes of the file that hold something, which is what `spool.max_size` limits: the file never
-            shrinks, and the side files come on top.
-        letters: dead letters by sink.
-    """
-
-    size: int
-    used: int
-    letters: Mapping[str, Letters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +69,12 @@ class Stats:
     drops: tuple[Tally, ...]
 
 
-def figures(connection: sqlite3.Connection, path: Path) -> Figures:
-    """Sizes, and the dead letters by sink."""
-    return Figures(_size(path), used_bytes(connection), _letters(connection))
-
-
 def stats(connection: sqlite3.Connection, path: Path, wants: Mapping[str, Wants]) -> Stats:
     """The spool in numbers; `wants` as in `Look.stats`."""
     first_seq, last_seq, count = extent(connection)
     oldest_us, newest_us = connection.execute(_ENDS).fetchone()
     return Stats(
-        _size(path),
+        size_of(path),
         count,
         first_seq,
         last_seq,
@@ -117,13 +86,13 @@ def stats(connection: sqlite3.Connection, path: Path, wants: Mapping[str, Wants]
     )
 
 
-def _letters(connection: sqlite3.Connection) -> Mapping[str, Letters]:
+def letters_by_sink(connection: sqlite3.Connection) -> Mapping[str, Letters]:
     rows = connection.execute(_LETTERS)
     return {sink: Letters(count, reason) for sink, count, reason, _ in rows}
 
 
 def _sinks(connection: sqlite3.Connection, last_seq: int, wants: Mapping[str, Wants]) -> list[SinkState]:
-    known, letters = progress.load(connection), _letters(connection)
+    known, letters = progress.load(connection), letters_by_sink(connection)
     states: list[SinkState] = []
     for sink in sorted({*known, *letters}):
         done = known.get(sink, Progress(last_seq))
@@ -135,7 +104,7 @@ def _sinks(connection: sqlite3.Connection, last_seq: int, wants: Mapping[str, Wa
     return states
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
     """Bytes on disk, side files included."""
     files = (path, side(path, "-wal"), side(path, "-shm"))
     return sum(file.stat().st_size for file in files if file.exists())
@@ -143,16 +112,9 @@ def _size(path: Path) -> int:
 
 def _unfinished(connection: sqlite3.Connection, sink: str, done: Progress) -> int:
     """Entries that the sink has not finished, routed or not; copies for others apart."""
-    beyond = done.floor + 1
-    end = _NO_END if done.left_at is None else done.left_at + 1
-    total = _count(connection, _BETWEEN, {"sink": sink, "start": beyond, "end": end})
-    for (scope, room), behind in done.behind.items():
-        which = {"sink": sink, "scope": scope, "room": room}
+    end = MOST_SEQ if done.left_at is None else done.left_at
+    total = count_between(connection, done.floor + 1, end, also=_ITS + _ABOUT_ROOMS, sink=sink)
+    for lane, behind in done.behind.items():
         for first, last in outside(behind.beyond, behind.first_seq, done.floor):
-            total += _count(connection, _BETWEEN_IN_LANE, {**which, "start": first, "end": last + 1})
+            total += count_between(connection, first, last, lane, also=_ITS, sink=sink)
     return total
-
-
-def _count(connection: sqlite3.Connection, query: str, which: Mapping[str, int | str]) -> int:
-    count: int = connection.execute(query, which).fetchone()[0]
-    return count

@@ -18,23 +18,15 @@ from tdbwatch.daemon.spool.stored.blocks import (
     run_of,
     sound,
 )
+from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.wire.codec import decode, encode
 
-INSERT_NUMBERED_LETTER: Final = (
-    "INSERT OR IGNORE INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-INSERT_LETTER: Final = (
-    "INSERT INTO dead_letters(sink, seq, scope, room, run, reason, attempts, first_error, last_error,"
-    " first_us, dead_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+INSERT_LETTER: Final = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 LETTER: Final = (
     "number, sink, seq, scope, room, run, reason, attempts, first_error, last_error, first_us, dead_us"
 )
 """The columns of `letter_of`."""
-INSERT_ATTEMPT: Final = (
-    "INSERT INTO attempts(first_seq, last_seq, seqs, sink, attempt, started_us, duration_us, outcome, detail)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
+INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ATTEMPT: Final = "seqs, sink, attempt, started_us, duration_us, outcome, detail"
 """The columns of `attempt_of`."""
 _decode_run: Final = msgspec.msgpack.Decoder(Run).decode
@@ -56,12 +48,16 @@ LETTER_SIZE: Final = (
 that others fit into, or not."""
 
 
-def letter_row(letter: DeadLetter) -> tuple[Any, ...]:
-    """Its row; an error that is the same as the reason is left empty."""
+def letter_row(letter: DeadLetter, number: int | None = None) -> tuple[Any, ...]:
+    """Its row; an error that is the same as the reason is left empty.
+
+    Args:
+        number: None: the next one.
+    """
     entry, reason = letter.entry, letter.reason
     errors = ("" if text == reason else text for text in (letter.first_error, letter.last_error))
     lane = (entry.event.scope, entry.event.room)
-    what = (letter.sink, entry.seq, *lane, encode_run(run_of(entry.event)), reason, letter.attempts)
+    what = (number, letter.sink, entry.seq, *lane, encode_run(run_of(entry.event)), reason, letter.attempts)
     return (*what, *errors, letter.first_us, letter.dead_us)
 
 
@@ -92,7 +88,7 @@ def _event(packed: bytes, lane: Lane) -> Any:
 def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
     seqs = attempt.seqs
     how = (attempt.number, attempt.started_us, attempt.duration_us, attempt.outcome, attempt.detail)
-    return (seqs[0], seqs[-1], encode(_ranges(seqs)), attempt.sink, *how)
+    return (None, seqs[0], seqs[-1], encode(_ranges(seqs)), attempt.sink, *how)
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:
@@ -165,3 +161,17 @@ def letters_before(
     for row in rows:
         with suppress(*NONSENSE):
             yield letter_of(row)
+
+
+def letters_of(
+    connection: sqlite3.Connection, order: Order, limit: int, max_bytes: int
+) -> list[tuple[int, Entry]]:
+    """The next dead letters of a requeue, with their numbers."""
+    found: list[tuple[int, Entry]] = []
+    for number, letter in letters_after(connection, order.position, order.through, order.sink):
+        if order.selection.matches(letter.entry.event):
+            found.append((number, letter.entry))
+            max_bytes -= len(letter.entry.event.payload)
+            if len(found) >= limit or max_bytes <= 0:
+                break
+    return found

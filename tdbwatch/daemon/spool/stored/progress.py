@@ -79,6 +79,11 @@ def of(connection: sqlite3.Connection, sink: str) -> Progress:
     return found
 
 
+def left(connection: sqlite3.Connection, sink: str) -> Progress | None:
+    """What a sink had finished that may be gone; None: nothing is known of it."""
+    return of(connection, sink) if sink in sinks(connection) else None
+
+
 def save(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
     """Write what changed. Within a transaction."""
     if not changes:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import accumulate
 from pathlib import Path
 from typing import Final
@@ -23,18 +23,9 @@ from tdbwatch.daemon.spool.stored.history import (
     attempt_row,
     letter_row,
 )
+from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, Row, blocks_where, extent, first_of, weight
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.tables import (
-    INSERT_BLOCK,
-    Row,
-    blocks_where,
-    extent,
-    first_of,
-    free_bytes,
-    keep,
-    prepare,
-    weight,
-)
+from tdbwatch.daemon.spool.stored.tables import free_bytes, keep, prepare, transaction
 
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
@@ -107,6 +98,10 @@ class Store:
 
     # -- writing -----------------------------------------------------------------------------------------
 
+    def transaction(self) -> AbstractContextManager[None]:
+        """All that is written within is, or nothing."""
+        return transaction(self.connection)
+
     def part_from(self, sinks: Collection[str]) -> None:
         """Remember since when others than these are no sinks any more."""
         with self.transaction():
@@ -120,9 +115,9 @@ class Store:
             sqlite3.Error: nothing of it was written.
         """
         rows = [packing.row() for packing in group.packings]
-        attempts, letters = [attempt_row(one) for one in group.attempts], list(map(letter_row, group.letters))
+        attempts, letters = list(map(attempt_row, group.attempts)), list(map(letter_row, group.letters))
         remembered = group.all_marks
-        size = weight(rows, -1) + weight(attempts, 2, 8) + weight(letters, 4, 5, 7, 8)
+        size = weight(rows, -1) + weight(attempts, 3, 9) + weight(letters, 5, 6, 8, 9)
         others = values.weight(group.values) + sum([mark.size for mark in remembered])
         if size or others:
             self.space.check(size + others, self._reusable, finishing=not rows)
@@ -257,18 +252,6 @@ class Store:
 
     def _reusable(self) -> int:
         return free_bytes(self.connection)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All that is written within is, or nothing."""
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
 
 
 def _count(blocks: Sequence[Block]) -> int:

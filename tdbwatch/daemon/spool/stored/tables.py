@@ -1,20 +1,16 @@
-"""The spool's tables, what is checked before a file is trusted, and the rows of the log."""
+"""The spool's tables, ways to connect to them, and what is checked before a file is trusted."""
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import Entry, SpoolError
-from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
+from tdbwatch.daemon.spool.api import SpoolError
+from tdbwatch.daemon.spool.errors import damaged
 from tdbwatch.daemon.spool.file.aside import APPLICATION_ID, NOT_OURS
-from tdbwatch.daemon.spool.stored.blocks import (
-    MOST_SEQ,
-    Block,
-    Lane,
-    unsqueeze,
-)
 
 FORMAT: Final = 3
 """Kept as SQLite's `user_version`. Those before were never released."""
@@ -55,11 +51,6 @@ CREATE TABLE drops(
     since_us INTEGER NOT NULL, until_us INTEGER NOT NULL, PRIMARY KEY(reason, scope, room)) WITHOUT ROWID;
 """
 _NAMES: Final = frozenset(re.findall(r"CREATE TABLE (\w+)", _TABLES))
-BLOCK: Final = "first_seq, count, scope, room, target, body"
-"""The columns of `block_of`."""
-INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ROW_BYTES: Final = 150
-"""What a row takes in the file beside texts and blobs that vary, and with its place in an index, roughly."""
 
 
 def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
@@ -69,6 +60,30 @@ def connect(path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection) 
     )
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def connect_to(path: Path, how: str, **options: Any) -> sqlite3.Connection:
+    """A connection to a file that is there: none is made.
+
+    Args:
+        how: a parameter of https://www.sqlite.org/uri.html.
+    """
+    place = f"file:{quote(str(path.absolute()))}?{how}"
+    connection: sqlite3.Connection = sqlite3.connect(place, uri=True, isolation_level=None, **options)
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is written within is, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -136,102 +151,6 @@ def free_bytes(connection: sqlite3.Connection) -> int:
     return pragma(connection, "freelist_count") * pragma(connection, "page_size")
 
 
-class Row(NamedTuple):
-    """A block that is to be written, all but its number, which is given when it is.
-
-    Attributes:
-        entries: how many it has.
-        first_us, last_us: between which times its events were received, in microseconds since the Unix epoch.
-        born_us: from when on it grows old.
-    """
-
-    entries: int
-    scope: str
-    room: str
-    target: str | None
-    first_us: int
-    last_us: int
-    born_us: int
-    body: bytes
-
-    def block(self, first_seq: int) -> Block:
-        """The block under this number."""
-        return Block(first_seq, self.entries, Lane(self.scope, self.room), self.target, self.body)
-
-
-def block_of(row: Sequence[Any]) -> Block:
-    """The block of a row of `BLOCK`.
-
-    Raises:
-        ValueError, TypeError: the row makes no sense.
-    """
-    first_seq, count, scope, room, target, body = row
-    kinds = (type(first_seq), type(count), type(scope), type(room), type(body))
-    if kinds != (int, int, str, str, bytes) or not isinstance(target, str | None):
-        raise TypeError(f"block {first_seq} has fields of wrong types")
-    if count < 1 or first_seq + count > MOST_SEQ:
-        raise ValueError(f"block {first_seq} cannot have {count} entries")
-    return Block(first_seq, count, Lane(scope, room), target, unsqueeze(body))
-
-
-def row_of(block: Block, now_us: int) -> Row:
-    """The row of a block that was read; a copy begins to grow old anew."""
-    times = [run.received_us for run in block.runs]
-    ends = (min(times), max(times))
-    born_us = ends[1] if block.target is None else now_us
-    return Row(block.count, *block.lane, block.target, *ends, born_us, block.body)
-
-
-def entries_of(block: Block) -> Iterator[Entry]:
-    """Its entries, one by one."""
-    return (Entry(seq, event, block.target) for seq, event in block.numbered())
-
-
-def blocks_where(
-    connection: sqlite3.Connection, terms: str, values: Sequence[Any], max_bytes: int | None = None
-) -> list[Block]:
-    """The blocks of which `terms` (SQL, what comes after WHERE) hold; about `max_bytes`, at least one.
-
-    Raises:
-        sqlite3.DatabaseError: one of them does not decode: nobody further on need think of damage.
-    """
-    found: list[Block] = []
-    with trusting_nothing():
-        for row in connection.execute(f"SELECT {BLOCK} FROM blocks WHERE {terms}", values):  # noqa: S608
-            found.append(block := block_of(row))
-            block.runs  # noqa: B018 - raises, if they do not decode
-            if max_bytes is not None:
-                max_bytes -= len(block.body)
-                if max_bytes <= 0:
-                    break
-    return found
-
-
-def weight(rows: Sequence[Sequence[Any]], *columns: int) -> int:
-    """Bytes that these rows take in the file, roughly, with what is in these columns."""
-    return sum([len(row[column]) for row in rows for column in columns], ROW_BYTES * len(rows))
-
-
 def keep(connection: sqlite3.Connection, key: str, value: int | str) -> None:
     """Set a row of table `meta`. Within a transaction."""
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
-
-
-def extent(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """The first and the last number of the log, and how many entries there are."""
-    entries = connection.execute(
-        "SELECT ifnull(sum(count), 0) FROM blocks INDEXED BY blocks_by_lane"
-    ).fetchone()[0]
-    last = connection.execute(
-        "SELECT first_seq + count - 1 FROM blocks ORDER BY first_seq DESC LIMIT 1"
-    ).fetchone()
-    kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
-    last_seq = max(last[0] if last else 0, kept[0] if kept else 0)
-    return first_of(connection, last_seq), last_seq, entries
-
-
-def first_of(connection: sqlite3.Connection, last_seq: int) -> int:
-    """The oldest entry; `last_seq` + 1 when there is none."""
-    found = connection.execute("SELECT min(first_seq) FROM blocks").fetchone()[0]
-    first: int = last_seq + 1 if found is None else found
-    return first

@@ -31,10 +31,11 @@ from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress, values
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
-from tdbwatch.daemon.spool.stored.history import INSERT_NUMBERED_LETTER, letter_row
+from tdbwatch.daemon.spool.stored.history import INSERT_LETTER, letter_row
+from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, row_of
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.stored.tables import INSERT_BLOCK, keep, row_of
+from tdbwatch.daemon.spool.stored.tables import keep
 from tdbwatch.daemon.spool.stored.values import SinkValues
 from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 from tdbwatch.descriptors import reserve
@@ -196,8 +197,8 @@ def _fill(store: Store, old: Rescue, known: Known, report: DamageReport, now: fl
         last_seq = max(last_seq, *(block.last_seq for block in piece))
     for dead in _gathered(old.letters(), lambda each: len(each[1].entry.event.payload)):
         with store.transaction():
-            numbered = [(number, *letter_row(letter)) for number, letter in dead]
-            store.connection.executemany(INSERT_NUMBERED_LETTER, numbered)
+            numbered = [letter_row(letter, number) for number, letter in dead]
+            store.connection.executemany(INSERT_LETTER.replace("INSERT", "INSERT OR IGNORE"), numbered)
         letters, last_seq = letters + len(dead), max(last_seq, *(letter.entry.seq for _, letter in dead))
     store.recount()
     report = replace(report, rescued=store.entries, letters=letters, progress_lost=known.progress_lost)

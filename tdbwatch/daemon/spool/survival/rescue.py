@@ -22,9 +22,9 @@ from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Run, encode_run, pack, sound
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.log import block_of
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Order
-from tdbwatch.daemon.spool.stored.tables import block_of
 from tdbwatch.daemon.spool.survival.numbers import UNREADABLE, Table
 
 _HEAD: Final = "SELECT first_seq, count, scope, room, target, x'' FROM blocks WHERE first_seq = ?"

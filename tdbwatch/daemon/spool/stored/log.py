@@ -1,0 +1,162 @@
+"""The rows of the log, and the ways through them."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from tdbwatch.daemon.spool.api import Entry
+from tdbwatch.daemon.spool.errors import trusting_nothing
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane, unsqueeze
+
+BLOCK: Final = "first_seq, count, scope, room, target, body"
+"""The columns of `block_of`."""
+INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ROW_BYTES: Final = 150
+"""What a row takes in the file beside texts and blobs that vary, and with its place in an index, roughly."""
+
+
+class Row(NamedTuple):
+    """A block that is to be written, all but its number, which is given when it is.
+
+    Attributes:
+        entries: how many it has.
+        first_us, last_us: between which times its events were received, in microseconds since the Unix epoch.
+        born_us: from when on it grows old.
+    """
+
+    entries: int
+    scope: str
+    room: str
+    target: str | None
+    first_us: int
+    last_us: int
+    born_us: int
+    body: bytes
+
+    def block(self, first_seq: int) -> Block:
+        """The block under this number."""
+        return Block(first_seq, self.entries, Lane(self.scope, self.room), self.target, self.body)
+
+
+def block_of(row: Sequence[Any]) -> Block:
+    """The block of a row of `BLOCK`.
+
+    Raises:
+        ValueError, TypeError: the row makes no sense.
+    """
+    first_seq, count, scope, room, target, body = row
+    kinds = (type(first_seq), type(count), type(scope), type(room), type(body))
+    if kinds != (int, int, str, str, bytes) or not isinstance(target, str | None):
+        raise TypeError(f"block {first_seq} has fields of wrong types")
+    if count < 1 or first_seq + count > MOST_SEQ:
+        raise ValueError(f"block {first_seq} cannot have {count} entries")
+    return Block(first_seq, count, Lane(scope, room), target, unsqueeze(body))
+
+
+def row_of(block: Block, now_us: int) -> Row:
+    """The row of a block that was read; a copy begins to grow old anew."""
+    times = [run.received_us for run in block.runs]
+    ends = (min(times), max(times))
+    born_us = ends[1] if block.target is None else now_us
+    return Row(block.count, *block.lane, block.target, *ends, born_us, block.body)
+
+
+def entries_of(block: Block) -> Iterator[Entry]:
+    """Its entries, one by one."""
+    return (Entry(seq, event, block.target) for seq, event in block.numbered())
+
+
+def blocks_where(
+    connection: sqlite3.Connection,
+    terms: str,
+    values: Sequence[Any] | Mapping[str, Any] = (),
+    max_bytes: int | None = None,
+) -> list[Block]:
+    """The blocks of which `terms` (SQL, what comes after WHERE) hold; about `max_bytes`, at least one.
+
+    Raises:
+        sqlite3.DatabaseError: one of them does not decode: nobody further on need think of damage.
+    """
+    found: list[Block] = []
+    with trusting_nothing():
+        for row in connection.execute(f"SELECT {BLOCK} FROM blocks WHERE {terms}", values):  # noqa: S608
+            found.append(block := block_of(row))
+            block.runs  # noqa: B018 - raises, if they do not decode
+            if max_bytes is not None:
+                max_bytes -= len(block.body)
+                if max_bytes <= 0:
+                    break
+    return found
+
+
+def between(first: int, last: int, lane: Lane | None = None) -> tuple[str, dict[str, Any]]:
+    """SQL, what comes after WHERE, for the blocks that have any of these entries; and its values.
+
+    Args:
+        lane: of this one only; None: of all.
+    """
+    which = "" if lane is None else "room = :room AND scope = :scope AND "
+    terms = (
+        f"{which}first_seq >= (SELECT ifnull(max(first_seq), 0) FROM blocks WHERE {which}first_seq <= :first)"  # noqa: S608
+        " AND first_seq + count > :first AND first_seq <= :last"
+    )
+    return terms, {"first": first, "last": last, **(lane._asdict() if lane else {})}
+
+
+def blocks_between(
+    connection: sqlite3.Connection,
+    first: int,
+    last: int,
+    lane: Lane | None = None,
+    *,
+    max_bytes: int,
+    also: str = "",
+) -> list[Block]:
+    """The blocks that have any of these entries, in order; `also`: of which this SQL holds, too.
+
+    Raises:
+        sqlite3.DatabaseError: as `blocks_where`.
+    """
+    terms, values = between(first, last, lane)
+    return blocks_where(connection, f"{terms}{also} ORDER BY first_seq", values, max_bytes)
+
+
+def count_between(
+    connection: sqlite3.Connection,
+    first: int,
+    last: int,
+    lane: Lane | None = None,
+    *,
+    also: str = "",
+    **more: Any,
+) -> int:
+    """How many of these entries there are; `also`: in blocks of which this SQL holds, too."""
+    terms, values = between(first, last, lane)
+    found = "SELECT ifnull(sum(min(first_seq + count, :last + 1) - max(first_seq, :first)), 0) FROM blocks"
+    count: int = connection.execute(f"{found} WHERE {terms}{also}", values | more).fetchone()[0]
+    return count
+
+
+def weight(rows: Sequence[Sequence[Any]], *columns: int) -> int:
+    """Bytes that these rows take in the file, roughly, with what is in these columns."""
+    return sum([len(row[column]) for row in rows for column in columns], ROW_BYTES * len(rows))
+
+
+def extent(connection: sqlite3.Connection) -> tuple[int, int, int]:
+    """The first and the last number of the log, and how many entries there are."""
+    entries = connection.execute(
+        "SELECT ifnull(sum(count), 0) FROM blocks INDEXED BY blocks_by_lane"
+    ).fetchone()[0]
+    last = connection.execute(
+        "SELECT first_seq + count - 1 FROM blocks ORDER BY first_seq DESC LIMIT 1"
+    ).fetchone()
+    kept = connection.execute("SELECT value FROM meta WHERE key = 'last_seq'").fetchone()
+    last_seq = max(last[0] if last else 0, kept[0] if kept else 0)
+    return first_of(connection, last_seq), last_seq, entries
+
+
+def first_of(connection: sqlite3.Connection, last_seq: int) -> int:
+    """The oldest entry; `last_seq` + 1 when there is none."""
+    found = connection.execute("SELECT min(first_seq) FROM blocks").fetchone()[0]
+    first: int = last_seq + 1 if found is None else found
+    return first
