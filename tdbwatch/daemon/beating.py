@@ -10,11 +10,13 @@ from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.node_watch import NodeWatcher
 from tdbwatch.daemon.rooms import Rooms
 from tdbwatch.daemon.source import Source
-from tdbwatch.daemon.spool.api import Spool
+from tdbwatch.daemon.spool.api import Spool, SpoolError
 from tdbwatch.daemon.spool.stored.beats import Beat
 
 BEAT_INTERVAL: Final = 2.0
 """Seconds between signs of life, at most: by so much a gap may seem longer than it was."""
+FIRST_SECONDS: Final = 2.0
+"""Seconds for which the very first one may hold up the rooms; what is wrong with the disk the spool says."""
 
 
 class Beating:
@@ -44,6 +46,16 @@ class Beating:
                     room.silent(before.cause, before.reason, before.since)
                 room.silent(Cause.DOWNTIME, "tdbwatch was not running", since)
         self._knows_downtime = True
+
+    async def first(self) -> None:
+        """In a spool without any sign of life have one before a room is heard.
+
+        Else a daemon that is killed then leaves nothing behind, and the next takes itself for the first.
+        """
+        if self._spool.last_beat is None:
+            self.beat()
+            with suppress(DeadlineError, SpoolError):
+                await within(self._clock, FIRST_SECONDS, self._spool.flush())
 
     async def run(self) -> None:
         """Until cancelled."""

@@ -95,6 +95,7 @@ class Daemon(Parts):
             self._log.warning("config.doubtful", reason=doubt.message, **said)
         await self._open()
         self._begin()
+        await self.beating.first()
         await self.rooms.join(self.client)  # each link that comes joins them
         await self.singing.take_up(self.config.thingsdb)
         self._up.set()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from tdbwatch.client import Client
 from tdbwatch.daemon.beating import BEAT_INTERVAL
 from tdbwatch.daemon.causes import Cause, Silence
 from tdbwatch.daemon.config import load
@@ -108,6 +109,21 @@ async def test_that_a_room_is_heard_is_said_as_soon_as_it_is(tmp_path: Path, dae
     await daemon.start()
     await until(lambda: last_beat(tmp_path / "spool.db") == Beat(1_700_000_000))
     assert len(daemon.journal.gaps) == 1
+
+
+async def test_before_a_room_is_heard_there_is_a_sign_of_life_even_at_the_very_first_start(
+    tmp_path: Path, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join, known = daemon.rooms.join, []
+
+    async def joining(client: Client) -> None:
+        known.append(last_beat(tmp_path / "spool.db"))
+        await join(client)
+
+    monkeypatch.setattr(daemon.rooms, "join", joining)
+    await daemon.start()
+    never = Silence(1_700_000_000, Cause.DOWNTIME, "it was not joined since the start")
+    assert known == [Beat(1_700_000_000, {ALERTS: never})]
 
 
 async def test_two_causes_of_one_silence_are_two_gaps_each_with_its_own(
