@@ -103,7 +103,7 @@ class World:
             self.settings = replace(self.settings, order=self.any_order(self.rng))
         self.breaker = breaker_for(self.settings)
         self.lanes = Lanes(self.settings, Turns(self.settings, self.breaker), progress.floor)
-        self.lanes.resume(resumed(progress, self.settings.batch.count, max(self.gone, default=0) + 1))
+        self.lanes.resume(resumed(progress, max(self.gone, default=0) + 1, interrupted=True))
         self.remembered = Remembered(self.settings, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
         self.in_flight: list[Parcel] = []
@@ -135,7 +135,7 @@ class World:
 
     def check_memory(self) -> None:
         """What is counted is what is there, and a lane with a failure keeps no more than that."""
-        pieces = [piece for q in self.lanes for piece in (*q.taken, *q.held)]
+        pieces = [piece for q in self.lanes for piece in q.in_memory]
         assert self.lanes.memory.count == sum([one.count for one in pieces])
         assert self.lanes.memory.size == sum(piece.size for piece in pieces)
         on_their_way = {queue for parcel, _ in self.settled for queue in parcel.lanes}
@@ -157,7 +157,7 @@ class World:
         if not self.lanes.to_read:
             return
         found = []
-        for queue in self.lanes.to_read.popleft():
+        for queue in self.remembered.next(self.lanes.to_read):
             if queue.state is not State.READING:
                 continue
             assert queue.disk is not None
@@ -439,7 +439,7 @@ def test_entries_that_failed_together_go_one_by_one_with_their_past() -> None:
         seen.append((parcel.seqs, parcel.attempts))
         lanes.finish(parcel, 1)
     assert seen == [([1], 2), ([2], 2), ([3], 2), ([4], 2), ([5], 2)]
-    assert list(lanes.to_read) == [[lanes.get(A)]], "what came since is to be read again"
+    assert list(lanes.to_read) == [lanes.get(A)], "what came since is to be read again"
 
 
 def test_only_suspects_go_alone() -> None:
@@ -480,11 +480,11 @@ def resume(
         log.append(block(log[-1].last_seq + 1 if log else 1, count, lane))
     configured = CourierSettings("sink", batch=limits, retry=policy, max_in_flight=9)
     lanes = Lanes(configured, Turns(configured, breaker_for(configured)), progress.floor)
-    lanes.resume(resumed(progress, limits.count, 1))
+    lanes.resume(resumed(progress, 1, interrupted=True))
     past, wanted = Remembered(configured, 0, 0), Wanted("sink", lambda event: True)
     while lanes.to_read:
         found = []
-        for queue in lanes.to_read.popleft():
+        for queue in past.next(lanes.to_read):
             assert queue.disk is not None
             pieces = [wanted.piece(one, queue.disk.first_seq - 1) for one in log if one.lane == queue.lane]
             found.append((queue, past.lay_over(queue, [one for one in pieces if one]), progress.floor))

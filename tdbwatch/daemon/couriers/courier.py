@@ -14,7 +14,7 @@ from tdbwatch.daemon.couriers.dispatch import Dispatch
 from tdbwatch.daemon.couriers.faults import FaultLog
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.progress import Remembered, Saving, forgiven, resumed
+from tdbwatch.daemon.couriers.progress import Remembered, Saving, resumed
 from tdbwatch.daemon.couriers.reading import Reading, Wanted
 from tdbwatch.daemon.couriers.settings import Counts, CourierSettings, CourierStatus
 from tdbwatch.daemon.couriers.turns import Turns
@@ -55,7 +55,6 @@ class Courier:
     ) -> None:
         rng = rng or random.Random()
         name, progress = settings.name, spool.progress(settings.name)
-        known = progress if spool.interrupted else forgiven(progress)
         past = Remembered(settings, clock.monotonic(), int(clock.time() * 1e6))
         self._settings = settings
         self._host = host
@@ -65,7 +64,7 @@ class Courier:
         faults = FaultLog(name, settings.plugin, clock)
         self._health = health = Health(breaker, faults, clock)
         self._lanes = lanes = Lanes(settings, Turns(settings, breaker), progress.floor)
-        lanes.resume(resumed(known, settings.batch.count, spool.first_seq))
+        lanes.resume(resumed(progress, spool.first_seq, interrupted=spool.interrupted))
         self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
         caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
         self._delivery = Delivery(settings, host, lanes, health, saving, caution, clock, rng)
@@ -154,7 +153,7 @@ class Courier:
     @property
     def finished_through(self) -> int:
         """Up to here every entry is finished."""
-        return min([self.position, *(queue.first_seq - 1 for queue in self._lanes if not queue.done)])
+        return min([self.position, *(queue.first_seq - 1 for queue in self._lanes)])
 
     def status(self) -> CourierStatus:
         """Counters since the start, and how it is now."""

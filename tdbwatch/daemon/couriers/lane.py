@@ -112,17 +112,16 @@ class LaneQueue:
         return self.held.first if self.held else None
 
     @property
-    def first_seq(self) -> int:
-        """The first unfinished entry; none is older, at least."""
-        if (head := self.head) is not None:
-            return head.first_seq
-        assert self.disk is not None, "it is done"
-        return self.disk.first_seq
+    def in_memory(self) -> Sequence[Piece]:
+        """All pieces that are."""
+        return (*self.taken, *self.held)
 
     @property
-    def done(self) -> bool:
-        """Whether nothing of it is unfinished."""
-        return self._follows() is State.DONE
+    def first_seq(self) -> int:
+        """The first unfinished entry, or an older one; `MOST_SEQ`: all is finished."""
+        if (head := self.head) is not None:
+            return head.first_seq
+        return self.disk.first_seq if self.disk is not None else MOST_SEQ
 
     @property
     def sick(self) -> bool:
@@ -138,7 +137,7 @@ class LaneQueue:
 
     def behind(self) -> Behind:
         """What is durable of it."""
-        return Behind(self.first_seq, self.beyond, pasts((*self.taken, *self.held), self.remembered))
+        return Behind(self.first_seq, self.beyond, pasts(self.in_memory, self.remembered))
 
     def take(self, count: int, size: int, *, at_least: int) -> Piece | None:
         """The next piece, or as much of it as fits, is with the sink from now on; None: nothing fits."""
@@ -154,7 +153,7 @@ class LaneQueue:
         self.held.prepend(unfinished)
         if finished or self.beyond:
             spans = joined(sorted((*self.beyond, *spans_of(finished))))
-            self.beyond = () if self.done else between(spans, self.first_seq, MOST_SEQ)
+            self.beyond = between(spans, self.first_seq, MOST_SEQ)
 
     def let_go(self) -> list[Piece]:
         """What was never tried, and comes after all that was, stays in the log only."""

@@ -20,8 +20,8 @@ from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.stored.blocks import Lane
 
 ALL_DUE: Final[Mapping[LaneQueue, float]] = {}
-Place = tuple[Lane, str | None]
-"""A room, and a key; None: the whole room."""
+Room = Mapping[str | None, LaneQueue]
+"""The lanes of a room by what they have in common; None: the whole room, or what of it is in the log only."""
 
 
 class Lanes:
@@ -31,30 +31,31 @@ class Lanes:
         position: every entry up to this one was read from the spool.
         highest: no entry after this one is finished, or was tried.
         touched: lanes of which something was finished or tried since this was cleared.
-        to_read: lanes that may go on, but are in the log only: those in one list are to be read together.
+        to_read: lanes that may go on, but are in the log only.
+        rooms: the lanes of each room.
     """
 
     def __init__(self, settings: CourierSettings, turns: Turns, position: int) -> None:
         self.position = position
         self.highest = position
         self.touched: set[Lane] = set()
-        self.to_read: deque[list[LaneQueue]] = deque()
+        self.to_read: deque[LaneQueue] = deque()
         self.memory = Memory(settings)
         self.turns = turns
         self.key_of = settings.order
         self._sink = settings.name
-        self._lanes: dict[Place, LaneQueue] = {}
+        self.rooms: dict[Lane, dict[str | None, LaneQueue]] = {}
 
     def __bool__(self) -> bool:
         """Whether anything that was read is unfinished."""
-        return bool(self._lanes)
+        return bool(self.rooms)
 
     def __iter__(self) -> Iterator[LaneQueue]:
-        return iter(self._lanes.values())
+        return chain.from_iterable([room.values() for room in self.rooms.values()])
 
     def get(self, lane: Lane) -> LaneQueue | None:
         """The one of a whole room; where rooms have several, what of it is in the log only."""
-        return self._lanes.get((lane, None))
+        return self.rooms[lane].get(None) if lane in self.rooms else None
 
     # -- how it is ---------------------------------------------------------------------------------------
 
@@ -93,22 +94,22 @@ class Lanes:
     def _hold(self, lane: Lane, piece: Piece) -> list[LaneQueue]:
         """Put this behind what there is of its room, or of its keys in that; the lanes that had nothing."""
         parts = {None: piece} if self.key_of is None else piece.by_key(self.key_of)
-        begun = list[LaneQueue]()
+        room, begun = self.rooms.setdefault(lane, {}), list[LaneQueue]()
         for key, part in parts.items():
-            if (queue := self._lanes.get((lane, key))) is None:
-                queue = self._lanes[lane, key] = LaneQueue(lane, key=key)
+            if (queue := room.get(key)) is None:
+                queue = room[key] = LaneQueue(lane, key=key)
             self.memory.take([part])
             queue.held.append(part)
             if queue.state is State.READING:
                 begun.append(queue)
         return begun
 
-    def resume(self, together: Iterable[list[LaneQueue]]) -> None:
-        """These lanes were behind before a restart; those that are to go together are in one list."""
-        for queues in together:
-            self._lanes.update(((queue.lane, None), queue) for queue in queues)
-            self.touched.update(queue.lane for queue in queues)  # another order may have been kept before
-            self.to_read.append(queues)
+    def resume(self, queues: Iterable[LaneQueue]) -> None:
+        """These were behind before a restart."""
+        for queue in queues:
+            self.rooms[queue.lane] = {None: queue}
+            self.touched.add(queue.lane)  # another order may have been kept before
+            self.to_read.append(queue)
 
     def found(
         self,
@@ -221,10 +222,15 @@ class Lanes:
                 case State.READY:
                     self.turns.add(queue, now, waited=waited)
                 case State.READING:
-                    self.to_read.append([queue])
+                    self.to_read.append(queue)
                 case _:
-                    del self._lanes[queue.lane, queue.key]
+                    self._drop(queue)
         self.turns.wait(waiting, dues, now)
+
+    def _drop(self, queue: LaneQueue) -> None:
+        del (room := self.rooms[queue.lane])[queue.key]
+        if not room:
+            del self.rooms[queue.lane]
 
     def _forget(self, queue: LaneQueue) -> bool:
         """What was never tried of this lane stays in the log only; whether there was anything."""

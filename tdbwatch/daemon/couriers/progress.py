@@ -1,28 +1,28 @@
 """What a sink has finished: how it is saved, and how it goes on after a restart."""
 
 import asyncio
-from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk
-from tdbwatch.daemon.couriers.lanes import Lanes
+from tdbwatch.daemon.couriers.lanes import Lanes, Room
 from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.unended import company, earliest
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Past, Progress, Spool
-from tdbwatch.daemon.spool.spans import Span, between, joined, outside, spans_of
+from tdbwatch.daemon.spool.spans import Span, between, outside, spans_of
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
 
 Changes = dict[Lane, Behind | None]
 
 
 class Saved:
-    """What was saved last: up to which floor, and which lanes are behind.
+    """What was saved last: up to which floor, and which rooms are behind.
 
-    The floor is no lower than anything that is finished, so that no lane says too little; a lane whose first
+    The floor is no lower than anything that is finished, so that no room says too little; a room whose first
     unfinished entry is not beyond that is behind. All others have nothing finished beyond their first
     unfinished entry, so they hold the floor before it and cost nothing else.
     """
@@ -32,74 +32,49 @@ class Saved:
         self._behind = dict(progress.behind)
 
     def update(self, lanes: Lanes) -> tuple[int, Changes] | None:
-        """The floor of now, and the lanes that are behind otherwise than before; None: all is as it was."""
-        least = max(self.floor, lanes.highest)
-        if lanes.key_of is not None:
-            return self._keep(*self._by_room(lanes, least))
+        """The floor of now, and the rooms that are behind otherwise than before; None: all is as it was."""
+        least, behinds = max(self.floor, lanes.highest), self._behind
         floor, changed = lanes.position, Changes()
-        for queue in lanes:
-            lane, saved = queue.lane, self._behind.get(queue.lane)
-            if queue.done or (saved is not None and lane not in lanes.touched):
+        for lane, room in lanes.rooms.items():
+            saved = behinds.get(lane)
+            if saved is not None and lane not in lanes.touched:
                 continue
-            behind = queue.behind() if queue.first_seq <= least else None
+            first_seq = min([queue.first_seq for queue in room.values()])
+            behind = behind_of(room, least) if first_seq <= least else None
             if behind is None:
-                floor = min(floor, queue.first_seq - 1)
+                floor = min(floor, first_seq - 1)
             if behind != saved:
                 changed[lane] = behind
-        for lane in lanes.touched:
-            if lane in self._behind and ((now := lanes.get(lane)) is None or now.done):
-                changed[lane] = None
+        changed |= {lane: None for lane in lanes.touched if lane in behinds and lane not in lanes.rooms}
         lanes.touched.clear()
-        return self._keep(floor, changed)
-
-    def _by_room(self, lanes: Lanes, least: int) -> tuple[int, Changes]:
-        """As `update`, where rooms have several lanes: what is unfinished of a room can be anywhere."""
-        rooms: dict[Lane, list[LaneQueue]] = {}
-        for queue in lanes:
-            rooms.setdefault(queue.lane, []).append(queue)
-        floor, changed = lanes.position, Changes()
-        for lane, queues in rooms.items():
-            behind, unfinished = behind_of(queues, least)
-            floor = min(floor, unfinished - 1)
-            if behind != self._behind.get(lane):
-                changed[lane] = behind
-        changed |= dict.fromkeys(self._behind.keys() - rooms.keys())
-        lanes.touched.clear()
-        return floor, changed
-
-    def _keep(self, floor: int, changed: Changes) -> tuple[int, Changes] | None:
         if floor == self.floor and not changed:
             return None
         self.floor = floor
         for lane, behind in changed.items():
             if behind is None:
-                self._behind.pop(lane, None)
+                del behinds[lane]
             else:
-                self._behind[lane] = behind
+                behinds[lane] = behind
         return floor, changed
 
 
-def behind_of(queues: Sequence[LaneQueue], least: int) -> tuple[Behind | None, int]:
-    """What is durable of a room's lanes, and the first unfinished entry of which this says nothing.
+def behind_of(room: Room, least: int) -> Behind:
+    """What is durable of a room's lanes.
 
     Args:
-        least: up to here it does.
+        least: no entry after this one is finished.
     """
-    pieces = [piece for queue in queues for piece in (*queue.taken, *queue.held)]
-    seqs = sorted([seq for piece in pieces for seq in piece.seqs])
-    said = bisect_right(seqs, least)
-    unsaid = seqs[said] if said < len(seqs) else MOST_SEQ
-    spans, beyond, remembered = spans_of(seqs[:said]), tuple[Span, ...](), tuple[Past, ...]()
-    rest = next((queue for queue in queues if queue.disk is not None), None)
-    if rest is not None and rest.disk is not None and rest.disk.first_seq > least:
-        unsaid = min(unsaid, rest.disk.first_seq)
-    elif rest is not None and rest.disk is not None:  # all that is in memory is older
-        spans += ((rest.disk.first_seq, MOST_SEQ),)
+    rest = room.get(None)
+    if rest is not None and len(room) == 1:
+        return rest.behind()
+    pieces = [piece for queue in room.values() for piece in queue.in_memory]
+    unfinished = spans_of(sorted([seq for piece in pieces for seq in piece.seqs if seq <= least]))
+    beyond, remembered = tuple[Span, ...](), tuple[Past, ...]()
+    if rest is not None and rest.disk is not None:  # all that is in memory is older
+        unfinished += ((rest.disk.first_seq, MOST_SEQ),)
         beyond, remembered = between(rest.beyond, rest.disk.first_seq, MOST_SEQ), rest.remembered
-    if not spans:
-        return None, unsaid
-    finished = (*outside(spans, spans[0][0], MOST_SEQ), *beyond)
-    return Behind(spans[0][0], joined(finished), pasts(pieces, remembered)), unsaid
+    first_seq = unfinished[0][0]
+    return Behind(first_seq, (*outside(unfinished, first_seq, least), *beyond), pasts(pieces, remembered))
 
 
 _PACE: Final = 0.05
@@ -161,7 +136,7 @@ class Saving:
             await self._clock.sleep(_PACE)
 
 
-_Together = tuple[int, int, str, int]
+_Call = tuple[int, int, str, int]
 """What the entries of one call have in common: attempts, first attempt, last error, unended attempts."""
 
 
@@ -181,7 +156,18 @@ class Remembered:
         self._batch = settings.batch.count
         self._now = now
         self._now_us = now_us
-        self._failures: dict[_Together, Failure] = {}
+        self._failures: dict[_Call, Failure] = {}
+
+    def next(self, to_read: deque[LaneQueue]) -> list[LaneQueue]:
+        """Take the lanes to be read next: those that failed together, as far as they make a batch."""
+        queues = [first := to_read.popleft()]
+        count = sum([past.count for past in first.remembered[:1]])
+        while first.remembered and to_read and _together(to_read[0]) == _together(first):
+            count += to_read[0].remembered[0].count
+            if count > self._batch:
+                break
+            queues.append(to_read.popleft())
+        return queues
 
     def lay_over(self, queue: LaneQueue, pieces: Sequence[Piece]) -> list[Piece]:
         """These pieces, which are the next of their lane, with what became of them."""
@@ -203,8 +189,7 @@ class Remembered:
             yield piece
 
     def _failure(self, past: Past, seqs: Sequence[int]) -> Failure:
-        key = _key(past)
-        failure = self._failures.get(key)
+        failure = self._failures.get(key := _call(past))
         if failure is None:
             age = max(0, self._now_us - past.first_us) / 1e6  # the wall clock may have been set back
             last = self._policy.exhausted(past.attempts + 1, age) is not None
@@ -222,43 +207,28 @@ class Remembered:
         return failure
 
 
-def forgiven(progress: Progress) -> Progress:
-    """What is known after a run that ended cleanly: no attempt of it did not end."""
-    behind = {
-        lane: replace(one, tried=tuple(replace(past, unended=0) for past in one.tried))
-        for lane, one in progress.behind.items()
-    }
-    return Progress(progress.floor, behind)
-
-
-def resumed(progress: Progress, most: int, oldest: int) -> list[list[LaneQueue]]:
-    """The lanes that are behind, all of them in the log only.
-
-    Those whose entries failed together are in one list, as far as they make a batch.
+def resumed(progress: Progress, oldest: int, *, interrupted: bool) -> list[LaneQueue]:
+    """The rooms that are behind, all of them in the log only; those that failed together are neighbours.
 
     Args:
-        most: entries that a batch has.
         oldest: the first that the log has; of those that are gone nothing needs to be known.
+        interrupted: whether attempts of the run before may not have ended.
     """
-    lists: list[list[LaneQueue]] = []
-    not_full: dict[_Together, tuple[list[LaneQueue], int]] = {}
-    for lane, behind in sorted(progress.behind.items(), key=lambda item: item[1].first_seq):
+    queues = list[LaneQueue]()
+    for lane, behind in progress.behind.items():
         first = min(behind.first_seq, progress.floor + 1)
         queue = LaneQueue(lane, OnDisk(first, progress.floor, 0))
         queue.beyond = between(behind.beyond, first, progress.floor)
-        queue.remembered = behind.tried if behind.first_seq >= oldest else ()
-        if not queue.remembered:
-            lists.append([queue])
-            continue
-        key, count = _key(queue.remembered[0]), queue.remembered[0].count
-        company, space = not_full.get(key, ([], 0))
-        if count > space:
-            lists.append(company := [])
-            space = most
-        company.append(queue)
-        not_full[key] = company, space - count
-    return lists
+        known = behind.tried if behind.first_seq >= oldest else ()
+        queue.remembered = known if interrupted else tuple([replace(past, unended=0) for past in known])
+        queues.append(queue)
+    return sorted(queues, key=lambda queue: (_together(queue), queue.first_seq))
 
 
-def _key(past: Past) -> _Together:
+def _together(queue: LaneQueue) -> list[_Call]:
+    """The call in which the next entries of a lane failed."""
+    return [_call(past) for past in queue.remembered[:1]]
+
+
+def _call(past: Past) -> _Call:
     return past.attempts, past.first_us, past.last_error, past.unended

@@ -178,7 +178,7 @@ class Reading:
                 await self._moved.wait()
             async with self._turn:
                 await self._space()
-                found = await self._read_lanes(lanes.to_read.popleft())
+                found = await self._read_lanes(self._remembered.next(lanes.to_read))
             await self._clock.sleep(0 if found else _READ_RETRY)
 
     @property
@@ -231,7 +231,7 @@ class Reading:
             read = [one for one in read if one[0].state is State.READING]  # the log may have given it up
             found = [(queue, self._pieces(queue, blocks, end), end) for queue, blocks, end in read]
         except (SpoolError, ValueError) as error:
-            self._lanes.to_read.appendleft(queues)
+            self._lanes.to_read.extendleft(reversed(queues))
             return self._unreadable(error)
         past = self._remembered
         laid = [(queue, past.lay_over(queue, pieces), end) for queue, pieces, end in found]

@@ -62,7 +62,7 @@ class Behind:
     Attributes:
         first_seq: the first entry that is not finished.
         beyond: between which numbers after it entries are finished all the same. At most as many as one batch
-            has; more, and the last to the end of the numbers, where a sink does not keep the room's order.
+            has; more where a sink does not keep the room's order.
         tried: of the unfinished ones from `first_seq` on, in order, those that were tried in vain. Where a
             sink does not keep the room's order, others may be between them; they have no attempts.
     """
