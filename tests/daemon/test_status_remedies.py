@@ -13,7 +13,7 @@ from tdbwatch import exceptions
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.couriers.answer import VerdictError
 from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.faults import FaultLog, describe
+from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.plugins import PluginProblem
@@ -168,15 +168,14 @@ class Unexpected(Exception):
     ],
 )
 def test_a_plugins_own_mistake_is_told_from_what_it_talks_to(error: Exception, mistake: bool) -> None:
-    clock = ManualClock()
-    health = Health(Breaker(RetryPolicy(), 5, random.Random(1)), FaultLog("mine", "mine", clock), clock)
+    health = Health("mine", "mine", Breaker(RetryPolicy(), 5, random.Random(1)), ManualClock())
     health.erred("sink.failed", str(error), error)
-    failing = sink(state="retrying", probing=True, failures=7, mistake=health.mistake, plugin="mine")
+    failing = sink(state="retrying", probing=True, failures=7, mistake=health.facts.mistake, plugin="mine")
     said = remedy(sinks=(failing,))
     assert ("the mistake is its own; then restart" in said) == mistake
     assert ("Mend what it talks to" in said) != mistake
     health.worked()
-    assert not health.mistake
+    assert not health.facts.mistake
 
 
 def test_an_exception_of_ours_is_said_without_its_name() -> None:

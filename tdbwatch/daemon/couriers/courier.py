@@ -11,7 +11,6 @@ from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.dispatch import Dispatch
-from tdbwatch.daemon.couriers.faults import FaultLog
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.progress import Remembered, Saving, resumed
@@ -61,8 +60,7 @@ class Courier:
         self._spool = spool
         self._clock = clock
         self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold, rng)
-        faults = FaultLog(name, settings.plugin, clock)
-        self._health = health = Health(breaker, faults, clock)
+        self._health = health = Health(name, settings.plugin, breaker, clock)
         self._lanes = lanes = Lanes(settings, Turns(settings, breaker), progress.floor)
         lanes.resume(resumed(progress, spool.first_seq, interrupted=spool.interrupted))
         self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
@@ -70,7 +68,7 @@ class Courier:
         self._delivery = Delivery(settings, host, lanes, health, saving, caution, clock, rng)
         self._dispatch = Dispatch(host, lanes.turns, health, self._delivery.attempt, saving.tell, clock)
         self._reading = Reading(
-            spool, lanes, breaker, Wanted(name, wants), past, faults, clock, saving.moved, self._filled
+            spool, lanes, Wanted(name, wants), past, health, clock, saving.moved, self._filled
         )
         self._task: asyncio.Task[None] | None = None
         self._unwatch = spool.watch(self._gone)
@@ -185,7 +183,7 @@ class Courier:
         failing = breaker.failures and lanes  # with nothing left, nothing is tried again
         if breaker.open or lanes.turns.waiting or failing:
             return "retrying"
-        return "refusing" if health.refused_in_row >= self._settings.breaker_threshold else "running"
+        return "refusing" if health.facts.refused_in_row >= self._settings.breaker_threshold else "running"
 
     def _next_try_us(self) -> int | None:
         due = self._dispatch.next_try

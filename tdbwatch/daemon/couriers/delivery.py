@@ -122,13 +122,13 @@ class Delivery:
     def _delivered(self, pieces: Sequence[Piece]) -> None:
         now_us = self._clock.time() * 1e6
         if pieces:
-            self._health.refused_in_row = 0
+            self._health.facts.refused_in_row = 0
         for piece in pieces:  # its events came together
             self.counts.delivered += piece.count
             self.counts.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
 
     def _worked(self, asked: int | None) -> None:
-        if self._health.last_error is not None:
+        if self._health.facts.last_error is not None:
             self._health.worked(asked)
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
@@ -162,16 +162,16 @@ class Delivery:
         if letters:
             await self._saving.bury(letters)
             self.counts.dead += len(letters)
-            self._health.faults.gave_up(len(letters), letters[0].reason, letters[0].last_error)
+            self._health.gave_up(len(letters), letters[0].reason, letters[0].last_error)
         self._lanes.release(parcel, self._clock.monotonic(), dues)
 
     def _count(self, told: Told, answer: Answer) -> None:
-        health, refused = self._health, count_of(told.refused)
+        facts, refused = self._health.facts, count_of(told.refused)
         self._delivered([part.piece for part in told.delivered])
         self.counts.rejected += refused
-        health.refused_in_row += refused
+        facts.refused_in_row += refused
         if told.refused:
-            health.last_refusal = presentable(told.refused[-1].outcomes[-1].reason)
+            facts.last_refusal = presentable(told.refused[-1].outcomes[-1].reason)
         if told.delivered or told.refused:
             self._worked(answer.asked)
 

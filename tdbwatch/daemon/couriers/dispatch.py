@@ -72,7 +72,7 @@ class Dispatch:
         breaker = self._health.breaker
         if rooms or not self.opened or breaker.open or self._is_held:
             if breaker.failures or self._turns.waiting:
-                self._health.faults.woken()
+                self._health.woken()
             self._woken = bool(self._errands) or not (self.opened or self._is_held)
             self._hasten()
             self._tell()

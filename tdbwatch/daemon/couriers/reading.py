@@ -7,8 +7,8 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.bounds import is_too_large
-from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.faults import FaultLog, describe
+from tdbwatch.daemon.couriers.faults import describe
+from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.pieces import Piece
@@ -116,20 +116,18 @@ class Reading:
         self,
         spool: Spool,
         lanes: Lanes,
-        breaker: Breaker,
         wanted: Wanted,
         remembered: Remembered,
-        faults: FaultLog,
+        health: Health,
         clock: Clock,
         moved: asyncio.Event,
         filled: Callable[[], None],
     ) -> None:
         self._spool = spool
         self._lanes = lanes
-        self._breaker = breaker
         self._wanted = wanted
         self._remembered = remembered
-        self._faults = faults
+        self._health = health
         self._clock = clock
         self._moved = moved
         self._filled = filled
@@ -187,7 +185,7 @@ class Reading:
 
         Without such a thing, only what failed would be tried again when the time comes, for ever.
         """
-        seconds = self._breaker.untried_hold_until - self._clock.monotonic()
+        seconds = self._health.breaker.untried_hold_until - self._clock.monotonic()
         return seconds if self._lanes.turns.ready else 0.0
 
     async def _space(self) -> None:
@@ -196,8 +194,8 @@ class Reading:
         while lanes.memory.full and not lanes.let_go(self._clock.monotonic(), patience):
             patience = _PATIENCE
             await self._moves(_PATIENCE)
-            if lanes.held_up and not self._breaker.open:
-                self._faults.held_up(len(lanes.turns.waiting), lanes.memory.count)
+            if lanes.held_up and not self._health.breaker.open:
+                self._health.held_up(len(lanes.turns.waiting), lanes.memory.count)
         await self._spool.unhurried()
 
     async def _moves(self, seconds: float) -> None:
@@ -256,5 +254,5 @@ class Reading:
         return [piece for piece in pieces if piece is not None]
 
     def _unreadable(self, error: Exception) -> bool:
-        self._faults.unreadable(describe(error))
+        self._health.unreadable(describe(error))
         return False

@@ -67,7 +67,7 @@ class Counts:
     waits: Histogram = field(default_factory=lambda: Histogram(WAITS))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SinkHealth:
     """What is known of a sink as a whole.
 
@@ -115,4 +115,4 @@ class CourierStatus:
     next_try_us: int | None = None
     counting: bool = False
     counts: Counts = field(default_factory=Counts)
-    health: SinkHealth = SinkHealth()
+    health: SinkHealth = field(default_factory=SinkHealth)
