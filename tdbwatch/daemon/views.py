@@ -108,6 +108,7 @@ class Views:
             open_gaps=tuple(self._open_gaps(life.phase, now_us)),
             gap_counts=tuple(GapCount(*which, count) for which, count in journal.gap_counts.items()),
             plugin_problems=tuple(self.parts.registry.problems),
+            resting=self.parts.registry.resting,
             routes=tuple(self._routes()),
             absences=tuple(AbsenceView(*one.shown) for one in parts.remembering.holding.absences),
             log_dropped=logs.dropped(),

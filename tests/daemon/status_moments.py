@@ -5,6 +5,7 @@ from typing import Any
 
 from tdbwatch.daemon.couriers import Counts, CourierStatus, SinkHealth
 from tdbwatch.daemon.plugins import PluginProblem
+from tdbwatch.daemon.plugins.registry import Resting
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status.figures import SpoolFigures
@@ -36,6 +37,7 @@ GAP = Gap(
 )
 OPEN = OpenGap("//stuff", "alerts", NOW - 61 * SECOND, "Connection refused", "connection")
 BROKEN = PluginProblem("typo", "/etc/tdbwatch/plugins.d/typo.py:3", "it cannot be imported: SyntaxError")
+STUCK = Resting("geo", "function", "owner", "stuck", 90.0)
 CANARY = CanaryView("//stuff", "canary", "joined", "", "", 1, 0)
 FINE = Snapshot(
     version="1.0",

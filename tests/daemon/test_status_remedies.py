@@ -30,7 +30,7 @@ from tdbwatch.daemon.status.spans import closed
 from tdbwatch.daemon.trust import judge
 from tdbwatch.testing import ManualClock
 
-from .status_moments import BROKEN, FINE, GAP, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
+from .status_moments import BROKEN, FINE, GAP, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, STUCK, sink
 
 LOST_ROOM = replace(GAP, cause="connection", reason="Connection refused", dropped=None)
 DOWN = replace(NODE, state="unreachable", trouble="Connection refused")
@@ -68,6 +68,8 @@ def remedy(**changes: Any) -> str:
         ({"spans": (closed(GAP),)}, "Mend the sink that is behind"),
         ({"spans": (closed(GAP), closed(LOST_ROOM))}, "Ask for what was emitted meanwhile"),
         ({"plugin_problems": (BROKEN,)}, "plugins.disable"),
+        ({"resting": (STUCK,)}, "restart the daemon"),
+        ({"resting": (replace(STUCK, state="slow"),)}, "answer from memory"),
         ({"phase": "failed"}, "report the log's traceback"),
     ],
 )
@@ -187,6 +189,24 @@ def test_a_plugins_problem_names_it_and_its_place_once() -> None:
     snapshot = replace(FINE, plugin_problems=(BROKEN,))
     reader = re.sub("<[^>]*>", "", front.render(snapshot))
     assert "Plugin typo:it cannot be imported: SyntaxError (/etc/tdbwatch/plugins.d/typo.py:3)To do" in reader
+
+
+def test_a_plugins_function_that_is_not_called_is_named_for_as_long_as_that_lasts() -> None:
+    for one, words in (
+        (STUCK, "Its function owner is stuck: a call has not come back for 1 min 30 s."),
+        (replace(STUCK, state="slow", kind="filter"), "Its filter owner is too slow: it is not called, and"),
+    ):
+        snapshot = replace(FINE, resting=(one,))
+        assert f"Plugin geo:{words}" in re.sub("<[^>]*>", "", front.render(snapshot))
+        [said] = document(snapshot)["plugin_functions"]
+        assert said == {
+            "plugin": "geo",
+            "kind": one.kind,
+            "name": "owner",
+            "state": one.state,
+            "seconds": 90.0,
+        }
+    assert document(FINE)["plugin_functions"] == []
 
 
 def test_what_a_plugins_problem_says_of_its_remedy_is_its_remedy() -> None:

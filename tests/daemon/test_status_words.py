@@ -48,6 +48,7 @@ from .status_moments import (
     ROOM,
     SECOND,
     SPOOL,
+    STUCK,
     sink,
     state,
 )
@@ -93,6 +94,7 @@ def test_what_stops_events_makes_it_not_ready_and_is_said_first(changes: dict[st
         ({"spool": replace(SPOOL, dropped=7, last_drop_us=NOW - 3_599 * SECOND)}, "spool"),
         ({"spans": (closed(GAP),)}, "gap"),
         ({"plugin_problems": (BROKEN,)}, "plugin"),
+        ({"resting": (STUCK,)}, "plugin"),
     ],
 )
 def test_what_needs_a_look_leaves_it_ready(changes: dict[str, Any], part: str) -> None:
@@ -324,6 +326,7 @@ def hostile() -> Snapshot:
         spans=(hostile_span(),),
         open_gaps=(OpenGap(HOSTILE, HOSTILE, NOW, HOSTILE, HOSTILE),),
         plugin_problems=(PluginProblem(HOSTILE, HOSTILE, HOSTILE),),
+        resting=(replace(STUCK, plugin=HOSTILE, name=HOSTILE),),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from tdbwatch.daemon.config import ConfigError, parse
 from tdbwatch.daemon.expressions import Expression, Names, declare
 from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.daemon.plugins import Registry, lending, load_plugins
+from tdbwatch.daemon.plugins.registry import Resting
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.status.tail.filter import Filter, FilterError
 from tdbwatch.plugin import Event, Template, TemplateError
@@ -164,10 +165,14 @@ def test_one_that_hangs_is_waited_for_once_and_called_again_when_it_came_back(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lending, "DEADLINE", 0.05)
-    load()
+    registry = load()
+    assert registry.resting == ()
     assert why_not("hangs()") == "function hangs of plugin geo did not come back within 0.05 s"
     assert why_not("hangs()") == "function hangs of plugin geo has not come back from an earlier call"
     assert value("owner('db1')") == "ann"
+    (resting,) = registry.resting
+    assert (resting.plugin, resting.kind, resting.name) == ("geo", "function", "hangs")
+    assert (resting.state, resting.seconds >= 0.05) == ("stuck", True)
     sys.modules["tdbwatch_plugin_geo"].go_on.set()  # type: ignore[attr-defined]
     (thread,) = (one for one in threading.enumerate() if one.name == "tdbwatch function hangs of plugin geo")
     for _ in range(1000):
@@ -175,6 +180,7 @@ def test_one_that_hangs_is_waited_for_once_and_called_again_when_it_came_back(
             break
         thread.join(0.01)
     assert value("hangs()") is True
+    assert registry.resting == ()
 
 
 def why_not_or(source: str) -> str:
@@ -202,6 +208,7 @@ def test_one_that_is_slow_now_and_then_is_called_and_one_that_always_is_takes_a_
         lending.LentError, match="function call of plugin geo was slow, and is not called for"
     ):
         lent()
+    assert lent.resting == Resting("geo", "function", "call", "slow", pytest.approx(1.6))
     calls = 3
     while now < 400:
         try:

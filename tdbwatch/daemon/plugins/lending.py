@@ -12,6 +12,7 @@ import structlog
 
 from tdbwatch.daemon.expressions import is_taken
 from tdbwatch.daemon.functions import Function
+from tdbwatch.daemon.plugins.registry import Resting
 from tdbwatch.plugin.template import is_filter
 
 DEADLINE: Final = 1.0
@@ -41,18 +42,35 @@ class Lent:
 
     def __init__(self, plugin: str, kind: str, name: str, function: Callable[..., Any]) -> None:
         self.plugin = plugin
+        self._kind = kind
+        self._name = name
         self._what = f"{kind} {name} of plugin {plugin}"
         self._function = function
         self._calls: queue.SimpleQueue[tuple[futures.Future[Any], tuple[Any, ...], dict[str, Any]]] | None
         self._calls = None
         self._stuck: futures.Future[Any] | None = None
+        self._stuck_at = 0.0
         self._forgiven_at = 0.0
         """When all slow calls so far are."""
         self._lock = threading.Lock()
 
+    @property
+    def resting(self) -> Resting | None:
+        """Why it is not called now; None: it is."""
+        now = time.monotonic()
+        if self._is_stuck:
+            return Resting(self.plugin, self._kind, self._name, "stuck", now - self._stuck_at)
+        if (rests := self._rests(now)) > 0:
+            return Resting(self.plugin, self._kind, self._name, "slow", rests)
+        return None
+
+    @property
+    def _is_stuck(self) -> bool:
+        return self._stuck is not None and not self._stuck.done()
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         began = time.monotonic()
-        if self._stuck is not None and not self._stuck.done():
+        if self._is_stuck:
             raise LentError(f"{self._what} has not come back from an earlier call")
         if self._rests(began) > 0:
             raise LentError(f"{self._what} was slow, and is not called for a while")
@@ -63,7 +81,7 @@ class Lent:
         except futures.TimeoutError:
             if future.done():  # it raised a TimeoutError of its own
                 raise self._failed(future.exception()) from None
-            self._stuck = future
+            self._stuck_at, self._stuck = began, future
             _log.error("plugin.function_stuck", plugin=self.plugin, function=self._what, seconds=DEADLINE)
             raise LentError(f"{self._what} did not come back within {DEADLINE:g} s") from None
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, SystemExit too

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pluggy
 import structlog
@@ -61,6 +61,23 @@ class PluginProblem:
     def __str__(self) -> str:
         remedy = f"; remedy: {self.remedy}" if self.remedy else ""
         return f"plugin {self.plugin}: {self.placed}{remedy}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """A function or filter that is not called now, so that it has no value.
+
+    Attributes:
+        kind: `function` or `filter`.
+        state: `stuck`: a call has not come back; `slow`: calls took too long.
+        seconds: for how long it has been stuck; or after how long a slow one is called again.
+    """
+
+    plugin: str
+    kind: str
+    name: str
+    state: Literal["stuck", "slow"]
+    seconds: float
 
 
 def _new_manager() -> pluggy.PluginManager:
@@ -127,6 +144,13 @@ class Registry:
             for what, calls in lent.items()
         }
         return {what: names for what, names in found.items() if names}
+
+    @property
+    def resting(self) -> tuple[Resting, ...]:
+        """The functions and filters of plugins that are not called now."""
+        lent = [*(one.call for one in self.functions.values()), *self.filters.values()]
+        states = (getattr(call, "resting", None) for call in lent)
+        return tuple(state for state in states if state is not None)
 
     async def notify_started(self, version: str) -> None:
         """Call every plugin's `tdbwatch_started`; what goes wrong in one is logged with its name."""

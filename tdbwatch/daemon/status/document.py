@@ -37,6 +37,7 @@ def document(snapshot: Snapshot, history: History = NO_HISTORY) -> dict[str, Any
         "plugin_problems": [
             f"plugin {problem.plugin}: {problem.placed}" for problem in snapshot.plugin_problems
         ],
+        "plugin_functions": [_readable(one) for one in snapshot.resting],
     }
 
 

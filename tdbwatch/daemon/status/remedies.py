@@ -58,6 +58,8 @@ _ROOMS: Final = {
     "missing": "Make the room in ThingsDB, and it is joined by itself; or correct it in rooms, and reload.",
     "deleted": "Make the room again, and it is joined by itself; or take it out of rooms, and reload.",
 }
+STUCK_FUNCTION: Final = "Mend what it waits for; if the call does not come back then, restart the daemon."
+SLOW_FUNCTION: Final = "Have it answer from memory: it is asked for each event, and again by each sink."
 _PLUGIN: Final = "Mend the plugin, or name it in plugins.disable; then restart."
 
 

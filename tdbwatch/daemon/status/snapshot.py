@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from tdbwatch.daemon.config import Problem as ConfigProblem
 from tdbwatch.daemon.couriers import CourierStatus
-from tdbwatch.daemon.plugins.registry import PluginProblem
+from tdbwatch.daemon.plugins.registry import PluginProblem, Resting
 from tdbwatch.daemon.reload.verdict import Verdict
 from tdbwatch.daemon.spool.looking.gone import LeftBehind
 from tdbwatch.daemon.spool.looking.stats import Letters
@@ -249,6 +249,7 @@ class Snapshot:
         spans: the same, those in one that belong together.
         open_gaps: those that go on.
         plugin_problems: plugins that did not load, and what else they did wrong.
+        resting: functions and filters of plugins that are not called now.
         routes: all, in their order.
         log_dropped: log lines that were not written since the start.
         left_behind: what the spool has of sinks that are gone from the configuration.
@@ -275,6 +276,7 @@ class Snapshot:
     open_gaps: tuple[OpenGap, ...]
     gap_counts: tuple[GapCount, ...]
     plugin_problems: tuple[PluginProblem, ...]
+    resting: tuple[Resting, ...] = ()
     routes: tuple[RouteView, ...] = ()
     absences: tuple[AbsenceView, ...] = ()
     log_dropped: int = 0

@@ -102,6 +102,16 @@ def _plugins(snapshot: Snapshot) -> Iterator[Problem]:
     for problem in snapshot.plugin_problems:
         text, remedy = remedies.plugin(problem)
         yield Problem("plugin", problem.plugin, text, blocking=False, remedy=remedy)
+    for one in snapshot.resting:
+        what, how_long = f"Its {one.kind} {one.name}", duration(one.seconds)
+        if one.state == "stuck":
+            text = (
+                f"{what} is stuck: a call has not come back for {how_long}. Until it does, it has no value."
+            )
+            yield Problem("plugin", one.plugin, text, blocking=False, remedy=remedies.STUCK_FUNCTION)
+        else:
+            text = f"{what} is too slow: it is not called, and has no value, for another {how_long}."
+            yield Problem("plugin", one.plugin, text, blocking=False, remedy=remedies.SLOW_FUNCTION)
 
 
 def _reload(snapshot: Snapshot) -> Iterator[Problem]:
