@@ -1,6 +1,7 @@
 """Clients on embedded nodes: real sockets, and a clock whose hands the test turns."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter
@@ -170,6 +171,36 @@ async def client(connect, cluster):
 @pytest.fixture
 def node(cluster):
     return cluster.nodes[0]
+
+
+@pytest.fixture
+def emit(cluster):
+    """Emit from anywhere."""
+    return lambda name, *args, room="alerts", scope="//stuff": cluster.emit(scope, room, name, *args)
+
+
+@pytest.fixture
+async def talker():
+    """A server that says what it is told to as soon as somebody connects, or in answer to anything."""
+    servers = []
+
+    async def talker(greeting=b"", answer=None, where=("127.0.0.1", 0)):
+        async def serve(reader, writer):
+            writer.write(greeting)
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    if answer is not None:
+                        writer.write(answer(data))
+            writer.close()
+
+        server = await asyncio.start_server(serve, *where)
+        servers.append(server)
+        return server.sockets[0].getsockname()[:2]
+
+    yield talker
+    for server in servers:
+        server.close()
+        await server.wait_closed()
 
 
 @pytest.fixture
