@@ -392,7 +392,7 @@ A, B, C, D = LANES
 
 def test_a_lane_goes_only_where_the_table_says() -> None:
     queue = LaneQueue(A)
-    queue.held.append(piece := Piece.of(block(1, 1, LANES[0])))
+    queue.put(piece := Piece.of(block(1, 1, LANES[0])))
     assert queue.move() is State.READY
     queue.take(1, 1, at_least=1)
     assert queue.move() is State.IN_FLIGHT

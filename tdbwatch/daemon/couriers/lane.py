@@ -4,12 +4,13 @@ They lie in three stretches, oldest first: those that the sink has now, those th
 that are in the log only. Of those that are held, the ones that failed come first.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, Pieces, pasts
+from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts
 from tdbwatch.daemon.spool.api import Behind, Past
 from tdbwatch.daemon.spool.spans import Span, between, joined, next_outside, spans_of
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
@@ -64,20 +65,23 @@ class LaneQueue:
     Attributes:
         key: what its entries have in common; None: it is the whole room.
         taken: what the sink has now.
-        held: what comes after that.
+        held: what comes after that; see `put`.
+        count: how many entries are held.
+        size: bytes that these count for.
         disk: what is in the log only; None: nothing.
         beyond: where there are finished entries, from the first that may be unfinished on.
         remembered: what became, before a restart, of the first entries on disk.
     """
 
-    __slots__ = ("beyond", "disk", "held", "key", "lane", "remembered", "state", "taken")
+    __slots__ = ("beyond", "count", "disk", "held", "key", "lane", "remembered", "size", "state", "taken")
 
     def __init__(self, lane: Lane, disk: OnDisk | None = None, key: str | None = None) -> None:
         self.lane = lane
         self.key = key
         self.state = State.READING
         self.taken: list[Piece] = []
-        self.held = Pieces()
+        self.held: deque[Piece] = deque()
+        self.count = self.size = 0
         self.disk = disk
         self.beyond: tuple[Span, ...] = ()
         self.remembered: tuple[Past, ...] = ()
@@ -101,7 +105,7 @@ class LaneQueue:
         if self.taken:
             return State.IN_FLIGHT
         if self.held:
-            return State.READY if self.held.first.failure is None else State.WAITING
+            return State.READY if self.held[0].failure is None else State.WAITING
         return State.READING if self.disk is not None else State.DONE
 
     @property
@@ -109,7 +113,7 @@ class LaneQueue:
         """The oldest piece in memory."""
         if self.taken:
             return self.taken[0]
-        return self.held.first if self.held else None
+        return self.held[0] if self.held else None
 
     @property
     def in_memory(self) -> Sequence[Piece]:
@@ -131,7 +135,7 @@ class LaneQueue:
     @property
     def failure(self) -> Failure:
         """What became of the entries that go next, of those that failed."""
-        failure = self.held.first.failure
+        failure = self.held[0].failure
         assert failure is not None, "it failed"
         return failure
 
@@ -139,10 +143,26 @@ class LaneQueue:
         """What is durable of it."""
         return Behind(self.first_seq, self.beyond, pasts(self.in_memory, self.remembered))
 
+    def put(self, piece: Piece) -> None:
+        """This comes behind all that is in memory."""
+        self.held.append(piece)
+        self.count, self.size = self.count + piece.count, self.size + piece.size
+
     def take(self, count: int, size: int, *, at_least: int) -> Piece | None:
-        """The next piece, or as much of it as fits, is with the sink from now on; None: nothing fits."""
-        if (piece := self.held.take(count, size, at_least=at_least)) is not None:
-            self.taken.append(piece)
+        """The next piece, or as much of it as fits, is with the sink from now on; None: nothing fits.
+
+        Args:
+            at_least: entries that are taken even though they are larger.
+        """
+        piece = self.held[0]
+        if not (fitting := max(piece.fitting(count, size), at_least)):
+            return None
+        if fitting < piece.count:
+            piece, self.held[0] = piece.split(fitting)
+        else:
+            self.held.popleft()
+        self.count, self.size = self.count - piece.count, self.size - piece.size
+        self.taken.append(piece)
         return piece
 
     def put_back(self, unfinished: Sequence[Piece]) -> None:
@@ -150,18 +170,22 @@ class LaneQueue:
         left = {seq for piece in unfinished for seq in piece.seqs}
         finished = [seq for piece in self.taken for seq in piece.seqs if left and seq not in left]
         self.taken = []
-        self.held.prepend(unfinished)
+        for piece in reversed(unfinished):
+            self.held.appendleft(piece)
+            self.count, self.size = self.count + piece.count, self.size + piece.size
         if finished or self.beyond:
             spans = joined(sorted((*self.beyond, *spans_of(finished))))
             self.beyond = between(spans, self.first_seq, MOST_SEQ)
 
     def let_go(self) -> list[Piece]:
         """What was never tried, and comes after all that was, stays in the log only."""
-        if pieces := self.held.cut_untried():
-            first_seq, last_seq = pieces[0].first_seq, pieces[-1].last_seq
-            self.leave(first_seq, last_seq, sum([piece.count for piece in pieces]))
-            if self.remembered:
-                self.remembered = pasts(pieces, self.remembered)
+        pieces = list[Piece]()
+        while self.held and self.held[-1].failure is None:
+            pieces.append(piece := self.held.pop())
+            self.count, self.size = self.count - piece.count, self.size - piece.size
+            self.leave(piece.first_seq, piece.last_seq, piece.count)
+        if self.remembered:
+            self.remembered = pasts(pieces, self.remembered)
         return pieces
 
     def leave(self, first_seq: int, last_seq: int, count: int) -> None:

@@ -99,7 +99,7 @@ class Lanes:
             if (queue := room.get(key)) is None:
                 queue = room[key] = LaneQueue(lane, key=key)
             self.memory.take([part])
-            queue.held.append(part)
+            queue.put(part)
             if queue.state is State.READING:
                 begun.append(queue)
         return begun

@@ -7,7 +7,6 @@ from itertools import chain
 from tdbwatch.daemon.couriers.lane import LaneQueue
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.plugin.batch import Batch
-from tdbwatch.plugin.event import Event
 
 Share = tuple[LaneQueue, Piece]
 """A piece, and the lane that it is of."""
@@ -48,11 +47,6 @@ class Parcel:
     def attempts(self) -> int:
         """Made with these before."""
         return self.failure.attempts if self.failure is not None else 0
-
-    @property
-    def events(self) -> list[Event]:
-        """All of them, in a list of the caller's own."""
-        return list(chain.from_iterable([piece.events for piece in self.pieces]))
 
     @property
     def batch(self) -> Batch:

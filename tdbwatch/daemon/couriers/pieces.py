@@ -2,8 +2,7 @@
 
 import sys
 from bisect import bisect_right
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -99,27 +98,19 @@ class Piece:
     @property
     def events(self) -> Sequence[Event]:
         source = self._source
-        return self._own(source, source.events) if isinstance(source, Block) else source
+        return self.of_each(source, source.events) if isinstance(source, Block) else source
 
     @property
     def lines(self) -> Sequence[bytes]:
         """The record of each, as JSON."""
         source = self._source
-        return self._own(source, source.lines) if isinstance(source, Block) else json_lines(source)
+        return self.of_each(source, source.lines) if isinstance(source, Block) else json_lines(source)
 
     @property
     def headers(self) -> Sequence[Header | Event]:
         """What each says beside its id and its arguments."""
         source = self._source
-        return self._own(source, source.headers) if isinstance(source, Block) else source
-
-    @property
-    def names(self) -> Sequence[tuple[str, str]]:
-        """Kind and name of each."""
-        source = self._source
-        if isinstance(source, Block):
-            return self._own(source, source.names)
-        return [(event.kind, event.event) for event in source]
+        return self.of_each(source, source.headers) if isinstance(source, Block) else source
 
     @property
     def received_us(self) -> int:
@@ -143,23 +134,23 @@ class Piece:
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
-        size, source, rest = sum(self._sizes[:count]), self._source, self._source
-        if not isinstance(source, Block):
-            source, rest = source[:count], source[count:]
-        return (
-            Piece(source, self.seqs[:count], size, self.failure),
-            Piece(rest, self.seqs[count:], max(0, self.size - size), self.failure),
-        )
+        size = sum(self._sizes[:count])
+        return self._part(slice(count), size), self._part(slice(count, None), self.size - size)
 
     def only(self, indexes: Sequence[int]) -> "Piece":
         """Some of the entries, in order."""
         if len(indexes) == self.count:
             return self
-        seqs, sizes, source = self.seqs, self._sizes, self._source
+        seqs, sizes = self.seqs, self._sizes
+        source: Block | Sequence[Event] = self._source
         if not isinstance(source, Block):
             source = [source[index] for index in indexes]
         size = sum([sizes[index] for index in indexes])
         return Piece(source, [seqs[index] for index in indexes], size, self.failure)
+
+    def _part(self, which: slice, size: int) -> "Piece":
+        source = self._source if isinstance(self._source, Block) else self._source[which]
+        return Piece(source, self.seqs[which], size, self.failure)
 
     def changed(self, events: Sequence[Event]) -> "Piece":
         """The same entries, with these events instead."""
@@ -181,10 +172,10 @@ class Piece:
         source = self._source
         if not isinstance(source, Block):
             return [_weigh((event,)) for event in source]
-        return [size + OVERHEAD for size in self._own(source, source.sizes)]
+        return [size + OVERHEAD for size in self.of_each(source, source.sizes)]
 
-    def _own(self, block: Block, each: Sequence[_T]) -> Sequence[_T]:
-        """Of what the block has of each entry, what is of these."""
+    def of_each(self, block: Block, each: Sequence[_T]) -> Sequence[_T]:
+        """Of what their block has of each of its entries, what is of these."""
         first, seqs = block.first_seq, self.seqs
         if isinstance(seqs, range):
             return each if self.count == len(each) else each[seqs.start - first : seqs.stop - first]
@@ -194,69 +185,6 @@ class Piece:
 def _weigh(events: Sequence[Event]) -> int:
     sizes = [len(event.payload) + len(event.event) + len(event.packed_fields) for event in events]
     return sum(sizes) + OVERHEAD * len(events)
-
-
-class Pieces:
-    """A queue of pieces.
-
-    Attributes:
-        count: entries in it.
-        size: bytes that they count for.
-    """
-
-    __slots__ = ("_pieces", "count", "size")
-
-    def __init__(self) -> None:
-        self._pieces: deque[Piece] = deque()
-        self.count = 0
-        self.size = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._pieces)
-
-    def __iter__(self) -> Iterator[Piece]:
-        return iter(self._pieces)
-
-    @property
-    def first(self) -> Piece:
-        return self._pieces[0]
-
-    def append(self, piece: Piece) -> None:
-        self._pieces.append(piece)
-        self.count += piece.count
-        self.size += piece.size
-
-    def prepend(self, pieces: Sequence[Piece]) -> None:
-        """Put these before all others."""
-        self._pieces.extendleft(reversed(pieces))
-        self.count += sum([one.count for one in pieces])
-        self.size += sum([piece.size for piece in pieces])
-
-    def take(self, count: int, size: int, *, at_least: int = 0) -> Piece | None:
-        """The first piece, or as much of it as fits; None: nothing does.
-
-        Args:
-            at_least: entries that are taken even though they are larger.
-        """
-        piece = self._pieces[0]
-        if not (fitting := max(piece.fitting(count, size), at_least)):
-            return None
-        if fitting < piece.count:
-            piece, self._pieces[0] = piece.split(fitting)
-        else:
-            self._pieces.popleft()
-        self.count -= piece.count
-        self.size = self.size - piece.size if self._pieces else 0
-        return piece
-
-    def cut_untried(self) -> list[Piece]:
-        """Take those out that come after all that was tried."""
-        cut = list[Piece]()
-        while self._pieces and self._pieces[-1].failure is None:
-            cut.append(self._pieces.pop())
-        self.count -= sum([piece.count for piece in cut])
-        self.size -= sum([piece.size for piece in cut])
-        return cut[::-1]
 
 
 def pasts(pieces: Sequence[Piece], then: Sequence[Past] = ()) -> tuple[Past, ...]:

@@ -1,7 +1,7 @@
 """Keeps a courier's lanes filled with what the routes send to its sink."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +17,7 @@ from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.routes import Matcher
 from tdbwatch.daemon.spool.api import Spool, SpoolError
 from tdbwatch.daemon.spool.spans import Span, holds, outside
-from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.plugin.event import Event
 
 
@@ -34,11 +34,7 @@ class Wanted:
         self._wants = wants
 
     def piece(
-        self,
-        block: Block,
-        after: int,
-        through: int | None = None,
-        finished: Sequence[Span] = (),
+        self, block: Block, after: int, through: int = MOST_SEQ, finished: Sequence[Span] = ()
     ) -> Piece | None:
         """What this sink is to get of it; None: nothing.
 
@@ -54,12 +50,11 @@ class Wanted:
             return None
         block.runs  # noqa: B018 - raises, if it is damaged
         piece = Piece.of(block)
-        if after >= block.first_seq:
-            piece = piece.split(min(piece.count, after - block.first_seq + 1))[1]
-        if through is not None and through < block.last_seq:
-            piece = piece.split(max(0, piece.count - (block.last_seq - through)))[0]
-        if finished:
-            piece = piece.only([at for at, seq in enumerate(piece.seqs) if not holds(finished, seq, seq)])
+        if finished or not after < block.first_seq <= block.last_seq <= through:
+            seqs = enumerate(piece.seqs)
+            piece = piece.only(
+                [at for at, seq in seqs if after < seq <= through and not holds(finished, seq, seq)]
+            )
         piece = self._routed(piece, block)
         return piece if piece.count else None
 
@@ -71,10 +66,12 @@ class Wanted:
         wants.count(block)
         answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.distinct_names}
         if None in answers.values():
-            return _asked_one_by_one(piece, wants, answers, keep_all=ours)
+            said = [answers[pair] for pair in piece.of_each(block, block.names)]
+            return _asked_one_by_one(piece, wants, said, keep_all=ours)
         if ours or all(answers.values()):
             return piece
-        return piece.only(_indexes(answers[pair] for pair in piece.names))
+        names = piece.of_each(block, block.names)
+        return piece.only(_indexes(answers[pair] for pair in names))
 
 
 def _indexes(answers: Iterable[bool | None]) -> list[int]:
@@ -82,14 +79,11 @@ def _indexes(answers: Iterable[bool | None]) -> list[int]:
     return [index for index, answer in enumerate(answers) if answer]
 
 
-def _asked_one_by_one(
-    piece: Piece, wants: Matcher, answers: Mapping[tuple[str, str], bool | None], *, keep_all: bool
-) -> Piece:
+def _asked_one_by_one(piece: Piece, wants: Matcher, said: Sequence[bool | None], *, keep_all: bool) -> Piece:
     """What of a piece a sink gets, with the fields that routes set; what was sent to it alone it keeps."""
     indexes: list[int] = []
     chosen: list[Event] = []
-    for index, (event, pair) in enumerate(zip(piece.events, piece.names, strict=True)):
-        answer = answers[pair]
+    for index, (event, answer) in enumerate(zip(piece.events, said, strict=True)):
         ask = answer is None and not is_too_large(event)  # to ask, it would have to be decoded
         wanted = wants.with_fields(event) if ask else None if answer is False else event
         if wanted is not None or keep_all:

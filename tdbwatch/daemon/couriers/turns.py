@@ -115,8 +115,8 @@ class Turns:
         limits, ripe_at = self._limits, self._ready_since + self._limits.wait
         if ripe_at <= now:
             return now
-        full = sum([lane.held.count for lane in self.ready]) >= limits.count
-        return now if full or sum([lane.held.size for lane in self.ready]) >= limits.max_bytes else ripe_at
+        full = sum([lane.count for lane in self.ready]) >= limits.count
+        return now if full or sum([lane.size for lane in self.ready]) >= limits.max_bytes else ripe_at
 
     def _take(self, now: float) -> Group:
         """The group that is due for the longest; to probe, of all that are due, the least tried one."""
@@ -127,7 +127,7 @@ class Turns:
 
     def _send(self, lanes: deque[LaneQueue], count: int, now: float) -> Parcel:
         """As much as goes together: lanes take turns, each with a piece; those that had none are left."""
-        shares, failure, size = list[Share](), lanes[0].held.first.failure, self._limits.max_bytes
+        shares, failure, size = list[Share](), lanes[0].held[0].failure, self._limits.max_bytes
         had_turn: deque[LaneQueue] = deque()
         while count > 0 and (lanes or had_turn):
             lane = (lanes or had_turn).popleft()
@@ -137,7 +137,7 @@ class Turns:
                 break
             shares.append((lane, piece))
             count, size = count - piece.count, size - piece.size
-            if lane.held and lane.held.first.failure is failure:
+            if lane.held and lane.held[0].failure is failure:
                 had_turn.append(lane)
         parcel = Parcel(shares, failure, now)
         for lane in parcel.lanes:
