@@ -8,7 +8,7 @@ from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import Config, SinkConfig, SpoolConfig, ThingsDBConfig
 from tdbwatch.daemon.contexts import Contexts
-from tdbwatch.daemon.couriers import BatchLimits, Courier, CourierSettings, Life
+from tdbwatch.daemon.couriers import BatchLimits, Counts, Courier, CourierSettings, Life
 from tdbwatch.daemon.deliveries import Delivering
 from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
 from tdbwatch.daemon.login import NodeTls
@@ -71,16 +71,17 @@ def delivering_maker(
     on_dead: Callable[[Sequence[DeadLetter]], None],
     contexts: Contexts,
     tracing: Tracing | None = None,
-) -> Callable[[SinkConfig], Delivering]:
+) -> Callable[[SinkConfig, Counts], Delivering]:
     """What makes a courier for a sink, with a host of its own."""
     life = Life(clock)
 
-    def make(sink: SinkConfig) -> Delivering:
+    def make(sink: SinkConfig, counts: Counts) -> Delivering:
         settings, wants = _settings(sink, registry.owner_of(sink.type)), routing.matcher(sink.name)
         host = make_host(sink, registry, contexts)
         if tracing is not None:
             host = tracing.host(host, sink.name, sink.type)
-        return Delivering(sink, Courier(settings, host, spool, wants, clock, rng, life, on_dead), host)
+        courier = Courier(settings, host, spool, wants, clock, rng, life, on_dead, counts)
+        return Delivering(sink, courier, host)
 
     return make
 

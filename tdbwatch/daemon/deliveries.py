@@ -15,7 +15,7 @@ import structlog
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import SinkConfig
-from tdbwatch.daemon.couriers import Courier, CourierStatus
+from tdbwatch.daemon.couriers import Counts, Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
 from tdbwatch.daemon.redelivery import Receiver
@@ -51,12 +51,14 @@ class _Place:
         is_open: whether `now` delivers.
         task: gets from what there is to what is wanted.
         blocked: whether it cannot be opened for now.
+        counts: of all that there were.
     """
 
     wanted: SinkConfig | None = None
     now: Delivering | None = None
     is_open: bool = False
     blocked: bool = False
+    counts: Counts = field(default_factory=Counts)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -65,7 +67,7 @@ class Deliveries:
     """The couriers of all sinks.
 
     Args:
-        make: makes what delivers to a sink.
+        make: makes what delivers to a sink, and counts on from there.
         wants: gives what tells whether the routes send an event to a sink.
         watch: told of each task whose death must not go unnoticed.
         grace: gives the seconds in which a sink may finish.
@@ -74,7 +76,7 @@ class Deliveries:
 
     def __init__(
         self,
-        make: Callable[[SinkConfig], Delivering],
+        make: Callable[[SinkConfig, Counts], Delivering],
         wants: Callable[[str], Callable[..., bool]],
         watch: Callable[["asyncio.Future[Any]"], None],
         grace: Callable[[], float],
@@ -171,9 +173,7 @@ class Deliveries:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _open(self, place: _Place, config: SinkConfig) -> None:
-        before, place.now = place.now, self._make(config)
-        if before is not None:
-            place.now.courier.count_on(before.courier.counts)
+        place.now = self._make(config, place.counts)
         place.is_open = True
         self._watch(place.now.courier.start())
         self.receivers[config.name] = Receiver(place.now.courier, self._wants(config.name))

@@ -446,7 +446,7 @@ class SickRooms(World):
     @property
     def all_wait(self) -> bool:
         """Whether so many failed in a row that nothing is tried for a while."""
-        holds = self.courier._breaker.untried_hold_until > self.clock.monotonic()
+        holds = self.courier._health.breaker.untried_hold_until > self.clock.monotonic()
         assert not holds or self.crashed
         return holds
 

@@ -39,6 +39,7 @@ class Courier:
         rng: where the jitter comes from.
         life: the process's, which all its couriers share.
         on_dead: told of dead letters, just before they become some.
+        counts: from where it counts on, if it takes another courier's place.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Courier:
         rng: random.Random | None = None,
         life: Life | None = None,
         on_dead: Callable[[Sequence[DeadLetter]], None] = lambda _: None,
+        counts: Counts | None = None,
     ) -> None:
         rng = rng or random.Random()
         name, progress = settings.name, spool.progress(settings.name)
@@ -59,16 +61,17 @@ class Courier:
         self._host = host
         self._spool = spool
         self._clock = clock
-        self._breaker = breaker = Breaker(settings.retry, settings.breaker_threshold, rng)
+        breaker = Breaker(settings.retry, settings.breaker_threshold, rng)
         self._health = health = Health(name, settings.plugin, breaker, clock)
         self._lanes = lanes = Lanes(settings, Turns(settings, breaker), progress.floor)
         lanes.resume(resumed(progress, spool.first_seq, interrupted=spool.interrupted))
         self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
         caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
-        self._delivery = Delivery(settings, host, lanes, health, saving, caution, clock, rng)
-        self._dispatch = Dispatch(host, lanes.turns, health, self._delivery.attempt, saving.tell, clock)
+        self._counts = counts or Counts()
+        delivery = Delivery(settings, host, lanes, health, saving, caution, clock, rng, self._counts)
+        self._dispatch = Dispatch(host, lanes.turns, health, delivery.attempt, saving, clock)
         self._reading = Reading(
-            spool, lanes, Wanted(name, wants), past, health, clock, saving.moved, self._filled
+            spool, lanes, Wanted(name, wants), past, health, clock, saving.moved, saving.tell
         )
         self._task: asyncio.Task[None] | None = None
         self._unwatch = spool.watch(self._gone)
@@ -95,10 +98,10 @@ class Courier:
     async def stop(self, grace: float) -> None:
         """End within about `grace` seconds: what is in flight may finish, nothing new begins."""
         until = self._clock.monotonic() + grace
-        self._dispatch.stop()
+        self._dispatch.stopping = True
         if (task := self._task) is not None:
             with suppress(DeadlineError):
-                await within(self._clock, grace * _DELIVERING, self._dispatch.idle(task))
+                await within(self._clock, grace * _DELIVERING, self._idle(task))
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         self._saving.save()
@@ -112,6 +115,11 @@ class Courier:
         """
         self._reading.end = end = self._spool.last_seq
         while self._may_deliver(end):
+            await self._saving.moved.wait()
+
+    async def _idle(self, task: "asyncio.Task[None]") -> None:
+        """Return when no attempt is under way, or when the task that they belong to has ended."""
+        while self._lanes.turns.in_flight and not task.done():
             await self._saving.moved.wait()
 
     async def caught_up(self) -> None:
@@ -128,15 +136,6 @@ class Courier:
             rooms: what single rooms wait for ends all the same.
         """
         self._dispatch.wake(rooms=rooms)
-
-    @property
-    def counts(self) -> Counts:
-        """What it has counted."""
-        return self._delivery.counts
-
-    def count_on(self, counts: Counts) -> None:
-        """Count on from there: it takes another courier's place, before it starts."""
-        self._delivery.counts = counts
 
     @property
     def backlog(self) -> int:
@@ -166,12 +165,12 @@ class Courier:
             oldest_us=lanes.oldest_us,
             next_try_us=self._next_try_us(),
             counting=not self._reading.counted,
-            counts=deepcopy(self._delivery.counts),
+            counts=deepcopy(self._counts),
             health=self._health.now,
         )
 
     def _state(self) -> str:
-        breaker, health, lanes = self._breaker, self._health, self._lanes
+        health, breaker, lanes = self._health, self._health.breaker, self._lanes
         if self._dispatch.stopping:
             return "stopped"
         if health.stuck:
@@ -202,7 +201,7 @@ class Courier:
     def _is_well(self) -> bool:
         """Whether the sink takes what it is given, as far as one can know."""
         ended = self._task is not None and self._task.done()
-        return not (ended or self._health.stuck or self._breaker.failures)
+        return not (ended or self._health.stuck or self._health.breaker.failures)
 
     def _may_deliver(self, end: int) -> bool:
         """Whether the sink gets more of the log up to this entry without another attempt at anything."""
@@ -215,10 +214,6 @@ class Courier:
             group.create_task(self._saving.run(), name=f"courier-{self.name}-progress")
             group.create_task(self._reading.run(), name=f"courier-{self.name}-reading")
             await self._dispatch.run(group)
-
-    def _filled(self) -> None:
-        self._dispatch.kick.set()
-        self._saving.tell()
 
     def _gone(self, blocks: Sequence[Gone]) -> None:
         self._lanes.gone(blocks)

@@ -40,11 +40,7 @@ _PART_AFTER: Final = 2
 
 
 class Delivery:
-    """Makes attempts for one courier, and counts them.
-
-    Attributes:
-        counts: since the start.
-    """
+    """Makes attempts for one courier, and counts them."""
 
     def __init__(
         self,
@@ -56,8 +52,8 @@ class Delivery:
         caution: Caution,
         clock: Clock,
         rng: random.Random,
+        counts: Counts,
     ) -> None:
-        self.counts = Counts()
         self._settings = settings
         self._host = host
         self._caution = caution
@@ -66,6 +62,7 @@ class Delivery:
         self._saving = saving
         self._clock = clock
         self._rng = rng
+        self._counts = counts
 
     async def attempt(self, parcel: Parcel, asked: int) -> None:
         """Offer the parcel to the sink once.
@@ -80,7 +77,7 @@ class Delivery:
             self._not_tried(parcel, error)
             return
         duration = self._clock.monotonic() - started
-        self.counts.calls.observe(duration)
+        self._counts.calls.observe(duration)
         self._note(parcel, answer, started_us, int(duration * 1e6))
         if answer.outcomes is None:
             self._delivered(parcel.pieces)
@@ -124,8 +121,8 @@ class Delivery:
         if pieces:
             self._health.facts.refused_in_row = 0
         for piece in pieces:  # its events came together
-            self.counts.delivered += piece.count
-            self.counts.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
+            self._counts.delivered += piece.count
+            self._counts.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
 
     def _worked(self, asked: int | None) -> None:
         if self._health.facts.last_error is not None:
@@ -157,18 +154,18 @@ class Delivery:
             else:
                 failure, dues = self._dues(parcel, told, failure, waits)
                 again = shares_of(told.again, failure)
-        self.counts.retried += sum([piece.count for _, piece in again])
+        self._counts.retried += sum([piece.count for _, piece in again])
         self._lanes.settle(parcel, [*again, *untried])
         if letters:
             await self._saving.bury(letters)
-            self.counts.dead += len(letters)
+            self._counts.dead += len(letters)
             self._health.gave_up(len(letters), letters[0].reason, letters[0].last_error)
         self._lanes.release(parcel, self._clock.monotonic(), dues)
 
     def _count(self, told: Told, answer: Answer) -> None:
         facts, refused = self._health.facts, count_of(told.refused)
         self._delivered([part.piece for part in told.delivered])
-        self.counts.rejected += refused
+        self._counts.rejected += refused
         facts.refused_in_row += refused
         if told.refused:
             facts.last_refusal = presentable(told.refused[-1].outcomes[-1].reason)

@@ -86,6 +86,7 @@ class Saving:
 
     Attributes:
         moved: set and cleared whenever that is so.
+        unsent: set whenever that is so: there may be something new to send.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Saving:
         on_dead: Callable[[Sequence[DeadLetter]], None] = lambda _: None,
     ) -> None:
         self.moved = asyncio.Event()
+        self.unsent = asyncio.Event()
         self._on_dead = on_dead
         self._sink = sink
         self._spool = spool
@@ -110,6 +112,7 @@ class Saving:
         """Lanes have changed."""
         self.moved.set()
         self.moved.clear()
+        self.unsent.set()
         self._unsaved.set()
 
     def save(self) -> None:
