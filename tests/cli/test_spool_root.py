@@ -79,7 +79,7 @@ def test_root_gets_to_a_spool_whose_owner_does_not(
 
 @pytest.mark.parametrize("above", [0o755, 0o700], ids=oct)
 @pytest.mark.parametrize("kind", [Path.symlink_to, lambda path, victim: os.link(victim, path)])
-@pytest.mark.parametrize("name", ["", "-wal", "-shm", ".lock", ".renewing", ".renewed"])
+@pytest.mark.parametrize("name", ["", "-wal", "-shm", ".lock", ".renewing", ".renewing-journal"])
 def test_no_command_of_roots_opens_what_a_trap_leads_to_or_gives_it_away(
     eve: Path,
     victim: Path,

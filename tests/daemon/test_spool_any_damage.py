@@ -182,7 +182,7 @@ def test_what_memory_holds_is_in_the_new_file_whatever_became_of_the_old_one(
         for attack in attacks:
             attack(path)
         last_seq = whole[-1].last_seq
-        known = Known(Reach(progress, ["s", "t"]), last_seq, progress, newest=whole[-30:])
+        known = Known(progress, last_seq, newest=whole[-30:])
         store, report = renew(path, connect, ERROR, 0.0, ["s", "t"], known)
         with closing(store):
             found = seqs_and_ids(all_blocks(path))

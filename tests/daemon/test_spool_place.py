@@ -14,7 +14,7 @@ from tdbwatch.safe_files import UnsafeFileError, open_file, real_path
 
 from .spool_kit import MakeSpool, events, everything, keep, making, spool_at
 
-NAMES = ("", "-wal", "-shm", "-journal", ".lock", ".renewing", ".renewed")
+NAMES = ("", "-wal", "-shm", "-journal", ".lock", ".renewing", ".renewing-journal")
 
 
 def _link(path: Path, victim: Path) -> None:

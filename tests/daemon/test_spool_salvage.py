@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, encode_run, pack
-from tdbwatch.daemon.spool.survival.rescue import salvaged
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, encode_run, pack, squeeze
+from tdbwatch.daemon.spool.survival.salvage import opened, salvaged
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.ids import IdMint
 
@@ -106,6 +106,17 @@ def test_a_wrong_count_is_put_right(counts: list[int], count: int) -> None:
 def test_garbage_raises_nothing(body: bytes, count: int) -> None:
     for part in salvaged(Block(FIRST, count, LANE, None, body)):
         assert part.events
+
+
+@given(sizes, st.floats(0, 1))
+def test_a_squeezed_body_opens_as_far_as_it_is_there(counts: list[int], share: float) -> None:
+    body = block_of(counts)[0].body
+    stored = squeeze(body)
+    assert (opened(body), opened(stored)) == (body, body)
+    end = int(share * len(stored))
+    assert body.startswith(opened(stored[:end]))
+    long = body * 1_000
+    assert len(opened(squeeze(long)[: len(squeeze(long)) // 2])) > len(long) // 5
 
 
 def test_a_time_that_no_calendar_has_is_nonsense() -> None:

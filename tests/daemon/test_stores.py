@@ -12,9 +12,11 @@ from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.looking.gone import forget, left_in, rename
 from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.stored import values
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.progress import Change
-from tdbwatch.daemon.spool.survival.rescue import rescuing
+from tdbwatch.daemon.spool.stored.tables import connect
+from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.daemon.stores import Stores
 from tdbwatch.plugin import Event, Sink, SinkContext, sink
 from tdbwatch.plugin.sink import Verdict
@@ -109,15 +111,13 @@ async def test_a_file_that_lost_it_gets_what_memory_holds(make: MakeSpool, path:
     assert await spool.values() == {"s": {"k": b"\x01"}}
 
 
-def test_of_a_table_that_makes_no_sense_nothing_is_taken_over(tmp_path: Path) -> None:
-    path = tmp_path / "spool.db"
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE sink_values(sink, key, value)")
-    connection.execute("INSERT INTO sink_values VALUES ('s', 5, 'text'), ('s', 'k', x'01')")
-    connection.commit()
-    connection.close()
-    with rescuing(path) as rescue:
-        assert rescue.values() == {"s": {"k": b"\x01"}}
+async def test_what_makes_no_sense_is_not_taken_over_from_a_damaged_file(make: MakeSpool, path: Path) -> None:
+    await (await make()).close()
+    change(path, "INSERT INTO sink_values VALUES ('s', 't', 'text'), ('s', 'k', x'01')")
+    store, _ = renew(path, connect, sqlite3.DatabaseError("by the doctor"), 0.0, None)
+    assert values.load(store.connection) == {"s": {"k": b"\x01"}}
+    assert store.connection.execute("SELECT count(*) FROM sink_values").fetchone() == (1,)
+    store.close()
 
 
 async def test_of_a_sink_that_is_gone_it_is_told_of_renamed_and_dropped(make: MakeSpool, path: Path) -> None:

@@ -168,7 +168,7 @@ class Writer:
             self._inbox.pause(self._pace.retry)  # a disk that spoils one file after the other
         self.renewing = True
         try:
-            damage = self._files.replace(error, self._reach())
+            damage = self._files.replace(error, self._sinks)
         except (sqlite3.Error, OSError) as trouble:
             self._files.suspect(error)  # until there is space, or the folder can be written again
             self._tell(TurnReport(trouble=str(trouble)))

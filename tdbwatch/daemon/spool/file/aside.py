@@ -13,7 +13,7 @@ from typing import Final
 from tdbwatch.daemon.spool.errors import SpoolError
 from tdbwatch.safe_files import open_itself, read_file
 
-_SIDE_FILES: Final = ("-shm", "-wal")
+_SIDE_FILES: Final = ("-shm", "-wal", "-journal")
 APPLICATION_ID: Final = 0x7464_6277  # "tdbw": tells a spool from any other SQLite file
 NOT_OURS: Final = "is an SQLite file but not a spool of tdbwatch; name another path"
 MAGIC: Final = b"SQLite format 3\0"

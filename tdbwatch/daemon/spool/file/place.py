@@ -13,7 +13,7 @@ from tdbwatch.safe_files import UnsafeFileError, look_at, real_path
 
 _SIDE_FILES: Final = ("", "-wal", "-shm", "-journal")
 _NAMES: Final = (
-    *(form + suffix for form in ("", ".renewing", ".renewed") for suffix in _SIDE_FILES),
+    *(form + suffix for form in ("", ".renewing") for suffix in _SIDE_FILES),
     ".lock",
 )
 """What the names of a spool's files add to its own."""

@@ -127,7 +127,7 @@ def _set_aside(path: Path) -> Iterator[Finding]:
         try:
             look_at(aside)
             with rescuing(aside) as found:
-                entries = sum(block.count for piece in found.blocks() for block in piece)
+                entries = sum(block.count for block in found.blocks())
                 letters = sum(1 for _ in found.letters())
         except (sqlite3.Error, OSError) as error:
             yield Finding("note", f"a damaged spool, {aside.name}, cannot be looked into now: {error}")

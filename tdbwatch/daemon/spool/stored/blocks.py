@@ -103,7 +103,7 @@ MOST_SEQ: Final = 1 << 53
 """No log comes so far: a number like this is one whose bits have flipped."""
 END_OF_TIME_US: Final = 253_402_300_800_000_000
 """The year 10,000: no calendar goes further."""
-_SQUEEZED: Final = b"\x78"
+SQUEEZED: Final = b"\x78"
 _MADE: Final = frozenset({Kind.GROUP, Kind.ABSENCE})
 """Kinds of records that routes make, with fields of their own; those of others the routes set anew."""
 _SMALL: Final = 16
@@ -174,7 +174,7 @@ def unsqueeze(stored: bytes) -> bytes:
     Raises:
         ValueError: it is damaged.
     """
-    if stored[:1] != _SQUEEZED:
+    if stored[:1] != SQUEEZED:
         return stored
     try:
         return zlib.decompress(stored)

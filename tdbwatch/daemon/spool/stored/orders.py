@@ -110,13 +110,6 @@ def insert(
     connection.execute(_INSERT, (None, kind, sink, selection.to_json(), 0, through, 0, now_us))
 
 
-def take_over(connection: sqlite3.Connection, asked: Iterable[Order]) -> None:
-    """Keep the orders of a damaged file, under their numbers. Within a transaction."""
-    for one in asked:
-        what = (one.kind, one.sink, one.selection.to_json(), one.position, one.through, one.missed)
-        connection.execute(_INSERT, (one.number, *what, 0))
-
-
 def waiting(connection: sqlite3.Connection) -> list[Order]:
     """The orders that are not done. Those that only a newer version understands are left to it."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM orders ORDER BY number").fetchall()  # noqa: S608

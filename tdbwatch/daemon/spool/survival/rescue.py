@@ -1,39 +1,32 @@
-"""Taking from a damaged file whatever can still be read, piece by piece: it may be larger than memory.
-
-Of a block that is spoilt within, these are the runs that can still be read, as blocks again.
-"""
+"""Taking from a damaged file whatever can still be read, row by row: it may be larger than memory."""
 
 import sqlite3
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property, partial
-from itertools import chain, groupby, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import quote
-
-import msgpack
-import msgspec
 
 from tdbwatch.daemon.spool.api import DeadLetter, Progress
-from tdbwatch.daemon.spool.errors import trusting_nothing
-from tdbwatch.daemon.spool.stored import beats, marks, orders, progress, values
-from tdbwatch.daemon.spool.stored.beats import Beat
-from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Run, encode_run, pack, sound
-from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
+from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
+from tdbwatch.daemon.spool.stored import progress
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.log import block_of
-from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.daemon.spool.stored.orders import Order
-from tdbwatch.daemon.spool.survival.numbers import UNREADABLE, Table
+from tdbwatch.daemon.spool.stored.tables import connect_to
+from tdbwatch.daemon.spool.survival.salvage import opened, salvaged
 
+_UNREADABLE: Final = (sqlite3.Error, *NONSENSE)
 _HEAD: Final = "SELECT first_seq, count, scope, room, target, x'' FROM blocks WHERE first_seq = ?"
-_BODY: Final = "SELECT CAST(body AS BLOB) FROM blocks WHERE first_seq = ?"
+_LAST_SEQ: Final = "SELECT value FROM meta WHERE key = 'last_seq'"
 _PAGE: Final = 4096
+_PRECISION: Final = 256
+"""Behind a bad place so many numbers are tried one by one, then each that is one part in so many further:
+some 8,000 tries to the end of all numbers."""
 _PASSING: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM}
 _T = TypeVar("_T")
-_UNREADABLE: Final = (ValueError, TypeError, RecursionError, msgpack.UnpackException)
-_decode_run: Final = msgspec.msgpack.Decoder(Run).decode
 
 
 class Rescue:
@@ -41,23 +34,31 @@ class Rescue:
 
     Args:
         connection: to the damaged file; None: nothing of it can be understood.
-        last_seq: the last number in the log, where memory knows it.
+
+    Attributes:
+        last_seq: the highest number of an entry that it has come upon.
     """
 
-    def __init__(self, connection: sqlite3.Connection | None, last_seq: int | None = None) -> None:
+    def __init__(self, connection: sqlite3.Connection | None) -> None:
         self._connection = connection
-        self._last_seq = last_seq
+        kept = self.rows(_LAST_SEQ, [int])
+        self.last_seq: int = max([seq for (seq,) in kept if seq < MOST_SEQ], default=0)
+
+    def rows(self, query: str, kinds: Sequence[type]) -> list[tuple[Any, ...]]:
+        """What a query finds before a place that is spoilt, as far as its fields are of these kinds."""
+        found: list[tuple[Any, ...]] = []
+        self._ask(lambda c: found.extend(c.execute(query)), None)
+        return [row for row in found if len(row) == len(kinds) and all(map(_is_of, row, kinds))]
 
     def progress(self) -> dict[str, Progress]:
         """What the sinks have finished: nothing, where that cannot be read or trusted.
 
         A sink may be missing, unless all of it is `trusted`.
         """
-        if self.trusted:
-            names = self._ask(progress.sinks, list[str]())
-            return {sink: self._ask(partial(progress.of, sink=sink), Progress(0)) for sink in names}
-        rows: list[Any] = self._ask(lambda c: c.execute("SELECT sink FROM progress").fetchall(), [])
-        return {sink: Progress(0) for (sink,) in rows if isinstance(sink, str)}
+        sinks = [sink for (sink,) in self.rows("SELECT sink FROM progress", [str])]
+        if not self.trusted:
+            return {sink: Progress(0) for sink in sinks}
+        return {sink: self._ask(partial(progress.of, sink=sink), Progress(0)) for sink in sinks}
 
     @cached_property
     def trusted(self) -> bool:
@@ -67,70 +68,102 @@ class Rescue:
         )
 
     def _is_whole(self, table: str) -> bool:
-        found: list[Any] = self._ask(lambda c: c.execute(f"PRAGMA integrity_check({table})").fetchall(), [])
-        return found == [("ok",)]
+        return self.rows(f"PRAGMA integrity_check({table})", [str]) == [("ok",)]
 
-    def beat(self) -> Beat | None:
-        return self._ask(beats.load, None)
-
-    def drops(self) -> list[Tally]:
-        return self._ask(unsettled, [])
-
-    def orders(self) -> list[Order]:
-        return self._ask(orders.waiting, [])
-
-    def marks(self) -> list[Mark]:
-        return self._ask(marks.load, [])
-
-    def values(self) -> dict[str, dict[str, bytes]]:
-        return self._ask(values.load, {})
-
-    def last_seq(self) -> int:
-        """The last number that was ever used, as far as the file tells."""
-        query = "SELECT value FROM meta WHERE key = 'last_seq'"
-        kept = self._ask(lambda c: c.execute(query).fetchone(), None)
-        return kept[0] if kept and type(kept[0]) is int and kept[0] < MOST_SEQ else 0
-
-    def blocks(self) -> Iterator[list[Block]]:
+    def blocks(self) -> Iterator[Block]:
         """What decodes of each block, in order."""
-        numbers = chain(self._numbers("blocks", "first_seq", "blocks_by_lane", self._last_seq), [MOST_SEQ])
-        for first_seq, following in pairwise(numbers):
+        for first_seq, following in pairwise(chain(self._numbers("blocks", "first_seq"), [MOST_SEQ])):
             head = self._ask(partial(_head, first_seq=first_seq), None)
             if head is not None:
-                head.count = min(head.count, following - first_seq)
-                if found := salvaged(self._with_body(head)):
-                    yield found
+                body = opened(b"".join(self._body(first_seq)))
+                count = min(head.count, following - first_seq)
+                for block in salvaged(Block(first_seq, count, head.lane, head.target, body)):
+                    self.last_seq = max(self.last_seq, block.last_seq)
+                    yield block
+
+    def _body(self, first_seq: int) -> list[bytes]:
+        """The body of a block, up to the first page that cannot be read."""
+        found: list[bytes] = []
+
+        def read(connection: sqlite3.Connection) -> None:
+            with connection.blobopen("blocks", "body", first_seq, readonly=True) as blob:
+                while piece := blob.read(_PAGE):
+                    found.append(piece)
+
+        self._ask(read, None)
+        return found
 
     def letters(self) -> Iterator[tuple[int, DeadLetter]]:
         """The dead letters with their numbers, in order."""
+        nothing: list[tuple[int, DeadLetter]] = []
         for number in self._numbers("dead_letters", "number"):
-            nothing: list[tuple[int, DeadLetter]] = []
-            yield from self._ask(partial(_letter, number=number), nothing)
+            for one in self._ask(partial(_letter, number=number), nothing):
+                self.last_seq = max(self.last_seq, one[1].entry.seq)
+                yield one
 
-    def _numbers(
-        self, table: str, key: str, index: str | None = None, last: int | None = None
-    ) -> Iterator[int]:
-        if self._connection is not None:
-            yield from Table(self._connection, table, key, index).numbers(last)
+    def _numbers(self, table: str, key: str) -> "array[int]":
+        """The numbers of a table's rows, in order; perhaps also of rows that cannot be read.
 
-    def _with_body(self, head: Block) -> Block:
-        body = self._ask(lambda c: bytes(c.execute(_BODY, (head.first_seq,)).fetchone()[0]), None)
-        if body is None:
-            body = b"".join(self._ask(lambda c: list(_as_far_as_it_goes(c, head.first_seq)), []))
-        return Block(head.first_seq, head.count, head.lane, head.target, body)
+        The way through a table ends where it is spoilt, or leads astray there: so it is gone from both ends,
+        and begun anew behind each bad place.
+        """
+        found, upper = array("q"), array("q")
+        rows = f"SELECT {key} FROM {table} NOT INDEXED WHERE {key} >= ? ORDER BY {key}"  # noqa: S608 - our names
+        if self._walk(f"{rows} LIMIT 0", 0, found):  # else nobody knows where the table is
+            whole, after = self._walk(rows, 1, found), 0
+            if not whole:
+                self._walk(f"{rows} DESC", 1, upper)
+            while not whole and after < MOST_SEQ:
+                after = self._beyond(f"{rows} LIMIT 1", max([after, *found[-1:]]), found)
+                whole = self._walk(rows, after + 1, found)
+        found += upper
+        if any(before >= number for before, number in pairwise(found)):
+            found = array("q", sorted(set(found)))
+        return found
+
+    def _beyond(self, first: str, after: int, found: "array[int]") -> int:
+        """Take the first number behind a bad place, and say up to which all is done then.
+
+        Of a row that is asked for alone SQLite tells whatever becomes of the next one.
+        """
+        low, high, numbers = after, after + 1, array("q")
+        while not self._walk(first, high, numbers):
+            low, high = high, high + 1 + (high - after) // _PRECISION
+            if high >= MOST_SEQ:
+                return high
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self._walk(first, middle, numbers):
+                high = middle
+            else:
+                low = middle
+        found += numbers[-1:]
+        return max(high, *numbers[-1:])
+
+    def _walk(self, query: str, start: int, found: "array[int]") -> bool:
+        """Take what one way leads to; whether it goes to the end."""
+
+        def take(connection: sqlite3.Connection) -> bool:
+            rows = connection.execute(query, (start,))
+            found.extend(number for (number,) in rows if _is_number(number))
+            return True
+
+        return self._ask(take, otherwise=False)
 
     def _ask(self, question: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:
         if self._connection is not None:
-            with suppress(*UNREADABLE):
+            with suppress(*_UNREADABLE):
                 return question(self._connection)
         return otherwise
 
 
-def _as_far_as_it_goes(connection: sqlite3.Connection, first_seq: int) -> Iterator[bytes]:
-    """The beginning of a block's body, up to the first page that cannot be read."""
-    with connection.blobopen("blocks", "body", first_seq, readonly=True) as blob, suppress(sqlite3.Error):
-        while piece := blob.read(_PAGE):
-            yield piece
+def _is_of(value: object, kind: type) -> bool:
+    return kind is object or type(value) is kind
+
+
+def _is_number(value: object) -> bool:
+    """Whether a spool can have come so far."""
+    return type(value) is int and 0 < value < MOST_SEQ
 
 
 def _head(connection: sqlite3.Connection, first_seq: int) -> Block:
@@ -143,14 +176,14 @@ def _letter(connection: sqlite3.Connection, number: int) -> list[tuple[int, Dead
 
 
 @contextmanager
-def rescuing(damaged: Path, last_seq: int | None = None) -> Iterator[Rescue]:
+def rescuing(damaged: Path) -> Iterator[Rescue]:
     """Whatever can be read of this file.
 
     Raises:
         sqlite3.OperationalError: it cannot be read now, which says nothing of what is in it.
     """
     try:
-        connection = sqlite3.connect(f"file:{quote(str(damaged.absolute()))}?mode=ro", uri=True)
+        connection = connect_to(damaged, "mode=ro")
     except sqlite3.Error as error:
         _raise_passing(error, damaged)
         yield Rescue(None)
@@ -163,7 +196,7 @@ def rescuing(damaged: Path, last_seq: int | None = None) -> Iterator[Rescue]:
             _raise_passing(error, damaged)
         with suppress(sqlite3.Error):
             connection.execute("PRAGMA writable_schema = ON")  # else a file cut short is refused as a whole
-        yield Rescue(connection, last_seq)
+        yield Rescue(connection)
 
 
 def _raise_passing(error: sqlite3.Error, damaged: Path) -> None:
@@ -171,64 +204,3 @@ def _raise_passing(error: sqlite3.Error, damaged: Path) -> None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _PASSING or (code == sqlite3.SQLITE_CANTOPEN and damaged.is_file()):
         raise error
-
-
-def salvaged(block: Block) -> list[Block]:
-    """A block's sound runs, neighbours together; the block itself, if nothing is wrong with it.
-
-    What is behind the first spoilt run ends where the block does: with a number that is too high a sink may
-    get an event twice, with one that is too low perhaps never.
-    """
-    try:
-        block.runs  # noqa: B018 - raises, if they are spoilt
-        return [block]
-    except ValueError:
-        runs = list(_runs(block.body))
-    groups = [[run for run in group if run] for spoilt, group in groupby(runs, key=_is_spoilt) if not spoilt]
-    if None not in runs:
-        return [_part(block, block.first_seq, group) for group in groups]  # only their count was wrong
-    return _numbered(block, groups, first_is_sound=runs[0] is not None)
-
-
-def _runs(body: bytes) -> Iterator[Run | None]:
-    """The runs as far as their bounds can be told; None for a spoilt one, and once for what is cut off."""
-    unpacker = msgpack.Unpacker(raw=True, strict_map_key=False, max_buffer_size=0)
-    unpacker.feed(body)
-    try:
-        for _ in range(unpacker.read_array_header()):
-            at = unpacker.tell()
-            unpacker.skip()
-            yield _run(body[at : unpacker.tell()])
-    except _UNREADABLE:
-        yield None
-
-
-def _run(packed: bytes) -> Run | None:
-    try:
-        run = _decode_run(packed)
-    except (ValueError, RecursionError):
-        return None
-    return run if sound(run) else None
-
-
-def _is_spoilt(run: Run | None) -> bool:
-    return run is None
-
-
-def _numbered(block: Block, groups: Sequence[list[Run]], *, first_is_sound: bool) -> list[Block]:
-    lost = max(0, block.count - sum(map(_size, groups)))
-    found, at = [], block.first_seq
-    for number, group in enumerate(groups):
-        if number == (1 if first_is_sound else 0):
-            at += lost
-        found.append(_part(block, at, group))
-        at += _size(group)
-    return found
-
-
-def _part(block: Block, first_seq: int, runs: Sequence[Run]) -> Block:
-    return Block(first_seq, _size(runs), block.lane, block.target, pack(list(map(encode_run, runs))))
-
-
-def _size(runs: Sequence[Run]) -> int:
-    return sum(len(run.events) for run in runs)

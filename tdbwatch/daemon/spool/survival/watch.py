@@ -14,7 +14,6 @@ from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log, log_size
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.stored.blocks import Block
-from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.renewal import Known, place, renew
 
@@ -143,20 +142,20 @@ class FileWatch:
         """Whether the file is so new."""
         return time.monotonic() < self._replaced_at + seconds
 
-    def replace(self, error: sqlite3.Error, reach: Reach) -> DamageReport:
+    def replace(self, error: sqlite3.Error, sinks: Collection[str] | None) -> DamageReport:
         """Go on with a new file, under the same numbers and with what memory still holds.
 
         Raises:
             sqlite3.Error, OSError: the folder or the disk cannot be written; nothing has changed.
         """
         self._replaced_at = time.monotonic()
-        old, known = self.store, self._known(reach)
-        self.store, report = renew(self.path, self._connect, error, self._clock.time(), None, known)
+        old, known = self.store, self._known()
+        self.store, report = renew(self.path, self._connect, error, self._clock.time(), sinks, known)
         with suppress(sqlite3.Error):
             old.close()
         return report
 
-    def _known(self, reach: Reach) -> Known:
+    def _known(self) -> Known:
         store, newest = self.store, self._newest()
         last = newest[-1].last_seq if newest else 0
         newest += [block for block in self._unheard if block.first_seq > last]
@@ -165,4 +164,4 @@ class FileWatch:
             with suppress(sqlite3.Error):
                 store.close()
         connection = store.handle.connection if moved else None
-        return Known(reach, store.last_seq, store.progress, newest, store.beat, connection)
+        return Known(store.progress, store.last_seq, newest, store.beat, connection)
