@@ -163,7 +163,7 @@ class Courier:
             in_flight=len(lanes.turns.in_flight),
             waiting=len(lanes.turns.waiting),
             oldest_us=lanes.oldest_us,
-            next_try_us=self._next_try_us(),
+            next_try_us=self._dispatch.next_try_us,
             counting=not self._reading.counted,
             counts=deepcopy(self._counts),
             health=self._health.now,
@@ -183,11 +183,6 @@ class Courier:
         if breaker.open or lanes.turns.waiting or failing:
             return "retrying"
         return "refusing" if health.facts.refused_in_row >= self._settings.breaker_threshold else "running"
-
-    def _next_try_us(self) -> int | None:
-        due = self._dispatch.next_try
-        seconds = 0.0 if due is None else due - self._clock.monotonic()
-        return int((self._clock.time() + seconds) * 1e6) if seconds > 0 else None
 
     @property
     def _unread(self) -> int:

@@ -46,8 +46,13 @@ class Dispatch:
         self._woken = False  # while the sink was busy: what it answers to that says nothing of now
 
     @property
-    def next_try(self) -> float | None:
-        """When the sink gets something, by the monotonic clock; None: it has it, or there is nothing."""
+    def next_try_us(self) -> int | None:
+        """When the sink gets something, in microseconds since the Unix epoch; None: now, or not by time."""
+        seconds = 0.0 if (due := self._next_try) is None else due - self._clock.monotonic()
+        return int((self._clock.time() + seconds) * 1e6) if seconds > 0 else None
+
+    @property
+    def _next_try(self) -> float | None:
         if self.stopping:
             return None
         if not self.opened:
@@ -82,10 +87,9 @@ class Dispatch:
             elif not self._is_held:
                 await self._open()
                 continue
-            due = self.next_try
             if self._health.breaker.failures:
-                self._health.probed(due)
-            await self._wait(due)
+                self._health.probed(self.next_try_us)
+            await self._wait(self._next_try)
 
     async def _open(self) -> None:
         try:

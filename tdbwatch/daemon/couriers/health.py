@@ -92,16 +92,16 @@ class Health:
             self._log.error("sink.stuck", error=error, remedy=remedy)
 
     def _failed(self, what: str, error: str, cause: Exception | None, more: dict[str, Any]) -> None:
-        now = self._clock.monotonic()
+        now, is_rare = self._clock.monotonic(), self._row & (self._row - 1) == 0
         quiet = now < self._quiet_until["sink.failed"]
-        self._loud = self._loud or self._row >= _PERSISTENT or (self._row == 1 and not quiet)
-        if not self._loud:
-            self._unsaid["sink.failed"] += 1
-        elif self._row & (self._row - 1) == 0 or (error != self._said and not quiet):
+        goes_on = is_rare and (self._loud or self._row >= _PERSISTENT)
+        if goes_on or (not quiet and (is_rare or error != self._said)):
             if unlogged := self._unsaid.pop("sink.failed", 0):
                 more["unlogged"] = unlogged
             self._warn(what, cause, error=error, failures=self._row, **more)
-            self._said, self._quiet_until["sink.failed"] = error, now + QUIET
+            self._loud, self._said, self._quiet_until["sink.failed"] = True, error, now + QUIET
+        elif not self._loud:
+            self._unsaid["sink.failed"] += 1
 
     def _warn(self, what: str, cause: Exception | None, **more: Any) -> None:
         try:
@@ -110,22 +110,21 @@ class Health:
         except Exception:  # noqa: BLE001 - the traceback of a plugin's exception cannot always be written
             self._log.warning(what, **more)
 
-    def probed(self, next_try: float | None) -> None:
+    def probed(self, next_try_us: int | None) -> None:
         """See whether it is only probed, since it failed as a whole too often in a row; said once.
 
         Args:
-            next_try: by the monotonic clock; None: now.
+            next_try_us: in microseconds since the Unix epoch; None: now.
         """
         breaker = self.breaker
         if self._probed or self.stuck or not breaker.open or breaker.paused is not None:
             return
-        seconds = 0.0 if next_try is None else max(0.0, next_try - self._clock.monotonic())
         self._probed = self._loud = True  # so that its recovery is said, too
         self._log.error(
             "sink.probed",
             failures=breaker.failures,
             error=self.facts.last_error,
-            next_try=format_time(int((self._clock.time() + seconds) * 1e6)),
+            next_try=format_time(next_try_us or int(self._clock.time() * 1e6)),
             remedy="mend what it talks to; then it goes on by itself",
         )
 
