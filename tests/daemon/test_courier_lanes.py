@@ -107,7 +107,7 @@ class World:
         self.remembered = Remembered(self.settings, self.now, int(self.now * 1e6))
         self.saved = Saved(progress)
         self.in_flight: list[Parcel] = []
-        self.settled: list[tuple[Parcel, dict[LaneQueue, float]]] = []
+        self.settled: list[Parcel] = []
         self.finished, attempts = set(self.at_save[0]), dict(self.at_save[1])
         self.attempts = defaultdict(int, attempts)
 
@@ -138,7 +138,7 @@ class World:
         pieces = [piece for q in self.lanes for piece in q.in_memory]
         assert self.lanes.memory.count == sum([one.count for one in pieces])
         assert self.lanes.memory.size == sum(piece.size for piece in pieces)
-        on_their_way = {queue for parcel, _ in self.settled for queue in parcel.lanes}
+        on_their_way = {queue for parcel in self.settled for queue in parcel.lanes}
         lanes = [queue for queue in self.lanes if queue.key is None and queue not in on_their_way]
         sick = [[*queue.held] for queue in lanes if queue.sick]
         assert not any(held and held[-1].failure is None for held in sick)
@@ -224,7 +224,7 @@ class World:
             f"error {self.rng.randint(0, 1)}",
             most=1 if way == "alone" else sys.maxsize,
         )
-        dues = {queue: self.now + self.rng.randint(0, 3) for queue in parcel.lanes}
+        failures = {q: replace(failure, due=self.now + self.rng.randint(0, 3)) for q in parcel.lanes}
         if way == "all":
             self.lanes.finish(parcel, self.now)
             self.finished.update(seqs)
@@ -236,16 +236,18 @@ class World:
         for seq in seqs_of(failed):
             self.attempts[seq] += 1
         self.finished |= {*seqs} - seqs_of(failed) - seqs_of(untried)
-        self.lanes.settle(parcel, [*[(queue, piece.failed(failure)) for queue, piece in failed], *untried])
+        self.lanes.settle(
+            parcel, [*[(queue, piece.failed(failures[queue])) for queue, piece in failed], *untried]
+        )
         if self.rng.random() < 0.5:  # a dead letter is on its way to the disk
-            self.settled.append((parcel, dues))
+            self.settled.append(parcel)
         else:
-            self.lanes.release(parcel, self.now, dues)
+            self.lanes.release(parcel, self.now)
 
     def release_some(self, likely: float = 0.2) -> None:
         for one in [one for one in self.settled if self.rng.random() < likely]:
             self.settled.remove(one)
-            self.lanes.release(one[0], self.now, one[1])
+            self.lanes.release(one, self.now)
 
     def some(self, parcel: Parcel) -> tuple[list[Share], list[Share]]:
         """What failed, and what was not tried: anything, then a rest; or a pause, so that nothing failed."""
@@ -377,10 +379,10 @@ def failure(attempts: int, *, alone: bool = False) -> Failure:
 
 def fail(lanes: Lanes, parcel: Parcel, due: float, *, alone: bool = False) -> None:
     """All of it failed; with `alone` only the first lane has to wait."""
-    due_lanes = parcel.lanes[:1] if alone else parcel.lanes
-    failed = failure(parcel.attempts + 1, alone=alone)
-    lanes.settle(parcel, [(queue, piece.failed(failed)) for queue, piece in parcel.shares])
-    lanes.release(parcel, 0, dict.fromkeys(due_lanes, due))
+    others = failure(parcel.attempts + 1, alone=alone)
+    first = replace(others, due=due)
+    failures = dict.fromkeys(parcel.lanes, others if alone else first) | {parcel.lanes[0]: first}
+    lanes.finish(parcel, 0, back=[(queue, piece.failed(failures[queue])) for queue, piece in parcel.shares])
 
 
 def seqs_of(shares: list[Share]) -> set[int]:

@@ -143,9 +143,9 @@ def _parts(parcel: Parcel, outcomes: Sequence[Outcome | None], kind: type[_O_co]
     return parts
 
 
-def shares_of(parts: Iterable[Part[object]], failure: Failure | None = None) -> list[Share]:
-    """The entries of these, of which this became; None: they are as they were."""
-    return [(lane, piece if failure is None else piece.failed(failure)) for lane, piece, _ in parts]
+def shares_of(parts: Iterable[Part[object]]) -> list[Share]:
+    """The entries of these, as they were."""
+    return [(lane, piece) for lane, piece, _ in parts]
 
 
 def count_of(parts: Iterable[Part[object]]) -> int:

@@ -23,7 +23,7 @@ from tdbwatch.daemon.couriers.answer import (
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue
-from tdbwatch.daemon.couriers.lanes import ALL_DUE, Lanes
+from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.pieces import Failure, Piece, another
 from tdbwatch.daemon.couriers.progress import Saving
@@ -142,7 +142,7 @@ class Delivery:
         """
         self._count(told, answer)
         letters = self._letters(tried, told.refused)
-        again, untried, dues = shares_of(told.again), shares_of(told.untried), ALL_DUE
+        again, untried = shares_of(told.again), shares_of(told.untried)
         if told.pause is not None:  # it says nothing of its entries, so it is no attempt
             self._health.paused(told.pause)  # from now on, even if the disk does not take dead letters
         elif told.again:
@@ -152,15 +152,15 @@ class Delivery:
                 letters += self._letters(failure, told.again, spent)
                 again = []
             else:
-                failure, dues = self._dues(parcel, told, failure, waits)
-                again = shares_of(told.again, failure)
+                failures = self._failures(parcel, told, failure, waits)
+                again = [(lane, piece.failed(failures[lane])) for lane, piece, _ in told.again]
         self._counts.retried += sum([piece.count for _, piece in again])
         self._lanes.settle(parcel, [*again, *untried])
         if letters:
             await self._saving.bury(letters)
             self._counts.dead += len(letters)
             self._health.gave_up(len(letters), letters[0].reason, letters[0].last_error)
-        self._lanes.release(parcel, self._clock.monotonic(), dues)
+        self._lanes.release(parcel, self._clock.monotonic())
 
     def _count(self, told: Told, answer: Answer) -> None:
         facts, refused = self._health.facts, count_of(told.refused)
@@ -203,18 +203,20 @@ class Delivery:
         age = self._health.breaker.active(self._clock.monotonic()) - failure.first_at
         return self._settings.retry.exhausted(failure.attempts, age)
 
-    def _dues(
+    def _failures(
         self, parcel: Parcel, told: Told, failure: Failure, waits: Mapping[LaneQueue, float]
-    ) -> tuple[Failure, dict[LaneQueue, float]]:
-        """When those that failed are tried again, and in what company: one may be to blame for all."""
+    ) -> Mapping[LaneQueue, Failure]:
+        """The failure of each lane: when they are tried again, and in what company."""
         now, policy, attempts = self._clock.monotonic(), self._settings.retry, failure.attempts
         part_after = min(_PART_AFTER, (policy.max_attempts or sys.maxsize) - 1)  # each alone has one left
         whole = 1 < len(parcel) == count_of(told.again) and not any(waits.values())
-        if whole and attempts >= part_after:
-            first = told.again[0].lane  # the others need not wait: the sink has not refused them alone
-            return replace(failure, most=1), {first: now + policy.wait(attempts, self._rng)}
-        due = {after: now + policy.wait(attempts, self._rng, after) for after in waits.values()}
-        return failure, {lane: due[after] for lane, after in waits.items()}
+        if whole and attempts >= part_after:  # one may be to blame for all, and only the first one waits
+            alone = replace(failure, most=1)
+            first = replace(alone, due=now + policy.wait(attempts, self._rng))
+            return dict.fromkeys(waits, alone) | {told.again[0].lane: first}
+        dues = {after: now + policy.wait(attempts, self._rng, after) for after in waits.values()}
+        by_wait = {after: replace(failure, due=due) for after, due in dues.items()}
+        return {lane: by_wait[after] for lane, after in waits.items()}
 
     def _letters(
         self, failure: Failure, parts: Iterable[Part[Rejected | Retry]], reason: str | None = None

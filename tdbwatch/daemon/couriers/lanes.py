@@ -7,9 +7,8 @@ a lane is what one key has in a room, and it stays in memory: the log cannot tel
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Final
 
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
 from tdbwatch.daemon.couriers.parcel import Parcel, Share
@@ -19,9 +18,11 @@ from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.stored.blocks import Lane
 
-ALL_DUE: Final[Mapping[LaneQueue, float]] = {}
 Room = Mapping[str | None, LaneQueue]
 """The lanes of a room by what they have in common; None: the whole room, or what of it is in the log only."""
+
+Found = tuple[LaneQueue, Sequence[Piece], int]
+"""A lane, and what the log has of it up to this entry."""
 
 
 class Lanes:
@@ -111,17 +112,8 @@ class Lanes:
             self.touched.add(queue.lane)  # another order may have been kept before
             self.to_read.append(queue)
 
-    def found(
-        self,
-        read: Sequence[tuple[LaneQueue, Sequence[Piece], int]],
-        now: float,
-        due: Callable[[Failure], float] | None = None,
-    ) -> None:
-        """Of each of these lanes, the pieces are what the log has up to the seq.
-
-        Args:
-            due: when what was tried has its next attempt; None: now.
-        """
+    def found(self, read: Iterable[Found], now: float) -> None:
+        """This was read of lanes that were in the log only."""
         filled: dict[LaneQueue, None] = {}
         for queue, pieces, through in read:
             queue.read(sum([piece.count for piece in pieces]), through)
@@ -129,8 +121,7 @@ class Lanes:
             for piece in pieces:
                 filled |= dict.fromkeys(self._hold(queue.lane, piece))
             filled[queue] = None
-        dues = {one: due(one.failure) for one in filled if one.sick} if due is not None else ALL_DUE
-        self._place(filled, now, dues)
+        self._place(filled, now)
 
     def let_go(self, now: float, patience: float) -> bool:
         """Forget what was never tried of lanes that the sink has for long; whether there was any.
@@ -189,21 +180,16 @@ class Lanes:
         if back:  # the lanes that got nothing come first next time
             parcel.lanes.sort(key={queue for queue, _ in served}.__contains__)
 
-    def release(self, parcel: Parcel, now: float, dues: Mapping[LaneQueue, float] = ALL_DUE) -> None:
-        """The lanes of a parcel that is settled go on.
-
-        Args:
-            dues: when each lane with entries that failed has its next attempt.
-        """
+    def release(self, parcel: Parcel, now: float) -> None:
+        """The lanes of a parcel that is settled go on."""
         self.turns.in_flight.remove(parcel)
         waited = any(piece.failure is None for _, piece in parcel.back)
-        self._place(parcel.lanes, now, dues, waited=waited)
+        self._place(parcel.lanes, now, waited=waited)
 
     def _place(
         self,
         queues: Iterable[LaneQueue],
         now: float,
-        dues: Mapping[LaneQueue, float] = ALL_DUE,
         *,
         waited: bool = False,
     ) -> None:
@@ -225,7 +211,7 @@ class Lanes:
                     self.to_read.append(queue)
                 case _:
                     self._drop(queue)
-        self.turns.wait(waiting, dues, now)
+        self.turns.wait(waiting, now)
 
     def _drop(self, queue: LaneQueue) -> None:
         del (room := self.rooms[queue.lane])[queue.key]

@@ -19,7 +19,7 @@ OVERHEAD: Final = 400
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Failure:
     """What became of some entries so far. Those that failed together share one, and go together again.
 
@@ -30,6 +30,7 @@ class Failure:
         first_errors: by seq, where the first failure was not the same for all.
         most: so many of them go together at most: one of them may be to blame for all.
         unended: attempts in a row before these that began and never ended (`unended`).
+        due: no attempt before this time, by the monotonic clock.
     """
 
     attempts: int
@@ -40,6 +41,7 @@ class Failure:
     first_errors: dict[int, str] = field(default_factory=dict)
     most: int = sys.maxsize
     unended: int = 0
+    due: float = 0.0
 
     def first_error_of(self, seq: int) -> str:
         return self.first_errors.get(seq, self.first_error)

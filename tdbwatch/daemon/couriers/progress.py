@@ -176,10 +176,6 @@ class Remembered:
         """These pieces, which are the next of their lane, with what became of them."""
         return [part for piece in pieces for part in self._laid_over(queue, piece)]
 
-    def due(self, failure: Failure) -> float:
-        """When what this became of may be tried, by the monotonic clock."""
-        return self._now + earliest(failure.unended, self._batch)
-
     def _laid_over(self, queue: LaneQueue, piece: Piece) -> Iterator[Piece]:
         while queue.remembered and piece.count:
             past, *others = queue.remembered
@@ -204,6 +200,7 @@ class Remembered:
                 past.last_error,
                 most=1 if last else company(past.unended, self._batch),
                 unended=past.unended,
+                due=self._now + earliest(past.unended, self._batch),
             )
         if past.first_error != failure.first_error:
             failure.first_errors.update((seq, past.first_error) for seq in seqs)

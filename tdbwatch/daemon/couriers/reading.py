@@ -10,7 +10,7 @@ from tdbwatch.daemon.bounds import is_too_large
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
-from tdbwatch.daemon.couriers.lanes import Lanes
+from tdbwatch.daemon.couriers.lanes import Found, Lanes
 from tdbwatch.daemon.couriers.pieces import Piece
 from tdbwatch.daemon.couriers.progress import Remembered
 from tdbwatch.daemon.deadline import DeadlineError, within
@@ -65,13 +65,12 @@ class Wanted:
         wants = wants.as_of(block.last_seq)
         wants.count(block)
         answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.distinct_names}
-        if None in answers.values():
-            said = [answers[pair] for pair in piece.of_each(block, block.names)]
-            return _asked_one_by_one(piece, wants, said, keep_all=ours)
-        if ours or all(answers.values()):
+        if all(answers.values()):
             return piece
-        names = piece.of_each(block, block.names)
-        return piece.only(_indexes(answers[pair] for pair in names))
+        said = [answers[pair] for pair in piece.of_each(block, block.names)]
+        if None in answers.values():
+            return _asked_one_by_one(piece, wants, said, keep_all=ours)
+        return piece if ours else piece.only(_indexes(said))
 
 
 def _indexes(answers: Iterable[bool | None]) -> list[int]:
@@ -204,7 +203,8 @@ class Reading:
             blocks = await spool.read(lanes.position, min(lanes.memory.to_read(), _READ_BYTES))
             pieces = [self._wanted.piece(block, lanes.position) for block in blocks]
         except (SpoolError, ValueError) as error:
-            return self._unreadable(error)
+            self._health.unreadable(describe(error))
+            return False
         if not blocks and max(end, spool.first_seq - 1) <= lanes.position:
             return False
         now = self._clock.monotonic()
@@ -217,36 +217,31 @@ class Reading:
         return True
 
     async def _read_lanes(self, queues: list[LaneQueue]) -> bool:
-        """Read these lanes, which go on together; False: they cannot be read at the moment."""
+        """Read these lanes, which go on together; False: one cannot be read at the moment."""
+        found = list[Found]()
         try:
-            read = [(queue, *await self._blocks(queue)) for queue in queues]
-            read = [one for one in read if one[0].state is State.READING]  # the log may have given it up
-            found = [(queue, self._pieces(queue, blocks, end), end) for queue, blocks, end in read]
+            while queues:
+                found += await self._read_lane(queues[0])
+                del queues[0]
         except (SpoolError, ValueError) as error:
             self._lanes.to_read.extendleft(reversed(queues))
-            return self._unreadable(error)
-        past = self._remembered
-        laid = [(queue, past.lay_over(queue, pieces), end) for queue, pieces, end in found]
-        self._lanes.found(laid, self._clock.monotonic(), past.due)
+            self._health.unreadable(describe(error))
+        self._lanes.found(found, self._clock.monotonic())
         self._filled()
-        return True
+        return not queues
 
-    async def _blocks(self, queue: LaneQueue) -> tuple[list[Block], int]:
-        """The next blocks of a lane, and up to where they are all that there is."""
+    async def _read_lane(self, queue: LaneQueue) -> list[Found]:
+        """The next that the log has of a lane; nothing, if it has given it up."""
         if (disk := queue.disk) is None:
-            return [], 0
+            return []
+        last_seq = disk.last_seq
         count = sum(past.count for past in queue.remembered) or None
         max_bytes = min(self._lanes.memory.to_read(count), _READ_BYTES)
-        first, last = disk.first_seq, disk.last_seq
-        blocks = await self._spool.read_lane(queue.lane, first - 1, last, max_bytes)
-        return blocks, min(blocks[-1].last_seq, last) if blocks else last
-
-    def _pieces(self, queue: LaneQueue, blocks: Sequence[Block], through: int) -> list[Piece]:
-        assert queue.disk is not None, "it was read"
-        after, wanted = queue.disk.first_seq - 1, self._wanted
-        pieces = (wanted.piece(block, after, through, queue.beyond) for block in blocks)
-        return [piece for piece in pieces if piece is not None]
-
-    def _unreadable(self, error: Exception) -> bool:
-        self._health.unreadable(describe(error))
-        return False
+        blocks = await self._spool.read_lane(queue.lane, disk.first_seq - 1, last_seq, max_bytes)
+        if queue.state is not State.READING:
+            return []
+        through = min(blocks[-1].last_seq, last_seq) if blocks else last_seq
+        after = disk.first_seq - 1  # that may have moved meanwhile
+        pieces = [self._wanted.piece(block, after, through, queue.beyond) for block in blocks]
+        laid = self._remembered.lay_over(queue, [piece for piece in pieces if piece is not None])
+        return [(queue, laid, through)]

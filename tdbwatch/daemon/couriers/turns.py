@@ -2,7 +2,7 @@
 
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tdbwatch.daemon.couriers.breaker import Breaker
@@ -58,17 +58,13 @@ class Turns:
             self._ready_since = now
         self.ready.append(lane)
 
-    def wait(self, lanes: Iterable[LaneQueue], dues: Mapping[LaneQueue, float], now: float) -> None:
-        """The next entries of these lanes failed: those that share it, and are due together, go together.
-
-        Args:
-            dues: of those that are not due already.
-        """
+    def wait(self, lanes: Iterable[LaneQueue], now: float) -> None:
+        """The next entries of these lanes failed: those that share it go together."""
         groups: dict[object, Group] = {}
         for lane in lanes:
-            due, failure = dues.get(lane, now), lane.failure
-            key = lane if failure.most == 1 else (due, failure)
-            groups.setdefault(key, Group(due)).lanes.append(lane)
+            failure = lane.failure
+            key = lane if failure.most == 1 else failure
+            groups.setdefault(key, Group(max(now, failure.due))).lanes.append(lane)
         for group in groups.values():
             insort(self.waiting, group)
 
@@ -77,6 +73,8 @@ class Turns:
         self._breaker.wake(now)
         for group in self.waiting:
             group.due = min(group.due, now)
+            for lane in group.lanes:
+                lane.failure.due = min(lane.failure.due, now)
 
     @property
     def free(self) -> bool:
