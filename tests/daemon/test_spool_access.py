@@ -9,8 +9,7 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.file.access import keep_private
-from tdbwatch.daemon.spool.file.aside import side
+from tdbwatch.daemon.spool.file.place import keep_private, side
 
 from .spool_kit import making, spool_at
 

@@ -14,8 +14,8 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError
-from tdbwatch.daemon.spool.file.aside import set_aside
 from tdbwatch.daemon.spool.file.lock import SpoolLock
+from tdbwatch.daemon.spool.file.place import set_aside
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.reader import Reader, Window

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tdbwatch.daemon.spool import DeadLetter, Entry, SpoolError
-from tdbwatch.daemon.spool.file.aside import side
+from tdbwatch.daemon.spool.file.place import side
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.tables import connect

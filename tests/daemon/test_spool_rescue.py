@@ -14,7 +14,7 @@ import pytest
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, SpoolError
 from tdbwatch.daemon.spool.api import Behind, Gone, Progress
-from tdbwatch.daemon.spool.file.aside import set_aside
+from tdbwatch.daemon.spool.file.place import set_aside
 from tdbwatch.daemon.spool.looking.doctor import repair
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool

@@ -12,11 +12,10 @@ from tdbwatch.daemon.spool.alarms import Alarms, Listener
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, SpoolError
 from tdbwatch.daemon.spool.drop_reports import DropReports
 from tdbwatch.daemon.spool.errors import DiskError, is_the_disks
-from tdbwatch.daemon.spool.file.access import keep_private
-from tdbwatch.daemon.spool.file.aside import DamageReport, refuse_foreign, side
+from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import SpoolLock
-from tdbwatch.daemon.spool.file.place import check_place
+from tdbwatch.daemon.spool.file.place import check_place, keep_private, side
 from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
@@ -103,7 +102,6 @@ class SqliteSpool:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             check_place(self.path)
-            refuse_foreign(self.path)
             self._lock.acquire()
             if mode := keep_private(self.path):
                 self.alarms.tightened(mode)

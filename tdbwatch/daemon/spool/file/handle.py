@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
-from tdbwatch.daemon.spool.file.aside import MAGIC, side
+from tdbwatch.daemon.spool.file.place import MAGIC, side
 from tdbwatch.safe_files import UnsafeFileError, open_file, open_itself
 
 _HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.errors import damaged, is_full
-from tdbwatch.daemon.spool.file.aside import side, sync_folder
-from tdbwatch.daemon.spool.file.place import check_place
+from tdbwatch.daemon.spool.file.place import check_place, side, sync_folder
 from tdbwatch.daemon.spool.looking.look import Look, opened
 from tdbwatch.daemon.spool.looking.stats import Stats
 

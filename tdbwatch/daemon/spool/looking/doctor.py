@@ -10,9 +10,9 @@ from shlex import quote
 from typing import Final, Literal
 
 from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.file.aside import MAGIC, DamageReport, refuse_foreign, set_aside
+from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.lock import SpoolLock
-from tdbwatch.daemon.spool.file.place import check_place
+from tdbwatch.daemon.spool.file.place import MAGIC, check_place, set_aside
 from tdbwatch.daemon.spool.looking.look import Look, opened
 from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import renew
@@ -60,7 +60,6 @@ def repair(path: Path) -> DamageReport:
         sqlite3.Error, OSError: the disk does not take it; nothing has changed.
     """
     check_place(path)
-    refuse_foreign(path)
     with suppress(sqlite3.DatabaseError), opened(path):  # which refuses another version's
         pass
     lock = SpoolLock(path)

@@ -13,8 +13,7 @@ from typing import Any, Final, Literal
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, trusting_nothing
-from tdbwatch.daemon.spool.file.aside import refuse_foreign, side
-from tdbwatch.daemon.spool.file.place import check_place
+from tdbwatch.daemon.spool.file.place import check_place, side
 from tdbwatch.daemon.spool.looking.log import DeadLetters, Log, Wants
 from tdbwatch.daemon.spool.looking.stats import Letters, Stats, letters_by_sink, size_of, stats
 from tdbwatch.daemon.spool.stored import drops, orders, progress
@@ -166,7 +165,6 @@ def opened(path: Path, mode: Literal["ro", "rw"] = "ro") -> Iterator[Look]:
     if not os.access(path, os.R_OK, effective_ids=True):  # SQLite would say that it cannot open it
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     check_place(path)
-    refuse_foreign(path)
     with trusting_nothing():
         connection = _connect(path, mode)
     with closing(connection):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import Progress
-from tdbwatch.daemon.spool.file.aside import side
+from tdbwatch.daemon.spool.file.place import side
 from tdbwatch.daemon.spool.looking.log import Log, Wants
 from tdbwatch.daemon.spool.spans import outside
 from tdbwatch.daemon.spool.stored import orders, progress

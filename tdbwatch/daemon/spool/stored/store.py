@@ -9,7 +9,7 @@ from typing import Final
 
 from tdbwatch.daemon.spool.api import Gone, Progress
 from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
-from tdbwatch.daemon.spool.file.aside import DamageReport, damage_of
+from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.group import Copies, Group
@@ -216,7 +216,7 @@ class Store:
         """What happened to the file before this one, as long as no gap record tells of it."""
         row = self.connection.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
         try:
-            return None if row is None else damage_of(row[0], self.path)
+            return None if row is None else DamageReport.from_json(row[0], self.path)
         except NONSENSE:
             return None
 

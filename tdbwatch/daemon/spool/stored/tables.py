@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.errors import damaged
-from tdbwatch.daemon.spool.file.aside import APPLICATION_ID, NOT_OURS
+from tdbwatch.daemon.spool.file.place import APPLICATION_ID, NOT_OURS
 
 FORMAT: Final = 3
 """Kept as SQLite's `user_version`. Those before were never released."""

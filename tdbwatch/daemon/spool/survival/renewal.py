@@ -18,17 +18,14 @@ from typing import Any, Final
 from tdbwatch.daemon.spool.api import Progress
 from tdbwatch.daemon.spool.errors import damaged
 from tdbwatch.daemon.spool.file.aside import (
-    MAGIC,
     DamageReport,
-    damage_text,
     move_aside,
     move_side_files,
     place_aside,
     remove_files,
-    side,
-    sync_folder,
 )
 from tdbwatch.daemon.spool.file.handle import Connect
+from tdbwatch.daemon.spool.file.place import MAGIC, MAKING, side, sync_folder
 from tdbwatch.daemon.spool.stored import beats, progress
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
@@ -44,7 +41,6 @@ from tdbwatch.safe_files import open_file, open_itself
 _PIECE_BYTES: Final = 4 << 20
 _ROW_BYTES: Final = 1_000
 _VERSION: Final = 18
-_MAKING: Final = ".renewing"
 _TAKEN_OVER: Final = ("meta", "orders", "marks", "sink_values", "drops")
 _KINDS: Final = {"TEXT": str, "INTEGER": int, "BLOB": bytes, "": object}
 
@@ -75,7 +71,7 @@ def place(path: Path, connect: Connect) -> None:
         OSError, sqlite3.Error: it cannot be made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    making = side(path, _MAKING)
+    making = side(path, MAKING)
     if not path.exists():
         if not _needs_no_log(making):
             with _made(making, connect):
@@ -120,7 +116,7 @@ def renew(
     """
     reserve.lend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    making, aside = side(path, _MAKING), place_aside(path, now)
+    making, aside = side(path, MAKING), place_aside(path, now)
     with _opened(path, known) as old, _made(making, connect) as store:
         lost = known is None and not old.trusted
         known = known or _read(old)
@@ -219,4 +215,4 @@ def _make_whole(store: Store, old: Rescue, known: Known, report: DamageReport) -
         keep(connection, "last_seq", max(known.last_seq, old.last_seq))
         if known.beat is not None:
             beats.save(connection, known.beat)
-        keep(connection, "damage", damage_text(report))
+        keep(connection, "damage", report.to_json())
