@@ -115,7 +115,7 @@ class Daemon(Parts):
         await self.remembering.load()
         await self.stores.load([sink.name for sink in self.config.sinks])
         self.deliveries.change(self.config.sinks)
-        self.spool.go_on()
+        self.spool.interrupted = False
 
     def _begin(self) -> None:
         """All that goes on by itself."""

@@ -11,7 +11,8 @@ from tdbwatch.daemon.holding import Due, Holding
 from tdbwatch.daemon.holding.trial import made
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, run_of
-from tdbwatch.daemon.spool.stored.marks import Mark, load, save
+from tdbwatch.daemon.spool.stored.marks import Mark, Marks, load
+from tdbwatch.daemon.spool.stored.notes import execute
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 
@@ -108,5 +109,5 @@ def left(marks: Iterable[Mark]) -> list[Mark]:
     """What the table of marks holds in the end."""
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE marks(route, key, part, state, PRIMARY KEY(route, key, part))")
-    save(connection, marks)
+    execute(connection, Marks(list(marks)).writes())
     return load(connection)

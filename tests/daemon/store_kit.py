@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from tdbwatch.daemon.spool.api import Entry, Progress
-from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.drops import unsettled
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.log import blocks_where, entries_of
+from tdbwatch.daemon.spool.stored.log import Row, blocks_where, entries_of
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import connect
@@ -128,15 +127,13 @@ class Content:
         return f"Content({vars(self)})"
 
 
-def group_of(events: Iterable[Event], **more: Any) -> Group:
-    """What the writer gets when these were heard."""
+def rows_of(events: Iterable[Event]) -> list[Row]:
+    """What the store gets when these were heard."""
     inbox = Inbox(Limits(), 0, 0)
     inbox.put(heard(events), "")
     group = inbox.take(0)
     assert group is not None
-    for name, value in more.items():
-        setattr(group, name, value)
-    return group
+    return [packing.row() for packing in group.packings]
 
 
 def by_lane(events: Iterable[Event]) -> list[Event]:

@@ -29,7 +29,7 @@ from tdbwatch.testing import ManualClock
 from .limits_kit import finish
 from .redelivery_kit import Following, bury, letters_of, order, serving, waiting
 from .spool_kit import Heard, MakeSpool, change, events, everything, keep, making, until
-from .store_kit import group_of
+from .store_kit import rows_of
 
 MIB = 1 << 20
 BOTH = pytest.mark.parametrize("kind", ["replay", "requeue"])
@@ -338,7 +338,7 @@ async def test_copies_that_a_sink_has_not_even_read_are_bounded_in_bytes(make: M
 def test_copies_leave_all_of_the_disk_that_is_kept_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with closing(Store(path, connect)) as store:
         for _ in range(2):
-            store.commit(group_of(events(250, 1000)))
+            store.commit(rows_of(events(250, 1000)), ())
         order(path, "replay")
         store.delete([Gone(1, 250, Lane("//stuff", "alerts"), None)], Tally("max_size"))
         [waits] = waiting(path)
@@ -347,10 +347,10 @@ def test_copies_leave_all_of_the_disk_that_is_kept_back(path: Path, monkeypatch:
         free = store.space.reserve + 100_000  # there is space within the file, but not beside it
         monkeypatch.setattr(Space, "_size_and_free", lambda _: (64 * MIB, free))
         with pytest.raises(sqlite3.OperationalError) as caught:
-            store.redeliver(copies, 0)
+            store.commit(copies.rows(0), [copies], can_wait=True)
         assert is_full(caught.value)
         monkeypatch.setattr(Space, "_size_and_free", lambda _: (64 * MIB, free + MIB))
-        assert sum(block.count for block in store.redeliver(copies, 0)) == 250
+        assert sum(block.count for block in store.commit(copies.rows(0), [copies], can_wait=True)) == 250
 
 
 # -- how old it is ---------------------------------------------------------------------------------------

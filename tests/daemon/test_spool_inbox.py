@@ -13,9 +13,9 @@ from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, heard
+from tdbwatch.daemon.spool.stored.blocks import Lane, Run, heard
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE
-from tdbwatch.daemon.spool.stored.marks import Mark
+from tdbwatch.daemon.spool.stored.marks import Mark, Marks
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.ids import IdMint
@@ -49,9 +49,10 @@ def found_in(groups: list[Group]) -> dict[Lane, list[int]]:
     for group in groups:
         for packing in group.packings:
             row = packing.row()
-            events = Block(1, row.count, row.lane, None, row.body).events
+            block = row.block(1)
+            events = block.events
             assert (row.first_us, row.last_us) == (events[0].received_us, events[-1].received_us)
-            found[row.lane] += [event.args[0] for event in events]
+            found[block.lane] += [event.args[0] for event in events]
     return found
 
 
@@ -154,7 +155,7 @@ def test_an_event_as_large_as_one_may_be_is_taken() -> None:
         event = Event.create("a", "e", [0, b"x" * (limits.max_event - 200)])
         assert inbox.put(heard([event]), WHY) == []
         [row] = [packing.row() for packing in emptied(inbox)[0].packings]
-        assert Block(1, 1, row.lane, None, row.body).events == [event]
+        assert row.block(1).events == [event]
 
 
 def test_blocks_are_small_however_much_comes_at_once() -> None:
@@ -168,21 +169,23 @@ def test_blocks_are_small_however_much_comes_at_once() -> None:
 
 def test_progress_that_comes_between_two_commits_is_one_change() -> None:
     inbox = Inbox(Limits(), 0, 0)
-    inbox.put_progress("s", Change(4, {LANES[0]: Behind(2), LANES[1]: Behind(3)}))
-    inbox.put_progress("s", Change(9, {LANES[0]: None}))
+    inbox.note(Change("s", 4, {LANES[0]: Behind(2), LANES[1]: Behind(3)}))
+    inbox.note(Change("s", 9, {LANES[0]: None}))
     group = inbox.take(0)
     assert group is not None
-    [(sink, change)] = group.progress.items()
-    assert (sink, change.floor, change.behind) == ("s", 9, {LANES[0]: None, LANES[1]: Behind(3)})
+    assert group.all_notes == [Change("s", 9, {LANES[0]: None, LANES[1]: Behind(3)})]
 
 
 def test_a_beat_goes_with_the_last_of_what_was_put_before_it() -> None:
     inbox = Inbox(Limits(), 0, 0)
     inbox.group_bytes = 1  # each block in a commit of its own
     inbox.put(heard([Event.create("a", "e"), Event.create("b", "e")]), WHY)
-    inbox.put_beat(Beat(1.0))
+    inbox.note(Beat(1.0))
     groups = [inbox.take(0), inbox.take(0)]
-    assert [group and (len(group.packings), group.beat) for group in groups] == [(1, None), (1, Beat(1.0))]
+    assert [group and (len(group.packings), group.all_notes) for group in groups] == [
+        (1, []),
+        (1, [Beat(1.0)]),
+    ]
 
 
 @settings(max_examples=50)
@@ -202,11 +205,12 @@ def test_what_routes_remember_is_written_in_its_order(
     for number, (lane, size, marked) in enumerate(puts):
         marks = (Mark("route", "key", number, b"state"),) if marked else ()
         if lane is None:
-            inbox.put_marks(marks)
+            inbox.remember(marks)
         else:
             where, run = numbering.run(lane, 1, size)
             inbox.put([(where, replace(run, marks=marks))], WHY)
     groups = emptied(inbox)
     assert found_in(groups) == numbering.sent
-    written = [mark.part for group in groups for mark in group.all_marks]
+    notes = [note for group in groups for note in group.all_notes]
+    written = [mark.part for note in notes if isinstance(note, Marks) for mark in note.marks]
     assert written == [number for number, (*_, marked) in enumerate(puts) if marked]

@@ -144,7 +144,7 @@ async def live(folder: Path, when_full: str, then: Any) -> None:
         await daemon.spool.close()
     told = Counter[Lane]()
     for report in daemon.told.drops:
-        told.update(dict(report.rooms))
+        told.update({lane: loss.count for lane, loss in report.rooms.items()})
     with closing(sqlite3.connect(daemon.spool.path)) as connection:
         told.update({Lane(*lane): count for *lane, count in connection.execute(_UNTOLD)})
     assert told == daemon.lost, "what was not told of is in the file, for the next start"

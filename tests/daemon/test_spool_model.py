@@ -18,12 +18,12 @@ from tdbwatch.daemon.spool.spans import spans_of
 from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.log import blocks_where, extent
+from tdbwatch.daemon.spool.stored.notes import GoneError
 from tdbwatch.daemon.spool.stored.orders import Selection
-from tdbwatch.daemon.spool.stored.progress import Change
-from tdbwatch.daemon.spool.stored.store import GoneError
+from tdbwatch.daemon.spool.stored.progress import Change, Reach
 from tdbwatch.plugin import Event
 
-from .store_kit import Content, Machine, by_lane, group_of, numbered
+from .store_kit import Content, Machine, by_lane, numbered, rows_of
 
 ROOMS, SINKS = ("a", "b", "c"), ("s", "t", "x")
 rooms, sinks = st.sampled_from(ROOMS), st.sampled_from(SINKS)
@@ -86,11 +86,11 @@ class SpoolModel(RuleBasedStateMachine):
         after = copy.deepcopy(self.content)
         if bury is not None:  # never without its progress
             changed.setdefault(bury, (0, {}))
-        group = group_of(events, progress={sink: Change(*change) for sink, change in changed.items()})
+        changes = {sink: Change(sink, *change) for sink, change in changed.items()}
         after.entries += numbered(by_lane(events), self.last_seq)
         if bury is not None and self.content.entries:
             [first, *_] = self.content.entries
-            group.progress[bury].letters.append(dead(bury, first))
+            changes[bury].letters.append(dead(bury, first))
             after.letters_ever += 1
             after.letters.append((after.letters_ever, bury, Entry(first.seq, first.event, bury)))
         for sink, (floor, behind) in changed.items():
@@ -98,7 +98,8 @@ class SpoolModel(RuleBasedStateMachine):
             progress.floor = floor
             progress.behind |= behind
             progress.behind = {lane: one for lane, one in progress.behind.items() if one is not None}
-        self.settle(lambda: self.store.commit(group), after, self.last_seq + len(events), cut)
+        rows, last_seq = rows_of(events), self.last_seq + len(events)
+        self.settle(lambda: self.store.commit(rows, list(changes.values())), after, last_seq, cut)
 
     @rule(which=st.sets(st.integers(0, 7)), names=st.none() | st.sets(sinks), cut=st.none() | statements)
     def delete(self, which: set[int], names: set[str] | None, cut: int | None) -> None:
@@ -112,7 +113,7 @@ class SpoolModel(RuleBasedStateMachine):
         for lane, count in lost.items():
             after.drops["r", lane] = after.drops.get(("r", lane), 0) + count
         after.orders = [self.missing(order, gone) for order in after.orders]
-        tally = undelivered(self.store, self.store.reach(names), doomed, "r")
+        tally = undelivered(self.store, Reach(self.store.progress, names), doomed, "r")
         assert tally.count == lost.total()
         self.settle(lambda: self.store.delete(doomed, tally), after, self.last_seq, cut)
 
@@ -206,7 +207,7 @@ class SpoolModel(RuleBasedStateMachine):
         ]
         copies = Copies(order, heard(events), position, letters, cast("Any", None))
         last_seq = self.last_seq + len(events)
-        self.settle(lambda: self.store.redeliver(copies, 0), after, last_seq, cut)
+        self.settle(lambda: self.store.commit(copies.rows(0), [copies]), after, last_seq, cut)
 
     @rule()
     def reopen(self) -> None:
@@ -247,13 +248,13 @@ def test_a_requeue_that_is_cut_at_any_statement_moves_all_or_nothing(statement: 
 @pytest.mark.parametrize("statement", range(12))
 def test_whatever_cuts_it_no_event_gets_two_letters_and_none_is_lost(statement: int) -> None:
     machine = Machine()
-    machine.store.commit(group_of([Event.create("a", "e", [n]) for n in range(4)]))
+    machine.store.commit(rows_of([Event.create("a", "e", [n]) for n in range(4)]), ())
 
     def refuse_next() -> None:
         finished = machine.store.progress.get("s", Progress(0)).floor
         entry = Content(machine.path).entries[finished]
         letters = [dead("s", entry)]
-        machine.store.commit(Group(progress={"s": Change(entry.seq, letters=letters)}))
+        machine.store.commit((), [Change("s", entry.seq, letters=letters)])
 
     refuse_next()
     machine.crash_in(refuse_next, statement)
@@ -273,7 +274,7 @@ def test_a_letter_that_somebody_deleted_meanwhile_is_not_requeued() -> None:
     [order] = model.content.orders
     copies = Copies(order, heard([Event.create("a")]), 1, [1], cast("Any", None))
     with pytest.raises(GoneError):
-        model.store.redeliver(copies, 0)
+        model.store.commit(copies.rows(0), [copies])
     assert model.store.last_seq == 1
     assert Content(model.machine.path).orders == [order]
     model.teardown()
@@ -281,4 +282,6 @@ def test_a_letter_that_somebody_deleted_meanwhile_is_not_requeued() -> None:
 
 def test_a_group_with_nothing_in_it_writes_nothing() -> None:
     assert Group().empty
-    assert not Group(progress={"s": Change(0)}).empty
+    group = Group()
+    group.note(Change("s", 0))
+    assert not group.empty

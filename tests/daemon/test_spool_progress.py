@@ -10,6 +10,7 @@ from tdbwatch.daemon.spool.api import Behind, Gone, Past, Progress
 from tdbwatch.daemon.spool.spans import holds, spans_of
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.notes import execute
 from tdbwatch.daemon.spool.stored.progress import Change, Reach
 from tdbwatch.daemon.spool.stored.tables import prepare
 
@@ -95,37 +96,32 @@ def test_reach_is_what_all_whom_it_concerns_have(
         assert not reach.finished(Gone(reach.floor + 1, 1, lane, None))
 
 
-changes = st.builds(Change, st.integers(0, 99), st.dictionaries(lanes, st.none() | behinds))
+changes = st.builds(Change, sinks, st.integers(0, 99), st.dictionaries(lanes, st.none() | behinds))
 
 
 @settings(deadline=None)
-@given(st.lists(st.dictionaries(sinks, changes), max_size=5), st.booleans())
-def test_what_is_saved_is_what_is_loaded_and_what_memory_says(
-    saved: list[dict[str, Change]], merged: bool
-) -> None:
+@given(st.lists(changes, max_size=9), st.booleans())
+def test_what_is_saved_is_what_is_loaded_and_what_memory_says(saved: list[Change], merged: bool) -> None:
     memory: dict[str, Progress] = {}
+    written = saved
     if merged:  # as the inbox does with what comes between two commits
         one: dict[str, Change] = {}
-        for each in saved:
-            for sink, change in each.items():
-                one.setdefault(sink, Change(0)).merge(change)
-        groups = [one]
-    else:
-        groups = saved
+        for change in saved:
+            one.setdefault(change.sink, Change(change.sink)).merge(change)
+        written = list(one.values())
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         prepare(connection, ":memory:")  # type: ignore[arg-type]
-        for group in groups:
-            progress.save(connection, group)
-            progress.apply(memory, group)
+        for change in written:
+            execute(connection, change.writes())
+            change.apply(memory)
         assert progress.load(connection) == memory
     expected: dict[str, Progress] = {}
-    for each in saved:
-        for sink, change in each.items():
-            now = expected.setdefault(sink, Progress(0))
-            now.floor = change.floor
-            now.behind = {
-                lane: behind for lane, behind in (now.behind | change.behind).items() if behind is not None
-            }
+    for change in saved:
+        now = expected.setdefault(change.sink, Progress(0))
+        now.floor = change.floor or 0
+        now.behind = {
+            lane: behind for lane, behind in (now.behind | change.behind).items() if behind is not None
+        }
     assert memory == expected
 
 
@@ -138,7 +134,7 @@ def test_what_a_sink_gets_further_with_is_within_what_is_said_to_be_freed(
     known = before.behind.keys()
     memory, looked_at = {"s": before}, before.floor  # beyond the floor nothing was looked at
     freed: dict[Lane, list[tuple[int, int]]] = {}
-    for lane, span in progress.apply(memory, {"s": Change(max(floor, before.floor), behind)}):
+    for lane, span in Change("s", max(floor, before.floor), behind).apply(memory):
         freed.setdefault(lane, []).append(span)
     for lane in known & behind.keys():  # others that are behind have not moved
         for seq in range(1, looked_at + 1):

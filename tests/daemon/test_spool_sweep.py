@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.spool.api import Behind, Gone, Progress
-from tdbwatch.daemon.spool.group import Group
 from tdbwatch.daemon.spool.limits.delivered import Delivered
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.log import Row
@@ -107,12 +106,10 @@ class Log:
         self.blocks: list[Gone] = []
         self.progress = {sink: Progress(0) for sink in SINKS}
         self.delivered = Delivered()
-        self.store.commit(Group(progress={sink: Change(0) for sink in SINKS}))
+        self.store.commit((), [Change(sink, 0) for sink in SINKS])
 
     def append(self, made: Any) -> None:
-        with self.store.transaction():
-            found = self.store._insert(rows(made))
-        self.store._grown(found, 0)
+        found = self.store.commit(rows(made), ())
         self.blocks += [Gone(one.first_seq, one.count, one.lane, one.target) for one in found]
 
     def save(self, sink: str, floor: int, firsts: dict[Lane, int | None]) -> None:
@@ -126,7 +123,7 @@ class Log:
                 behind[lane] = None
             else:
                 behind[lane] = Behind(max(first, before + 1))
-        self.store.commit(Group(progress={sink: Change(floor, behind)}))
+        self.store.commit((), [Change(sink, floor, behind)])
         one.floor = floor
         for lane, now in behind.items():
             one.behind.pop(lane, None)
@@ -140,7 +137,7 @@ class Log:
         return all(one.finished(seq, block.lane) for one in wanting for seq in seqs)
 
     def give_up(self, aim: int) -> None:
-        reach = self.store.reach(SINKS)
+        reach = self.store.reach()
         due = [block for block in self.blocks if self.is_delivered(block)]
         assert self.delivered.hold(self.store, reach, 1) == bool(due)
         gone = self.delivered.give_up(self.store, reach, aim)

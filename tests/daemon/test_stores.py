@@ -12,7 +12,7 @@ from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.looking.gone import forget, left_in, rename
 from tdbwatch.daemon.spool.looking.look import opened
-from tdbwatch.daemon.spool.stored import values
+from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.tables import connect
@@ -52,18 +52,21 @@ async def test_it_is_there_after_the_spool_was_closed(make: MakeSpool) -> None:
 
 def test_what_is_kept_first_is_in_no_later_commit_than_what_is_finished_then() -> None:
     inbox = Inbox(Limits(), 0.0, 0.0)
-    inbox.put_value("s", "k", b"\x01")
-    inbox.put_progress("s", Change(7))
+    inbox.note(Change("s", values={"k": b"\x01"}))
+    inbox.note(Change("s", 7))
     group = inbox.take(0)
     assert group is not None
-    assert (group.values, group.progress["s"].floor) == ({"s": {"k": b"\x01"}}, 7)
-    waiting = Group(values={"s": {"k": b"\x01", "j": b"\x01"}})
-    inbox.put_value("s", "k", None)
-    inbox.put_progress("s", Change(8))
+    assert group.apart == [[Change("s", 7, values={"k": b"\x01"})]]
+    waiting = Group()
+    waiting.note(Change("s", values={"k": b"\x01", "j": b"\x01"}))
+    inbox.note(Change("s", values={"k": None}))
+    inbox.note(Change("s", 8))
+    inbox.note(Change("other", 9))
     inbox.join(waiting)
-    assert waiting.values == {"s": {"k": None, "j": b"\x01"}}
-    assert waiting.of_sink("s").progress["s"].floor == 8
-    assert waiting.of_sink("other").empty
+    assert waiting.apart == [
+        [Change("s", 8, values={"k": None, "j": b"\x01"})],
+        [Change("other", 9)],
+    ]
 
 
 async def test_on_a_full_disk_it_is_written_with_the_progress_of_its_sink(
@@ -115,7 +118,7 @@ async def test_what_makes_no_sense_is_not_taken_over_from_a_damaged_file(make: M
     await (await make()).close()
     change(path, "INSERT INTO sink_values VALUES ('s', 't', 'text'), ('s', 'k', x'01')")
     store, _ = renew(path, connect, sqlite3.DatabaseError("by the doctor"), 0.0, None)
-    assert values.load(store.connection) == {"s": {"k": b"\x01"}}
+    assert progress.values(store.connection) == {"s": {"k": b"\x01"}}
     assert store.connection.execute("SELECT count(*) FROM sink_values").fetchone() == (1,)
     store.close()
 

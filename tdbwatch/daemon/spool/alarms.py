@@ -47,14 +47,14 @@ class Alarms:
             self._log.warning("spool.disk_accepts_again")
         self.trouble = error or None
 
-    def refuses(self, refusing: bool) -> None:
-        """Under `drop_newest`: the spool is full of what is undelivered, or not any more."""
+    def limits(self, refusing: bool, catching_up: bool) -> None:
+        """What follows from the limits now: `refusing` and `catching_up`."""
         if refusing and not self.refusing:
             remedy = "mend the sinks that are behind, or raise spool.max_size; what comes in is dropped"
             self._log.error("spool.full", remedy=remedy)
         elif self.refusing and not refusing:
             self._log.warning("spool.takes_events_again")
-        self.refusing = refusing
+        self.refusing, self.catching_up = refusing, catching_up
 
     def damaged(self, report: DamageReport) -> None:
         remedy = "a new spool was begun; the old file is gone: see who removed it"

@@ -158,7 +158,16 @@ class Gone:
 
 
 class Spool(Protocol):
-    """One append-only log that every sink reads for itself. All methods belong to the event loop's thread."""
+    """One append-only log that every sink reads for itself. All methods belong to the event loop's thread.
+
+    Attributes:
+        interrupted: whether the last deliveries of the process that had this spool before may have begun and
+            never ended: it was killed, or of a crash. Whoever is through with them may say that it is not.
+        last_beat: the last sign of life of the daemon that had this spool before; None: there was none.
+    """
+
+    interrupted: bool
+    last_beat: Beat | None
 
     async def open(self) -> None:
         """Get ready.
@@ -170,10 +179,6 @@ class Spool(Protocol):
     async def close(self) -> None:
         """Make everything durable and let go of the file. More than once does no harm."""
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether whoever had this spool before ended without closing it: killed, or of a crash."""
-
     # -- the way in --------------------------------------------------------------------------------------
 
     def append(self, heard: Sequence[Heard]) -> None:
@@ -184,10 +189,6 @@ class Spool(Protocol):
 
     async def flush(self) -> None:
         """Return when all that was appended and saved so far is durable."""
-
-    @property
-    def last_beat(self) -> Beat | None:
-        """The last sign of life of the daemon that had this spool before; None: there was none."""
 
     def beat(self, beat: Beat) -> None:
         """Keep this sign of life, durable with all that was appended before. Never blocks."""

@@ -1,23 +1,22 @@
-"""What passes between the event loop and the writer: what one commit makes durable, and what came of it."""
+"""What passes from the event loop to the writer: what one commit makes durable."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Gone
-from tdbwatch.daemon.spool.file.aside import DamageReport
-from tdbwatch.daemon.spool.stored.beats import Beat
-from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, Run, encode_run, pack, unpack
+from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, pack, unpack
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.log import Row
-from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.daemon.spool.stored.orders import Order
-from tdbwatch.daemon.spool.stored.progress import Change
-from tdbwatch.daemon.spool.stored.values import SinkValues
+from tdbwatch.daemon.spool.stored.marks import Mark, Marks
+from tdbwatch.daemon.spool.stored.notes import Note, Waiter, Write
+from tdbwatch.daemon.spool.stored.orders import Order, moved
+from tdbwatch.daemon.spool.stored.progress import forgotten
+from tdbwatch.daemon.spool.stored.store import Store
 
+_END_LETTER: Final = "DELETE FROM dead_letters WHERE number = ?"
 RUN_BYTES: Final = 100
 PACKING_BYTES: Final = 500
 """What a run, and a block in the making, take in memory beside the events, roughly."""
@@ -68,7 +67,7 @@ class Packing:
 
 
 @dataclass(slots=True)
-class Copies:
+class Copies(Note):
     """Copies of events for one sink, and what of an order is done with them."""
 
     order: Order
@@ -88,7 +87,21 @@ class Copies:
         return rows
 
     @property
-    def gone(self) -> str | None:
+    def waiters(self) -> Sequence[Waiter]:
+        return (self.done,)
+
+    def writes(self) -> Iterator[Write]:
+        yield Write(_END_LETTER, [(number,) for number in self.letters], all_there=True)
+        yield from moved(self.order, self.position)
+        if self._gone is not None:
+            yield from forgotten(self._gone)
+
+    def written(self, store: Store) -> None:
+        if self._gone is not None:
+            store.progress.pop(self._gone, None)
+
+    @property
+    def _gone(self) -> str | None:
         """A sink of which nothing is left with these."""
         order = self.order
         return order.selection.sink if order.kind == "move" and self.position >= order.through else None
@@ -96,138 +109,87 @@ class Copies:
 
 @dataclass(slots=True)
 class Group:
-    """What one commit makes durable."""
+    """What one commit makes durable.
+
+    Attributes:
+        notes: by kind, and what they are about.
+        copies: each in a commit of its own, after the others.
+        pressed: whether much more waits: the disk is slower than what comes, so the blocks are squeezed.
+    """
 
     packings: list[Packing] = field(default_factory=list)
-    progress: dict[str, Change] = field(default_factory=dict)
-    values: dict[str, SinkValues] = field(default_factory=dict)
-    """What sinks keep for themselves, by sink."""
-    attempts: list[Attempt] = field(default_factory=list)
-    drops: dict[str, Tally] = field(default_factory=dict)
-    settled: list[Tally] = field(default_factory=list)
-    damage_told: bool = False
-    marks: list[Mark] = field(default_factory=list)
-    """What routes remember without an event, and before those here."""
-    beat: Beat | None = None
-    """For the commit behind all that was heard before it."""
-    pressed: bool = False
-    """Much more waits: the disk is slower than what comes, so the blocks are squeezed."""
+    notes: dict[tuple[type[Note], str], Note] = field(default_factory=dict)
     copies: list[Copies] = field(default_factory=list)
-    """Each in a commit of its own, after the others."""
-    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
-    """Those who wait for all of it."""
-    sinks: Collection[str] | None = None
-    """Those of the configuration from now on; None: as before."""
+    pressed: bool = False
 
-    def count(self, tally: Tally) -> None:
-        """Count what was given up, by reason: however much it is, it takes little memory."""
-        self.drops.setdefault(tally.reason, Tally(tally.reason)).merge(tally)
+    def note(self, note: Note) -> None:
+        """Write this, too."""
+        key = (type(note), note.about)
+        known = self.notes.get(key)
+        self.notes[key] = note if known is None else known.merge(note)
+
+    def take_notes(self, other: "Group", *, apart: bool) -> None:
+        """Take from another those that may be written apart from its events, or may not."""
+        for key, note in list(other.notes.items()):
+            if note.apart is apart:
+                self.note(other.notes.pop(key))
+
+    def begin(self, lane: Lane) -> Packing:
+        """Begin a block. What routes remembered before goes with the first one."""
+        packing = Packing(lane)
+        before = self.notes.pop((Marks, ""), None)
+        if isinstance(before, Marks):
+            packing.remember(before.marks)
+        self.packings.append(packing)
+        return packing
+
+    def remember(self, marks: Sequence[Mark]) -> int:
+        """Keep these with all that there is so far; how many bytes more it is now."""
+        if self.packings:
+            return self.packings[-1].remember(marks)
+        self.note(Marks(list(marks)))
+        return 0
 
     def give_up_events(self, reason: str) -> Tally:
         """Its events are lost."""
         tally = Tally(reason)
         for packing in self.packings:
             tally.merge(packing.tally(reason))
-        self.count(tally)
+        self.note(Tally(reason).merge(tally))
         self.packings = []
         return tally
 
-    def change(self, sink: str, change: Change) -> None:
-        """This sink has finished more."""
-        if (known := self.progress.get(sink)) is None:
-            self.progress[sink] = change
-        else:
-            known.merge(change)
-
-    def set_values(self, sink: str, changed: SinkValues) -> None:
-        """This sink keeps these from now on."""
-        self.values.setdefault(sink, {}).update(changed)
-
-    def of_sink(self, sink: str) -> "Group":
-        """What it has of this sink alone, for a commit of its own."""
-        progress = {sink: self.progress[sink]} if sink in self.progress else {}
-        values = {sink: self.values[sink]} if sink in self.values else {}
-        return Group(progress=progress, values=values)
+    @property
+    def all_notes(self) -> list[Note]:
+        """With what routes remember of its events."""
+        marks = [mark for packing in self.packings for mark in packing.marks]
+        return [*self.notes.values(), Marks(marks)] if marks else list(self.notes.values())
 
     @property
-    def letters(self) -> list[DeadLetter]:
-        return [letter for change in self.progress.values() for letter in change.letters]
+    def apart(self) -> list[list[Note]]:
+        """Those notes that may be written without its events, one by one."""
+        return [[note] for note in self.notes.values() if note.apart]
 
     @property
-    def all_marks(self) -> list[Mark]:
-        """What routes remember, in order."""
-        return [*self.marks, *(mark for packing in self.packings for mark in packing.marks)]
+    def together(self) -> list[Note]:
+        """The others."""
+        return [note for note in self.notes.values() if not note.apart]
 
     @property
-    def savers(self) -> list["asyncio.Future[None]"]:
-        """Those who wait for the progress of their sink only."""
-        return [waiter for change in self.progress.values() for waiter in change.waiters]
+    def waiting(self) -> list[Waiter]:
+        """All who wait for its notes."""
+        return [waiter for note in self.notes.values() for waiter in note.waiters]
 
     @property
-    def waiting(self) -> Sequence["asyncio.Future[Any]"]:
-        """All who wait for it."""
-        return (*self.waiters, *self.savers, *(copies.done for copies in self.copies))
+    def all_waiting(self) -> list[Waiter]:
+        """These, and those who wait for its copies."""
+        return [*self.waiting, *(copies.done for copies in self.copies)]
 
     @property
     def urgent(self) -> bool:
-        return bool(self.waiters or self.copies or self.savers)
+        return bool(self.copies) or any(note.waiters for note in self.notes.values())
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write (copies apart)."""
-        return not (
-            self.packings
-            or self.progress
-            or self.values
-            or self.attempts
-            or self.drops
-            or self.settled
-            or self.damage_told
-            or self.marks
-            or self.beat
-            or self.sinks is not None
-        )
-
-
-@dataclass(slots=True)
-class TurnReport:
-    """What the event loop hears after a turn of the writer, or in the middle of a long one.
-
-    Attributes:
-        blocks: new ones in the log.
-        gone: blocks that were deleted.
-        extent: the first number of the log, and how many entries there are; None: as before.
-        waiters: those whose wait is over.
-        abandoned: those who waited in vain.
-        copied: whose copies are in the log, or found no space.
-        drops: what was given up.
-        trouble: why the disk refuses; empty: it accepts again.
-        refuses: under `drop_newest`, whether the spool is full of what is undelivered.
-        catching_up: whether more is about to be dropped for its age; what tells of it may as well wait.
-        log_bytes: the size of SQLite's log, where that has grown too large; 0: it is as usual again.
-        lost_letters: dead letters that were deleted for others.
-        failed: what the writer died of.
-        uncounted: what was dropped is not even counted in the file.
-        ended: the writer's thread has ended.
-    """
-
-    blocks: list[Block] = field(default_factory=list)
-    gone: list[Gone] = field(default_factory=list)
-    extent: tuple[int, int] | None = None
-    waiters: Sequence["asyncio.Future[None]"] = ()
-    abandoned: Sequence["asyncio.Future[Any]"] = ()
-    copied: list[tuple["asyncio.Future[bool]", bool]] = field(default_factory=list)
-    drops: list[Tally] = field(default_factory=list)
-    trouble: str | None = None
-    refuses: bool | None = None
-    catching_up: bool | None = None
-    log_bytes: int | None = None
-    damage: DamageReport | None = None
-    lost_letters: int = 0
-    failed: BaseException | None = None
-    uncounted: bool = False
-    ended: bool = False
-
-    @property
-    def says_anything(self) -> bool:
-        return self != TurnReport()
+        return not (self.packings or self.notes)

@@ -1,21 +1,16 @@
 """Where the event loop leaves what is to be written, and the writer's thread picks it up in groups."""
 
-import asyncio
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
 
-from tdbwatch.daemon.spool.api import Attempt
 from tdbwatch.daemon.spool.group import PACKING_BYTES, RUN_BYTES, Copies, Group, Packing
 from tdbwatch.daemon.spool.limits import Limits
-from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, encode_run, halves
 from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, Tally
 from tdbwatch.daemon.spool.stored.marks import Mark
-from tdbwatch.daemon.spool.stored.progress import Change
+from tdbwatch.daemon.spool.stored.notes import Note, Waiter
 
-_MOST_ATTEMPTS: Final = 20_000
 _Packed = tuple[Lane, Run, bytes]
 
 
@@ -75,66 +70,16 @@ class Inbox:
             lost.merge(packing.tally(reason))
         return [tally for tally in (too_large, lost) if tally.rooms]
 
-    def put_progress(self, sink: str, change: Change) -> None:
+    def note(self, note: Note) -> None:
+        """Have this written. Any thread may call it."""
         with self._changed:
-            self._group.change(sink, change)
+            self._group.note(note)
             self._changed.notify()
 
-    def put_value(self, sink: str, key: str, value: bytes | None) -> None:
-        """The only method that sinks' own threads call."""
-        with self._changed:
-            self._group.set_values(sink, {key: value})
-            self._changed.notify()
-
-    def put_attempts(self, attempts: Iterable[Attempt]) -> None:
-        with self._changed:
-            if len(self._group.attempts) < _MOST_ATTEMPTS:  # it is only history
-                self._group.attempts += attempts
-                self._changed.notify()
-
-    def put_drops(self, tally: Tally) -> None:
-        """Keep count of what was given up, with the first commit that works."""
-        with self._changed:
-            self._group.count(tally)
-            self._changed.notify()
-
-    def put_settled(self, tally: Tally) -> None:
-        """What was put before tells of this; it need not be remembered any more."""
-        with self._changed:
-            self._group.settled.append(tally)
-            self._changed.notify()
-
-    def put_damage_told(self) -> None:
-        """What was put before tells of the damaged file."""
-        with self._changed:
-            self._group.damage_told = True
-            self._changed.notify()
-
-    def put_beat(self, beat: Beat) -> None:
-        """Until then all that was heard was put before."""
-        with self._changed:
-            self._group.beat = beat
-            self._changed.notify()
-
-    def put_sinks(self, names: Collection[str]) -> None:
-        """From now on these are the sinks of the configuration."""
-        with self._changed:
-            self._group.sinks = names
-            self._changed.notify()
-
-    def put_marks(self, marks: Sequence[Mark]) -> None:
+    def remember(self, marks: Sequence[Mark]) -> None:
         """What routes remember now, with or after all that was put before."""
         with self._changed:
-            if packings := self._group.packings:
-                self._bytes += packings[-1].remember(marks)
-            else:
-                self._group.marks += marks
-            self._changed.notify()
-
-    def put_waiter(self, waiter: "asyncio.Future[None]") -> None:
-        """Somebody waits for all that was put before."""
-        with self._changed:
-            self._group.waiters.append(waiter)
+            self._bytes += self._group.remember(marks)
             self._changed.notify()
 
     def put_copies(self, copies: Copies) -> None:
@@ -147,23 +92,16 @@ class Inbox:
             self._closed = True
             self._changed.notify()
 
-    def abandon(self) -> Sequence["asyncio.Future[Any]"]:
+    def abandon(self) -> Sequence[Waiter]:
         """Nothing is written any more; those who waited for it."""
         with self._changed:
             group, self._group = self._group, Group()
-        return group.waiting
+        return group.all_waiting
 
     def join(self, group: Group) -> None:
-        """Add what sinks have finished since to a group that cannot be written yet."""
+        """Add what has come since to a group that cannot be written yet, as far as it may be written now."""
         with self._changed:
-            newer = self._group
-            group.attempts, newer.attempts = group.attempts + newer.attempts, []
-            for sink, change in newer.progress.items():
-                group.change(sink, change)
-            newer.progress = {}
-            for sink, changed in newer.values.items():
-                group.set_values(sink, changed)
-            newer.values = {}
+            group.take_notes(self._group, apart=True)
 
     def take(self, timeout: float) -> Group | None:
         """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""
@@ -200,8 +138,7 @@ class Inbox:
                 refused.append(one)
                 continue
             if packing is None or packing.size >= self.limits.block_bytes or self._is_behind(packing, run):
-                packing = self._open[lane] = Packing(lane)
-                self._group.packings.append(packing)
+                packing = self._open[lane] = self._group.begin(lane)
                 self._bytes += packing.size
             self._bytes += packing.add(each, run)
         return refused
@@ -228,11 +165,8 @@ class Inbox:
         group.pressed = self.pressed
         self._group = Group(packings=group.packings[number:])
         self._seal(group.packings[:number])
-        if self._group.packings:  # who waits for all of it waits for these, too
-            self._group.waiters, group.waiters = group.waiters, []
-            self._group.settled, group.settled = group.settled, []  # as does what counts on it
-            self._group.damage_told, group.damage_told = group.damage_told, False
-            self._group.beat, group.beat = group.beat, None
+        if self._group.packings:  # what waits for all of it waits for these, too
+            self._group.take_notes(group, apart=False)
         del group.packings[number:]
         self._bytes -= size
         self._taken = sum(packing.count for packing in group.packings)

@@ -3,13 +3,12 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.spool.alarms import Alarms, Listener
-from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, SpoolError
+from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, Spool, SpoolError
 from tdbwatch.daemon.spool.drop_reports import DropReports
 from tdbwatch.daemon.spool.errors import DiskError, is_the_disks
 from tdbwatch.daemon.spool.file.aside import DamageReport
@@ -21,13 +20,14 @@ from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.reader import Reader, Window
 from tdbwatch.daemon.spool.state import LogState, Sinks
-from tdbwatch.daemon.spool.stored import marks, orders, progress, values
+from tdbwatch.daemon.spool.stored import marks, orders, progress
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
-from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
-from tdbwatch.daemon.spool.stored.history import letters_of
+from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST, Settled
+from tdbwatch.daemon.spool.stored.history import Attempts, letters_of
 from tdbwatch.daemon.spool.stored.log import count_between
 from tdbwatch.daemon.spool.stored.marks import Mark
+from tdbwatch.daemon.spool.stored.notes import Flush, Waiter
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.tables import connect as _connect
@@ -38,8 +38,8 @@ _IDLE_LINGER: Final = 0.05
 """Seconds until progress and history are written where nothing else is."""
 
 
-class SqliteSpool:
-    """See `Spool` for the methods, docs/delivery.md for the promises.
+class SqliteSpool(Spool):
+    """See `Spool` for the methods without a word here, docs/delivery.md for the promises.
 
     Args:
         path: the file itself, no link to it (see `spool_file`); made if it does not exist, readable by its
@@ -61,21 +61,25 @@ class SqliteSpool:
         log: Any = None,
     ) -> None:
         self.path = Path(path)
-        limits, pace = limits or Limits(), pace or Pace()
         self.last_beat: Beat | None = None
+        self.interrupted = False
+        limits, pace = limits or Limits(), pace or Pace()
+        window = Window(limits.window)
         self._sinks = Sinks(sinks)
-        self._redelivery_bytes = limits.redelivery_bytes
         self._lock = SpoolLock(self.path)
         self._inbox = Inbox(limits, pace.linger, max(pace.linger, _IDLE_LINGER))
-        window = Window(limits.window)
         self._files = FileWatch(self.path, self._lock, connect, window.snapshot, clock)
         self._reader = Reader(self.path, window, self._files.suspect)
         self.alarms = Alarms(self.path, listener, log)
         self.drops = DropReports(
-            self.alarms, self._inbox.put_settled, pace.drops, lambda: self._writer.gap_records, clock
+            self.alarms,
+            lambda report: self._inbox.note(Settled([report])),
+            pace.drops,
+            lambda: self._writer.gap_records,
+            clock,
         )
         self._log = LogState(self._reader, self._inbox, self._files, self.alarms, self.drops)
-        self._writer = Writer(self._files, self._inbox, limits, pace, sinks, clock, self._log.tell)
+        self._writer = Writer(self._files, self._inbox, limits, pace, clock, self._log)
 
     async def open(self) -> None:
         """Open the file, or begin it; a damaged one is moved aside first.
@@ -84,19 +88,17 @@ class SqliteSpool:
             DiskError: the disk does not take it now.
             SpoolError: another process uses it, a newer version wrote it, or its place cannot be written.
         """
-        self._log.begin(asyncio.get_running_loop())
         damage = await asyncio.to_thread(self._open)
         store = self._files.store
         self.last_beat = store.beat
-        self._log.first_seq, self._log.last_seq = store.first_seq, store.last_seq
-        self._log.entries = store.entries
-        for sink, change in self._sinks.begin(store):
-            self._inbox.put_progress(sink, change)
+        self._log.begin(store)
+        for note in self._sinks.begin(store):
+            self._inbox.note(note)
         for tally in store.unsettled():
             self.drops.add_of_before(tally)
         self._writer.start()
         if damage is not None:
-            self._log.damaged(damage)
+            self._log.damaged(damage, store.first_seq, store.entries)
 
     def _open(self) -> DamageReport | None:
         try:
@@ -105,12 +107,8 @@ class SqliteSpool:
             self._lock.acquire()
             if mode := keep_private(self.path):
                 self.alarms.tightened(mode)
-            self._sinks.interrupted = side(self.path, "-wal").exists()  # who closes the file leaves none
-            damage = self._files.open(self._sinks.names)
-            if self._sinks.names is not None:
-                with suppress(sqlite3.Error):  # the disk may be full, and this is for people only
-                    self._files.store.part_from(self._sinks.names)
-            return damage
+            self.interrupted = side(self.path, "-wal").exists()  # who closes the file leaves none
+            return self._files.open(self._sinks.names)
         except SpoolError:
             self._lock.release()
             raise
@@ -146,25 +144,6 @@ class SqliteSpool:
         return self._log.failed
 
     @property
-    def interrupted(self) -> bool:
-        """Whether whoever had this spool before ended without closing it: killed, or of a crash."""
-        return self._sinks.interrupted
-
-    def go_on(self) -> None:
-        """What sinks do from now on is this process's: nothing of it was interrupted."""
-        self._sinks.interrupted = False
-
-    @property
-    def last_seq(self) -> int:
-        """The newest durable entry; 0 when there never was one."""
-        return self._log.last_seq
-
-    @property
-    def first_seq(self) -> int:
-        """The oldest entry that is still kept."""
-        return self._log.first_seq
-
-    @property
     def entries(self) -> int:
         """How many entries the log holds, delivered or not."""
         return self._log.entries
@@ -184,36 +163,35 @@ class SqliteSpool:
         """Whether the writer may take its time: the disk refuses, or a damaged file is being replaced."""
         return self.alarms.trouble is not None or self._writer.renewing
 
+    def keep_to(self, limits: Limits) -> None:
+        """From now on these are the limits."""
+        self._inbox.limits = limits
+
     # -- the way in --------------------------------------------------------------------------------------
 
     def append(self, heard: Sequence[Heard]) -> None:
-        """Take these events, in order. Never blocks and never raises for trouble with the disk."""
         self.drops.traffic.came(sum([len(run.events) for _, run in heard]))
         for tally in self._inbox.put(heard, TOO_FAST if self.alarms.trouble is None else DISK_REFUSED):
             self.drops.add(tally)
-            self._inbox.put_drops(tally)
+            self._inbox.note(tally)
 
     def remember(self, marks: Sequence[Mark]) -> None:
-        """Keep what routes remember, durable with or after all that was appended before."""
         if marks:
-            self._inbox.put_marks(marks)
+            self._inbox.remember(marks)
 
     def beat(self, beat: Beat) -> None:
-        """Keep this sign of life, durable with all that was appended before."""
-        self._inbox.put_beat(beat)
+        self._inbox.note(beat)
 
     async def flush(self) -> None:
-        """Return when all that was appended and saved so far is durable."""
-        waiter: asyncio.Future[None] = self._waiter()
-        self._inbox.put_waiter(waiter)
+        waiter = self._waiter()
+        self._inbox.note(Flush([waiter]))
         await waiter
 
     async def unhurried(self) -> None:
-        """Return when what waits for the disk leaves time for anything else."""
         while self._inbox.pressed and self.alarms.trouble is None and not self._log.closing:
             await self._log.turned.wait()
 
-    def _waiter(self) -> "asyncio.Future[Any]":
+    def _waiter(self) -> Waiter:
         if self._log.closing:
             raise SpoolError("the spool is closed")
         if self.failed.done():
@@ -222,56 +200,48 @@ class SqliteSpool:
 
     # -- the way out -------------------------------------------------------------------------------------
 
+    @property
+    def last_seq(self) -> int:
+        return self._log.last_seq
+
+    @property
+    def first_seq(self) -> int:
+        return self._log.first_seq
+
     async def wait_after(self, seq: int) -> None:
-        """Return when `last_seq` is greater than `seq`."""
         while self._log.last_seq <= seq:
             await self._log.turned.wait()
 
     async def read(self, after: int, max_bytes: int) -> list[Block]:
-        """Whole blocks, in order, of which the first has an entry after `after`; see `Spool.read`."""
         if after >= self.last_seq:
             return []
         return await self._reader.blocks(after, self.last_seq, max_bytes)
 
     async def read_lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
-        """As `read`, but the blocks of one lane only, as far as they begin at `through` or before."""
         return await self._reader.lane(lane, after, through, max_bytes)
 
     async def count_lane(self, lane: Lane, after: int, through: int) -> int:
-        """How many entries of one lane there are from `after` (not included) to `through` (included)."""
         return await self._reader.ask(lambda c: count_between(c, after + 1, through, lane))
 
     def watch(self, told: Callable[[Sequence[Gone]], None]) -> Callable[[], None]:
-        """Have `told` called, in the event loop, with the blocks that the log gives up; see `Spool.watch`."""
         return self._reader.watch(told)
 
     # -- what sinks have finished ------------------------------------------------------------------------
 
     def progress(self, sink: str) -> Progress:
-        """What `sink` has finished, as it was saved last; see `Spool.progress`."""
-        if (begun := self._sinks.begun(sink)) is not None:
-            self._inbox.put_progress(sink, begun)
+        for begun in self._sinks.begun(sink):
+            self._inbox.note(begun)
         return self._sinks.progress(sink)
 
     def use_sinks(self, names: Collection[str], left: Mapping[str, Progress | None]) -> None:
-        """From now on these are the sinks of the configuration; see `Spool.use_sinks`."""
-        names = frozenset(names)
-        for sink, change in self._sinks.change(names, left, self.last_seq):
-            self._inbox.put_progress(sink, change)
-        self._inbox.put_sinks(names)
-
-    def keep_to(self, limits: Limits) -> None:
-        """From now on these are the limits."""
-        self._redelivery_bytes = limits.redelivery_bytes
-        self._inbox.limits = limits
+        for note in self._sinks.use(frozenset(names), left, self.last_seq):
+            self._inbox.note(note)
 
     async def left(self, sink: str) -> Progress | None:
-        """What a sink had finished that is gone from the configuration; see `Spool.left`."""
         return await self._reader.ask(lambda c: progress.left(c, sink))
 
     def save(self, sink: str, floor: int, changed: Mapping[Lane, Behind | None]) -> None:
-        """The progress of `sink`, durable with one of the next commits."""
-        self._put(sink, Change(floor, dict(changed)))
+        self._inbox.note(self._sinks.change(Change(sink, floor, dict(changed))))
 
     async def dead_letter(
         self,
@@ -280,50 +250,37 @@ class SqliteSpool:
         changed: Mapping[Lane, Behind | None],
         letters: Sequence[DeadLetter],
     ) -> None:
-        """As `save`, and keep these letters: both with one commit, durable on return."""
-        waiter: asyncio.Future[None] = self._waiter()
-        self._put(sink, Change(floor, dict(changed), list(letters), [waiter]))
+        change = Change(sink, floor, dict(changed), list(letters), waiters=[waiter := self._waiter()])
+        self._inbox.note(self._sinks.change(change))
         await waiter
 
-    def _put(self, sink: str, change: Change) -> None:
-        self._sinks.changed(sink, change)
-        self._inbox.put_progress(sink, change)
-
     def note(self, attempts: Sequence[Attempt]) -> None:
-        """Keep these for those who ask what became of an event."""
-        self._inbox.put_attempts(attempts)
+        self._inbox.note(Attempts(list(attempts)))
 
     async def values(self) -> dict[str, dict[str, bytes]]:
-        """What sinks keep for themselves, as of the last commit, by sink and key."""
-        return await self._reader.ask(values.load)
+        return await self._reader.ask(progress.values)
 
     def keep(self, sink: str, key: str, value: bytes | None) -> None:
-        """Keep this for a sink; see `Spool.keep`."""
-        self._inbox.put_value(sink, key, value)
+        self._inbox.note(Change(sink, values={key: value}))
 
     # -- delivering again --------------------------------------------------------------------------------
 
     async def marks(self) -> list[Mark]:
-        """What routes that hold events back remember, as of the last commit."""
         return await self._reader.ask(marks.load)
 
     async def orders(self) -> list[Order]:
-        """What people asked for and is not done."""
         return await self._reader.ask(orders.waiting)
 
     async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
-        """The next dead letters of a requeue, each with its number; at least one, if there is any."""
         return await self._reader.ask(lambda c: letters_of(c, order, limit, max_bytes))
 
     @property
     def redelivery_bytes(self) -> int:
-        """Bytes of events that should be redelivered in one step."""
-        return self._redelivery_bytes
+        return self._inbox.limits.redelivery_bytes
 
     async def redeliver(
         self, order: Order, heard: Sequence[Heard], position: int, letters: Sequence[int] = ()
     ) -> bool:
-        """Put copies of these events at the end of the log; see `Spool.redeliver`."""
         done: asyncio.Future[bool] = self._waiter()
         self._inbox.put_copies(Copies(order, heard, position, letters, done))
         return await done

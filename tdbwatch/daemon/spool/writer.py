@@ -7,21 +7,27 @@ take the group is tried again, a damaged file is moved aside and a new one begun
 
 import sqlite3
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from itertools import count
+from typing import Any, Final
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.errors import is_damage, is_full, trusting_nothing
-from tdbwatch.daemon.spool.group import Group, TurnReport
+from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.limits.upkeep import Upkeep
-from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE
+from tdbwatch.daemon.spool.state import LogState, Said, answer
+from tdbwatch.daemon.spool.stored.beats import Beat
+from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE, Tally
+from tdbwatch.daemon.spool.stored.history import Attempts
 from tdbwatch.daemon.spool.stored.log import weight
-from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.store import GoneError, Store
+from tdbwatch.daemon.spool.stored.notes import Flush, GoneError, Note
+from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
 _RETRIES_AT_CLOSE: Final = 3
@@ -49,42 +55,31 @@ class Writer:
 
     Args:
         files: opens the store, and replaces it.
-        sinks: those of the configuration; None: all that there are. Later a group may name others.
-        tell: called in the writer's thread; hands the report to the event loop.
+        log: hears, in the event loop, what was done.
+
+    Attributes:
+        turns: how often it has come round. For other threads.
+        renewing: whether a damaged file is being replaced, which takes its time. For other threads.
     """
 
     def __init__(
-        self,
-        files: FileWatch,
-        inbox: Inbox,
-        limits: Limits,
-        pace: Pace,
-        sinks: Collection[str] | None,
-        clock: Clock,
-        tell: Callable[[TurnReport], None],
+        self, files: FileWatch, inbox: Inbox, limits: Limits, pace: Pace, clock: Clock, log: LogState
     ) -> None:
+        self.turns = 0
+        self.renewing = False
         self._files = files
         self._inbox = inbox
-        self._pace = pace
-        self._sinks = sinks
-        self._tell = tell
         self._limits = limits
+        self._pace = pace
+        self._log = log
         self._upkeep = Upkeep(limits, clock)
-        self._max_log = limits.max_log
-        self.turns = 0
-        """How often it has come round. For other threads."""
-        self.renewing = False
-        """Whether a damaged file is being replaced, which takes as long as it takes. For other threads."""
-        self._group = Group()
+        self._said: list[Said] = []
         self._states = (False, False)
         self._gave_up = self._uncounted = False
-        self._thread = threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True)
 
     def start(self) -> None:
-        with suppress(sqlite3.Error):  # which shows soon enough
-            self._upkeep.size.measure(self._store, self._reach())
-        self._inbox.group_bytes = min(self._inbox.group_bytes, self._store.space.group_bytes)
-        self._thread.start()
+        self._look_round()
+        threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True).start()
 
     @property
     def gap_records(self) -> int:
@@ -95,11 +90,9 @@ class Writer:
     def _store(self) -> Store:
         return self._files.store
 
-    def _reach(self) -> Reach:
-        return self._store.reach(self._sinks)
-
     def _run(self) -> None:
         failed: BaseException | None = None
+        group: Group | None = None
         try:
             while (group := self._inbox.take(self._patience)) is not None:
                 self._turn(group)
@@ -109,8 +102,9 @@ class Writer:
         finally:
             with suppress(sqlite3.Error):
                 self._store.close()
-            left = self._group.waiting if failed else ()
-            self._tell(TurnReport(failed=failed, abandoned=left, uncounted=self._uncounted, ended=True))
+            waiting = group.all_waiting if failed and group else []
+            self._say(self._log.ended, failed, waiting, not self._uncounted)
+            self._tell()
 
     @property
     def _patience(self) -> float:
@@ -118,38 +112,49 @@ class Writer:
         return 0 if self._upkeep.busy else self._pace.check
 
     def _turn(self, group: Group) -> None:
-        self._group = group
-        if group.sinks is not None:
-            self._sinks = group.sinks
         if self._inbox.limits is not self._limits:
-            self._keep_to(self._inbox.limits)
-        report = TurnReport()
+            self._limits = self._inbox.limits
+            self._upkeep.keep_to(self._limits)
+            self._look_round()
         self._check()
         if group.packings and self._upkeep.refuses:
-            report.drops.append(group.give_up_events(MAX_SIZE))
-        if not group.empty:
-            self._write(group, report)
+            self._say(self._log.drops.add, group.give_up_events(MAX_SIZE))
+        if self._gave_up:
+            self._forsake(group)
+        blocks = [] if group.empty else self._write(group)
         self._inbox.done()
-        if self._gave_up:  # those who wait for all to be durable must not think that it is
-            report.abandoned = (*report.abandoned, *group.waiters)
-            group.waiters = []
-        report.waiters = (*group.waiters, *group.savers)
-        self._copy(group, report)
-        self._tidy(report)
-        if report.blocks or report.gone:
-            report.extent = (self._store.first_seq, self._store.entries)
-        self._files.remember(report.blocks)
-        if report.says_anything:
-            self._tell(report)
+        for copies in group.copies:
+            blocks = [*blocks, *self._copy(copies)]
+        self._tidy(blocks)
+        self._files.remember(blocks)
+        self._tell()
 
-    def _keep_to(self, limits: Limits) -> None:
-        """Others hold from now on."""
-        self._limits = limits
-        self._upkeep.keep_to(limits)
-        self._max_log = limits.max_log
-        self._inbox.group_bytes = min(limits.group_bytes, self._store.space.group_bytes)
+    def _look_round(self) -> None:
+        """See what these limits mean for this disk."""
+        self._inbox.group_bytes = min(self._limits.group_bytes, self._store.space.group_bytes)
         with suppress(sqlite3.Error):  # which shows soon enough
-            self._upkeep.size.measure(self._store, self._reach())
+            self._upkeep.size.measure(self._store, self._store.reach())
+
+    # -- what the event loop hears -----------------------------------------------------------------------
+
+    def _say(self, act: Callable[..., None], *args: Any) -> None:
+        """Have this called in the event loop, with all else that there is to say."""
+        self._said.append((act, args))
+
+    def _tell(self) -> None:
+        """Say it now."""
+        if self._said:
+            self._log.hear(self._said)
+            self._said = []
+
+    def _wait(self) -> None:
+        """Wait before the disk is tried again."""
+        self._tell()
+        self._inbox.pause(self._pace.retry)
+
+    def _gone(self, blocks: Sequence[Gone]) -> None:
+        if blocks:
+            self._say(self._log.gone, blocks, self._store.first_seq)
 
     # -- the file ----------------------------------------------------------------------------------------
 
@@ -160,132 +165,139 @@ class Writer:
         if (error := self._files.look()) is not None:
             self._replace(error)
         if (size := self._files.log_grew()) is not None:
-            self._tell(TurnReport(log_bytes=size))
+            self._say(self._log.alarms.log_grows, size)
 
     def _replace(self, error: sqlite3.Error) -> None:
         """Go on with a new file, under the same numbers and with what memory still holds."""
         if self._files.replaced_within(self._pace.retry):
-            self._inbox.pause(self._pace.retry)  # a disk that spoils one file after the other
+            self._wait()  # a disk that spoils one file after the other
         self.renewing = True
         try:
-            damage = self._files.replace(error, self._sinks)
+            damage = self._files.replace(error)
         except (sqlite3.Error, OSError) as trouble:
             self._files.suspect(error)  # until there is space, or the folder can be written again
-            self._tell(TurnReport(trouble=str(trouble)))
-            self._inbox.pause(self._pace.retry)
+            self._say(self._log.alarms.disk, str(trouble))
+            self._wait()
         else:
             self._upkeep.keep_to(self._limits)
-            extent = (self._store.first_seq, self._store.entries)
-            self._tell(TurnReport(damage=damage, extent=extent, trouble=""))
+            self._say(self._log.alarms.disk, "")
+            self._say(self._log.damaged, damage, self._store.first_seq, self._store.entries)
         finally:
             self.renewing = False
 
+    def _is_damage(self, error: sqlite3.Error) -> bool:
+        """Whether the file is to be replaced at the next look."""
+        if found := is_damage(error):
+            self._files.suspect(error)
+        return found
+
     # -- writing -----------------------------------------------------------------------------------------
 
-    def _write(self, group: Group, report: TurnReport) -> None:
+    def _write(self, group: Group) -> list[Block]:
         """Commit the group, however long the disk makes us wait."""
-        tries = 0
-        while True:
-            if tries:
-                self._check()
+        for tries in count(1):
             try:
-                self._commit(group, report)
-                if tries:
-                    self._tell(TurnReport(trouble=""))
-                return
+                blocks = self._commit(group)
             except sqlite3.Error as error:
-                tries += 1
-                if is_damage(error):
-                    self._files.suspect(error)
-                    continue
-                if not self._files.suspected:  # else there is no file, and it was said why
-                    self._tell(TurnReport(trouble=str(error)))
-                if self._inbox.closed and (tries > _RETRIES_AT_CLOSE or self._gave_up):
-                    self._write_the_rest(group, report)
-                    return
-                self._let_pass(group, error)
-                self._inbox.pause(self._pace.retry)
+                if not self._is_damage(error):
+                    if not self._files.suspected:  # else there is no file, and it was said why
+                        self._say(self._log.alarms.disk, str(error))
+                    if self._inbox.closed and (tries > _RETRIES_AT_CLOSE or self._gave_up):
+                        break
+                    if is_full(error):
+                        self._inbox.join(group)
+                        self._write_parts(group, group.apart)
+                        group.notes.pop((Attempts, ""), None)  # written or not: they are only history
+                    self._wait()
+                self._check()
+                continue
+            if tries > 1:
+                self._say(self._log.alarms.disk, "")
+            if blocks:
+                self._say(self._log.grown, blocks)
+            self._say(answer, group.waiting)
+            return blocks
+        self._give_up(group)
+        return []
 
-    def _commit(self, group: Group, report: TurnReport) -> None:
+    def _commit(self, group: Group) -> list[Block]:
         """What is delivered need not stand in the way of what comes in, when it is the disk that is full."""
         if group.packings:  # what ends events is always taken: there is an end of it
-            self._files.bound_log(self._max_log)
+            self._files.bound_log(self._limits.max_log)
+        rows, notes = [packing.row() for packing in group.packings], group.all_notes
         try:
-            report.blocks = self._store.commit(group)
+            return self._store.commit(rows, notes, squeezed=group.pressed)
         except sqlite3.OperationalError as error:
             if not is_full(error):
                 raise
-            with trusting_nothing():
-                for gone in self._upkeep.size.relieve(self._store, self._reach()):
-                    report.gone += gone
-            report.blocks = self._store.commit(group)
+        with trusting_nothing():
+            for gone in self._upkeep.size.relieve(self._store, self._store.reach()):
+                self._gone(gone)
+        return self._store.commit(rows, notes, squeezed=group.pressed)
 
-    def _let_pass(self, group: Group, error: sqlite3.Error) -> None:
-        """Events that wait for space do not hold up what sinks are finished with: that makes some.
+    def _write_parts(self, group: Group, parts: Iterable[Sequence[Note]]) -> None:
+        """Some of its notes are written without the events, each part in a commit of its own.
 
-        Nor do the dead letters of one sink hold up the others.
+        So events that wait for space do not hold up what sinks are finished with, which makes some. Nor do
+        the dead letters of one sink hold up the others.
         """
-        if not is_full(error):
-            return
-        self._inbox.join(group)
-        for sink in {**group.progress, **group.values}:
+        for notes in parts:
             with suppress(sqlite3.Error):
-                self._store.commit(part := group.of_sink(sink))
-                group.progress.pop(sink, None)
-                group.values.pop(sink, None)
-                self._tell(TurnReport(waiters=part.savers))
-        with suppress(sqlite3.Error):
-            self._store.commit(Group(attempts=group.attempts))
-        group.attempts = []  # written or not: they are only history
+                self._store.commit((), notes)
+                for note in notes:
+                    self._say(answer, note.waiters)
+                    del group.notes[type(note), note.about]
 
-    def _write_the_rest(self, group: Group, report: TurnReport) -> None:
-        """Give the events up, since we end now, but not their count and all else, if that still fits."""
-        if group.packings:
-            report.drops.append(group.give_up_events(DISK_REFUSED))
-        group.beat = None  # what was heard before it is lost: the gap begins with the one before
+    def _give_up(self, group: Group) -> None:
+        """We end now: the events are lost, but not their count and all else, as far as that still fits."""
         self._gave_up = True
-        with suppress(sqlite3.Error):
-            self._store.commit(group)
-            return
-        group.attempts = []
-        lost = [sink for sink, change in group.progress.items() if change.letters]
-        report.abandoned = [waiter for sink in lost for waiter in group.progress.pop(sink).waiters]
+        if group.packings:
+            self._say(self._log.drops.add, group.give_up_events(DISK_REFUSED))
+        self._forsake(group)
+        self._write_parts(group, [list(group.notes.values())])
+        self._write_parts(group, [*group.apart, group.together])
+        self._uncounted |= any(isinstance(note, Tally) for note in group.notes.values())
+        self._say(self._log.refused, group.waiting)
+
+    def _forsake(self, group: Group) -> None:
+        """Events are lost: nobody who asks for all that there was may think that it is durable."""
+        group.notes.pop((Beat, ""), None)  # the gap begins with the beat before
+        self._say(self._log.refused, group.notes.pop((Flush, ""), Flush()).waiters)
+
+    def _copy(self, copies: Copies) -> list[Block]:
+        """Add copies that people ordered, if there is space that nothing else needs."""
+        blocks: list[Block] = []
+        done = False
         try:
-            self._store.commit(group)
-        except sqlite3.Error:
-            self._uncounted = self._uncounted or bool(group.drops)
-
-    def _copy(self, group: Group, report: TurnReport) -> None:
-        """Add the copies that people ordered, each order's in a commit of its own."""
-        for copies in group.copies:
+            rows = copies.rows(self._upkeep.now_us())
+            with trusting_nothing():
+                done = self._upkeep.size.takes_copies(self._store, self._store.reach(), weight(rows, -1))
+            if done:
+                self._files.bound_log(self._limits.max_log)
+                blocks = self._store.commit(rows, [copies], can_wait=True)
+        except GoneError:  # the order is looked at anew
             done = False
-            try:
-                size = weight(copies.rows(0), -1)
-                with trusting_nothing():
-                    there_is_space = self._upkeep.size.takes_copies(self._store, self._reach(), size)
-                if there_is_space:
-                    self._files.bound_log(self._max_log)
-                    report.blocks = report.blocks + self._store.redeliver(copies, self._upkeep.now_us())
-                    done = True
-            except GoneError:  # the order is looked at anew
-                pass
-            except sqlite3.Error as error:
-                if is_damage(error):
-                    self._files.suspect(error)
-            report.copied.append((copies.done, done))
+        except sqlite3.Error as error:
+            done = False
+            self._is_damage(error)
+        if blocks:
+            self._say(self._log.grown, blocks)
+        self._say(answer, copies.waiters, done)
+        return blocks
 
-    def _tidy(self, report: TurnReport) -> None:
+    def _tidy(self, blocks: Sequence[Block]) -> None:
         """Keep the limits, in small steps; what is left of them is for the next turns, at once."""
         try:
             with trusting_nothing():
-                for step in self._upkeep.steps(self._store, self._reach, report.blocks):
-                    report.gone += step.gone
+                for step in self._upkeep.steps(self._store, self._store.reach, blocks):
+                    self._gone(step.gone)
                     if step.tally is not None and step.tally.rooms:
-                        report.drops.append(step.tally)
+                        self._say(self._log.drops.add, step.tally)
         except sqlite3.Error as error:
-            if is_damage(error):
-                self._files.suspect(error)
-        report.lost_letters = self._upkeep.lost_letters()
+            self._is_damage(error)
+        if lost := self._upkeep.lost_letters():
+            self._say(self._log.alarms.letters_dropped, lost)
         states = self._upkeep.refuses, self._upkeep.catching_up
         if states != self._states:
-            self._states = report.refuses, report.catching_up = states
+            self._states = states
+            self._say(self._log.alarms.limits, *states)

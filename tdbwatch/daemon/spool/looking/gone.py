@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.looking.look import Look, opened
-from tdbwatch.daemon.spool.stored import orders, progress, values
+from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
+from tdbwatch.daemon.spool.stored.notes import execute
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.tables import transaction
 from tdbwatch.daemon.words import counted
+
+_VALUES: Final = "SELECT sink, count(*) FROM sink_values GROUP BY sink"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def left_behind(look: Look, sinks: Collection[str]) -> tuple[LeftBehind, ...]:
     """What there is of others than these sinks, as far as there is anything."""
     gone = look.sinks().difference(sinks)
     states = look.stats().sinks if gone else ()
-    kept = values.count(look.connection) if gone else {}
+    kept = dict(look.connection.execute(_VALUES)) if gone else {}
     return tuple(
         LeftBehind(one.sink, one.behind, one.dead_letters, kept.get(one.sink, 0))
         for one in states
@@ -62,8 +65,7 @@ def forget(look: Look, sink: str) -> None:
     """Give up what a sink has left behind, for good. Safe beside a daemon that has no such sink."""
     connection = look.connection
     with transaction(connection):
-        progress.forget(connection, sink)
-        values.forget(connection, sink)
+        execute(connection, progress.forgotten(sink))
         connection.execute("DELETE FROM dead_letters WHERE sink = ?", (sink,))
         connection.execute("DELETE FROM orders WHERE sink = ?", (sink,))
 

@@ -6,19 +6,23 @@ restored, moved to another host or copied back, the gap goes with it.
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tdbwatch.daemon.causes import Cause, Silence
 from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.notes import Note, Write
+
+if TYPE_CHECKING:
+    from tdbwatch.daemon.spool.stored.store import Store
 
 _SAVE: Final = "INSERT OR REPLACE INTO meta VALUES ('beat', ?)"
 _LOAD: Final = "SELECT value FROM meta WHERE key = 'beat'"
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(Note):
     """When the daemon was last known to live. Times in seconds since the Unix epoch.
 
     Attributes:
@@ -28,11 +32,12 @@ class Beat:
     time: float
     silent: Mapping[Lane, Silence] = field(default_factory=dict)
 
+    def writes(self) -> Iterable[Write]:
+        silent = [[*lane, round(s.since, 3), s.cause.value, s.reason] for lane, s in self.silent.items()]
+        return [Write(_SAVE, [(json.dumps([round(self.time, 3), silent]),)])]
 
-def save(connection: sqlite3.Connection, beat: Beat) -> None:
-    """Keep it in place of the one before. Within a transaction."""
-    silent = [[*lane, round(s.since, 3), s.cause.value, s.reason] for lane, s in beat.silent.items()]
-    connection.execute(_SAVE, (json.dumps([round(beat.time, 3), silent]),))
+    def written(self, store: "Store") -> None:
+        store.beat = self
 
 
 def load(connection: sqlite3.Connection) -> Beat | None:

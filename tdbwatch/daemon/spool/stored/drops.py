@@ -4,9 +4,10 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from tdbwatch.daemon.spool.stored.blocks import Lane, Run
+from tdbwatch.daemon.spool.stored.notes import Note, Write
 from tdbwatch.plugin.event import Event, Kind
 
 MAX_SIZE: Final = "max_size"
@@ -20,6 +21,7 @@ _ADD: Final = (
     " count = count + excluded.count, since_us = min(since_us, excluded.since_us),"
     " until_us = max(until_us, excluded.until_us)"
 )
+_SETTLE: Final = "UPDATE drops SET count = count - ? WHERE reason = ? AND scope = ? AND room = ?"
 _EVENT: Final = str(Kind.EVENT.value)
 _GAP: Final = str(Kind.GAP.value)
 
@@ -43,8 +45,10 @@ class Loss:
 
 
 @dataclass(slots=True)
-class Tally:
+class Tally(Note):
     """Undelivered events that were given up for one reason, by room: each gap record tells of its own.
+
+    As a note: they are counted in the file until they are `Settled`.
 
     Attributes:
         reason: one of those above.
@@ -54,6 +58,10 @@ class Tally:
     reason: str
     rooms: dict[Lane, Loss] = field(default_factory=dict)
     note: str = ""
+
+    @property
+    def about(self) -> str:
+        return self.reason
 
     @property
     def count(self) -> int:
@@ -68,9 +76,10 @@ class Tally:
         known = self.rooms.get(lane)
         self.rooms[lane] = loss if known is None else known + loss
 
-    def merge(self, other: "Tally") -> None:
-        for lane, loss in other.rooms.items():
+    def merge(self, later: Self) -> Self:
+        for lane, loss in later.rooms.items():
             self.add(lane, loss)
+        return self
 
     def take(self, most: int) -> "Tally":
         """Split off so many rooms at most."""
@@ -103,31 +112,32 @@ class Tally:
         count, again = (told, told) if isinstance(told, int) else (1, 0)
         self.add(Lane(gap.scope, gap.room), Loss(count, since_us, until_us, again))
 
+    def writes(self) -> Iterable[Write]:
+        rooms = self.rooms.items()
+        rows = [(self.reason, *lane, loss.count, loss.since_us, loss.until_us) for lane, loss in rooms]
+        return [Write(_ADD, rows)]
+
+
+@dataclass(slots=True)
+class Settled(Note):
+    """The gap records of these were put before."""
+
+    told: list[Tally]
+
+    def merge(self, later: Self) -> Self:
+        self.told += later.told
+        return self
+
+    def writes(self) -> Iterable[Write]:
+        rows = [(loss.count, one.reason, *lane) for one in self.told for lane, loss in one.rooms.items()]
+        return [Write(_SETTLE, rows), Write("DELETE FROM drops WHERE count <= 0", [()])]
+
 
 def _time(text: Any, otherwise: int) -> int:
     try:
         return int(datetime.fromisoformat(text).timestamp() * 1e6)
     except (TypeError, ValueError):
         return otherwise
-
-
-def save(connection: sqlite3.Connection, tallies: Iterable[Tally]) -> None:
-    """Keep these counts until they are settled. Within a transaction."""
-    for tally in tallies:
-        rows = [
-            (tally.reason, *lane, loss.count, loss.since_us, loss.until_us)
-            for lane, loss in tally.rooms.items()
-        ]
-        connection.executemany(_ADD, rows)
-
-
-def settle(connection: sqlite3.Connection, told: Iterable[Tally]) -> None:
-    """The gap records of these are in the log. Within a transaction."""
-    query = "UPDATE drops SET count = count - ? WHERE reason = ? AND scope = ? AND room = ?"
-    for tally in told:
-        rows = [(loss.count, tally.reason, *lane) for lane, loss in tally.rooms.items()]
-        connection.executemany(query, rows)
-    connection.execute("DELETE FROM drops WHERE count <= 0")
 
 
 def unsettled(connection: sqlite3.Connection) -> list[Tally]:

@@ -3,7 +3,8 @@
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Self
 
 import msgspec
 
@@ -18,6 +19,8 @@ from tdbwatch.daemon.spool.stored.blocks import (
     run_of,
     sound,
 )
+from tdbwatch.daemon.spool.stored.log import weight
+from tdbwatch.daemon.spool.stored.notes import Note, Write
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.wire.codec import decode, encode
 
@@ -26,10 +29,12 @@ LETTER: Final = (
     "number, sink, seq, scope, room, run, reason, attempts, first_error, last_error, first_us, dead_us"
 )
 """The columns of `letter_of`."""
-INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ATTEMPT: Final = "seqs, sink, attempt, started_us, duration_us, outcome, detail"
 """The columns of `attempt_of`."""
 _decode_run: Final = msgspec.msgpack.Decoder(Run).decode
+_MOST_ATTEMPTS: Final = 20_000
+"""So many wait for a commit, and no more."""
 _ATTEMPT_BYTES: Final = 90
 """What an attempt takes beside the texts that vary, roughly."""
 _LETTER_BYTES: Final = 130
@@ -61,6 +66,12 @@ def letter_row(letter: DeadLetter, number: int | None = None) -> tuple[Any, ...]
     return (*what, *errors, letter.first_us, letter.dead_us)
 
 
+def write_letters(letters: Iterable[DeadLetter]) -> Write:
+    """How these are written."""
+    rows = list(map(letter_row, letters))
+    return Write(INSERT_LETTER, rows, weight(rows, 5, 6, 8, 9), "dead_letters")
+
+
 def letter_of(row: Sequence[Any]) -> tuple[int, DeadLetter]:
     """The number, and the dead letter, of a row of `LETTER`.
 
@@ -85,7 +96,24 @@ def _event(packed: bytes, lane: Lane) -> Any:
     return run.unpacked(lane)[0]
 
 
-def attempt_row(attempt: Attempt) -> tuple[Any, ...]:
+@dataclass(slots=True)
+class Attempts(Note):
+    """What was tried since. Only history: where too many wait, or the disk does not take them, they go."""
+
+    attempts: list[Attempt]
+    apart = True
+
+    def merge(self, later: Self) -> Self:
+        if len(self.attempts) < _MOST_ATTEMPTS:
+            self.attempts += later.attempts
+        return self
+
+    def writes(self) -> Iterable[Write]:
+        rows = list(map(_attempt_row, self.attempts))
+        return [Write(_INSERT_ATTEMPT, rows, weight(rows, 3, 9), "attempts")]
+
+
+def _attempt_row(attempt: Attempt) -> tuple[Any, ...]:
     seqs = attempt.seqs
     how = (attempt.number, attempt.started_us, attempt.duration_us, attempt.outcome, attempt.detail)
     return (None, seqs[0], seqs[-1], encode(_ranges(seqs)), attempt.sink, *how)

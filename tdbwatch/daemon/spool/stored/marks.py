@@ -2,7 +2,10 @@
 
 import sqlite3
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Self
+
+from tdbwatch.daemon.spool.stored.notes import Note, Write
 
 _SAVE: Final = "INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)"
 _FORGET: Final = "DELETE FROM marks WHERE route = ? AND key = ? AND part <= ?"
@@ -34,19 +37,30 @@ class Mark(NamedTuple):
         return len(self.key) + len(self.state) + _ROW_BYTES
 
 
-def save(connection: sqlite3.Connection, marks: Iterable[Mark]) -> None:
-    """Keep what is left of these in the end. Within a transaction."""
-    kept: dict[tuple[str, str], dict[int, Mark]] = {}
-    forgotten: list[tuple[str, str, int]] = []
-    for mark in marks:
-        parts = kept.setdefault(mark[:2], {})
-        if mark.state:
-            parts[mark.part] = mark
-        else:
-            forgotten.append(mark[:3])
-            kept[mark[:2]] = {part: one for part, one in parts.items() if part > mark.part}
-    connection.executemany(_FORGET, forgotten)
-    connection.executemany(_SAVE, [mark for parts in kept.values() for mark in parts.values()])
+@dataclass(slots=True)
+class Marks(Note):
+    """What routes remember now, in order."""
+
+    marks: list[Mark]
+
+    def merge(self, later: Self) -> Self:
+        self.marks += later.marks
+        return self
+
+    def writes(self) -> Iterable[Write]:
+        """What is left of them in the end."""
+        kept: dict[tuple[str, str], dict[int, Mark]] = {}
+        forgotten: list[tuple[str, str, int]] = []
+        for mark in self.marks:
+            parts = kept.setdefault(mark[:2], {})
+            if mark.state:
+                parts[mark.part] = mark
+            else:
+                forgotten.append(mark[:3])
+                kept[mark[:2]] = {part: one for part, one in parts.items() if part > mark.part}
+        yield Write(_FORGET, forgotten)
+        left = [mark for parts in kept.values() for mark in parts.values()]
+        yield Write(_SAVE, left, sum([mark.size for mark in left]))
 
 
 def load(connection: sqlite3.Connection) -> list[Mark]:

@@ -7,12 +7,13 @@ so a crash neither repeats nor loses any. Nobody but the writer ever adds to the
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal, get_args
 
 from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.notes import Write
 from tdbwatch.plugin.event import Event
 
 OrderKind = Literal["replay", "requeue", "wake", "move"]
@@ -132,16 +133,16 @@ def _order(row: tuple[Any, ...]) -> Order | None:
     return Order(number, kind, sink, selection, *numbers) if kind in get_args(OrderKind) and sound else None
 
 
-def move(connection: sqlite3.Connection, order: Order, position: int) -> None:
-    """It is done up to there; all of it, where that is its end. Within a transaction."""
-    if position >= order.through:
-        connection.execute("DELETE FROM orders WHERE number = ?", (order.number,))
-        if order.kind == "move":
-            for table in ("dead_letters", "orders"):
-                query = f"UPDATE {table} SET sink = ? WHERE sink = ?"  # noqa: S608
-                connection.execute(query, (order.sink, order.selection.sink))
-    else:
-        connection.execute("UPDATE orders SET position = ? WHERE number = ?", (position, order.number))
+def moved(order: Order, position: int) -> Iterator[Write]:
+    """How to say that it is done up to there; all of it, where that is its end."""
+    if position < order.through:
+        yield Write("UPDATE orders SET position = ? WHERE number = ?", [(position, order.number)])
+        return
+    yield Write("DELETE FROM orders WHERE number = ?", [(order.number,)])
+    if order.kind == "move":
+        for table in ("dead_letters", "orders"):
+            query = f"UPDATE {table} SET sink = ? WHERE sink = ?"  # noqa: S608
+            yield Write(query, [(order.sink, order.selection.sink)])
 
 
 def replays(connection: sqlite3.Connection) -> list[Order]:

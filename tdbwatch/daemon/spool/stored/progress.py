@@ -1,42 +1,133 @@
-"""The progress of the sinks: what is in the file, and what follows from it."""
+"""What the sinks have finished, and what they keep: as it is in the file, and what follows from it."""
 
-import asyncio
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tdbwatch.daemon.spool.api import Behind, DeadLetter, Gone, Past, Progress
 from tdbwatch.daemon.spool.spans import Span, joined
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane
+from tdbwatch.daemon.spool.stored.history import write_letters
+from tdbwatch.daemon.spool.stored.notes import Note, Waiter, Write
 from tdbwatch.wire.codec import decode, encode
 
+if TYPE_CHECKING:
+    from tdbwatch.daemon.spool.stored.store import Store
+
 _SET_FLOOR: Final = (
-    "INSERT INTO progress(sink, floor) VALUES (?, ?) ON CONFLICT(sink) DO UPDATE SET floor = excluded.floor"
+    "INSERT INTO progress VALUES (?, ?, ?) ON CONFLICT(sink) DO UPDATE SET floor = excluded.floor"
 )
 _SET_BEHIND: Final = "INSERT OR REPLACE INTO behind VALUES (?, ?, ?, ?, ?, ?)"
 _UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room = ?"
+_NAMED: Final = "sink IN (SELECT value FROM json_each(?))"
+_COME_BACK: Final = f"UPDATE progress SET left_at = NULL WHERE left_at IS NOT NULL AND {_NAMED}"  # noqa: S608
+_LEAVE: Final = (
+    "UPDATE progress SET left_at = max(ifnull((SELECT value FROM meta WHERE key = 'last_seq'), 0), ifnull("  # noqa: S608
+    "(SELECT first_seq + count - 1 FROM blocks ORDER BY first_seq DESC LIMIT 1), 0))"
+    f" WHERE left_at IS NULL AND NOT {_NAMED}"
+)
+_KEEP: Final = "INSERT OR REPLACE INTO sink_values VALUES (?, ?, ?)"
+_UNKEEP: Final = "DELETE FROM sink_values WHERE sink = ? AND key = ?"
+_VALUE_BYTES: Final = 100
+"""What a value takes in the file beside its bytes, roughly."""
+_TABLES: Final = ("behind", "progress", "sink_values")
 
 
 @dataclass(slots=True)
-class Change:
-    """What a sink has finished since its progress was saved last, and what of it became dead letters.
+class Change(Note):
+    """What a sink has finished since that was saved last, what of it became dead letters, and what it keeps.
+
+    All in one commit: so a value is durable no later than what is finished after it was kept.
 
     Attributes:
-        waiters: those who wait until it is durable.
+        floor: None: as before.
+        values: by key, the value as MessagePack; None: it is deleted.
+        left_at: as in `Progress`, of a sink that there was none of.
     """
 
-    floor: int
+    sink: str
+    floor: int | None = None
     behind: dict[Lane, Behind | None] = field(default_factory=dict)
     letters: list[DeadLetter] = field(default_factory=list)
-    waiters: list["asyncio.Future[None]"] = field(default_factory=list)
+    values: dict[str, bytes | None] = field(default_factory=dict)
+    waiters: list[Waiter] = field(default_factory=list)
+    left_at: int | None = None
+    apart = True
 
-    def merge(self, later: "Change") -> None:
-        """The two are one."""
-        self.floor = later.floor
+    @property
+    def about(self) -> str:
+        return self.sink
+
+    def merge(self, later: Self) -> Self:
+        self.floor = self.floor if later.floor is None else later.floor
         self.behind |= later.behind
         self.letters += later.letters
+        self.values |= later.values
         self.waiters += later.waiters
+        return self
+
+    def writes(self) -> Iterable[Write]:
+        if self.floor is not None:
+            yield Write(_SET_FLOOR, [(self.sink, self.floor, self.left_at)])
+        if self.behind:
+            yield from self._write_behind()
+        if self.values:
+            kept = [(self.sink, key, packed) for key, packed in self.values.items() if packed is not None]
+            yield Write(_KEEP, kept, sum([len(packed) + _VALUE_BYTES for _, _, packed in kept]))
+            yield Write(_UNKEEP, [(self.sink, key) for key, packed in self.values.items() if packed is None])
+        if self.letters:
+            yield write_letters(self.letters)
+
+    def _write_behind(self) -> Iterable[Write]:
+        sink, behind = self.sink, self.behind.items()
+        yield Write(_UNSET_BEHIND, [(sink, *lane) for lane, one in behind if one is None])
+        yield Write(
+            _SET_BEHIND,
+            [
+                (sink, *lane, one.first_seq, encode(one.beyond), _packed(one.tried))
+                for lane, one in behind
+                if one is not None
+            ],
+        )
+
+    def written(self, store: "Store") -> None:
+        for lane, span in self.apply(store.progress):
+            store.free(lane, span)
+
+    def apply(self, progress: dict[str, Progress]) -> list[tuple[Lane, Span]]:
+        """Make it in memory; where lanes that were behind got further: there more may go than before."""
+        if self.floor is None:
+            return []
+        freed: list[tuple[Lane, Span]] = []
+        one = progress.setdefault(self.sink, Progress(0))
+        one.floor = self.floor
+        for lane, behind in self.behind.items():
+            before = one.behind.pop(lane, None)
+            if behind is not None:
+                one.behind[lane] = behind
+            if before is not None and (span := _freed(before, behind, one.floor)) is not None:
+                freed.append((lane, span))
+        return freed
+
+
+@dataclass(frozen=True, slots=True)
+class Configured(Note):
+    """From now on these are the sinks of the configuration; others are none any more."""
+
+    names: Collection[str]
+    apart = True
+
+    def writes(self) -> Iterable[Write]:
+        names = json.dumps(list(self.names))
+        return [Write(_COME_BACK, [(names,)]), Write(_LEAVE, [(names,)])]
+
+    def written(self, store: "Store") -> None:
+        store.sinks = self.names
+        for sink, one in store.progress.items():
+            if (sink in self.names) != (one.left_at is None):
+                one.left_at = None if sink in self.names else store.last_seq
 
 
 def load(connection: sqlite3.Connection) -> dict[str, Progress]:
@@ -84,75 +175,30 @@ def left(connection: sqlite3.Connection, sink: str) -> Progress | None:
     return of(connection, sink) if sink in sinks(connection) else None
 
 
-def save(connection: sqlite3.Connection, changes: Mapping[str, Change]) -> None:
-    """Write what changed. Within a transaction."""
-    if not changes:
-        return
-    connection.executemany(_SET_FLOOR, [(sink, change.floor) for sink, change in changes.items()])
-    now, no_longer = [], []
-    for sink, change in changes.items():
-        for lane, behind in change.behind.items():
-            if behind is None:
-                no_longer.append((sink, *lane))
-            else:
-                now.append((sink, *lane, behind.first_seq, encode(behind.beyond), _packed(behind.tried)))
-    if no_longer:
-        connection.executemany(_UNSET_BEHIND, no_longer)
-    if now:
-        connection.executemany(_SET_BEHIND, now)
-
-
-def part_from(connection: sqlite3.Connection, names: Collection[str], last_seq: int) -> None:
-    """Remember up to where those were sinks that are none of these any more. Within a transaction."""
-    for sink, left_at in connection.execute("SELECT sink, left_at FROM progress").fetchall():
-        if (sink in names) != (left_at is None):
-            since = None if sink in names else last_seq
-            connection.execute("UPDATE progress SET left_at = ? WHERE sink = ?", (since, sink))
-
-
-def part(known: Mapping[str, Progress], names: Collection[str], last_seq: int) -> None:
-    """As `part_from`, in memory."""
-    for sink, one in known.items():
-        if (sink in names) != (one.left_at is None):
-            one.left_at = None if sink in names else last_seq
-
-
-def parted(connection: sqlite3.Connection, known: Mapping[str, Progress]) -> None:
-    """Remember the same as these do. Within a transaction."""
-    rows = [(one.left_at, sink) for sink, one in known.items() if one.left_at is not None]
-    connection.executemany("UPDATE progress SET left_at = ? WHERE sink = ?", rows)
-
-
 def rename(connection: sqlite3.Connection, old: str, new: str) -> None:
     """What `old` has finished is what `new` has, of which there is none yet. Within a transaction."""
     connection.execute("UPDATE progress SET sink = ?, left_at = NULL WHERE sink = ?", (new, old))
     connection.execute("UPDATE behind SET sink = ? WHERE sink = ?", (new, old))
 
 
-def forget(connection: sqlite3.Connection, sink: str) -> None:
-    """Nothing is known any more of what it has finished. Within a transaction."""
-    connection.execute("DELETE FROM behind WHERE sink = ?", (sink,))
-    connection.execute("DELETE FROM progress WHERE sink = ?", (sink,))
+def forgotten(sink: str) -> list[Write]:
+    """How to forget what a sink has finished, and what it keeps."""
+    return [Write(f"DELETE FROM {table} WHERE sink = ?", [(sink,)]) for table in _TABLES]  # noqa: S608
 
 
-def whole(progress: Mapping[str, Progress]) -> dict[str, Change]:
+def whole(progress: Mapping[str, Progress]) -> list[Change]:
     """All of it, as changes to an empty file."""
-    return {sink: Change(one.floor, dict(one.behind)) for sink, one in progress.items()}
+    known = progress.items()
+    return [Change(sink, one.floor, dict(one.behind), left_at=one.left_at) for sink, one in known]
 
 
-def apply(progress: dict[str, Progress], changes: Mapping[str, Change]) -> list[tuple[Lane, Span]]:
-    """Make the changes in memory; where lanes that were behind got further: there more may go than before."""
-    freed: list[tuple[Lane, Span]] = []
-    for sink, change in changes.items():
-        one = progress.setdefault(sink, Progress(0))
-        one.floor = change.floor
-        for lane, behind in change.behind.items():
-            before = one.behind.pop(lane, None)
-            if behind is not None:
-                one.behind[lane] = behind
-            if before is not None and (span := _freed(before, behind, change.floor)) is not None:
-                freed.append((lane, span))
-    return freed
+def values(connection: sqlite3.Connection) -> dict[str, dict[str, bytes]]:
+    """What sinks keep for themselves (`context.store`), by sink and key."""
+    found: dict[str, dict[str, bytes]] = {}
+    for sink, key, packed in connection.execute("SELECT sink, key, value FROM sink_values"):
+        if isinstance(sink, str) and isinstance(key, str) and isinstance(packed, bytes):
+            found.setdefault(sink, {})[key] = packed
+    return found
 
 
 def _freed(before: Behind, behind: Behind | None, floor: int) -> Span | None:

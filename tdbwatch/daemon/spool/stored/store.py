@@ -12,26 +12,16 @@ from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
-from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.spans import Span
-from tdbwatch.daemon.spool.stored import beats, drops, marks, orders, progress, values
+from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, squeeze
 from tdbwatch.daemon.spool.stored.drops import Tally
-from tdbwatch.daemon.spool.stored.history import (
-    INSERT_ATTEMPT,
-    INSERT_LETTER,
-    attempt_row,
-    letter_row,
-)
 from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, Row, blocks_where, extent, first_of, weight
+from tdbwatch.daemon.spool.stored.notes import Note, execute
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.tables import free_bytes, keep, prepare, transaction
 
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
-
-
-class GoneError(Exception):
-    """A dead letter is not there any more."""
 
 
 class Store:
@@ -42,6 +32,7 @@ class Store:
         last_seq: the newest entry that there ever was.
         entries: how many there are.
         progress: by sink, what it has finished, as it is in the file.
+        sinks: those of the configuration; None: all that there are.
         beat: the last sign of life.
         inserted: rows of history that it has inserted, by table.
         inserted_bytes: how many bytes it has inserted, in all tables, roughly.
@@ -50,6 +41,7 @@ class Store:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
+        self.sinks: Collection[str] | None = None
         with trusting_nothing():  # SQLite's words about a spoilt file may not even be text
             self.handle = Handle(path, connect)
         try:
@@ -92,9 +84,9 @@ class Store:
         """Let go of the file. More than once does no harm."""
         self.handle.close()
 
-    def reach(self, sinks: Collection[str] | None) -> Reach:
-        """What all of these sinks have finished."""
-        return Reach(self.progress, sinks)
+    def reach(self) -> Reach:
+        """What all sinks have finished."""
+        return Reach(self.progress, self.sinks)
 
     # -- writing -----------------------------------------------------------------------------------------
 
@@ -102,73 +94,46 @@ class Store:
         """All that is written within is, or nothing."""
         return transaction(self.connection)
 
-    def part_from(self, sinks: Collection[str]) -> None:
-        """Remember since when others than these are no sinks any more."""
-        with self.transaction():
-            progress.part_from(self.connection, sinks, self.last_seq)
-            self.progress = progress.load(self.connection)
+    def commit(
+        self,
+        rows: Sequence[Row],
+        notes: Collection[Note],
+        *,
+        squeezed: bool = False,
+        can_wait: bool = False,
+    ) -> list[Block]:
+        """Make these durable, all or nothing; the rows as blocks.
 
-    def commit(self, group: Group) -> list[Block]:
-        """Make the group durable, all or nothing (its copies apart); its events as blocks.
 
-        Raises:
-            sqlite3.Error: nothing of it was written.
-        """
-        rows = [packing.row() for packing in group.packings]
-        attempts, letters = list(map(attempt_row, group.attempts)), list(map(letter_row, group.letters))
-        remembered = group.all_marks
-        size = weight(rows, -1) + weight(attempts, 3, 9) + weight(letters, 5, 6, 8, 9)
-        others = values.weight(group.values) + sum([mark.size for mark in remembered])
-        if size or others:
-            self.space.check(size + others, self._reusable, finishing=not rows)
-        with self.transaction():
-            blocks = self._insert(rows, squeezed=group.pressed)
-            if remembered:
-                marks.save(self.connection, remembered)
-            progress.save(self.connection, group.progress)
-            values.save(self.connection, group.values)
-            if letters:
-                self.connection.executemany(INSERT_LETTER, letters)
-            if attempts:
-                self.connection.executemany(INSERT_ATTEMPT, attempts)
-            if group.sinks is not None:
-                progress.part_from(self.connection, group.sinks, self.last_seq + _count(blocks))
-            drops.save(self.connection, group.drops.values())
-            if group.settled:
-                drops.settle(self.connection, group.settled)
-            if group.damage_told:
-                self.connection.execute("DELETE FROM meta WHERE key = 'damage'")
-            if group.beat is not None:
-                beats.save(self.connection, group.beat)
-        self.beat = group.beat or self.beat
-        self._grown(blocks, size)
-        self.inserted["dead_letters"] += len(letters)
-        self.inserted["attempts"] += len(attempts)
-        self._progressed(group)
-        return blocks
-
-    def redeliver(self, copies: Copies, now_us: int) -> list[Block]:
-        """Add copies to the log, and move their order on.
+        Args:
+            squeezed: whether the rows take less space and more work.
+            can_wait: whether none of the space is for them that is kept back.
 
         Raises:
-            GoneError: somebody has deleted one of the dead letters meanwhile; nothing was written.
-            sqlite3.Error: nothing of it was written; SQLITE_FULL also where it would take what others need.
+            GoneError: a row that has to be there is not; nothing was written.
+            sqlite3.Error: nothing was written; SQLITE_FULL also where it would take what others need.
         """
-        rows = copies.rows(now_us)
-        size = weight(rows, -1)
-        if rows:
-            self.space.check(size, self._reusable, all_of_it=True)
+        writes = [write for note in notes for write in note.writes()]
+        size = weight(rows, -1) + sum([write.size for write in writes])
+        if size:
+            self.space.check(size, self._reusable, finishing=not rows, all_of_it=can_wait)
         with self.transaction():
-            blocks = self._insert(rows)
-            self._end_letters(copies.letters)
-            orders.move(self.connection, copies.order, copies.position)
-            if gone := copies.gone:
-                progress.forget(self.connection, gone)
-                values.forget(self.connection, gone)
-        if gone:
-            self.progress.pop(gone, None)
-        self._grown(blocks, size)
+            blocks = self._insert(rows, squeezed=squeezed)
+            execute(self.connection, writes)
+        self.inserted_bytes += size
+        for write in writes:
+            if write.table:
+                self.inserted[write.table] += len(write.rows)
+        count = sum([block.count for block in blocks])
+        self.entries, self.last_seq = self.entries + count, self.last_seq + count
+        for note in notes:
+            note.written(self)
         return blocks
+
+    def write(self, notes: Iterable[Note]) -> None:
+        """Write these. Within a transaction, and behind the back of what is in memory."""
+        for note in notes:
+            execute(self.connection, note.writes())
 
     def delete(self, doomed: Sequence[Gone], tally: Tally) -> None:
         """Let these blocks go, and keep count of what nobody gets any more."""
@@ -179,7 +144,7 @@ class Store:
             self.connection.executemany("DELETE FROM blocks WHERE first_seq = ?", numbers)
             # Numbers are never used twice, also when no entry is left that shows the last one.
             keep(self.connection, "last_seq", self.last_seq)
-            drops.save(self.connection, [tally])
+            self.write([tally])
         self.entries -= sum(block.count for block in doomed)
         self.first_seq = first_of(self.connection, self.last_seq)
 
@@ -232,27 +197,10 @@ class Store:
         self.connection.executemany(INSERT_BLOCK, stored)
         return [row.block(first_seq) for first_seq, row in numbered]
 
-    def _end_letters(self, numbers: Sequence[int]) -> None:
-        query = "DELETE FROM dead_letters WHERE number = ?"
-        if self.connection.executemany(query, [(number,) for number in numbers]).rowcount < len(numbers):
-            raise GoneError
-
-    def _progressed(self, group: Group) -> None:
-        for lane, span in progress.apply(self.progress, group.progress):
-            first, last = self.freed.get(lane, span)
-            self.freed[lane] = (min(first, span[0]), max(last, span[1]))
-        if group.sinks is not None:
-            progress.part(self.progress, group.sinks, self.last_seq)
-
-    def _grown(self, blocks: Sequence[Block], size: int) -> None:
-        count = _count(blocks)
-        self.entries += count
-        self.last_seq += count
-        self.inserted_bytes += size
+    def free(self, lane: Lane, span: Span) -> None:
+        """A sink that was behind with this lane got further, between these numbers."""
+        first, last = self.freed.get(lane, span)
+        self.freed[lane] = (min(first, span[0]), max(last, span[1]))
 
     def _reusable(self) -> int:
         return free_bytes(self.connection)
-
-
-def _count(blocks: Sequence[Block]) -> int:
-    return sum([block.count for block in blocks])

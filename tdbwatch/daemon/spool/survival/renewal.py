@@ -26,7 +26,7 @@ from tdbwatch.daemon.spool.file.aside import (
 )
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.place import MAGIC, MAKING, side, sync_folder
-from tdbwatch.daemon.spool.stored import beats, progress
+from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import INSERT_LETTER, letter_row
@@ -209,10 +209,9 @@ def _make_whole(store: Store, old: Rescue, known: Known, report: DamageReport) -
             kinds = [_KINDS[row[2]] for row in connection.execute(f"PRAGMA table_info({table})")]
             insert = f"INSERT OR REPLACE INTO {table} VALUES (?{', ?' * (len(kinds) - 1)})"  # noqa: S608
             connection.executemany(insert, old.rows(f"SELECT * FROM {table}", kinds))  # noqa: S608
-        progress.save(connection, progress.whole(known.progress))
-        progress.parted(connection, known.progress)
+        store.write(progress.whole(known.progress))
         # A number beyond the last will be used anew: for an event that no sink is finished with.
         keep(connection, "last_seq", max(known.last_seq, old.last_seq))
         if known.beat is not None:
-            beats.save(connection, known.beat)
+            store.write([known.beat])
         keep(connection, "damage", report.to_json())

@@ -14,6 +14,7 @@ from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log, log_size
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.stored.blocks import Block
+from tdbwatch.daemon.spool.stored.progress import Configured
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.renewal import Known, place, renew
 
@@ -64,6 +65,10 @@ class FileWatch:
             if not is_damage(error):
                 raise
             self.store, _ = renew(self.path, self._connect, error, self._clock.time(), sinks)
+        self.store.sinks = sinks
+        if sinks is not None:
+            with suppress(sqlite3.Error):  # the disk may be full, and this is for people only
+                self.store.commit((), [Configured(sinks)])
         return self.store.damage
 
     def suspect(self, error: sqlite3.Error) -> None:
@@ -142,7 +147,7 @@ class FileWatch:
         """Whether the file is so new."""
         return time.monotonic() < self._replaced_at + seconds
 
-    def replace(self, error: sqlite3.Error, sinks: Collection[str] | None) -> DamageReport:
+    def replace(self, error: sqlite3.Error) -> DamageReport:
         """Go on with a new file, under the same numbers and with what memory still holds.
 
         Raises:
@@ -150,7 +155,8 @@ class FileWatch:
         """
         self._replaced_at = time.monotonic()
         old, known = self.store, self._known()
-        self.store, report = renew(self.path, self._connect, error, self._clock.time(), sinks, known)
+        self.store, report = renew(self.path, self._connect, error, self._clock.time(), old.sinks, known)
+        self.store.sinks = old.sinks
         with suppress(sqlite3.Error):
             old.close()
         return report
