@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, State, TransitionError
+from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, Parcel, Share, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.parcel import Parcel, Share
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.daemon.couriers.progress import Remembered, Saved, resumed
 from tdbwatch.daemon.couriers.reading import Wanted

@@ -8,8 +8,7 @@ from types import NoneType
 from typing import Generic, NamedTuple, TypeVar
 
 from tdbwatch.daemon.blame import PluginMistakeError
-from tdbwatch.daemon.couriers.lane import LaneQueue
-from tdbwatch.daemon.couriers.parcel import Parcel, Share
+from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel, Share
 from tdbwatch.daemon.couriers.pieces import Failure, Piece
 from tdbwatch.daemon.spool.api import DeadLetter, Entry
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
@@ -85,13 +84,11 @@ class Answer:
 
     Attributes:
         outcomes: as `judge` returns them.
-        asked: the breaker's before the call began.
         about_sink: one `Retry` for the whole batch: the wait that it asks for holds for the sink.
         cause: what was raised.
     """
 
     outcomes: Sequence[Outcome | None] | None
-    asked: int
     about_sink: bool = False
     cause: Exception | None = None
 
@@ -111,19 +108,20 @@ class Part(NamedTuple, Generic[_O_co]):
 class Told:
     """The entries of a parcel by what the sink said of them."""
 
+    answer: Answer
     delivered: list[Part[Delivered]]
     refused: list[Part[Rejected]]
     again: list[Part[Retry]]
     untried: list[Part[None]]
 
     @classmethod
-    def of(cls, parcel: Parcel, outcomes: Sequence[Outcome | None]) -> "Told":
-        return cls(
-            _parts(parcel, outcomes, Delivered),
-            _parts(parcel, outcomes, Rejected),
-            _parts(parcel, outcomes, Retry),
-            _parts(parcel, outcomes, NoneType),
-        )
+    def of(cls, parcel: Parcel, answer: Answer) -> "Told":
+        kinds = _parts(parcel, answer, Delivered), _parts(parcel, answer, Rejected)
+        return cls(answer, *kinds, _parts(parcel, answer, Retry), _parts(parcel, answer, NoneType))
+
+    @property
+    def nothing_finished(self) -> bool:
+        return not (self.delivered or self.refused)
 
     @property
     def pause(self) -> Retry | None:
@@ -131,10 +129,23 @@ class Told:
         first = self.again[0].outcomes[0] if self.again else None
         return first if first is not None and first.pause else None
 
+    @property
+    def history(self) -> list[tuple[str, Sequence[int], str]]:
+        """(outcome, seqs, detail) as `Attempt` has them, by what was said; what was delivered is one."""
+        again = "error" if self.answer.cause is not None else "paused" if self.pause else "retry"
+        failed: dict[str, list[Part[Rejected | Retry]]] = {"rejected": [*self.refused], again: [*self.again]}
+        found = dict[tuple[str, str], list[int]]()
+        for outcome, parts in failed.items():
+            for seq, said in said_of(parts):
+                found.setdefault((outcome, said.reason), []).append(seq)
+        delivered = said_of(self.delivered)
+        first = [("delivered", [seq for seq, _ in delivered], delivered[0][1].detail)] if delivered else []
+        return [*first, *((outcome, seqs, detail) for (outcome, detail), seqs in found.items())]
 
-def _parts(parcel: Parcel, outcomes: Sequence[Outcome | None], kind: type[_O_co]) -> list[Part[_O_co]]:
+
+def _parts(parcel: Parcel, answer: Answer, kind: type[_O_co]) -> list[Part[_O_co]]:
     """What of each share the sink said this kind of thing of."""
-    parts, start = list[Part[_O_co]](), 0
+    parts, start, outcomes = list[Part[_O_co]](), 0, answer.outcomes or ()
     for lane, piece in parcel.shares:
         own = outcomes[start : start + piece.count]
         start += piece.count
@@ -146,6 +157,11 @@ def _parts(parcel: Parcel, outcomes: Sequence[Outcome | None], kind: type[_O_co]
 def shares_of(parts: Iterable[Part[object]]) -> list[Share]:
     """The entries of these, as they were."""
     return [(lane, piece) for lane, piece, _ in parts]
+
+
+def said_of(parts: Iterable[Part[_O_co]]) -> list[tuple[int, _O_co]]:
+    """Each entry, and what the sink said of it."""
+    return [said for part in parts for said in zip(part.piece.seqs, part.outcomes, strict=True)]
 
 
 def count_of(parts: Iterable[Part[object]]) -> int:
@@ -197,25 +213,3 @@ def dead_letters(
         for _, piece, outcomes in parts
         for seq, event, said in zip(piece.seqs, piece.events, outcomes, strict=True)
     ]
-
-
-def outcomes_by_kind(
-    seqs: Sequence[int], outcomes: Sequence[Outcome | None] | None
-) -> list[tuple[str, Sequence[int], str]]:
-    """(outcome, seqs, detail) for each kind of failure; of what was delivered the detail of the first."""
-    if outcomes is None:
-        return [("delivered", seqs, "")]
-    groups: dict[tuple[str, str], tuple[list[int], str]] = {}
-    for seq, outcome in zip(seqs, outcomes, strict=True):
-        if outcome is not None:
-            taken = isinstance(outcome, Delivered)
-            detail = outcome.detail if isinstance(outcome, Delivered) else outcome.reason
-            groups.setdefault((_name(outcome), "" if taken else detail), ([], detail))[0].append(seq)
-    return [(name, found, detail) for (name, _), (found, detail) in groups.items()]
-
-
-def _name(outcome: Outcome) -> str:
-    """As `Attempt.outcome`."""
-    if isinstance(outcome, Retry):
-        return "paused" if outcome.pause else "retry"
-    return "delivered" if isinstance(outcome, Delivered) else "rejected"

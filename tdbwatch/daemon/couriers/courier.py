@@ -66,7 +66,8 @@ class Courier:
         self._lanes = lanes = Lanes(settings, Turns(settings, breaker), progress.floor)
         lanes.resume(resumed(progress, spool.first_seq, interrupted=spool.interrupted))
         self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
-        caution = Caution(settings, spool, lanes, saving.save, life or Life(clock), clock)
+        life = life or Life(clock)
+        caution = Caution(settings, spool, lanes, saving.save, life, clock) if spool.interrupted else None
         self._counts = counts or Counts()
         delivery = Delivery(settings, host, lanes, health, saving, caution, clock, rng, self._counts)
         self._dispatch = Dispatch(host, lanes.turns, health, delivery.attempt, saving, clock)

@@ -3,6 +3,7 @@
 import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Final
 
@@ -16,15 +17,14 @@ from tdbwatch.daemon.couriers.answer import (
     dead_letters,
     judge,
     merged,
-    outcomes_by_kind,
+    said_of,
     shares_of,
     waits_of,
 )
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
-from tdbwatch.daemon.couriers.lane import LaneQueue
+from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.pieces import Failure, Piece, another
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counts, CourierSettings
@@ -49,7 +49,7 @@ class Delivery:
         lanes: Lanes,
         health: Health,
         saving: Saving,
-        caution: Caution,
+        caution: Caution | None,
         clock: Clock,
         rng: random.Random,
         counts: Counts,
@@ -64,55 +64,51 @@ class Delivery:
         self._rng = rng
         self._counts = counts
 
-    async def attempt(self, parcel: Parcel, asked: int) -> None:
-        """Offer the parcel to the sink once.
-
-        Args:
-            asked: the breaker's when it was decided; another answer may come before this begins.
-        """
+    async def attempt(self, parcel: Parcel) -> None:
+        """Offer the parcel to the sink once."""
         started, started_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
         try:
-            answer = await self._ask(parcel, asked)
+            answer = await self._ask(parcel)
         except SinkStuckError as error:
             self._not_tried(parcel, error)
             return
+        except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
+            answer = Answer([Retry(describe(error))] * len(parcel), cause=error)
         duration = self._clock.monotonic() - started
         self._counts.calls.observe(duration)
-        self._note(parcel, answer, started_us, int(duration * 1e6))
+        call = (parcel.attempts + 1, started_us, int(duration * 1e6))
         if answer.outcomes is None:
+            self._note([("delivered", parcel.seqs, "")], call)
             self._delivered(parcel.pieces)
             self._lanes.finish(parcel, self._clock.monotonic())
-            self._worked(asked)
+            self._worked(parcel)
         else:
+            told = Told.of(parcel, answer)
+            self._note(told.history, call)
             tried = another(parcel.failure, self._health.breaker.active(started), started_us)
-            await self._sort(parcel, answer, Told.of(parcel, answer.outcomes), tried)
+            await self._sort(parcel, told, tried)
         self._saving.tell()
 
-    async def _ask(self, parcel: Parcel, asked: int) -> Answer:
-        """Call the sink.
+    async def _ask(self, parcel: Parcel) -> Answer:
+        """Call the sink, which may raise anything.
 
         Raises:
             SinkStuckError: it was not called.
         """
-        count, batch = len(parcel), parcel.batch
+        batch = parcel.batch
         events: Sequence[Event] = batch
         if refused := self._refused(parcel, batch):
             events = [event for index, event in enumerate(batch) if index not in refused]
-        if not events:
-            return Answer(merged((), refused, count), asked)
-        try:
-            async with self._caution.under_way(parcel):
-                verdict = await self._host.deliver(events)
-            outcomes = merged(judge(verdict, count - len(refused)), refused, count)
-            return Answer(outcomes, asked, about_sink=isinstance(verdict, Retry))
-        except SinkStuckError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a sink may raise anything; all of it means: again
-            return Answer([Retry(describe(error))] * count, asked, cause=error)
+        if not (given := len(events)):
+            return Answer(merged((), refused, len(parcel)))
+        async with nullcontext() if self._caution is None else self._caution.under_way(parcel):
+            verdict = await self._host.deliver(events)
+        outcomes = judge(verdict, given)  # the batch is the sink's own to change
+        return Answer(merged(outcomes, refused, len(parcel)), about_sink=isinstance(verdict, Retry))
 
     def _refused(self, parcel: Parcel, events: Sequence[Event]) -> dict[int, Rejected]:
         """By index, what the sink is not given, and why."""
-        if reason := given_up(parcel.failure, self._settings.batch.count):
+        if parcel.failure and (reason := given_up(parcel.failure, self._settings.batch.count)):
             return dict.fromkeys(range(len(events)), Rejected(reason))
         return too_large(events) if parcel.may_be_large(MOST_VALUES) else {}
 
@@ -124,9 +120,9 @@ class Delivery:
             self._counts.delivered += piece.count
             self._counts.waits.observe((now_us - piece.received_us) / 1e6, piece.count)
 
-    def _worked(self, asked: int | None) -> None:
+    def _worked(self, parcel: Parcel) -> None:
         if self._health.facts.last_error is not None:
-            self._health.worked(asked)
+            self._health.worked(parcel.asked)
 
     def _not_tried(self, parcel: Parcel, error: Exception) -> None:
         now = self._clock.monotonic()
@@ -135,19 +131,19 @@ class Delivery:
         self._health.breaker.failed(now, after=self._settings.retry.initial)
         self._saving.tell()
 
-    async def _sort(self, parcel: Parcel, answer: Answer, told: Told, tried: Failure) -> None:
+    async def _sort(self, parcel: Parcel, told: Told, tried: Failure) -> None:
         """Not all was delivered: finish what is, bury what is refused, and offer the rest again.
 
         Dead letters are saved with the progress that they make; until then the parcel is in flight.
         """
-        self._count(told, answer)
+        self._count(parcel, told)
         letters = self._letters(tried, told.refused)
         again, untried = shares_of(told.again), shares_of(told.untried)
         if told.pause is not None:  # it says nothing of its entries, so it is no attempt
             self._health.paused(told.pause)  # from now on, even if the disk does not take dead letters
         elif told.again:
             waits = waits_of(told.again, self._settings.retry.max_after)
-            failure = self._failed(parcel, answer, told, tried, max(waits.values()) or None)
+            failure = self._failed(parcel, told, tried, max(waits.values()) or None)
             if spent := self._spent(failure):
                 letters += self._letters(failure, told.again, spent)
                 again = []
@@ -162,37 +158,31 @@ class Delivery:
             self._health.gave_up(len(letters), letters[0].reason, letters[0].last_error)
         self._lanes.release(parcel, self._clock.monotonic())
 
-    def _count(self, told: Told, answer: Answer) -> None:
+    def _count(self, parcel: Parcel, told: Told) -> None:
         facts, refused = self._health.facts, count_of(told.refused)
         self._delivered([part.piece for part in told.delivered])
         self._counts.rejected += refused
         facts.refused_in_row += refused
         if told.refused:
             facts.last_refusal = presentable(told.refused[-1].outcomes[-1].reason)
-        if told.delivered or told.refused:
-            self._worked(answer.asked)
+        if not told.nothing_finished:
+            self._worked(parcel)
 
-    def _failed(
-        self, parcel: Parcel, answer: Answer, told: Told, tried: Failure, after: float | None
-    ) -> Failure:
+    def _failed(self, parcel: Parcel, told: Told, tried: Failure, after: float | None) -> Failure:
         """What has become of those that failed, which is said in the log, and counted against the sink.
 
         Args:
             after: seconds for which it wants to be left alone.
         """
-        reasons = {
-            seq: retry.reason
-            for part in told.again
-            for seq, retry in zip(part.piece.seqs, part.outcomes, strict=True)
-        }
+        reasons = {seq: retry.reason for seq, retry in said_of(told.again)}
         reason, first_errors = told.again[0].outcomes[0].reason, tried.first_errors
         if not tried.first_error and any(other != reason for other in reasons.values()):
             first_errors = {seq: presentable(other) for seq, other in reasons.items()}
         error, more = presentable(reason), {"events": len(reasons), "attempts": tried.attempts}
-        self._health.erred("sink.failed", error, answer.cause, **more)
-        if not (told.delivered or told.refused):
-            now, wish = self._clock.monotonic(), after if answer.about_sink else None
-            self._health.breaker.failed(now, wish, asked=answer.asked, culprit=parcel.failure is None)
+        self._health.erred("sink.failed", error, told.answer.cause, **more)
+        if told.nothing_finished:
+            now, wish = self._clock.monotonic(), after if told.answer.about_sink else None
+            self._health.breaker.failed(now, wish, asked=parcel.asked, culprit=parcel.failure is None)
         first_error = tried.first_error or error
         return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
 
@@ -224,13 +214,9 @@ class Delivery:
         now_us = int(self._clock.time() * 1e6)
         return dead_letters(self._settings.name, failure, parts, now_us, reason)
 
-    def _note(self, parcel: Parcel, answer: Answer, started_us: int, duration_us: int) -> None:
-        """Keep the history, one attempt for each kind of outcome and each error."""
-        call = (parcel.attempts + 1, started_us, duration_us)
-        raised, kinds = answer.cause is not None, outcomes_by_kind(parcel.seqs, answer.outcomes)
+    def _note(self, history: Iterable[tuple[str, Sequence[int], str]], call: tuple[int, int, int]) -> None:
+        """Keep one attempt for each kind of outcome and each error."""
+        sink = self._settings.name
         self._saving.note(
-            [
-                Attempt(self._settings.name, seqs, *call, "error" if raised else outcome, presentable(detail))
-                for outcome, seqs, detail in kinds
-            ]
+            [Attempt(sink, seqs, *call, outcome, presentable(detail)) for outcome, seqs, detail in history]
         )

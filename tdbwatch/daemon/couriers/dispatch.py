@@ -8,7 +8,7 @@ from typing import Any
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
-from tdbwatch.daemon.couriers.parcel import Parcel
+from tdbwatch.daemon.couriers.lane import Parcel
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.deadline import DeadlineError, within
@@ -19,7 +19,7 @@ class Dispatch:
     """Sends what may go, waits until more may. To open the sink is the first attempt of all.
 
     Args:
-        attempt: offers a parcel to the sink; it is told the breaker's `asked` of when it was decided.
+        attempt: offers a parcel to the sink.
 
     Attributes:
         opened: whether the sink is open.
@@ -31,7 +31,7 @@ class Dispatch:
         host: Host,
         turns: Turns,
         health: Health,
-        attempt: Callable[[Parcel, int], Coroutine[Any, Any, None]],
+        attempt: Callable[[Parcel], Coroutine[Any, Any, None]],
         saving: Saving,
         clock: Clock,
     ) -> None:
@@ -104,7 +104,7 @@ class Dispatch:
 
     def _send(self, group: asyncio.TaskGroup) -> None:
         while not self.stopping and (parcel := self._turns.next(self._clock.monotonic())) is not None:
-            group.create_task(self._attempt(parcel, self._health.breaker.asked), name="delivery")
+            group.create_task(self._attempt(parcel), name="delivery")
 
     async def _wait(self, due: float | None) -> None:
         if due is None:

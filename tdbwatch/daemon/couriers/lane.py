@@ -6,14 +6,16 @@ that are in the log only. Of those that are held, the ones that failed come firs
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import chain
 from typing import Final
 
 from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts
 from tdbwatch.daemon.spool.api import Behind, Past
 from tdbwatch.daemon.spool.spans import Span, between, joined, next_outside, spans_of
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
+from tdbwatch.plugin.batch import Batch
 
 
 class State(Enum):
@@ -217,3 +219,55 @@ class LaneQueue:
         self.disk.first_seq = next_outside(self.beyond, seq + 1)
         if self.disk.first_seq > self.disk.last_seq:
             self.disk, self.remembered = None, ()
+
+
+Share = tuple[LaneQueue, Piece]
+"""A piece, and the lane that it is of."""
+
+
+@dataclass(slots=True, eq=False)
+class Parcel:
+    """Entries that the sink has now.
+
+    Attributes:
+        failure: what became of them before; None: they were never tried.
+        since: when they went, by the monotonic clock.
+        asked: the breaker's then; another answer may come before the sink is called.
+        lanes: the lanes that they are of.
+        back: what of them comes again, once that is known.
+    """
+
+    shares: list[Share]
+    failure: Failure | None
+    since: float
+    asked: int
+    lanes: list[LaneQueue] = field(init=False)
+    back: Sequence[Share] = ()
+
+    def __post_init__(self) -> None:
+        self.lanes = list(dict.fromkeys([lane for lane, _ in self.shares]))
+
+    def __len__(self) -> int:
+        return sum([piece.count for piece in self.pieces])
+
+    def may_be_large(self, size: int) -> bool:
+        """Whether one of the events can have a payload of more bytes."""
+        return any(piece.largest > size for piece in self.pieces)
+
+    @property
+    def pieces(self) -> list[Piece]:
+        return [piece for _, piece in self.shares]
+
+    @property
+    def attempts(self) -> int:
+        """Made with these before."""
+        return self.failure.attempts if self.failure is not None else 0
+
+    @property
+    def batch(self) -> Batch:
+        """As the sink is given them."""
+        return Batch(self.pieces)
+
+    @property
+    def seqs(self) -> list[int]:
+        return list(chain.from_iterable([piece.seqs for piece in self.pieces]))

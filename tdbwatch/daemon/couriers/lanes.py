@@ -10,8 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from tdbwatch.daemon.couriers.lane import LaneQueue, State
-from tdbwatch.daemon.couriers.parcel import Parcel, Share
+from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel, Share, State
 from tdbwatch.daemon.couriers.pieces import Failure, Memory, Piece
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.turns import Turns

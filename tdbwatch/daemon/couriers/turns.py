@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.lane import LaneQueue
-from tdbwatch.daemon.couriers.parcel import Parcel, Share
+from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel, Share
 from tdbwatch.daemon.couriers.settings import CourierSettings
 
 
@@ -137,7 +136,7 @@ class Turns:
             count, size = count - piece.count, size - piece.size
             if lane.held and lane.held[0].failure is failure:
                 had_turn.append(lane)
-        parcel = Parcel(shares, failure, now)
+        parcel = Parcel(shares, failure, now, self._breaker.asked)
         for lane in parcel.lanes:
             lane.move()
         self.in_flight.append(parcel)

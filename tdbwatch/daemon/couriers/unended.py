@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Final
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
+from tdbwatch.daemon.couriers.lane import Parcel
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.parcel import Parcel
 from tdbwatch.daemon.couriers.pieces import Failure
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.deadline import DeadlineError, within
@@ -44,10 +44,9 @@ def times_alone(unended: int, count: int) -> int:
     return sum(company(before, count) == 1 for before in range(unended))
 
 
-def given_up(failure: Failure | None, count: int) -> str | None:
+def given_up(failure: Failure, count: int) -> str | None:
     """Why an entry with this past is not to be tried any more; None: it may be."""
-    times = 0 if failure is None else times_alone(failure.unended, count)
-    if times < _MOST:
+    if (times := times_alone(failure.unended, count)) < _MOST:
         return None
     return (
         f"the daemon ended without a word {times} times while only this event was being delivered;"
@@ -80,7 +79,7 @@ class Life:
 
 
 class Caution:
-    """Writes attempts of one courier down before they are made, where that is called for."""
+    """Writes attempts of one courier down before they are made. After a clean end there is no need of it."""
 
     def __init__(
         self,
@@ -93,7 +92,6 @@ class Caution:
     ) -> None:
         self._batch = settings.batch.count
         self._left = self._batch * settings.max_in_flight
-        self._interrupted = spool.interrupted  # as it was when the courier was made
         self._careful_until: float | None = None
         self._spool = spool
         self._lanes = lanes
@@ -105,7 +103,7 @@ class Caution:
     async def under_way(self, parcel: Parcel) -> AsyncIterator[None]:
         """While this parcel is with the sink."""
         unended = parcel.failure.unended if parcel.failure is not None else 0
-        if not (unended or self._is_careful):  # nearly always
+        if not (unended or self._is_careful):
             yield
             return
         life = earliest(unended, self._batch)
@@ -125,7 +123,7 @@ class Caution:
     def _is_careful(self) -> bool:
         if self._careful_until is None:
             self._careful_until = self._clock.monotonic() + _CAREFUL
-        return self._interrupted and (self._left > 0 or self._clock.monotonic() < self._careful_until)
+        return self._left > 0 or self._clock.monotonic() < self._careful_until
 
     def _one_more(self, parcel: Parcel) -> Failure:
         now, now_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
