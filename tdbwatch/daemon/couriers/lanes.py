@@ -210,7 +210,7 @@ class Lanes:
                     self.to_read.append(queue)
                 case _:
                     self._drop(queue)
-        self.turns.wait(waiting, now)
+        self.turns.wait(waiting)
 
     def _drop(self, queue: LaneQueue) -> None:
         del (room := self.rooms[queue.lane])[queue.key]

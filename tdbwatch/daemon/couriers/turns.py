@@ -3,23 +3,17 @@
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel, Share
 from tdbwatch.daemon.couriers.settings import CourierSettings
 
+Group = deque[LaneQueue]
+"""Lanes whose entries failed together, and go together again."""
 
-@dataclass(slots=True, order=True)
-class Group:
-    """Lanes whose entries failed together, and go together again.
 
-    Attributes:
-        due: no attempt before this time, by the monotonic clock.
-    """
-
-    due: float
-    lanes: deque[LaneQueue] = field(default_factory=deque, compare=False)
+def _due(group: Group) -> float:
+    return group[0].failure.due
 
 
 class Turns:
@@ -57,23 +51,21 @@ class Turns:
             self._ready_since = now
         self.ready.append(lane)
 
-    def wait(self, lanes: Iterable[LaneQueue], now: float) -> None:
+    def wait(self, lanes: Iterable[LaneQueue]) -> None:
         """The next entries of these lanes failed: those that share it go together."""
         groups: dict[object, Group] = {}
         for lane in lanes:
             failure = lane.failure
             key = lane if failure.most == 1 else failure
-            groups.setdefault(key, Group(max(now, failure.due))).lanes.append(lane)
+            groups.setdefault(key, deque()).append(lane)
         for group in groups.values():
-            insort(self.waiting, group)
+            insort(self.waiting, group, key=_due)
 
     def hasten(self, now: float) -> None:
         """People want the sink to be tried at once: nothing waits any longer."""
         self._breaker.wake(now)
         for group in self.waiting:
-            group.due = min(group.due, now)
-            for lane in group.lanes:
-                lane.failure.due = min(lane.failure.due, now)
+            group[0].failure.due = min(group[0].failure.due, now)
 
     @property
     def free(self) -> bool:
@@ -90,9 +82,9 @@ class Turns:
             return None
         self._retried_last = True
         group = self._take(now)
-        parcel = self._send(group.lanes, min(self._limits.count, group.lanes[0].failure.most), now)
-        if group.lanes:
-            insort(self.waiting, group)
+        parcel = self._send(group, min(self._limits.count, group[0].failure.most), now)
+        if group:
+            insort(self.waiting, group, key=_due)
         return parcel
 
     def next_try(self, now: float) -> float | None:
@@ -104,7 +96,7 @@ class Turns:
         if not self.free:
             return None, None
         untried = max(self._ripe_at(now), self._breaker.untried_hold_until) if self.ready else None
-        tried = max(self.waiting[0].due, self._breaker.hold_until) if self.waiting else None
+        tried = max(_due(self.waiting[0]), self._breaker.hold_until) if self.waiting else None
         return untried, tried
 
     def _ripe_at(self, now: float) -> float:
@@ -119,8 +111,8 @@ class Turns:
         """The group that is due for the longest; to probe, of all that are due, the least tried one."""
         if not self._breaker.open:
             return self.waiting.pop(0)
-        due = range(bisect_right(self.waiting, Group(now)))
-        return self.waiting.pop(min(due, key=lambda index: self.waiting[index].lanes[0].failure.attempts))
+        due = range(bisect_right(self.waiting, now, key=_due))
+        return self.waiting.pop(min(due, key=lambda index: self.waiting[index][0].failure.attempts))
 
     def _send(self, lanes: deque[LaneQueue], count: int, now: float) -> Parcel:
         """As much as goes together: lanes take turns, each with a piece; those that had none are left."""
