@@ -16,6 +16,10 @@ NONSENSE: Final = (KeyError, ValueError, TypeError, OverflowError, BodyError)
 """What rows raise that no spool has written: bits of a file flip without SQLite seeing it."""
 
 
+UNREADABLE: Final = (sqlite3.Error, *NONSENSE)
+"""What is raised where a file is damaged."""
+
+
 class SpoolError(Exception):
     """The spool cannot be used; the text says why and what to do."""
 
@@ -32,10 +36,12 @@ def is_the_disks(error: OSError | sqlite3.Error) -> bool:
     return code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: Exception) -> bool:
     """Whether the file itself is broken, so that waiting and trying again cannot help."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and (code & 0xFF in _DAMAGED or code in _OTHERS_ROWS)
+    if code is None:
+        return isinstance(error, (*NONSENSE, sqlite3.OperationalError))  # of SQLite: text that is not UTF-8
+    return code & 0xFF in _DAMAGED or code in _OTHERS_ROWS
 
 
 def is_full(error: sqlite3.Error) -> bool:
@@ -60,11 +66,9 @@ def trusting_nothing() -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if hasattr(error, "sqlite_errorcode"):
+    except UNREADABLE as error:
+        if hasattr(error, "sqlite_errorcode") or not is_damage(error):
             raise
-        raise damaged(f"a row makes no sense: {error}") from error  # text that is not UTF-8
-    except NONSENSE as error:
         raise damaged(f"a row makes no sense: {error}") from error
 
 

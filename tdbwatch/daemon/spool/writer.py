@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import Gone
-from tdbwatch.daemon.spool.errors import is_damage, is_full, trusting_nothing
+from tdbwatch.daemon.spool.errors import UNREADABLE, is_damage, is_full, trusting_nothing
 from tdbwatch.daemon.spool.group import Copies, Group
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
@@ -164,10 +164,10 @@ class Writer:
             return
         if (error := self._files.look()) is not None:
             self._replace(error)
-        if (size := self._files.log_grew()) is not None:
+        if (size := self._files.log.grew(self._store)) is not None:
             self._say(self._log.alarms.log_grows, size)
 
-    def _replace(self, error: sqlite3.Error) -> None:
+    def _replace(self, error: Exception) -> None:
         """Go on with a new file, under the same numbers and with what memory still holds."""
         if self._files.replaced_within(self._pace.retry):
             self._wait()  # a disk that spoils one file after the other
@@ -185,7 +185,7 @@ class Writer:
         finally:
             self.renewing = False
 
-    def _is_damage(self, error: sqlite3.Error) -> bool:
+    def _is_damage(self, error: Exception) -> bool:
         """Whether the file is to be replaced at the next look."""
         if found := is_damage(error):
             self._files.suspect(error)
@@ -223,7 +223,7 @@ class Writer:
     def _commit(self, group: Group) -> list[Block]:
         """What is delivered need not stand in the way of what comes in, when it is the disk that is full."""
         if group.packings:  # what ends events is always taken: there is an end of it
-            self._files.bound_log(self._limits.max_log)
+            self._files.log.bound(self._store, self._limits.max_log)
         rows, notes = [packing.row() for packing in group.packings], group.all_notes
         try:
             return self._store.commit(rows, notes, squeezed=group.pressed)
@@ -273,7 +273,7 @@ class Writer:
             with trusting_nothing():
                 done = self._upkeep.size.takes_copies(self._store, self._store.reach(), weight(rows, -1))
             if done:
-                self._files.bound_log(self._limits.max_log)
+                self._files.log.bound(self._store, self._limits.max_log)
                 blocks = self._store.commit(rows, [copies], can_wait=True)
         except GoneError:  # the order is looked at anew
             done = False
@@ -288,12 +288,11 @@ class Writer:
     def _tidy(self, blocks: Sequence[Block]) -> None:
         """Keep the limits, in small steps; what is left of them is for the next turns, at once."""
         try:
-            with trusting_nothing():
-                for step in self._upkeep.steps(self._store, self._store.reach, blocks):
-                    self._gone(step.gone)
-                    if step.tally is not None and step.tally.rooms:
-                        self._say(self._log.drops.add, step.tally)
-        except sqlite3.Error as error:
+            for step in self._upkeep.steps(self._store, self._store.reach, blocks):
+                self._gone(step.gone)
+                if step.tally is not None and step.tally.rooms:
+                    self._say(self._log.drops.add, step.tally)
+        except UNREADABLE as error:
             self._is_damage(error)
         if lost := self._upkeep.lost_letters():
             self._say(self._log.alarms.letters_dropped, lost)

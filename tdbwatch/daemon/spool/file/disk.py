@@ -30,7 +30,8 @@ class Space:
         size, _ = self._size_and_free()
         self.reserve = min(_MOST_RESERVED, size // _SHARE)
         """Bytes that events leave free."""
-        self._roomy_until = float("-inf")
+        self.roomy_until = float("-inf")
+        """Until then, as `time.monotonic` says it, nobody need check it."""
 
     @property
     def checkpoint_pages(self) -> int:
@@ -66,11 +67,9 @@ class Space:
         Raises:
             sqlite3.OperationalError: they would take what is kept back.
         """
-        if (now := time.monotonic()) < self._roomy_until and not all_of_it:
-            return
         size, free = self._size_and_free()
         if free - 2 * wanted > _ROOMY:
-            self._roomy_until = now + _GOOD_FOR
+            self.roomy_until = time.monotonic() + _GOOD_FOR
             return
         growth = max(0, wanted - reusable())
         at_last = self.reserve // 2 if finishing else self.reserve + wanted

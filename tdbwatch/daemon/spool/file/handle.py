@@ -9,14 +9,14 @@ import os
 import sqlite3
 import struct
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
 from tdbwatch.daemon.spool.file.place import MAGIC, side
-from tdbwatch.safe_files import UnsafeFileError, open_file, open_itself
+from tdbwatch.safe_files import open_file, open_itself
 
 _HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts
 _FRAME: Final = struct.Struct(">LLLL8x")  # page, size of the file after a commit (else 0), both salts
@@ -34,29 +34,6 @@ def log_size(path: Path) -> int:
     """Bytes of the log beside the file."""
     log = side(path, "-wal")
     return log.stat().st_size if log.exists() else 0
-
-
-def _log_at(path: Path) -> os.stat_result | None:
-    """The log beside a file that was just opened; None: there is none."""
-    try:
-        return side(path, "-wal").stat()
-    except FileNotFoundError:
-        return None
-
-
-def _log_gone(path: Path, log: os.stat_result | None) -> bool:
-    """Whether `log` is not a log any more, or not in its place: the next start would not know what is in it.
-
-    SQLite removes it only when the last connection closes.
-    """
-    if log is None:
-        return False
-    try:
-        with open(side(path, "-wal"), "rb", opener=open_itself) as file:  # nobody has locks on it
-            same, begin = os.path.samestat(os.fstat(file.fileno()), log), file.read(len(_MAGIC))
-    except (FileNotFoundError, UnsafeFileError):
-        return True
-    return not same or begin not in {b"", _MAGIC}
 
 
 def check_log(path: Path) -> None:
@@ -110,7 +87,7 @@ def _commits_behind(log: Path, valid: int) -> int:
 
 
 class Handle:
-    """The one writing connection, and a descriptor of the same file.
+    """The one writing connection, and a descriptor of the file, and later of the log, that it has open.
 
     Raises:
         OSError, sqlite3.Error: it cannot be opened.
@@ -118,50 +95,52 @@ class Handle:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
-        self._log: os.stat_result | None = None
+        self._log = side(path, "-wal")
         # Open as long as the connection is: closing any descriptor of the file would drop SQLite's locks
         # on it (fcntl(2)), and another process could take the log away under our feet.
-        self._file = open_file(path, os.O_RDWR | os.O_CREAT)
+        self._open = {path: open_file(path, os.O_RDWR | os.O_CREAT)}
         try:
             self.connection = connect(path)
         except BaseException:
-            os.close(self._file)
+            self._let_go()
             raise
 
     def close(self) -> None:
         """Let go of the file. More than once does no harm."""
         self.connection.close()
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
 
     def watch_log(self) -> None:
         """From now on the log beside the file is watched, too; it is there once the file was read."""
-        self._log = _log_at(self.path)
+        self._open[self._log] = open_file(self._log, os.O_RDONLY)
 
-    def check(self) -> None:
-        """See what is there: SQLite's cache would hide for long that a file was removed or overwritten.
+    @property
+    def fault(self) -> sqlite3.Error | None:
+        """What is wrong with what is there: SQLite's cache would hide for long that a file is gone or spoilt.
 
-        Raises:
-            sqlite3.DatabaseError: it is not the file that was opened, or not a database any more.
-            OSError: they cannot be looked at.
+        What the disk does not let us look at shows at the next commit.
         """
-        if self.moved or os.pread(self._file, len(MAGIC), 0) != MAGIC:
-            raise damaged("the file, or the log beside it, was removed, replaced or overwritten")
+        with suppress(OSError):
+            if self.moved or os.pread(self._open[self.path], len(MAGIC), 0) != MAGIC:
+                return damaged("the file, or the log beside it, was removed, replaced or overwritten")
+        return None
 
     @property
     def moved(self) -> bool:
-        """Whether another file, or none, is in its place now, or in that of its log.
+        """Whether something else, or nothing, is in the place of the file now, or of its log.
 
         The connection can read it all the same, and it alone can.
 
         Raises:
             OSError: they cannot be looked at.
         """
-        if self._file < 0:
-            return False
         try:
-            same = os.path.samestat(self.path.stat(), os.fstat(self._file))
+            same = [os.path.samestat(path.stat(), os.fstat(file)) for path, file in self._open.items()]
         except FileNotFoundError:
             return True
-        return not same or _log_gone(self.path, self._log)
+        log = self._open.get(self._log)
+        return not all(same) or (log is not None and os.pread(log, len(_MAGIC), 0) not in {b"", _MAGIC})

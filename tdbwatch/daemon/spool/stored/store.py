@@ -1,6 +1,6 @@
 """The spool's file as its one writer sees it: each method is one transaction, or reads only."""
 
-import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate
@@ -44,16 +44,13 @@ class Store:
         self.sinks: Collection[str] | None = None
         with trusting_nothing():  # SQLite's words about a spoilt file may not even be text
             self.handle = Handle(path, connect)
+            self.connection = self.handle.connection
         try:
             with trusting_nothing():
                 self._prepare()
         except BaseException:
             self.close()
             raise
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        return self.handle.connection
 
     def _prepare(self) -> None:
         self.space = Space(self.path)
@@ -115,7 +112,7 @@ class Store:
         """
         writes = [write for note in notes for write in note.writes()]
         size = weight(rows, -1) + sum([write.size for write in writes])
-        if size:
+        if size and time.monotonic() > self.space.roomy_until:
             self.space.check(size, self._reusable, finishing=not rows, all_of_it=can_wait)
         with self.transaction():
             blocks = self._insert(rows, squeezed=squeezed)

@@ -101,7 +101,7 @@ def _needs_no_log(path: Path) -> bool:
 def renew(
     path: Path,
     connect: Connect,
-    error: sqlite3.Error,
+    error: Exception,
     now: float,
     sinks: Collection[str] | None,
     known: Known | None = None,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tdbwatch.daemon.spool.api import DeadLetter, Progress
-from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
+from tdbwatch.daemon.spool.errors import UNREADABLE, trusting_nothing
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import letters_after
@@ -18,7 +18,6 @@ from tdbwatch.daemon.spool.stored.log import block_of
 from tdbwatch.daemon.spool.stored.tables import connect_to
 from tdbwatch.daemon.spool.survival.salvage import opened, salvaged
 
-_UNREADABLE: Final = (sqlite3.Error, *NONSENSE)
 _HEAD: Final = "SELECT first_seq, count, scope, room, target, x'' FROM blocks WHERE first_seq = ?"
 _LAST_SEQ: Final = "SELECT value FROM meta WHERE key = 'last_seq'"
 _PAGE: Final = 4096
@@ -152,7 +151,7 @@ class Rescue:
 
     def _ask(self, question: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:
         if self._connection is not None:
-            with suppress(*_UNREADABLE):
+            with suppress(*UNREADABLE):
                 return question(self._connection)
         return otherwise
 

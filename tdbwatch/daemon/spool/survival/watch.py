@@ -11,17 +11,61 @@ from typing import Final
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.errors import full, is_damage
 from tdbwatch.daemon.spool.file.aside import DamageReport
-from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log, log_size
+from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log
 from tdbwatch.daemon.spool.file.lock import SpoolLock
+from tdbwatch.daemon.spool.file.place import side
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.progress import Configured
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.renewal import Known, place, renew
 
-_LOG_ALARM: Final = 2 * USUAL_LOG_BYTES
+_ALARM: Final = 2 * USUAL_LOG_BYTES
 _EMPTYING: Final = 1.0
 """Seconds between two attempts to empty a log that was large."""
 _READER: Final = "its log has {:,} bytes, since another process reads the spool and does not let go of it"
+
+
+class LogSize:
+    """How large SQLite's log beside the file gets while somebody reads it, so that it cannot be emptied."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = side(path, "-wal")
+        self._alarm = _ALARM
+        self._emptied_at = 0.0
+
+    def bound(self, store: Store, most: int) -> None:
+        """See that it has at most so many bytes; it is emptied, if nobody reads what is in it.
+
+        Raises:
+            sqlite3.OperationalError: somebody does. Then it is as with a full disk.
+            sqlite3.Error: it cannot be emptied.
+        """
+        with suppress(OSError):
+            if self._path.stat().st_size > most:
+                store.empty_log(patient=False)
+                if (size := self._path.stat().st_size) > most:
+                    raise full(_READER.format(size))
+
+    def grew(self, store: Store) -> int | None:
+        """Its size, where that has grown beyond what is usual; each doubling once.
+
+        When it is as usual again, 0, once. Until then it is emptied as soon as nobody reads it.
+        """
+        alarmed = self._alarm > _ALARM
+        try:
+            if alarmed and time.monotonic() > self._emptied_at + _EMPTYING:
+                self._emptied_at = time.monotonic()
+                store.empty_log(patient=False)
+            size = self._path.stat().st_size
+        except (OSError, sqlite3.Error):
+            return None
+        if size > self._alarm:
+            self._alarm = 2 * size
+            return size
+        if size <= USUAL_LOG_BYTES and alarmed:
+            self._alarm = _ALARM
+            return 0
+        return None
 
 
 class FileWatch:
@@ -38,15 +82,14 @@ class FileWatch:
         self, path: Path, lock: SpoolLock, connect: Connect, newest: Callable[[], list[Block]], clock: Clock
     ) -> None:
         self.path = path
+        self.log = LogSize(path)
         self._lock = lock
         self._connect = connect
         self._newest = newest
         self._clock = clock
         self._looked_at = 0.0
         self._replaced_at = float("-inf")
-        self._suspicion: sqlite3.Error | None = None
-        self._log_alarm = _LOG_ALARM
-        self._emptied_at = 0.0
+        self._suspicion: Exception | None = None
         self._heard = 0
         self._unheard: deque[Block] = deque()
 
@@ -71,7 +114,7 @@ class FileWatch:
                 self.store.commit((), [Configured(sinks)])
         return self.store.damage
 
-    def suspect(self, error: sqlite3.Error) -> None:
+    def suspect(self, error: Exception) -> None:
         """Somebody found the file damaged; it is dealt with at the next look."""
         self._suspicion = error
 
@@ -93,61 +136,20 @@ class FileWatch:
         """Whether to look: something is suspected, or nobody has looked for so many seconds."""
         return self._suspicion is not None or time.monotonic() >= self._looked_at + interval
 
-    def look(self) -> sqlite3.Error | None:
+    def look(self) -> Exception | None:
         """Why the file cannot be used any more, if something says so."""
         error, self._suspicion = self._suspicion, None
         if error is not None:
             return error
         self._looked_at = time.monotonic()
         self._lock.hold()
-        try:
-            self.store.handle.check()
-        except sqlite3.DatabaseError as found:
-            return found if is_damage(found) else None
-        except OSError:  # the disk's trouble shows at the next commit
-            return None
-        return None
-
-    def log_grew(self) -> int | None:
-        """The size of SQLite's log, where that has grown beyond what is usual; each doubling once.
-
-        When it is as usual again, 0, once. Until then it is emptied as soon as nobody reads it.
-        """
-        try:
-            size = log_size(self.path)
-            alarmed = self._log_alarm > _LOG_ALARM
-            if alarmed and time.monotonic() > self._emptied_at + _EMPTYING:
-                self._emptied_at = time.monotonic()
-                self.store.empty_log(patient=False)
-                size = log_size(self.path)
-        except (OSError, sqlite3.Error):
-            return None
-        if size > self._log_alarm:
-            self._log_alarm = 2 * size
-            return size
-        if size <= USUAL_LOG_BYTES and alarmed:
-            self._log_alarm = _LOG_ALARM
-            return 0
-        return None
-
-    def bound_log(self, most: int) -> None:
-        """See that SQLite's log has at most so many bytes; it is emptied, if nobody reads what is in it.
-
-        Raises:
-            sqlite3.OperationalError: somebody does. Then it is as with a full disk.
-            sqlite3.Error: it cannot be emptied.
-        """
-        with suppress(OSError):
-            if log_size(self.path) > most:
-                self.store.empty_log(patient=False)
-                if (size := log_size(self.path)) > most:
-                    raise full(_READER.format(size))
+        return self.store.handle.fault
 
     def replaced_within(self, seconds: float) -> bool:
         """Whether the file is so new."""
         return time.monotonic() < self._replaced_at + seconds
 
-    def replace(self, error: sqlite3.Error) -> DamageReport:
+    def replace(self, error: Exception) -> DamageReport:
         """Go on with a new file, under the same numbers and with what memory still holds.
 
         Raises:
@@ -169,5 +171,5 @@ class FileWatch:
         if not moved:
             with suppress(sqlite3.Error):
                 store.close()
-        connection = store.handle.connection if moved else None
+        connection = store.connection if moved else None
         return Known(store.progress, store.last_seq, newest, store.beat, connection)
