@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from tdbwatch.cli import app, top
 from tdbwatch.cli.terminal import width_of
 from tdbwatch.cli.top_screen import COLOURS, screen
+from tdbwatch.daemon.couriers import Counts
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.pages import front
@@ -99,7 +100,7 @@ def test_rates_are_taken_between_two_looks_at_one_daemon() -> None:
         FINE,
         taken_us=NOW + 4 * SECOND,
         rooms=(replace(ROOM, received=1_010), replace(ROOM, name="new", received=5)),
-        sinks=(sink(delivered=12),),
+        sinks=(sink(counts=Counts(delivered=12)),),
     )
     shown = texts(status(later), status(FINE), None, None)
     assert [line.split()[3] for line in shown if line.startswith(("alerts", "new", "oncall"))] == [
