@@ -1,5 +1,6 @@
 """The daemon's side of what routes remember: what they decide and tell goes into the spool."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -63,7 +64,15 @@ class Remembering:
                 reason = f"tdbwatch stood still for {looked - before:.0f} s, or the clock was set forward"
                 self.holding.unheard(STALL, reason, int(looked * 1e6))
             else:
-                self.look()
+                await self._tell()
+                looked = self._clock.time()
+
+    async def _tell(self) -> None:
+        """Have routes tell what is due; of very much a part at a time, so that nothing else waits for it."""
+        self.look()
+        while (due_us := self.holding.next_us) is not None and due_us <= self._now_us:
+            await asyncio.sleep(0)
+            self.look()
 
     def heard(self, heard: Sequence[Heard]) -> None:
         """These events were heard."""

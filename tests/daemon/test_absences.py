@@ -1,5 +1,6 @@
 """Absences: told once when nothing came for a time, and once when it is back; honest where we were deaf."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -198,12 +199,15 @@ def test_what_came_while_nobody_could_tell_that_it_is_back_counts() -> None:
     assert [(over, seconds) for over, _, seconds, _ in shown(log)] == [(False, 10.0), (True, 12.0)]
 
 
-def test_one_that_is_removed_is_forgotten() -> None:
+@pytest.mark.parametrize("way", [Log.restart, Log.reload])
+def test_one_that_is_removed_is_forgotten(way: Callable[[Log], None]) -> None:
     log = Log(absences=[BEAT])
     log.tell(10)
+    log.hear(10.5)
     log.absences = []
-    log.restart()
+    way(log)
     log.tell(11)
+    log.hear(12)
     assert left(log.all_marks()) == []
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.holding import Holding
+from tdbwatch.daemon.holding.holding import MOST_AT_ONCE
 from tdbwatch.daemon.holding.trial import made
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
@@ -214,3 +215,56 @@ def test_marks_of_routes_that_are_gone_or_of_nonsense_are_forgotten() -> None:
 def test_without_such_a_route_nothing_is_touched(routes: list[dict[str, Any]]) -> None:
     events = heard([Event.create()])
     assert Holding(router(*routes), made).heard(events) is events
+
+
+MANY = 2 * MOST_AT_ONCE + 100
+
+
+def many_keys(*routes: dict[str, Any]) -> Log:
+    """Of each of many keys one event was let through, and one held back."""
+    log = Log(*routes)
+    for n in range(MANY):
+        log.hear(0, n)
+        log.hear(0, n)
+    return log
+
+
+def test_a_reload_reads_nothing_anew_of_routes_that_stay() -> None:
+    log = many_keys(DEDUPE, {"to": "b"})
+    before = dict(log.holding._states.by_key)
+    log.routes = ({"to": "b"}, {**DEDUPE, "dedupe": {**DEDUPE["dedupe"], "window": "1h"}})
+    log.reload()
+    assert all(log.holding._states.by_key[key] is state for key, state in before.items())
+    log.hear(20, 7)
+    assert log.events()[-1].held, "the new window holds"
+
+
+@pytest.mark.parametrize("routes", [(), ({**DEDUPE, "dedupe": {**DEDUPE["dedupe"], "window": "1s"}},)])
+def test_very_much_that_is_due_at_once_is_told_bit_by_bit(routes: tuple[dict[str, Any], ...]) -> None:
+    log = many_keys(DEDUPE)
+    log.at = 5
+    log.routes = routes
+    log.reload()
+    counts = [len(log.told())]
+    while (due_us := log.holding.next_us) is not None and due_us <= log.now_us:
+        log.tell(5)
+        counts.append(len(log.told()))
+    assert counts == [MOST_AT_ONCE, 2 * MOST_AT_ONCE, MANY]
+    assert sum(record["count"] for record in log.told()) == MANY
+    assert left(log.all_marks()) == []
+
+
+def test_a_route_that_is_back_before_all_of_it_was_told_goes_on() -> None:
+    log = many_keys(DEDUPE)
+    log.routes = ()
+    log.reload()
+    log.routes = (DEDUPE,)
+    log.reload()
+    last = len(log.events())
+    log.hear(1, MANY - 1)
+    assert [event.held for event in log.events()[last:] if event.kind == "event"] != [()]
+    log.tell(30)
+    while (due_us := log.holding.next_us) is not None and due_us <= log.now_us:
+        log.tell(30)
+    assert sum(record["count"] for record in log.told()) == MANY + 1
+    assert left(log.all_marks()) == []

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from tdbwatch.daemon.assembly import make_router
 from tdbwatch.daemon.config import Config, parse
+from tdbwatch.daemon.holding.holding import MOST_AT_ONCE
 from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.remembering import Remembering
@@ -132,3 +133,20 @@ async def test_with_other_routes_those_that_stay_go_on_and_what_others_collected
     assert [record["kind"] for record in daemon.told()] == ["room", "event", "group"]
     await pass_time(daemon, 20)
     assert daemon.told()[-1]["seconds"] == 30
+
+
+async def test_very_much_that_is_due_is_told_at_once_with_turns_for_others_between(daemon: Daemon) -> None:
+    routes = [{"dedupe": {"window": "1h", "key": "event"}, "to": "chat"}]
+    daemon.remembering.change(make_router(config(routes=routes)))
+    many = [Event.create("other", f"e{n // 2}") for n in range(4 * MOST_AT_ONCE)]
+    daemon.remembering.heard(heard(many))
+    daemon.remembering.change(make_router(config(routes=[], absences=[])))
+    assert 0 < len(suppressed(daemon)) <= MOST_AT_ONCE
+    await daemon.clock.advance(1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(suppressed(daemon)) == 2 * MOST_AT_ONCE
+
+
+def suppressed(daemon: Daemon) -> list[dict[str, Any]]:
+    return [record for record in daemon.told() if record["kind"] == "suppressed"]

@@ -8,7 +8,7 @@ import msgspec
 from tdbwatch.daemon.causes import Silence
 from tdbwatch.daemon.config.holds import Absence
 from tdbwatch.daemon.config.rules import Rule
-from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, State, Told, times
+from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, Route, State, Told, times
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Lane
 from tdbwatch.plugin import Kind
 
@@ -39,7 +39,7 @@ _decode = msgspec.msgpack.Decoder(_Known).decode
 
 
 class Awaited(State):
-    """What one absence waits for: it is never over.
+    """What one absence waits for: it is never over, and goes with its absence.
 
     Args:
         rooms: as of `Holding`.
@@ -51,27 +51,32 @@ class Awaited(State):
 
     def __init__(
         self,
-        rule: Rule,
+        route: Route,
         rooms: Callable[[], Mapping[Lane, Silence | None]],
         now_us: int,
         packed: bytes | None = None,
     ) -> None:
-        assert isinstance(rule.hold, Absence), "it is one of an absence"
-        super().__init__(rule)
-        self.name = rule.hold.name
+        super().__init__(route)
         self._rooms = rooms
-        self._rule = rule
-        self._to = tuple(sorted(rule.to))
-        self._hold = rule.hold
         self._known = _Known(now_us) if packed is None else _decode(packed)
         self._saved_us = self._known.last_us
         self.set_back(now_us)
 
     @property
+    def _rule(self) -> Rule:
+        assert self.route.rule is not None, "it is there as long as its absence"
+        return self.route.rule
+
+    @property
+    def _hold(self) -> Absence:
+        assert isinstance(self._rule.hold, Absence), "it is one of an absence"
+        return self._rule.hold
+
+    @property
     def shown(self) -> tuple[str, int | None, bool]:
         """Its name; since when nothing has come, where that was told; and whether all was heard that came."""
         known = self._known
-        return self.name, known.since_us if known.told and not known.back_us else None, known.heard
+        return self._hold.name, known.since_us if known.told and not known.back_us else None, known.heard
 
     def is_about(self, lane: Lane) -> bool:
         """Whether what it waits for may come from this room."""
@@ -119,7 +124,7 @@ class Awaited(State):
         self, known: _Known, rooms: Mapping[Lane, object], until_us: int | None, now_us: int = 0
     ) -> Told:
         details = {
-            "name": self.name,
+            "name": self._hold.name,
             "over": until_us is not None,
             **times(known.since_us, until_us),
             "seconds": round(((until_us or now_us) - known.since_us) / 1e6, 3),
@@ -128,7 +133,7 @@ class Awaited(State):
             "reason": None if known.heard else known.reason,
         }
         lane = next(iter(rooms)) if len(rooms) == 1 else NOWHERE
-        return Told(Kind.ABSENCE, self.name, lane, details, self._to)
+        return Told(Kind.ABSENCE, self._hold.name, lane, details, tuple(sorted(self._rule.to)))
 
     @property
     def is_over(self) -> bool:

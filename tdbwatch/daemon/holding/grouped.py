@@ -6,8 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from tdbwatch.daemon.config.holds import Group
-from tdbwatch.daemon.config.rules import Rule
-from tdbwatch.daemon.holding.state import State, Told, times
+from tdbwatch.daemon.holding.state import Route, State, Told, times
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.plugin import Event, Kind
 
@@ -40,7 +39,7 @@ class Grouped(State):
     """One group: it is over once it was told.
 
     Args:
-        rule: None: the route is gone.
+        route: may be gone.
         first_part: a number greater than those of all parts of groups before.
         packed: as `parts` had it, in order.
 
@@ -52,12 +51,10 @@ class Grouped(State):
     """
 
     def __init__(
-        self, rule: Rule | None, key: str, first_part: int, packed: Iterable[tuple[int, bytes]] = ()
+        self, route: Route, key: str, first_part: int, packed: Iterable[tuple[int, bytes]] = ()
     ) -> None:
-        self._rule = rule
         self._key = key
-        self._hold = None if rule is None or not isinstance(rule.hold, Group) else rule.hold
-        super().__init__(rule)
+        super().__init__(route)
         self._members: dict[int, bytes] = {}
         self.last_part = self._saved_part = first_part - 1
         self._since_us = self._until_us = 0
@@ -67,12 +64,13 @@ class Grouped(State):
 
     def hear(self, event: Event, fields: Mapping[str, Any]) -> bool:
         """One more came; whether the route lets it through by itself."""
-        assert self._rule is not None, "the route is there"
+        rule = self.route.rule
+        assert rule is not None, "the route is there"
         shown = event.with_fields(fields) if fields else event
         record = msgspec.json.decode(shown.json())
         if _levels(record) > MOST_LEVELS:
             return True
-        packed = msgspec.msgpack.encode(_Member(event.received_us, tuple(sorted(self._rule.to)), record))
+        packed = msgspec.msgpack.encode(_Member(event.received_us, tuple(sorted(rule.to)), record))
         if len(packed) > MOST_BYTES:
             return True
         self._add(self.last_part + 1, packed, event.received_us)
@@ -80,7 +78,8 @@ class Grouped(State):
 
     @property
     def due_us(self) -> int:
-        hold = self._hold
+        rule = self.route.rule
+        hold = rule.hold if rule is not None and isinstance(rule.hold, Group) else None
         if hold is None or len(self._members) >= hold.most or self.size >= MOST_BYTES:
             return 0
         return self._since_us + hold.wait_us
@@ -98,7 +97,8 @@ class Grouped(State):
             "members": records,
         }
         lane = Lane(records[-1]["scope"], records[-1]["room"])
-        to = members[-1].to if self._rule is None else tuple(sorted(self._rule.to))
+        rule = self.route.rule
+        to = members[-1].to if rule is None else tuple(sorted(rule.to))
         self._members = {}
         return Told(Kind.GROUP, "group", lane, details, to, _common(records))
 

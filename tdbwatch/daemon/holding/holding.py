@@ -20,7 +20,7 @@ from tdbwatch.daemon.config.holds import Group, Throttle
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.holding.awaited import Awaited
 from tdbwatch.daemon.holding.grouped import Grouped
-from tdbwatch.daemon.holding.state import State, Told, us_of
+from tdbwatch.daemon.holding.state import Route, State, Told, us_of
 from tdbwatch.daemon.holding.states import MOST_BYTES, MOST_KEYS, Key, States
 from tdbwatch.daemon.holding.throttled import Throttled
 from tdbwatch.daemon.routes import Router
@@ -28,6 +28,8 @@ from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, part_of
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.plugin import Event, Kind
 
+MOST_AT_ONCE: Final = 500
+"""States that are told or forgotten in one turn, which takes milliseconds; the others have the next."""
 INTERVAL: Final = 1.0
 """Seconds between two looks for what is to be told: so much later than it is due, at most."""
 _LONGEST_KEY: Final = 200
@@ -70,7 +72,8 @@ class Holding:
         self._router = router
         self._make = make
         self._rooms = rooms
-        self._rules = router.holding
+        self._rules = _rules_of(router)
+        self._routes: dict[str, Route] = {}
         self._states = States(most_bytes, most_keys)
         self._awaited: dict[str, Awaited] = {}
         self._changed: dict[State, Key] = {}
@@ -112,22 +115,24 @@ class Holding:
             else:
                 state.set_back(now_us)
                 self._states.keep(key, state)
-        for rule in self._router.awaiting:
-            key = (rule.key, "")
-            state = self._states.by_key.get(key) or self._states.keep(key, self._await(rule, now_us))
-            assert isinstance(state, Awaited), "the key says so"
-            self._awaited[rule.key] = state
+        self._await_all(now_us)
 
     def change(self, router: Router, now_us: int) -> Due:
         """From now on ask these routes; of those that stay, what they remember stays.
 
-        `due` was called just before. What others had to tell is told now.
+        `due` was called just before. What others had to tell is told from now on.
         """
-        marks = self.marks()
-        self._router, self._rules = router, router.holding
-        self._states.clear()
-        self._awaited = {}
-        self.load(marks, now_us)
+        self._router, self._rules = router, _rules_of(router)
+        otherwise = set()
+        for key, route in self._routes.items():
+            before, route.rule = route.rule, self._rules.get(key)
+            if before is None or route.rule is None or before.hold != route.rule.hold:
+                otherwise.add(key)
+        for name in self._awaited.keys() - self._rules.keys():
+            self._changed.pop(state := self._awaited[name], None)
+            self._loose += self._forget((name, ""), state)
+        self._states.follow(otherwise)
+        self._await_all(now_us)
         return self.due(now_us)
 
     def marks(self) -> list[Mark]:
@@ -137,31 +142,44 @@ class Holding:
     def _restored(
         self, route: str, key: str, parts: Sequence[tuple[int, bytes]], now_us: int
     ) -> State | None:
-        rule, form = self._rules.get(route), route.partition(":")[0]
+        form = route.partition(":")[0]
         if form == Throttle.form:
-            return Throttled(rule, key, parts[-1][1])
+            return Throttled(self._route(route), key, parts[-1][1])
         if form == Group.form:
-            return Grouped(rule, key, 0, parts)
-        rule = next((rule for rule in self._router.awaiting if rule.key == route), None)
-        return None if rule is None else self._await(rule, now_us, parts[-1][1])
+            return Grouped(self._route(route), key, 0, parts)
+        return (
+            Awaited(self._route(route), self._rooms, now_us, parts[-1][1]) if route in self._rules else None
+        )
 
-    def _await(self, rule: Rule, now_us: int, packed: bytes | None = None) -> Awaited:
-        state = Awaited(rule, self._rooms, now_us, packed)
-        if packed is None:
-            self._changed[state] = (rule.key, "")
-        return state
+    def _route(self, key: str) -> Route:
+        found = self._routes.get(key)
+        if found is None:
+            found = self._routes[key] = Route(self._rules.get(key))
+        return found
+
+    def _await_all(self, now_us: int) -> None:
+        """Wait for all that is to be waited for, in the order of the configuration."""
+        self._awaited = {}
+        for rule in self._router.awaiting:
+            key = (rule.key, "")
+            state = self._states.by_key.get(key)
+            if state is None:
+                state = self._states.keep(key, Awaited(self._route(rule.key), self._rooms, now_us))
+                self._changed[state] = key
+            assert isinstance(state, Awaited), "the key says so"
+            self._awaited[rule.key] = state
 
     # -- what comes --------------------------------------------------------------------------------------
 
     def heard(self, heard: Sequence[Heard]) -> Sequence[Heard]:
         """The same, with what is held back, what is to be told by now, and what is to be remembered."""
-        if not (heard and (self._rules or self._awaited)):
+        if not (heard and self._rules):
             return heard
         decided = [(lane, part) for lane, run in heard for part in self._decided(lane, run)]
         return decided + self._tell_all(max(run.received_us for _, run in heard))
 
     def due(self, now_us: int) -> Due:
-        """Let time pass: what is to be told now is told, and what is over forgotten."""
+        """Let time pass: what is to be told now is told, and what is over forgotten; of very much a part."""
         if now_us < self._now_us - _SET_BACK_US:
             self._states.set_back(now_us)
         heard = self._tell_all(now_us)
@@ -240,13 +258,17 @@ class Holding:
         return passes
 
     def _begun(self, rule: Rule, key: str) -> Throttled | Grouped:
-        return Grouped(rule, key, self._next_part) if isinstance(rule.hold, Group) else Throttled(rule, key)
+        route = self._route(rule.key)
+        return Grouped(route, key, self._next_part) if isinstance(rule.hold, Group) else Throttled(route, key)
 
     # -- what is told ------------------------------------------------------------------------------------
 
     def _tell_all(self, now_us: int) -> list[Heard]:
         self._now_us, told = now_us, list[Heard]()
-        while (one := self._states.next_due(now_us)) is not None:
+        self._states.time_some(MOST_AT_ONCE * 10)
+        for _ in range(MOST_AT_ONCE):
+            if (one := self._states.next_due(now_us)) is None:
+                break
             told += self._tell(*one, now_us)
         return told
 
@@ -287,6 +309,11 @@ class Holding:
         loose, self._loose = self._loose, []
         changed, self._changed = self._changed, {}
         return loose + [mark for state, key in changed.items() for mark in _marks(key, state.parts())]
+
+
+def _rules_of(router: Router) -> dict[str, Rule]:
+    """What remembers, by its key."""
+    return router.holding | {rule.key: rule for rule in router.awaiting}
 
 
 def _marks(key: Key, parts: Mapping[int, bytes]) -> list[Mark]:

@@ -32,14 +32,23 @@ class Told(NamedTuple):
     fields: Mapping[str, Any] = {}
 
 
+class Route:
+    """What remembers: the same one for all states of it, through all reloads.
+
+    Attributes:
+        rule: as it is configured now; None: it is gone, and only what there is to tell is told still.
+    """
+
+    __slots__ = ("rule",)
+
+    def __init__(self, rule: Rule | None) -> None:
+        self.rule = rule
+
+
 class State(ABC):
     """Of the events with one key.
 
-    Args:
-        rule: None: the route is gone; to tell what there is to tell is all that is left to do.
-
     Attributes:
-        path: of the route in the configuration; empty: it is gone.
         size: bytes that it takes in memory, where that counts.
         last_part: the largest number of its parts.
         timed: which look at it is the one that counts.
@@ -49,8 +58,14 @@ class State(ABC):
     size: int = 0
     last_part: int = ONLY_PART
 
-    def __init__(self, rule: Rule | None) -> None:
-        self.path = "" if rule is None else rule.path
+    def __init__(self, route: Route) -> None:
+        self.route = route
+
+    @property
+    def path(self) -> str:
+        """Of the route in the configuration; empty: it is gone."""
+        rule = self.route.rule
+        return "" if rule is None else rule.path
 
     @property
     @abstractmethod

@@ -1,7 +1,7 @@
 """All states of one configuration: bounded in number and size, and which of them is due next. Pure."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from heapq import heappop, heappush
 from itertools import count
 from typing import Final
@@ -40,23 +40,30 @@ class States:
         self._most_keys = most_keys
         self._groups: dict[Grouped, Key] = {}
         self._awaited = 0
+        self._untimed: deque[tuple[Key, State]] = deque()
         self._times: list[tuple[int, int, Key, State]] = []
         self._number = count()
 
     @property
     def next_us(self) -> int | None:
         """Nothing is due before this time; None: ever."""
-        return 0 if self.ready else self._times[0][0] if self._times else None
+        return 0 if self.ready or self._untimed else self._times[0][0] if self._times else None
 
     def holds(self, key: Key, state: State) -> bool:
         """Whether it is the one of this key."""
         return self.by_key.get(key) is state
 
-    def clear(self) -> None:
-        """Keep none of them."""
-        self.by_key, self._groups, self._times = {}, {}, []
-        self.open.clear()
-        self.size = self._awaited = 0
+    def follow(self, routes: Container[str]) -> None:
+        """Routes are otherwise now; the states of these may be due at other times."""
+        self.open = Counter(state.path for state in self._groups)
+        self._untimed.extend((key, state) for key, state in self.by_key.items() if key[0] in routes)
+
+    def time_some(self, most: int) -> None:
+        """See when these are due now, so many at a time."""
+        for _ in range(min(most, len(self._untimed))):
+            key, state = self._untimed.popleft()
+            if self.holds(key, state):
+                self.time(key, state)
 
     def keep(self, key: Key, state: State) -> State:
         """A new one."""
@@ -79,6 +86,7 @@ class States:
         if self.holds(key, state):
             del self.by_key[key]
         self.size -= state.size
+        self._awaited -= isinstance(state, Awaited)
         if isinstance(state, Grouped):
             del self._groups[state]
             self.open[state.path] -= 1

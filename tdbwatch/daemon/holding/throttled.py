@@ -6,8 +6,7 @@ from typing import Any
 import msgspec
 
 from tdbwatch.daemon.config.holds import Throttle
-from tdbwatch.daemon.config.rules import Rule
-from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, State, Told, times
+from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, Route, State, Told, times
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.plugin import Event, Kind
 
@@ -36,25 +35,30 @@ class Throttled(State):
     """One state of a throttle.
 
     Args:
-        rule: None: the route is gone.
+        route: may be gone.
         packed: as `parts` had it.
 
     Raises:
         msgspec.MsgspecError: it is damaged.
     """
 
-    def __init__(self, rule: Rule | None, key: str, packed: bytes | None = None) -> None:
+    def __init__(self, route: Route, key: str, packed: bytes | None = None) -> None:
         self._key = key
-        super().__init__(rule)
-        self._hold = None if rule is None or not isinstance(rule.hold, Throttle) else rule.hold
+        super().__init__(route)
         self._known = _Known([]) if packed is None else _decode(packed)
+
+    @property
+    def _hold(self) -> Throttle | None:
+        rule = self.route.rule
+        return rule.hold if rule is not None and isinstance(rule.hold, Throttle) else None
 
     def hear(self, event: Event, _: Mapping[str, Any]) -> bool:
         """One more came; whether the route lets it through."""
-        assert self._hold is not None, "the route is there"
+        hold = self._hold
+        assert hold is not None, "the route is there"
         now_us, known = event.received_us, self._known
         self._forget(now_us)
-        if len(known.passed) < self._hold.count:
+        if len(known.passed) < hold.count:
             known.passed.append(now_us)
             return True
         known.since_us = known.since_us or now_us
@@ -64,10 +68,10 @@ class Throttled(State):
 
     @property
     def due_us(self) -> int:
-        known = self._known
-        if self._hold is None or not (known.count or known.passed):
+        known, hold = self._known, self._hold
+        if hold is None or not (known.count or known.passed):
             return 0
-        return (known.since_us if known.count else known.passed[-1]) + self._hold.per_us
+        return (known.since_us if known.count else known.passed[-1]) + hold.per_us
 
     def tell(self, now_us: int) -> Told | None:
         known = self._known
@@ -97,6 +101,7 @@ class Throttled(State):
 
     def _forget(self, now_us: int) -> None:
         """What lies in the future was written before the clock was set back."""
-        passed, per_us = self._known.passed, NEVER if self._hold is None else self._hold.per_us
+        hold = self._hold
+        passed, per_us = self._known.passed, NEVER if hold is None else hold.per_us
         if passed and not now_us - per_us < passed[0] <= passed[-1] <= now_us + per_us:
             self._known.passed = [us for us in passed if now_us - per_us < us <= now_us + per_us]
