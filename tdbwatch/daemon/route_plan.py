@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from tdbwatch.daemon.config.holds import Hold
 from tdbwatch.daemon.config.rules import Rule, text_of
-from tdbwatch.daemon.expressions import Expression, Fields, Names
+from tdbwatch.daemon.expressions import Fields, Names
 from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.plugin import Event
 
@@ -78,9 +78,8 @@ def plan(rules: Iterable[Rule], names: tuple[str, str, str, str], others: Decisi
     asked = tuple(_asked(rules, names))
     if any(rule.depends for one in asked for rule in one.every):
         return Plan(others, asked)
-    asking = Asking(None, lambda *_: None)
-    decision = asking.decide(Plan(others, asked))
-    return Plan(decision, (), tuple(asking.matched))
+    asking = Asking(_ANY, lambda *_: None, Plan(others, asked))
+    return Plan(asking.decide(), (), tuple(asking.matched))
 
 
 def _asked(rules: Iterable[Rule], names: tuple[str, str, str, str]) -> Iterator[Rule]:
@@ -93,14 +92,16 @@ def _asked(rules: Iterable[Rule], names: tuple[str, str, str, str]) -> Iterator[
 
 
 _NO_PLAN: Final = Plan({})
+_ANY: Final = Event("", "", 0, "", "", None, "", b"\x90")
+"""What stands for every event, where all depends on names only."""
 
 
 class Asking:
     """Asks the routes about one event.
 
     Args:
-        event: None where all depends on names only.
         failed: told of an expression that has no value for it: the route's path, the event, and why.
+        plan: what the routes say of all that have its name.
         lets_through: decides whether a route that holds events back lets this one through; None: that was
             decided when it was heard.
     """
@@ -108,42 +109,43 @@ class Asking:
     __slots__ = (
         "_event",
         "_failed",
-        "_fields",
         "_found",
         "_lets_through",
         "_names",
         "_plan",
+        "fields",
         "held",
         "matched",
     )
 
     def __init__(
         self,
-        event: Event | None,
+        event: Event,
         failed: Callable[[str, Event, str], None],
+        plan: Plan = _NO_PLAN,
         lets_through: "LetsThrough | None" = None,
     ) -> None:
         self.held: list[str] = []
         """The routes that hold it back, as `Rule.key` says them."""
         self._lets_through = lets_through
-        self.matched: list[str] = []
+        self.matched = list(plan.matched)
         """The paths of the routes that match."""
         self._event = event
         self._failed = failed
-        self._fields: dict[str, Any] = {} if event is None else event.fields
-        self._found: dict[str, Fields] = {}
-        self._plan = _NO_PLAN
-        self._names: Names | None = None
+        self.fields = event.fields
+        """What routes have set."""
+        self._found = dict(plan.decision)
+        self._plan = plan
+        self._names = Names(event, self.fields, plan.several)
 
-    def decide(self, plan: Plan) -> Decision:
-        """What a plan says of the event.
+    def decide(self) -> Decision:
+        """What the plan says of the event.
 
         Fields add up from route to route. A sink gets those set up to the first route that names it.
         """
-        self._plan, self.matched, self._found = plan, list(plan.matched), dict(plan.decision)
-        if self._event is not None and self._event.to:
+        if self._event.to:
             self._found |= dict.fromkeys(self._event.to, NO_FIELDS)
-        self._ask(plan.rules)
+        self._ask(self._plan.rules)
         return self._found
 
     def holds(self, rule: Rule) -> bool:
@@ -151,7 +153,7 @@ class Asking:
         if rule.where is None:
             return True
         try:
-            return bool(self._value(rule.where))
+            return bool(rule.where.value_in(self._names))
         except EvaluationError as error:
             self._fail(rule, f"where: {error}")
             return rule.on_error
@@ -162,7 +164,7 @@ class Asking:
         for rule in rules:
             if rule.default and taken:
                 continue
-            if (rule.fields and not rule.matches_fields(self._fields)) or not self.holds(rule):
+            if (rule.fields and not rule.matches_fields(self.fields)) or not self.holds(rule):
                 continue
             self.matched.append(rule.path)
             if rule.set:
@@ -172,7 +174,7 @@ class Asking:
                     return True, True
                 taken = True
                 continue
-            fields = dict(self._fields) if self._fields else NO_FIELDS
+            fields = dict(self.fields) if self.fields else NO_FIELDS
             for sink in rule.to:
                 self._found.setdefault(sink, fields)
             taken_within, stopped = self._ask(rule.inner) if rule.inner else (False, False)
@@ -182,15 +184,14 @@ class Asking:
         return taken, False
 
     def _is_held(self, rule: Rule, hold: Hold) -> bool:
-        assert self._event is not None, "it was asked about an event"
         if self._lets_through is None:
             return rule.key in self._event.held
         try:
-            key = "" if hold.key is None else text_of(self._value(hold.key))
+            key = "" if hold.key is None else text_of(hold.key.value_in(self._names))
         except EvaluationError as error:  # rather once too often than not at all
             self._fail(rule, f"key: {error}")
             return False
-        if self._lets_through(self._event, rule, key, dict(self._fields)):
+        if self._lets_through(self._event, rule, key, dict(self.fields)):
             return False
         self.held.append(rule.key)
         return True
@@ -198,19 +199,12 @@ class Asking:
     def _set(self, rule: Rule) -> None:
         for name, expression in rule.set.items():
             try:
-                self._fields[name] = self._value(expression)
+                self.fields[name] = expression.value_in(self._names)
             except EvaluationError as error:
                 self._fail(rule, f"set.{name}: {error}")
-                self._fields.pop(name, None)
+                self.fields.pop(name, None)
             if "fields" in self._plan.needs:
-                self._names = None
+                self._names = Names(self._event, self.fields, self._plan.several)
 
     def _fail(self, rule: Rule, reason: str) -> None:
-        assert self._event is not None, "it was asked about an event"
         self._failed(rule.path, self._event, reason)
-
-    def _value(self, expression: Expression) -> Any:
-        assert self._event is not None, "it was asked about an event"
-        if self._names is None:
-            self._names = Names(self._event, self._fields, self._plan.several)
-        return expression.value_in(self._names)

@@ -5,7 +5,7 @@ fit in a bounded memory: a daemon hears few different names, many times each. Wh
 these, the answer is kept for each of the last events.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
@@ -26,6 +26,10 @@ _MADE: Final = frozenset({Kind.GROUP, Kind.ABSENCE})
 """Records that go to sinks of their own, whatever their names."""
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
+
+
+_NEW: Final[Decision] = {}
+"""Instead of a decision: there is none yet."""
 
 
 class Routes(Protocol):
@@ -70,7 +74,9 @@ class Router:
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._plans = lru_cache(maxsize=_MEMORY)(self._plan_for)
-        self._last: OrderedDict[str, Decision | None] = OrderedDict()  # None: it is too large to be kept
+        self._last: dict[str, Decision | None] = {}  # None: it is too large to be kept
+        self._former: dict[str, Decision | None] = {}
+        """Those before these: to drop one for each new one would cost more than to drop them all together."""
         self._awaitings = lru_cache(maxsize=_MEMORY)(self._awaited)
         self._takings = lru_cache(maxsize=_MEMORY)(self._is_taken)
         self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
@@ -112,33 +118,35 @@ class Router:
         """Keep no answers: it is hardly asked any more."""
         for answers in (self._plans, self._takings, self._taken_whole):
             answers.cache_clear()
-        self._last.clear()
+        self._last, self._former = {}, {}
 
     def decide(self, event: Event) -> Decision:
         """The sinks that get `event`, each with the fields that routes have set for it."""
         plan = self._plan(event.kind, event.scope, event.room, event.event)
         if not (plan.rules or event.to):
             return plan.decision
-        last = self._last
-        if (known := last.get(event.id)) is not None:
+        known = self._last.get(event.id, _NEW)
+        if known is _NEW:
+            known = self._former.get(event.id, _NEW)
+        if known is None:
+            return Asking(event, _ignore, plan).decide()
+        if known is not _NEW:
             return known
-        if event.id in last:
-            return Asking(event, _ignore).decide(plan)
-        if len(last) >= _MEMORY:
-            last.popitem(last=False)
-        asking = Asking(event, self._failed)
-        decision = asking.decide(plan)
+        asking = Asking(event, self._failed, plan)
+        decision = asking.decide()
         if plan.rules:  # else they are counted by name
             for path in asking.matched:
                 self.matched[path] += 1
-        last[event.id] = decision if _is_small(decision) else None
+        if len(self._last) >= _MEMORY // 2:
+            self._last, self._former = {}, self._last
+        self._last[event.id] = decision if not asking.fields or _is_small(decision) else None
         return decision
 
     def explain(self, event: Event) -> tuple[Decision, tuple[str, ...]]:
         """As `decide`, with the paths of the routes that match, up to the one that stops."""
         plan = self._plan(event.kind, event.scope, event.room, event.event)
-        asking = Asking(event, self._failed)
-        return asking.decide(plan), tuple(asking.matched)
+        asking = Asking(event, self._failed, plan)
+        return asking.decide(), tuple(asking.matched)
 
     def count(self, block: Block) -> None:
         """Count what routes match by names alone of a block that no sink has come to before."""
@@ -172,8 +180,9 @@ class Router:
 
     def hear(self, event: Event, lets_through: LetsThrough) -> tuple[str, ...]:
         """The routes that hold back an event that was heard just now, by their keys."""
-        asking = Asking(event, self._failed, lets_through)
-        asking.decide(self._plan(event.kind, event.scope, event.room, event.event))
+        plan = self._plan(event.kind, event.scope, event.room, event.event)
+        asking = Asking(event, self._failed, plan, lets_through)
+        asking.decide()
         return tuple(asking.held)
 
     def _failed(self, path: str, event: Event, reason: str) -> None:
@@ -207,7 +216,7 @@ class Router:
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return self._plans.cache_info().currsize + len(self._last)
+        return self._plans.cache_info().currsize + len(self._last) + len(self._former)
 
     def matcher(self, sink_name: str) -> "Matcher":
         """What tells whether the sink `sink_name` gets an event."""
@@ -246,8 +255,6 @@ class Router:
 
 def _is_small(decision: Decision) -> bool:
     """Whether all fields are small; what is more than a number or a short text need not be."""
-    if not any(decision.values()):
-        return True
     return all(_is_small_field(value) for fields in decision.values() for value in fields.values())
 
 

@@ -135,7 +135,11 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
 
         A map with keys that are one in Python, such as 1 and true, is a list of pairs.
         """
-        decoded = self._decoded() if self.kind == EVENT else []
+        if self.kind != EVENT:
+            return []
+        if (plain := decode_plain(self.payload)) is not None:
+            return plain
+        decoded = self._decoded()
         return decoded if isinstance(decoded, list) else [decoded]
 
     @property
@@ -214,8 +218,6 @@ class Event(msgspec.Struct, frozen=True, gc=False, eq=False):
             return to_jsonable([self.payload])
 
     def _decoded(self) -> Any:
-        if (decoded := decode_plain(self.payload)) is not None:
-            return decoded
         try:
             return decode_keeping_keys(self.payload)
         except BodyError:  # show what came rather than lose it

@@ -17,7 +17,7 @@ from tdbwatch.daemon.expressions.bounds import (
 )
 from tdbwatch.daemon.expressions.library import arenas, calls_plugins, environment, plain_environment
 from tdbwatch.daemon.expressions.messages import ExpressionError, said, told, type_words, unknown_function
-from tdbwatch.daemon.expressions.names import COMPOUND, EPOCH, NEVER_TWICE, VALUES, Fields, named_in
+from tdbwatch.daemon.expressions.names import COMPOUND, EPOCH, NEVER_TWICE, OF_EVENT, Fields, named_in
 from tdbwatch.daemon.expressions.paths import Lookup, with_variables
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
@@ -125,7 +125,7 @@ class _Short:
         answers: keeps what it says; None: nothing is kept.
     """
 
-    __slots__ = ("_answers", "_evaluate", "_lookups", "_names")
+    __slots__ = ("_answers", "_evaluate", "_lookups", "_others")
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class _Short:
         answers: Answers | None,
     ) -> None:
         self._evaluate = evaluate
-        self._names = tuple(names)
+        self._others = tuple((name, OF_EVENT[name]) for name in names)
         self._lookups = lookups
         self._answers = answers
 
@@ -166,8 +166,8 @@ class _Short:
                 seen[one.variable] = one.found_in(names.value(one.root))
         except LookupError:
             return None
-        for name in self._names:
-            seen[name] = names.value(name)
+        for name, value_of in self._others:
+            seen[name] = value_of(event)
         answers = self._answers
         if answers is not None and (known := answers.of(seen)) is not None:
             return known
@@ -200,7 +200,8 @@ class Names:
         """What a name stands for."""
         value = self._values.get(name)  # none of them is null
         if value is None:
-            value = self._values[name] = VALUES[name](self.event, self._fields)
+            made = dict(self._fields) if name == "fields" else OF_EVENT[name](self.event)
+            value = self._values[name] = made
         return value
 
     def ask(self, evaluate: Callable[..., Any], needed: Iterable[str]) -> Any:

@@ -16,23 +16,18 @@ FUNCTIONS: Final[dict[str, Function]] = {}
 """Those of plugins, by name."""
 
 
-class _Local(threading.local):
-    """The library finds an arena, where a plugin's function is called, in the thread that made it only."""
-
-    def __init__(self) -> None:
-        from cel_expr_python import cel
-
-        self.arenas = Arenas(cel.Arena)
-
-
-@cache
-def _local() -> _Local:
-    return _Local()
+_local: Final = threading.local()
 
 
 def arenas() -> Arenas:
-    """Those of this thread."""
-    return _local().arenas
+    """Those of this thread: where a plugin's function is called, the library finds no other thread's."""
+    try:
+        return _local.arenas  # type: ignore[no-any-return]
+    except AttributeError:
+        from cel_expr_python import cel
+
+        _local.arenas = made = Arenas(cel.Arena)
+        return made
 
 
 def declare(functions: Iterable[Function]) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from tdbwatch.plugin import Event
@@ -11,20 +12,20 @@ Fields = Mapping[str, Any]
 """What routes set for an event, by name."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-VALUES: Final[Mapping[str, Callable[[Event, Fields], Any]]] = {
-    "event": lambda event, _: event.event,
-    "room": lambda event, _: event.room,
-    "scope": lambda event, _: event.scope,
-    "kind": lambda event, _: str(event.kind),
-    "id": lambda event, _: event.id,
-    "time": lambda event, _: EPOCH + timedelta(microseconds=event.received_us),
-    "args": lambda event, _: event.args,
-    "data": lambda event, _: event.data or {},
-    "details": lambda event, _: event.details,
-    "fields": lambda _, fields: dict(fields),
+OF_EVENT: Final[Mapping[str, Callable[[Event], Any]]] = {
+    "event": attrgetter("event"),
+    "room": attrgetter("room"),
+    "scope": attrgetter("scope"),
+    "kind": lambda event: str(event.kind),
+    "id": attrgetter("id"),
+    "time": lambda event: EPOCH + timedelta(microseconds=event.received_us),
+    "args": attrgetter("args"),
+    "data": lambda event: event.data or {},
+    "details": attrgetter("details"),
 }
+"""What an event says itself."""
 COMPOUND: Final = frozenset({"args", "data", "details", "fields"})
-NAMES: Final = tuple(VALUES)
+NAMES: Final = (*OF_EVENT, "fields")
 """What an expression may name."""
 NEVER_TWICE: Final = frozenset({"id", "time"})
 """Names of what is another for each event."""
