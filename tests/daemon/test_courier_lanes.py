@@ -16,7 +16,7 @@ from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, Parcel, Share, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import Failure, Piece
+from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece
 from tdbwatch.daemon.couriers.progress import Remembered, Saved, resumed
 from tdbwatch.daemon.couriers.reading import Wanted
 from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings
@@ -140,7 +140,7 @@ class World:
         on_their_way = {queue for parcel in self.settled for queue in parcel.lanes}
         lanes = [queue for queue in self.lanes if queue.key is None and queue not in on_their_way]
         sick = [[*queue.held] for queue in lanes if queue.sick]
-        assert not any(held and held[-1].failure is None for held in sick)
+        assert not any(held and held[-1].failure is UNTRIED for held in sick)
 
     def read(self) -> None:
         after = self.lanes.position
@@ -188,14 +188,14 @@ class World:
         assert not held & set(map(self.place_of, parcel.seqs)), "never two parcels with entries of one lane"
         assert len(parcel) <= self.settings.batch.count
         if self.breaker.hold_until > self.now:
-            assert parcel.failure is None
+            assert parcel.failure is UNTRIED
         self.check_comes_next(parcel)
         for seq in parcel.seqs:
             assert seq not in self.finished, "nothing is offered again that is finished"
             assert seq not in self.progress_finished, "nor what was saved as finished"
-            assert parcel.attempts <= self.attempts[seq], "none is charged with another's attempts"
+            assert parcel.failure.attempts <= self.attempts[seq], "none is charged with another's attempts"
             if not self.gone and not self.changes:
-                assert parcel.attempts == self.attempts[seq], "its attempts go on counting"
+                assert parcel.failure.attempts == self.attempts[seq], "its attempts go on counting"
         self.in_flight.append(parcel)
 
     @property
@@ -216,10 +216,10 @@ class World:
         way = self.rng.choice(["all", "all", "none", "alone", "some", "put back"])
         seqs = parcel.seqs
         failure = Failure(
-            parcel.attempts + 1,
-            parcel.failure.first_at if parcel.failure else self.now,
-            parcel.failure.first_us if parcel.failure else int(self.now * 1e6),
-            parcel.failure.first_error if parcel.failure else "first",
+            parcel.failure.attempts + 1,
+            parcel.failure.first_at if parcel.failure.attempts else self.now,
+            parcel.failure.first_us if parcel.failure.attempts else int(self.now * 1e6),
+            parcel.failure.first_error if parcel.failure.attempts else "first",
             f"error {self.rng.randint(0, 1)}",
             most=1 if way == "alone" else sys.maxsize,
         )
@@ -378,7 +378,7 @@ def failure(attempts: int, *, alone: bool = False) -> Failure:
 
 def fail(lanes: Lanes, parcel: Parcel, due: float, *, alone: bool = False) -> None:
     """All of it failed; with `alone` only the first lane has to wait."""
-    others = failure(parcel.attempts + 1, alone=alone)
+    others = failure(parcel.failure.attempts + 1, alone=alone)
     first = replace(others, due=due)
     failures = dict.fromkeys(parcel.lanes, others if alone else first) | {parcel.lanes[0]: first}
     lanes.finish(parcel, 0, back=[(queue, piece.failed(failures[queue])) for queue, piece in parcel.shares])
@@ -437,7 +437,7 @@ def test_entries_that_failed_together_go_one_by_one_with_their_past() -> None:
     assert lanes.turns.next(0.5) is None
     seen = []
     while (parcel := lanes.turns.next(1)) is not None:
-        seen.append((parcel.seqs, parcel.attempts))
+        seen.append((parcel.seqs, parcel.failure.attempts))
         lanes.finish(parcel, 1)
     assert seen == [([1], 2), ([2], 2), ([3], 2), ([4], 2), ([5], 2)]
     assert list(lanes.to_read) == [lanes.get(A)], "what came since is to be read again"
@@ -492,7 +492,7 @@ def resume(
         lanes.found(found, 0)
     went = []
     while (parcel := lanes.turns.next(0)) is not None:
-        went.append((parcel.seqs, parcel.attempts))
+        went.append((parcel.seqs, parcel.failure.attempts))
         lanes.finish(parcel, 0)
     return went
 

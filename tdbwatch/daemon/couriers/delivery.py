@@ -25,7 +25,7 @@ from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, another
+from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece, another
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counts, CourierSettings
 from tdbwatch.daemon.couriers.unended import Caution, given_up
@@ -76,7 +76,7 @@ class Delivery:
             answer = Answer([Retry(describe(error))] * len(parcel), cause=error)
         duration = self._clock.monotonic() - started
         self._counts.calls.observe(duration)
-        call = (parcel.attempts + 1, started_us, int(duration * 1e6))
+        call = (parcel.failure.attempts + 1, started_us, int(duration * 1e6))
         if answer.outcomes is None:
             self._note([("delivered", parcel.seqs, "")], call)
             self._delivered(parcel.pieces)
@@ -108,7 +108,7 @@ class Delivery:
 
     def _refused(self, parcel: Parcel, events: Sequence[Event]) -> dict[int, Rejected]:
         """By index, what the sink is not given, and why."""
-        if parcel.failure and (reason := given_up(parcel.failure, self._settings.batch.count)):
+        if parcel.failure.unended and (reason := given_up(parcel.failure, self._settings.batch.count)):
             return dict.fromkeys(range(len(events)), Rejected(reason))
         return too_large(events) if parcel.may_be_large(MOST_VALUES) else {}
 
@@ -182,7 +182,7 @@ class Delivery:
         self._health.erred("sink.failed", error, told.answer.cause, **more)
         if told.nothing_finished:
             now, wish = self._clock.monotonic(), after if told.answer.about_sink else None
-            self._health.breaker.failed(now, wish, asked=parcel.asked, culprit=parcel.failure is None)
+            self._health.breaker.failed(now, wish, asked=parcel.asked, culprit=parcel.failure is UNTRIED)
         first_error = tried.first_error or error
         return replace(tried, first_error=first_error, last_error=error, first_errors=first_errors)
 

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from itertools import chain
 from typing import Final
 
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts
+from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece, pasts
 from tdbwatch.daemon.spool.api import Behind, Past
 from tdbwatch.daemon.spool.spans import Span, between, joined, next_outside, spans_of
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
@@ -107,7 +107,7 @@ class LaneQueue:
         if self.taken:
             return State.IN_FLIGHT
         if self.held:
-            return State.READY if self.held[0].failure is None else State.WAITING
+            return State.READY if self.held[0].failure is UNTRIED else State.WAITING
         return State.READING if self.disk is not None else State.DONE
 
     @property
@@ -132,14 +132,12 @@ class LaneQueue:
     @property
     def sick(self) -> bool:
         """Whether its next entries failed before."""
-        return (head := self.head) is not None and head.failure is not None
+        return (head := self.head) is not None and head.failure is not UNTRIED
 
     @property
     def failure(self) -> Failure:
-        """What became of the entries that go next, of those that failed."""
-        failure = self.held[0].failure
-        assert failure is not None, "it failed"
-        return failure
+        """What became of the entries that go next."""
+        return self.held[0].failure
 
     def behind(self) -> Behind:
         """What is durable of it."""
@@ -182,7 +180,7 @@ class LaneQueue:
     def let_go(self) -> list[Piece]:
         """What was never tried, and comes after all that was, stays in the log only."""
         pieces = list[Piece]()
-        while self.held and self.held[-1].failure is None:
+        while self.held and self.held[-1].failure is UNTRIED:
             pieces.append(piece := self.held.pop())
             self.count, self.size = self.count - piece.count, self.size - piece.size
             self.leave(piece.first_seq, piece.last_seq, piece.count)
@@ -230,7 +228,7 @@ class Parcel:
     """Entries that the sink has now.
 
     Attributes:
-        failure: what became of them before; None: they were never tried.
+        failure: what became of them before.
         since: when they went, by the monotonic clock.
         asked: the breaker's then; another answer may come before the sink is called.
         lanes: the lanes that they are of.
@@ -238,7 +236,7 @@ class Parcel:
     """
 
     shares: list[Share]
-    failure: Failure | None
+    failure: Failure
     since: float
     asked: int
     lanes: list[LaneQueue] = field(init=False)
@@ -257,11 +255,6 @@ class Parcel:
     @property
     def pieces(self) -> list[Piece]:
         return [piece for _, piece in self.shares]
-
-    @property
-    def attempts(self) -> int:
-        """Made with these before."""
-        return self.failure.attempts if self.failure is not None else 0
 
     @property
     def batch(self) -> Batch:

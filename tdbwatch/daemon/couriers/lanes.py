@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel, Share, State
-from tdbwatch.daemon.couriers.pieces import Failure, Memory, Piece
+from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Memory, Piece
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.spool.api import Gone
@@ -144,7 +144,7 @@ class Lanes:
             if queue.state is State.READING and queue.disk is None:
                 self._place([queue], 0.0)
 
-    def mark(self, parcel: Parcel, failure: Failure | None) -> None:
+    def mark(self, parcel: Parcel, failure: Failure) -> None:
         """While the sink has the parcel, its entries are saved as if this had become of them."""
         for queue, piece in parcel.shares:
             piece.failure = failure
@@ -182,7 +182,7 @@ class Lanes:
     def release(self, parcel: Parcel, now: float) -> None:
         """The lanes of a parcel that is settled go on."""
         self.turns.in_flight.remove(parcel)
-        waited = any(piece.failure is None for _, piece in parcel.back)
+        waited = any(piece.failure is UNTRIED for _, piece in parcel.back)
         self._place(parcel.lanes, now, waited=waited)
 
     def _place(

@@ -47,12 +47,19 @@ class Failure:
         return self.first_errors.get(seq, self.first_error)
 
 
-def another(failure: Failure | None, at: float, us: int) -> Failure:
+UNTRIED: Final = Failure(0, 0.0, 0, "", "")
+"""What became of entries that were never tried."""
+
+
+def begun(failure: Failure, at: float, us: int) -> Failure:
+    """The same, of entries that may have been tried for the first time at this time."""
+    return Failure(0, at, us, "", "") if failure is UNTRIED else failure
+
+
+def another(failure: Failure, at: float, us: int) -> Failure:
     """With one more attempt, made at this time, of which nobody knows yet what came of it."""
-    if failure is None:
-        return Failure(1, at, us, "", "")
     most = sys.maxsize if failure.unended else failure.most
-    return replace(failure, attempts=failure.attempts + 1, most=most, unended=0)
+    return replace(begun(failure, at, us), attempts=failure.attempts + 1, most=most, unended=0)
 
 
 class Piece:
@@ -61,7 +68,7 @@ class Piece:
     Attributes:
         count: entries.
         size: bytes that they count for, no less than `OVERHEAD` and a payload and a name for each.
-        failure: what became of them; None: they were never tried.
+        failure: what became of them.
     """
 
     __slots__ = ("_source", "count", "failure", "seqs", "size")
@@ -71,7 +78,7 @@ class Piece:
         source: Block | Sequence[Event],
         seqs: Sequence[int],
         size: int,
-        failure: Failure | None = None,
+        failure: Failure = UNTRIED,
     ) -> None:
         self._source = source
         """The block that they are of, which all who read it share; or events that are not, or not just so."""
@@ -125,7 +132,7 @@ class Piece:
         """No payload has more bytes."""
         return len(self._source.body) if isinstance(self._source, Block) else self.size
 
-    def failed(self, failure: Failure | None) -> "Piece":
+    def failed(self, failure: Failure) -> "Piece":
         """The same entries, of which this became."""
         return Piece(self._source, self.seqs, self.size, failure)
 
@@ -197,27 +204,18 @@ def pasts(pieces: Sequence[Piece], then: Sequence[Past] = ()) -> tuple[Past, ...
     Args:
         then: of those after them.
     """
-    if not then and all(piece.failure is None for piece in pieces):
+    if not then and all(piece.failure is UNTRIED for piece in pieces):
         return ()
-    entries = sorted([(seq, piece.failure) for piece in pieces for seq in piece.seqs], key=itemgetter(0))
-    found = [_past(*shared, sum(1 for _ in run)) for shared, run in groupby(entries, _shared)]
+    each = [(seq, piece.failure) for piece in pieces for seq in piece.seqs]
+    entries = [(failure, failure.first_error_of(seq)) for seq, failure in sorted(each, key=itemgetter(0))]
+    found = list[Past]()
+    for (failure, error), run in groupby(entries):
+        us, last, unended = failure.first_us, failure.last_error, failure.unended
+        found.append(Past(sum(1 for _ in run), failure.attempts, us, error, last, unended))
     found += then
     while found and not (found[-1].attempts or found[-1].unended):
         found.pop()
     return tuple(found)
-
-
-def _shared(entry: tuple[int, Failure | None]) -> tuple[Failure | None, str]:
-    """What an entry, given by its seq and what became of it, may have in common with the next one."""
-    seq, failure = entry
-    return failure, "" if failure is None else failure.first_error_of(seq)
-
-
-def _past(failure: Failure | None, first_error: str, count: int) -> Past:
-    if failure is None:
-        return Past(count, 0, 0, "", "")
-    us, last, unended = failure.first_us, failure.last_error, failure.unended
-    return Past(count, failure.attempts, us, first_error, last, unended)
 
 
 MOST_BYTES = 16 << 20
@@ -233,10 +231,7 @@ class Memory:
     """
 
     def __init__(self, settings: CourierSettings, max_bytes: int = MOST_BYTES) -> None:
-        batch, batches = (
-            settings.batch,
-            settings.max_in_flight + 1,
-        )  # one is made while others are on their way
+        batch, batches = settings.batch, settings.max_in_flight + 1  # one is made while others go
         self._max_count = max(settings.max_ahead, batch.count * batches)
         self._max_bytes = max(max_bytes, batch.max_bytes * batches)
         self._body_bytes = _FIRST_GUESS

@@ -9,7 +9,7 @@ from typing import Final
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk
 from tdbwatch.daemon.couriers.lanes import Lanes, Room
-from tdbwatch.daemon.couriers.pieces import Failure, Piece, pasts
+from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece, pasts
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.couriers.unended import company, earliest
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Past, Progress, Spool
@@ -181,13 +181,15 @@ class Remembered:
             past, *others = queue.remembered
             count = min(past.count, piece.count)
             head, piece = piece.split(count)
-            yield head.failed(self._failure(past, head.seqs)) if past.attempts or past.unended else head
+            yield head.failed(self._failure(past, head.seqs))
             left = [replace(past, count=past.count - count)] if past.count > count else []
             queue.remembered = (*left, *others)
         if piece.count:
             yield piece
 
     def _failure(self, past: Past, seqs: Sequence[int]) -> Failure:
+        if not (past.attempts or past.unended):
+            return UNTRIED
         failure = self._failures.get(key := _call(past))
         if failure is None:
             age = max(0, self._now_us - past.first_us) / 1e6  # the wall clock may have been set back

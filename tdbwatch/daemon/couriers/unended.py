@@ -17,7 +17,7 @@ from typing import Final
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.couriers.lane import Parcel
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import Failure
+from tdbwatch.daemon.couriers.pieces import Failure, begun
 from tdbwatch.daemon.couriers.settings import CourierSettings
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.spool.api import Spool, SpoolError
@@ -102,7 +102,7 @@ class Caution:
     @asynccontextmanager
     async def under_way(self, parcel: Parcel) -> AsyncIterator[None]:
         """While this parcel is with the sink."""
-        unended = parcel.failure.unended if parcel.failure is not None else 0
+        unended = parcel.failure.unended
         if not (unended or self._is_careful):
             yield
             return
@@ -127,10 +127,9 @@ class Caution:
 
     def _one_more(self, parcel: Parcel) -> Failure:
         now, now_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
-        before = parcel.failure or Failure(0, now, now_us, "", "")
-        return replace(before, unended=before.unended + 1)
+        return replace(begun(parcel.failure, now, now_us), unended=parcel.failure.unended + 1)
 
-    async def _write(self, parcel: Parcel, failure: Failure | None) -> None:
+    async def _write(self, parcel: Parcel, failure: Failure) -> None:
         """Make it durable that this is what became of the parcel so far."""
         self._lanes.mark(parcel, failure)
         self._save()
