@@ -6,8 +6,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from os import stat_result
-from os.path import samestat
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -96,7 +94,6 @@ class Reader:
         self._watchers: list[Callable[[Sequence[Gone]], None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tdbwatch-spool-reader")
         self._connection: sqlite3.Connection | None = None
-        self._file: stat_result | None = None
         self._closed = False
         self._held = WeakValueDictionary[int, Block]()  # read by one sink, and still in its hands
 
@@ -161,29 +158,18 @@ class Reader:
         try:
             return self._answer_of_file(question)
         except sqlite3.DatabaseError as error:
-            if not (is_damage(error) and self._is_outdated()):
+            if not is_damage(error):
                 raise
-        self._close()  # a new file is there, or will be soon: what is wrong with the old one is known
+        self._close()  # another file may be there by now, and what is wrong with the old one be known
         return self._answer_of_file(question)
 
     def _answer_of_file(self, question: Callable[[sqlite3.Connection], _T]) -> _T:
         with trusting_nothing():
             if self._connection is None:
-                self._connection = self._opened()
+                reserve.lend()
+                self._connection = connect_to(self._path, "mode=rw", check_same_thread=False)
                 self._connection.execute("PRAGMA query_only = ON")
             return question(self._connection)
-
-    def _opened(self) -> sqlite3.Connection:
-        reserve.lend()
-        self._file = self._path.stat() if self._path.exists() else None
-        return connect_to(self._path, "mode=rw", check_same_thread=False)
-
-    def _is_outdated(self) -> bool:
-        """Whether another file, or none, is in the place of the one that was opened."""
-        try:
-            return self._file is None or not samestat(self._path.stat(), self._file)
-        except OSError:
-            return True
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -132,8 +132,6 @@ class Writer:
     def _look_round(self) -> None:
         """See what these limits mean for this disk."""
         self._inbox.group_bytes = min(self._limits.group_bytes, self._store.space.group_bytes)
-        with suppress(sqlite3.Error):  # which shows soon enough
-            self._upkeep.size.measure(self._store, self._store.reach())
 
     # -- what the event loop hears -----------------------------------------------------------------------
 

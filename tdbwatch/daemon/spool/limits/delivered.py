@@ -22,13 +22,8 @@ _TARGETS: Final = (
 """The sinks that there are copies for: one step in the index for each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sized:
-    """A block without its body: about how many bytes of the file it takes, and since when it grows old."""
-
-    block: Gone
-    size: int
-    born_us: int
+Sized = tuple[Gone, int, int]
+"""A block without its body, about how many bytes of the file it takes, and since when it grows old."""
 
 
 def oldest(store: Store) -> Iterator[Sized]:
@@ -60,10 +55,10 @@ class Delivered:
     def give_up(self, store: Store, reach: Reach, aim: int) -> list[Gone]:
         """Delete blocks of about `aim` bytes in all, the oldest; none: there is nothing."""
         found: dict[int, Gone] = {}
-        for row in self._rows(store, reach, store.freed):
-            if reach.finished(row.block) and row.block.first_seq not in found:
-                found[row.block.first_seq] = row.block
-                aim -= row.size
+        for block, size, _ in self._rows(store, reach, store.freed):
+            if reach.finished(block) and block.first_seq not in found:
+                found[block.first_seq] = block
+                aim -= size
                 if aim <= 0:
                     break
         doomed = list(found.values())
@@ -76,19 +71,19 @@ class Delivered:
 
     def hold(self, store: Store, reach: Reach, enough: int) -> bool:
         """Whether there are so many bytes of them."""
-        look, size = Delivered(dict(self.seen)), 0
-        for row in look._rows(store, reach, dict(store.freed)):
-            if size >= enough:
+        look, held = Delivered(dict(self.seen)), 0
+        for block, size, _ in look._rows(store, reach, dict(store.freed)):
+            if held >= enough:
                 break
-            if reach.finished(row.block):
-                size += row.size
-        return size >= enough
+            if reach.finished(block):
+                held += size
+        return held >= enough
 
     def _rows(self, store: Store, reach: Reach, freed: MutableMapping[Lane, Span]) -> Iterator[Sized]:
         while freed:  # what a sink had not got when it was looked at
             lane, (first, last) = next(iter(freed.items()))
             for row in _found(store, *between(first, last, lane)):
-                freed[lane] = (row.block.last_seq + 1, last)
+                freed[lane] = (row[0].last_seq + 1, last)
                 yield row
             del freed[lane]
         yield from self._onward(None, reach.floor, _found(store, _AFTER, (self._after(None),)))
@@ -102,13 +97,13 @@ class Delivered:
 
     def _onward(self, sink: str | None, floor: int | None, rows: Iterator[Sized]) -> Iterator[Sized]:
         for row in rows:
-            if floor is not None and row.block.last_seq > floor:
+            if floor is not None and row[0].last_seq > floor:
                 return
-            self.seen[sink] = row.block.first_seq
+            self.seen[sink] = row[0].first_seq
             yield row
 
 
 def _found(store: Store, terms: str, values: Sequence[Any] | Mapping[str, Any]) -> Iterator[Sized]:
     query = f"SELECT first_seq, count, scope, room, target, length(body), born_us FROM blocks WHERE {terms}"  # noqa: S608
     for first_seq, count, scope, room, target, size, born_us in store.connection.execute(query, values):
-        yield Sized(Gone(first_seq, count, Lane(scope, room), target), size + ROW_BYTES, born_us)
+        yield Gone(first_seq, count, Lane(scope, room), target), size + ROW_BYTES, born_us

@@ -1,11 +1,13 @@
 """What the writer does between commits to keep the limits: chores, each in small steps.
 
-Whether one of them may have something to do is told by numbers that the store has anyway.
+Whether one may be `due` is asked after each commit, and told by numbers that the store has anyway. Its `step`
+does a little, so that no commit of new events waits long for it; None: there was nothing to do.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from itertools import islice
+from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import Gone
@@ -86,24 +88,6 @@ class Step:
     more: bool = True
 
 
-class Chore(Protocol):
-    """Something to be done now and then, in the writer's thread."""
-
-    def due(self, store: Store, now_us: int) -> bool:
-        """Whether there may be something to do. Asked after each commit: never of the file."""
-
-    def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
-        """Do a little, so that no commit of new events waits long for it; None: there is nothing to do.
-
-        Args:
-            reach: what all sinks have finished.
-            now_us: microseconds since the Unix epoch, by a clock that does not leap.
-
-        Raises:
-            sqlite3.Error: it could not be done.
-        """
-
-
 class Newest:
     """Of a table the newest rows are kept.
 
@@ -180,7 +164,7 @@ class Size:
 
     def __init__(self, limits: Limits) -> None:
         self.full = False
-        self.gap_records = 0
+        self.gap_records = limits.max_size // _GAP_BYTES  # until it is measured
         self._limits = limits
         self._delivered = Delivered()
         self._again_at = 0
@@ -190,7 +174,7 @@ class Size:
         return self.full or store.inserted_bytes >= self._again_at or now_us >= self._again_us
 
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
-        surplus = self.measure(store, reach) - self._limits.max_size
+        surplus = self._measure(store, reach) - self._limits.max_size
         self._again_at = store.inserted_bytes + max(0, -surplus) // _ROUGHLY
         self._again_us = now_us + _AT_LEAST_US
         self.full = False
@@ -203,9 +187,9 @@ class Size:
         if self._limits.when_full == "drop_newest":
             self.full = True
             return None
-        return _given_up(store, reach, list(_within(oldest(store), aim)), MAX_SIZE)
+        return _given_up(store, reach, [block for block, *_ in _within(oldest(store), aim)], MAX_SIZE)
 
-    def measure(self, store: Store, reach: Reach) -> int:
+    def _measure(self, store: Store, reach: Reach) -> int:
         """Bytes of the file that hold something."""
         used, limits = used_bytes(store.connection), self._limits
         floor = store.last_seq if reach.floor is None else reach.floor
@@ -250,12 +234,12 @@ class Age:
         return store.entries > 0 and self._oldest_us < now_us - self._max_us
 
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
-        old, oldest_us = list[Sized](), 0
-        for row in _within(oldest(store), _STEP_BYTES):
-            if row.born_us >= now_us - self._max_us:
-                oldest_us = row.born_us
+        old, oldest_us = list[Gone](), 0
+        for block, _, born_us in _within(oldest(store), _STEP_BYTES):
+            if born_us >= now_us - self._max_us:
+                oldest_us = born_us
                 break
-            old.append(row)
+            old.append(block)
         step = _given_up(store, reach, old, MAX_AGE)
         self._oldest_us = oldest_us
         self.catching_up = not oldest_us and store.entries > 0
@@ -266,17 +250,16 @@ class Age:
 
 def _within(rows: Iterator[Sized], aim: int) -> Iterator[Sized]:
     """The first of these, as far as one step goes: about `aim` bytes."""
-    for number, row in enumerate(rows, 1):
+    for row in islice(rows, _STEP):
         yield row
-        aim -= row.size
-        if aim <= 0 or number == _STEP:
+        aim -= row[1]
+        if aim <= 0:
             return
 
 
-def _given_up(store: Store, reach: Reach, rows: Sequence[Sized], reason: str) -> Step | None:
-    if not rows:
+def _given_up(store: Store, reach: Reach, doomed: Sequence[Gone], reason: str) -> Step | None:
+    if not doomed:
         return None
-    doomed = [row.block for row in rows]
     tally = undelivered(store, reach, doomed, reason)
     store.delete(doomed, tally)
     return Step(doomed, tally)
@@ -300,7 +283,7 @@ class Upkeep:
         letters, attempts = limits.max_size // _LETTER_SHARE, limits.max_size // _ATTEMPT_SHARE
         most = limits.max_dead_letters
         self.size, self._age = Size(limits), Age(limits)
-        self._chores: tuple[Chore, ...] = (
+        self._chores: tuple[Newest | Age | Size, ...] = (
             Newest("dead_letters", LETTER_SIZE, most, letters, told=True, every=1),
             Newest("attempts", ATTEMPT_SIZE, _MOST_ATTEMPTS, attempts, told=False, every=_STEP),
             self._age,
