@@ -32,11 +32,12 @@ def add_parser(actions: Any) -> None:
 def _stats(options: argparse.Namespace) -> int:
     from tdbwatch.cli.spool_text import say_json, size_of, stats_json, time_of
     from tdbwatch.daemon.spool.looking.look import opened
+    from tdbwatch.daemon.spool.looking.stats import stats
 
     place = place_of(options)
     with opened(place.path) as look:
         matchers = {sink: place.wants(sink) for sink in place.sinks(set())}
-        found = look.stats({sink: wants for sink, wants in matchers.items() if wants is not None})
+        found = stats(look, {sink: wants for sink, wants in matchers.items() if wants is not None})
         unrouted = None if place.config is None else look.log.count(place.unrouted, place.may_be_unrouted)
     fresh = sorted(place.sinks(set()) - {sink.sink for sink in found.sinks})
     if options.json:

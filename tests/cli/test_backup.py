@@ -13,7 +13,7 @@ import pytest
 
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.spool.looking.backup import backup
-from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.looking.look import faults, opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.daemon.spool.stored.orders import Selection
@@ -80,7 +80,7 @@ async def test_what_a_daemon_commits_meanwhile_neither_waits_nor_spoils_the_copy
     await spool.close()
     with opened(folder / "copy.db") as look:
         numbers = [entry.seq for entry in look.log.some(Selection())]
-        assert look.faults(5) == []
+        assert faults(look.connection, 5) == []
     assert numbers == list(range(1, len(numbers) + 1))
     assert 50 <= len(numbers) <= last
 
@@ -109,7 +109,7 @@ async def test_a_copy_put_in_place_of_a_spool_whose_log_was_left_there_is_not_sp
     assert restored.last_seq == 50
     await restored.close()
     with opened(crashed / "spool.db") as look:
-        assert look.faults(5) == []
+        assert faults(look.connection, 5) == []
         assert len(list(look.log.some(Selection()))) == 50
 
 

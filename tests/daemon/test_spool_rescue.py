@@ -17,6 +17,7 @@ from tdbwatch.daemon.spool.api import Behind, Gone, Progress
 from tdbwatch.daemon.spool.file.place import set_aside
 from tdbwatch.daemon.spool.looking.doctor import repair
 from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.looking.stats import stats
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, encode_run, heard, pack, squeeze
 from tdbwatch.daemon.spool.stored.drops import Tally
@@ -450,7 +451,7 @@ async def test_a_log_that_was_overwritten_while_nobody_ran_is_missed(
 def counted(spool: SqliteSpool) -> tuple[int, int]:
     """The entries that there are, as the daemon and as another process say."""
     with opened(spool.path) as look:
-        return spool.entries, look.stats().count
+        return spool.entries, stats(look).count
 
 
 async def test_the_count_of_entries_is_true_after_a_renewal_and_after_what_was_left_was_deleted(

@@ -12,7 +12,8 @@ from tdbwatch.daemon.spool.api import DeadLetter, SpoolError
 from tdbwatch.daemon.spool.file.handle import log_size
 from tdbwatch.daemon.spool.looking.gone import LeftBehind, left_behind
 from tdbwatch.daemon.spool.looking.look import opened
-from tdbwatch.daemon.spool.looking.stats import Letters
+from tdbwatch.daemon.spool.looking.stats import Letters, letters_by_sink, size_of
+from tdbwatch.daemon.spool.stored.tables import used_bytes
 
 FRESH_FOR: Final = 5.0
 """Seconds for which what was read is good enough; longer when reading takes long."""
@@ -131,5 +132,5 @@ def survey(path: Path, sinks: Collection[str]) -> SpoolFigures:
         OSError, SpoolError, sqlite3.Error: the file is not there, or not what it should be.
     """
     with opened(path) as look:
-        letters, left = look.letters_by_sink(), left_behind(look, sinks)
-        return SpoolFigures(look.size, look.used, letters, log_size(path), left)
+        used, letters = used_bytes(look.connection), letters_by_sink(look.connection)
+        return SpoolFigures(size_of(path), used, letters, log_size(path), left_behind(look, sinks))

@@ -9,8 +9,8 @@ from typing import Final
 
 from tdbwatch.daemon.spool.errors import damaged, is_full
 from tdbwatch.daemon.spool.file.place import check_place, side, sync_folder
-from tdbwatch.daemon.spool.looking.look import Look, opened
-from tdbwatch.daemon.spool.looking.stats import Stats
+from tdbwatch.daemon.spool.looking.look import Look, faults, opened
+from tdbwatch.daemon.spool.looking.stats import Stats, stats
 
 _MAKING: Final = ".part"
 _PAGES: Final = 1_000
@@ -37,16 +37,16 @@ def backup(spool: Look, target: Path) -> Stats:
         check_place(making)
         _copy(spool.connection, making)
         with opened(making) as look:
-            if faults := look.faults(1):
-                raise damaged(faults[0])
-            found = look.stats()
+            if found := faults(look.connection, 1):
+                raise damaged(found[0])
+            contents = stats(look)
         _sync(making)
         making.rename(target)
     except BaseException:
         making.unlink()
         raise
     sync_folder(target)
-    return found
+    return contents
 
 
 def _copy(spool: sqlite3.Connection, target: Path) -> None:

@@ -13,7 +13,9 @@ from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.file.place import MAGIC, check_place, set_aside
-from tdbwatch.daemon.spool.looking.look import Look, opened
+from tdbwatch.daemon.spool.looking.look import Look, faults, opened
+from tdbwatch.daemon.spool.looking.stats import stats
+from tdbwatch.daemon.spool.stored import orders
 from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.daemon.spool.survival.rescue import rescuing
@@ -76,17 +78,17 @@ def repair(path: Path) -> DamageReport:
 def _file(path: Path) -> Iterator[Finding]:
     try:
         with opened(path) as look:
-            faults = look.faults(_FAULTS_SHOWN)
-            contents = [] if faults else list(_contents(look))
+            wrong = faults(look.connection, _FAULTS_SHOWN)
+            contents = [] if wrong else list(_contents(look))
     except sqlite3.OperationalError as error:
         raise SpoolError(f"{path} cannot be read: {error}") from error
     except sqlite3.DatabaseError as error:
-        faults, contents = [str(error)], []
-    if not faults and _lost_its_beginning(path):
-        faults = ["the beginning of the file was overwritten; the log beside it still says what was there"]
-    for fault in faults:
+        wrong, contents = [str(error)], []
+    if not wrong and _lost_its_beginning(path):
+        wrong = ["the beginning of the file was overwritten; the log beside it still says what was there"]
+    for fault in wrong:
         yield Finding("damage", fault)
-    if not faults:
+    if not wrong:
         yield Finding("fine", "the file is sound")
     yield from contents
 
@@ -98,7 +100,7 @@ def _lost_its_beginning(path: Path) -> bool:
 
 
 def _contents(look: Look) -> Iterator[Finding]:
-    found = look.stats()
+    found = stats(look)
     for sink in found.sinks:
         if sink.floor < found.first_seq - 1:
             missed = found.first_seq - 1 - sink.floor
@@ -111,7 +113,7 @@ def _contents(look: Look) -> Iterator[Finding]:
             yield Finding("note", f"{sink.sink}: {counted(sink.dead_letters, 'dead letter')}", remedy)
     for order in found.orders:
         yield Finding("note", f"a {order.kind} for {order.sink} waits or is under way")
-    if strange := look.strange_orders():
+    if strange := orders.unknown(look.connection):
         text = f"{counted(strange, 'order')} that this version does not understand; a newer one left them"
         yield Finding("note", text, "run that version")
     for tally in found.drops:
@@ -142,7 +144,7 @@ def _set_aside(path: Path) -> Iterator[Finding]:
 def lost(path: Path, report: DamageReport) -> str:
     """What a repair could not save, in words."""
     with suppress(sqlite3.Error, SpoolError), opened(path) as look:
-        found = look.stats()
+        found = stats(look)
         if found.count:
             holes = found.last_seq - found.first_seq + 1 - found.count
             which = "from the first that was saved to the last that was heard"

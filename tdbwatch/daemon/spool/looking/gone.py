@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.looking.look import Look, opened
+from tdbwatch.daemon.spool.looking.stats import stats
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
 from tdbwatch.daemon.spool.stored.notes import execute
@@ -42,7 +43,7 @@ class LeftBehind:
 def left_behind(look: Look, sinks: Collection[str]) -> tuple[LeftBehind, ...]:
     """What there is of others than these sinks, as far as there is anything."""
     gone = look.sinks().difference(sinks)
-    states = look.stats().sinks if gone else ()
+    states = stats(look).sinks if gone else ()
     kept = dict(look.connection.execute(_VALUES)) if gone else {}
     return tuple(
         LeftBehind(one.sink, one.behind, one.dead_letters, kept.get(one.sink, 0))

@@ -14,13 +14,12 @@ from typing import Any, Final, Literal
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import SpoolError, trusting_nothing
 from tdbwatch.daemon.spool.file.place import check_place, side
-from tdbwatch.daemon.spool.looking.log import DeadLetters, Log, Wants
-from tdbwatch.daemon.spool.looking.stats import Letters, Stats, letters_by_sink, size_of, stats
+from tdbwatch.daemon.spool.looking.log import DeadLetters, Log
 from tdbwatch.daemon.spool.stored import drops, orders, progress
 from tdbwatch.daemon.spool.stored.history import attempts_at, letters_after
 from tdbwatch.daemon.spool.stored.log import blocks_where
 from tdbwatch.daemon.spool.stored.orders import Order, OrderKind, Selection
-from tdbwatch.daemon.spool.stored.tables import check_kind, connect_to, used_bytes
+from tdbwatch.daemon.spool.stored.tables import check_kind, connect_to
 
 _PATIENCE: Final = 5.0
 """Seconds to wait for another process that writes."""
@@ -60,40 +59,10 @@ class Look:
         self.log = Log(connection)
         self.letters = DeadLetters(connection)
 
-    @property
-    def size(self) -> int:
-        """Bytes on disk, side files included."""
-        return size_of(self.path)
-
-    @property
-    def used(self) -> int:
-        """Bytes of the file that hold something, which is what `spool.max_size` limits.
-
-        The file never shrinks, and the side files come on top.
-        """
-        return used_bytes(self.connection)
-
-    def letters_by_sink(self) -> Mapping[str, Letters]:
-        """How many dead letters there are, and why."""
-        return letters_by_sink(self.connection)
-
-    def stats(self, wants: Mapping[str, Wants] | None = None) -> Stats:
-        """The spool in numbers.
-
-        Args:
-            wants: by sink, what the routes send there; of others all that they have not finished counts.
-        """
-        with trusting_nothing():
-            return stats(self.connection, self.path, wants or {})
-
     def sinks(self) -> set[str]:
         """All sinks with progress or dead letters."""
         rows = self.connection.execute("SELECT sink FROM progress UNION SELECT sink FROM dead_letters")
         return {sink for (sink,) in rows}
-
-    def faults(self, most: int) -> list[str]:
-        """What is wrong with the file; so many things at most."""
-        return faults(self.connection, most)
 
     # -- single events -----------------------------------------------------------------------------------
 
@@ -129,10 +98,6 @@ class Look:
     def orders(self) -> list[Order]:
         """What people asked for and is not done."""
         return orders.waiting(self.connection)
-
-    def strange_orders(self) -> int:
-        """Orders that this version does not understand."""
-        return orders.unknown(self.connection)
 
     def wake(self, sink: str) -> None:
         """Ask the daemon that runs to try this sink now."""

@@ -1,16 +1,18 @@
 """A spool in numbers."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.api import Progress
+from tdbwatch.daemon.spool.errors import trusting_nothing
 from tdbwatch.daemon.spool.file.place import side
-from tdbwatch.daemon.spool.looking.log import Log, Wants
+from tdbwatch.daemon.spool.looking.log import Wants
+from tdbwatch.daemon.spool.looking.look import Look
 from tdbwatch.daemon.spool.spans import outside
-from tdbwatch.daemon.spool.stored import orders, progress
+from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
 from tdbwatch.daemon.spool.stored.drops import Tally, unsettled
 from tdbwatch.daemon.spool.stored.log import count_between, extent
@@ -69,39 +71,47 @@ class Stats:
     drops: tuple[Tally, ...]
 
 
-def stats(connection: sqlite3.Connection, path: Path, wants: Mapping[str, Wants]) -> Stats:
-    """The spool in numbers; `wants` as in `Look.stats`."""
-    first_seq, last_seq, count = extent(connection)
-    oldest_us, newest_us = connection.execute(_ENDS).fetchone()
-    return Stats(
-        size_of(path),
-        count,
-        first_seq,
-        last_seq,
-        oldest_us,
-        newest_us,
-        tuple(_sinks(connection, last_seq, wants)),
-        tuple(orders.waiting(connection)),
-        tuple(unsettled(connection)),
-    )
+def stats(look: Look, wants: Mapping[str, Wants] | None = None) -> Stats:
+    """The spool in numbers.
+
+    Args:
+        wants: by sink, what the routes send there; of others all that they have not finished counts.
+
+    Raises:
+        sqlite3.Error: the file is damaged, or cannot be read.
+    """
+    connection = look.connection
+    with trusting_nothing():
+        first_seq, last_seq, count = extent(connection)
+        oldest_us, newest_us = connection.execute(_ENDS).fetchone()
+        return Stats(
+            size_of(look.path),
+            count,
+            first_seq,
+            last_seq,
+            oldest_us,
+            newest_us,
+            tuple(_sinks(look, last_seq, wants or {})),
+            tuple(look.orders()),
+            tuple(unsettled(connection)),
+        )
 
 
 def letters_by_sink(connection: sqlite3.Connection) -> Mapping[str, Letters]:
+    """How many dead letters there are, and why the latest became one."""
     rows = connection.execute(_LETTERS)
     return {sink: Letters(count, reason) for sink, count, reason, _ in rows}
 
 
-def _sinks(connection: sqlite3.Connection, last_seq: int, wants: Mapping[str, Wants]) -> list[SinkState]:
-    known, letters = progress.load(connection), letters_by_sink(connection)
-    states: list[SinkState] = []
+def _sinks(look: Look, last_seq: int, wants: Mapping[str, Wants]) -> Iterator[SinkState]:
+    known, letters = progress.load(look.connection), letters_by_sink(look.connection)
     for sink in sorted({*known, *letters}):
         done = known.get(sink, Progress(last_seq))
         if sink in wants:
-            behind = Log(connection).behind(sink, done, wants[sink])
+            behind = look.log.behind(sink, done, wants[sink])
         else:
-            behind = _unfinished(connection, sink, done)
-        states.append(SinkState(sink, done.floor, behind, letters[sink].count if sink in letters else 0))
-    return states
+            behind = _unfinished(look.connection, sink, done)
+        yield SinkState(sink, done.floor, behind, letters.get(sink, Letters()).count)
 
 
 def size_of(path: Path) -> int:
