@@ -3,7 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import chain, count, islice
 from typing import Final, Protocol
 
 from tdbwatch.daemon.spool.api import DeadLetter, Entry, Progress
@@ -119,27 +119,20 @@ class Log:
         return frozenset(entry.event.id for entry in entries if entry.seq <= through)
 
     def _kept(self, keep: Callable[[Entry], bool], selection: Selection, last: int) -> Iterator[Entry]:
-        terms = _times(selection)
-        after = 0 if last < 0 else self._start_of(keep, terms, last)
-        for block in self._blocks(after + 1, terms):
-            yield from (entry for entry in entries_of(block) if entry.seq > after and keep(entry))
+        terms, first = _times(selection), 1
+        if last >= 0:
+            newest = (entry for block in self._backwards(terms) for entry in reversed([*entries_of(block)]))
+            seqs = chain([MOST_SEQ], (entry.seq for entry in newest if keep(entry)))
+            first = next(islice(seqs, last, None), 1)
+        for block in self._blocks(first, terms):
+            yield from (entry for entry in entries_of(block) if entry.seq >= first and keep(entry))
 
-    def _start_of(self, keep: Callable[[Entry], bool], terms: str, last: int) -> int:
-        """Behind which entry so many of the newest begin."""
-        before = MOST_SEQ
-        while last > 0:
-            page = blocks_where(
-                self._connection, f"first_seq < ?{terms} ORDER BY first_seq DESC", (before,), _PAGE_BYTES
-            )
-            if not page:
-                return 0
-            for block in page:
-                found = [entry.seq for entry in entries_of(block) if keep(entry)]
-                if len(found) >= last:
-                    return found[-last] - 1
-                last -= len(found)
+    def _backwards(self, also: str) -> Iterator[Block]:
+        """All blocks, the newest first."""
+        before, terms = MOST_SEQ, f"first_seq < ?{also} ORDER BY first_seq DESC"
+        while page := blocks_where(self._connection, terms, (before,), _PAGE_BYTES):
+            yield from page
             before = page[-1].first_seq
-        return before
 
     def _blocks(self, first: int, also: str = "", lane: Lane | None = None) -> Iterator[Block]:
         """All blocks with entries from this one on, of one lane or of all, a page at a time."""
@@ -150,12 +143,12 @@ class Log:
             first = page[-1].last_seq + 1
 
     def ids_like(self, beginning: str) -> Iterator[str]:
-        """The ids of events that begin so, as often as they are there."""
+        """The ids of events among which are all that begin so, as often as they are there."""
         plain = beginning.replace("-", "")
         for block in self._blocks(1):
             for run in block.runs:
                 if run.id.hex()[:12].startswith(plain[:12]):  # the rest differs within a run
-                    yield from (e.id for e in run.unpacked(block.lane) if e.id.startswith(beginning))
+                    yield from (event.id for event in run.unpacked(block.lane))
 
 
 def _times(selection: Selection) -> str:

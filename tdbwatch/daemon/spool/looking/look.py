@@ -68,18 +68,14 @@ class Look:
 
     def ids_like(self, beginning: str, *, dead_only: bool = False) -> list[str]:
         """The ids of events that begin so, two at most."""
+        dead = (letter.entry.event.id for letter in self.letters.some(Selection()))
         found: set[str] = set()
-        for event_id in self._ids_like(beginning, dead_only):
-            found.add(event_id)
+        for event_id in chain(dead, () if dead_only else self.log.ids_like(beginning)):
+            if event_id.startswith(beginning):
+                found.add(event_id)
             if len(found) > 1:
                 break
         return sorted(found)
-
-    def _ids_like(self, beginning: str, dead_only: bool) -> Iterator[str]:
-        dead = (letter.entry.event.id for letter in self.letters.some(Selection()))
-        yield from (event_id for event_id in dead if event_id.startswith(beginning))
-        if not dead_only:
-            yield from self.log.ids_like(beginning)
 
     def story(self, event_id: str) -> Story:
         """All that is known of an event."""

@@ -10,6 +10,7 @@ import msgspec
 
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
 from tdbwatch.daemon.spool.errors import NONSENSE
+from tdbwatch.daemon.spool.spans import spans_of
 from tdbwatch.daemon.spool.stored.blocks import (
     END_OF_TIME_US,
     MOST_SEQ,
@@ -25,13 +26,15 @@ from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.wire.codec import decode, encode
 
 INSERT_LETTER: Final = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-LETTER: Final = (
-    "number, sink, seq, scope, room, run, reason, attempts, first_error, last_error, first_us, dead_us"
+_LETTERS: Final = (
+    "SELECT number, sink, seq, scope, room, run, reason, attempts, first_error, last_error, first_us, dead_us"
+    " FROM dead_letters WHERE (? IS NULL OR sink = ?)"
 )
-"""The columns of `letter_of`."""
 _INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ATTEMPT: Final = "seqs, sink, attempt, started_us, duration_us, outcome, detail"
-"""The columns of `attempt_of`."""
+_ATTEMPTS: Final = (
+    "SELECT seqs, sink, attempt, started_us, duration_us, outcome, detail FROM attempts"
+    " WHERE last_seq >= ? AND first_seq <= ? ORDER BY started_us, number"
+)
 _decode_run: Final = msgspec.msgpack.Decoder(Run).decode
 _MOST_ATTEMPTS: Final = 20_000
 """So many wait for a commit, and no more."""
@@ -73,7 +76,7 @@ def write_letters(letters: Iterable[DeadLetter]) -> Write:
 
 
 def letter_of(row: Sequence[Any]) -> tuple[int, DeadLetter]:
-    """The number, and the dead letter, of a row of `LETTER`.
+    """The number, and the dead letter, of a row of `_LETTERS`.
 
     Raises:
         ValueError, TypeError: the row makes no sense.
@@ -115,12 +118,14 @@ class Attempts(Note):
 
 def _attempt_row(attempt: Attempt) -> tuple[Any, ...]:
     seqs = attempt.seqs
+    dense = seqs[-1] - seqs[0] == len(seqs) - 1  # most are
+    spans = ((seqs[0], seqs[-1]),) if dense else spans_of(seqs)
     how = (attempt.number, attempt.started_us, attempt.duration_us, attempt.outcome, attempt.detail)
-    return (None, seqs[0], seqs[-1], encode(_ranges(seqs)), attempt.sink, *how)
+    return (None, seqs[0], seqs[-1], encode(spans), attempt.sink, *how)
 
 
 def attempt_of(row: Sequence[Any]) -> Attempt:
-    """The attempt of a row of `ATTEMPT`.
+    """The attempt of a row of `_ATTEMPTS`.
 
     Raises:
         ValueError, TypeError: the row makes no sense.
@@ -134,32 +139,14 @@ def attempt_of(row: Sequence[Any]) -> Attempt:
     return Attempt(sink, seqs, number, started_us, duration_us, outcome, detail)
 
 
-def _ranges(seqs: Sequence[int]) -> list[list[int]]:
-    """Runs of neighbours as [first, last]: most batches are a few."""
-    if seqs[-1] - seqs[0] == len(seqs) - 1:
-        return [[seqs[0], seqs[-1]]]
-    ranges: list[list[int]] = []
-    for seq in seqs:
-        if ranges and seq == ranges[-1][1] + 1:
-            ranges[-1][1] = seq
-        else:
-            ranges.append([seq, seq])
-    return ranges
-
-
 def _all(wanted: type, values: Iterable[Any]) -> bool:
     return all(type(value) is wanted for value in values)
 
 
 def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:
     """What was tried with this entry, in order; rows that make no sense are passed over: that is history."""
-    rows = connection.execute(
-        f"SELECT {ATTEMPT} FROM attempts WHERE last_seq >= ? AND first_seq <= ?"  # noqa: S608 - our own words
-        " ORDER BY started_us, number",
-        (seq, seq),
-    )
     found: list[Attempt] = []
-    for row in rows:
+    for row in connection.execute(_ATTEMPTS, (seq, seq)):
         with suppress(*NONSENSE):
             found.append(attempt_of(row))
     return [attempt for attempt in found if seq in attempt.seqs]
@@ -169,24 +156,15 @@ def letters_after(
     connection: sqlite3.Connection, after: int, through: int, sink: str | None = None
 ) -> Iterator[tuple[int, DeadLetter]]:
     """Dead letters by number, read one by one: all of them may be more than memory should hold."""
-    rows = connection.execute(
-        f"SELECT {LETTER} FROM dead_letters WHERE number > ? AND number <= ?"  # noqa: S608 - our own words
-        " AND (? IS NULL OR sink = ?) ORDER BY number",
-        (after, through, sink, sink),
-    )
-    return map(letter_of, rows)
+    query = f"{_LETTERS} AND number > ? AND number <= ? ORDER BY number"
+    return map(letter_of, connection.execute(query, (sink, sink, after, through)))
 
 
 def letters_before(
     connection: sqlite3.Connection, most: int, sink: str | None = None
 ) -> Iterator[tuple[int, DeadLetter]]:
     """The last dead letters, the newest first; rows that make no sense are passed over."""
-    rows = connection.execute(
-        f"SELECT {LETTER} FROM dead_letters WHERE ? IS NULL OR sink = ?"  # noqa: S608 - our own words
-        " ORDER BY number DESC LIMIT ?",
-        (sink, sink, most),
-    )
-    for row in rows:
+    for row in connection.execute(f"{_LETTERS} ORDER BY number DESC LIMIT ?", (sink, sink, most)):
         with suppress(*NONSENSE):
             yield letter_of(row)
 
