@@ -1,7 +1,6 @@
 """`tdbwatch spool requeue` and `drop`: what to do with dead letters."""
 
 import argparse
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tdbwatch.cli import exits
@@ -36,6 +35,8 @@ def _add_letters(parser: argparse.ArgumentParser) -> None:
 
 
 def _requeue(options: argparse.Namespace) -> int:
+    from msgspec.structs import replace
+
     from tdbwatch.daemon.spool.looking.look import opened
 
     place, chosen = place_for_sink(options), _chosen(options)
@@ -118,6 +119,8 @@ def _whole(look: "Look", selection: "Selection") -> "Selection":
     Raises:
         CommandError: dead letters of several events begin so.
     """
+    from msgspec.structs import replace
+
     from tdbwatch.cli.spool_place import only_one
 
     if selection.ids is None:

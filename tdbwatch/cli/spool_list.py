@@ -56,7 +56,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def found(place: Place, selection: "Selection", options: argparse.Namespace, last: int = -1) -> Iterator[Any]:
     """The entries, or with `--dead` the dead letters, that the options select."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from tdbwatch.daemon.spool.looking.look import opened
 

@@ -4,13 +4,13 @@ The daemon serves an order in small steps (`daemon.redelivery`). Copies and prog
 so a crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
 """
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
+
+from msgspec import Struct, convert, json
 
 from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.notes import Write
@@ -24,8 +24,7 @@ _INSERT: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What is None does not matter.
 
     Attributes:
@@ -55,30 +54,8 @@ class Selection:
             and (self.scope is None or fnmatchcase(event.scope, self.scope))
         )
 
-    def to_json(self) -> str:
-        return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
 
-    @classmethod
-    def from_json(cls, text: str) -> "Selection":
-        """The selection of `to_json`.
-
-        Raises:
-            ValueError, TypeError: it is none.
-        """
-        values: dict[str, Any] = json.loads(text)
-        if "ids" in values:
-            values["ids"] = tuple(values["ids"])
-        selection = cls(**values)
-        texts = [selection.sink, selection.room, selection.event, selection.scope, *(selection.ids or ())]
-        if not (all(type(text) is str for text in texts if text is not None)):
-            raise TypeError("not texts")
-        if not all(isinstance(time, int | None) for time in (selection.since_us, selection.until_us)):
-            raise TypeError("not a time")
-        return selection
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True, array_like=True):
     """What people asked for: deliver to one sink again, or try it now.
 
     Attributes:
@@ -108,7 +85,7 @@ def insert(
     now_us: int,
 ) -> None:
     """Leave an order. Safe beside a running daemon."""
-    connection.execute(_INSERT, (None, kind, sink, selection.to_json(), 0, through, 0, now_us))
+    connection.execute(_INSERT, (None, kind, sink, json.encode(selection).decode(), 0, through, 0, now_us))
 
 
 def waiting(connection: sqlite3.Connection) -> list[Order]:
@@ -124,13 +101,11 @@ def unknown(connection: sqlite3.Connection) -> int:
 
 
 def _order(row: tuple[Any, ...]) -> Order | None:
-    number, kind, sink, text, *numbers = row
     try:
-        selection = Selection.from_json(text)
+        number, kind, sink, text, *numbers = row
+        return convert((number, kind, sink, json.decode(text), *numbers), Order)
     except (TypeError, ValueError):
         return None
-    sound = isinstance(sink, str) and all(isinstance(value, int) for value in numbers)
-    return Order(number, kind, sink, selection, *numbers) if kind in get_args(OrderKind) and sound else None
 
 
 def moved(order: Order, position: int) -> Iterator[Write]:

@@ -4,14 +4,15 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
+
+from msgspec import convert, msgpack
 
 from tdbwatch.daemon.spool.api import Behind, DeadLetter, Gone, Past, Progress
 from tdbwatch.daemon.spool.spans import Span, joined
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane
 from tdbwatch.daemon.spool.stored.history import write_letters
 from tdbwatch.daemon.spool.stored.notes import Note, Waiter, Write
-from tdbwatch.wire.codec import decode, encode
 
 if TYPE_CHECKING:
     from tdbwatch.daemon.spool.stored.store import Store
@@ -33,6 +34,10 @@ _UNKEEP: Final = "DELETE FROM sink_values WHERE sink = ? AND key = ?"
 _VALUE_BYTES: Final = 100
 """What a value takes in the file beside its bytes, roughly."""
 _TABLES: Final = ("behind", "progress", "sink_values")
+_NAMES: Final = list[tuple[str]]
+_encode: Final = msgpack.Encoder().encode
+_decode_spans: Final = msgpack.Decoder(tuple[Span, ...]).decode
+_decode_tried: Final = msgpack.Decoder(tuple[Past, ...]).decode
 
 
 @dataclass(slots=True)
@@ -86,7 +91,7 @@ class Change(Note):
         yield Write(
             _SET_BEHIND,
             [
-                (sink, *lane, one.first_seq, encode(one.beyond), _packed(one.tried))
+                (sink, *lane, one.first_seq, _encode(one.beyond), _encode(one.tried))
                 for lane, one in behind
                 if one is not None
             ],
@@ -143,9 +148,9 @@ def sinks(connection: sqlite3.Connection) -> list[str]:
     """Those with progress.
 
     Raises:
-        KeyError, TypeError: a row makes no sense.
+        KeyError, ValueError: a row makes no sense.
     """
-    names = [_text(sink) for (sink,) in connection.execute("SELECT sink FROM progress")]
+    names = [sink for (sink,) in convert(connection.execute("SELECT sink FROM progress").fetchall(), _NAMES)]
     for (sink,) in connection.execute("SELECT DISTINCT sink FROM behind"):
         if sink not in names:
             raise KeyError(sink)
@@ -156,17 +161,17 @@ def of(connection: sqlite3.Connection, sink: str) -> Progress:
     """What one of them has finished.
 
     Raises:
-        TypeError, ValueError: a row makes no sense.
+        ValueError: a row makes no sense.
     """
     query = "SELECT floor, left_at FROM progress WHERE sink = ?"
-    floor, left_at = connection.execute(query, (sink,)).fetchone()
-    found = Progress(_number(floor), left_at=None if left_at is None else _number(left_at))
-    if found.floor >= MOST_SEQ:
+    floor, left_at = convert(connection.execute(query, (sink,)).fetchone(), tuple[int, int | None])
+    if floor >= MOST_SEQ:
         raise ValueError(f"{sink} cannot have finished {floor} entries")
+    found = Progress(floor, left_at=left_at)
     query = "SELECT scope, room, first_seq, beyond, tried FROM behind WHERE sink = ?"
-    for scope, room, first_seq, beyond, tried in connection.execute(query, (sink,)):
-        lane = Lane(_text(scope), _text(room))
-        found.behind[lane] = Behind(_number(first_seq), _beyond(beyond), _tried(tried))
+    for row in connection.execute(query, (sink,)):
+        scope, room, first_seq, beyond, tried = convert(row, tuple[str, str, int, bytes, bytes])
+        found.behind[Lane(scope, room)] = Behind(first_seq, _spans(beyond), _decode_tried(tried))
     return found
 
 
@@ -245,31 +250,8 @@ class Reach:
         return [self._progress[target]] if target in self._progress else []
 
 
-def _packed(tried: Iterable[Past]) -> bytes:
-    return encode([[p.count, p.attempts, p.first_us, p.first_error, p.last_error, p.unended] for p in tried])
-
-
-def _tried(packed: Any) -> tuple[Past, ...]:
-    return tuple(
-        Past(_number(count), _number(tries), _number(us), _text(first), _text(last), _number(unended))
-        for count, tries, us, first, last, unended in decode(packed)
-    )
-
-
-def _beyond(packed: Any) -> tuple[Span, ...]:
-    spans = tuple((_number(first), _number(last)) for first, last in decode(packed))
+def _spans(packed: bytes) -> tuple[Span, ...]:
+    spans = _decode_spans(packed)
     if joined(spans) != spans or any(first > last for first, last in spans):
         raise ValueError(f"{spans!r:.40} are no spans")
     return spans
-
-
-def _number(value: Any) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r:.40} is no number")
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise TypeError(f"{value!r:.40} is no text")
-    return value
