@@ -1,14 +1,12 @@
 """Opens a sink, as often as it takes, and sends what may go to it, when it may."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
 
 from tdbwatch.clock import Clock
+from tdbwatch.daemon.couriers.delivery import Delivery
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
-from tdbwatch.daemon.couriers.lane import Parcel
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.deadline import DeadlineError, within
@@ -17,9 +15,6 @@ from tdbwatch.daemon.hosts import Host
 
 class Dispatch:
     """Sends what may go, waits until more may. To open the sink is the first attempt of all.
-
-    Args:
-        attempt: offers a parcel to the sink.
 
     Attributes:
         opened: whether the sink is open.
@@ -31,7 +26,7 @@ class Dispatch:
         host: Host,
         turns: Turns,
         health: Health,
-        attempt: Callable[[Parcel], Coroutine[Any, Any, None]],
+        delivery: Delivery,
         saving: Saving,
         clock: Clock,
     ) -> None:
@@ -40,7 +35,7 @@ class Dispatch:
         self._host = host
         self._turns = turns
         self._health = health
-        self._attempt = attempt
+        self._delivery = delivery
         self._saving = saving
         self._clock = clock
         self._woken = False  # while the sink was busy: what it answers to that says nothing of now
@@ -104,7 +99,7 @@ class Dispatch:
 
     def _send(self, group: asyncio.TaskGroup) -> None:
         while not self.stopping and (parcel := self._turns.next(self._clock.monotonic())) is not None:
-            group.create_task(self._attempt(parcel), name="delivery")
+            group.create_task(self._delivery.attempt(parcel), name="delivery")
 
     async def _wait(self, due: float | None) -> None:
         if due is None:

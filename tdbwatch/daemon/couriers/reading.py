@@ -12,7 +12,7 @@ from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
 from tdbwatch.daemon.couriers.lanes import Found, Lanes
 from tdbwatch.daemon.couriers.pieces import Piece
-from tdbwatch.daemon.couriers.progress import Remembered
+from tdbwatch.daemon.couriers.progress import Remembered, Saving
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.routes import Matcher
 from tdbwatch.daemon.spool.api import Spool, SpoolError
@@ -98,12 +98,7 @@ _PATIENCE: Final = 1.0
 
 
 class Reading:
-    """Reads the spool from the lanes' position on, and again those lanes that are in the log only.
-
-    Args:
-        moved: set and cleared whenever lanes change.
-        filled: called when lanes have got something, or were told that there is nothing.
-    """
+    """Reads the spool from the lanes' position on, and again those lanes that are in the log only."""
 
     def __init__(
         self,
@@ -112,9 +107,8 @@ class Reading:
         wanted: Wanted,
         remembered: Remembered,
         health: Health,
+        saving: Saving,
         clock: Clock,
-        moved: asyncio.Event,
-        filled: Callable[[], None],
     ) -> None:
         self._spool = spool
         self._lanes = lanes
@@ -122,8 +116,7 @@ class Reading:
         self._remembered = remembered
         self._health = health
         self._clock = clock
-        self._moved = moved
-        self._filled = filled
+        self._saving = saving
         self._turn = asyncio.Lock()  # reading on and reading again take turns
         self.end: int | None = None
         """An entry beyond which nothing new is read; None: there is no end."""
@@ -166,7 +159,7 @@ class Reading:
         lanes = self._lanes
         while True:
             while not lanes.to_read:
-                await self._moved.wait()
+                await self._saving.moved.wait()
             async with self._turn:
                 await self._space()
                 found = await self._read_lanes(self._remembered.next(lanes.to_read))
@@ -194,7 +187,7 @@ class Reading:
     async def _moves(self, seconds: float) -> None:
         """Wait for so many seconds, or until lanes change."""
         with suppress(DeadlineError):
-            await within(self._clock, seconds, self._moved.wait())
+            await within(self._clock, seconds, self._saving.moved.wait())
 
     async def _read(self) -> bool:
         """Read on; False: nothing can be read at the moment."""
@@ -213,7 +206,7 @@ class Reading:
                 lanes.add(block.lane, piece, now)
         lanes.position = blocks[-1].last_seq if blocks else max(end, spool.first_seq - 1)
         lanes.memory.learn(blocks)
-        self._filled()
+        self._saving.tell()
         return True
 
     async def _read_lanes(self, queues: list[LaneQueue]) -> bool:
@@ -227,7 +220,7 @@ class Reading:
             self._lanes.to_read.extendleft(reversed(queues))
             self._health.unreadable(describe(error))
         self._lanes.found(found, self._clock.monotonic())
-        self._filled()
+        self._saving.tell()
         return not queues
 
     async def _read_lane(self, queue: LaneQueue) -> list[Found]:
