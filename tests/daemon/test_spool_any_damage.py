@@ -20,8 +20,9 @@ from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, heard
 from tdbwatch.daemon.spool.stored.log import BLOCK, block_of, blocks_where, entries_of
 from tdbwatch.daemon.spool.stored.progress import Reach
+from tdbwatch.daemon.spool.stored.store import Newest, Store
 from tdbwatch.daemon.spool.stored.tables import connect
-from tdbwatch.daemon.spool.survival.renewal import Known, renew
+from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.plugin import Event
 
 from .spool_kit import dead_letter, everything, spool_at
@@ -179,11 +180,14 @@ def test_what_memory_holds_is_in_the_new_file_whatever_became_of_the_old_one(
     whole = contents(crashed)
     progress = {"s": Progress(90, {LANES[0]: Behind(10, ((13, 13),))}), "t": Progress(0)}
     with copied(crashed) as path:
+        memory = Store(path, connect)
+        memory.newest = Newest(1 << 30)
+        memory.newest.extend(whole[-30:])
         for attack in attacks:
             attack(path)
         last_seq = whole[-1].last_seq
-        known = Known(progress, last_seq, newest=whole[-30:])
-        store, report = renew(path, connect, ERROR, 0.0, ["s", "t"], known)
+        store, report = renew(path, connect, ERROR, 0.0, ["s", "t"], memory)
+        memory.close()
         with closing(store):
             found = seqs_and_ids(all_blocks(path))
             assert seqs_and_ids(whole[-30:]) <= found

@@ -430,7 +430,7 @@ def test_a_file_of_which_nothing_can_be_read_is_not_searched_for_long(path: Path
     path.write_bytes(os.urandom(64 * _PAGE))
     with closing(sqlite3.connect(path, factory=Counting)) as connection:
         rescue = Rescue(connection)
-        assert (list(rescue.blocks()), list(rescue.letters()), rescue.progress()) == ([], [], {})
+        assert (list(rescue.blocks()), list(rescue.letters()), rescue.progress()) == ([], [], ({}, False))
         assert connection.asked < 100_000
 
 

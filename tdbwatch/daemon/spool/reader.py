@@ -32,10 +32,6 @@ class Window:
         self._ends: list[int] = []  # the last seq of each
         self._bytes = 0
 
-    def snapshot(self) -> list[Block]:
-        """What is held now. The only method that other threads may call."""
-        return self._blocks[:]
-
     def extend(self, blocks: Sequence[Block]) -> None:
         """Take the blocks that follow; forget the oldest beyond the bound."""
         if self._first_seq is None and blocks:

@@ -68,7 +68,7 @@ class SqliteSpool(Spool):
         self._sinks = Sinks(sinks)
         self._lock = SpoolLock(self.path)
         self._inbox = Inbox(limits, pace.linger, max(pace.linger, _IDLE_LINGER))
-        self._files = FileWatch(self.path, self._lock, connect, window.snapshot, clock)
+        self._files = FileWatch(self.path, self._lock, connect, limits.window, clock)
         self._reader = Reader(self.path, window, self._files.suspect)
         self.alarms = Alarms(self.path, listener, log)
         self.drops = DropReports(

@@ -136,7 +136,6 @@ class LogState:
         self.drops.traffic.written(count)
         self.entries += count
         self.last_seq = blocks[-1].last_seq
-        self._files.heard(self.last_seq)
 
     def gone(self, blocks: Sequence[Gone], first_seq: int) -> None:
         """These were deleted; the log begins with `first_seq`."""

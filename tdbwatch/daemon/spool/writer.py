@@ -126,7 +126,6 @@ class Writer:
         for copies in group.copies:
             blocks = [*blocks, *self._copy(copies)]
         self._tidy(blocks)
-        self._files.remember(blocks)
         self._tell()
 
     def _look_round(self) -> None:

@@ -1,6 +1,7 @@
 """The spool's file as its one writer sees it: each method is one transaction, or reads only."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate
@@ -24,6 +25,32 @@ from tdbwatch.daemon.spool.stored.tables import free_bytes, keep, prepare, trans
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
+class Newest:
+    """The newest blocks of the log, bounded by their weight: they outlive what happens to the file."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._blocks = OrderedDict[int, Block]()
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._blocks.values())
+
+    def extend(self, blocks: Iterable[Block]) -> None:
+        """Take the blocks that follow; forget the oldest beyond the bound."""
+        for block in blocks:
+            self._blocks[block.first_seq] = block
+            self._bytes += block.weight
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._blocks.popitem(last=False)[1].weight
+
+    def forget(self, gone: Iterable[Gone]) -> None:
+        """The log has given these up."""
+        for one in gone:
+            if (block := self._blocks.pop(one.first_seq, None)) is not None:
+                self._bytes -= block.weight
+
+
 class Store:
     """The tables, and of them in memory what is asked for all the time.
 
@@ -33,6 +60,7 @@ class Store:
         entries: how many there are.
         progress: by sink, what it has finished, as it is in the file.
         sinks: those of the configuration; None: all that there are.
+        newest: the newest blocks; none, unless somebody says how many.
         beat: the last sign of life.
         inserted: rows of history that it has inserted, by table.
         inserted_bytes: how many bytes it has inserted, in all tables, roughly.
@@ -42,6 +70,7 @@ class Store:
     def __init__(self, path: Path, connect: Connect) -> None:
         self.path = path
         self.sinks: Collection[str] | None = None
+        self.newest = Newest(0)
         with trusting_nothing():  # SQLite's words about a spoilt file may not even be text
             self.handle = Handle(path, connect)
             self.connection = self.handle.connection
@@ -121,6 +150,7 @@ class Store:
         for write in writes:
             if write.table:
                 self.inserted[write.table] += len(write.rows)
+        self.newest.extend(blocks)
         count = sum([block.count for block in blocks])
         self.entries, self.last_seq = self.entries + count, self.last_seq + count
         for note in notes:
@@ -142,6 +172,7 @@ class Store:
             # Numbers are never used twice, also when no entry is left that shows the last one.
             keep(self.connection, "last_seq", self.last_seq)
             self.write([tally])
+        self.newest.forget(doomed)
         self.entries -= sum(block.count for block in doomed)
         self.first_seq = first_of(self.connection, self.last_seq)
 

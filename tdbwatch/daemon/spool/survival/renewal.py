@@ -10,8 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +26,6 @@ from tdbwatch.daemon.spool.file.aside import (
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.place import MAGIC, MAKING, side, sync_folder
 from tdbwatch.daemon.spool.stored import progress
-from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import INSERT_LETTER, letter_row
 from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, row_of
@@ -43,24 +41,6 @@ _ROW_BYTES: Final = 1_000
 _VERSION: Final = 18
 _TAKEN_OVER: Final = ("meta", "orders", "marks", "sink_values", "drops")
 _KINDS: Final = {"TEXT": str, "INTEGER": int, "BLOB": bytes, "": object}
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What need not be read from the file.
-
-    Attributes:
-        progress: what every sink has finished.
-        newest: the newest blocks.
-        beat: the last sign of life.
-        connection: still open to the file, where that is not in its place any more.
-    """
-
-    progress: Mapping[str, Progress]
-    last_seq: int
-    newest: Sequence[Block] = ()
-    beat: Beat | None = None
-    connection: sqlite3.Connection | None = None
 
 
 def place(path: Path, connect: Connect) -> None:
@@ -104,12 +84,14 @@ def renew(
     error: Exception,
     now: float,
     sinks: Collection[str] | None,
-    known: Known | None = None,
+    memory: Store | None = None,
 ) -> tuple[Store, DamageReport]:
     """Make a new file with what is still needed, and put it in the damaged one's place.
 
     Args:
         sinks: those of the configuration; None: all that there are.
+        memory: what is known of the file, and so need not be read from it. Closed, unless it alone can read
+            the file, which is not in its place any more.
 
     Raises:
         sqlite3.Error, OSError: the folder or the disk cannot be written; nothing has changed.
@@ -117,14 +99,13 @@ def renew(
     reserve.lend()
     path.parent.mkdir(parents=True, exist_ok=True)
     making, aside = side(path, MAKING), place_aside(path, now)
-    with _opened(path, known) as old, _made(making, connect) as store:
-        lost = known is None and not old.trusted
-        known = known or _read(old)
+    with _opened(path, memory) as old, _made(making, connect) as store:
+        known, trusted = old.progress() if memory is None else (memory.progress, True)
         # Without progress the first sink begins with the first event.
-        reach = None if lost or not known.progress else Reach(known.progress, sinks)
-        rescued, letters = _fill(store, old, known.newest, reach, now)
-        report = DamageReport(path, aside, str(error), rescued, letters, lost)
-        _make_whole(store, old, known, report)
+        reach = Reach(known, sinks) if known and trusted else None
+        rescued, letters = _fill(store, old, [] if memory is None else [*memory.newest], reach, now)
+        report = DamageReport(path, aside, str(error), rescued, letters, not trusted)
+        _make_whole(store, old, known, memory, report)
     move_aside(path, aside)
     making.rename(path)
     sync_folder(path)
@@ -132,12 +113,15 @@ def renew(
 
 
 @contextmanager
-def _opened(path: Path, known: Known | None) -> Iterator[Rescue]:
-    if known is not None and known.connection is not None:
-        yield Rescue(known.connection)
-    else:
-        with rescuing(path) as found:
-            yield found
+def _opened(path: Path, memory: Store | None) -> Iterator[Rescue]:
+    if memory is not None and memory.handle.moved:
+        yield Rescue(memory.connection)
+        return
+    if memory is not None:
+        with suppress(sqlite3.Error):
+            memory.close()
+    with rescuing(path) as found:
+        yield found
 
 
 @contextmanager
@@ -157,12 +141,6 @@ def _made(path: Path, connect: Connect) -> Iterator[Store]:
     except BaseException:
         remove_files(path)
         raise
-
-
-def _read(old: Rescue) -> Known:
-    """The same, from the file itself. Of a sink whose progress cannot be read nothing is finished."""
-    found = old.progress()
-    return Known(found, max((one.floor for one in found.values()), default=0))
 
 
 def _fill(
@@ -201,7 +179,9 @@ def _gathered(rows: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]
         yield piece
 
 
-def _make_whole(store: Store, old: Rescue, known: Known, report: DamageReport) -> None:
+def _make_whole(
+    store: Store, old: Rescue, known: Mapping[str, Progress], memory: Store | None, report: DamageReport
+) -> None:
     """The last step: all else, and that it replaces a damaged file."""
     connection = store.connection
     with store.transaction():
@@ -209,9 +189,10 @@ def _make_whole(store: Store, old: Rescue, known: Known, report: DamageReport) -
             kinds = [_KINDS[row[2]] for row in connection.execute(f"PRAGMA table_info({table})")]
             insert = f"INSERT OR REPLACE INTO {table} VALUES (?{', ?' * (len(kinds) - 1)})"  # noqa: S608
             connection.executemany(insert, old.rows(f"SELECT * FROM {table}", kinds))  # noqa: S608
-        store.write(progress.whole(known.progress))
+        store.write(progress.whole(known))
+        if memory is not None and memory.beat is not None:
+            store.write([memory.beat])
         # A number beyond the last will be used anew: for an event that no sink is finished with.
-        keep(connection, "last_seq", max(known.last_seq, old.last_seq))
-        if known.beat is not None:
-            store.write([known.beat])
+        floors = (one.floor for one in known.values())
+        keep(connection, "last_seq", max(old.last_seq, 0 if memory is None else memory.last_seq, *floors))
         keep(connection, "damage", report.to_json())

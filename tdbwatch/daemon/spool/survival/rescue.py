@@ -4,7 +4,7 @@ import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -49,25 +49,17 @@ class Rescue:
         self._ask(lambda c: found.extend(c.execute(query)), None)
         return [row for row in found if len(row) == len(kinds) and all(map(_is_of, row, kinds))]
 
-    def progress(self) -> dict[str, Progress]:
-        """What the sinks have finished: nothing, where that cannot be read or trusted.
+    def progress(self) -> tuple[dict[str, Progress], bool]:
+        """What the sinks have finished: nothing, where that cannot be read; and whether none is missing.
 
-        A sink may be missing, unless all of it is `trusted`.
+        If one may be, what is said of the others is not trusted: a page that is spoilt may have fewer rows.
         """
-        sinks = [sink for (sink,) in self.rows("SELECT sink FROM progress", [str])]
-        if not self.trusted:
-            return {sink: Progress(0) for sink in sinks}
-        return {sink: self._ask(partial(progress.of, sink=sink), Progress(0)) for sink in sinks}
-
-    @cached_property
-    def trusted(self) -> bool:
-        """Whether no sink's progress is missing: a page that is spoilt may just have fewer rows."""
-        return all(self._is_whole(table) for table in ("progress", "behind")) and self._ask(
-            lambda c: progress.sinks(c) is not None, otherwise=False
-        )
-
-    def _is_whole(self, table: str) -> bool:
-        return self.rows(f"PRAGMA integrity_check({table})", [str]) == [("ok",)]
+        whole = [self.rows(f"PRAGMA integrity_check({table})", [str]) for table in ("progress", "behind")]
+        trusted = whole == [[("ok",)]] * 2 and self._ask(progress.sinks, None) is not None
+        found = {sink: Progress(0) for (sink,) in self.rows("SELECT sink FROM progress", [str])}
+        if trusted:
+            found = {sink: self._ask(partial(progress.of, sink=sink), none) for sink, none in found.items()}
+        return found, trusted
 
     def blocks(self) -> Iterator[Block]:
         """What decodes of each block, in order."""

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import groupby
 from typing import Final
 
 import msgpack
@@ -28,20 +27,21 @@ def opened(stored: bytes) -> bytes:
 
 
 def salvaged(block: Block) -> list[Block]:
-    """A block's sound runs, neighbours together; the block itself, if nothing is wrong with it.
+    """A block's sound runs: those before the first spoilt one, and those behind it; a sound block as it is.
 
-    What is behind the first spoilt run ends where the block does: with a number that is too high a sink may
-    get an event twice, with one that is too low perhaps never.
+    What is behind ends where the block does: with a number that is too high a sink may get an event twice,
+    with one that is too low perhaps never.
     """
     try:
         block.runs  # noqa: B018 - raises, if they are spoilt
         return [block]
     except ValueError:
         runs = list(_runs(block.body))
-    groups = [[run for run in group if run] for spoilt, group in groupby(runs, key=_is_spoilt) if not spoilt]
-    if None not in runs:
-        return [_part(block, block.first_seq, group) for group in groups]  # only their count was wrong
-    return _numbered(block, groups, first_is_sound=runs[0] is not None)
+    spoilt = runs.index(None) if None in runs else len(runs)
+    before, behind = ([run for run in some if run is not None] for some in (runs[:spoilt], runs[spoilt:]))
+    next_seq = block.first_seq + _size(before)
+    places = (block.first_seq, before), (max(next_seq, block.last_seq + 1 - _size(behind)), behind)
+    return [_part(block, first_seq, some) for first_seq, some in places if some]
 
 
 def _runs(body: bytes) -> Iterator[Run | None]:
@@ -63,21 +63,6 @@ def _run(packed: bytes) -> Run | None:
     except (ValueError, RecursionError):
         return None
     return run if sound(run) else None
-
-
-def _is_spoilt(run: Run | None) -> bool:
-    return run is None
-
-
-def _numbered(block: Block, groups: Sequence[list[Run]], *, first_is_sound: bool) -> list[Block]:
-    lost = max(0, block.count - sum(map(_size, groups)))
-    found, at = [], block.first_seq
-    for number, group in enumerate(groups):
-        if number == (1 if first_is_sound else 0):
-            at += lost
-        found.append(_part(block, at, group))
-        at += _size(group)
-    return found
 
 
 def _part(block: Block, first_seq: int, runs: Sequence[Run]) -> Block:

@@ -2,8 +2,7 @@
 
 import sqlite3
 import time
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -14,10 +13,9 @@ from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.file.place import side
-from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.progress import Configured
-from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.survival.renewal import Known, place, renew
+from tdbwatch.daemon.spool.stored.store import Newest, Store
+from tdbwatch.daemon.spool.survival.renewal import place, renew
 
 _ALARM: Final = 2 * USUAL_LOG_BYTES
 _EMPTYING: Final = 1.0
@@ -71,27 +69,22 @@ class LogSize:
 class FileWatch:
     """One spool's file, whichever file that is.
 
-    All but `suspect` and `heard` belong to the writer's thread.
+    All but `suspect` belongs to the writer's thread.
 
     Args:
-        newest: the newest blocks that the event loop has in memory, without a hole. Called in the writer's
-            thread.
+        window: so many bytes of the newest blocks are kept in memory, whatever happens to the file.
     """
 
-    def __init__(
-        self, path: Path, lock: SpoolLock, connect: Connect, newest: Callable[[], list[Block]], clock: Clock
-    ) -> None:
+    def __init__(self, path: Path, lock: SpoolLock, connect: Connect, window: int, clock: Clock) -> None:
         self.path = path
         self.log = LogSize(path)
         self._lock = lock
         self._connect = connect
-        self._newest = newest
+        self._window = window
         self._clock = clock
         self._looked_at = 0.0
         self._replaced_at = float("-inf")
         self._suspicion: Exception | None = None
-        self._heard = 0
-        self._unheard: deque[Block] = deque()
 
     def open(self, sinks: Collection[str] | None) -> DamageReport | None:
         """Open the file, or begin it; what happened to the one before, if that was not told yet.
@@ -108,7 +101,7 @@ class FileWatch:
             if not is_damage(error):
                 raise
             self.store, _ = renew(self.path, self._connect, error, self._clock.time(), sinks)
-        self.store.sinks = sinks
+        self.store.sinks, self.store.newest = sinks, Newest(self._window)
         if sinks is not None:
             with suppress(sqlite3.Error):  # the disk may be full, and this is for people only
                 self.store.commit((), [Configured(sinks)])
@@ -121,16 +114,6 @@ class FileWatch:
     @property
     def suspected(self) -> bool:
         return self._suspicion is not None
-
-    def heard(self, seq: int) -> None:
-        """The event loop has the blocks up to this entry in memory; those behind it only we have."""
-        self._heard = seq
-
-    def remember(self, blocks: list[Block]) -> None:
-        """These are in the file, and the event loop will hear of them."""
-        self._unheard.extend(blocks)
-        while self._unheard and self._unheard[0].last_seq <= self._heard:
-            self._unheard.popleft()
 
     def due(self, interval: float) -> bool:
         """Whether to look: something is suspected, or nobody has looked for so many seconds."""
@@ -156,20 +139,9 @@ class FileWatch:
             sqlite3.Error, OSError: the folder or the disk cannot be written; nothing has changed.
         """
         self._replaced_at = time.monotonic()
-        old, known = self.store, self._known()
-        self.store, report = renew(self.path, self._connect, error, self._clock.time(), old.sinks, known)
-        self.store.sinks = old.sinks
+        old, now = self.store, self._clock.time()
+        self.store, report = renew(self.path, self._connect, error, now, old.sinks, old)
+        self.store.sinks, self.store.newest = old.sinks, old.newest
         with suppress(sqlite3.Error):
             old.close()
         return report
-
-    def _known(self) -> Known:
-        store, newest = self.store, self._newest()
-        last = newest[-1].last_seq if newest else 0
-        newest += [block for block in self._unheard if block.first_seq > last]
-        moved = store.handle.moved
-        if not moved:
-            with suppress(sqlite3.Error):
-                store.close()
-        connection = store.connection if moved else None
-        return Known(store.progress, store.last_seq, newest, store.beat, connection)
