@@ -6,7 +6,7 @@ What was asked for meanwhile is what comes next: the last wish counts.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -19,6 +19,7 @@ from tdbwatch.daemon.couriers import Counts, Courier, CourierStatus
 from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosts import Host
 from tdbwatch.daemon.redelivery import Receiver
+from tdbwatch.daemon.spool.errors import SpoolError
 
 MOST_STUCK: Final = 3
 """Threads of one sink that were left behind, since they do not come back: no more are begun."""
@@ -71,6 +72,7 @@ class Deliveries:
         wants: gives what tells whether the routes send an event to a sink.
         watch: told of each task whose death must not go unnoticed.
         grace: gives the seconds in which a sink may finish.
+        durable: waits until all that was heard is in the log.
         gone: told of the name of a sink that is closed for good.
     """
 
@@ -80,6 +82,7 @@ class Deliveries:
         wants: Callable[[str], Callable[..., bool]],
         watch: Callable[["asyncio.Future[Any]"], None],
         grace: Callable[[], float],
+        durable: Callable[[], Awaitable[None]],
         gone: Callable[[str], None],
         clock: Clock,
     ) -> None:
@@ -89,6 +92,7 @@ class Deliveries:
         self._wants = wants
         self._watch = watch
         self._grace = grace
+        self._durable = durable
         self._gone = gone
         self._clock = clock
         self._places: dict[str, _Place] = {}
@@ -202,8 +206,13 @@ class Deliveries:
         """If it is not wanted any more it gets what there is for it, as far as it is well."""
         assert place.now is not None, "it is open"
         self.receivers.pop(name, None)
-        courier, grace = place.now.courier, self._grace()
-        await (courier.finish(grace) if place.wanted is None else courier.stop(grace))
+        courier, until = place.now.courier, self._clock.monotonic() + self._grace()
+        if place.wanted is None:
+            with suppress(DeadlineError, SpoolError):  # the spool itself says what is wrong
+                await within(self._clock, (until - self._clock.monotonic()) / 2, self._durable())
+            await courier.finish(max(0.0, until - self._clock.monotonic()))
+        else:
+            await courier.stop(self._grace())
         place.is_open = False
         if place.now.host.stuck:
             self._left[name].append(place.now.host)

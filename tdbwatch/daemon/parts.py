@@ -92,7 +92,13 @@ class Parts:
         )
         self.gone_sinks = GoneSinks(self.in_use, self.spool, self.stores)
         self.deliveries = Deliveries(
-            make, self.routing.matcher, self.tasks.watch, self.grace, self._sink_gone, clock
+            make,
+            self.routing.matcher,
+            self.tasks.watch,
+            self.grace,
+            self.spool.flush,
+            self._sink_gone,
+            clock,
         )
         self.pulse = Pulse(self.spool, lambda: self.deliveries.each, watchdog)
 
@@ -140,4 +146,5 @@ class Parts:
             self.beating.soon()
 
     def _sink_gone(self, name: str) -> None:
+        self.routing.gone(name)
         self.tasks.spawn(self.gone_sinks.gone(name), "tdbwatch-gone-sink")

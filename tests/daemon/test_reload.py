@@ -1,8 +1,10 @@
 """A changed configuration is taken up while the daemon runs."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -10,7 +12,7 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.deliveries import MOST_STUCK
-from tdbwatch.daemon.spool.looking.gone import forget
+from tdbwatch.daemon.spool.looking.gone import forget, left_in
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.node import Cluster
 from tdbwatch.plugin import Event, Sink, SinkType
@@ -128,6 +130,25 @@ async def test_a_sink_with_other_settings_is_opened_anew_where_the_former_ended(
     assert rig.lists.opened == ["a", "b", "b"]
     assert rig.lists.closed == ["b"]
     assert rig.daemon.routing.former == 0, "the routes are the same"
+
+
+async def test_a_sink_that_is_removed_gets_what_was_heard_before_though_the_disk_has_not_got_it_yet(
+    rig: Rig,
+) -> None:
+    await rig.start(sinks=TWO)
+    path = rig.folder / "spool.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # nobody else may write
+        sent = rig.emit(5)
+        await rig.until(lambda: rig.daemon.received == 5)
+        reload = asyncio.create_task(rig.reload(sinks={"a": {"type": "list"}}))
+        await rig.until(lambda: len(rig.daemon.config.sinks) == 1)
+        other.execute("ROLLBACK")
+    await reload
+    rig.emit(5)
+    await rig.drained()
+    assert rig.lists.numbers("b") == sent
+    assert left_in(path, ["a"]) == (), "nothing is shown as left behind for good"
 
 
 async def test_a_sink_that_is_removed_gets_what_came_before_and_returns_where_it_left(rig: Rig) -> None:

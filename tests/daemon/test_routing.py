@@ -36,6 +36,21 @@ def test_a_sink_that_was_not_there_is_asked_about_by_the_first_routes_that_know_
     assert routing.at(11, "a") is without
 
 
+def test_a_sink_that_is_removed_is_asked_about_by_the_last_routes_that_knew_it_until_it_is_closed() -> None:
+    """What was on the way to the disk then has its number later, and was heard before."""
+    first, second, without = router("a", "b"), router("a", "b"), router("a")
+    routing = Routing(first)
+    routing.change(second, through=10)
+    routing.change(without, through=20)
+    routing.finished(20)
+    assert (routing.at(21, "b"), routing.at(21, "a")) == (second, without)
+    routing.change(again := router("a", "b"), through=30)
+    assert routing.at(31, "b") is again
+    routing.change(without, through=40)
+    routing.gone("b")
+    assert routing.at(41, "b") is without
+
+
 def test_a_matcher_is_as_of_an_entry_or_of_now() -> None:
     routing = Routing(router("a", "b"))
     matcher = routing.matcher("a")
