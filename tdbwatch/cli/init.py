@@ -2,8 +2,9 @@
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ thingsdb:
 # By name; {{id: 123, as: legacy}} by id; {{name: deploys, scope: //ops}} in another collection.
 rooms: {rooms}
 
+# Where events go; docs/sinks.md has all options, and further types.
 sinks:
 {sinks}
 
@@ -45,6 +47,9 @@ http: {{listen: "127.0.0.1:9280"}}
 """
 _FILE_SINK: Final = (
     '  file: {{type: file, path: "{folder}/{{room}}.jsonl", rotate: {{size: 100MB, keep: 10}}}}'
+)
+_PROGRAM_SINK: Final = (
+    "  program: {{type: exec, command: {command}}} # it gets the record on its standard input"
 )
 _HOOK_SINK: Final = "  hook: {{type: webhook, url: {url}}} # a key to sign with: secret_file: PATH"
 
@@ -99,6 +104,8 @@ def starter(file: Path, ask: Ask) -> str:
     url = ask("URL to send events to (empty: none)", "")
     sinks = ["  console: {type: log}", _FILE_SINK.format(folder=folder / "events")]
     sinks += [_HOOK_SINK.format(url=_quoted(url))] if url else []
+    program = ask("program to run for each event, with its arguments (empty: none)", "")
+    sinks += [_PROGRAM_SINK.format(command=_list(_words(program)))] if program else []
     return _STARTER.format(
         name=file.name, nodes=nodes, auth=auth, scope=_quoted(scope), rooms=rooms, sinks="\n".join(sinks),
         spool=_quoted(str(folder / "spool.db")),
@@ -110,7 +117,19 @@ def _asked(question: str, usual: str) -> str:
 
 
 def _several(text: str) -> str:
-    return f"[{', '.join(map(_quoted, text.replace(',', ' ').split()))}]"
+    return _list(text.replace(",", " ").split())
+
+
+def _words(command: str) -> list[str]:
+    """As a shell parts them, but for a quote that nothing closes."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return command.split()
+
+
+def _list(items: Iterable[str]) -> str:
+    return f"[{', '.join(map(_quoted, items))}]"
 
 
 def _quoted(text: str) -> str:

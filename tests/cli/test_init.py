@@ -30,6 +30,7 @@ def test_what_is_answered_is_in_it() -> None:
         "rooms": "alerts, deploys",
         "file with a token (empty: log in as a user)": "/etc/tdbwatch/token",
         "URL to send events to (empty: none)": "https://example.org/hook",
+        "program to run for each event, with its arguments (empty: none)": "/bin/logger -t 'a b' {{room}}",
     }
     made = yaml.safe_load(starter(Path("prod.yaml"), answers.get))
     assert made["thingsdb"] == {
@@ -39,19 +40,24 @@ def test_what_is_answered_is_in_it() -> None:
     }
     assert made["rooms"] == ["alerts", "deploys"]
     assert made["sinks"]["hook"]["url"] == "https://example.org/hook"
-    assert list(made["sinks"]) == ["console", "file", "hook"]
+    command = ["/bin/logger", "-t", "a b", "{{room}}"]
+    assert made["sinks"]["program"] == {"type": "exec", "command": command}
+    assert list(made["sinks"]) == ["console", "file", "hook", "program"]
 
 
 @example("FALSE")
 @example("null")
 @example("2026-11-27")
 @example("1_000")
+@example("it's")
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_no_answer_breaks_the_file(text: str) -> None:
+    asks = ("user", "program")
     made = yaml.safe_load(
-        starter(Path("prod.yaml"), lambda question, usual: text if question == "user" else usual)
+        starter(Path("prod.yaml"), lambda question, usual: text if question.startswith(asks) else usual)
     )
     assert made["thingsdb"]["auth"]["username"] == text
+    assert all(type(word) is str for word in made["sinks"]["program"]["command"])
 
 
 def test_what_is_there_is_not_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
