@@ -81,7 +81,13 @@ def fresh() -> bool:
 
 
 @pytest.fixture
-async def start(tmp_path: Path, fresh: bool, forker: Forker) -> AsyncIterator[Start]:
+def beforehand() -> str:
+    """Code that a command's process runs before the command, unless it is fresh."""
+    return ""
+
+
+@pytest.fixture
+async def start(tmp_path: Path, fresh: bool, beforehand: str, forker: Forker) -> AsyncIterator[Start]:
     """Start `tdbwatch ARGS`, standard error beside standard output; what still runs at the end is killed."""
     commands: list[Command] = []
 
@@ -89,7 +95,7 @@ async def start(tmp_path: Path, fresh: bool, forker: Forker) -> AsyncIterator[St
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         reading, writing = os.pipe()
         with Path(os.devnull).open("rb") as nothing:
-            process = await (_interpreter if fresh else partial(_fork, forker))(
+            process = await (_interpreter if fresh else partial(_fork, forker, beforehand + COMMAND))(
                 args, nothing.fileno(), writing, tmp_path, environment
             )
         os.close(writing)
@@ -122,15 +128,14 @@ async def _interpreter(
 
 async def _fork(
     forker: Forker,
+    code: str,
     args: Sequence[str | Path],
     stdin: int,
     out: int,
     folder: Path,
     environment: dict[str, str],
 ) -> Forked:
-    return await forker.start(
-        COMMAND, args, streams=(stdin, out, out), folder=folder, environment=environment
-    )
+    return await forker.start(code, args, streams=(stdin, out, out), folder=folder, environment=environment)
 
 
 async def _collect(fd: int, output: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import resource
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,27 @@ from tdbwatch.node import Cluster
 
 Lines = Callable[[str], list[dict[str, Any]]]
 
-POWERLESS = """#!{python}
-import ctypes, os, sys
+POWERLESS = """
+import ctypes
+from tdbwatch.cli import capabilities
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
-os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+_sets = capabilities._get()
+_sets[0].effective &= ~(1 << CAP_DAC_OVERRIDE)
+_sets[0].permitted &= ~(1 << CAP_DAC_OVERRIDE)
+capabilities._call("capset", _sets)
 """
 
 
 @pytest.fixture
-def fresh(request: pytest.FixtureRequest) -> bool:
-    """Only a process that is started can be made powerless."""
-    return "powerless" in request.fixturenames
+def beforehand(request: pytest.FixtureRequest) -> str:
+    """See `powerless`."""
+    return POWERLESS if "powerless" in request.fixturenames else ""
 
 
 @pytest.fixture
-def powerless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def powerless() -> None:
     """Commands obey the permissions of files, also when root runs the tests."""
-    script = tmp_path / "powerless"
-    script.write_text(POWERLESS.format(python=sys.executable))
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
 
 
 @pytest.fixture

@@ -168,7 +168,7 @@ async def test_a_sink_that_is_removed_gets_what_came_before_and_returns_where_it
 
 async def test_routes_are_asked_as_they_were_when_an_event_was_heard(rig: Rig) -> None:
     """However far a sink is: else what one sink has not read yet would be nobody's."""
-    hung = {"a": {"type": "list", "hang": True, "batch": {"count": 1}}, "b": {"type": "list"}}
+    hung = {"a": {"type": "list", "hang": True}, "b": {"type": "list"}}
     await rig.start(sinks=hung, routes=[{"to": ["a"]}], spool={"path": str(rig.folder / "s.db")})
     first = rig.emit(4_000)  # more than a courier reads ahead
     await rig.heard()
@@ -352,13 +352,13 @@ async def test_threads_that_do_not_come_back_do_not_become_ever_more(rig: Rig) -
     rig.registry.offer("test", blocking.sink_type())
 
     def sinks(turn: int) -> dict[str, object]:
-        stuck = {"type": "blocking", "mark": str(turn), "timeout": "100ms"}
+        stuck = {"type": "blocking", "mark": str(turn), "timeout": "50ms"}
         return {"a": {"type": "list"}, "stuck": stuck}
 
     try:
-        await rig.start(sinks=sinks(0), shutdown={"grace": "200ms"})
+        await rig.start(sinks=sinks(0), shutdown={"grace": "50ms"})
         rig.emit()
-        for turn in range(1, 7):
+        for turn in range(1, MOST_STUCK + 2):
             await rig.until(
                 lambda: any(s.sink == "stuck" and s.state == "stuck" for s in rig.daemon.couriers())
             )

@@ -33,13 +33,13 @@ async def test_file_sinks_share_what_the_process_may_open(
 ) -> None:
     shared = budget.Budget()
     monkeypatch.setattr("tdbwatch.sinks.file.sink.budget", shared)
-    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
-    sinks = [make(f"s{n}/{{event}}.jsonl", fsync="never") for n in range(18)]
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 256))
+    sinks = [make(f"s{n}/{{event}}.jsonl", fsync="never") for n in range(5)]
     batch = [event(name=f"e{n}") for n in range(64)]
     for _ in range(2):
         for sink in sinks:
             assert await sink.deliver(batch) == [DELIVERED] * 64
-    assert sum(len(sink._open_files) for sink in sinks) <= 512
+    assert sum(len(sink._open_files) for sink in sinks) <= 128
     assert all(len(sink._open_files) > 20 for sink in sinks)
     for sink in sinks:
         await sink.close()
