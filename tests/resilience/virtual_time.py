@@ -1,9 +1,9 @@
 """An event loop on real sockets whose time only passes when nothing else can happen.
 
 Hours of a schedule take milliseconds, and nothing depends on how fast this machine is. Bytes written to a
-loopback socket can be read at once, or, where the kernel is busy, when those written later can be. So when no
-socket is ready though a datagram of our own has come round, everything that could happen has happened, and the
-next timer is due. Time goes in small steps nevertheless, and sockets are looked at before each of them.
+loopback socket can be read at once, or, where the kernel is busy, no later than those written after them. So
+when a datagram of our own has come round and still no socket is ready, everything that could happen has
+happened, and the next timer is due. Time goes in steps nevertheless, and sockets are looked at before each.
 """
 
 import asyncio
