@@ -15,13 +15,12 @@ from tdbwatch.daemon.spool import DeadLetter, Loss, Tally
 from tdbwatch.daemon.spool.api import Behind, Gone
 from tdbwatch.daemon.spool.errors import damaged, is_full
 from tdbwatch.daemon.spool.file.disk import Space
-from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.looking import gone
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.orders import OrderKind
-from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.store import Copies, Store
 from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock

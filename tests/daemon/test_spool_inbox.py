@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tdbwatch.daemon.spool.api import Behind
-from tdbwatch.daemon.spool.group import Group
-from tdbwatch.daemon.spool.inbox import Inbox
+from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Lane, Run, heard

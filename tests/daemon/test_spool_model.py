@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tdbwatch.daemon.spool.api import Behind, DeadLetter, Entry, Gone, Past, Progress
-from tdbwatch.daemon.spool.group import Copies, Group
+from tdbwatch.daemon.spool.inbox import Group
 from tdbwatch.daemon.spool.limits.delivered import undelivered
 from tdbwatch.daemon.spool.spans import spans_of
 from tdbwatch.daemon.spool.stored import orders
@@ -21,6 +21,7 @@ from tdbwatch.daemon.spool.stored.log import blocks_where, extent
 from tdbwatch.daemon.spool.stored.notes import GoneError
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.progress import Change, Reach
+from tdbwatch.daemon.spool.stored.store import Copies
 from tdbwatch.plugin import Event
 
 from .store_kit import Content, Machine, by_lane, numbered, rows_of

@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tdbwatch.daemon.spool.errors import SpoolError
-from tdbwatch.daemon.spool.group import Group
-from tdbwatch.daemon.spool.inbox import Inbox
+from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.looking.gone import forget, left_in, rename
 from tdbwatch.daemon.spool.looking.look import opened

@@ -160,6 +160,8 @@ class Gone:
 class Spool(Protocol):
     """One append-only log that every sink reads for itself. All methods belong to the event loop's thread.
 
+    Those that ask for what is in the file raise `SpoolError` where it cannot be read; try again later.
+
     Attributes:
         interrupted: whether the last deliveries of the process that had this spool before may have begun and
             never ended: it was killed, or of a crash. Whoever is through with them may say that it is not.
@@ -213,9 +215,6 @@ class Spool(Protocol):
         """Whole blocks, in order, of which the first has an entry after `after`; about `max_bytes` of them.
 
         At least one, if there is any.
-
-        Raises:
-            SpoolError: the file cannot be read; try again later.
         """
 
     async def read_lane(self, lane: Lane, after: int, through: int, max_bytes: int) -> list[Block]:
@@ -271,11 +270,7 @@ class Spool(Protocol):
         """Keep these for those who ask what became of an event; written with a later commit."""
 
     async def values(self) -> dict[str, dict[str, bytes]]:
-        """What sinks keep for themselves, as of the last commit, by sink and key.
-
-        Raises:
-            SpoolError: the file cannot be read; try again later.
-        """
+        """What sinks keep for themselves, as of the last commit, by sink and key."""
 
     def keep(self, sink: str, key: str, value: bytes | None) -> None:
         """Keep a value for a sink, durable no later than what it finishes from now on; None: delete it.
@@ -286,18 +281,10 @@ class Spool(Protocol):
     # -- delivering again --------------------------------------------------------------------------------
 
     async def marks(self) -> list[Mark]:
-        """What routes that hold events back remember, as of the last commit.
-
-        Raises:
-            SpoolError: the file cannot be read; try again later.
-        """
+        """What routes that hold events back remember, as of the last commit."""
 
     async def orders(self) -> list[Order]:
-        """What people asked for and is not done.
-
-        Raises:
-            SpoolError: the file cannot be read; try again later.
-        """
+        """What people asked for and is not done."""
 
     async def letters(self, order: Order, limit: int, max_bytes: int) -> list[tuple[int, Entry]]:
         """The next dead letters of a requeue, each with its number; at least one, if there is any."""

@@ -15,7 +15,6 @@ from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import Connect
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.file.place import check_place, keep_private, side
-from tdbwatch.daemon.spool.group import Copies
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.reader import Reader, Window
@@ -30,6 +29,7 @@ from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.notes import Flush, Waiter
 from tdbwatch.daemon.spool.stored.orders import Order
 from tdbwatch.daemon.spool.stored.progress import Change
+from tdbwatch.daemon.spool.stored.store import Copies
 from tdbwatch.daemon.spool.stored.tables import connect as _connect
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 from tdbwatch.daemon.spool.writer import Pace, Writer

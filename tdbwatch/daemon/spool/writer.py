@@ -16,8 +16,7 @@ from typing import Any, Final
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import Gone
 from tdbwatch.daemon.spool.errors import UNREADABLE, is_damage, is_full, trusting_nothing
-from tdbwatch.daemon.spool.group import Copies, Group
-from tdbwatch.daemon.spool.inbox import Inbox
+from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.limits.upkeep import Upkeep
 from tdbwatch.daemon.spool.state import LogState, Said, answer
@@ -27,7 +26,7 @@ from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE, Tally
 from tdbwatch.daemon.spool.stored.history import Attempts
 from tdbwatch.daemon.spool.stored.log import weight
 from tdbwatch.daemon.spool.stored.notes import Flush, GoneError, Note
-from tdbwatch.daemon.spool.stored.store import Store
+from tdbwatch.daemon.spool.stored.store import Copies, Store
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
 _RETRIES_AT_CLOSE: Final = 3
@@ -149,6 +148,10 @@ class Writer:
         self._tell()
         self._inbox.pause(self._pace.retry)
 
+    def _grown(self, blocks: Sequence[Block]) -> None:
+        if blocks:
+            self._say(self._log.grown, blocks)
+
     def _gone(self, blocks: Sequence[Gone]) -> None:
         if blocks:
             self._say(self._log.gone, blocks, self._store.first_seq)
@@ -210,8 +213,7 @@ class Writer:
                 continue
             if tries > 1:
                 self._say(self._log.alarms.disk, "")
-            if blocks:
-                self._say(self._log.grown, blocks)
+            self._grown(blocks)
             self._say(answer, group.waiting)
             return blocks
         self._give_up(group)
@@ -263,22 +265,18 @@ class Writer:
 
     def _copy(self, copies: Copies) -> list[Block]:
         """Add copies that people ordered, if there is space that nothing else needs."""
-        blocks: list[Block] = []
-        done = False
+        rows, blocks, done = copies.rows(self._upkeep.now_us()), list[Block](), False
         try:
-            rows = copies.rows(self._upkeep.now_us())
             with trusting_nothing():
-                done = self._upkeep.size.takes_copies(self._store, self._store.reach(), weight(rows, -1))
-            if done:
+                fits = self._upkeep.size.takes_copies(self._store, self._store.reach(), weight(rows, -1))
+            if fits:
                 self._files.log.bound(self._store, self._limits.max_log)
-                blocks = self._store.commit(rows, [copies], can_wait=True)
+                blocks, done = self._store.commit(rows, [copies], can_wait=True), True
         except GoneError:  # the order is looked at anew
-            done = False
+            pass
         except sqlite3.Error as error:
-            done = False
             self._is_damage(error)
-        if blocks:
-            self._say(self._log.grown, blocks)
+        self._grown(blocks)
         self._say(answer, copies.waiters, done)
         return blocks
 

@@ -1,10 +1,13 @@
 """The spool's file as its one writer sees it: each method is one transaction, or reads only."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +18,15 @@ from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.spans import Span
 from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
-from tdbwatch.daemon.spool.stored.blocks import Block, Lane, squeeze
+from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, encode_run, pack, squeeze
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, Row, blocks_where, extent, first_of, weight
-from tdbwatch.daemon.spool.stored.notes import Note, execute
-from tdbwatch.daemon.spool.stored.progress import Reach
+from tdbwatch.daemon.spool.stored.notes import Note, Waiter, Write, execute
+from tdbwatch.daemon.spool.stored.orders import Order, moved
+from tdbwatch.daemon.spool.stored.progress import Reach, forgotten
 from tdbwatch.daemon.spool.stored.tables import free_bytes, keep, prepare, transaction
 
+_END_LETTER: Final = "DELETE FROM dead_letters WHERE number = ?"
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
@@ -51,6 +56,47 @@ class Newest:
                 self._bytes -= block.weight
 
 
+@dataclass(slots=True)
+class Copies(Note):
+    """Copies of events for one sink, and what of an order is done with them."""
+
+    order: Order
+    heard: Sequence[Heard]
+    position: int
+    letters: Sequence[int]
+    done: "asyncio.Future[bool]"
+
+    def rows(self, now_us: int) -> list[Row]:
+        """Neighbours of one lane together. They grow old from now on."""
+        rows: list[Row] = []
+        for (scope, room), heard in groupby(self.heard, key=itemgetter(0)):
+            runs = [run for _, run in heard]
+            times = [run.received_us for run in runs]
+            count, body = sum(len(run.events) for run in runs), pack(list(map(encode_run, runs)))
+            rows.append(Row(count, scope, room, self.order.sink, min(times), max(times), now_us, body))
+        return rows
+
+    @property
+    def waiters(self) -> Sequence[Waiter]:
+        return (self.done,)
+
+    def writes(self) -> Iterator[Write]:
+        yield Write(_END_LETTER, [(number,) for number in self.letters], all_there=True)
+        yield from moved(self.order, self.position)
+        if self._gone is not None:
+            yield from forgotten(self._gone)
+
+    def written(self, store: "Store") -> None:
+        if self._gone is not None:
+            store.progress.pop(self._gone, None)
+
+    @property
+    def _gone(self) -> str | None:
+        """A sink of which nothing is left with these."""
+        order = self.order
+        return order.selection.sink if order.kind == "move" and self.position >= order.through else None
+
+
 class Store:
     """The tables, and of them in memory what is asked for all the time.
 
@@ -68,7 +114,6 @@ class Store:
     """
 
     def __init__(self, path: Path, connect: Connect) -> None:
-        self.path = path
         self.sinks: Collection[str] | None = None
         self.newest = Newest(0)
         with trusting_nothing():  # SQLite's words about a spoilt file may not even be text
@@ -82,8 +127,8 @@ class Store:
             raise
 
     def _prepare(self) -> None:
-        self.space = Space(self.path)
-        prepare(self.connection, self.path)
+        self.space = Space(self.handle.path)
+        prepare(self.connection, self.handle.path)
         self.connection.execute(f"PRAGMA journal_size_limit = {USUAL_LOG_BYTES}")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {self.space.checkpoint_pages}")
         # Some builds of SQLite overwrite all that is deleted: that would write it once more, to the log.
@@ -141,11 +186,13 @@ class Store:
         """
         writes = [write for note in notes for write in note.writes()]
         size = weight(rows, -1) + sum([write.size for write in writes])
-        if size and time.monotonic() > self.space.roomy_until:
+        if size and (can_wait or time.monotonic() > self.space.roomy_until):
             self.space.check(size, self._reusable, finishing=not rows, all_of_it=can_wait)
-        with self.transaction():
-            blocks = self._insert(rows, squeezed=squeezed)
-            execute(self.connection, writes)
+        blocks: list[Block] = []
+        if rows or writes:
+            with self.transaction():
+                blocks = self._insert(rows, squeezed=squeezed)
+                execute(self.connection, writes)
         self.inserted_bytes += size
         for write in writes:
             if write.table:
@@ -209,7 +256,7 @@ class Store:
         """What happened to the file before this one, as long as no gap record tells of it."""
         row = self.connection.execute("SELECT value FROM meta WHERE key = 'damage'").fetchone()
         try:
-            return None if row is None else DamageReport.from_json(row[0], self.path)
+            return None if row is None else DamageReport.from_json(row[0], self.handle.path)
         except NONSENSE:
             return None
 
