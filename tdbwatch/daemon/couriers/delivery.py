@@ -200,9 +200,11 @@ class Delivery:
         now, policy, attempts = self._clock.monotonic(), self._settings.retry, failure.attempts
         part_after = min(_PART_AFTER, (policy.max_attempts or sys.maxsize) - 1)  # each alone has one left
         whole = 1 < len(parcel) == count_of(told.again) and not any(waits.values())
-        if whole and attempts >= part_after:  # one may be to blame for all, and only the first one waits
+        if whole and attempts >= part_after:  # one may be to blame for all
             alone = replace(failure, most=1)
-            first = replace(alone, due=now + policy.wait(attempts, self._rng))
+            first = replace(
+                alone, due=now + policy.wait(attempts, self._rng)
+            )  # it refused none of the others
             return dict.fromkeys(waits, alone) | {told.again[0].lane: first}
         dues = {after: now + policy.wait(attempts, self._rng, after) for after in waits.values()}
         by_wait = {after: replace(failure, due=due) for after, due in dues.items()}

@@ -1,4 +1,4 @@
-"""One lane of a courier: the unfinished entries of one room, and whose turn it is. Pure.
+"""One lane of a courier: the unfinished entries of one room, and what of them goes to the sink. Pure.
 
 They lie in three stretches, oldest first: those that the sink has now, those that are held for it, and those
 that are in the log only. Of those that are held, the ones that failed come first.
@@ -67,9 +67,9 @@ class LaneQueue:
     Attributes:
         key: what its entries have in common; None: it is the whole room.
         taken: what the sink has now.
-        held: what comes after that; see `put`.
-        count: how many entries are held.
-        size: bytes that these count for.
+        held: what comes after that.
+        count: entries that are held.
+        size: bytes that they count for.
         disk: what is in the log only; None: nothing.
         beyond: where there are finished entries, from the first that may be unfinished on.
         remembered: what became, before a restart, of the first entries on disk.

@@ -185,13 +185,7 @@ class Lanes:
         waited = any(piece.failure is UNTRIED for _, piece in parcel.back)
         self._place(parcel.lanes, now, waited=waited)
 
-    def _place(
-        self,
-        queues: Iterable[LaneQueue],
-        now: float,
-        *,
-        waited: bool = False,
-    ) -> None:
+    def _place(self, queues: Iterable[LaneQueue], now: float, *, waited: bool = False) -> None:
         """These lanes hold something else than before: each goes where its turn will come.
 
         Args:
