@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.daemon.spool.alarms import Alarms, Listener
+from tdbwatch.daemon.spool.alarms import Alarms, DropReports, Listener
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, Spool, SpoolError
-from tdbwatch.daemon.spool.drop_reports import DropReports
 from tdbwatch.daemon.spool.errors import DiskError, is_the_disks
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import Connect
@@ -18,7 +17,7 @@ from tdbwatch.daemon.spool.file.place import check_place, keep_private, side
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.reader import Reader, Window
-from tdbwatch.daemon.spool.state import LogState, Sinks
+from tdbwatch.daemon.spool.state import LogState, Sinks, Traffic
 from tdbwatch.daemon.spool.stored import marks, orders, progress
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
@@ -71,14 +70,16 @@ class SqliteSpool(Spool):
         self._files = FileWatch(self.path, self._lock, connect, limits.window, clock)
         self._reader = Reader(self.path, window, self._files.suspect)
         self.alarms = Alarms(self.path, listener, log)
+        traffic = Traffic(clock.monotonic)
         self.drops = DropReports(
             self.alarms,
+            traffic.rates_in_words,
             lambda report: self._inbox.note(Settled([report])),
             pace.drops,
             lambda: self._writer.gap_records,
             clock,
         )
-        self._log = LogState(self._reader, self._inbox, self._files, self.alarms, self.drops)
+        self._log = LogState(self._reader, self._inbox, traffic, self.alarms, self.drops)
         self._writer = Writer(self._files, self._inbox, limits, pace, clock, self._log)
 
     async def open(self) -> None:
@@ -170,7 +171,7 @@ class SqliteSpool(Spool):
     # -- the way in --------------------------------------------------------------------------------------
 
     def append(self, heard: Sequence[Heard]) -> None:
-        self.drops.traffic.came(sum([len(run.events) for _, run in heard]))
+        self._log.traffic.came(sum([len(run.events) for _, run in heard]))
         for tally in self._inbox.put(heard, TOO_FAST if self.alarms.trouble is None else DISK_REFUSED):
             self.drops.add(tally)
             self._inbox.note(tally)

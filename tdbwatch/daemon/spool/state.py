@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from tdbwatch.daemon.spool.alarms import Alarms
+from tdbwatch.daemon.spool.alarms import Alarms, DropReports
 from tdbwatch.daemon.spool.api import Gone, Progress
-from tdbwatch.daemon.spool.drop_reports import DropReports
 from tdbwatch.daemon.spool.errors import SpoolError
 from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.inbox import Inbox
@@ -16,8 +15,10 @@ from tdbwatch.daemon.spool.stored.blocks import Block
 from tdbwatch.daemon.spool.stored.notes import DamageTold, Note, Waiter
 from tdbwatch.daemon.spool.stored.progress import Change, Configured
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.survival.watch import FileWatch
 
+_SPAN: Final = 1.0
+"""Seconds over which rates are measured, at least."""
+_LEAST: Final = 1e-3
 Said = tuple[Callable[..., None], tuple[Any, ...]]
 """What the event loop is to call, and with what."""
 
@@ -80,6 +81,46 @@ def _copy(progress: Progress) -> Progress:
     return replace(progress, behind=dict(progress.behind))
 
 
+class Traffic:
+    """How many events come in and how many the disk takes, over the last second or two.
+
+    Args:
+        now: monotonic seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._came = self._written = 0
+        self._before = self._latest = (now(), 0, 0)
+
+    def came(self, count: int) -> None:
+        self._look()
+        self._came += count
+
+    def written(self, count: int) -> None:
+        self._look()
+        self._written += count
+
+    def rates_in_words(self) -> str:
+        """What `rates` says now."""
+        came, written = self.rates()
+        return f"{came:,} events a second came, {written:,} were written"
+
+    def rates(self) -> tuple[int, int]:
+        """Events that came and that were written, each second."""
+        self._look()
+        now, (since, came, written) = self._now(), self._before
+        seconds = max(now - since, _LEAST)
+        return round((self._came - came) / seconds), round((self._written - written) / seconds)
+
+    def _look(self) -> None:
+        """Begin a new span; after a time of which nothing is known the one before does not count."""
+        now = self._now()
+        if now >= self._latest[0] + _SPAN:
+            here = (now, self._came, self._written)
+            self._before, self._latest = (here if now >= self._latest[0] + 2 * _SPAN else self._latest), here
+
+
 class LogState:
     """What is known, as of the writer's last turn.
 
@@ -94,7 +135,7 @@ class LogState:
     """
 
     def __init__(
-        self, reader: Reader, inbox: Inbox, files: FileWatch, alarms: Alarms, drops: DropReports
+        self, reader: Reader, inbox: Inbox, traffic: Traffic, alarms: Alarms, drops: DropReports
     ) -> None:
         self.first_seq, self.last_seq, self.entries = 1, 0, 0
         self.closing = True
@@ -102,7 +143,7 @@ class LogState:
         self.drops = drops
         self._reader = reader
         self._inbox = inbox
-        self._files = files
+        self.traffic = traffic
 
     def begin(self, store: Store) -> None:
         """Go on from what is in the file."""
@@ -123,7 +164,8 @@ class LogState:
     def _turned(self, said: Sequence[Said]) -> None:
         for act, args in said:
             act(*args)
-        self.drops.look()
+        if self.drops.gathered:
+            self.drops.look()
         self.turned.set()
         self.turned.clear()
 
@@ -133,7 +175,7 @@ class LogState:
         """There are new ones in the log."""
         count = sum([block.count for block in blocks])
         self._reader.window.extend(blocks)
-        self.drops.traffic.written(count)
+        self.traffic.written(count)
         self.entries += count
         self.last_seq = blocks[-1].last_seq
 
