@@ -5,12 +5,11 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final
 
-from tdbwatch.client import link as links
 from tdbwatch.client.addresses import Address
+from tdbwatch.client.handovers import Handovers
 from tdbwatch.client.joiner import Joiner
 from tdbwatch.client.link import Link
 from tdbwatch.client.login import authenticate
-from tdbwatch.client.merge import SETTLE
 from tdbwatch.client.observer import report_push
 from tdbwatch.client.old_servers import Group
 from tdbwatch.client.phases import Phases
@@ -91,7 +90,7 @@ class Keeper:
         self._announced: set[Link] = set()
         self._open: set[Link] = set()
         self._task: asyncio.Task[None] | None = None
-        self._handovers: set[asyncio.Task[None]] = set()
+        self._handovers = Handovers(self._joiners, settings)
         self._ready: asyncio.Future[None] | None = None
 
     @property
@@ -126,7 +125,7 @@ class Keeper:
     def close(self) -> None:
         """Close every link; returns at once. The loop need not run now, but must not be closed."""
         self._phases.go(Phase.CLOSED)
-        for task in (self._task, *self._handovers):
+        for task in (self._task, *self._handovers.tasks):
             if task is not None:
                 task.cancel()
         self.link = None
@@ -144,7 +143,7 @@ class Keeper:
     async def wait_closed(self) -> None:
         """Return when every task has ended and every socket is closed."""
         waits: list[asyncio.Future[Any]] = [link.closed for link in self._open]
-        waits += [task for task in (self._task, *self._handovers) if task is not None]
+        waits += [task for task in (self._task, *self._handovers.tasks) if task is not None]
         if waits:
             await asyncio.wait(waits)
 
@@ -274,13 +273,12 @@ class Keeper:
         if self.link is None:
             self._use(link)  # calls need not wait for rooms
         else:
-            for each in self._joiners.values():
-                each.rooms.begin_merging()
+            self._handovers.prepare()
         await joiner.join_all()
         link.require_live()
         if link is not self.link:
             if link.leaving or joiner.lacks_rooms_for_now:  # the link of before hears more
-                self._let_go(link, reason := f"{link.address} is not ready to take over")
+                self._handovers.let_go(link, reason := f"{link.address} is not ready to take over")
                 raise ConnectionAbortedError(reason)
             self._use(link)
         self._announce(link)
@@ -303,16 +301,7 @@ class Keeper:
 
     def _use(self, link: Link) -> None:
         old, self.link = self.link, link
-        rooms = self._joiners[link].rooms
-        if old is not None:
-            self._joiners[old].rest()
-            if not old.leaving:
-                for subscription in rooms.subscriptions():
-                    subscription.taken_over()
-        if rooms.merging and (old is not None or not self._settings.merging):
-            task = asyncio.create_task(self._finish_handover(old), name=f"tdbwatch-handover {link.address}")
-            self._handovers.add(task)
-            task.add_done_callback(self._handover_ended)
+        self._handovers.begin(old, link)
         self._link_ready()
 
     def _announce(self, link: Link) -> None:
@@ -333,8 +322,7 @@ class Keeper:
         """
         address, now, reason = link.address, self._settings.clock.monotonic(), words(error)
         outcome, wait = self._pool.failed(address, now, outcome_of(error), reason, link.ways)
-        if not self._handovers:
-            self._end_merging()
+        self._handovers.abandoned()
         if self.link is None and self._pool.all_tried:
             if self._pool.each_refuses and not self._settings.proven:
                 raise self._refused(error)
@@ -352,28 +340,3 @@ class Keeper:
 
     def _refused(self, last: Exception) -> Exception:
         return last if len(self._pool) == 1 else AuthError(f"no node takes the login: {self._pool.reasons()}")
-
-    # -- handing over ------------------------------------------------------------------------------------
-
-    async def _finish_handover(self, old: Link | None) -> None:
-        """Hear on the old link what is still on its way, then let it finish its calls and go."""
-        await self._settings.clock.sleep(SETTLE)
-        if old in self._joiners:
-            self._let_go(old, "another node took over")
-        await self._settings.clock.sleep(2 * SETTLE)
-        self._end_merging()
-
-    def _handover_ended(self, task: asyncio.Task[None]) -> None:
-        self._handovers.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s failed", task.get_name(), exc_info=error)
-
-    def _let_go(self, link: Link, reason: str) -> None:
-        self._joiners[link].stop(reason)
-        link.retire()
-
-    def _end_merging(self) -> None:
-        """Back to the short way, once nothing else hears the same rooms."""
-        hearing = [j for link, j in self._joiners.items() if link.phase is not links.Phase.RETIRING]
-        if not self._settings.merging and len(hearing) == 1:
-            hearing[0].rooms.end_merging()
