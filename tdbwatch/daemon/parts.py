@@ -24,7 +24,6 @@ from tdbwatch.daemon.pulse import Pulse
 from tdbwatch.daemon.reacting import Reacting
 from tdbwatch.daemon.remembering import Remembering
 from tdbwatch.daemon.rooms import Rooms
-from tdbwatch.daemon.routes import Unrouted
 from tdbwatch.daemon.routing import Routing
 from tdbwatch.daemon.sink_watch import SinkWatch
 from tdbwatch.daemon.source import Source
@@ -36,6 +35,7 @@ from tdbwatch.daemon.status.snapshot import Life
 from tdbwatch.daemon.stores import Stores
 from tdbwatch.daemon.tasks import Tasks
 from tdbwatch.daemon.tracing import Tracing
+from tdbwatch.daemon.unrouted import Unrouted
 from tdbwatch.plugin import Kind
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, LetsThrough, Plan, plan
-from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
+from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.plugin import Event, Kind
 from tdbwatch.wire.scopes import short
 
@@ -21,7 +21,6 @@ _MEMORY: Final = 4096
 """Answers that are kept; the one that was not asked for the longest goes first."""
 _MOST_NAME: Final = 256
 """Letters of a name, and of a field, for which an answer is kept: emitters choose them."""
-_EVENT: Final = str(Kind.EVENT.value)
 _MADE: Final = frozenset({Kind.GROUP, Kind.ABSENCE})
 """Records that go to sinks of their own, whatever their names."""
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
@@ -264,29 +263,6 @@ def _is_small_field(value: Any) -> bool:
 
 def _ignore(*_: object) -> None:
     """What failed was counted when the event was asked about first."""
-
-
-class Unrouted:
-    """Counts the events that were heard and that no route takes by its names, by room.
-
-    What only a condition leaves out is not counted: that would ask each event.
-    """
-
-    def __init__(self, routes: Routes) -> None:
-        self.rooms = Counter[Lane]()
-        self._routes = routes
-
-    @property
-    def total(self) -> int:
-        """All of them since the start."""
-        return self.rooms.total()
-
-    def count(self, heard: Iterable[Heard]) -> None:
-        """Count those among what was heard in one turn."""
-        router = self._routes.now
-        for lane, run in heard:
-            if run.kind == _EVENT and (unrouted := router.unrouted(lane, run.events)):
-                self.rooms[lane] += unrouted
 
 
 class Matcher:

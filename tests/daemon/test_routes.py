@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.config import RouteConfig
-from tdbwatch.daemon.routes import Router, Unrouted
+from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, heard, pack, run_of
+from tdbwatch.daemon.unrouted import Unrouted
 from tdbwatch.plugin import Event, Kind
 
 SINKS = ["a", "b", "c"]
