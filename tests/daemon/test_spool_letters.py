@@ -8,9 +8,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from tdbwatch.daemon.spool import DeadLetter, Entry
+from tdbwatch.daemon.spool.file.disk import used_bytes
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.history import letters_after
-from tdbwatch.daemon.spool.stored.tables import connect, used_bytes
+from tdbwatch.daemon.spool.stored.tables import connect
 
 from .limits_kit import finish
 from .spool_kit import MakeSpool, dead_letter, events, everything, keep

@@ -9,11 +9,11 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import DeadLetter, SpoolError
+from tdbwatch.daemon.spool.file.disk import used_bytes
 from tdbwatch.daemon.spool.file.handle import log_size
 from tdbwatch.daemon.spool.looking.gone import LeftBehind, left_behind
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.looking.stats import Letters, letters_by_sink, size_of
-from tdbwatch.daemon.spool.stored.tables import used_bytes
 
 FRESH_FOR: Final = 5.0
 """Seconds for which what was read is good enough; longer when reading takes long."""

@@ -1,9 +1,10 @@
-"""How much the disk has left. A little is kept back, so that no spool is wedged on a disk that it filled.
+"""How much the disk and the file have left. A little is kept back: a disk that it filled wedges no spool.
 
 With the last bytes gone SQLite could not even delete: that, too, goes through its log.
 """
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,3 +88,19 @@ class Space:
             free = found.f_bfree if os.geteuid() == 0 else found.f_bavail
             return found.f_blocks * found.f_frsize, free * found.f_frsize
         return 0, 0
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something; pages that were freed are used again."""
+    pages = pragma(connection, "page_count") - pragma(connection, "freelist_count")
+    return pages * pragma(connection, "page_size")
+
+
+def free_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes within the file that hold nothing."""
+    return pragma(connection, "freelist_count") * pragma(connection, "page_size")

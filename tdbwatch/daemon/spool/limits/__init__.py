@@ -1,6 +1,7 @@
 """How much the spool keeps, and what it gives up first."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from tdbwatch.daemon.spool.api import WhenFull
@@ -18,7 +19,7 @@ _LEAST_LOG: Final = 256 << 20
 _LOG_SHARE: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """How much the spool keeps.
 
@@ -38,34 +39,34 @@ class Limits:
     max_held: int = 64 << 20
     window: int = 48 << 20
 
-    @property
+    @cached_property
     def max_event(self) -> int:
         """Bytes of a single event: too many others would have to go for a larger one."""
         return min(self.max_held - _LEAST_BLOCK, self.max_size // _EVENT_SHARE)
 
-    @property
+    @cached_property
     def block_bytes(self) -> int:
         """A block that has so many is full: what is read, decoded and given up at once stays small."""
         return max(
             _LEAST_BLOCK, min(_BLOCK_BYTES, self.max_size // _BLOCK_SHARE, self.max_held // _BLOCK_SHARE)
         )
 
-    @property
+    @cached_property
     def group_bytes(self) -> int:
         """Bytes of events in one commit: bounds its memory, and the time until couriers see its first."""
         return max(_LEAST_BLOCK, min(_GROUP_BYTES, self.max_size // _GROUP_SHARE))
 
-    @property
+    @cached_property
     def redelivery_bytes(self) -> int:
         """Bytes of copies that are made at once: a step that is too large for the spool would never go."""
         return max(_LEAST_BLOCK, min(_REDELIVERY_BYTES, self.max_size // _BLOCK_SHARE))
 
-    @property
+    @cached_property
     def max_log(self) -> int:
         """Bytes of SQLite's log, which grows while another process reads: a backup of much takes its time."""
         return max(_LEAST_LOG, self.max_size // _LOG_SHARE)
 
-    @property
+    @cached_property
     def headroom(self) -> int:
         """Bytes that what people ask for leaves to what comes in."""
         return min(self.max_size // 16, _MOST_HEADROOM)

@@ -11,6 +11,7 @@ from typing import Final
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import Gone
+from tdbwatch.daemon.spool.file.disk import free_bytes, used_bytes
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.limits.delivered import Delivered, Sized, oldest, undelivered
 from tdbwatch.daemon.spool.stored import orders
@@ -19,7 +20,6 @@ from tdbwatch.daemon.spool.stored.drops import MAX_AGE, MAX_SIZE, Tally
 from tdbwatch.daemon.spool.stored.history import ATTEMPT_SIZE, LETTER_SIZE
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
-from tdbwatch.daemon.spool.stored.tables import free_bytes, used_bytes
 
 _LETTER_SHARE: Final = 2
 """Dead letters may take one part in so many of `max_size`."""

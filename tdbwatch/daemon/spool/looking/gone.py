@@ -10,9 +10,8 @@ from tdbwatch.daemon.spool.looking.look import Look, opened
 from tdbwatch.daemon.spool.looking.stats import stats
 from tdbwatch.daemon.spool.stored import orders, progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ
-from tdbwatch.daemon.spool.stored.notes import execute
+from tdbwatch.daemon.spool.stored.notes import execute, transaction
 from tdbwatch.daemon.spool.stored.orders import Selection
-from tdbwatch.daemon.spool.stored.tables import transaction
 from tdbwatch.daemon.words import counted
 
 _VALUES: Final = "SELECT sink, count(*) FROM sink_values GROUP BY sink"

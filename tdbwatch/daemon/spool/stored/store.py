@@ -14,17 +14,17 @@ from typing import Final
 from tdbwatch.daemon.spool.api import Gone, Progress
 from tdbwatch.daemon.spool.errors import NONSENSE, trusting_nothing
 from tdbwatch.daemon.spool.file.aside import DamageReport
-from tdbwatch.daemon.spool.file.disk import Space
+from tdbwatch.daemon.spool.file.disk import Space, free_bytes
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, Handle
 from tdbwatch.daemon.spool.spans import Span
 from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, encode_run, pack, squeeze
 from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, Row, blocks_where, extent, first_of, weight
-from tdbwatch.daemon.spool.stored.notes import Note, Waiter, Write, execute
+from tdbwatch.daemon.spool.stored.notes import Note, Waiter, Write, execute, transaction
 from tdbwatch.daemon.spool.stored.orders import Order, moved
 from tdbwatch.daemon.spool.stored.progress import Reach, forgotten
-from tdbwatch.daemon.spool.stored.tables import free_bytes, keep, prepare, transaction
+from tdbwatch.daemon.spool.stored.tables import keep, prepare
 
 _END_LETTER: Final = "DELETE FROM dead_letters WHERE number = ?"
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"

@@ -2,14 +2,13 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.daemon.spool.errors import damaged
+from tdbwatch.daemon.spool.file.disk import pragma
 from tdbwatch.daemon.spool.file.place import APPLICATION_ID, NOT_OURS
 
 FORMAT: Final = 3
@@ -73,19 +72,6 @@ def connect_to(path: Path, how: str, **options: Any) -> sqlite3.Connection:
     return connection
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All that is written within is, or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables where there are none.
 
@@ -133,22 +119,6 @@ def _create(connection: sqlite3.Connection) -> None:
         f"BEGIN IMMEDIATE; {_TABLES}"
         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
     )
-
-
-def pragma(connection: sqlite3.Connection, name: str) -> int:
-    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    return value
-
-
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes of the file that hold something; pages that were freed are used again."""
-    pages = pragma(connection, "page_count") - pragma(connection, "freelist_count")
-    return pages * pragma(connection, "page_size")
-
-
-def free_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes within the file that hold nothing."""
-    return pragma(connection, "freelist_count") * pragma(connection, "page_size")
 
 
 def keep(connection: sqlite3.Connection, key: str, value: int | str) -> None:
