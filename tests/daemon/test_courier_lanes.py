@@ -17,7 +17,7 @@ from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, Parcel, Share, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
 from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece
-from tdbwatch.daemon.couriers.progress import Remembered, Saved, resumed
+from tdbwatch.daemon.couriers.progress import Remembered, changes, resumed
 from tdbwatch.daemon.couriers.reading import Wanted
 from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings
 from tdbwatch.daemon.couriers.turns import Turns
@@ -104,7 +104,6 @@ class World:
         self.lanes = Lanes(self.settings, Turns(self.settings, self.breaker), progress.floor)
         self.lanes.resume(resumed(progress, max(self.gone, default=0) + 1, interrupted=True))
         self.remembered = Remembered(self.settings, self.now, int(self.now * 1e6))
-        self.saved = Saved(progress)
         self.in_flight: list[Parcel] = []
         self.settled: list[Parcel] = []
         self.finished, attempts = set(self.at_save[0]), dict(self.at_save[1])
@@ -262,7 +261,7 @@ class World:
         return failed, untried
 
     def save(self) -> None:
-        if (update := self.saved.update(self.lanes)) is not None:
+        if (update := changes(self.progress, self.lanes)) is not None:
             floor, changed = update
             assert floor >= self.progress.floor, "the floor never falls"
             self.progress.floor = floor
@@ -516,14 +515,13 @@ def test_the_longest_due_goes_first_so_that_none_starves() -> None:
 
 def test_a_healthy_lane_costs_no_row_and_one_that_was_overtaken_does() -> None:
     lanes = lanes_of((A, 3), (B, 3), batch=BatchLimits(count=3), max_in_flight=2)
-    saved = Saved(Progress(0))
-    assert saved.update(lanes) is None
+    assert changes(Progress(0), lanes) is None
     first, second = next_of(lanes), next_of(lanes)
     lanes.finish(second, 0)
-    assert saved.update(lanes) == (6, {A: Behind(1)})
+    assert changes(Progress(0), lanes) == (6, {A: Behind(1)})
     lanes.finish(first, 0)
-    assert saved.update(lanes) == (6, {A: None})
-    assert saved.update(lanes) is None
+    assert changes(Progress(6, {A: Behind(1)}), lanes) == (6, {A: None})
+    assert changes(Progress(6), lanes) is None
 
 
 @pytest.mark.parametrize("verdict", [None, DELIVERED, Delivered("ok"), [DELIVERED] * 3, (DELIVERED,) * 3])

@@ -65,7 +65,7 @@ class Courier:
         self._health = health = Health(name, settings.plugin, breaker, clock)
         self._lanes = lanes = Lanes(settings, Turns(settings, breaker), progress.floor)
         lanes.resume(resumed(progress, spool.first_seq, interrupted=spool.interrupted))
-        self._saving = saving = Saving(name, spool, lanes, progress, clock, on_dead)
+        self._saving = saving = Saving(name, spool, lanes, clock, on_dead)
         life = life or Life(clock)
         caution = Caution(settings, spool, lanes, saving.save, life, clock) if spool.interrupted else None
         self._counts = counts or Counts()

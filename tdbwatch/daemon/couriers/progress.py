@@ -19,43 +19,27 @@ from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Lane
 Changes = dict[Lane, Behind | None]
 
 
-class Saved:
-    """What was saved last: up to which floor, and which rooms are behind.
+def changes(saved: Progress, lanes: Lanes) -> tuple[int, Changes] | None:
+    """The floor of now, and the rooms that are behind otherwise than was saved; None: all is as it was.
 
     The floor is no lower than anything that is finished, so that no room says too little; a room whose first
     unfinished entry is not beyond that is behind. All others have nothing finished beyond their first
     unfinished entry, so they hold the floor before it and cost nothing else.
     """
-
-    def __init__(self, progress: Progress) -> None:
-        self.floor = progress.floor
-        self._behind = dict(progress.behind)
-
-    def update(self, lanes: Lanes) -> tuple[int, Changes] | None:
-        """The floor of now, and the rooms that are behind otherwise than before; None: all is as it was."""
-        least, behinds = max(self.floor, lanes.highest), self._behind
-        floor, changed = lanes.position, Changes()
-        for lane, room in lanes.rooms.items():
-            saved = behinds.get(lane)
-            if saved is not None and lane not in lanes.touched:
-                continue
-            first_seq = min([queue.first_seq for queue in room.values()])
-            behind = behind_of(room, least) if first_seq <= least else None
-            if behind is None:
-                floor = min(floor, first_seq - 1)
-            if behind != saved:
-                changed[lane] = behind
-        changed |= {lane: None for lane in lanes.touched if lane in behinds and lane not in lanes.rooms}
-        lanes.touched.clear()
-        if floor == self.floor and not changed:
-            return None
-        self.floor = floor
-        for lane, behind in changed.items():
-            if behind is None:
-                del behinds[lane]
-            else:
-                behinds[lane] = behind
-        return floor, changed
+    least, floor, changed = max(saved.floor, lanes.highest), lanes.position, Changes()
+    for lane, room in lanes.rooms.items():
+        before = saved.behind.get(lane)
+        if before is not None and lane not in lanes.touched:
+            continue
+        first_seq = min([queue.first_seq for queue in room.values()])
+        behind = behind_of(room, least) if first_seq <= least else None
+        if behind is None:
+            floor = min(floor, first_seq - 1)
+        if behind != before:
+            changed[lane] = behind
+    changed |= {lane: None for lane in lanes.touched if lane in saved.behind and lane not in lanes.rooms}
+    lanes.touched.clear()
+    return None if floor == saved.floor and not changed else (floor, changed)
 
 
 def behind_of(room: Room, least: int) -> Behind:
@@ -94,7 +78,6 @@ class Saving:
         sink: str,
         spool: Spool,
         lanes: Lanes,
-        progress: Progress,
         clock: Clock,
         on_dead: Callable[[Sequence[DeadLetter]], None] = lambda _: None,
     ) -> None:
@@ -104,7 +87,6 @@ class Saving:
         self._sink = sink
         self._spool = spool
         self._lanes = lanes
-        self._saved = Saved(progress)
         self._clock = clock
         self._unsaved = asyncio.Event()
 
@@ -118,7 +100,7 @@ class Saving:
     def save(self) -> None:
         """Save what is finished by now."""
         self._unsaved.clear()
-        if (update := self._saved.update(self._lanes)) is not None:
+        if (update := changes(self._spool.progress(self._sink), self._lanes)) is not None:
             self._spool.save(self._sink, *update)
 
     def note(self, attempts: Sequence[Attempt]) -> None:
@@ -128,7 +110,8 @@ class Saving:
     async def bury(self, letters: Sequence[DeadLetter]) -> None:
         """Save what is finished by now and these dead letters with it; durable on return."""
         self._on_dead(letters)
-        floor, changed = self._saved.update(self._lanes) or (self._saved.floor, {})
+        saved = self._spool.progress(self._sink)
+        floor, changed = changes(saved, self._lanes) or (saved.floor, {})
         await self._spool.dead_letter(self._sink, floor, changed, letters)
 
     async def run(self) -> None:

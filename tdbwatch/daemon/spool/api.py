@@ -232,7 +232,7 @@ class Spool(Protocol):
     # -- what sinks have finished ------------------------------------------------------------------------
 
     def progress(self, sink: str) -> Progress:
-        """What `sink` has finished, as it was saved last, as a copy.
+        """What `sink` has finished, as it was saved last; it changes with what is saved.
 
         A sink that is new starts at the end of the log; at the beginning when the log is new.
         """

@@ -195,7 +195,7 @@ class Inbox:
         most, too_large, lost = self.limits.block_bytes, Tally(TOO_LARGE), Tally(reason)
         packed: list[_Packed] = [(lane, run, encode_run(run)) for lane, run in heard]
         if any(len(each) > most for _, _, each in packed):
-            packed = self._admitted([part for one in packed for part in _parts(*one, most)], too_large)
+            packed = [part for one in packed for part in self._parts(one, too_large)]
         with self._changed:
             first = not self._group.packings
             refused = self._add(packed)
@@ -327,21 +327,15 @@ class Inbox:
             if self._open.get(packing.lane) is packing:
                 del self._open[packing.lane]
 
-    def _admitted(self, packed: Iterable[_Packed], too_large: Tally) -> list[_Packed]:
-        """Without the events for which too many others would have to go."""
-        admitted: list[_Packed] = []
-        for lane, run, each in packed:
-            if len(each) > self.limits.max_event:
-                too_large.add_runs(lane, (run,))
-            else:
-                admitted.append((lane, run, each))
-        return admitted
-
-
-def _parts(lane: Lane, run: Run, packed: bytes, most: int) -> Iterator[_Packed]:
-    """A run in parts that are not larger than a block, as far as its events are not."""
-    if len(packed) <= most or len(run.events) == 1:
-        yield lane, run, packed
-        return
-    for half in halves(run):
-        yield from _parts(lane, half, encode_run(half), most)
+    def _parts(self, one: _Packed, too_large: Tally) -> Iterator[_Packed]:
+        """A run in parts no larger than a block; without events for which too many others would have to go."""
+        lane, run, packed = one
+        if len(packed) <= self.limits.block_bytes or (
+            len(run.events) == 1 and len(packed) <= self.limits.max_event
+        ):
+            yield one
+        elif len(run.events) == 1:
+            too_large.add_runs(lane, (run,))
+        else:
+            for half in halves(run):
+                yield from self._parts((lane, half, encode_run(half)), too_large)

@@ -40,7 +40,7 @@ class Sinks:
     def begin(self, store: Store) -> Iterator[Note]:
         """Go on from what is in the file; those of the configuration that begin with it."""
         self._start = 0 if store.fresh else store.last_seq
-        self._progress = {sink: _copy(one) for sink, one in store.progress.items()}
+        self._progress = {sink: replace(one, behind=dict(one.behind)) for sink, one in store.progress.items()}
         for sink in self.names or ():
             for change in self.begun(sink):
                 change.apply(store.progress)  # before anything is deleted
@@ -69,16 +69,12 @@ class Sinks:
         yield Configured(names)
 
     def progress(self, sink: str) -> Progress:
-        return _copy(self._progress[sink])
+        return self._progress[sink]
 
     def change(self, change: Change) -> Change:
         """A sink has finished more."""
         change.apply(self._progress)
         return change
-
-
-def _copy(progress: Progress) -> Progress:
-    return replace(progress, behind=dict(progress.behind))
 
 
 class Traffic:
