@@ -157,10 +157,11 @@ async def test_progress_survives_a_restart(make: MakeSpool) -> None:
     assert progress.behind == {ALERTS: behind, Lane("", "x" * 1000): Behind(2**62)}
 
 
-async def test_the_progress_that_is_handed_out_is_a_copy(make: MakeSpool) -> None:
+async def test_the_progress_is_what_was_saved_last_before_it_is_durable(make: MakeSpool) -> None:
     spool = await make()
-    spool.progress("a").behind[ALERTS] = Behind(1)
-    assert not spool.progress("a").behind
+    progress = spool.progress("a")
+    spool.save("a", 0, {ALERTS: Behind(1)})
+    assert progress.behind == spool.progress("a").behind == {ALERTS: Behind(1)}
 
 
 async def test_a_new_sink_starts_at_the_end_of_an_old_spool_and_at_the_start_of_a_new_one(

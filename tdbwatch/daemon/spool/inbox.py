@@ -328,7 +328,7 @@ class Inbox:
                 del self._open[packing.lane]
 
     def _parts(self, one: _Packed, too_large: Tally) -> Iterator[_Packed]:
-        """A run in parts no larger than a block; without events for which too many others would have to go."""
+        """A run in parts no larger than a block, but for events for which too many others would go."""
         lane, run, packed = one
         if len(packed) <= self.limits.block_bytes or (
             len(run.events) == 1 and len(packed) <= self.limits.max_event
