@@ -18,9 +18,9 @@ from tdbwatch.daemon.spool.api import Behind, Progress
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, heard
-from tdbwatch.daemon.spool.stored.log import BLOCK, block_of, blocks_where, entries_of
+from tdbwatch.daemon.spool.stored.log import BLOCK, Window, block_of, blocks_where, entries_of
 from tdbwatch.daemon.spool.stored.progress import Reach
-from tdbwatch.daemon.spool.stored.store import Newest, Store
+from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import renew
 from tdbwatch.plugin import Event
@@ -181,7 +181,7 @@ def test_what_memory_holds_is_in_the_new_file_whatever_became_of_the_old_one(
     progress = {"s": Progress(90, {LANES[0]: Behind(10, ((13, 13),))}), "t": Progress(0)}
     with copied(crashed) as path:
         memory = Store(path, connect)
-        memory.newest = Newest(1 << 30)
+        memory.newest = Window(1 << 30)
         memory.newest.extend(whole[-30:])
         for attack in attacks:
             attack(path)

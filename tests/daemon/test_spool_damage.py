@@ -19,9 +19,10 @@ from tdbwatch.daemon.spool.file.place import set_aside
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.daemon.spool.looking.stats import stats
-from tdbwatch.daemon.spool.reader import Reader, Window
+from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.stored.log import Window
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.daemon.spool.stored.tables import FORMAT

@@ -16,14 +16,14 @@ from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.file.place import check_place, keep_private, side
 from tdbwatch.daemon.spool.inbox import Inbox
 from tdbwatch.daemon.spool.limits import Limits
-from tdbwatch.daemon.spool.reader import Reader, Window
+from tdbwatch.daemon.spool.reader import Reader
 from tdbwatch.daemon.spool.state import LogState, Sinks, Traffic
 from tdbwatch.daemon.spool.stored import marks, orders, progress
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane
 from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST, Settled
 from tdbwatch.daemon.spool.stored.history import Attempts, letters_of
-from tdbwatch.daemon.spool.stored.log import count_between
+from tdbwatch.daemon.spool.stored.log import Window, count_between
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.daemon.spool.stored.notes import Flush, Waiter
 from tdbwatch.daemon.spool.stored.orders import Order

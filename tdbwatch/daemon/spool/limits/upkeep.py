@@ -88,8 +88,8 @@ class Step:
     more: bool = True
 
 
-class Newest:
-    """Of a table the newest rows are kept.
+class Length:
+    """A table is no longer than it may be: of its rows the newest are kept.
 
     What others delete is not known until there seems to be too much; then all is counted again.
 
@@ -283,9 +283,9 @@ class Upkeep:
         letters, attempts = limits.max_size // _LETTER_SHARE, limits.max_size // _ATTEMPT_SHARE
         most = limits.max_dead_letters
         self.size, self._age = Size(limits), Age(limits)
-        self._chores: tuple[Newest | Age | Size, ...] = (
-            Newest("dead_letters", LETTER_SIZE, most, letters, told=True, every=1),
-            Newest("attempts", ATTEMPT_SIZE, _MOST_ATTEMPTS, attempts, told=False, every=_STEP),
+        self._chores: tuple[Length | Age | Size, ...] = (
+            Length("dead_letters", LETTER_SIZE, most, letters, told=True, every=1),
+            Length("attempts", ATTEMPT_SIZE, _MOST_ATTEMPTS, attempts, told=False, every=_STEP),
             self._age,
             self.size,
         )

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from tdbwatch.daemon.spool.spans import Span
 from tdbwatch.daemon.spool.stored import beats, drops, orders, progress
 from tdbwatch.daemon.spool.stored.blocks import Block, Heard, Lane, encode_run, pack, squeeze
 from tdbwatch.daemon.spool.stored.drops import Tally
-from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, Row, blocks_where, extent, first_of, weight
+from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, Row, Window, blocks_where, extent, first_of, weight
 from tdbwatch.daemon.spool.stored.notes import Note, Waiter, Write, execute, transaction
 from tdbwatch.daemon.spool.stored.orders import Order, moved
 from tdbwatch.daemon.spool.stored.progress import Reach, forgotten
@@ -28,32 +27,6 @@ from tdbwatch.daemon.spool.stored.tables import keep, prepare
 
 _END_LETTER: Final = "DELETE FROM dead_letters WHERE number = ?"
 _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
-
-
-class Newest:
-    """The newest blocks of the log, bounded by their weight: they outlive what happens to the file."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._blocks = OrderedDict[int, Block]()
-
-    def __iter__(self) -> Iterator[Block]:
-        return iter(self._blocks.values())
-
-    def extend(self, blocks: Iterable[Block]) -> None:
-        """Take the blocks that follow; forget the oldest beyond the bound."""
-        for block in blocks:
-            self._blocks[block.first_seq] = block
-            self._bytes += block.weight
-        while self._bytes > self._max_bytes:
-            self._bytes -= self._blocks.popitem(last=False)[1].weight
-
-    def forget(self, gone: Iterable[Gone]) -> None:
-        """The log has given these up."""
-        for one in gone:
-            if (block := self._blocks.pop(one.first_seq, None)) is not None:
-                self._bytes -= block.weight
 
 
 @dataclass(slots=True)
@@ -115,7 +88,7 @@ class Store:
 
     def __init__(self, path: Path, connect: Connect) -> None:
         self.sinks: Collection[str] | None = None
-        self.newest = Newest(0)
+        self.newest = Window(0)
         with trusting_nothing():  # SQLite's words about a spoilt file may not even be text
             self.handle = Handle(path, connect)
             self.connection = self.handle.connection

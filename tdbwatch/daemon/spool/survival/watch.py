@@ -13,8 +13,9 @@ from tdbwatch.daemon.spool.file.aside import DamageReport
 from tdbwatch.daemon.spool.file.handle import USUAL_LOG_BYTES, Connect, check_log
 from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.file.place import side
+from tdbwatch.daemon.spool.stored.log import Window
 from tdbwatch.daemon.spool.stored.progress import Configured
-from tdbwatch.daemon.spool.stored.store import Newest, Store
+from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.renewal import place, renew
 
 _ALARM: Final = 2 * USUAL_LOG_BYTES
@@ -101,7 +102,7 @@ class FileWatch:
             if not is_damage(error):
                 raise
             self.store, _ = renew(self.path, self._connect, error, self._clock.time(), sinks)
-        self.store.sinks, self.store.newest = sinks, Newest(self._window)
+        self.store.sinks, self.store.newest = sinks, Window(self._window)
         if sinks is not None:
             with suppress(sqlite3.Error):  # the disk may be full, and this is for people only
                 self.store.commit((), [Configured(sinks)])
