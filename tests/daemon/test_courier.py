@@ -4,7 +4,7 @@ import asyncio
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import structlog
@@ -12,6 +12,7 @@ import structlog
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.hosts import InlineHost, SinkStuckError, ThreadHost
 from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool.api import SpoolError
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry, SinkContext
 from tdbwatch.plugin.sink import FunctionSink
 from tdbwatch.testing import settle
@@ -409,6 +410,42 @@ async def test_another_error_than_the_last_is_logged_at_once_but_not_every_time(
             await bench.pass_time(5)
     assert said[-1].endswith("the password was changed")
     assert len([line for line in logs if line["event"] == "sink.failed"]) < len(said) + 60
+
+
+async def test_a_sink_that_fails_and_works_in_turn_is_logged_once_in_ten_seconds(bench: Bench) -> None:
+    policy = RetryPolicy(initial=0.5, factor=1, jitter=0)
+    with structlog.testing.capture_logs() as logs:
+        _, sink = bench.courier(retry=policy)
+        for number in range(24):  # seconds
+            answers = iter([Retry("busy")])
+            sink.answer = lambda batch, answers=answers: next(answers, None)  # type: ignore[misc]
+            await bench.emit(number)
+            await bench.clock.advance(1)
+    said = [(line["event"], line["failures"], line.get("unlogged")) for line in logs]
+    each = [("sink.failed", 1, None), ("sink.recovered", 1, None)]
+    later = [("sink.failed", 1, 9), ("sink.recovered", 1, None)]
+    assert said == [*each, *later, *later]
+    assert sink.got == list(range(24))
+
+
+async def test_that_events_cannot_be_read_is_said_once_a_minute_and_is_no_failure_of_the_sink(
+    memory_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unreadable(after: int, max_bytes: int) -> NoReturn:
+        raise SpoolError("the disk is gone")
+
+    with structlog.testing.capture_logs() as logs, monkeypatch.context() as broken:
+        courier, sink = memory_bench.courier()
+        broken.setattr(memory_bench.spool, "read", unreadable)
+        await memory_bench.emit(1)
+        await memory_bench.clock.advance(59)
+        assert (courier.status().health.failures, courier.status().state) == (0, "running")
+        await memory_bench.clock.advance(2)
+        broken.undo()
+        await memory_bench.clock.advance(2)
+    assert [line["event"] for line in logs] == ["spool.read_failed"] * 2
+    assert (logs[0]["log_level"], logs[0]["error"]) == ("warning", "the disk is gone")
+    assert sink.got == [1]
 
 
 async def test_a_traceback_that_is_all_ours_is_kept(bench: Bench) -> None:
