@@ -341,3 +341,23 @@ async def test_what_fails_otherwise_after_a_pause_is_probed_and_its_failures_are
         assert (status.health.probing, status.health.failures) == (True, 2)
         [probed] = [line for line in logs if line["event"] == "sink.probed"]
         assert (probed["failures"], probed["error"]) == (2, "HTTP 503")
+
+
+async def test_an_event_for_which_the_sink_always_wants_a_pause_keeps_no_room_that_waits_from_it(
+    bench: Bench,
+) -> None:
+    seen = set[str]()
+
+    def answer(batch: Sequence[Event]) -> Retry | None:
+        room = batch[0].room
+        if room not in seen:
+            seen.add(room)
+            return Retry("no")
+        return Retry("quota", after=10, pause=True) if room == "sick" else None
+
+    _, sink = bench.courier(answer, batch=BatchLimits(count=1), breaker_threshold=10**9)
+    await bench.emit(1, room="sick")
+    await bench.pass_time(0.5)
+    await bench.emit(2, room="well")
+    await bench.pass_time(100, steps=100)
+    assert sink.got == [2]

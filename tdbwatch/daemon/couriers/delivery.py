@@ -201,7 +201,7 @@ class Delivery:
         part_after = min(_PART_AFTER, (policy.max_attempts or sys.maxsize) - 1)  # each alone has one left
         whole = 1 < len(parcel) == count_of(told.again) and not any(waits.values())
         if whole and attempts >= part_after:  # one may be to blame for all
-            alone = replace(failure, most=1)
+            alone = replace(failure, most=1, due=now)
             first = replace(
                 alone, due=now + policy.wait(attempts, self._rng)
             )  # it refused none of the others

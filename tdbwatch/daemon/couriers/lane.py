@@ -167,8 +167,10 @@ class LaneQueue:
 
     def put_back(self, unfinished: Sequence[Piece]) -> None:
         """Of what the sink has, these come again, before all else, and the others are finished."""
-        left = {seq for piece in unfinished for seq in piece.seqs}
-        finished = [seq for piece in self.taken for seq in piece.seqs if left and seq not in left]
+        finished = list[int]()
+        if unfinished:
+            left = {seq for piece in unfinished for seq in piece.seqs}
+            finished = [seq for piece in self.taken for seq in piece.seqs if seq not in left]
         self.taken = []
         for piece in reversed(unfinished):
             self.held.appendleft(piece)

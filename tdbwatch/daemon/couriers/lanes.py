@@ -182,6 +182,8 @@ class Lanes:
     def release(self, parcel: Parcel, now: float) -> None:
         """The lanes of a parcel that is settled go on."""
         self.turns.in_flight.remove(parcel)
+        if (failure := parcel.failure) is not UNTRIED:  # what comes as it was goes after others that are due
+            failure.due = max(failure.due, now)
         waited = any(piece.failure is UNTRIED for _, piece in parcel.back)
         self._place(parcel.lanes, now, waited=waited)
 
@@ -204,7 +206,8 @@ class Lanes:
                     self.to_read.append(queue)
                 case _:
                     self._drop(queue)
-        self.turns.wait(waiting)
+        if waiting:
+            self.turns.wait(waiting)
 
     def _drop(self, queue: LaneQueue) -> None:
         del (room := self.rooms[queue.lane])[queue.key]
