@@ -92,10 +92,7 @@ class Progress:
 
     def finished(self, seq: int, lane: Lane) -> bool:
         """Whether this entry is finished."""
-        if seq > self.floor:
-            return False
-        behind = self.behind.get(lane)
-        return behind is None or behind.finished(seq, seq)
+        return self.all_finished(seq, seq, lane)
 
     def all_finished(self, first_seq: int, last_seq: int, lane: Lane) -> bool:
         """Whether all entries of this lane between these are finished."""

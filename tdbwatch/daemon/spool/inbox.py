@@ -148,8 +148,7 @@ class Group:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to write (copies apart)."""
-        return not (self.packings or self.notes)
+        return not (self.packings or self.notes or self.copies)
 
 
 class Inbox:
@@ -244,8 +243,8 @@ class Inbox:
     def take(self, timeout: float) -> Group | None:
         """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""
         with self._changed:
-            self._changed.wait_for(self._anything, timeout)
-            if self._closed and not self._anything_to_write():
+            self._changed.wait_for(lambda: self._closed or not self._group.empty, timeout)
+            if self._closed and self._group.empty:
                 return None
             self._wait_for_company()
             return self._cut()
@@ -258,12 +257,6 @@ class Inbox:
         """Wait, but not when closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed, seconds)
-
-    def _anything(self) -> bool:
-        return self._closed or self._anything_to_write()
-
-    def _anything_to_write(self) -> bool:
-        return self._group.urgent or not self._group.empty
 
     def _add(self, packed: Iterable[_Packed]) -> list[_Packed]:
         """Take what there is space for, or all of it, where older events go for it; what was not taken."""

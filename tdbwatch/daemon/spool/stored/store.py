@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -148,7 +149,6 @@ class Store:
     ) -> list[Block]:
         """Make these durable, all or nothing; the rows as blocks.
 
-
         Args:
             squeezed: whether the rows take less space and more work.
             can_wait: whether none of the space is for them that is kept back.
@@ -160,7 +160,8 @@ class Store:
         writes = [write for note in notes for write in note.writes()]
         size = weight(rows, -1) + sum([write.size for write in writes])
         if size and (can_wait or time.monotonic() > self.space.roomy_until):
-            self.space.check(size, self._reusable, finishing=not rows, all_of_it=can_wait)
+            reusable = partial(free_bytes, self.connection)
+            self.space.check(size, reusable, finishing=not rows, all_of_it=can_wait)
         blocks: list[Block] = []
         if rows or writes:
             with self.transaction():
@@ -236,19 +237,15 @@ class Store:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _insert(self, rows: Sequence[Row], *, squeezed: bool = False) -> list[Block]:
-        ends = list(accumulate((row.entries for row in rows), initial=self.last_seq + 1))
-        numbered = list(zip(ends, rows, strict=False))
-        stored = [
-            (first_seq, *(row._replace(body=squeeze(row.body)) if squeezed else row))
-            for first_seq, row in numbered
-        ]
+        ends = accumulate((row.entries for row in rows), initial=self.last_seq + 1)
+        blocks = [row.block(first_seq) for first_seq, row in zip(ends, rows, strict=False)]
+        if squeezed:
+            rows = [row._replace(body=squeeze(row.body)) for row in rows]
+        stored = [(block.first_seq, *row) for block, row in zip(blocks, rows, strict=True)]
         self.connection.executemany(INSERT_BLOCK, stored)
-        return [row.block(first_seq) for first_seq, row in numbered]
+        return blocks
 
     def free(self, lane: Lane, span: Span) -> None:
         """A sink that was behind with this lane got further, between these numbers."""
         first, last = self.freed.get(lane, span)
         self.freed[lane] = (min(first, span[0]), max(last, span[1]))
-
-    def _reusable(self) -> int:
-        return free_bytes(self.connection)
