@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "operations.md"
 LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 CODE = re.compile(r"[a-z]+\.[a-z_]+")
-PASSED_ON = {"faults.py": "failed", "registry.py": "warn"}
+PASSED_ON = {"health.py": "erred", "registry.py": "warn"}
 """Modules that log a code which they are given, and the method that takes it."""
 
 
@@ -25,7 +25,7 @@ def logged() -> Iterator[tuple[str, str, ast.expr]]:
                 name, on = node.func.attr, ast.unparse(node.func.value)
                 if name in LEVELS and ("log" in on.lower() and node.args):
                     yield path.name, name, node.args[0]
-                elif name in PASSED_ON.values() and node.args and (on.endswith("faults") or on == "registry"):
+                elif name in PASSED_ON.values() and node.args and (on.endswith("health") or on == "registry"):
                     yield path.name, "warning", node.args[0]
 
 
