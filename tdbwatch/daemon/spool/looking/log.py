@@ -189,13 +189,11 @@ class DeadLetters:
         Args:
             last: only so many, the newest; -1: all.
         """
-        found = (letter for _, letter in self.numbered(selection))
-        if last < 0:
-            yield from found
-            return
-        numbers = [number for number, _ in self.numbered(selection)][-last:] if last else []
-        if numbers:
-            yield from (letter for _, letter in self.numbered(selection, numbers[0] - 1))
+        after = 0
+        if last >= 0:
+            numbers = [number for number, _ in self.numbered(selection)]
+            after = numbers[-last - 1] if len(numbers) > last else 0
+        return (letter for _, letter in self.numbered(selection, after))
 
     def newest(self, most: int, sink: str | None = None) -> list[DeadLetter]:
         """So many of them, the newest first; of one sink, or of all."""
@@ -204,17 +202,13 @@ class DeadLetters:
 
     def numbered(self, selection: Selection, after: int = 0) -> Iterator[tuple[int, DeadLetter]]:
         """The same with their numbers, from the one after `after` on."""
-        through = self._last_letter()
+        (through,) = self._connection.execute("SELECT ifnull(max(number), 0) FROM dead_letters").fetchone()
         while after < through:
             end = min(after + _PAGE_LETTERS, through)
             with trusting_nothing():
                 page = list(letters_after(self._connection, after, end, selection.sink))
             yield from (each for each in page if selection.matches(each[1].entry.event))
             after = end
-
-    def _last_letter(self) -> int:
-        last: int = self._connection.execute("SELECT ifnull(max(number), 0) FROM dead_letters").fetchone()[0]
-        return last
 
     def discard(self, selection: Selection) -> int:
         """Delete dead letters; how many. Safe beside a running daemon, whose commits go in between."""

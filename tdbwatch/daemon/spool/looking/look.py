@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -163,22 +164,16 @@ def faults(connection: sqlite3.Connection, most: int) -> list[str]:
 
 
 def _nonsense(connection: sqlite3.Connection) -> Iterator[str]:
-    def asked(question: Callable[..., Any], *args: Any) -> Iterator[str]:
+    blocks = (partial(blocks_where, terms="first_seq = ?", values=row) for row in connection.execute(_BLOCKS))
+    letters = (partial(_read_letter, number=number) for (number,) in connection.execute(_LETTERS))
+    questions: Iterator[Callable[[sqlite3.Connection], Any]]
+    questions = chain((progress.load, drops.unsettled), blocks, letters)
+    for question in questions:
         try:
             with trusting_nothing():
-                question(connection, *args)
+                question(connection)
         except sqlite3.DatabaseError as error:
             yield str(error)
-
-    yield from chain(asked(progress.load), asked(drops.unsettled))
-    for (first_seq,) in connection.execute(_BLOCKS):
-        yield from asked(_read_block, first_seq)
-    for (number,) in connection.execute(_LETTERS):
-        yield from asked(_read_letter, number)
-
-
-def _read_block(connection: sqlite3.Connection, first_seq: int) -> None:
-    blocks_where(connection, "first_seq = ?", (first_seq,))
 
 
 def _read_letter(connection: sqlite3.Connection, number: int) -> None:
