@@ -29,14 +29,15 @@ _WAKE: Final = "mend the receiver; `tdbwatch spool wake {} --config FILE` tries 
 
 
 class Health:
-    """Of failures in a row numbers 1, 2, 4, 8, ... are logged, and another error than the last.
+    """Is told what a sink does, and logs what people should know of that.
 
-    A sink that fails and works in turn is logged once in `QUIET` seconds, with the number of failures that
-    were not.
+    Of failures in a row numbers 1, 2, 4, 8, ... are logged, and another error than the last. A sink that
+    fails and works in turn is logged once in `QUIET` seconds, with the number of failures that were not.
 
     Attributes:
         facts: what is known; without a last error nothing is wrong.
         stuck: its thread does not come back.
+        breaker: whether it may be tried.
     """
 
     def __init__(self, sink: str, plugin: str, breaker: Breaker, clock: Clock) -> None:
@@ -83,19 +84,18 @@ class Health:
         self.facts.last_error, self.facts.mistake = error, cause is not None and is_mistake(cause)
         self._row += 1
         if not self.stuck:
-            self._failed(
-                what, error, None if isinstance(cause, DeadlineError | VerdictError) else cause, more
-            )
+            in_plugin = not isinstance(cause, DeadlineError | VerdictError)
+            self._failed(what, error, cause if in_plugin else None, more)
         elif not was_stuck:
             self._loud = True
             remedy = "it blocks; mend the plugin, then restart"
             self._log.error("sink.stuck", error=error, remedy=remedy)
 
     def _failed(self, what: str, error: str, cause: Exception | None, more: dict[str, Any]) -> None:
-        now, is_rare = self._clock.monotonic(), self._row & (self._row - 1) == 0
+        now, rare = self._clock.monotonic(), self._row & (self._row - 1) == 0
         quiet = now < self._quiet_until["sink.failed"]
-        goes_on = is_rare and (self._loud or self._row >= _PERSISTENT)
-        if goes_on or (not quiet and (is_rare or error != self._said)):
+        lasts = rare and (self._loud or self._row >= _PERSISTENT)
+        if lasts or (not quiet and (rare or error != self._said)):
             if unlogged := self._unsaid.pop("sink.failed", 0):
                 more["unlogged"] = unlogged
             self._warn(what, cause, error=error, failures=self._row, **more)
