@@ -9,11 +9,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from tdbwatch.daemon.blame import PluginMistakeError
 from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel, Share
-from tdbwatch.daemon.couriers.pieces import Failure, Piece
-from tdbwatch.daemon.spool.api import DeadLetter, Entry
+from tdbwatch.daemon.couriers.pieces import Piece
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Verdict
-from tdbwatch.redaction import presentable
 
 _OUTCOMES = (Delivered, Retry, Rejected)
 
@@ -185,31 +183,3 @@ def waits_of(again: Iterable[Part[Retry]], most: float) -> dict[LaneQueue, float
     for after in waits.values():
         together[ceil(after)] = max(together.get(ceil(after), 0.0), after)
     return {lane: together[ceil(after)] for lane, after in waits.items()}
-
-
-def dead_letters(
-    sink: str,
-    failure: Failure,
-    parts: Iterable[Part[Rejected | Retry]],
-    now_us: int,
-    reason: str | None = None,
-) -> list[DeadLetter]:
-    """What is kept of entries that this sink will not get any more.
-
-    Args:
-        reason: why; None: what it said last.
-    """
-    return [
-        DeadLetter(
-            sink=sink,
-            entry=Entry(seq, event),
-            reason=(why := presentable(reason or said.reason)),
-            attempts=failure.attempts,
-            first_error=failure.first_error_of(seq) or why,
-            last_error=presentable(said.reason) or why,
-            first_us=failure.first_us,
-            dead_us=now_us,
-        )
-        for _, piece, outcomes in parts
-        for seq, event, said in zip(piece.seqs, piece.events, outcomes, strict=True)
-    ]

@@ -69,7 +69,7 @@ class Courier:
         life = life or Life(clock)
         caution = Caution(settings, spool, lanes, saving.save, life, clock) if spool.interrupted else None
         self._counts = counts or Counts()
-        delivery = Delivery(settings, host, lanes, health, saving, caution, clock, rng, self._counts)
+        delivery = Delivery(settings, host, lanes, health, saving, caution, clock, self._counts)
         self._dispatch = Dispatch(host, lanes.turns, health, delivery, saving, clock)
         self._reading = Reading(spool, lanes, Wanted(name, wants), past, health, saving, clock)
         self._task: asyncio.Task[None] | None = None

@@ -1,6 +1,5 @@
 """One attempt: call the sink with a parcel, and do what its answer demands."""
 
-import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -14,7 +13,6 @@ from tdbwatch.daemon.couriers.answer import (
     Part,
     Told,
     count_of,
-    dead_letters,
     judge,
     merged,
     said_of,
@@ -30,7 +28,7 @@ from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counts, CourierSettings
 from tdbwatch.daemon.couriers.unended import Caution, given_up
 from tdbwatch.daemon.hosts import Host, SinkStuckError
-from tdbwatch.daemon.spool.api import Attempt, DeadLetter
+from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
 from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.outcome import Rejected, Retry
 from tdbwatch.redaction import presentable
@@ -51,7 +49,6 @@ class Delivery:
         saving: Saving,
         caution: Caution | None,
         clock: Clock,
-        rng: random.Random,
         counts: Counts,
     ) -> None:
         self._settings = settings
@@ -61,7 +58,6 @@ class Delivery:
         self._health = health
         self._saving = saving
         self._clock = clock
-        self._rng = rng
         self._counts = counts
 
     async def attempt(self, parcel: Parcel) -> None:
@@ -197,24 +193,39 @@ class Delivery:
         self, parcel: Parcel, told: Told, failure: Failure, waits: Mapping[LaneQueue, float]
     ) -> Mapping[LaneQueue, Failure]:
         """The failure of each lane: when they are tried again, and in what company."""
-        now, policy, attempts = self._clock.monotonic(), self._settings.retry, failure.attempts
+        now, attempts = self._clock.monotonic(), failure.attempts
+        policy, breaker = self._settings.retry, self._health.breaker
         part_after = min(_PART_AFTER, (policy.max_attempts or sys.maxsize) - 1)  # each alone has one left
         whole = 1 < len(parcel) == count_of(told.again) and not any(waits.values())
         if whole and attempts >= part_after:  # one may be to blame for all
             alone = replace(failure, most=1, due=now)
             first = replace(
-                alone, due=now + policy.wait(attempts, self._rng)
+                alone, due=now + policy.wait(attempts, breaker.rng)
             )  # it refused none of the others
             return dict.fromkeys(waits, alone) | {told.again[0].lane: first}
-        dues = {after: now + policy.wait(attempts, self._rng, after) for after in waits.values()}
+        dues = {after: now + policy.wait(attempts, breaker.rng, after) for after in waits.values()}
         by_wait = {after: replace(failure, due=due) for after, due in dues.items()}
         return {lane: by_wait[after] for lane, after in waits.items()}
 
     def _letters(
-        self, failure: Failure, parts: Iterable[Part[Rejected | Retry]], reason: str | None = None
+        self, failure: Failure, parts: Iterable[Part[Rejected | Retry]], reason: str = ""
     ) -> list[DeadLetter]:
-        now_us = int(self._clock.time() * 1e6)
-        return dead_letters(self._settings.name, failure, parts, now_us, reason)
+        """What is kept of entries that the sink will not get any more, for a reason, or for what it said."""
+        sink, now_us = self._settings.name, int(self._clock.time() * 1e6)
+        return [
+            DeadLetter(
+                sink=sink,
+                entry=Entry(seq, event),
+                reason=(why := presentable(reason or said.reason)),
+                attempts=failure.attempts,
+                first_error=failure.first_error_of(seq) or why,
+                last_error=presentable(said.reason) or why,
+                first_us=failure.first_us,
+                dead_us=now_us,
+            )
+            for _, piece, outcomes in parts
+            for seq, event, said in zip(piece.seqs, piece.events, outcomes, strict=True)
+        ]
 
     def _note(self, history: Iterable[tuple[str, Sequence[int], str]], call: tuple[int, int, int]) -> None:
         """Keep one attempt for each kind of outcome and each error."""

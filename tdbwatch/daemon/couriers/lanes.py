@@ -113,13 +113,12 @@ class Lanes:
 
     def found(self, read: Iterable[Found], now: float) -> None:
         """This was read of lanes that were in the log only."""
-        filled: dict[LaneQueue, None] = {}
+        filled = dict[LaneQueue, None]()
         for queue, pieces, through in read:
             queue.read(sum([piece.count for piece in pieces]), through)
             self.touched.add(queue.lane)
-            for piece in pieces:
-                filled |= dict.fromkeys(self._hold(queue.lane, piece))
-            filled[queue] = None
+            begun = [one for piece in pieces for one in self._hold(queue.lane, piece)]
+            filled |= dict.fromkeys([*begun, queue])
         self._place(filled, now)
 
     def let_go(self, now: float, patience: float) -> bool:
