@@ -55,14 +55,16 @@ class Histogram:
 
     Args:
         bounds: upper bounds of the buckets in seconds, rising.
+        counts: by bucket, from where it counts on.
+        total: seconds of these.
     """
 
     __slots__ = ("_bounds", "_counts", "_total")
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, bounds: Sequence[float], counts: Sequence[int] = (), total: float = 0.0) -> None:
         self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._total = 0.0
+        self._counts = [*counts] or [0] * (len(bounds) + 1)
+        self._total = total
 
     def observe(self, seconds: float, count: int = 1) -> None:
         """So many took so long; less than no time, as where the wall clock was set back, is none."""

@@ -33,9 +33,11 @@ async def test_a_sinks_waits_are_of_what_it_took_and_its_calls_are_all(bench: Be
     answers = [[DELIVERED, Rejected("no"), DELIVERED], None]
     courier, sink = bench.courier(lambda batch: answers.pop(0))
     await bench.emit(1, 2, 3)
+    early = courier.status()
     await bench.emit(4, 5)
     await courier.caught_up()
     status = courier.status()
     assert len(sink.batches) == 2
     assert sum(status.counts.calls.now.counts) == 2
     assert sum(status.counts.waits.now.counts) == status.counts.delivered == 4
+    assert sum(early.counts.waits.now.counts) == early.counts.delivered == 2, "it is of its moment"

@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from typing import Final
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
@@ -164,7 +163,7 @@ class Courier:
             oldest_us=lanes.oldest_us,
             next_try_us=self._dispatch.next_try_us,
             counting=not self._reading.counted,
-            counts=deepcopy(self._counts),
+            counts=self._counts.now,
             health=self._health.now,
         )
 

@@ -1,7 +1,7 @@
 """What a courier is told, and what it says of itself."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tdbwatch.daemon.histogram import CALLS, WAITS, Histogram
@@ -65,6 +65,11 @@ class Counts:
     dead: int = 0
     calls: Histogram = field(default_factory=lambda: Histogram(CALLS))
     waits: Histogram = field(default_factory=lambda: Histogram(WAITS))
+
+    @property
+    def now(self) -> "Counts":
+        """A copy."""
+        return replace(self, calls=Histogram(*self.calls.now), waits=Histogram(*self.waits.now))
 
 
 @dataclass(slots=True)
