@@ -32,28 +32,37 @@ def is_the_disks(error: OSError | sqlite3.Error) -> bool:
     """Whether the disk is to blame, so that trying again may help: it is full, broken or read-only."""
     if isinstance(error, OSError):
         return error.errno in _DISK_TROUBLE
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+    return _code(error) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 def is_damage(error: Exception) -> bool:
     """Whether the file itself is broken, so that waiting and trying again cannot help."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
+    if not (code := _code(error)):
         return isinstance(error, (*NONSENSE, sqlite3.OperationalError))  # of SQLite: text that is not UTF-8
     return code & 0xFF in _DAMAGED or code in _OTHERS_ROWS
 
 
 def is_full(error: sqlite3.Error) -> bool:
     """Whether the disk has no space left."""
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_FULL
+    return _code(error) & 0xFF == sqlite3.SQLITE_FULL
+
+
+def _code(error: Exception) -> int:
+    """SQLite's word for it; 0: it is none of SQLite's."""
+    return getattr(error, "sqlite_errorcode", 0)
 
 
 def damaged(reason: str) -> sqlite3.DatabaseError:
     """Damage that SQLite does not see itself."""
     error = sqlite3.DatabaseError(reason)
     error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
+
+
+def full(text: str) -> sqlite3.OperationalError:
+    """What SQLite raises where there is no space."""
+    error = sqlite3.OperationalError(text)
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
     return error
 
 
@@ -70,10 +79,3 @@ def trusting_nothing() -> Iterator[None]:
         if hasattr(error, "sqlite_errorcode") or not is_damage(error):
             raise
         raise damaged(f"a row makes no sense: {error}") from error
-
-
-def full(text: str) -> sqlite3.OperationalError:
-    """What SQLite raises where there is no space."""
-    error = sqlite3.OperationalError(text)
-    error.sqlite_errorcode = sqlite3.SQLITE_FULL
-    return error

@@ -19,8 +19,6 @@ from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.survival.renewal import place, renew
 
 _ALARM: Final = 2 * USUAL_LOG_BYTES
-_EMPTYING: Final = 1.0
-"""Seconds between two attempts to empty a log that was large."""
 _READER: Final = "its log has {:,} bytes, since another process reads the spool and does not let go of it"
 
 
@@ -30,7 +28,6 @@ class LogSize:
     def __init__(self, path: Path) -> None:
         self._path = side(path, "-wal")
         self._alarm = _ALARM
-        self._emptied_at = 0.0
 
     def bound(self, store: Store, most: int) -> None:
         """See that it has at most so many bytes; it is emptied, if nobody reads what is in it.
@@ -52,8 +49,7 @@ class LogSize:
         """
         alarmed = self._alarm > _ALARM
         try:
-            if alarmed and time.monotonic() > self._emptied_at + _EMPTYING:
-                self._emptied_at = time.monotonic()
+            if alarmed:
                 store.empty_log(patient=False)
             size = self._path.stat().st_size
         except (OSError, sqlite3.Error):
