@@ -1,5 +1,8 @@
 """Runs and blocks: what is put in comes out, however it was grouped."""
 
+import gc
+import tracemalloc
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -94,6 +97,30 @@ def test_a_block_of_large_events_and_small_ones_has_the_records_of_both() -> Non
     sent = [Event.create("alerts", "e", ["x" * size, float("nan"), None]) for size in (1, 300_000, 1)] * 100
     block = Block(1, len(sent), LANE, None, pack([encode_run(run) for _, run in heard(sent)]))
     assert block.lines == [event.json() for event in sent]
+
+
+@pytest.mark.parametrize("body", [1, 30])
+@pytest.mark.parametrize(("runs", "each"), [(1, 100), (10, 10), (1, 10), (5, 1), (1, 1)])
+def test_what_a_block_is_said_to_take_in_memory_is_about_what_it_takes(
+    runs: int, each: int, body: int
+) -> None:
+    """Else the newest blocks, of which so many bytes are kept, are far more where events come one by one."""
+    mint = IdMint(ManualClock())
+
+    def made() -> Block:
+        said = [run_from(mint, (7, (), 1), [("counted", [1000] * body)] * each) for _ in range(runs)]
+        return Block(1, runs * each, Lane("//stuff", "alerts"), None, pack([encode_run(run) for run in said]))
+
+    assert made().lines, "what is made once for all blocks is made"
+    tracemalloc.start()
+    try:
+        blocks = [made() for _ in range(400 // (runs * each))]
+        assert all(block.lines for block in blocks)
+        gc.collect()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert 0.6 < taken / sum(block.weight for block in blocks) < 1.4
 
 
 @settings(deadline=None)

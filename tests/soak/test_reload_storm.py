@@ -133,7 +133,7 @@ class Storm:
 
     async def fill(self) -> None:
         """Fill the memory that the spool has for the newest events, so that it does not grow later."""
-        for _ in range(800):
+        for _ in range(1_250):
             self.some(100)
             await asyncio.sleep(0.02)
         await self.until(lambda: len(self.got("hook")) >= self.sent["counted"], "all events at the hook")
