@@ -149,6 +149,26 @@ async def test_dead_letters_that_come_and_go_push_out_no_older_ones(make: MakeSp
     assert ask(spool.path, "SELECT group_concat(seq) FROM dead_letters") == "1"
 
 
+async def test_while_nothing_is_due_a_commit_asks_the_file_nothing(make: MakeSpool) -> None:
+    said: list[str] = []
+
+    def told(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    spool = await make(connect=told, clock=ManualClock(), check=3600.0)
+    for _ in range(3):  # the limits are looked at first of all
+        await keep(spool, events(1))
+    said.clear()
+    await keep(spool, events(1))
+    assert [statement.split(" VALUES")[0] for statement in said] == [
+        "BEGIN IMMEDIATE",
+        "INSERT INTO blocks",
+        "COMMIT",
+    ]
+
+
 class Log:
     """Keeps what it is told."""
 
