@@ -16,7 +16,7 @@ from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.lane import TRANSITIONS, LaneQueue, Parcel, Share, State, TransitionError
 from tdbwatch.daemon.couriers.lanes import Lanes
-from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece
+from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece, another
 from tdbwatch.daemon.couriers.progress import Remembered, changes, resumed
 from tdbwatch.daemon.couriers.reading import Wanted
 from tdbwatch.daemon.couriers.settings import BatchLimits, CourierSettings
@@ -214,15 +214,14 @@ class World:
     def answer(self, parcel: Parcel) -> None:
         way = self.rng.choice(["all", "all", "none", "alone", "some", "put back"])
         seqs = parcel.seqs
-        failure = Failure(
-            parcel.failure.attempts + 1,
-            parcel.failure.first_at if parcel.failure.attempts else self.now,
-            parcel.failure.first_us if parcel.failure.attempts else int(self.now * 1e6),
-            parcel.failure.first_error if parcel.failure.attempts else "first",
-            f"error {self.rng.randint(0, 1)}",
+        failure = replace(
+            another(parcel.failure, self.now, int(self.now * 1e6)),
+            first_error=parcel.failure.first_error or "first",
+            last_error=f"error {self.rng.randint(0, 1)}",
             most=1 if way == "alone" else sys.maxsize,
         )
-        failures = {q: replace(failure, due=self.now + self.rng.randint(0, 3)) for q in parcel.lanes}
+        by_due = [replace(failure, due=self.now + wait) for wait in range(4)]
+        failures = {queue: self.rng.choice(by_due) for queue in parcel.lanes}
         if way == "all":
             self.lanes.finish(parcel, self.now)
             self.finished.update(seqs)
@@ -234,9 +233,8 @@ class World:
         for seq in seqs_of(failed):
             self.attempts[seq] += 1
         self.finished |= {*seqs} - seqs_of(failed) - seqs_of(untried)
-        self.lanes.settle(
-            parcel, [*[(queue, piece.failed(failures[queue])) for queue, piece in failed], *untried]
-        )
+        again = [(queue, piece.failed(failures[queue])) for queue, piece in failed]
+        self.lanes.settle(parcel, [*again, *untried])
         if self.rng.random() < 0.5:  # a dead letter is on its way to the disk
             self.settled.append(parcel)
         else:
