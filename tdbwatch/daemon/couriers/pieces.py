@@ -143,27 +143,25 @@ class Piece:
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
-        size = sum(self._sizes[:count])
-        return self._part(slice(count), size), self._part(slice(count, None), self.size - size)
+        source, size = self._source, sum(self._sizes[:count])
+        head, rest = (source, source) if isinstance(source, Block) else (source[:count], source[count:])
+        first = Piece(head, self.seqs[:count], size, self.failure)
+        return first, Piece(rest, self.seqs[count:], self.size - size, self.failure)
 
     def only(self, indexes: Sequence[int]) -> "Piece":
         """Some of the entries, in order."""
         if len(indexes) == self.count:
             return self
-        seqs, sizes = self.seqs, self._sizes
+        all_seqs, sizes = self.seqs, self._sizes
         source: Block | Sequence[Event] = self._source
         if not isinstance(source, Block):
             source = [source[index] for index in indexes]
-        size = sum([sizes[index] for index in indexes])
-        return Piece(source, [seqs[index] for index in indexes], size, self.failure)
-
-    def _part(self, which: slice, size: int) -> "Piece":
-        source = self._source if isinstance(self._source, Block) else self._source[which]
-        return Piece(source, self.seqs[which], size, self.failure)
+        seqs, size = [all_seqs[index] for index in indexes], sum([sizes[index] for index in indexes])
+        return Piece(source, seqs, size, self.failure)
 
     def changed(self, events: Sequence[Event]) -> "Piece":
         """The same entries, with these events instead."""
-        return Piece(events, self.seqs, _weigh(events), self.failure)
+        return Piece(events, self.seqs, sum(map(_weight, events)), self.failure)
 
     def by_key(self, key_of: Callable[[Event], str]) -> dict[str, "Piece"]:
         """The entries of each key. They do not hold the block: what fails may be spread over many."""
@@ -173,14 +171,14 @@ class Piece:
             events.append(event)
             seqs.append(seq)
         return {
-            key: Piece(events, seqs, _weigh(events), self.failure) for key, (events, seqs) in parts.items()
+            key: Piece(own, seqs, sum(map(_weight, own)), self.failure) for key, (own, seqs) in parts.items()
         }
 
     @property
     def _sizes(self) -> Sequence[int]:
         source = self._source
         if not isinstance(source, Block):
-            return [_weigh((event,)) for event in source]
+            return list(map(_weight, source))
         return [size + OVERHEAD for size in self.of_each(source, source.sizes)]
 
     def of_each(self, block: Block, each: Sequence[_T]) -> Sequence[_T]:
@@ -191,9 +189,8 @@ class Piece:
         return [each[seq - first] for seq in seqs]
 
 
-def _weigh(events: Sequence[Event]) -> int:
-    sizes = [len(event.payload) + len(event.event) + len(event.packed_fields) for event in events]
-    return sum(sizes) + OVERHEAD * len(events)
+def _weight(event: Event) -> int:
+    return len(event.payload) + len(event.event) + len(event.packed_fields) + OVERHEAD
 
 
 def pasts(pieces: Sequence[Piece], then: Sequence[Past] = ()) -> tuple[Past, ...]:
