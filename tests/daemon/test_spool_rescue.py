@@ -6,7 +6,7 @@ import resource
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tdbwatch.daemon.spool.stored.drops import Tally
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.daemon.spool.survival.renewal import renew
-from tdbwatch.daemon.spool.survival.rescue import Rescue
+from tdbwatch.daemon.spool.survival.rescue import Rescue, rescuing
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
@@ -60,6 +60,14 @@ def leftmost_leaf(path: Path, table: str) -> int:
         cell = start + int.from_bytes(content[start + 12 : start + 14], "big")
         page = int.from_bytes(content[cell : cell + 4], "big")
     return page
+
+
+def children(path: Path, page: int) -> list[int]:
+    """The pages below an interior one."""
+    content = path.read_bytes()[(page - 1) * _PAGE : page * _PAGE]
+    places = range(12, 12 + 2 * int.from_bytes(content[3:5], "big"), 2)
+    cells = [int.from_bytes(content[place : place + 2], "big") for place in places]
+    return [int.from_bytes(content[at : at + 4], "big") for at in (*cells, 8)]
 
 
 def spoil(path: Path, page: int) -> None:
@@ -175,6 +183,30 @@ async def test_events_behind_a_damaged_beginning_are_found_however_high_their_nu
     spool = await make()
     assert reports[0].rescued > 2600
     assert len(await everything(spool)) == reports[0].rescued
+
+
+MANY = """
+INSERT INTO blocks WITH RECURSIVE seqs(seq) AS (SELECT 2 UNION ALL SELECT seq + 1 FROM seqs WHERE seq < 3000)
+SELECT 7 * seq, 1, scope, room, target, first_us, last_us, born_us, body FROM seqs, blocks WHERE first_seq = 1
+"""
+
+
+async def test_between_bad_pages_all_is_found_that_can_be_asked_for(make: MakeSpool, path: Path) -> None:
+    await filled(make, 1, 100)
+    change(path, MANY)
+    leaves = children(path, root(path, "blocks"))
+    for place in (0, 2, 5, 6, 7, 9, -1):
+        spoil(path, leaves[place])
+    with rescuing(path) as rescue:
+        found = [block.first_seq for block in rescue.blocks()]
+    readable = list[int]()
+    with closing(sqlite3.connect(path)) as connection:
+        for seq in range(1, 21_001):
+            with suppress(sqlite3.Error):
+                query = "SELECT first_seq FROM blocks WHERE first_seq = ?"
+                readable += [number for (number,) in connection.execute(query, (seq,))]
+    assert len(found) > 2000
+    assert found == readable
 
 
 async def test_a_spoilt_tree_that_shows_events_twice_keeps_nobody_from_working(

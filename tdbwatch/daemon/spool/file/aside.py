@@ -21,7 +21,6 @@ class DamageReport:
         progress_lost: what sinks had finished could not be read: twice is better than never.
     """
 
-    path: Path
     moved_to: Path
     error: str
     rescued: int
@@ -39,13 +38,13 @@ class DamageReport:
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> "DamageReport":
-        """The report of `to_json`.
+        """The report of `to_json`, in the file at `path`.
 
         Raises:
             ValueError, TypeError: it is none.
         """
         name, *what = json.loads(text)
-        return cls(path, path.with_name(name), *what)
+        return cls(path.with_name(name), *what)
 
 
 def place_aside(path: Path, now: float) -> Path:

@@ -104,7 +104,7 @@ def renew(
         # Without progress the first sink begins with the first event.
         reach = Reach(known, sinks) if known and trusted else None
         rescued, letters = _fill(store, old, [] if memory is None else [*memory.newest], reach, now)
-        report = DamageReport(path, aside, str(error), rescued, letters, not trusted)
+        report = DamageReport(aside, str(error), rescued, letters, not trusted)
         _make_whole(store, old, known, memory, report)
     move_aside(path, aside)
     making.rename(path)
