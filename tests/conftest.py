@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tdbwatch.daemon import logs
 from tdbwatch.descriptors import Reserve, reserve
 from tdbwatch.redaction import redact
 from tests.forked import Forker
+
+settings.register_profile("tdbwatch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tdbwatch")  # how long examples take says more of the machine than of the code
 
 
 def pytest_collection_finish() -> None:

@@ -179,7 +179,7 @@ def test_a_mistake_is_told_with_its_place_and_remedy(where: str):
     assert code == (0 if told[where].startswith("warning: ") else 78)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(sorted(MISTAKES)), min_size=2, max_size=5, unique=True))
 def test_several_mistakes_are_told_without_a_secret_and_without_a_traceback(chosen: list[str]):
     data = good()

@@ -126,7 +126,7 @@ def test_where_not_all_fit_what_is_wrong_and_busy_comes_first() -> None:
     assert shown[-1].startswith("oncall"), "every part is seen"
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from([FINE, TROUBLE, WICKED]), st.integers(1, 250), st.integers(1, 60), st.booleans())
 def test_it_fits_any_terminal_and_steers_none(moment: Snapshot, width: int, height: int, twice: bool) -> None:
     now = status(moment)
@@ -150,7 +150,6 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(list(document(TROUBLE))), JSON))
 def test_a_daemon_of_another_version_is_shown_as_far_as_it_is_understood(changes: dict[str, Any]) -> None:
     lines = texts({**status(TROUBLE), **changes}, status(TROUBLE), 80, 24)

@@ -5,7 +5,7 @@ import struct
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.client.addresses import Address
@@ -69,7 +69,7 @@ frames = st.builds(encode_frame, st.integers(0, 9) | st.just(0xFFFF), kinds, bod
 streams = st.lists(frames | st.binary(max_size=20), max_size=12).map(b"".join)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(stream=streams, cuts=st.lists(st.integers(0, 200), max_size=6), asked=st.integers(0, 6))
 def test_any_bytes_in_any_pieces_end_in_answers_or_in_a_protocol_error(stream, cuts, asked):
     async def scenario():
@@ -91,7 +91,7 @@ def test_any_bytes_in_any_pieces_end_in_answers_or_in_a_protocol_error(stream, c
     asyncio.run(scenario())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(st.text(max_size=8), st.lists(values, max_size=3)), max_size=20), st.integers(1, 50)
 )

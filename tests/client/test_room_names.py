@@ -159,7 +159,7 @@ def test_one_name_alone_is_reserved():
     assert own == {RESERVED}
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(
     name=st.from_regex(r"_?[a-z]{1,12}(_[a-z]{1,8})?", fullmatch=True),
     way=st.sampled_from([before, after, in_class]),

@@ -228,7 +228,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps)
 def test_whatever_is_killed_it_is_told_when_it_is_true_and_once(done: list[tuple[str, float, int]]) -> None:
     """The oracle looks at what is durable only."""

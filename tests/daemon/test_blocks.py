@@ -5,7 +5,7 @@ import tracemalloc
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.spool.stored.blocks import (
@@ -53,7 +53,6 @@ def run_from(mint: IdMint, common: object, said: object) -> Run:
     return Run(first_id, us, "event", room_id, arg_names, events, payloads)
 
 
-@settings(deadline=None)
 @given(turns)
 def test_a_block_has_the_events_of_its_runs_in_order(made: list[tuple[object, object]]) -> None:
     mint = IdMint(ManualClock())
@@ -76,7 +75,6 @@ def said_by(one: Header | Event) -> tuple[object, ...]:
     return one.kind, one.received_us, one.scope, one.room, one.event
 
 
-@settings(deadline=None)
 @given(turns)
 def test_records_made_without_events_are_those_of_the_events(made: list[tuple[object, object]]) -> None:
     mint = IdMint(ManualClock())
@@ -123,7 +121,6 @@ def test_what_a_block_is_said_to_take_in_memory_is_about_what_it_takes(
     assert 0.6 < taken / sum(block.weight for block in blocks) < 1.4
 
 
-@settings(deadline=None)
 @given(turns)
 def test_an_event_is_the_same_alone_and_in_company(made: list[tuple[object, object]]) -> None:
     mint = IdMint(ManualClock())
@@ -132,7 +129,6 @@ def test_an_event_is_the_same_alone_and_in_company(made: list[tuple[object, obje
     assert unpack(pack([encode_run(run_of(event)) for event in sent])) == [run_of(event) for event in sent]
 
 
-@settings(deadline=None)
 @given(shared, st.lists(spoken, min_size=2, max_size=9))
 def test_halves_of_a_run_are_the_run(common: object, said: object) -> None:
     run = run_from(IdMint(ManualClock()), common, said)

@@ -73,13 +73,11 @@ def judge(content: bytes) -> Config | None:
     return None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes(content: bytes):
     judge(content)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=40).map("".join))
 @example('a: "\\U00110000"')
 @example("%YAML 99999999999999999999.1\n---\na")
@@ -87,7 +85,6 @@ def test_any_yaml_tokens(text: str):
     judge(text.encode())
 
 
-@settings(deadline=None)
 @given(values)
 def test_any_data(data: Any):
     judge(json.dumps(data).encode())
@@ -98,7 +95,7 @@ def paths(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path] + [below for key, value in inner for below in paths(value, (*path, key))]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(paths(GOOD)[1:]), values)
 def test_a_good_configuration_with_any_value_in_any_place(path: tuple[Any, ...], value: Any):
     data = json.loads(json.dumps(GOOD))
@@ -113,7 +110,6 @@ def test_the_good_configuration_is_good():
     assert judge(json.dumps(GOOD).encode()) is not None
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20))
 def test_any_text_in_a_variable_arrives_as_it_is(text: str):
     data = {**GOOD, "sinks": {"h": {"type": "hook", "url": "<${S}>"}}, "routes": []}

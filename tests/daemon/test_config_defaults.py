@@ -57,7 +57,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.sets(st.sampled_from(sorted(OPTIONS))), st.sets(st.sampled_from(["initial", "max_attempts", "max"]))
 )

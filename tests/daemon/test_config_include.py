@@ -93,7 +93,7 @@ def pieces(draw: st.DrawFn) -> list[dict[str, Any]]:
     return files
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(pieces(), st.data())
 def test_a_configuration_cut_into_files_at_random_equals_the_whole(
     whole: tuple[Path, list[Any]], files: list[dict[str, Any]], data: st.DataObject

@@ -202,7 +202,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(steps)
 def test_whatever_is_killed_each_event_that_lasts_is_in_one_group_in_time_and_no_other(
     done: list[tuple[str, float, str, int]],

@@ -157,7 +157,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(steps, st.sampled_from([THROTTLE, DEDUPE]))
 def test_whatever_is_killed_no_more_gets_through_and_all_that_was_held_back_is_told(
     done: list[tuple[str, float, str, int]], route: dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tdbwatch.daemon.config import RouteConfig
@@ -177,7 +177,6 @@ def oracle(given_routes: list[dict[str, Any]], asked: Event) -> set[str]:
     return found
 
 
-@settings(deadline=None)
 @given(st.lists(routes, max_size=5), st.lists(st.tuples(names, names, scopes, kinds), max_size=10))
 def test_routes_do_what_the_documentation_says(
     given_routes: list[dict[str, Any]], asked: list[tuple[str, str, str, str]]
