@@ -13,7 +13,7 @@ from tdbwatch.daemon.spool.inbox import Group, Inbox
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.stored.beats import Beat
 from tdbwatch.daemon.spool.stored.blocks import Lane, Run, heard
-from tdbwatch.daemon.spool.stored.drops import TOO_LARGE
+from tdbwatch.daemon.spool.stored.drops import TOO_LARGE, Loss, Settled, Tally
 from tdbwatch.daemon.spool.stored.marks import Mark, Marks
 from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.plugin import Event
@@ -173,6 +173,24 @@ def test_progress_that_comes_between_two_commits_is_one_change() -> None:
     group = inbox.take(0)
     assert group is not None
     assert group.all_notes == [Change("s", 9, {LANES[0]: None, LANES[1]: Behind(3)})]
+
+
+def test_what_is_lost_is_counted_with_the_first_commit_and_settled_with_the_last() -> None:
+    """However much waits; and in one commit it is counted before it is settled."""
+    inbox = Inbox(Limits(), 0, 0)
+    inbox.group_bytes = 1  # each block in a commit of its own
+    inbox.put(heard([Event.create("a", "e"), Event.create("b", "e")]), WHY)
+    before, lost = Tally("x", {LANES[0]: Loss(1, 2, 3)}), Tally("y", {LANES[0]: Loss(4, 5, 6)})
+    inbox.note(Settled([before]))
+    inbox.note(lost)
+    first = inbox.take(0)
+    assert first is not None
+    assert first.all_notes == [lost]
+    inbox.note(later := Tally("y", {LANES[1]: Loss(7, 8, 9)}))
+    inbox.note(Settled([lost]))
+    last = inbox.take(0)
+    assert last is not None
+    assert last.all_notes == [later, Settled([before, lost])]
 
 
 def test_a_beat_goes_with_the_last_of_what_was_put_before_it() -> None:

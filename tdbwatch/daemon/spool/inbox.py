@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from tdbwatch.daemon.spool.limits import Limits
@@ -118,19 +119,18 @@ class Group:
 
     @property
     def all_notes(self) -> list[Note]:
-        """With what routes remember of its events."""
+        """In the order in which they are written: what was counted before what is settled of it.
+
+        The last one is what routes remember of the events.
+        """
+        notes = sorted(self.notes.values(), key=attrgetter("apart"), reverse=True)
         marks = [mark for packing in self.packings for mark in packing.marks]
-        return [*self.notes.values(), Marks(marks)] if marks else list(self.notes.values())
+        return [*notes, Marks(marks)] if marks else notes
 
     @property
     def apart(self) -> list[list[Note]]:
         """Those notes that may be written without its events, one by one."""
         return [[note] for note in self.notes.values() if note.apart]
-
-    @property
-    def together(self) -> list[Note]:
-        """The others."""
-        return [note for note in self.notes.values() if not note.apart]
 
     @property
     def waiting(self) -> list[Waiter]:

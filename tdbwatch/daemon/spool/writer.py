@@ -26,6 +26,7 @@ from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, MAX_SIZE, Tally
 from tdbwatch.daemon.spool.stored.history import Attempts
 from tdbwatch.daemon.spool.stored.log import weight
 from tdbwatch.daemon.spool.stored.notes import Flush, GoneError, Note
+from tdbwatch.daemon.spool.stored.progress import Change
 from tdbwatch.daemon.spool.stored.store import Copies, Store
 from tdbwatch.daemon.spool.survival.watch import FileWatch
 
@@ -253,8 +254,11 @@ class Writer:
         if group.packings:
             self._say(self._log.drops.add, group.give_up_events(DISK_REFUSED))
         self._forsake(group)
-        self._write_parts(group, [list(group.notes.values())])
-        self._write_parts(group, [*group.apart, group.together])
+        self._write_parts(group, [group.all_notes])
+        self._write_parts(
+            group, [[note for note in group.all_notes if not isinstance(note, Change | Attempts)]]
+        )
+        self._write_parts(group, group.apart)
         self._uncounted |= any(isinstance(note, Tally) for note in group.notes.values())
         self._say(self._log.refused, group.waiting)
 

@@ -58,6 +58,7 @@ class Tally(Note):
     reason: str
     rooms: dict[Lane, Loss] = field(default_factory=dict)
     note: str = ""
+    apart = True
 
     @property
     def about(self) -> str:

@@ -1,6 +1,7 @@
 """The spool's file as its one writer sees it: each method is one transaction, or reads only."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -92,7 +93,6 @@ class Store:
         self.newest = Window(0)
         with trusting_nothing():  # SQLite's words about a spoilt file may not even be text
             self.handle = Handle(path, connect)
-            self.connection = self.handle.connection
         try:
             with trusting_nothing():
                 self._prepare()
@@ -116,10 +116,16 @@ class Store:
         self.recount()
         self.unsettled()  # what makes no sense in it shows now
         self.handle.watch_log()
-        # Entries that nobody has finished: damage took the progress, and twice is better than never.
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        return self.handle.connection
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no sink has begun with it: it is new, or damage took the progress; twice beats never."""
         damage = self.damage
-        lost = damage is not None and damage.progress_lost
-        self.fresh = lost or not (self.last_seq and self.progress)
+        return not (self.last_seq and self.progress) or (damage is not None and damage.progress_lost)
 
     def recount(self) -> None:
         """Look at what there is."""
