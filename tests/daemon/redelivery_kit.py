@@ -107,7 +107,7 @@ def order(path: Path, kind: OrderKind, sink: str = "s", **selection: Any) -> Non
     table, key = {"replay": ("blocks", "first_seq + count - 1"), "requeue": ("dead_letters", "number")}[kind]
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         through = connection.execute(f"SELECT ifnull(max({key}), 0) FROM {table}").fetchone()[0]
-        orders.insert(connection, kind, sink, Selection(**selection), through, 0)
+        orders.insert(connection, kind, sink, Selection(**selection), through)
 
 
 def waiting(path: Path) -> list[Order]:

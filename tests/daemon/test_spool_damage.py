@@ -138,7 +138,7 @@ async def test_an_order_that_this_version_does_not_understand_is_left_alone(
     make: MakeSpool, path: Path, row: str
 ) -> None:
     spool, _ = await filled(make, 5)
-    change(path, f"INSERT INTO orders VALUES (1, {row}, 0, 5, 0, 0)")
+    change(path, f"INSERT INTO orders VALUES (1, {row}, 0, 5, 0)")
     with opened(path, "rw") as look:
         look.order("replay", "s", Selection())
     assert [order.number for order in await spool.orders()] == [2]

@@ -163,7 +163,7 @@ class SpoolModel(RuleBasedStateMachine):
 
     def ask(self, kind: Any, sink: str, selection: Selection, through: int) -> None:
         with contextlib.closing(sqlite3.connect(self.machine.path, isolation_level=None)) as connection:
-            orders.insert(connection, kind, sink, selection, through, 0)
+            orders.insert(connection, kind, sink, selection, through)
         self.content = Content(self.machine.path)
 
     @rule(count=st.integers(1, 4), cut=st.none() | statements)

@@ -305,7 +305,7 @@ async def test_a_field_that_no_spool_wrote_keeps_nobody_from_starting(
     schema = f"UPDATE sqlite_schema SET sql = replace(sql, '{{}}', '{{}}') WHERE name = '{table}'"
     change(path, "INSERT INTO drops VALUES ('max_size', '//stuff', 'alerts', 5, 1, 2)")
     change(path, "INSERT INTO meta VALUES ('last_seq', 11)")
-    change(path, "INSERT INTO orders VALUES (1, 'replay', 's', '{}', 0, 11, 0, 0)")
+    change(path, "INSERT INTO orders VALUES (1, 'replay', 's', '{}', 0, 11, 0)")
     change(path, "PRAGMA writable_schema = ON", schema.format(strict, free))
     change(path, f"UPDATE {table} SET {column} = {value} WHERE {where}")  # as a flipped bit would
     change(path, "PRAGMA writable_schema = ON", schema.format(free, strict))

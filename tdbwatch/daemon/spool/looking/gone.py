@@ -1,6 +1,5 @@
 """Sinks that the configuration does not name any more: what they left behind, and what becomes of it."""
 
-import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,5 +83,4 @@ def rename(look: Look, old: str, new: str) -> None:
 
 def give(look: Look, old: str, new: str) -> None:
     """Ask the daemon to give all that is `old`'s to `new`, which goes on with what it has itself."""
-    now_us = time.time_ns() // 1000
-    orders.insert(look.connection, "move", new, Selection(sink=old), MOST_SEQ, now_us)
+    orders.insert(look.connection, "move", new, Selection(sink=old), MOST_SEQ)

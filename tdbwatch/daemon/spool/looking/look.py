@@ -3,7 +3,6 @@
 import errno
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -98,7 +97,7 @@ class Look:
 
     def wake(self, sink: str) -> None:
         """Ask the daemon that runs to try this sink now."""
-        orders.insert(self.connection, "wake", sink, Selection(), 0, time.time_ns() // 1000)
+        orders.insert(self.connection, "wake", sink, Selection(), 0)
 
     def order(self, kind: OrderKind, sink: str, selection: Selection) -> int:
         """Leave an order; how many records or dead letters it is about. Safe beside a running daemon."""
@@ -107,8 +106,7 @@ class Look:
         else:
             about = [entry.seq for entry in self.log.some(selection) if entry.target is None]
         if about:
-            now_us = time.time_ns() // 1000
-            orders.insert(self.connection, kind, sink, selection, about[-1], now_us)
+            orders.insert(self.connection, kind, sink, selection, about[-1])
         return len(about)
 
 

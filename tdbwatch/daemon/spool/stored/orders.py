@@ -18,10 +18,6 @@ from tdbwatch.plugin.event import Event
 
 OrderKind = Literal["replay", "requeue", "wake", "move"]
 _COLUMNS: Final = "number, kind, sink, selection, position, through, missed"
-_INSERT: Final = (
-    "INSERT INTO orders(number, kind, sink, selection, position, through, missed, made_us)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-)
 
 
 class Selection(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -77,15 +73,11 @@ class Order(Struct, frozen=True, array_like=True):
 
 
 def insert(
-    connection: sqlite3.Connection,
-    kind: OrderKind,
-    sink: str,
-    selection: Selection,
-    through: int,
-    now_us: int,
+    connection: sqlite3.Connection, kind: OrderKind, sink: str, selection: Selection, through: int
 ) -> None:
     """Leave an order. Safe beside a running daemon."""
-    connection.execute(_INSERT, (None, kind, sink, json.encode(selection).decode(), 0, through, 0, now_us))
+    row = (None, kind, sink, json.encode(selection).decode(), 0, through, 0)
+    connection.execute("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def waiting(connection: sqlite3.Connection) -> list[Order]:

@@ -39,7 +39,7 @@ CREATE TABLE attempts(
 CREATE INDEX attempts_by_seq ON attempts(last_seq);
 CREATE TABLE orders(
     number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, sink TEXT NOT NULL, selection TEXT NOT NULL,
-    position INTEGER NOT NULL, through INTEGER NOT NULL, missed INTEGER NOT NULL, made_us INTEGER NOT NULL);
+    position INTEGER NOT NULL, through INTEGER NOT NULL, missed INTEGER NOT NULL);
 CREATE TABLE marks(
     route TEXT NOT NULL, key TEXT NOT NULL, part INTEGER NOT NULL, state BLOB NOT NULL,
     PRIMARY KEY(route, key, part)) WITHOUT ROWID;
