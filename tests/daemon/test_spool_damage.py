@@ -135,7 +135,7 @@ async def test_nonsense_that_shows_at_the_start_is_moved_aside_like_other_damage
     ],
 )
 async def test_an_order_that_this_version_does_not_understand_is_left_alone(
-    make: MakeSpool, path: Path, row: str
+    make: MakeSpool, path: Path, reports: list[DamageReport], row: str
 ) -> None:
     spool, _ = await filled(make, 5)
     change(path, f"INSERT INTO orders VALUES (1, {row}, 0, 5, 0)")
@@ -143,6 +143,8 @@ async def test_an_order_that_this_version_does_not_understand_is_left_alone(
         look.order("replay", "s", Selection())
     assert [order.number for order in await spool.orders()] == [2]
     assert not spool.failed.done()
+    path.unlink()
+    await arrives(reports)
     texts = [finding.text for finding in examine(path)]
     assert "1 order that this version does not understand; a newer one left them" in texts
 
