@@ -203,21 +203,20 @@ class LaneQueue:
         disk = self.disk
         if disk is None or last_seq < disk.first_seq or first_seq > disk.last_seq:
             return
-        disk.count = max(0, disk.count - min(count, last_seq - disk.first_seq + 1))
+        count = min(count, last_seq - disk.first_seq + 1)
         if first_seq <= disk.first_seq:
             self.remembered = ()
-            self._read_through(last_seq)
+            self.read(count, last_seq)
+        else:
+            disk.count = max(0, disk.count - count)
 
     def read(self, count: int, through: int) -> None:
         """Up to `through` nothing is on disk any more; so many entries of it were."""
-        assert self.disk is not None, "it was read"
-        self.disk.count = max(0, self.disk.count - count)
-        self._read_through(through)
-
-    def _read_through(self, seq: int) -> None:
-        assert self.disk is not None, "there is something on disk"
-        self.disk.first_seq = next_outside(self.beyond, seq + 1)
-        if self.disk.first_seq > self.disk.last_seq:
+        disk = self.disk
+        assert disk is not None, "it was read"
+        disk.count = max(0, disk.count - count)
+        disk.first_seq = next_outside(self.beyond, max(disk.first_seq, through + 1))
+        if disk.first_seq > disk.last_seq:
             self.disk, self.remembered = None, ()
 
 

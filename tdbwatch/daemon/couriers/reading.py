@@ -80,15 +80,13 @@ def _indexes(answers: Iterable[bool | None]) -> list[int]:
 
 def _asked_one_by_one(piece: Piece, wants: Matcher, said: Sequence[bool | None], *, keep_all: bool) -> Piece:
     """What of a piece a sink gets, with the fields that routes set; what was sent to it alone it keeps."""
-    indexes: list[int] = []
-    chosen: list[Event] = []
+    chosen = dict[int, Event]()
     for index, (event, answer) in enumerate(zip(piece.events, said, strict=True)):
         ask = answer is None and not is_too_large(event)  # to ask, it would have to be decoded
         wanted = wants.with_fields(event) if ask else None if answer is False else event
         if wanted is not None or keep_all:
-            indexes.append(index)
-            chosen.append(event if wanted is None else wanted)
-    return piece.only(indexes).changed(chosen)
+            chosen[index] = event if wanted is None else wanted
+    return piece.only(list(chosen)).changed(list(chosen.values()))
 
 
 _READ_BYTES: Final = 4 << 20
