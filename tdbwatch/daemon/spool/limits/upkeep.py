@@ -96,16 +96,14 @@ class Length:
     Args:
         size: SQL for the bytes that a row takes.
         most, most_bytes: what is kept.
-        told: whether people are told of what goes.
-        every: after so many new rows they are looked at.
+        told: whether people are told of what goes. Then each new row is looked at, else a thousand at once.
     """
 
-    def __init__(self, table: str, size: str, most: int, most_bytes: int, *, told: bool, every: int) -> None:
+    def __init__(self, table: str, size: str, most: int, most_bytes: int, *, told: bool) -> None:
         self._table = table
         self._size = size
         self._bounds = most, most_bytes
         self._told = told
-        self._every = every
         self._last = self._rows = self._bytes = 0
         """The last row that was looked at; how many there were, and the bytes that they took."""
         self._inserted: int | None = None
@@ -114,7 +112,7 @@ class Length:
     def due(self, store: Store, now_us: int) -> bool:  # noqa: ARG002
         if self._trimming or self._inserted is None:
             return True
-        return store.inserted[self._table] - self._inserted >= self._every
+        return store.inserted[self._table] - self._inserted >= (1 if self._told else _STEP)
 
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:  # noqa: ARG002
         if not (self._trimming or self._are_too_many(store)):
@@ -284,8 +282,8 @@ class Upkeep:
         most = limits.max_dead_letters
         self.size, self._age = Size(limits), Age(limits)
         self._chores: tuple[Length | Age | Size, ...] = (
-            Length("dead_letters", LETTER_SIZE, most, letters, told=True, every=1),
-            Length("attempts", ATTEMPT_SIZE, _MOST_ATTEMPTS, attempts, told=False, every=_STEP),
+            Length("dead_letters", LETTER_SIZE, most, letters, told=True),
+            Length("attempts", ATTEMPT_SIZE, _MOST_ATTEMPTS, attempts, told=False),
             self._age,
             self.size,
         )
