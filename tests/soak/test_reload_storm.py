@@ -25,7 +25,7 @@ RELOADS = int(os.environ.get("TDBWATCH_RELOADS", "4"))
 PER_SECOND = 1_000
 DEADLINE = 60.0
 """Seconds; only ever reached when something is broken."""
-MOST_GROWTH = 16 << 20
+MOST_GROWTH = 8 << 20
 """Bytes by which the process may grow after the first third of at least a hundred reloads."""
 
 HANG = """
