@@ -255,9 +255,8 @@ class Writer:
             self._say(self._log.drops.add, group.give_up_events(DISK_REFUSED))
         self._forsake(group)
         self._write_parts(group, [group.all_notes])
-        self._write_parts(
-            group, [[note for note in group.all_notes if not isinstance(note, Change | Attempts)]]
-        )
+        small = [note for note in group.all_notes if not isinstance(note, Change | Attempts)]
+        self._write_parts(group, [small])
         self._write_parts(group, group.apart)
         self._uncounted |= any(isinstance(note, Tally) for note in group.notes.values())
         self._say(self._log.refused, group.waiting)
