@@ -215,8 +215,8 @@ def pasts(pieces: Sequence[Piece], then: Sequence[Past] = ()) -> tuple[Past, ...
     return tuple(found)
 
 
-MOST_BYTES = 16 << 20
-_FIRST_GUESS = 256.0
+_MOST_BYTES: Final = 16 << 20
+_FIRST_GUESS: Final = 256.0
 
 
 class Memory:
@@ -227,10 +227,10 @@ class Memory:
         size: bytes that they count for.
     """
 
-    def __init__(self, settings: CourierSettings, max_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, settings: CourierSettings) -> None:
         batch, batches = settings.batch, settings.max_in_flight + 1  # one is made while others go
         self._max_count = max(settings.max_ahead, batch.count * batches)
-        self._max_bytes = max(max_bytes, batch.max_bytes * batches)
+        self._max_bytes = max(_MOST_BYTES, batch.max_bytes * batches)
         self._body_bytes = _FIRST_GUESS
         self.count = 0
         self.size = 0
