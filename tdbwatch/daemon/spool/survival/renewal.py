@@ -150,8 +150,7 @@ def _fill(
     blocks = (block for block in _blocks(old, newest) if reach is None or not reach.finished(block))
     rows = ((block.first_seq, *row_of(block, int(now * 1e6))) for block in blocks)
     letters = (letter_row(letter, number) for number, letter in old.letters())
-    insert_once = INSERT_LETTER.replace("INSERT", "INSERT OR IGNORE")  # a spoilt tree may show one twice
-    for insert, source in ((INSERT_BLOCK, rows), (insert_once, letters)):
+    for insert, source in ((INSERT_BLOCK, rows), (INSERT_LETTER, letters)):
         for piece in _gathered(source):
             with store.transaction():
                 store.connection.executemany(insert, piece)

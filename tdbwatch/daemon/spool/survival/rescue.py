@@ -86,11 +86,11 @@ class Rescue:
 
     def letters(self) -> Iterator[tuple[int, DeadLetter]]:
         """The dead letters with their numbers, in order."""
-        nothing: list[tuple[int, DeadLetter]] = []
         for number in self._numbers("dead_letters", "number"):
-            for one in self._ask(partial(_letter, number=number), nothing):
-                self.last_seq = max(self.last_seq, one[1].entry.seq)
-                yield one
+            letter = self._ask(partial(_letter, number=number), None)
+            if letter is not None:
+                self.last_seq = max(self.last_seq, letter.entry.seq)
+                yield number, letter
 
     def _numbers(self, table: str, key: str) -> "array[int]":
         """The numbers of a table's rows, in order; perhaps also of rows that cannot be read.
@@ -162,8 +162,8 @@ def _head(connection: sqlite3.Connection, first_seq: int) -> Block:
     return block_of(connection.execute(_HEAD, (first_seq,)).fetchone())
 
 
-def _letter(connection: sqlite3.Connection, number: int) -> list[tuple[int, DeadLetter]]:
-    return list(letters_after(connection, number - 1, number))
+def _letter(connection: sqlite3.Connection, number: int) -> DeadLetter | None:
+    return dict(letters_after(connection, number - 1, number)).get(number)
 
 
 @contextmanager
