@@ -1,6 +1,5 @@
 """What the sinks have finished, and what they keep: as it is in the file, and what follows from it."""
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,12 +21,11 @@ _SET_FLOOR: Final = (
 )
 _SET_BEHIND: Final = "INSERT OR REPLACE INTO behind VALUES (?, ?, ?, ?, ?, ?)"
 _UNSET_BEHIND: Final = "DELETE FROM behind WHERE sink = ? AND scope = ? AND room = ?"
-_NAMED: Final = "sink IN (SELECT value FROM json_each(?))"
-_COME_BACK: Final = f"UPDATE progress SET left_at = NULL WHERE left_at IS NOT NULL AND {_NAMED}"  # noqa: S608
+_COME_BACK: Final = "UPDATE progress SET left_at = NULL WHERE left_at IS NOT NULL AND sink IN"
 _LEAVE: Final = (
-    "UPDATE progress SET left_at = max(ifnull((SELECT value FROM meta WHERE key = 'last_seq'), 0), ifnull("  # noqa: S608
+    "UPDATE progress SET left_at = max(ifnull((SELECT value FROM meta WHERE key = 'last_seq'), 0), ifnull("
     "(SELECT first_seq + count - 1 FROM blocks ORDER BY first_seq DESC LIMIT 1), 0))"
-    f" WHERE left_at IS NULL AND NOT {_NAMED}"
+    " WHERE left_at IS NULL AND sink NOT IN"
 )
 _KEEP: Final = "INSERT OR REPLACE INTO sink_values VALUES (?, ?, ?)"
 _UNKEEP: Final = "DELETE FROM sink_values WHERE sink = ? AND key = ?"
@@ -125,8 +123,8 @@ class Configured(Note):
     apart = True
 
     def writes(self) -> Iterable[Write]:
-        names = json.dumps(list(self.names))
-        return [Write(_COME_BACK, [(names,)]), Write(_LEAVE, [(names,)])]
+        names = f"({', '.join('?' * len(self.names))})"
+        return [Write(f"{update} {names}", [tuple(self.names)]) for update in (_COME_BACK, _LEAVE)]
 
     def written(self, store: "Store") -> None:
         store.sinks = self.names
