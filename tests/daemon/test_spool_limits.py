@@ -117,6 +117,28 @@ async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_wha
     assert (taken, told) == (1, 500)
 
 
+async def test_at_such_a_stop_what_is_too_large_takes_nothing_else_with_it(make: MakeSpool) -> None:
+    disk = FullDisk()
+    spool = await make(connect=disk.connect)
+    await keep(spool, events(3))
+    [first, *_] = await everything(spool)
+    disk.limit()
+    spool.append(heard(events(500)))
+    await trouble(spool)
+    letter = DeadLetter("s", first, "r" * 1_000_000, 1, "", "", 1, 2)
+    burying = asyncio.create_task(dead_letter(spool, [letter]))
+    await asyncio.sleep(0)
+    spool.save("t", 2, {})
+    await spool.close()
+    with pytest.raises(SpoolError, match="the disk did not take it"):
+        await burying
+    again = await make()
+    assert rows_of(again, "dead_letters") == 0
+    assert (again.progress("s").floor, again.progress("t").floor) == (0, 2)
+    taken, told = await drain(again, 503)
+    assert (taken, told) == (3, 500)
+
+
 async def bury(spool: SqliteSpool, entries: list[Entry]) -> None:
     await dead_letter(spool, [DeadLetter("bad", entry, "r", 1, "", "", 1, 2) for entry in entries])
 
