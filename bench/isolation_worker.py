@@ -78,7 +78,7 @@ async def _watched(daemon: Any, filling: int, paced: int, count: int) -> tuple[W
 
 
 def _lag(daemon: Any) -> int:
-    return next(courier for courier in daemon.each_courier if courier.name == HEALTHY).status().lag
+    return next(courier for courier in daemon.deliveries.each if courier.name == HEALTHY).status().lag
 
 
 async def _heard(daemon: Any, after: int, through: int) -> Watch:

@@ -122,7 +122,7 @@ class Courier:
 
     async def caught_up(self) -> None:
         """Return when everything in the spool is finished for this sink."""
-        while not self._all_finished:
+        while self._lanes or self._lanes.position < self._spool.last_seq:
             await self._saving.moved.wait()
 
     def wake(self, *, rooms: bool = False) -> None:
@@ -185,10 +185,6 @@ class Courier:
     @property
     def _unread(self) -> int:
         return max(0, self._spool.last_seq - max(self._lanes.position, self._spool.first_seq - 1))
-
-    @property
-    def _all_finished(self) -> bool:
-        return not self._lanes and self._lanes.position >= self._spool.last_seq
 
     @property
     def _is_well(self) -> bool:
