@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import quote
 
 from tdbwatch.daemon.spool.errors import damaged, trusting_nothing
-from tdbwatch.daemon.spool.file.place import MAGIC, side
+from tdbwatch.daemon.spool.file.place import MAGIC, is_in_place, side
 from tdbwatch.safe_files import open_file, open_itself
 
 _HEADER: Final = struct.Struct(">8xL4xLL8x")  # page size, both salts
@@ -138,9 +138,7 @@ class Handle:
         Raises:
             OSError: they cannot be looked at.
         """
-        try:
-            same = [os.path.samestat(path.stat(), os.fstat(file)) for path, file in self._open.items()]
-        except FileNotFoundError:
-            return True
         log = self._open.get(self._log)
-        return not all(same) or (log is not None and os.pread(log, len(_MAGIC), 0) not in {b"", _MAGIC})
+        if log is not None and os.pread(log, len(_MAGIC), 0) not in {b"", _MAGIC}:
+            return True
+        return not all(is_in_place(path, file) for path, file in self._open.items())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.errors import DiskError, SpoolError, is_the_disks
+from tdbwatch.daemon.spool.file.place import is_in_place, side
 from tdbwatch.safe_files import open_file
 
 _TRIES: Final = 5
@@ -23,7 +24,7 @@ class SpoolLock:
     """An exclusive lock on `<spool>.lock`."""
 
     def __init__(self, spool: Path) -> None:
-        self._path = spool.with_name(spool.name + ".lock")
+        self._path = side(spool, ".lock")
         self._file: int | None = None
 
     def acquire(self) -> None:
@@ -51,14 +52,11 @@ class SpoolLock:
         Raises:
             InUseError: another process has it.
         """
-        assert self._file is not None
-        try:
-            if os.path.samestat(self._path.stat(), os.fstat(self._file)):
-                return
-        except OSError:
-            pass
         lost = self._file
+        assert lost is not None
         try:
+            if is_in_place(self._path, lost):
+                return
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self.acquire()
         except InUseError:

@@ -39,6 +39,18 @@ def set_aside(path: Path) -> list[Path]:
     return sorted(file for file in beside if _ASIDE.match(file.name, len(path.name)))
 
 
+def is_in_place(path: Path, file: int) -> bool:
+    """Whether what lies at `path` is still what was opened there, of which this is a descriptor.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
 def sync_folder(path: Path) -> None:
     """Make what was renamed in the folder of `path` durable."""
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
