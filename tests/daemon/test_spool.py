@@ -214,18 +214,6 @@ async def test_the_file_is_its_owners_alone(make: MakeSpool, tmp_path: Path) -> 
         assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0, file
 
 
-async def test_a_spool_of_a_newer_version_is_refused_and_left_alone(make: MakeSpool, tmp_path: Path) -> None:
-    await (await make()).close()
-    path = tmp_path / "spool.db"
-    with connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    before = path.read_bytes()
-    with pytest.raises(SpoolError, match="newer tdbwatch \\(spool format 99"):
-        await make()
-    assert path.read_bytes() == before
-
-
 async def test_a_database_that_is_no_spool_is_refused_and_left_alone(make: MakeSpool, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "spool.db") as connection:
         connection.execute("CREATE TABLE precious(data)")

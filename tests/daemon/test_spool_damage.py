@@ -540,14 +540,10 @@ async def test_events_that_make_no_sense_and_have_to_go_do_not_end_the_writer(
     assert (await everything(spool))[-1].event == more[0]
 
 
-async def test_a_spool_of_a_preview_or_of_a_newer_version_is_refused_and_left_untouched(
-    make: MakeSpool, path: Path
-) -> None:
+async def test_a_spool_of_another_version_is_refused_and_left_untouched(make: MakeSpool, path: Path) -> None:
     await (await make()).close()
-    for version, words in (
-        (FORMAT - 1, "of a preview of tdbwatch"),
-        (FORMAT + 1, "was written by a newer tdbwatch"),
-    ):
+    for version in (FORMAT - 1, FORMAT + 1):
+        words = f"by another tdbwatch \\(spool format {version}, this one knows {FORMAT}\\); use that version"
         change(path, f"PRAGMA user_version = {version}")
         content = path.read_bytes()
         for refused in (make, lambda: asyncio.to_thread(examine, path)):

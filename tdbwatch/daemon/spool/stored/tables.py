@@ -100,16 +100,10 @@ def check_kind(connection: sqlite3.Connection, path: Path) -> None:
     """
     if pragma(connection, "application_id") != APPLICATION_ID:
         raise SpoolError(f"{path} {NOT_OURS}")
-    version = pragma(connection, "user_version")
-    if version > FORMAT:
+    if (version := pragma(connection, "user_version")) != FORMAT:
         raise SpoolError(
-            f"{path} was written by a newer tdbwatch (spool format {version}, this one knows "
-            f"{FORMAT}); use that version, or name another path"
-        )
-    if version < FORMAT:
-        raise SpoolError(
-            f"{path} has the format {version} of a preview of tdbwatch, which this version cannot read;"
-            " let that one deliver what is in it, then move the file away, or name another path"
+            f"{path} was written by another tdbwatch (spool format {version}, this one knows {FORMAT});"
+            " use that version, or name another path"
         )
 
 
