@@ -138,6 +138,7 @@ def _made(path: Path, connect: Connect) -> Iterator[Store]:
         with closing(Store(path, connect)) as store:
             yield store
             store.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        sync_folder(path)  # no power cut may take it, and not what happens to the old one
     except BaseException:
         remove_files(path)
         raise
