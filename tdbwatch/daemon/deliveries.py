@@ -6,7 +6,7 @@ What was asked for meanwhile is what comes next: the last wish counts.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -113,17 +113,15 @@ class Deliveries:
         delivering = (place.now for place in self._places.values())
         return min((one.courier.finished_through for one in delivering if one is not None), default=None)
 
-    def statuses(self) -> list[CourierStatus]:
+    def statuses(self) -> Iterator[CourierStatus]:
         """How each sink that is wanted is doing."""
-        found = []
         for place in self._places.values():
             if place.now is not None and place.wanted is not None:
                 status = place.now.courier.status()
                 if place.blocked:
                     health = replace(status.health, last_error=_STUCK)
                     status = replace(status, state="stuck", health=health)
-                found.append(status)
-        return found
+                yield status
 
     def types(self) -> Mapping[str, str]:
         """The type of each sink."""

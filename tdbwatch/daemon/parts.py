@@ -128,7 +128,7 @@ class Parts:
 
     def couriers(self) -> list[CourierStatus]:
         """How each sink is doing."""
-        return self.deliveries.statuses()
+        return list(self.deliveries.statuses())
 
     def life(self) -> Life:
         """Where it stands."""

@@ -52,7 +52,7 @@ class SinkWatch:
             await clock.sleep(INTERVAL)
 
     def look(self, sinks: Iterable[CourierStatus]) -> None:
-        """See which have changed."""
+        """See which have changed; if no route asks for that, no sink is looked at."""
         if not self._routes.now.asks_for(Kind.SINK):
             return
         for sink in sinks:
