@@ -55,7 +55,8 @@ class Lanes:
 
     def get(self, lane: Lane) -> LaneQueue | None:
         """The one of a whole room; where rooms have several, what of it is in the log only."""
-        return self.rooms[lane].get(None) if lane in self.rooms else None
+        room = self.rooms.get(lane)
+        return None if room is None else room.get(None)
 
     # -- how it is ---------------------------------------------------------------------------------------
 
@@ -88,14 +89,14 @@ class Lanes:
         queue = self.get(lane)
         if queue is not None and (queue.disk is not None or queue.sick):
             queue.leave(piece.first_seq, piece.last_seq, piece.count)
-            return
-        self._place(self._hold(lane, piece), now)
+        elif begun := self._hold(lane, piece):
+            self._place(begun, now)
 
     def _hold(self, lane: Lane, piece: Piece) -> list[LaneQueue]:
         """Put this behind what there is of its room, or of its keys in that; the lanes that had nothing."""
-        parts = {None: piece} if self.key_of is None else piece.by_key(self.key_of)
+        parts = ((None, piece),) if self.key_of is None else piece.by_key(self.key_of).items()
         room, begun = self.rooms.setdefault(lane, {}), list[LaneQueue]()
-        for key, part in parts.items():
+        for key, part in parts:
             if (queue := room.get(key)) is None:
                 queue = room[key] = LaneQueue(lane, key=key)
             self.memory.take([part])
