@@ -11,6 +11,7 @@ import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
@@ -366,3 +367,29 @@ async def test_several_batches_in_flight_keep_the_order_of_each_room(bench: Benc
         for event in batch:
             got[event.room].append(event.args[0])
     assert all(numbers == list(range(20)) for numbers in got.values())
+
+
+async def test_what_stops_while_rooms_that_failed_together_are_read_again_forgets_no_attempt(
+    memory_bench: Bench,
+) -> None:
+    bench = memory_bench
+    courier, sink = bench.courier(lambda batch: Retry("no"))
+    await bench.append([Event.create(room, "e", [room]) for room in "ab"])
+    await courier.stop(0)
+    assert sink.offered == [["a", "b"]]
+    before = dict(bench.spool.latest("sink0").behind)
+    read_lane, read = bench.spool.read_lane, list[str]()
+
+    async def hangs_at_the_second(lane: Lane, *args: Any) -> Any:
+        read.append(lane.room)
+        if len(read) == 2:
+            await asyncio.Event().wait()
+        return await read_lane(lane, *args)
+
+    bench.spool.read_lane = hangs_at_the_second
+    courier, _ = bench.courier(name="sink0")
+    await settle()
+    assert read == ["a", "b"]
+    await courier.stop(0)
+    assert bench.spool.latest("sink0").behind == before
+    assert [past.attempts for behind in before.values() for past in behind.tried] == [1, 1]

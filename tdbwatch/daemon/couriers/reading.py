@@ -217,7 +217,9 @@ class Reading:
         except (SpoolError, ValueError) as error:
             self._lanes.to_read.extendleft(reversed(queues))
             self._health.unreadable(describe(error))
-        self._lanes.found(found, self._clock.monotonic())
+        past = self._remembered  # what it says of a lane goes from there to its pieces in one step
+        laid = [(queue, past.lay_over(queue, pieces), through) for queue, pieces, through in found]
+        self._lanes.found(laid, self._clock.monotonic())
         self._saving.tell()
         return not queues
 
@@ -234,5 +236,4 @@ class Reading:
         through = min(blocks[-1].last_seq, last_seq) if blocks else last_seq
         after = disk.first_seq - 1  # that may have moved meanwhile
         pieces = [self._wanted.piece(block, after, through, queue.beyond) for block in blocks]
-        laid = self._remembered.lay_over(queue, [piece for piece in pieces if piece is not None])
-        return [(queue, laid, through)]
+        return [(queue, [piece for piece in pieces if piece is not None], through)]
