@@ -49,6 +49,15 @@ async def test_history_pushes_out_no_events_and_the_newest_of_it_is_kept(make: M
     assert ask(spool.path, "SELECT max(attempt) FROM attempts") == 60
 
 
+async def test_a_small_spool_keeps_events_rather_than_few_long_errors(make: MakeSpool) -> None:
+    spool = await make(max_size=1 << 20)
+    await keep(spool, events(400, 1000))
+    for number in range(90):
+        await tried(spool, failures([number + 1], range(1, 11), "x" * 1900))
+    assert (spool.drops.count, spool.first_seq) == (0, 1)
+    assert 30 < rows_of(spool, "attempts") < 100
+
+
 async def test_more_attempts_than_memory_should_hold_are_not_kept(make: MakeSpool) -> None:
     spool = await make(linger=3600)
     for number in range(30):

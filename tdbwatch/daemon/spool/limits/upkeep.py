@@ -29,6 +29,8 @@ _SLACK: Final = 16
 """One part in so many goes beyond what must: rather a few at once than some with each that comes."""
 _STEP: Final = 1_000
 """Rows deleted in one step."""
+_LARGE_ROW: Final = 2_000
+"""Bytes: an attempt whose error is as long as it may be."""
 _STEP_BYTES: Final = 4 << 20
 _COARSE, _FINE = 64, 1_024
 """One part in so many of `max_size` goes at once; the fine one where replays may still ask for it."""
@@ -96,7 +98,8 @@ class Length:
     Args:
         size: SQL for the bytes that a row takes.
         most, most_bytes: what is kept.
-        told: whether people are told of what goes. Then each new row is looked at, else a thousand at once.
+        told: whether people are told of what goes. Then each new row is looked at, else as many at once as
+            are a small part of what is kept, and a thousand at most.
     """
 
     def __init__(self, table: str, size: str, most: int, most_bytes: int, *, told: bool) -> None:
@@ -104,6 +107,7 @@ class Length:
         self._size = size
         self._bounds = most, most_bytes
         self._told = told
+        self._at_once = 1 if told else max(1, min(_STEP, most_bytes // _SLACK // _LARGE_ROW))
         self._last = self._rows = self._bytes = 0
         """The last row that was looked at; how many there were, and the bytes that they took."""
         self._inserted: int | None = None
@@ -112,7 +116,7 @@ class Length:
     def due(self, store: Store, now_us: int) -> bool:  # noqa: ARG002
         if self._trimming or self._inserted is None:
             return True
-        return store.inserted[self._table] - self._inserted >= (1 if self._told else _STEP)
+        return store.inserted[self._table] - self._inserted >= self._at_once
 
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:  # noqa: ARG002
         if not (self._trimming or self._are_too_many(store)):
