@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
-from tdbwatch.daemon.hosts import InlineHost
+from tdbwatch.daemon.hosts import InlineHost, SinkHangsError
 from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.testing import ManualClock, settle
@@ -185,6 +185,18 @@ async def test_what_was_under_way_when_a_pause_was_asked_for_does_not_end_it(ben
     status = courier.status()
     assert (status.state, status.counts.delivered, status.health.last_error) == ("paused", 1, "busy")
     assert len(sink.batches) == 3
+
+
+async def test_a_sink_that_hung_and_came_back_to_ask_for_a_pause_is_paused_not_stuck(bench: Bench) -> None:
+    def hang(batch: Sequence[Event]) -> Any:
+        raise SinkHangsError(20)
+
+    courier, sink = bench.courier(hang)
+    await bench.emit(1)
+    assert courier.status().state == "stuck"
+    sink.answer = lambda batch: Retry("gone", after=100, pause=True)
+    await bench.pass_time(2)
+    assert courier.status().state == "paused"
 
 
 async def test_a_tiny_pause_is_no_busy_loop(bench: Bench) -> None:

@@ -133,6 +133,7 @@ class Health:
         error = presentable(asked.reason)
         seconds = self.breaker.pause(self._clock.monotonic(), error, asked.after)
         self.facts.last_error, self.facts.mistake = error, False
+        self.stuck = False
         self._row, self._loud = self._row + 1, True
         if self._may_say("sink.paused", QUIET):
             remedy = _WAKE.format(quote(self._sink))
