@@ -11,7 +11,7 @@ import structlog
 
 from tdbwatch.daemon.couriers import BatchLimits
 from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.plugin import DELIVERED, Event, Retry
 from tdbwatch.testing import ManualClock, settle
 
@@ -282,6 +282,32 @@ async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(me
     await bench.pass_time(101)
     await courier.caught_up()
     assert sink.got == [*range(5), "new"]
+
+
+async def test_rooms_that_failed_together_are_read_though_the_log_gives_one_up_meanwhile(
+    memory_bench: Bench,
+) -> None:
+    bench = memory_bench
+    options: dict[str, Any] = {"name": "sink", "order": lambda event: event.args[0]}
+    courier, _ = bench.courier(lambda batch: Retry("down"), **options)
+    for room in "aba":
+        bench.spool.append(heard([Event.create(room, "e", ["key"])]))
+    await settle()
+    await courier.stop(0)
+    read = bench.spool.read_lane
+
+    async def read_slowly(lane: Lane, *args: Any) -> Any:
+        blocks = await read(lane, *args)
+        if lane.room == "b":
+            bench.spool.drop(3)
+        return blocks
+
+    bench.spool.read_lane = read_slowly
+    courier, sink = bench.courier(**options)
+    await bench.pass_time(2)
+    await bench.append([Event.create("a", "e", ["new"])])
+    await courier.caught_up()
+    assert "new" in sink.got
 
 
 async def test_dropped_entries_that_were_never_read_are_passed_without_a_busy_loop(

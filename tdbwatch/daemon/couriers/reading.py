@@ -217,6 +217,7 @@ class Reading:
         except (SpoolError, ValueError) as error:
             self._lanes.to_read.extendleft(reversed(queues))
             self._health.unreadable(describe(error))
+        found = [one for one in found if one[0].state is State.READING]  # the log may have given it up since
         past = self._remembered  # what it says of a lane goes from there to its pieces in one step
         laid = [(queue, past.lay_over(queue, pieces), through) for queue, pieces, through in found]
         self._lanes.found(laid, self._clock.monotonic())
@@ -231,8 +232,6 @@ class Reading:
         count = sum(past.count for past in queue.remembered) or None
         max_bytes = min(self._lanes.memory.to_read(count), _READ_BYTES)
         blocks = await self._spool.read_lane(queue.lane, disk.first_seq - 1, last_seq, max_bytes)
-        if queue.state is not State.READING:
-            return []
         through = min(blocks[-1].last_seq, last_seq) if blocks else last_seq
         after = disk.first_seq - 1  # that may have moved meanwhile
         pieces = [self._wanted.piece(block, after, through, queue.beyond) for block in blocks]
