@@ -78,8 +78,8 @@ def plan(rules: Iterable[Rule], names: tuple[str, str, str, str], others: Decisi
     asked = tuple(_asked(rules, names))
     if any(rule.depends for one in asked for rule in one.every):
         return Plan(others, asked)
-    asking = Asking(_ANY, lambda *_: None, Plan(others, asked))
-    return Plan(asking.decide(), (), tuple(asking.matched))
+    asking = Asking(lambda *_: None)
+    return Plan(asking.decide(_ANY, Plan(others, asked)), (), tuple(asking.matched))
 
 
 def _asked(rules: Iterable[Rule], names: tuple[str, str, str, str]) -> Iterator[Rule]:
@@ -97,59 +97,60 @@ _ANY: Final = Event("", "", 0, "", "", None, "", b"\x90")
 
 
 class Asking:
-    """Asks the routes about one event.
+    """Asks the routes about events, one after the other.
 
     Args:
-        failed: told of an expression that has no value for it: the route's path, the event, and why.
-        plan: what the routes say of all that have its name.
-        lets_through: decides whether a route that holds events back lets this one through; None: that was
+        failed: told of an expression that has no value for one: the route's path, the event, and why.
+        lets_through: decides whether a route that holds events back lets one through; None: that was
             decided when it was heard.
     """
 
     __slots__ = (
         "_event",
         "_failed",
+        "_fields",
         "_found",
         "_lets_through",
         "_names",
         "_plan",
-        "fields",
         "held",
         "matched",
     )
 
     def __init__(
-        self,
-        event: Event,
-        failed: Callable[[str, Event, str], None],
-        plan: Plan = _NO_PLAN,
-        lets_through: "LetsThrough | None" = None,
+        self, failed: Callable[[str, Event, str], None], lets_through: "LetsThrough | None" = None
     ) -> None:
-        self.held: list[str] = []
-        """The routes that hold it back, as `Rule.key` says them."""
-        self._lets_through = lets_through
-        self.matched = list(plan.matched)
-        """The paths of the routes that match."""
-        self._event = event
         self._failed = failed
-        self.fields = event.fields
-        """What routes have set."""
-        self._found = dict(plan.decision)
-        self._plan = plan
-        self._names = Names(event, self.fields, plan.several)
+        self._lets_through = lets_through
+        self.held: list[str] = []
+        """The routes that hold them back, as `Rule.key` says them."""
+        self.matched: list[str] = []
+        """The paths of the routes that match, once for each event."""
 
-    def decide(self) -> Decision:
-        """What the plan says of the event.
+    def decide(self, event: Event, plan: Plan) -> Decision:
+        """What the plan for its name says of an event.
 
         Fields add up from route to route. A sink gets those set up to the first route that names it.
         """
-        if self._event.to:
-            self._found |= dict.fromkeys(self._event.to, NO_FIELDS)
-        self._ask(self._plan.rules)
+        self._see(event, plan)
+        if event.to:
+            self._found |= dict.fromkeys(event.to, NO_FIELDS)
+        self._ask(plan.rules)
         return self._found
 
-    def holds(self, rule: Rule) -> bool:
-        """Whether what a rule asks beyond names is true of the event."""
+    def is_true(self, rule: Rule, event: Event) -> bool:
+        """Whether what a rule asks beyond names is true of an event."""
+        self._see(event, _NO_PLAN)
+        return self._holds(rule)
+
+    def _see(self, event: Event, plan: Plan) -> None:
+        self._event = event
+        self._plan = plan
+        self._found = dict(plan.decision)
+        self._fields = event.fields
+        self._names = Names(event, self._fields, plan.several)
+
+    def _holds(self, rule: Rule) -> bool:
         if rule.where is None:
             return True
         try:
@@ -164,7 +165,7 @@ class Asking:
         for rule in rules:
             if rule.default and taken:
                 continue
-            if (rule.fields and not rule.matches_fields(self.fields)) or not self.holds(rule):
+            if (rule.fields and not rule.matches_fields(self._fields)) or not self._holds(rule):
                 continue
             self.matched.append(rule.path)
             if rule.set:
@@ -174,7 +175,7 @@ class Asking:
                     return True, True
                 taken = True
                 continue
-            fields = dict(self.fields) if self.fields else NO_FIELDS
+            fields = dict(self._fields) if self._fields else NO_FIELDS
             for sink in rule.to:
                 self._found.setdefault(sink, fields)
             taken_within, stopped = self._ask(rule.inner) if rule.inner else (False, False)
@@ -191,7 +192,7 @@ class Asking:
         except EvaluationError as error:  # rather once too often than not at all
             self._fail(rule, f"key: {error}")
             return False
-        if self._lets_through(self._event, rule, key, dict(self.fields)):
+        if self._lets_through(self._event, rule, key, dict(self._fields)):
             return False
         self.held.append(rule.key)
         return True
@@ -199,12 +200,12 @@ class Asking:
     def _set(self, rule: Rule) -> None:
         for name, expression in rule.set.items():
             try:
-                self.fields[name] = expression.value_in(self._names)
+                self._fields[name] = expression.value_in(self._names)
             except EvaluationError as error:
                 self._fail(rule, f"set.{name}: {error}")
-                self.fields.pop(name, None)
+                self._fields.pop(name, None)
             if "fields" in self._plan.needs:
-                self._names = Names(self._event, self.fields, self._plan.several)
+                self._names = Names(self._event, self._fields, self._plan.several)
 
     def _fail(self, rule: Rule, reason: str) -> None:
         self._failed(rule.path, self._event, reason)

@@ -2,14 +2,16 @@
 
 Every courier asks for every event, so an answer is kept for each (kind, scope, room, event), as many as
 fit in a bounded memory: a daemon hears few different names, many times each. Where it depends on more than
-these, the answer is kept for each of the last events.
+these, the events of a block are asked about together for all sinks, and each sink takes its answer.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
+from tdbwatch.daemon.bounds import is_too_large
 from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.config.rules import Rule
 from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, LetsThrough, Plan, plan
@@ -21,14 +23,13 @@ _MEMORY: Final = 4096
 """Answers that are kept; the one that was not asked for the longest goes first."""
 _MOST_NAME: Final = 256
 """Letters of a name, and of a field, for which an answer is kept: emitters choose them."""
+Given = Mapping[int, Event]
+"""What a sink gets of a block: by its number, each event with its fields."""
+_NOTHING: Final[Given] = {}
 _MADE: Final = frozenset({Kind.GROUP, Kind.ABSENCE})
 """Records that go to sinks of their own, whatever their names."""
 _WITHOUT_ROUTES: Final = frozenset({Kind.EVENT, Kind.GAP})
 """What every sink gets when there are no routes."""
-
-
-_NEW: Final[Decision] = {}
-"""Instead of a decision: there is none yet."""
 
 
 class Routes(Protocol):
@@ -66,6 +67,8 @@ class Router:
         self.matched: Counter[str] = Counter()
         """By the route's path, how many records it has matched since the start, as sinks came to them."""
         self._counted_to = 0
+        self._asked_to: dict[str, int] = {}
+        """By sink, up to where what the routes must be asked about for it is counted."""
         self.rules = Rule.all_of(routes)
         """All of them, in order."""
         self.awaiting = Rule.awaiting(absences)
@@ -73,9 +76,8 @@ class Router:
         self._kinds = {name: hears or _WITHOUT_ROUTES for name, hears in sinks.items()}
         self._hooked = {name: hears - {Kind.EVENT} for name, hears in sinks.items()}
         self._plans = lru_cache(maxsize=_MEMORY)(self._plan_for)
-        self._last: dict[str, Decision | None] = {}  # None: it is too large to be kept
-        self._former: dict[str, Decision | None] = {}
-        """Those before these: to drop one for each new one would cost more than to drop them all together."""
+        self._said = WeakKeyDictionary[Block, dict[str, Given]]()
+        """What sinks are still to ask for."""
         self._awaitings = lru_cache(maxsize=_MEMORY)(self._awaited)
         self._takings = lru_cache(maxsize=_MEMORY)(self._is_taken)
         self._taken_whole = lru_cache(maxsize=_MEMORY)(self._is_taken_whole)
@@ -117,35 +119,16 @@ class Router:
         """Keep no answers: it is hardly asked any more."""
         for answers in (self._plans, self._takings, self._taken_whole):
             answers.cache_clear()
-        self._last, self._former = {}, {}
+        self._said.clear()
 
     def decide(self, event: Event) -> Decision:
         """The sinks that get `event`, each with the fields that routes have set for it."""
-        plan = self._plan(event.kind, event.scope, event.room, event.event)
-        if not (plan.rules or event.to):
-            return plan.decision
-        known = self._last.get(event.id, _NEW)
-        if known is _NEW:
-            known = self._former.get(event.id, _NEW)
-        if known is None:
-            return Asking(event, _ignore, plan).decide()
-        if known is not _NEW:
-            return known
-        asking = Asking(event, self._failed, plan)
-        decision = asking.decide()
-        if plan.rules:  # else they are counted by name
-            for path in asking.matched:
-                self.matched[path] += 1
-        if len(self._last) >= _MEMORY // 2:
-            self._last, self._former = {}, self._last
-        self._last[event.id] = decision if not asking.fields or _is_small(decision) else None
-        return decision
+        return Asking(self._failed).decide(event, self._plan_of(event))
 
     def explain(self, event: Event) -> tuple[Decision, tuple[str, ...]]:
         """As `decide`, with the paths of the routes that match, up to the one that stops."""
-        plan = self._plan(event.kind, event.scope, event.room, event.event)
-        asking = Asking(event, self._failed, plan)
-        return asking.decide(), tuple(asking.matched)
+        plan, asking = self._plan_of(event), Asking(self._failed)
+        return asking.decide(event, plan), (*plan.matched, *asking.matched)
 
     def count(self, block: Block) -> None:
         """Count what routes match by names alone of a block that no sink has come to before."""
@@ -157,6 +140,40 @@ class Router:
         for (kind, name), count in counts.items():
             for path in self._plan(kind, *block.lane, name).matched:
                 self.matched[path] += count
+
+    def given(self, block: Block, sink: str) -> Given:
+        """What a sink gets of a block, where routes must be asked about it for this sink.
+
+        The first sink asks for all. What matches and what fails counts then, unless the block is a replay's
+        copy: then only what fails does.
+        """
+        left = self._said.get(block, {})
+        given = left.pop(sink, None)
+        if given is None:
+            given = self._ask_for_all(block, sink)
+        elif not left:
+            del self._said[block]
+        self._asked_to[sink] = max(self._asked_to.get(sink, 0), block.last_seq)
+        return given
+
+    def _ask_for_all(self, block: Block, sink: str) -> Given:
+        """What one sink gets of a block; what others are still to ask for is kept while the block is."""
+        pairs = block.distinct_names
+        plans = {pair: self._plan(pair[0], *block.lane, pair[1]) for pair in pairs}
+        sinks = {one for plan in plans.values() for one in plan.perhaps}
+        if not _MADE.isdisjoint(kind for kind, _ in pairs):
+            sinks |= self._kinds.keys()
+        ahead = {one for one in sinks if self._asked_to.get(one, 0) >= block.last_seq}
+        is_copy = block.target is not None
+        is_new = not (is_copy or ahead)
+        asking = Asking(self._failed if is_new or is_copy else _ignore)
+        said, is_small = _said_by(asking, block, plans)
+        if is_new:
+            self.matched.update(asking.matched)
+        left = sinks - ahead - {sink}
+        if left and is_small and not is_copy:
+            self._said[block] = {one: said.get(one, _NOTHING) for one in left}
+        return said.get(sink, _NOTHING)
 
     @property
     def paths(self) -> list[str]:
@@ -175,13 +192,12 @@ class Router:
 
     def holds(self, rule: Rule, event: Event) -> bool:
         """Whether the condition of an absence's rule is true of an event that its names match."""
-        return Asking(event, self._failed).holds(rule)
+        return Asking(self._failed).is_true(rule, event)
 
     def hear(self, event: Event, lets_through: LetsThrough) -> tuple[str, ...]:
         """The routes that hold back an event that was heard just now, by their keys."""
-        plan = self._plan(event.kind, event.scope, event.room, event.event)
-        asking = Asking(event, self._failed, plan, lets_through)
-        asking.decide()
+        asking = Asking(self._failed, lets_through)
+        asking.decide(event, self._plan_of(event))
         return tuple(asking.held)
 
     def _failed(self, path: str, event: Event, reason: str) -> None:
@@ -215,7 +231,7 @@ class Router:
     @property
     def remembered(self) -> int:
         """How many answers are kept."""
-        return self._plans.cache_info().currsize + len(self._last) + len(self._former)
+        return self._plans.cache_info().currsize + len(self._said)
 
     def matcher(self, sink_name: str) -> "Matcher":
         """What tells whether the sink `sink_name` gets an event."""
@@ -224,6 +240,9 @@ class Router:
     def plan(self, kind: str, scope: str, room: str, event: str) -> Plan:
         """What routes say of records that have these in common."""
         return self._plan(kind, scope, room, event)
+
+    def _plan_of(self, event: Event) -> Plan:
+        return self._plan(event.kind, event.scope, event.room, event.event)
 
     def _plan(self, kind: str, scope: str, room: str, event: str) -> Plan:
         ask = self._plans if len(event) <= _MOST_NAME else self._plan_for
@@ -252,9 +271,25 @@ class Router:
         return not self.rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
 
 
-def _is_small(decision: Decision) -> bool:
-    """Whether all fields are small; what is more than a number or a short text need not be."""
-    return all(_is_small_field(value) for fields in decision.values() for value in fields.values())
+def _said_by(
+    asking: Asking, block: Block, plans: Mapping[tuple[str, str], Plan]
+) -> tuple[Mapping[str, Given], bool]:
+    """What each sink gets of a block; and whether all fields are small: what becomes large is not kept."""
+    said, is_small = defaultdict[str, dict[int, Event]](dict), True
+    for seq, event in block.numbered():
+        plan = plans[event.kind, event.event]
+        if is_too_large(event):  # to ask, it would have to be decoded
+            for sink in {*plan.decision, *plan.perhaps, *event.to}:
+                said[sink][seq] = event
+            continue
+        found = asking.decide(event, plan) if plan.rules or event.to else plan.decision
+        shown, shown_for = event, NO_FIELDS
+        for sink, fields in found.items():
+            if fields is not shown_for:
+                shown, shown_for = event.with_fields(fields) if fields else event, fields
+                is_small = is_small and all(map(_is_small_field, fields.values()))
+            said[sink][seq] = shown
+    return said, is_small
 
 
 def _is_small_field(value: Any) -> bool:
@@ -286,6 +321,10 @@ class Matcher:
     def count(self, block: Block) -> None:
         """As the router's."""
         self._router.count(block)
+
+    def given(self, block: Block) -> Given:
+        """As the router's."""
+        return self._router.given(block, self._sink_name)
 
     def by_name(self, kind: str, scope: str, room: str, event: str) -> bool | None:
         """Whether it gets those that have these in common; None: that depends on each, or their fields do."""

@@ -2,7 +2,7 @@
 
 import sys
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from operator import itemgetter
@@ -159,9 +159,11 @@ class Piece:
         seqs, size = [all_seqs[index] for index in indexes], sum([sizes[index] for index in indexes])
         return Piece(source, seqs, size, self.failure)
 
-    def changed(self, events: Sequence[Event]) -> "Piece":
-        """The same entries, with these events instead."""
-        return Piece(events, self.seqs, sum(map(_weight, events)), self.failure)
+    def changed(self, events: Mapping[int, Event]) -> "Piece":
+        """Those of the entries that are here, by their seqs, with these events instead."""
+        seqs = [seq for seq in self.seqs if seq in events]
+        chosen = [events[seq] for seq in seqs]
+        return Piece(chosen, seqs, sum(map(_weight, chosen)), self.failure)
 
     def by_key(self, key_of: Callable[[Event], str]) -> dict[str, "Piece"]:
         """The entries of each key. They do not hold the block: what fails may be spread over many."""

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.bounds import is_too_large
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue, State
@@ -67,26 +66,17 @@ class Wanted:
         answers = {pair: wants.by_name(pair[0], *block.lane, pair[1]) for pair in block.distinct_names}
         if all(answers.values()):
             return piece
-        said = [answers[pair] for pair in piece.of_each(block, block.names)]
         if None in answers.values():
-            return _asked_one_by_one(piece, wants, said, keep_all=ours)
-        return piece if ours else piece.only(_indexes(said))
+            given = wants.given(block)
+            return piece.changed({**dict(block.numbered()), **given} if ours else given)
+        if ours:
+            return piece
+        return piece.only(_indexes(piece.of_each(block, [answers[pair] for pair in block.names])))
 
 
 def _indexes(answers: Iterable[bool | None]) -> list[int]:
     """Where the answer is yes."""
     return [index for index, answer in enumerate(answers) if answer]
-
-
-def _asked_one_by_one(piece: Piece, wants: Matcher, said: Sequence[bool | None], *, keep_all: bool) -> Piece:
-    """What of a piece a sink gets, with the fields that routes set; what was sent to it alone it keeps."""
-    chosen = dict[int, Event]()
-    for index, (event, answer) in enumerate(zip(piece.events, said, strict=True)):
-        ask = answer is None and not is_too_large(event)  # to ask, it would have to be decoded
-        wanted = wants.with_fields(event) if ask else None if answer is False else event
-        if wanted is not None or keep_all:
-            chosen[index] = event if wanted is None else wanted
-    return piece.only(list(chosen)).changed(list(chosen.values()))
 
 
 _READ_BYTES: Final = 4 << 20
