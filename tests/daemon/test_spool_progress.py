@@ -140,3 +140,11 @@ def test_what_a_sink_gets_further_with_is_within_what_is_said_to_be_freed(
         for seq in range(1, looked_at + 1):
             if (seq, lane) not in was and memory["s"].finished(seq, lane):
                 assert any(first <= seq <= last for first, last in freed.get(lane, [])), (lane, seq)
+
+
+def test_what_was_tried_takes_a_few_bytes_beside_its_errors() -> None:
+    """A sink that keeps no order may have thousands in one room, and all are written each time."""
+    tried = tuple(Past(1, 1, 1_700_000_000_000_000 + number, "no", "no") for number in range(1000))
+    writes = Change("s", 1, {LANES[0]: Behind(1, (), tried)}).writes()
+    rows = [row for write in writes for row in write.rows if "INTO behind" in write.sql]
+    assert len(rows[0][-1]) < 25 * 1000

@@ -3,8 +3,9 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk

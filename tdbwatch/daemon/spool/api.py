@@ -36,8 +36,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     target: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What became of some entries in a row so far: they failed together, and share this.
 
     Attributes:
