@@ -190,7 +190,7 @@ class Asking:
         try:
             key = "" if hold.key is None else text_of(hold.key.value_in(self._names))
         except EvaluationError as error:  # rather once too often than not at all
-            self._fail(rule, f"key: {error}")
+            self._failed(rule.path, self._event, f"key: {error}")
             return False
         if self._lets_through(self._event, rule, key, dict(self._fields)):
             return False
@@ -208,4 +208,5 @@ class Asking:
                 self._names = Names(self._event, self._fields, self._plan.several)
 
     def _fail(self, rule: Rule, reason: str) -> None:
-        self._failed(rule.path, self._event, reason)
+        if self._lets_through is None:  # else it is told when sinks come to the event
+            self._failed(rule.path, self._event, reason)

@@ -55,6 +55,15 @@ def test_an_event_without_a_key_goes_through_and_that_is_counted() -> None:
     assert log.router.failures["routes[0]"].reason.startswith("key: Index error")
 
 
+def test_an_event_that_a_condition_fails_for_counts_once_though_it_is_asked_about_twice() -> None:
+    log = Log({**DEDUPE, "where": "args[7]", "on_error": "match"}, {"set": {"x": "args[8]"}, "to": "a"})
+    for at in range(3):
+        log.hear(at, "k")
+    assert log.router.failures == {}, "no sink has come to them"
+    assert len(log.got()) == 3
+    assert {path: one.count for path, one in log.router.failures.items()} == {"routes[0]": 3, "routes[1]": 3}
+
+
 def test_other_routes_get_what_one_holds_back_unless_it_stops() -> None:
     log = Log(DEDUPE, {"to": "b"})
     for _ in range(3):
