@@ -5,15 +5,15 @@ fit in a bounded memory: a daemon hears few different names, many times each. Wh
 these, the events of a block are asked about together for all sinks, and each sink takes its answer.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
-from tdbwatch.daemon.bounds import is_too_large
 from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.route_answers import Given, said_of
 from tdbwatch.daemon.route_plan import NO_FIELDS, Asking, Decision, Failure, LetsThrough, Plan, plan
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane
 from tdbwatch.plugin import Event, Kind
@@ -22,9 +22,7 @@ from tdbwatch.wire.scopes import short
 _MEMORY: Final = 4096
 """Answers that are kept; the one that was not asked for the longest goes first."""
 _MOST_NAME: Final = 256
-"""Letters of a name, and of a field, for which an answer is kept: emitters choose them."""
-Given = Mapping[int, Event]
-"""What a sink gets of a block: by its number, each event with its fields."""
+"""Letters of a name for which an answer is kept: emitters choose them."""
 _NOTHING: Final[Given] = {}
 _MADE: Final = frozenset({Kind.GROUP, Kind.ABSENCE})
 """Records that go to sinks of their own, whatever their names."""
@@ -167,7 +165,7 @@ class Router:
         is_copy = block.target is not None
         is_new = not (is_copy or ahead)
         asking = Asking(self._failed if is_new or is_copy else _ignore)
-        said, is_small = _said_by(asking, block, plans)
+        said, is_small = said_of(block, plans, asking)
         if is_new:
             self.matched.update(asking.matched)
         left = sinks - ahead - {sink}
@@ -269,31 +267,6 @@ class Router:
         rules = (*(rule for rule in self.rules if rule.to or rule.stop), *self.awaiting)
         whole = (rule for rule in rules if rule.event is None)
         return not self.rules or any(rule.admits(Kind.EVENT, short(scope), room) for rule in whole)
-
-
-def _said_by(
-    asking: Asking, block: Block, plans: Mapping[tuple[str, str], Plan]
-) -> tuple[Mapping[str, Given], bool]:
-    """What each sink gets of a block; and whether all fields are small: what becomes large is not kept."""
-    said, is_small = defaultdict[str, dict[int, Event]](dict), True
-    for seq, event in block.numbered():
-        plan = plans[event.kind, event.event]
-        if is_too_large(event):  # to ask, it would have to be decoded
-            for sink in {*plan.decision, *plan.perhaps, *event.to}:
-                said[sink][seq] = event
-            continue
-        found = asking.decide(event, plan) if plan.rules or event.to else plan.decision
-        shown, shown_for = event, NO_FIELDS
-        for sink, fields in found.items():
-            if fields is not shown_for:
-                shown, shown_for = event.with_fields(fields) if fields else event, fields
-                is_small = is_small and all(map(_is_small_field, fields.values()))
-            said[sink][seq] = shown
-    return said, is_small
-
-
-def _is_small_field(value: Any) -> bool:
-    return len(value) <= _MOST_NAME if isinstance(value, str) else not isinstance(value, list | dict)
 
 
 def _ignore(*_: object) -> None:
