@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,7 @@ from tdbwatch.daemon.spool import Loss, Tally
 from tdbwatch.daemon.spool.alarms import Alarms, DropReports
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, run_of
+from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock
@@ -127,6 +130,30 @@ async def test_what_waits_for_room_is_told_by_the_next_start_too(make: MakeSpool
     kept = again.entries
     taken, told = await drain(again, sent)
     assert (taken, told) == (kept, sent - kept)
+
+
+async def test_a_full_spool_that_takes_long_to_look_at_loses_nothing_to_gap_records_at_the_start(
+    make: MakeSpool,
+) -> None:
+    spool = await make(max_size=1 << 20)
+    sent = await fill_rooms(spool, 1000)
+    await spool.close()
+    looked = threading.Event()
+
+    class Slow(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if "sum(" in sql and "FROM attempts" in sql:
+                looked.wait(10)
+            return super().execute(sql, *values)
+
+    again = await make(max_size=1 << 20, connect=lambda path: connect(path, Slow))
+    kept = again.entries
+    await asyncio.sleep(0.05)
+    looked.set()
+    for _ in range(20):
+        await again.flush()
+        await asyncio.sleep(0.001)
+    assert (again.drops.count, again.entries, again.last_seq) == (0, kept, sent)
 
 
 async def test_a_full_spool_tells_of_many_drops_while_it_is_full(make: MakeSpool) -> None:

@@ -166,7 +166,7 @@ class Size:
 
     def __init__(self, limits: Limits) -> None:
         self.full = False
-        self.gap_records = limits.max_size // _GAP_BYTES  # until it is measured
+        self.gap_records = 0  # until it is measured
         self._limits = limits
         self._delivered = Delivered()
         self._again_at = 0
