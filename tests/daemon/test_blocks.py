@@ -71,6 +71,20 @@ def test_a_block_has_the_events_of_its_runs_in_order(made: list[tuple[object, ob
     assert sorted(event.id for event in sent) == [event.id for event in sent]
 
 
+@given(turns, st.data())
+def test_some_events_of_a_block_are_those_of_all(
+    made: list[tuple[object, object]], data: st.DataObject
+) -> None:
+    mint = IdMint(ManualClock())
+    runs = [run_from(mint, common, said) for common, said in made]
+    count = sum(len(run.events) for run in runs)
+    body = pack([encode_run(run) for run in runs])
+    seqs = sorted(data.draw(st.sets(st.integers(7, 6 + count))))
+    block = Block(7, count, LANE, None, body)
+    some = block.some(seqs)
+    assert some == [block.events[seq - 7] for seq in seqs] == block.some(seqs)
+
+
 def said_by(one: Header | Event) -> tuple[object, ...]:
     return one.kind, one.received_us, one.scope, one.room, one.event
 

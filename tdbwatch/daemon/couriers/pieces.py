@@ -16,6 +16,8 @@ from tdbwatch.plugin.event import Event, Header
 
 OVERHEAD: Final = 400
 """Bytes that an event takes in memory beside its payload and its name, roughly."""
+_MOST_HELD: Final = 8
+"""A block is held for no entries that count for less than one part in so many of what it takes."""
 _T = TypeVar("_T")
 
 
@@ -134,7 +136,14 @@ class Piece:
 
     def failed(self, failure: Failure) -> "Piece":
         """The same entries, of which this became."""
-        return Piece(self._source, self.seqs, self.size, failure)
+        return Piece(self._source, self.seqs, self.size, failure).trimmed()
+
+    def trimmed(self) -> "Piece":
+        """The same, without a block that is far larger: who waits would hold all of it."""
+        source = self._source
+        if isinstance(source, Block) and source.weight > _MOST_HELD * self.size:
+            return Piece(source.some(self.seqs), self.seqs, self.size, self.failure)
+        return self
 
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
@@ -157,7 +166,7 @@ class Piece:
         if not isinstance(source, Block):
             source = [source[index] for index in indexes]
         seqs, size = [all_seqs[index] for index in indexes], sum([sizes[index] for index in indexes])
-        return Piece(source, seqs, size, self.failure)
+        return Piece(source, seqs, size, self.failure).trimmed()
 
     def changed(self, events: Mapping[int, Event]) -> "Piece":
         """Those of the entries that are here, by their seqs, with these events instead."""

@@ -5,6 +5,7 @@ and their ids follow each other. A *block* is some runs of one lane in a row: on
 """
 
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -336,6 +337,24 @@ class Block:
                 return run.received_us
             left -= len(run.events)
         raise IndexError(seq)
+
+    def some(self, seqs: Sequence[int]) -> list[Event]:
+        """The events with these numbers, which are in order; those of others are not made for it.
+
+        Raises:
+            ValueError: as `runs`.
+        """
+        if (events := self._events) is not None:
+            return [events[seq - self.first_seq] for seq in seqs]
+        found: list[Event] = []
+        start, wanted = self.first_seq, deque(seqs)
+        for run in self.runs:
+            end = start + len(run.events)
+            while wanted and wanted[0] < end:
+                at = wanted.popleft() - start
+                found += part_of(run, at, at + 1).unpacked(self.lane)
+            start = end
+        return found
 
     def numbered(self) -> Iterable[tuple[int, Event]]:
         """Its events with their numbers."""
