@@ -202,3 +202,18 @@ async def test_a_clock_that_was_set_back_makes_nothing_immortal(path: Path) -> N
                 await bench.pass_time(3)
             letters = await bench.letters()
     assert [letter[1] for letter in letters] == [1]
+
+
+async def test_a_stop_does_not_wait_for_a_courier_that_ends_of_a_mistake_meanwhile(bench: Bench) -> None:
+    def wanted(event: Event) -> bool:
+        if event.args == ["mistake"]:
+            raise RuntimeError
+        return True
+
+    courier, _ = bench.courier(lambda batch: asyncio.Event().wait(), wants=wanted, timeout=1000)
+    await bench.emit(1)
+    stop = asyncio.create_task(courier.stop(grace=100))
+    await settle()
+    assert not stop.done()
+    await bench.emit("mistake")
+    assert stop.done()

@@ -83,6 +83,7 @@ class Courier:
         """Begin; the task ends at `stop`, or with the exception of a mistake in the courier itself."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"courier-{self.name}")
+            self._task.add_done_callback(lambda _: self._saving.tell())  # nobody waits for it any more
         return self._task
 
     async def finish(self, grace: float) -> None:

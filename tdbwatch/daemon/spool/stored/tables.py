@@ -11,7 +11,7 @@ from tdbwatch.daemon.spool.errors import damaged
 from tdbwatch.daemon.spool.file.disk import pragma
 from tdbwatch.daemon.spool.file.place import APPLICATION_ID, NOT_OURS
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Kept as SQLite's `user_version`. Those before were never released."""
 _BUSY_TIMEOUT: Final = 5.0
 # `born_us` is when a block begins to grow old: when its last event was received, or the copy was made.
