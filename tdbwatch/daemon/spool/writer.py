@@ -79,6 +79,8 @@ class Writer:
 
     def start(self) -> None:
         self._look_round()
+        with suppress(sqlite3.Error):  # which shows soon enough
+            self._upkeep.size.measure(self._store, self._store.reach())
         threading.Thread(target=self._run, name="tdbwatch-spool", daemon=True).start()
 
     @property

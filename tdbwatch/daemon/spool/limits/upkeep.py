@@ -176,7 +176,7 @@ class Size:
         return self.full or store.inserted_bytes >= self._again_at or now_us >= self._again_us
 
     def step(self, store: Store, reach: Reach, now_us: int) -> Step | None:
-        surplus = self._measure(store, reach) - self._limits.max_size
+        surplus = self.measure(store, reach) - self._limits.max_size
         self._again_at = store.inserted_bytes + max(0, -surplus) // _ROUGHLY
         self._again_us = now_us + _AT_LEAST_US
         self.full = False
@@ -191,7 +191,7 @@ class Size:
             return None
         return _given_up(store, reach, [block for block, *_ in _within(oldest(store), aim)], MAX_SIZE)
 
-    def _measure(self, store: Store, reach: Reach) -> int:
+    def measure(self, store: Store, reach: Reach) -> int:
         """Bytes of the file that hold something."""
         used, limits = used_bytes(store.connection), self._limits
         floor = store.last_seq if reach.floor is None else reach.floor
