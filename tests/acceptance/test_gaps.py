@@ -21,7 +21,7 @@ from tdbwatch.plugin import sink
 def slow(event):
     if event.kind == "event":
         Path("begun").touch()
-        time.sleep(1.5)
+        time.sleep(1.5)  # for so long a stop waits for it, and rooms are heard meanwhile
 """
 
 

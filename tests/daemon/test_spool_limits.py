@@ -92,9 +92,8 @@ async def test_all_that_waits_for_the_disk_shows_as_held(make: MakeSpool) -> Non
     assert spool.held == 0
 
 
-async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_what_is_lost(
-    make: MakeSpool,
-) -> None:
+async def on_a_full_disk(make: MakeSpool) -> tuple[SqliteSpool, Entry]:
+    """A spool with three events, and 500 that the disk does not take; and the first of the three."""
     disk = FullDisk()
     spool = await make(connect=disk.connect)
     await keep(spool, events(3))
@@ -102,6 +101,13 @@ async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_wha
     disk.limit()
     spool.append(heard(events(500)))
     await trouble(spool)
+    return spool, first
+
+
+async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_what_is_lost(
+    make: MakeSpool,
+) -> None:
+    spool, first = await on_a_full_disk(make)
     spool.save("s", 2, {})
     flushing = asyncio.create_task(spool.flush())
     burying = asyncio.create_task(dead_letter(spool, [DeadLetter("s", first, "r", 1, "", "", 1, 2)]))
@@ -118,13 +124,7 @@ async def test_a_stop_while_the_disk_is_full_keeps_the_rest_and_the_count_of_wha
 
 
 async def test_at_such_a_stop_what_is_too_large_takes_nothing_else_with_it(make: MakeSpool) -> None:
-    disk = FullDisk()
-    spool = await make(connect=disk.connect)
-    await keep(spool, events(3))
-    [first, *_] = await everything(spool)
-    disk.limit()
-    spool.append(heard(events(500)))
-    await trouble(spool)
+    spool, first = await on_a_full_disk(make)
     letter = DeadLetter("s", first, "r" * 1_000_000, 1, "", "", 1, 2)
     burying = asyncio.create_task(dead_letter(spool, [letter]))
     await asyncio.sleep(0)
