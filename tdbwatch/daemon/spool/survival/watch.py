@@ -102,6 +102,7 @@ class FileWatch:
         if sinks is not None:
             with suppress(sqlite3.Error):  # the disk may be full, and this is for people only
                 self.store.commit((), [Configured(sinks)])
+        self._looked_at = time.monotonic()  # it is what was found just now
         return self.store.damage
 
     def suspect(self, error: Exception) -> None:
