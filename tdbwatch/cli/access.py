@@ -144,8 +144,7 @@ async def _connect(client: "Client", config: "ThingsDBConfig", refusals: Mapping
         message = f"no node can be reached within {CONNECT_SECONDS:g} s: {nodes}; see that one runs"
         raise CommandError(exits.UNAVAILABLE, message) from None
     except AuthError as error:
-        message = f"the login is refused by {nodes}: {error}; check the user or the token"
-        raise CommandError(exits.BAD_CONFIG, message) from error
+        raise CommandError(exits.BAD_CONFIG, f"{error}; check the user or the token") from error
 
 
 @asynccontextmanager

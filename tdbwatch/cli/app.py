@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -37,6 +38,7 @@ COMMANDS = (
 )
 
 _ABOUT = "React to ThingsDB events, from rooms through a spool to plugins; commands"
+_OPTION = re.compile(r"-[^\d.]")  # and no negative number
 _REMEDY = "\n    "  # how a message of ours goes on; what others wrote cannot begin a line
 _EXAMPLE = "example: tdbwatch --config /etc/tdbwatch/prod.yaml   (COMMAND --help tells more)"
 
@@ -52,11 +54,17 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # argparse has overloads, for namespaces of other types
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Refuse here what a command does not know: argparse would do so with the usage of the top level."""
+        """Refuse here what a command does not know: argparse would do so with the usage of the top level.
+
+        A list of arguments goes on behind an option: argparse ends it there.
+        """
         known, rest = super().parse_known_args(args, namespace)
-        if rest:
+        lists = [one.dest for one in self._actions if one.nargs == "*" and not one.option_strings]
+        if lists and not any(map(_OPTION.match, rest)):
+            setattr(known, lists[0], [*getattr(known, lists[0]), *rest])
+        elif rest:
             self.error(f"unrecognized arguments: {' '.join(rest)}")
-        return known, rest
+        return known, []
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         for what, names in registry.lent_by(plugin.name).items():
             say(f"    {what} {', '.join(names)}")
         for name in plugin.sinks:
-            say(f"    sink {name:<15} {registry.sink_types[name].summary}")
+            say(f"    sink {name:<15} {registry.sink_types[name].summary}".rstrip())
     for problem in registry.problems:
         print(f"{problem}", file=sys.stderr)
     return exits.BAD_CONFIG if registry.problems else exits.OK

@@ -1,8 +1,9 @@
 """What routes would do with the events that a log holds: counts by sink and by route. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from tdbwatch.daemon.holding import Trial
 from tdbwatch.daemon.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, Run, run_of
 from tdbwatch.plugin import Event, Kind
+from tdbwatch.wire.codec import encode
 
 _MADE: Final = frozenset(map(str, (Kind.SUPPRESSED, Kind.GROUP, Kind.ABSENCE)))
 """Kinds of records that routes make of what they remember."""
@@ -111,12 +113,26 @@ def _count_run(outcome: Outcome, lane: Lane, run: Run, tried: Sequence[_Tried]) 
         if count := 1 if name not in by_name else times.pop(name, 0):
             outcome.events += count
             _count(outcome, list(zip(routers, same, strict=True)), count)
-    for index, (_, told) in enumerate(heard):
-        for event in told:
-            pairs: list[tuple[Router, Event | None]] = [(router, None) for router in routers]
-            pairs[index] = (routers[index], event)
-            outcome.made += not index
-            _count(outcome, pairs, 1)
+    for alike in _side_by_side([told for _, told in heard]):
+        outcome.made += alike[0] is not None
+        _count(outcome, list(zip(routers, alike, strict=True)), 1)
+
+
+def _side_by_side(told: Sequence[Sequence[Event]]) -> Iterator[tuple[Event | None, ...]]:
+    """What each configuration tells, next to the same of the others: each has ids of its own."""
+    by_content: dict[Hashable, list[list[Event]]] = {}
+    for index, events in enumerate(told):
+        for event in events:
+            alike = by_content.setdefault(_content(event), [[] for _ in told])
+            alike[index].append(event)
+    for alike in by_content.values():
+        yield from zip_longest(*alike)
+
+
+def _content(event: Event) -> Hashable:
+    """What it says; not of which route, since one that only moved tells the same."""
+    details = {name: value for name, value in event.details.items() if name != "route"}
+    return event.kind, event.scope, event.room, event.event, encode(details), event.packed_fields
 
 
 def _count(outcome: Outcome, asked: Sequence[tuple[Router, Event | None]], times: int) -> None:

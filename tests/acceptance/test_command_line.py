@@ -74,6 +74,24 @@ def test_what_a_command_does_not_know_is_refused_with_the_usage_of_that_command(
     assert err.endswith(f"\ntdbwatch {name}: unrecognized arguments: --nonsense\n")
 
 
+@pytest.mark.parametrize(
+    ("line", "dest", "arguments"),
+    [
+        ("send audit -c x one two", "args", ["one", "two"]),
+        ("send audit one -c x two --event y -3 -.5 -", "args", ["one", "two", "-3", "-.5", "-"]),
+        ("emit alerts -c x disk-full one", "args", ["one"]),
+        ("emit alerts disk-full --config x one", "args", ["one"]),
+        ("tail alerts -c x //ops/deploys", "rooms", ["alerts", "//ops/deploys"]),
+        ("spool requeue 01 -c x 02 --sink audit 03", "ids", ["01", "02", "03"]),
+        ("spool drop --sink audit -c x", "ids", []),
+    ],
+)
+def test_arguments_may_stand_before_between_and_behind_options(
+    line: str, dest: str, arguments: list[str]
+) -> None:
+    assert getattr(build_parser().parse_args(line.split()), dest) == arguments
+
+
 THINGSDB = "thingsdb: {nodes: [node01], auth: {token: t}}\nrooms: [alerts]\n"
 FINE = THINGSDB + "sinks: {console: {type: log}}\n"
 

@@ -149,7 +149,10 @@ async def test_check_says_of_each_node_whether_it_lets_us_in(
         cluster.nodes[0].faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
         command = ["check", "--connect", *config_of(cluster, tmp_path)]
         assert await asyncio.to_thread(app.main, command) == 78
-        assert f"not connected to {cluster.nodes[0].address}: the login is refused" in capsys.readouterr().err
+        assert (
+            f"not connected to {cluster.nodes[0].address}: {cluster.nodes[0].address} refused the login"
+            in capsys.readouterr().err
+        )
 
 
 def config_of(cluster: Cluster, folder: Path, *others: str) -> list[str]:

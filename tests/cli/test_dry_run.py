@@ -88,6 +88,26 @@ def test_routes_that_remember_do_so_as_time_passes_in_the_log() -> None:
     assert (found.more, found.fewer) == ({"b": 1, "c": 2}, {"a": 4, "b": 4, "c": 4})
 
 
+def test_what_both_configurations_make_of_the_events_is_no_change() -> None:
+    """Each trial mints ids of its own for it. A route that only moved makes the same."""
+    runs = [run_of(Event.create("alerts", "x", [n], received_us=n * 10_000_000)) for n in (1, 2, 30, 60)]
+    block = Block(1, 4, Lane("//stuff", "alerts"), None, pack(list(map(encode_run, runs))))
+    group = RouteConfig.model_validate({"group": {"wait": "25s"}, "to": ["b"]})
+    throttle = RouteConfig.model_validate({"throttle": {"count": 1, "per": "25s"}, "to": ["c"]})
+    told = RouteConfig.model_validate({"match": {"kind": "suppressed"}, "to": ["a"]})
+
+    def compared(*routes: RouteConfig) -> Outcome:
+        before = Router.of_names([group, throttle, told], "abc")
+        return dry_run([block], None, Router.of_names(routes, "abc"), before)
+
+    same = compared(group, throttle, told)
+    assert (same.made, same.sinks) == (3, {"a": 1, "b": 2, "c": 3})
+    assert (same.more, same.fewer) == ({}, {})
+    moved = compared(throttle, told, group)
+    assert (moved.more, moved.fewer) == ({}, {})
+    assert (compared(group, told).more, compared(group, told).fewer) == ({}, {"a": 1, "c": 3})
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

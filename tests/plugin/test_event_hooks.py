@@ -64,6 +64,13 @@ def test_a_hook_is_a_sink_without_any_key_in_the_configuration(load: Load) -> No
     assert (sink.name, sink.type, sink.timeout) == ("mine", "mine", 30)
 
 
+def test_what_it_is_for_is_said_by_the_module_or_else_by_a_hook(load: Load) -> None:
+    hook = '@hookimpl\ndef tdbwatch_event(event):\n    "Pages whoever is on call."\n'
+    assert load(hook).sink_types["mine"].summary == "Pages whoever is on call."
+    sys.modules.pop("tdbwatch_plugin_mine")
+    assert load("__doc__ = 'Pages.'\n" + hook).sink_types["mine"].summary == "Pages."
+
+
 def test_the_configuration_tunes_it_without_a_type(load: Load) -> None:
     (sink,) = configured(load(ONE), "sinks: {mine: {timeout: 5s, batch: {count: 3}}}").sinks
     assert (sink.type, sink.timeout, sink.batch.count) == ("mine", 5, 3)

@@ -48,7 +48,8 @@ def event_sink(manager: pluggy.PluginManager, plugin: str) -> SinkType | None:
         message = f"it has both tdbwatch_event and {_BATCHES}, and would get each event twice; remove one"
         raise ValueError(message)
     factory = functools.partial(HookSink, hooks)
-    factory.__doc__ = manager.get_plugin(plugin).__doc__
+    about = (manager.get_plugin(plugin).__doc__, *(hook.__doc__ for hook in hooks.values()))
+    factory.__doc__ = next(filter(None, about), None)
     kinds = frozenset(str(_ONE_BY_ONE.get(name, Kind.EVENT)) for name in hooks)
     return SinkType(plugin, factory, hears=kinds)
 
