@@ -7,6 +7,7 @@ opening waits for ever. So nothing of that kind is opened there, and what was op
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -122,10 +123,21 @@ def _unsafe(path: Path, info: os.stat_result) -> UnsafeFileError:
     )
 
 
-def real_path(path: Path) -> Path:
+def _trust_link(link: Path) -> None:
+    ours = link.lstat().st_uid in (0, os.geteuid())
+    sticky = bool(link.parent.stat().st_mode & stat.S_ISVTX)  # as /tmp: nobody replaces what is another's
+    if others_can_write(link.parent) and not (ours and sticky):
+        what = "is a link, in a folder that others can write"
+        raise UnsafeFileError(errno.ELOOP, link, what, "name what it leads to, or chmod go-w the folder")
+
+
+def real_path(path: Path, trust: Callable[[Path], None] = _trust_link) -> Path:
     """As `os.path.realpath`, but no link is followed that somebody else could have put there.
 
     A path without links stays as it is, be it relative.
+
+    Args:
+        trust: told of each link before it is followed; raises where it is not to be.
 
     Raises:
         UnsafeFileError: there is such a link.
@@ -143,7 +155,7 @@ def real_path(path: Path) -> Path:
             links += 1
             if links > _MOST_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-            _trust_link(step)
+            trust(step)
             target = step.readlink()
             begin, more = _begun(target)
             real, rest = (begin if target.is_absolute() else real), rest + more
@@ -154,11 +166,3 @@ def _begun(path: Path) -> tuple[Path, list[str]]:
     """Where a path begins, and its parts from there on, the last one first."""
     parts = list(reversed(path.parts))
     return (Path(parts.pop()), parts) if path.is_absolute() else (Path(), parts)
-
-
-def _trust_link(link: Path) -> None:
-    ours = link.lstat().st_uid in (0, os.geteuid())
-    sticky = bool(link.parent.stat().st_mode & stat.S_ISVTX)  # as /tmp: nobody replaces what is another's
-    if others_can_write(link.parent) and not (ours and sticky):
-        what = "is a link, in a folder that others can write"
-        raise UnsafeFileError(errno.ELOOP, link, what, "name what it leads to, or chmod go-w the folder")

@@ -8,6 +8,8 @@ from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
 
+from tdbwatch.safe_files import real_path
+
 
 class Distrust(NamedTuple):
     """Why a path is not believed, and what to do about it.
@@ -22,31 +24,37 @@ class Distrust(NamedTuple):
 
 
 def why_not_trusted(path: Path) -> Distrust | None:
-    """Why `path` is not to be believed (a link stands for what it points to); None: it is.
+    """Why what `path` leads to is not to be believed; None: it is.
 
-    A folder above it that others can write lets them put something else in its place, unless it is sticky,
-    as `/tmp` is: there nobody replaces what is another's.
+    A folder above it, or above a link on the way to it, that others can write lets them put something else
+    in its place, unless it is sticky, as `/tmp` is: there nobody replaces what is another's.
 
     Raises:
         OSError: it cannot be looked at.
     """
-    real = path.resolve(strict=True)
+    links: list[Path] = []
+    real = real_path(path.absolute(), links.append)
     user = os.geteuid()
-    for place in (real, *real.parents):
-        info = place.stat()
-        sticky = place != real and info.st_mode & stat.S_ISVTX
-        mode = 0 if sticky or _is_private(info.st_gid, user, info.st_mode) else info.st_mode
-        if distrust := judge(place, 0 if _is_unmapped(info.st_uid) else info.st_uid, mode, user):
-            return distrust
+    for end in (real, *links):
+        for place in (end, *end.parents):
+            info = place.lstat()
+            sticky = place != end and info.st_mode & stat.S_ISVTX
+            mode = 0 if sticky or _is_private(info.st_gid, user, info.st_mode) else info.st_mode
+            if distrust := judge(place, 0 if _is_unmapped(info.st_uid) else info.st_uid, mode, user):
+                return distrust
     return None
 
 
 def judge(path: Path, owner: int, mode: int, user: int) -> Distrust | None:
-    """As `why_not_trusted`, for a file of this owner and mode when run by `user`."""
+    """As `why_not_trusted`, for a file, folder or link of this owner and mode when run by `user`."""
+    is_link = stat.S_ISLNK(mode)
     if owner not in (0, user):
+        if is_link:
+            reason = f"{path} is a link of user {owner}, who could lead it elsewhere"
+            return Distrust(reason, "name what it leads to", is_owner=True)
         reason = f"{path} belongs to user {owner}, who could put anything into it"
         return Distrust(reason, f"run `chown {user} {quote(str(path))}`", is_owner=True)
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_link:
         who = "everyone" if mode & stat.S_IWOTH else "its group"
         return Distrust(f"{path} is writable by {who}", f"run `chmod go-w {quote(str(path))}`")
     return None

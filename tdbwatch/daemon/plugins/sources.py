@@ -106,8 +106,7 @@ def _is_plugin_name(stem: str) -> bool:
 
 def _from_file(file: Path) -> Candidate | Refused:
     try:
-        real = file.resolve(strict=True)
-        distrust = why_not_trusted(real)
+        distrust = why_not_trusted(file)
     except OSError as error:
         remedy = "let the daemon's user read it, or take it away"
         return Refused(file.stem, str(file), f"the file cannot be read: {error.strerror}", remedy)

@@ -45,6 +45,31 @@ def test_a_link_is_trusted_as_what_it_points_to(folder: Path, tmp_path: Path) ->
     assert "good" not in registry.sink_types
 
 
+@pytest.mark.parametrize("below", ["", "closed"])
+def test_a_link_that_others_could_lead_elsewhere_is_refused(
+    folder: Path, write: Write, tmp_path: Path, below: str
+) -> None:
+    write("good.py", GOOD)
+    open_folder = tmp_path / "open"
+    (open_folder / below).mkdir(parents=True)
+    link = open_folder / below / "plugins.d"
+    link.symlink_to(folder)
+    assert load(link).problems == []
+    open_folder.chmod(0o777)
+    registry = load(link)
+    assert f"chmod go-w {open_folder}" in only_problem(registry).remedy
+    assert "good" not in registry.sink_types
+    open_folder.chmod(0o1777)
+    assert load(link).problems == [], "our own link in a folder as /tmp nobody can replace"
+
+
+def test_a_link_of_another_user_is_refused_whatever_it_leads_to() -> None:
+    distrust = judge(Path("/tmp/plugins.d"), owner=1001, mode=0o120777, user=1000)
+    assert distrust is not None
+    assert "is a link of user 1001" in distrust.reason
+    assert judge(Path("/tmp/plugins.d"), owner=0, mode=0o120777, user=1000) is None
+
+
 def test_a_file_of_another_user_is_refused_and_one_of_root_or_our_own_is_not() -> None:
     path = Path("/etc/tdbwatch/plugins.d/a.py")
     distrust = judge(path, owner=1001, mode=0o100644, user=1000)

@@ -85,7 +85,6 @@ class StatusServer:
         self.listening = asyncio.Event()
         self.history = History()
         """The last hour; a server that takes the place of another one takes it over."""
-        """The last hour."""
         self._shown = shown
         self._config = config
         self._clock = clock
