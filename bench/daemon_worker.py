@@ -45,7 +45,7 @@ def file_sink(name: str, path: Path) -> str:
 
 async def started(folder: Path, config: str, *, no_sinks: bool = False) -> "Daemon":
     """A daemon with this configuration (but for its sinks), started as the command line does it."""
-    from tdbwatch.cli.loading import load_or_explain
+    from tdbwatch.cli.daemon.loading import load_or_explain
     from tdbwatch.daemon.supervisor import Daemon
 
     path = folder / "tdbwatch.yaml"

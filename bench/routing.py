@@ -15,7 +15,7 @@ from bench.plan import Plan
 from bench.table import Row
 from tdbwatch.daemon.config import RouteConfig
 from tdbwatch.daemon.couriers.reading import Wanted
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routing.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack, run_of
 from tdbwatch.plugin import Event, JsonTemplate
 

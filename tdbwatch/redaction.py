@@ -60,6 +60,6 @@ def presentable(text: str, limit: int = MOST_SHOWN) -> str:
     """What others wrote, as it may be kept and shown: without our secrets, printable, not too long.
 
     Whatever a node, a receiver, a plugin or a visitor says goes through here, or through the log's own way
-    (`log_text`), before anybody sees it. Redacted first: a secret that was escaped or cut is not found.
+    (`logs.text`), before anybody sees it. Redacted first: a secret that was escaped or cut is not found.
     """
     return shortened(printable(redact(text[: 16 * limit])), limit)

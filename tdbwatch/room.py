@@ -16,9 +16,9 @@ A subclass may use any name for itself: apart from what `Room` documents, nothin
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
-from tdbwatch.client.handlers import event
-from tdbwatch.client.place import Place
-from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.client.rooms.handlers import event
+from tdbwatch.client.rooms.place import Place
+from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.loggers import get_logger
 
 if TYPE_CHECKING:

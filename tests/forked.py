@@ -24,13 +24,13 @@ from typing import Any, Final
 
 PRELOADED: Final = (
     "tdbwatch.cli.app",
-    "tdbwatch.cli.access",
-    "tdbwatch.cli.loading",
-    "tdbwatch.cli.spool_text",
+    "tdbwatch.cli.rooms.access",
+    "tdbwatch.cli.daemon.loading",
+    "tdbwatch.cli.spool.text",
     "tdbwatch.client",
     "tdbwatch.compat.client",
     "tdbwatch.daemon.service",
-    "tdbwatch.daemon.route_tests",
+    "tdbwatch.daemon.routing.route_tests",
     "tdbwatch.daemon.spool.looking.look",
     "tdbwatch.daemon.status.port.server",
     "tdbwatch.node",

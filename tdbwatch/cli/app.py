@@ -8,28 +8,15 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tdbwatch import __version__
-from tdbwatch.cli import (
-    check,
-    completions,
-    demo,
-    emit,
-    exits,
-    init,
-    node,
-    output,
-    plugins,
-    reload,
-    replay,
-    rooms,
-    run,
-    schema,
-    send,
-    spool,
-    tail,
-    test,
-    top,
-)
+from tdbwatch.cli import completions, exits, output
+from tdbwatch.cli.config import check, init, plugins, schema, test
+from tdbwatch.cli.daemon import demo, node, reload, run, send
 from tdbwatch.cli.formatting import HelpFormatter
+from tdbwatch.cli.rooms import emit, tail
+from tdbwatch.cli.rooms import listing as rooms
+from tdbwatch.cli.spool import command as spool
+from tdbwatch.cli.spool import replay
+from tdbwatch.cli.top import command as top
 from tdbwatch.redaction import presentable
 
 COMMANDS = (

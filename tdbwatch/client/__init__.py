@@ -6,7 +6,7 @@ the `NodePool`; a `Joiner` makes each link hear every `Subscription`; a `Call` i
 
 from tdbwatch.client.client import Client
 from tdbwatch.client.fail_file import set_package_fail_file
-from tdbwatch.client.heartbeat import Heartbeat
-from tdbwatch.client.observer import Observer
+from tdbwatch.client.links.heartbeat import Heartbeat
+from tdbwatch.client.links.observer import Observer
 
 __all__ = ["Client", "Heartbeat", "Observer", "set_package_fail_file"]

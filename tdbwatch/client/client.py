@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final, Self
 
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.asking import Asking
-from tdbwatch.client.fleet import Fleet, leave
-from tdbwatch.client.heartbeat import Heartbeat
-from tdbwatch.client.link import Link
+from tdbwatch.client.links.fleet import Fleet, leave
+from tdbwatch.client.links.heartbeat import Heartbeat
+from tdbwatch.client.links.link import Link
+from tdbwatch.client.links.observer import Observer
+from tdbwatch.client.links.pool import NODE_BACKOFF
+from tdbwatch.client.links.settings import CONNECT_TIMEOUT, Settings
 from tdbwatch.client.login import Ask, Auth, authenticate, parse_auth
 from tdbwatch.client.loop import ClientLoop
-from tdbwatch.client.membership import Membership
-from tdbwatch.client.observer import Observer
 from tdbwatch.client.outbox import Outbox
-from tdbwatch.client.pool import NODE_BACKOFF
-from tdbwatch.client.rooms import Subscription
-from tdbwatch.client.settings import CONNECT_TIMEOUT, Settings
+from tdbwatch.client.rooms.membership import Membership
+from tdbwatch.client.rooms.subscriptions import Subscription
+from tdbwatch.client.rooms.turns import Turns
 from tdbwatch.client.transports import SslSetting
-from tdbwatch.client.turns import Turns
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.wire import Kind

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tdbwatch.client.link import Link
+from tdbwatch.client.links.link import Link
 from tdbwatch.client.words import words
 from tdbwatch.exceptions import AuthError
 from tdbwatch.wire import Kind

@@ -4,8 +4,8 @@ import asyncio
 from typing import Final
 
 from tdbwatch.client.calls import Call
-from tdbwatch.client.fleet import Fleet
-from tdbwatch.client.link import Link
+from tdbwatch.client.links.fleet import Fleet
+from tdbwatch.client.links.link import Link
 from tdbwatch.exceptions import NodeError, NotConnectedError
 from tdbwatch.loggers import get_logger
 

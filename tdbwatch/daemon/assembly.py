@@ -7,20 +7,20 @@ from functools import partial
 from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import Config, SinkConfig, SpoolConfig, ThingsDBConfig
-from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import BatchLimits, Counts, Courier, CourierSettings, Life
-from tdbwatch.daemon.deliveries import Delivering
-from tdbwatch.daemon.hosts import Host, InlineHost, ThreadHost
-from tdbwatch.daemon.login import NodeTls
-from tdbwatch.daemon.ordering import key_of
+from tdbwatch.daemon.delivery.deliveries import Delivering
+from tdbwatch.daemon.delivery.ordering import key_of
+from tdbwatch.daemon.delivery.retry import RetryPolicy
+from tdbwatch.daemon.hosting.contexts import Contexts
+from tdbwatch.daemon.hosting.hosts import Host, InlineHost, ThreadHost
+from tdbwatch.daemon.hosting.tracing import Tracing
 from tdbwatch.daemon.plugins import Registry
-from tdbwatch.daemon.retry import RetryPolicy
-from tdbwatch.daemon.routes import Router
-from tdbwatch.daemon.routing import Routing
-from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.routing.current import Routing
+from tdbwatch.daemon.routing.routes import Router
+from tdbwatch.daemon.security.login import NodeTls
+from tdbwatch.daemon.security.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter, Spool
 from tdbwatch.daemon.spool.limits import Limits
-from tdbwatch.daemon.tracing import Tracing
 from tdbwatch.redaction import redact
 
 

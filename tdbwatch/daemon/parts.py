@@ -8,34 +8,34 @@ from typing import Any
 from tdbwatch.client import Client
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.assembly import delivering_maker, limits_of, make_client, make_router
-from tdbwatch.daemon.beating import Beating
-from tdbwatch.daemon.canary import Canary, Singing
 from tdbwatch.daemon.config import Config
-from tdbwatch.daemon.contexts import Contexts
 from tdbwatch.daemon.couriers import CourierStatus
-from tdbwatch.daemon.deliveries import Deliveries
-from tdbwatch.daemon.echoes import Echoes
-from tdbwatch.daemon.gone_sinks import GoneSinks
+from tdbwatch.daemon.delivery.deliveries import Deliveries
+from tdbwatch.daemon.delivery.gone_sinks import GoneSinks
+from tdbwatch.daemon.delivery.sink_watch import SinkWatch
+from tdbwatch.daemon.holding.remembering import Remembering
+from tdbwatch.daemon.hosting.contexts import Contexts
+from tdbwatch.daemon.hosting.echoes import Echoes
+from tdbwatch.daemon.hosting.reacting import Reacting
+from tdbwatch.daemon.hosting.stores import Stores
+from tdbwatch.daemon.hosting.tracing import Tracing
 from tdbwatch.daemon.in_use import InUse
-from tdbwatch.daemon.login import Login, NodeTls
-from tdbwatch.daemon.node_watch import NodeWatcher
+from tdbwatch.daemon.intake.beating import Beating
+from tdbwatch.daemon.intake.canary import Canary, Singing
+from tdbwatch.daemon.intake.node_watch import NodeWatcher
+from tdbwatch.daemon.intake.rooms import Rooms
+from tdbwatch.daemon.intake.source import Source
+from tdbwatch.daemon.intake.spool_gaps import SpoolGaps
 from tdbwatch.daemon.plugins import Registry
-from tdbwatch.daemon.pulse import Pulse
-from tdbwatch.daemon.reacting import Reacting
-from tdbwatch.daemon.remembering import Remembering
-from tdbwatch.daemon.rooms import Rooms
-from tdbwatch.daemon.routing import Routing
-from tdbwatch.daemon.sink_watch import SinkWatch
-from tdbwatch.daemon.source import Source
+from tdbwatch.daemon.routing.current import Routing
+from tdbwatch.daemon.routing.unrouted import Unrouted
+from tdbwatch.daemon.security.login import Login, NodeTls
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Heard
-from tdbwatch.daemon.spool_gaps import SpoolGaps
 from tdbwatch.daemon.status import Journal
 from tdbwatch.daemon.status.snapshot import Life
-from tdbwatch.daemon.stores import Stores
+from tdbwatch.daemon.system.pulse import Pulse
 from tdbwatch.daemon.tasks import Tasks
-from tdbwatch.daemon.tracing import Tracing
-from tdbwatch.daemon.unrouted import Unrouted
 from tdbwatch.plugin import Kind
 
 

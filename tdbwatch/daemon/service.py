@@ -11,13 +11,14 @@ from typing import Final, NoReturn
 
 import structlog
 
-from tdbwatch.daemon import logs, process
+from tdbwatch.daemon import logs
 from tdbwatch.daemon.config import Config
+from tdbwatch.daemon.hosting.tracing import tracing_from
 from tdbwatch.daemon.plugins import Registry
 from tdbwatch.daemon.spool.errors import DiskError, SpoolError
 from tdbwatch.daemon.supervisor import Daemon
-from tdbwatch.daemon.systemd import Notifier
-from tdbwatch.daemon.tracing import tracing_from
+from tdbwatch.daemon.system import process
+from tdbwatch.daemon.system.systemd import Notifier
 from tdbwatch.exceptions import AuthError
 
 UNREACHABLE_AFTER: Final = 10.0

@@ -10,20 +10,20 @@ import structlog
 from tdbwatch import __version__
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.config import Config
+from tdbwatch.daemon.delivery.redelivery import Redelivery
+from tdbwatch.daemon.hosting.tracing import Tracing
 from tdbwatch.daemon.parts import Parts
 from tdbwatch.daemon.plugins import Registry
-from tdbwatch.daemon.redelivery import Redelivery
 from tdbwatch.daemon.reload.applying import Applying
 from tdbwatch.daemon.reload.plan import Plan
 from tdbwatch.daemon.reload.reloader import Reloader
 from tdbwatch.daemon.reload.verdict import Verdict
-from tdbwatch.daemon.rotation import keep_up
+from tdbwatch.daemon.security.rotation import keep_up
 from tdbwatch.daemon.showing import Showing
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE
 from tdbwatch.daemon.status import Readiness, Snapshot
 from tdbwatch.daemon.stopping import Stopping
-from tdbwatch.daemon.systemd import Notifier
-from tdbwatch.daemon.tracing import Tracing
+from tdbwatch.daemon.system.systemd import Notifier
 from tdbwatch.daemon.views import Views
 from tdbwatch.plugin import Kind
 from tdbwatch.sinks.file.guarded import guarded

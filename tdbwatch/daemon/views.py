@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tdbwatch import __version__
-from tdbwatch.client.rooms import RoomStatus, Subscription
+from tdbwatch.client.rooms.subscriptions import RoomStatus, Subscription
 from tdbwatch.daemon import logs
-from tdbwatch.daemon.canary import Canary
 from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.in_use import InUse
-from tdbwatch.daemon.route_plan import NO_FAILURE
+from tdbwatch.daemon.intake.canary import Canary
+from tdbwatch.daemon.intake.watched import WatchedRoom
+from tdbwatch.daemon.routing.plan import NO_FAILURE
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status import remedies
@@ -32,7 +33,6 @@ from tdbwatch.daemon.status.snapshot import (
     SpoolView,
 )
 from tdbwatch.daemon.status.spans import OpenGap
-from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.redaction import presentable
 from tdbwatch.wire.scopes import short
 

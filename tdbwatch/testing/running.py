@@ -16,8 +16,8 @@ from tdbwatch.testing.sinks import offers_sink, sink_type_of
 if TYPE_CHECKING:
     from tdbwatch.daemon.config.document import Document
     from tdbwatch.daemon.couriers import CourierStatus
+    from tdbwatch.daemon.hosting.reacting import Reacting
     from tdbwatch.daemon.plugins import Registry
-    from tdbwatch.daemon.reacting import Reacting
     from tdbwatch.daemon.reload.verdict import Verdict
     from tdbwatch.daemon.supervisor import Daemon
 
@@ -68,8 +68,8 @@ class EmbeddedNode:
 async def _connected(address: str) -> "Reacting":
     """The way of sinks to the node, as the daemon has it."""
     from tdbwatch.client import Client
-    from tdbwatch.daemon.echoes import Echoes
-    from tdbwatch.daemon.reacting import Reacting
+    from tdbwatch.daemon.hosting.echoes import Echoes
+    from tdbwatch.daemon.hosting.reacting import Reacting
 
     client = Client()
     client.set_default_scope(SCOPE)

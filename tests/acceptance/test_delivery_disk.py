@@ -14,7 +14,7 @@ Lines = Callable[[str], list[dict[str, Any]]]
 
 POWERLESS = """
 import ctypes
-from tdbwatch.cli import capabilities
+from tdbwatch.cli.spool import capabilities
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
 _sets = capabilities._get()

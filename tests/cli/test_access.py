@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tdbwatch.cli import access, app, exits, tail
+from tdbwatch.cli import app, exits
 from tdbwatch.cli.exits import CommandError
+from tdbwatch.cli.rooms import access, tail
 from tdbwatch.daemon.config import parse
 from tdbwatch.exceptions import AuthError, OperationError
 from tdbwatch.node import Cluster

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.cli import app, check
+from tdbwatch.cli import app
+from tdbwatch.cli.config import check
 
 GOOD = """
 thingsdb: {nodes: [node01, node02], auth: {token: t0ken}}

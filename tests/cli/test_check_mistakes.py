@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdbwatch.cli import check
+from tdbwatch.cli.config import check
 
 SECRET = "Zq7Wk9Xv"
 Data = dict[str, Any]

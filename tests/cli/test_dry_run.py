@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from tdbwatch.cli import app
-from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
-from tdbwatch.daemon.dry_run import Outcome, dry_run
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.config.models.routes import AbsenceConfig, RouteConfig
+from tdbwatch.daemon.routing.dry_run import Outcome, dry_run
+from tdbwatch.daemon.routing.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Block, Lane, encode_run, pack, run_of
 from tdbwatch.plugin import Event
 

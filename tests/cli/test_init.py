@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tdbwatch.cli import app
-from tdbwatch.cli.init import starter
+from tdbwatch.cli.config.init import starter
 
 
 def test_the_defaults_are_a_configuration_without_doubts(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.cli import app, room_list
+from tdbwatch.cli import app
+from tdbwatch.cli.rooms import room_list
 from tdbwatch.node import Cluster
 
 CONFIG = """\
@@ -67,7 +68,7 @@ async def test_in_a_pipe_each_room_is_a_line_of_json(ask: Ask) -> None:
 
 
 async def test_on_a_terminal_they_are_a_table(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdbwatch.cli.rooms.is_terminal", lambda: True)
+    monkeypatch.setattr("tdbwatch.cli.rooms.listing.is_terminal", lambda: True)
     _, out, _ = await ask()
     assert [line.split(maxsplit=3) for line in out.splitlines()] == [
         ["collection", "room", "id", "watched"],

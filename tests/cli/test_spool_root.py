@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.cli.app import main
-from tdbwatch.cli.capabilities import DAC_READ_SEARCH, effective
+from tdbwatch.cli.spool.capabilities import DAC_READ_SEARCH, effective
 from tdbwatch.daemon.spool import SpoolError
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.plugin import Event

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.cli import tail
 from tdbwatch.cli.app import main
+from tdbwatch.cli.rooms import tail
 from tdbwatch.plugin import Event, Kind
 
 Show = Callable[..., list[str]]

@@ -22,15 +22,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tdbwatch.cli import app, top
+from tdbwatch.cli import app
 from tdbwatch.cli.terminal import width_of
-from tdbwatch.cli.top_screen import COLOURS, screen
+from tdbwatch.cli.top import command as top
+from tdbwatch.cli.top.screen import COLOURS, screen
 from tdbwatch.daemon.couriers import Counts
 from tdbwatch.daemon.spool.looking.stats import Letters
 from tdbwatch.daemon.status.document import document
 from tdbwatch.daemon.status.pages import front
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tests.daemon.status_moments import FINE, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
+from tests.daemon.status.status_moments import FINE, HOSTILE, NODE, NOW, ROOM, SECOND, SPOOL, sink
 
 EVIL = f"{HOSTILE}\x1b[2J\n\u202e\u0301" + "x" * 500
 TROUBLE = replace(
@@ -316,7 +317,8 @@ def test_ctrl_c_and_a_signal_give_the_terminal_back(url: str, number: signal.Sig
 
 
 def test_a_crash_gives_the_terminal_back_and_is_told_after_that(url: str) -> None:
-    code = "from tdbwatch.cli import top, app; top._text = lambda line: 1 / 0; sys.exit(app.main())"
+    code = "from tdbwatch.cli import app; from tdbwatch.cli.top import command as top; "
+    code += "top._text = lambda line: 1 / 0; sys.exit(app.main())"
     terminal = Terminal(url, code)
     terminal.shows("ZeroDivisionError: ")
     assert terminal.text.index("\x1b[?1049l") < terminal.text.index("Traceback")

@@ -6,8 +6,8 @@ import pytest
 from websockets.server import ServerProtocol
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.heartbeat import PROGRESS, Heartbeat
-from tdbwatch.client.link import Link
+from tdbwatch.client.links.heartbeat import PROGRESS, Heartbeat
+from tdbwatch.client.links.link import Link
 from tdbwatch.client.transports.websocket import MAX_PONGS, WebSocketWire
 from tdbwatch.exceptions import ConnectionLostError, ProtocolError
 from tdbwatch.testing import settle

@@ -295,7 +295,7 @@ async def test_an_answer_that_does_not_decode_fails_its_own_call_only(client, mo
 
 
 async def test_a_node_that_stops_reading_is_not_fed_without_end(client, node, monkeypatch):
-    from tdbwatch.client import link
+    from tdbwatch.client.links import link
 
     monkeypatch.setattr(link, "MAX_BACKLOG", 1_000_000)
     node.faults.freeze()

@@ -9,9 +9,9 @@ import warnings
 import pytest
 
 from tdbwatch.client.addresses import parse_address
-from tdbwatch.client.fleet import Fleet
-from tdbwatch.client.rooms import Subscription
-from tdbwatch.client.settings import Settings
+from tdbwatch.client.links.fleet import Fleet
+from tdbwatch.client.links.settings import Settings
+from tdbwatch.client.rooms.subscriptions import Subscription
 from tdbwatch.node import Cluster
 
 

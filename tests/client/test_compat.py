@@ -12,7 +12,7 @@ import tdbwatch.client
 import tdbwatch.compat
 import tdbwatch.exceptions
 import tdbwatch.room
-from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.compat.client.baseprotocol import Err, Proto
 from tdbwatch.compat.misc.lock import lock, locked, setup
 from tdbwatch.compat.util import Access, cnscope, fcscope, is_name, strip_code

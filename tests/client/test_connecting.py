@@ -135,7 +135,7 @@ async def test_a_client_closes_itself_at_the_end_of_its_block(cluster, until):
 
 
 async def test_wait_closed_does_not_wait_for_a_node_that_reads_no_more(connect, cluster, monkeypatch):
-    from tdbwatch.client import link
+    from tdbwatch.client.links import link
 
     monkeypatch.setattr(link, "CLOSE_TIMEOUT", 0.05)
     client = await connect(cluster)

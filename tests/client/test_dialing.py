@@ -103,7 +103,7 @@ async def test_a_token_that_another_node_has_just_made_is_taken_though_it_is_ref
 async def test_an_address_that_accepts_and_hangs_is_not_tried_for_ever(
     new_client, cluster, names, monkeypatch, clock, until
 ):
-    from tdbwatch.client import keeper
+    from tdbwatch.client.links import keeper
 
     monkeypatch.setattr(keeper, "AUTH_TIMEOUT", 0.02)
     names["db.test"] = ["127.0.0.2", "127.0.0.1"]

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tdbwatch.client import Observer
-from tdbwatch.client.merge import SETTLE
-from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.client.merging.merge import SETTLE
+from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.exceptions import NodeError
 from tdbwatch.node import Cluster
 from tdbwatch.wire import Kind

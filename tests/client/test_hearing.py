@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbwatch.client.hearing import IN_FLIGHT, LIMIT, Hearing
+from tdbwatch.client.rooms.hearing import IN_FLIGHT, LIMIT, Hearing
 
 
 @dataclass(eq=False)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.heartbeat import Heartbeat
-from tdbwatch.client.link import Link
+from tdbwatch.client.links.heartbeat import Heartbeat
+from tdbwatch.client.links.link import Link
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.exceptions import ConnectionLostError, ProtocolError
 from tdbwatch.wire import Emit, Kind, encode, encode_frame, encode_push

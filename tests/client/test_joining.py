@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from tdbwatch import exceptions as errors
-from tdbwatch.client import joiner
-from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.client.rooms import joiner
+from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.room import Room
 from tdbwatch.wire import Kind
 

@@ -151,7 +151,7 @@ async def test_a_single_attempt_that_fails_by_a_mistake_of_ours_ends_with_it(
     client = new_client(auto_reconnect=False)
     await client.connect_pool([cluster.nodes[0].address], "admin", "pass")
     cluster.nodes[0].faults.close_connections()
-    monkeypatch.setattr("tdbwatch.client.keeper.authenticate", authenticate)
+    monkeypatch.setattr("tdbwatch.client.links.keeper.authenticate", authenticate)
     await until(lambda: not client.is_connected())
     again = client.reconnect()
     await until(again.done, clock)

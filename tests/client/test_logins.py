@@ -2,7 +2,7 @@
 
 import pytest
 
-from tdbwatch.client.pool import NODE_BACKOFF
+from tdbwatch.client.links.pool import NODE_BACKOFF
 from tdbwatch.exceptions import AuthError, NotConnectedError
 from tdbwatch.wire import Kind
 
@@ -112,7 +112,7 @@ async def test_a_login_that_is_refused_later_is_reported_and_retried_slowly(
 
 
 async def test_a_login_that_is_not_answered_is_tried_again(new_client, cluster, monkeypatch, clock, until):
-    from tdbwatch.client import keeper
+    from tdbwatch.client.links import keeper
 
     monkeypatch.setattr(keeper, "AUTH_TIMEOUT", 0.02)
     cluster.nodes[0].faults.drop_answers(Kind.AUTH)

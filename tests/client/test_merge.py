@@ -6,9 +6,9 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tdbwatch.client.merge import PATIENCE, SETTLE, Merge
-from tdbwatch.client.merge_debts import Debts
-from tdbwatch.client.merge_history import LIMIT, History
+from tdbwatch.client.merging.debts import Debts
+from tdbwatch.client.merging.history import LIMIT, History
+from tdbwatch.client.merging.merge import PATIENCE, SETTLE, Merge
 
 START = 100.0
 

@@ -20,7 +20,7 @@ from typing import Final
 
 import pytest
 
-from tdbwatch.client.merge import SETTLE, Merge
+from tdbwatch.client.merging.merge import SETTLE, Merge
 
 FACTOR: Final = int(os.environ.get("TDBWATCH_SOAK", "1"))
 """How many times as many schedules as usual."""

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from tdbwatch.client import turns
+from tdbwatch.client.rooms import turns
 from tdbwatch.room import Room, event
 
 

@@ -5,11 +5,11 @@ import itertools
 
 import pytest
 
-from tdbwatch.client import keeper, link
 from tdbwatch.client.addresses import Address
-from tdbwatch.client.heartbeat import Heartbeat
-from tdbwatch.client.link import Link
-from tdbwatch.client.phases import IllegalTransitionError, Phases
+from tdbwatch.client.links import keeper, link
+from tdbwatch.client.links.heartbeat import Heartbeat
+from tdbwatch.client.links.link import Link
+from tdbwatch.client.links.phases import IllegalTransitionError, Phases
 from tdbwatch.clock import SYSTEM_CLOCK
 
 TABLES = {"link": (link.Phase, link.TRANSITIONS), "keeper": (keeper.Phase, keeper.TRANSITIONS)}

@@ -3,7 +3,7 @@
 import random
 
 from tdbwatch.client.addresses import parse_address
-from tdbwatch.client.pool import NodePool
+from tdbwatch.client.links.pool import NodePool
 
 NODE = parse_address("node01")
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tdbwatch import exceptions
-from tdbwatch.client import keeper
+from tdbwatch.client.links import keeper
 from tdbwatch.exceptions import AuthError, NodeError
 from tdbwatch.wire import Kind
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tdbwatch.client import strays
+from tdbwatch.client.rooms import strays
 from tdbwatch.wire import Kind
 
 

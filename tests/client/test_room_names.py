@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tdbwatch.client.backlog import Backlog
-from tdbwatch.client.membership import Membership
-from tdbwatch.client.place import Place
-from tdbwatch.client.rooms import RoomListener, RoomStatus, Subscription
+from tdbwatch.client.rooms.backlog import Backlog
+from tdbwatch.client.rooms.membership import Membership
+from tdbwatch.client.rooms.place import Place
+from tdbwatch.client.rooms.subscriptions import RoomListener, RoomStatus, Subscription
 from tdbwatch.room import Room, event
 
 DOCUMENTED = {"id", "scope", "client", "join", "leave", "emit", "no_join", "event"} | {

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.room import Room, event
 from tdbwatch.wire import Kind
 

@@ -12,8 +12,10 @@ from collections import Counter
 
 import pytest
 
-from tdbwatch.client import Client, Heartbeat, joiner, keeper
-from tdbwatch.client.rooms import RoomStatus
+from tdbwatch.client import Client, Heartbeat
+from tdbwatch.client.links import keeper
+from tdbwatch.client.rooms import joiner
+from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.exceptions import ConnectionLostError, NodeError, NotConnectedError
 from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.daemon.spool import DamageReport
-
-from .courier_kit import bench, memory_bench  # noqa: F401 - fixtures
-from .spool_kit import Heard, MakeSpool, making
+from tests.daemon.couriers.courier_kit import bench, memory_bench  # noqa: F401 - fixtures
+from tests.daemon.spool.spool_kit import Heard, MakeSpool, making
 
 
 @pytest.fixture

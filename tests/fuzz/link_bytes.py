@@ -72,11 +72,11 @@ class _Listener:
 
 async def scenario(data):
     from tdbwatch.client.addresses import Address
-    from tdbwatch.client.heartbeat import Heartbeat
-    from tdbwatch.client.joiner import Joiner
-    from tdbwatch.client.link import Link
-    from tdbwatch.client.old_servers import Group
-    from tdbwatch.client.rooms import Subscription
+    from tdbwatch.client.links.heartbeat import Heartbeat
+    from tdbwatch.client.links.link import Link
+    from tdbwatch.client.links.old_servers import Group
+    from tdbwatch.client.rooms.joiner import Joiner
+    from tdbwatch.client.rooms.subscriptions import Subscription
     from tdbwatch.exceptions import ConnectionLostError, ProtocolError
     from tdbwatch.testing import ManualClock
     from tdbwatch.wire import Kind
@@ -130,9 +130,9 @@ def main():
     import atheris
 
     with atheris.instrument_imports(include=["tdbwatch"]), contextlib.suppress(ImportError):
-        import tdbwatch.client.joiner
-        import tdbwatch.client.link
-        import tdbwatch.client.strays
+        import tdbwatch.client.links.link
+        import tdbwatch.client.rooms.joiner
+        import tdbwatch.client.rooms.strays
         import tdbwatch.testing  # noqa: F401 - all that is to be covered
 
     atheris.Setup(sys.argv, one_input)

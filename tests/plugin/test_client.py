@@ -14,9 +14,9 @@ import pytest
 from tdbwatch import exceptions
 from tdbwatch.client import Client
 from tdbwatch.clock import SYSTEM_CLOCK
-from tdbwatch.daemon import reacting
-from tdbwatch.daemon.echoes import Echoes
-from tdbwatch.daemon.reacting import AT_ONCE
+from tdbwatch.daemon.hosting import reacting
+from tdbwatch.daemon.hosting.echoes import Echoes
+from tdbwatch.daemon.hosting.reacting import AT_ONCE
 from tdbwatch.node import Cluster
 from tdbwatch.plugin import Event, LoopError, Sink, SinkContext, hookimpl, sink
 from tdbwatch.plugin.client import MOST_BYTES, MOST_HOPS, SinkClient, delivering

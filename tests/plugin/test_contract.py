@@ -5,7 +5,7 @@ from textwrap import dedent
 
 import pytest
 
-from tdbwatch.daemon.config.sink_models import SinkSettings
+from tdbwatch.daemon.config.models.sinks import SinkSettings
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.plugin import Duration, Event, Options, SinkType, Template
 from tdbwatch.plugin.contract import RESERVED

@@ -16,7 +16,7 @@ import tdbwatch.testing
 import tdbwatch.testing.fixtures
 from tdbwatch.daemon.config import parse
 from tdbwatch.daemon.plugins import load_plugins
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routing.routes import Router
 from tdbwatch.exceptions import NotConnectedError
 from tdbwatch.plugin import DELIVERED, Event, Kind, Options, Template
 from tdbwatch.plugin.hooks import HookSpecs

@@ -14,7 +14,7 @@ from tdbwatch.daemon.expressions import Expression, Names, declare
 from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.daemon.plugins import Registry, lending, load_plugins
 from tdbwatch.daemon.plugins.registry import Resting
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routing.routes import Router
 from tdbwatch.daemon.status.tail.filter import Filter, FilterError
 from tdbwatch.plugin import Event, Template, TemplateError
 from tdbwatch.plugin.template import declare_filters

@@ -11,8 +11,8 @@ import pytest
 from tdbwatch.daemon.config import Config, ConfigError, parse
 from tdbwatch.daemon.config.schema import schema
 from tdbwatch.daemon.plugins import Registry, load_plugins
-from tdbwatch.daemon.rotation import Rotation
-from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.security.rotation import Rotation
+from tdbwatch.daemon.security.secrets import secrets_in
 from tdbwatch.plugin import Secret
 from tdbwatch.testing import ManualClock
 

@@ -5,7 +5,7 @@ import asyncio
 import msgpack
 import pytest
 
-from tdbwatch.client.rooms import Subscription
+from tdbwatch.client.rooms.subscriptions import Subscription
 from tdbwatch.exceptions import BadDataError, LookupError, TypeError, ValueError
 from tdbwatch.node import Cluster
 from tdbwatch.wire import Kind, encode_frame

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tdbwatch.cli import app
-from tdbwatch.cli.room_list import Collection, collections, rooms
+from tdbwatch.cli.rooms.room_list import Collection, collections, rooms
 
 pytestmark = pytest.mark.real
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tdbwatch.clock import SYSTEM_CLOCK
-from tdbwatch.daemon.echoes import Echoes
-from tdbwatch.daemon.reacting import Reacting
+from tdbwatch.daemon.hosting.echoes import Echoes
+from tdbwatch.daemon.hosting.reacting import Reacting
 from tdbwatch.plugin import DELIVERED, Rejected, Retry, SinkClient, SinkContext
 from tdbwatch.sinks.thingsdb import ThingsDBOptions, ThingsDBSink
 from tdbwatch.testing import make_event

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tdbwatch.client import Client
-from tdbwatch.client.pool import NODE_BACKOFF
+from tdbwatch.client.links.pool import NODE_BACKOFF
 from tdbwatch.client.transports import dialing
 from tdbwatch.node import Cluster
 from tdbwatch.wire import Kind

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tdbwatch.daemon.canary import Canary
+from tdbwatch.daemon.intake.canary import Canary
 
 from . import faults
 from .faults import Fault

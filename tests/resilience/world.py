@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from tdbwatch.client import Client, Heartbeat
-from tdbwatch.client.link import Link
-from tdbwatch.client.rooms import Subscription
-from tdbwatch.daemon.config.thingsdb_models import RoomConfig
-from tdbwatch.daemon.source import Source
+from tdbwatch.client.links.link import Link
+from tdbwatch.client.rooms.subscriptions import Subscription
+from tdbwatch.daemon.config.models.thingsdb import RoomConfig
+from tdbwatch.daemon.intake.source import Source
+from tdbwatch.daemon.intake.watched import WatchedRoom
 from tdbwatch.daemon.spool.stored.blocks import Heard
-from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.node import Cluster, Node
 from tdbwatch.plugin.event import Event
 from tdbwatch.wire.codec import decode

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tdbwatch.daemon.config.rotating import RotatingSecret
+from tdbwatch.daemon.config.secrets.rotating import RotatingSecret
 from tdbwatch.plugin import DELIVERED, Outcome, Rejected, Retry, SinkContext
 from tdbwatch.sinks.exec import ExecOptions, ExecSink
 from tdbwatch.testing import deliver, deliver_async, make_event

@@ -13,7 +13,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from tdbwatch.daemon.config.rotating import RotatingSecret
+from tdbwatch.daemon.config.secrets.rotating import RotatingSecret
 from tdbwatch.plugin import DELIVERED, Rejected, Retry, SinkContext
 from tdbwatch.sinks.webhook import WebhookOptions, WebhookSink
 

@@ -9,7 +9,7 @@ path and a remedy. All problems that can be found at once are.
 """
 
 from tdbwatch.daemon.config.document import Checked, Document, load, parse, read
-from tdbwatch.daemon.config.models import (
+from tdbwatch.daemon.config.models.config import (
     Config,
     HttpConfig,
     LoggingConfig,
@@ -17,17 +17,17 @@ from tdbwatch.daemon.config.models import (
     ShutdownConfig,
     SpoolConfig,
 )
-from tdbwatch.daemon.config.outline import Outline
-from tdbwatch.daemon.config.problems import ConfigError, Problem
-from tdbwatch.daemon.config.route_models import MatchConfig, RouteConfig
-from tdbwatch.daemon.config.sink_models import BatchConfig, RetryConfig, SinkConfig, SinkSettings
-from tdbwatch.daemon.config.thingsdb_models import (
+from tdbwatch.daemon.config.models.routes import MatchConfig, RouteConfig
+from tdbwatch.daemon.config.models.sinks import BatchConfig, RetryConfig, SinkConfig, SinkSettings
+from tdbwatch.daemon.config.models.thingsdb import (
     AuthConfig,
     HeartbeatConfig,
     RoomConfig,
     ThingsDBConfig,
     TlsConfig,
 )
+from tdbwatch.daemon.config.outline import Outline
+from tdbwatch.daemon.config.problems import ConfigError, Problem
 
 __all__ = [
     "AuthConfig",

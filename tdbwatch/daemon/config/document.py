@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from tdbwatch.daemon import functions
-from tdbwatch.daemon.config.defaults import Defaults
+from tdbwatch.daemon.config.checks.defaults import Defaults
+from tdbwatch.daemon.config.checks.places import check_files, check_spool_place
+from tdbwatch.daemon.config.checks.sections import SectionsCheck, check_targets, targets_elsewhere
+from tdbwatch.daemon.config.checks.sinks import SinksCheck, add_automatic
+from tdbwatch.daemon.config.checks.validate import validate
 from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.doubts.text import doubt_text
-from tdbwatch.daemon.config.environment import substitute
-from tdbwatch.daemon.config.expectations import check_expectations
-from tdbwatch.daemon.config.files import check_own_files, check_secret_files
-from tdbwatch.daemon.config.fingerprint import fingerprint
-from tdbwatch.daemon.config.including import MAX_FILE, parse_files
-from tdbwatch.daemon.config.models import Config, HttpConfig, PluginsConfig, Sections
+from tdbwatch.daemon.config.models.config import Config, HttpConfig, PluginsConfig, Sections
+from tdbwatch.daemon.config.models.expectations import check_expectations
+from tdbwatch.daemon.config.models.sinks import SinkConfig
 from tdbwatch.daemon.config.offers import Offers, PluginOptionsCheck
 from tdbwatch.daemon.config.outline import Outline, outline_of
-from tdbwatch.daemon.config.places import check_files, check_spool_place
 from tdbwatch.daemon.config.problems import ConfigError, Problem, RefusedError, ordered
-from tdbwatch.daemon.config.rotating import rotating
-from tdbwatch.daemon.config.secret_keys import SecretReader, read_bytes, resolve_secrets
-from tdbwatch.daemon.config.sections import SectionsCheck, check_targets, targets_elsewhere
-from tdbwatch.daemon.config.shown import shown
-from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.daemon.config.sinks import SinksCheck, add_automatic
-from tdbwatch.daemon.config.tree import Tree
-from tdbwatch.daemon.config.validate import validate
+from tdbwatch.daemon.config.secrets.fingerprint import fingerprint
+from tdbwatch.daemon.config.secrets.rotating import rotating
+from tdbwatch.daemon.config.secrets.secret_keys import SecretReader, read_bytes, resolve_secrets
+from tdbwatch.daemon.config.secrets.shown import shown
+from tdbwatch.daemon.config.text.environment import substitute
+from tdbwatch.daemon.config.text.files import check_own_files, check_secret_files
+from tdbwatch.daemon.config.text.including import MAX_FILE, parse_files
+from tdbwatch.daemon.config.text.tree import Tree
+from tdbwatch.daemon.expressions import functions
 from tdbwatch.plugin import Options, SinkType
 
 

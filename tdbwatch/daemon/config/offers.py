@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from tdbwatch.daemon.config.checks.validate import validate
 from tdbwatch.daemon.config.problems import Path, suggestion
-from tdbwatch.daemon.config.secret_keys import SecretReader, resolve_secrets
-from tdbwatch.daemon.config.tree import Tree
-from tdbwatch.daemon.config.validate import validate
+from tdbwatch.daemon.config.secrets.secret_keys import SecretReader, resolve_secrets
+from tdbwatch.daemon.config.text.tree import Tree
 from tdbwatch.plugin import Options, SinkType
 
 _EXAMPLE = "write for instance plugins: {options: {geo: {database: /var/lib/geo.db}}}"

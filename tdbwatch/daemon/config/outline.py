@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Final
 
-from tdbwatch.daemon import functions
-from tdbwatch.daemon.config.models import BESIDE_SECTIONS, Sections, SpoolConfig
+from tdbwatch.daemon.config.checks.sections import REQUIRED, placed_spool, targets_elsewhere
+from tdbwatch.daemon.config.checks.validate import validate
+from tdbwatch.daemon.config.models.config import BESIDE_SECTIONS, Sections, SpoolConfig
+from tdbwatch.daemon.config.models.routes import AbsenceConfig, RouteConfig
 from tdbwatch.daemon.config.problems import ConfigError
-from tdbwatch.daemon.config.route_models import AbsenceConfig, RouteConfig
-from tdbwatch.daemon.config.sections import REQUIRED, placed_spool, targets_elsewhere
-from tdbwatch.daemon.config.tree import Tree
-from tdbwatch.daemon.config.validate import validate
+from tdbwatch.daemon.config.text.tree import Tree
+from tdbwatch.daemon.expressions import functions
 from tdbwatch.plugin import Options
 
 

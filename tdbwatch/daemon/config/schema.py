@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.models.config import Sections
+from tdbwatch.daemon.config.models.sinks import SinkSettings
 from tdbwatch.daemon.config.offers import Offers
-from tdbwatch.daemon.config.secret_keys import SUFFIXES
-from tdbwatch.daemon.config.sink_models import SinkSettings
+from tdbwatch.daemon.config.secrets.secret_keys import SUFFIXES
 from tdbwatch.plugin import SinkType
 
 Schema = dict[str, Any]

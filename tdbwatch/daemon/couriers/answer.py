@@ -7,9 +7,9 @@ from math import ceil
 from types import NoneType
 from typing import Generic, NamedTuple, TypeVar
 
-from tdbwatch.daemon.blame import PluginMistakeError
 from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel, Share
 from tdbwatch.daemon.couriers.pieces import Piece
+from tdbwatch.daemon.hosting.blame import PluginMistakeError
 from tdbwatch.plugin.outcome import DELIVERED, Delivered, Outcome, Rejected, Retry
 from tdbwatch.plugin.sink import Verdict
 

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from tdbwatch.daemon.retry import RetryPolicy
+from tdbwatch.daemon.delivery.retry import RetryPolicy
 
 
 @dataclass(slots=True)

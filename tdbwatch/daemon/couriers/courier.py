@@ -18,7 +18,7 @@ from tdbwatch.daemon.couriers.settings import Counts, CourierSettings, CourierSt
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.couriers.unended import Caution, Life
 from tdbwatch.daemon.deadline import DeadlineError, within
-from tdbwatch.daemon.hosts import Host
+from tdbwatch.daemon.hosting.hosts import Host
 from tdbwatch.daemon.spool.api import DeadLetter, Gone, Spool
 from tdbwatch.plugin.event import Event
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.bounds import MOST_VALUES, too_large
 from tdbwatch.daemon.couriers.answer import (
     Answer,
     Part,
@@ -27,7 +26,8 @@ from tdbwatch.daemon.couriers.pieces import UNTRIED, Failure, Piece, another
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counts, CourierSettings
 from tdbwatch.daemon.couriers.unended import Caution, given_up
-from tdbwatch.daemon.hosts import Host, SinkStuckError
+from tdbwatch.daemon.delivery.bounds import MOST_VALUES, too_large
+from tdbwatch.daemon.hosting.hosts import Host, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
 from tdbwatch.plugin.event import Event
 from tdbwatch.plugin.outcome import Rejected, Retry

@@ -10,7 +10,7 @@ from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.deadline import DeadlineError, within
-from tdbwatch.daemon.hosts import Host
+from tdbwatch.daemon.hosting.hosts import Host
 
 
 class Dispatch:

@@ -8,13 +8,13 @@ from typing import Any, Final
 import structlog
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.blame import is_mistake
 from tdbwatch.daemon.couriers.answer import VerdictError
 from tdbwatch.daemon.couriers.breaker import Breaker
 from tdbwatch.daemon.couriers.faults import story
 from tdbwatch.daemon.couriers.settings import SinkHealth
 from tdbwatch.daemon.deadline import DeadlineError
-from tdbwatch.daemon.hosts import SinkHangsError, SinkStuckError
+from tdbwatch.daemon.hosting.blame import is_mistake
+from tdbwatch.daemon.hosting.hosts import SinkHangsError, SinkStuckError
 from tdbwatch.plugin.event import format_time
 from tdbwatch.plugin.outcome import Retry
 from tdbwatch.redaction import presentable

@@ -13,7 +13,7 @@ from tdbwatch.daemon.couriers.lanes import Found, Lanes
 from tdbwatch.daemon.couriers.pieces import Piece
 from tdbwatch.daemon.couriers.progress import Remembered, Saving
 from tdbwatch.daemon.deadline import DeadlineError, within
-from tdbwatch.daemon.routes import Matcher
+from tdbwatch.daemon.routing.routes import Matcher
 from tdbwatch.daemon.spool.api import Spool, SpoolError
 from tdbwatch.daemon.spool.spans import Span, holds, outside
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block

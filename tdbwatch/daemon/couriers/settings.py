@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tdbwatch.daemon.delivery.retry import RetryPolicy
 from tdbwatch.daemon.histogram import CALLS, WAITS, Histogram
-from tdbwatch.daemon.retry import RetryPolicy
 from tdbwatch.plugin.event import Event
 
 

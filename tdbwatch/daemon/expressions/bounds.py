@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from tdbwatch.daemon.bounds import measure
+from tdbwatch.daemon.delivery.bounds import measure
 from tdbwatch.plugin import Event
 from tdbwatch.plugin.jsonable import decode_plain, to_json
 

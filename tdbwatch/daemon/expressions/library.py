@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any, Final
 
 from tdbwatch.daemon.expressions.bounds import Arenas
+from tdbwatch.daemon.expressions.functions import Function
 from tdbwatch.daemon.expressions.names import NAMES
 from tdbwatch.daemon.expressions.paths import MOST, variable
-from tdbwatch.daemon.functions import Function
 
 UNDECLARED: Final = re.compile(r"undeclared reference to '(\w+)'")
 FUNCTIONS: Final[dict[str, Function]] = {}

@@ -3,10 +3,10 @@
 import re
 from typing import Final
 
+from tdbwatch.daemon.expressions.functions import are_unknown
 from tdbwatch.daemon.expressions.hints import OTHER_TYPE, name_hint, syntax_hint
 from tdbwatch.daemon.expressions.library import FUNCTIONS, UNDECLARED
 from tdbwatch.daemon.expressions.names import NAMES
-from tdbwatch.daemon.functions import are_unknown
 from tdbwatch.printable import printable, shortened
 
 _PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")

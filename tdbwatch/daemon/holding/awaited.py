@@ -5,10 +5,10 @@ from typing import Final
 
 import msgspec
 
-from tdbwatch.daemon.causes import Silence
-from tdbwatch.daemon.config.holds import Absence
-from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.config.models.holds import Absence
+from tdbwatch.daemon.config.models.rules import Rule
 from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, Route, State, Told, times
+from tdbwatch.daemon.intake.causes import Silence
 from tdbwatch.daemon.spool.stored.blocks import NOWHERE, Lane
 from tdbwatch.plugin import Kind
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tdbwatch.daemon.config.holds import Group
+from tdbwatch.daemon.config.models.holds import Group
 from tdbwatch.daemon.holding.state import Route, State, Told, times
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.plugin import Event, Kind

@@ -15,15 +15,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from tdbwatch.daemon.causes import Cause, Silence
-from tdbwatch.daemon.config.holds import Group, Throttle
-from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.config.models.holds import Group, Throttle
+from tdbwatch.daemon.config.models.rules import Rule
 from tdbwatch.daemon.holding.awaited import Awaited
 from tdbwatch.daemon.holding.grouped import Grouped
 from tdbwatch.daemon.holding.state import Route, State, Told, us_of
 from tdbwatch.daemon.holding.states import MOST_BYTES, MOST_KEYS, Key, States
 from tdbwatch.daemon.holding.throttled import Throttled
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.intake.causes import Cause, Silence
+from tdbwatch.daemon.routing.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, Run, part_of
 from tdbwatch.daemon.spool.stored.marks import Mark
 from tdbwatch.plugin import Event, Kind

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from tdbwatch.daemon.config.rules import Rule
+from tdbwatch.daemon.config.models.rules import Rule
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.plugin import Kind
 from tdbwatch.plugin.event import format_time

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from tdbwatch.daemon.config.holds import Throttle
+from tdbwatch.daemon.config.models.holds import Throttle
 from tdbwatch.daemon.holding.state import NEVER, ONLY_PART, Route, State, Told, times
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.plugin import Event, Kind

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from tdbwatch.daemon.holding.holding import Holding
 from tdbwatch.daemon.holding.state import Told
-from tdbwatch.daemon.routes import Router
+from tdbwatch.daemon.routing.routes import Router
 from tdbwatch.daemon.spool.stored.blocks import Heard, Lane, run_of
 from tdbwatch.plugin import Event
 from tdbwatch.wire.codec import encode

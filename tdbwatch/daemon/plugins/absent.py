@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from tdbwatch.daemon.blame import PluginMistakeError
+from tdbwatch.daemon.hosting.blame import PluginMistakeError
 from tdbwatch.daemon.plugins.registry import Registry
 from tdbwatch.plugin import Event, Kind, Options, Sink, SinkContext, SinkType
 

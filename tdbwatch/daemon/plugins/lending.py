@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from tdbwatch.daemon.expressions import is_taken
-from tdbwatch.daemon.functions import Function
+from tdbwatch.daemon.expressions.functions import Function
 from tdbwatch.daemon.plugins.registry import Resting
 from tdbwatch.plugin.template import is_filter
 

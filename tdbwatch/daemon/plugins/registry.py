@@ -10,7 +10,7 @@ import pluggy
 import structlog
 
 from tdbwatch.daemon.config.offers import Offers
-from tdbwatch.daemon.functions import Function
+from tdbwatch.daemon.expressions.functions import Function
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
 from tdbwatch.plugin import Options, SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs

@@ -12,7 +12,7 @@ from types import CodeType
 from typing import Any, Final
 
 from tdbwatch import __version__
-from tdbwatch.daemon.trust import why_not_trusted
+from tdbwatch.daemon.security.trust import why_not_trusted
 
 GROUP: Final = "tdbwatch"
 BUILT_IN: Final = {

@@ -13,15 +13,15 @@ from tdbwatch.blocking import in_own_thread
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.assembly import heartbeat_of, limits_of, make_router
 from tdbwatch.daemon.config import Config, ConfigError, Problem
-from tdbwatch.daemon.login import LoadedTls, load_tls
+from tdbwatch.daemon.intake.watched import WatchedRoom
 from tdbwatch.daemon.parts import Parts
 from tdbwatch.daemon.reload.plan import Plan, plan
-from tdbwatch.daemon.rotation import keep_up
-from tdbwatch.daemon.routes import Router
-from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.routing.routes import Router
+from tdbwatch.daemon.security.login import LoadedTls, load_tls
+from tdbwatch.daemon.security.rotation import keep_up
+from tdbwatch.daemon.security.secrets import secrets_in
 from tdbwatch.daemon.showing import Showing
 from tdbwatch.daemon.spool.api import Progress, SpoolError
-from tdbwatch.daemon.watched import WatchedRoom
 from tdbwatch.redaction import redact
 
 SETTLE: Final = 2.0

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from tdbwatch.daemon.config import Config, RoomConfig, SinkConfig
 from tdbwatch.daemon.config.problems import Path
-from tdbwatch.daemon.config.rotating import Rotating
+from tdbwatch.daemon.config.secrets.rotating import Rotating
 from tdbwatch.plugin import Options
 
 RESTART: Final = (

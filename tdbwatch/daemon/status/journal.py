@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.causes import Cause
+from tdbwatch.daemon.intake.causes import Cause
 from tdbwatch.daemon.status.spans import Gap, Span, closed
 from tdbwatch.plugin import Kind
 from tdbwatch.redaction import presentable

@@ -8,7 +8,7 @@ import structlog
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.status.health import Problem, problems, state_of
 from tdbwatch.daemon.status.snapshot import Snapshot
-from tdbwatch.daemon.systemd import Notifier
+from tdbwatch.daemon.system.systemd import Notifier
 from tdbwatch.daemon.words import counted
 
 INTERVAL: Final = 1.0

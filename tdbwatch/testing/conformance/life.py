@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, Self, TypeVar
 
 from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.deadline import DeadlineError
-from tdbwatch.daemon.hosts import SinkHangsError, SinkStuckError, ThreadHost
+from tdbwatch.daemon.hosting.hosts import SinkHangsError, SinkStuckError, ThreadHost
 from tdbwatch.plugin import DELIVERED, Delivered, Event, Options, Outcome, Retry, SinkContext, SinkType
 from tdbwatch.testing.conformance.fault import ConformanceError, fault, named
 from tdbwatch.testing.conformance.watched import Watched, from_the_sink_on

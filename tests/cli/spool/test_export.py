@@ -79,7 +79,7 @@ def test_an_export_that_is_not_begun_leaves_no_file(run: Run, folder: Path, wron
 
 
 def test_an_export_that_fails_leaves_no_file(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tdbwatch.cli.spool_text.letter_json", _disk_is_full)
+    monkeypatch.setattr("tdbwatch.cli.spool.text.letter_json", _disk_is_full)
     code, _, err = run("spool", "export", "--dead", "--output", "out.jsonl")
     assert (code, err) == (73, "tdbwatch spool export: out.jsonl: No space left on device\n")
     assert not (folder / "out.jsonl").exists()

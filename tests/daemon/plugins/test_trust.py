@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tdbwatch.daemon.trust import judge
+from tdbwatch.daemon.security.trust import judge
 
 from .kit import GOOD, Write, load, only_problem
 

@@ -8,7 +8,7 @@ import aiohttp
 import aiohttp.web
 import pytest
 
-from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.config.models.config import HttpConfig
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.supervisor import Daemon
 from tdbwatch.testing import ManualClock

@@ -11,9 +11,9 @@ from tdbwatch.daemon.config.doubts.files import doubt_files
 from tdbwatch.daemon.config.doubts.limits import doubt_limits
 from tdbwatch.daemon.config.doubts.rooms import doubt_rooms
 from tdbwatch.daemon.config.doubts.routes import doubt_routes
-from tdbwatch.daemon.config.models import Sections
-from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.models.config import Sections
+from tdbwatch.daemon.config.models.sinks import SinkConfig
+from tdbwatch.daemon.config.text.tree import Tree
 
 
 def doubt(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from tdbwatch.daemon.config.models import HttpConfig, Sections
+from tdbwatch.daemon.config.models.config import HttpConfig, Sections
+from tdbwatch.daemon.config.models.sinks import SinkConfig
 from tdbwatch.daemon.config.problems import Path
-from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.text.tree import Tree
 
 _UNENCRYPTED: Final = ("http://", "redis://", "nats://")
 """How URLs of sinks begin that have no TLS, or have it only where who answers wants it."""

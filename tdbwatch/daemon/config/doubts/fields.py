@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.models.config import Sections
+from tdbwatch.daemon.config.models.routes import RouteConfig
 from tdbwatch.daemon.config.problems import Path, suggestion
-from tdbwatch.daemon.config.route_models import RouteConfig
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.text.tree import Tree
 from tdbwatch.daemon.expressions.paths import fields_in
 from tdbwatch.plugin import Kind
 

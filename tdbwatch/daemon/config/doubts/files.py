@@ -8,11 +8,11 @@ from shlex import quote
 from pydantic import SecretStr
 
 from tdbwatch.daemon.config.doubts.exposure import is_proof, values_in
-from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.models.config import Sections
+from tdbwatch.daemon.config.models.sinks import SinkConfig
 from tdbwatch.daemon.config.problems import Path, Place
-from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.daemon.config.tree import Tree
-from tdbwatch.daemon.trust import everyone_can_read
+from tdbwatch.daemon.config.text.tree import Tree
+from tdbwatch.daemon.security.trust import everyone_can_read
 
 
 def doubt_files(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Final
 
-from tdbwatch.daemon.config.models import Sections, SpoolConfig
-from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.models.config import Sections, SpoolConfig
+from tdbwatch.daemon.config.models.sinks import SinkConfig
+from tdbwatch.daemon.config.text.tree import Tree
 from tdbwatch.daemon.words import counted, duration
 
 UNIT_STOP_SECONDS: Final = 30.0

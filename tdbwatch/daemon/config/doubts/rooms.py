@@ -1,8 +1,8 @@
 """Rooms that are watched twice, or by mistake."""
 
-from tdbwatch.daemon.config.models import Sections
-from tdbwatch.daemon.config.thingsdb_models import RoomConfig
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.models.config import Sections
+from tdbwatch.daemon.config.models.thingsdb import RoomConfig
+from tdbwatch.daemon.config.text.tree import Tree
 from tdbwatch.wire.scopes import short
 
 

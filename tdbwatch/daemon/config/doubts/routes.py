@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from tdbwatch.daemon.config.fields import compile_globs, scope_glob
-from tdbwatch.daemon.config.models import Sections
+from tdbwatch.daemon.config.models.config import Sections
+from tdbwatch.daemon.config.models.fields import compile_globs, scope_glob
+from tdbwatch.daemon.config.models.routes import PlaceConfig, RouteConfig
+from tdbwatch.daemon.config.models.rules import Rule
+from tdbwatch.daemon.config.models.sinks import SinkConfig
 from tdbwatch.daemon.config.problems import Path, show_path, suggestion
-from tdbwatch.daemon.config.route_models import PlaceConfig, RouteConfig
-from tdbwatch.daemon.config.rules import Rule
-from tdbwatch.daemon.config.sink_models import SinkConfig
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.text.tree import Tree
 from tdbwatch.daemon.words import counted
 from tdbwatch.plugin import Kind
 from tdbwatch.wire.scopes import short

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from tdbwatch.daemon.config.problems import Path
-from tdbwatch.daemon.config.tree import Tree
+from tdbwatch.daemon.config.text.tree import Tree
 
 _QUOTES: Final = "\u201c\u201d\u201e\u201f\u2018\u2019\u201a\u201b\u00ab\u00bb"
 """What editors and chats make of straight quotes."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from tdbwatch.daemon.causes import Cause, Silence
+from tdbwatch.daemon.intake.causes import Cause, Silence
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.spool.stored.notes import Note, Write
 

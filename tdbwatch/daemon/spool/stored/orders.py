@@ -1,7 +1,7 @@
 """What people ask to be delivered again, as rows that any process may leave in the file.
 
-The daemon serves an order in small steps (`daemon.redelivery`). Copies and progress are in one transaction,
-so a crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
+The daemon serves an order in small steps (`daemon.delivery.redelivery`). Copies and progress are in one
+transaction, so a crash neither repeats nor loses any. Nobody but the writer ever adds to the log.
 """
 
 import sqlite3

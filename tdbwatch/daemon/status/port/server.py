@@ -11,9 +11,9 @@ from aiohttp import web
 
 from tdbwatch.backoff import Backoff, BackoffPolicy
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.config.models import HttpConfig
+from tdbwatch.daemon.config.models.config import HttpConfig
 from tdbwatch.daemon.reload.verdict import Verdict
-from tdbwatch.daemon.secrets import secrets_in
+from tdbwatch.daemon.security.secrets import secrets_in
 from tdbwatch.daemon.spool.api import DeadLetter
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status.figures import SpoolFigures, Surveyor

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tdbwatch.daemon.config.fields import compile_globs
+from tdbwatch.daemon.config.models.fields import compile_globs
 from tdbwatch.daemon.expressions import Expression, ExpressionError, Names
 from tdbwatch.daemon.expressions.bounds import EvaluationError
 from tdbwatch.daemon.status.tail.contents import contents, is_large

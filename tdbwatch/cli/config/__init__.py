@@ -1,0 +1,1 @@
+"""Commands about a configuration and its plugins."""

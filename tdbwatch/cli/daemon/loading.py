@@ -1,0 +1,49 @@
+"""Reads a configuration and its plugins for a command, and explains to people what is wrong with it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from tdbwatch.daemon import logs
+from tdbwatch.daemon.config import Config, ConfigError, read
+from tdbwatch.daemon.plugins import Registry, load_plugins
+from tdbwatch.daemon.plugins.absent import stand_in
+from tdbwatch.daemon.security.secrets import secrets_in
+from tdbwatch.redaction import redact
+from tdbwatch.sinks.file.guarded import guarded
+
+
+def reader_of(path: Path, registry: Registry) -> Callable[[], Config]:
+    """What reads the file again, for the plugins that are loaded; blocks, and raises `ConfigError`."""
+    path = path.absolute()
+
+    def read_again() -> Config:
+        document = read(path)
+        guarded.protect(document.files)
+        document.plugins()
+        config = document.config(registry.sink_types)
+        redact.remember(secrets_in(config))
+        return config
+
+    return read_again
+
+
+def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
+    """The configuration and the plugins; None after the problems were written to standard error."""
+    try:
+        document = read(path)
+        if not structlog.is_configured():  # plugins' problems are for people, not for who reads our output
+            logs.configure(stream=sys.stderr)
+        guarded.protect(document.files)
+        section = document.plugins()
+        registry = load_plugins(section.paths, section.disable)
+        stand_in(registry, document.wanted_types(), document.wanted_hooks())
+        config = document.config(registry.sink_types)
+        redact.remember(secrets_in(config))
+        registry.configure(config.plugin_options)
+        return config, registry
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return None

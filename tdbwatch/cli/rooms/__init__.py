@@ -1,0 +1,1 @@
+"""Commands that go to ThingsDB's rooms without a daemon."""

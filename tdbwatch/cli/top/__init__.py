@@ -1,0 +1,1 @@
+"""`tdbwatch top`: a running daemon at a glance."""

@@ -1,0 +1,1 @@
+"""Live connections: one link, who keeps it alive, and all of them."""

@@ -1,0 +1,1 @@
+"""One stream out of several links. Pure."""

@@ -1,0 +1,1 @@
+"""What is to be heard: subscriptions, who joins them, and who is told."""

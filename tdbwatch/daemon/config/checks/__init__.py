@@ -1,0 +1,1 @@
+"""What is wrong with a tree, in the words of people who write YAML."""

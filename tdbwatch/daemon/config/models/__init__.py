@@ -1,0 +1,1 @@
+"""The configuration, typed: what each key may hold."""

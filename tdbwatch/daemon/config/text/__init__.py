@@ -1,0 +1,1 @@
+"""From YAML in files to one tree of plain data."""

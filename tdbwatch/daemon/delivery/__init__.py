@@ -1,0 +1,1 @@
+"""All sinks together: who delivers, in which order, how often, and again."""

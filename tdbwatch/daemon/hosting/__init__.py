@@ -1,0 +1,1 @@
+"""Where sinks live, and what they get of the daemon."""

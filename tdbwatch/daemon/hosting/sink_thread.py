@@ -1,0 +1,144 @@
+"""A thread with an event loop of its own, and calls into it that can be waited for from another loop."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+
+from tdbwatch.daemon.hosting.blame import PluginMistakeError
+from tdbwatch.descriptors import require
+
+_LEFT: Final = 20
+"""Descriptors that must be left: an event loop takes three of them for good."""
+
+
+class SinkExitError(PluginMistakeError):
+    """The sink tried to end the process, or cancelled itself."""
+
+
+_Answer = tuple[Any, Exception | None]
+
+
+class Call:
+    """One call of a sink in its thread. `result` and `ended` are futures of the caller's event loop."""
+
+    def __init__(self, function: Callable[[], Awaitable[Any]], thread: "LoopThread") -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread = thread
+        self._task: asyncio.Task[_Answer] | None = None
+        self.result: asyncio.Future[Any] = self._loop.create_future()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        thread.loop.call_soon_threadsafe(self._begin, function)
+
+    def cancel(self) -> None:
+        """Ask the thread to cancel it; nothing happens while the thread is blocked."""
+        self._thread.loop.call_soon_threadsafe(self._cancel_in_thread)
+
+    def _begin(self, function: Callable[[], Awaitable[Any]]) -> None:
+        self._task = self._thread.loop.create_task(_outcome(function), name=self._thread.name)
+        self._task.add_done_callback(self._tell)
+
+    def _cancel_in_thread(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _tell(self, task: "asyncio.Task[_Answer]") -> None:
+        """Also for a task that was cancelled before its first step, so that none of its code ever ran."""
+        answer = (None, SinkExitError("it was cancelled")) if task.cancelled() else task.result()
+        try:
+            self._loop.call_soon_threadsafe(self._settle, *answer)
+        except RuntimeError:  # the caller's event loop is closed: nobody waits any more
+            return
+
+    def _settle(self, result: Any, error: Exception | None) -> None:
+        if error is not None:
+            self.result.set_exception(error)
+            self.result.exception()  # a late one is nobody's any more, and needs no warning
+        else:
+            self.result.set_result(result)
+        self.ended.set_result(None)
+
+
+async def _outcome(function: Callable[[], Awaitable[Any]]) -> _Answer:
+    """What the call returned, or raised."""
+    try:
+        return await function(), None
+    except StopIteration as error:  # no future takes it
+        return None, _because(RuntimeError("it raised StopIteration"), error)
+    except Exception as error:  # noqa: BLE001 - handed to the caller
+        return None, error
+    except BaseException as error:  # noqa: BLE001 - a plugin's sys.exit() ends no thread of ours
+        return None, _because(SinkExitError(f"it raised {type(error).__name__}"), error)
+
+
+def _because(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+class LoopThread:
+    """A daemon thread that runs an event loop until it is stopped.
+
+    Raises:
+        OSError: so few descriptors are left that the sinks that are there already need them.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        require(_LEFT)
+        self.loop = asyncio.new_event_loop()
+        self._stopping = False
+        self._stopped: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Return when the thread has ended; safe to give up on."""
+        here = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = here.create_future()
+        self._stopped = (here, ended)
+        self._stopping = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        await ended
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        while not self._stopping:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 - a task of the plugin raised SystemExit
+                self._log_raised(error)
+                time.sleep(0.01)  # should it do so at every turn
+        self._end()
+
+    def _end(self) -> None:
+        try:
+            self.loop.run_until_complete(self._clear())
+        except BaseException as error:  # noqa: BLE001 - whatever is left of the plugin, the thread ends in order
+            self._log_raised(error)
+        self.loop.close()
+        if self._stopped is not None:
+            here, ended = self._stopped
+            try:
+                here.call_soon_threadsafe(_set, ended)
+            except RuntimeError:  # abandoned: the daemon's event loop is closed
+                return
+
+    async def _clear(self) -> None:
+        """Cancel what the plugin left."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self.loop.shutdown_asyncgens()
+
+    def _log_raised(self, error: BaseException) -> None:
+        structlog.get_logger("tdbwatch.hosts").error("sink.thread_raised", thread=self.name, exc_info=error)
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,1 @@
+"""From rooms to the spool: what is watched, what is heard, and what was missed."""

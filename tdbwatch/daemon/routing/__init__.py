@@ -1,0 +1,1 @@
+"""Which sinks get an event: the routes, and what they answer."""

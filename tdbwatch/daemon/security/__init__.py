@@ -1,0 +1,1 @@
+"""Whose files to believe, and the secrets that the daemon needs."""

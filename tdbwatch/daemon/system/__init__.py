@@ -1,0 +1,1 @@
+"""The process: what it needs of the system, and what systemd hears of it."""

@@ -1,0 +1,399 @@
+"""Hosts: whatever a sink does, the event loop and the process go on."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from tdbwatch.daemon.deadline import DeadlineError
+from tdbwatch.daemon.hosting.hosts import InlineHost, SinkHangsError, SinkStuckError, ThreadHost
+from tdbwatch.daemon.hosting.sink_thread import SinkExitError
+from tdbwatch.plugin import Event, Sink, SinkContext
+from tdbwatch.testing import ManualClock, settle
+
+BATCH = [Event.create("r")]
+
+
+class Acting(Sink):
+    """Calls a function at each delivery."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        super().__init__(None, SinkContext("acting"))
+        self.act = act
+        self.thread: int | None = None
+        self.closed = False
+
+    async def deliver(self, batch: Any) -> Any:
+        self.thread = threading.get_ident()
+        result = self.act()
+        return await result if asyncio.iscoroutine(result) else result
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+MakeHost = Callable[..., Awaitable[tuple[Any, Acting]]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def make(clock: ManualClock) -> AsyncIterator[MakeHost]:
+    hosts: list[Any] = []
+
+    async def make(kind: type, act: Callable[[], Any]) -> tuple[Any, Acting]:
+        sink = Acting(act)
+        host = kind(lambda: sink, name="acting", timeout=5, clock=clock)
+        hosts.append(host)
+        await host.open()
+        return host, sink
+
+    yield make
+    for host in hosts:
+        await host.close(5)
+
+
+both = pytest.mark.parametrize("kind", [InlineHost, ThreadHost])
+
+
+async def ended(task: "asyncio.Task[Any]") -> None:
+    """Wait for a task whose end depends on another thread, not on time."""
+    await asyncio.wait([task])
+
+
+@both
+async def test_the_sinks_answer_is_handed_on(make: MakeHost, kind: type) -> None:
+    host, sink = await make(kind, lambda: None)
+    assert await host.deliver(BATCH) is None
+    assert (sink.thread == threading.get_ident()) is (kind is InlineHost)
+
+
+@both
+async def test_what_the_sink_raises_is_raised(make: MakeHost, kind: type) -> None:
+    host, _ = await make(kind, lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await host.deliver(BATCH)
+    with pytest.raises(ZeroDivisionError):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_a_sink_cannot_end_the_process(make: MakeHost, kind: type) -> None:
+    host, _ = await make(kind, lambda: sys.exit(3))
+    with pytest.raises(SinkExitError, match="SystemExit"):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_a_sink_cannot_cancel_its_courier(make: MakeHost, kind: type) -> None:
+    def cancel() -> None:
+        raise asyncio.CancelledError
+
+    host, _ = await make(kind, cancel)
+    with pytest.raises(SinkExitError, match="CancelledError"):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_a_call_beyond_the_deadline_is_cancelled(
+    make: MakeHost, kind: type, clock: ManualClock
+) -> None:
+    cancelled = threading.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    host, sink = await make(kind, hang)
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    await settle()
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    await ended(delivering)
+    with pytest.raises(DeadlineError, match="no answer within 5 s"):
+        delivering.result()
+    assert cancelled.is_set()
+    sink.act = lambda: None
+    assert await host.deliver(BATCH) is None
+
+
+@both
+async def test_a_timeout_of_the_sinks_own_stays_what_it_is(make: MakeHost, kind: type) -> None:
+    def time_out() -> None:
+        raise TimeoutError("of the sink")
+
+    host, _ = await make(kind, time_out)
+    with pytest.raises(TimeoutError, match="of the sink"):
+        await host.deliver(BATCH)
+
+
+async def test_a_blocked_thread_fails_fast_until_it_returns(make: MakeHost, clock: ManualClock) -> None:
+    release = threading.Event()
+    host, sink = await make(ThreadHost, lambda: release.wait(30) and None)
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    await clock.advance(1)
+    with pytest.raises(DeadlineError):
+        await delivering
+    assert host.stuck
+    before = threading.active_count()
+    for _ in range(3):
+        with pytest.raises(SinkStuckError, match="not come back from its call of 2023-11-14 22:13:20 UTC"):
+            await host.deliver(BATCH)
+    assert threading.active_count() == before
+    release.set()
+    while host.stuck:
+        await asyncio.sleep(0)
+    sink.act = lambda: None
+    assert await host.deliver(BATCH) is None
+
+
+async def test_a_stuck_thread_had_its_time_and_a_close_hardly_waits_for_it(
+    make: MakeHost, clock: ManualClock
+) -> None:
+    release = threading.Event()
+    host, sink = await make(ThreadHost, lambda: release.wait(30) and None)
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    await clock.advance(1)
+    with pytest.raises(SinkHangsError):
+        await delivering
+    with structlog.testing.capture_logs() as logs:
+        closing = asyncio.create_task(host.close(10))
+        await clock.advance(0.25)
+    assert closing.done()
+    assert [line["event"] for line in logs] == ["sink.thread_abandoned"]
+    release.set()
+
+
+async def test_a_call_that_tidies_up_after_its_deadline_makes_the_sink_wait_but_not_stuck(
+    make: MakeHost, clock: ManualClock
+) -> None:
+    tidy, tidying = threading.Event(), threading.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            tidying.set()
+            while not tidy.is_set():
+                await asyncio.sleep(0)
+
+    host, sink = await make(ThreadHost, hang)
+    late = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    await clock.advance(5)
+    while not tidying.is_set():
+        await asyncio.sleep(0)
+    sink.act = lambda: None
+    other = asyncio.create_task(host.deliver(BATCH))
+    await clock.advance(0.5)
+    tidy.set()
+    assert await other is None
+    with pytest.raises(DeadlineError):
+        await late
+
+
+async def test_calls_that_never_began_come_back_with_the_thread(make: MakeHost, clock: ManualClock) -> None:
+    release, blocked = threading.Event(), threading.Event()
+
+    def block() -> None:
+        blocked.set()
+        release.wait(30)
+
+    host, _ = await make(ThreadHost, block)
+    first = asyncio.create_task(host.deliver(BATCH))
+    while not blocked.is_set():
+        await asyncio.sleep(0)
+    second = asyncio.create_task(host.deliver(BATCH))
+    await settle()
+    await clock.advance(5)
+    await clock.advance(1)
+    for task in (first, second):
+        with pytest.raises(DeadlineError):
+            await task
+    assert host.stuck
+    release.set()
+    for _ in range(1000):
+        if not host.stuck:
+            break
+        await asyncio.to_thread(lambda: None)
+    assert not host.stuck
+
+
+class Plain(Acting):
+    """`deliver` is no coroutine function."""
+
+    def deliver(self, batch: Any) -> Any:  # type: ignore[override]
+        return self.act()
+
+
+@both
+async def test_a_sink_that_runs_out_of_something_fails_like_any_other(kind: type, clock: ManualClock) -> None:
+    host = kind(lambda: Plain(lambda: next(iter(()))), name="x", timeout=5, clock=clock)
+    await host.open()
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await host.deliver(BATCH)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await host.deliver(BATCH)
+    await host.close(1)
+
+
+@both
+@pytest.mark.parametrize(
+    "raised", [KeyboardInterrupt(), GeneratorExit(), BaseExceptionGroup("g", [SystemExit(1)])]
+)
+async def test_nothing_that_a_sink_raises_is_more_than_an_exception(
+    make: MakeHost, kind: type, raised: BaseException
+) -> None:
+    def fail() -> None:
+        raise raised
+
+    host, _ = await make(kind, fail)
+    with pytest.raises(SinkExitError, match=type(raised).__name__):
+        await host.deliver(BATCH)
+
+
+@both
+async def test_making_a_sink_cannot_end_the_process(kind: type, clock: ManualClock) -> None:
+    host = kind(lambda: sys.exit(3), name="x", timeout=5, clock=clock)
+    with pytest.raises(SinkExitError, match="SystemExit"):
+        await host.open()
+    await host.close(1)
+
+
+@both
+async def test_a_sink_that_closes_slowly_costs_one_line_and_no_traceback(
+    kind: type, clock: ManualClock
+) -> None:
+    class Slow(Acting):
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    with structlog.testing.capture_logs() as logs:
+        host = kind(lambda: Slow(lambda: None), name="x", timeout=5, clock=clock)
+        await host.open()
+        closing = asyncio.create_task(host.close(0))
+        while not closing.done():
+            await clock.advance(0.05)
+            await asyncio.sleep(0.001)
+    failed = [line for line in logs if line["event"] == "sink.close_failed"]
+    assert [line["error"] for line in failed] == ["not closed after 0.25 s"]
+    assert "exc_info" not in failed[0]
+
+
+@both
+async def test_a_sink_is_closed_even_when_deliveries_used_up_the_grace(make: MakeHost, kind: type) -> None:
+    host, sink = await make(kind, lambda: asyncio.Event().wait())
+    delivering = asyncio.create_task(host.deliver(BATCH))
+    while sink.thread is None:
+        await asyncio.sleep(0)
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
+    with structlog.testing.capture_logs() as logs:
+        await host.close(0)
+    assert sink.closed
+    assert logs == []
+
+
+async def test_a_thread_ends_in_order_whatever_the_sink_left_in_it(make: MakeHost) -> None:
+    async def refuse() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise SystemExit(3)
+
+    left: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        left.append(asyncio.create_task(refuse()))
+        await asyncio.sleep(0)
+        asyncio.set_event_loop(None)
+
+    host, sink = await make(ThreadHost, leave)
+    await host.deliver(BATCH)
+    with structlog.testing.capture_logs() as logs:
+        await host.close(5)
+    assert sink.closed
+    assert [line["event"] for line in logs] == ["sink.thread_raised"]
+
+
+@both
+async def test_what_a_sink_does_to_its_event_loop_is_its_own_affair(make: MakeHost, kind: type) -> None:
+    def meddle() -> None:
+        asyncio.get_running_loop().close()  # a running one refuses
+
+    host, sink = await make(kind, meddle)
+    with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
+        await host.deliver(BATCH)
+    opening = sink.open()
+    sink.act = lambda: asyncio.run(opening)
+    with pytest.raises(RuntimeError, match="cannot be called from a running event loop"):
+        await host.deliver(BATCH)
+    opening.close()
+    sink.act = lambda: None
+    assert await host.deliver(BATCH) is None
+
+
+@both
+async def test_close_closes_the_sink_once_it_was_made(make: MakeHost, kind: type) -> None:
+    host, sink = await make(kind, lambda: None)
+    await host.close(5)
+    assert sink.closed
+
+
+@both
+async def test_a_sink_that_cannot_be_made_says_why_at_open(kind: type, clock: ManualClock) -> None:
+    def fail() -> Sink:
+        raise LookupError("no such thing")
+
+    host = kind(fail, name="x", timeout=5, clock=clock)
+    with pytest.raises(LookupError, match="no such thing"):
+        await host.open()
+    await host.close(1)
+
+
+def test_a_thread_that_never_returns_does_not_keep_the_process_from_ending() -> None:
+    program = """
+import asyncio, time
+from tdbwatch.daemon.hosting.hosts import ThreadHost
+from tdbwatch.plugin import Event, Sink, SinkContext
+
+class Blocks(Sink):
+    async def deliver(self, batch):
+        time.sleep(3600)
+
+async def main():
+    host = ThreadHost(lambda: Blocks(None, SinkContext("b")), name="b", timeout=0.05)
+    await host.open()
+    try:
+        await host.deliver([Event.create("r")])
+    except Exception as error:
+        print(type(error).__name__)
+    await host.close(0.1)
+    print("closed")
+
+asyncio.run(main())
+print("ended")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
+    )
+    lines = [line for line in done.stdout.splitlines() if "sink." not in line]
+    assert lines == ["SinkHangsError", "closed", "ended"]
