@@ -12,7 +12,7 @@ from tdbwatch.daemon.couriers import CourierStatus
 from tdbwatch.daemon.in_use import InUse
 from tdbwatch.daemon.intake.canary import Canary
 from tdbwatch.daemon.intake.watched import WatchedRoom
-from tdbwatch.daemon.routing.plan import NO_FAILURE
+from tdbwatch.daemon.routing.counts import NO_FAILURE
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane
 from tdbwatch.daemon.status import remedies
@@ -48,9 +48,10 @@ class Views:
 
     def _routes(self) -> Iterator[RouteView]:
         router = self.parts.routing.now
+        counted = router.counts
         for path in router.paths:
-            failure = router.failures.get(path, NO_FAILURE)
-            counts = {"held": router.held[path], "matched": router.matched[path]}
+            failure = counted.failures.get(path, NO_FAILURE)
+            counts = {"held": counted.held[path], "matched": counted.matched[path]}
             counts["groups"] = self.parts.remembering.holding.open[path]
             yield RouteView(path, failure.count, failure.event_id, failure.reason, **counts)
 

@@ -35,6 +35,6 @@ def explain(words: list[str], checked: "Checked") -> int:
             say(f"absence {absence.name}  waits for it ({rule.path})")
     if not (decision or made.held):
         say("sink    none: the event is dropped" if matched else "sink    none: no route takes it")
-    for path, failure in router.failures.items():
+    for path, failure in router.counts.failures.items():
         say(f"failed  {path}: {failure.reason}")
     return os.EX_OK

@@ -87,7 +87,7 @@ def _say(outcome: "Outcome", place: "Place", against: "Place | None") -> None:
     if outcome.nowhere:
         say(f"\n{counted(outcome.nowhere, 'record')} would go to no sink")
     assert place.router is not None, "there is a configuration"
-    for path, failure in sorted(place.router.failures.items()):
+    for path, failure in sorted(place.router.counts.failures.items()):
         count = counted(failure.count, "event")
         say(f"{path}: no value for {count}, the last one {failure.event_id}: {failure.reason}")
 

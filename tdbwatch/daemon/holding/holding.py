@@ -242,7 +242,7 @@ class Holding:
         before = state.size
         passes = state.hear(event, fields)
         if not passes:
-            self._router.held[rule.path] += 1
+            self._router.counts.held[rule.path] += 1
         if state.is_over:  # it does not take so large an event
             return passes
         self._changed[state] = key

@@ -20,24 +20,6 @@ LetsThrough = Callable[[Event, Rule, str, Fields], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """That a route's expressions had no value for events.
-
-    Attributes:
-        count: for how many.
-        event_id: the last of them.
-        reason: why, of that one.
-    """
-
-    count: int
-    event_id: str
-    reason: str
-
-
-NO_FAILURE: Final = Failure(0, "", "")
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What the routes say of all records that have one name.
 

@@ -41,7 +41,7 @@ def run_tests(sections: Sections, sinks: Sequence[str]) -> Iterator[Result]:
         faults = tuple(
             fault for sink in sinks for fault in _compare(sink, test, records(router, sink, events))
         )
-        notes = tuple(f"{path}: {failure.reason}" for path, failure in sorted(router.failures.items()))
+        notes = tuple(f"{path}: {failure.reason}" for path, failure in sorted(router.counts.failures.items()))
         yield Result(test.name, faults, notes if faults else ())
 
 

@@ -67,7 +67,7 @@ def test_only_what_matches_counts_and_stop_and_routes_do_not_matter() -> None:
     log.hear(9, "ok", event="other")
     log.hear(9, "bad", event="beat")
     log.hear(9, event="beat")
-    assert log.router.failures["absences[0]"].reason.startswith("where: Index error")
+    assert log.router.counts.failures["absences[0]"].reason.startswith("where: Index error")
     log.tell(15)
     assert [since for _, since, *_ in shown(log)] == ["25.000000"]
     log = Log(absences=[{**absence, "on_error": "match"}])

@@ -88,7 +88,7 @@ def test_without_a_key_all_of_the_route_are_one_group_and_one_whose_key_has_no_v
     log = Log(GROUP)
     log.hear(0)
     assert [event.kind for event in log.got()] == ["event"]
-    assert log.router.failures["routes[0]"].reason.startswith("key: Index error")
+    assert log.router.counts.failures["routes[0]"].reason.startswith("key: Index error")
 
 
 def test_members_have_their_fields_and_the_record_those_in_which_they_agree() -> None:

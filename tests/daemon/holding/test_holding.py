@@ -52,16 +52,19 @@ def test_an_event_without_a_key_goes_through_and_that_is_counted() -> None:
     for _ in range(5):
         log.hear(1)
     assert len([event for event in log.events() if not event.held]) == 5
-    assert log.router.failures["routes[0]"].reason.startswith("key: Index error")
+    assert log.router.counts.failures["routes[0]"].reason.startswith("key: Index error")
 
 
 def test_an_event_that_a_condition_fails_for_counts_once_though_it_is_asked_about_twice() -> None:
     log = Log({**DEDUPE, "where": "args[7]", "on_error": "match"}, {"set": {"x": "args[8]"}, "to": "a"})
     for at in range(3):
         log.hear(at, "k")
-    assert log.router.failures == {}, "no sink has come to them"
+    assert log.router.counts.failures == {}, "no sink has come to them"
     assert len(log.got()) == 3
-    assert {path: one.count for path, one in log.router.failures.items()} == {"routes[0]": 3, "routes[1]": 3}
+    assert {path: one.count for path, one in log.router.counts.failures.items()} == {
+        "routes[0]": 3,
+        "routes[1]": 3,
+    }
 
 
 def test_other_routes_get_what_one_holds_back_unless_it_stops() -> None:
@@ -101,7 +104,7 @@ def test_what_was_held_back_is_told_once_in_each_window() -> None:
     log.hear(13, "k")
     log.tell(24)
     assert [record["count"] for record in log.told()] == [3, 1]
-    assert log.router.held == {"routes[0]": 4}
+    assert log.router.counts.held == {"routes[0]": 4}
 
 
 def test_what_is_over_is_forgotten() -> None:

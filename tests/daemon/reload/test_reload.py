@@ -192,7 +192,7 @@ async def test_what_a_route_remembers_stays_with_it_wherever_it_stands(rig: Rig)
     rig.emit(2)
     await rig.drained()
     assert rig.lists.numbers("a") == [first]
-    assert rig.daemon.routing.now.held == {"routes[1]": 2}
+    assert rig.daemon.routing.now.counts.held == {"routes[1]": 2}
 
 
 async def test_a_file_that_is_bad_changes_nothing_and_says_why(rig: Rig) -> None:

@@ -51,14 +51,14 @@ def test_large_fields_are_not_kept_and_their_failures_count_once():
     try:
         for block in blocks:
             for sink in "ab":
-                [got] = asked.given(block, sink).values()
+                [got] = asked.answers.given(block, sink).values()
                 assert got.fields == {"copy": got.args[0]}
             del got
         assert tracemalloc.get_traced_memory()[0] < 1_000_000
     finally:
         tracemalloc.stop()
     assert asked.remembered == 1, "the answer for the name"
-    assert asked.failures["routes[0]"].count == 9
+    assert asked.counts.failures["routes[0]"].count == 9
 
 
 LARGE: list[Any] = ["y" * 10_000, [[]] * 8_000, {"a": ["y"] * 8_000}]
@@ -78,8 +78,8 @@ def test_what_routes_match_is_counted_once_however_many_sinks_come_to_it(blocks:
         for block in log:
             made.matcher(sink).count(block)
     names = [name for block in blocks for name in block]
-    assert made.matched["routes[0]"] == names.count("disk-full")
-    assert made.matched["routes[1]"] == names.count("disk-full") + names.count("cpu-high")
+    assert made.counts.matched["routes[0]"] == names.count("disk-full")
+    assert made.counts.matched["routes[1]"] == names.count("disk-full") + names.count("cpu-high")
 
 
 def numbered(first_seq: int, *numbers: int, target: str | None = None, name: str = "n") -> Block:
@@ -92,28 +92,28 @@ def test_a_route_with_a_condition_counts_what_it_held_for():
         "a": {2: {}, 3: {}},
         "b": {0: {}, 1: {}, 2: {}, 3: {}},
     }
-    assert made.matched == {"routes[0]": 2, "routes[1]": 4}
+    assert made.counts.matched == {"routes[0]": 2, "routes[1]": 4}
     assert made.paths == ["routes[0]", "routes[1]"]
 
 
 def test_sinks_that_share_a_block_share_what_routes_say_of_it():
     made = router({"where": "args[0] > 1", "set": {"twice": "args[0] * 2"}, "to": ["a", "b"]})
     block = numbered(1, 1, 2, 3)
-    got = made.given(block, "a")
+    got = made.answers.given(block, "a")
     assert {seq: event.fields for seq, event in got.items()} == {2: {"twice": 4}, 3: {"twice": 6}}
     assert made.remembered == 2
-    other = made.given(block, "b")
+    other = made.answers.given(block, "b")
     assert other.keys() == got.keys()
     assert all(other[seq] is event for seq, event in got.items())
     assert made.remembered == 1, "all sinks have theirs"
-    assert made.given(block, "a").keys() == got.keys(), "one may ask again"
-    assert made.matched == {"routes[0]": 2}
+    assert made.answers.given(block, "a").keys() == got.keys(), "one may ask again"
+    assert made.counts.matched == {"routes[0]": 2}
 
 
 def test_what_a_sink_does_not_come_for_is_kept_no_longer_than_the_block():
     made = router({"where": "args[0] > 1", "to": ["a", "b"]})
     block = numbered(1, 1, 2, 3)
-    made.given(block, "a")
+    made.answers.given(block, "a")
     assert made.remembered == 2
     del block
     assert made.remembered == 1
@@ -124,8 +124,8 @@ def test_what_matches_and_fails_counts_once_however_far_a_sink_is_behind():
     for sink in "aabcb":  # each reads the log anew, as from the file
         for number in range(5):
             given_to(made, numbered(number * 1000 + 1, *range(1000)), sink)
-    assert made.matched == {"routes[0]": 2500}
-    assert made.failures["routes[1]"].count == 5000
+    assert made.counts.matched == {"routes[0]": 2500}
+    assert made.counts.failures["routes[1]"].count == 5000
 
 
 @given(st.lists(st.tuples(st.sampled_from("wxyz"), st.integers(0, 3)), max_size=6), st.permutations("aabbcc"))
@@ -142,7 +142,7 @@ def test_what_routes_must_be_asked_about_counts_once_whoever_comes_first(
     for sink in order:
         for seq, (name, number) in enumerate(blocks, 1):
             given_to(made, numbered(seq, number, name=name), sink)
-    assert +made.matched == +Counter(
+    assert +made.counts.matched == +Counter(
         {
             "routes[0]": sum(name == "x" and number > 0 for name, number in blocks),
             "routes[1]": sum(name == "y" and number > 1 for name, number in blocks),
@@ -156,7 +156,7 @@ def test_a_replay_is_asked_about_by_the_routes_of_now_and_its_failures_count():
     made = router({"where": "args[0] > 1", "set": {"x": "args[1]"}, "to": ["a", "b"]})
     again = numbered(1, 1, 2, target="b")
     assert given_to(made, again) == {"b": {1: {}, 2: {}}}, "what is sent to it alone it keeps"
-    assert (made.matched, made.failures["routes[0]"].count) == ({}, 1)
+    assert (made.counts.matched, made.counts.failures["routes[0]"].count) == ({}, 1)
 
 
 def test_records_for_sinks_of_their_own_come_to_these_and_are_counted_once():
@@ -164,12 +164,12 @@ def test_records_for_sinks_of_their_own_come_to_these_and_are_counted_once():
     record = Event.create("alerts", "n", kind="group", details={"n": 2})
     for sink in "cbac":  # each reads the log anew
         block = block_of(1, replace(record, to=("c",)))
-        assert list(made.given(block, sink)) == ([1] if sink in "bc" else [])
-    assert made.matched == {"routes[0]": 1}
+        assert list(made.answers.given(block, sink)) == ([1] if sink in "bc" else [])
+    assert made.counts.matched == {"routes[0]": 1}
 
 
 def test_an_event_that_is_too_large_to_be_asked_about_comes_to_all_that_may_want_it():
     made = router({"where": "args[0] > 1", "to": "a"}, {"match": {"event": "x"}, "to": "b"})
     large = replace(event(), payload=b"\xdd\x00\x1e\x84\x80" + b"\x00" * 2_000_000)
-    assert [list(made.given(block_of(1, large), sink)) for sink in "ab"] == [[1], []]
-    assert made.failures == {}
+    assert [list(made.answers.given(block_of(1, large), sink)) for sink in "ab"] == [[1], []]
+    assert made.counts.failures == {}

@@ -242,12 +242,12 @@ def test_an_event_that_a_condition_fails_for_is_taken_where_the_route_says_so_an
         {"to": "c", "where": "args[7]"},
     )
     assert found.sinks_for(DISK) == {"a", "b"}
-    assert {path: failure.count for path, failure in found.failures.items()} == {
+    assert {path: failure.count for path, failure in found.counts.failures.items()} == {
         "routes[1]": 1,
         "routes[2]": 1,
     }
-    assert found.failures["routes[1]"].reason == 'where: Key not found in map : "x"'
-    assert found.failures["routes[1]"].event_id == DISK.id
+    assert found.counts.failures["routes[1]"].reason == 'where: Key not found in map : "x"'
+    assert found.counts.failures["routes[1]"].event_id == DISK.id
 
 
 def test_fields_add_up_and_a_sink_gets_those_up_to_the_first_route_that_names_it():
@@ -282,7 +282,7 @@ def test_fields_are_matched_by_globs_as_text():
 def test_a_field_that_has_no_value_is_left_out_and_counted():
     found = router({"to": "a", "set": {"x": "args[0].x", "y": "1"}})
     assert found.decide(DISK) == {"a": {"y": 1}}
-    assert found.failures["routes[0]"].reason.startswith("set.x: Key not found")
+    assert found.counts.failures["routes[0]"].reason.startswith("set.x: Key not found")
 
 
 def test_a_condition_that_does_not_hold_stops_nothing():

@@ -67,9 +67,9 @@ def test_counts_go_on_for_the_routes_that_are_the_same() -> None:
         return Router.of_names([RouteConfig.model_validate(one) for one in (route, {"to": [to]})], ("a", "b"))
 
     routing = Routing(holding("a"))
-    routing.now.held["routes[0]"], routing.now.matched["routes[1]"] = 3, 5
+    routing.now.counts.held["routes[0]"], routing.now.counts.matched["routes[1]"] = 3, 5
     routing.change(holding("b"), through=1)
-    assert (routing.now.held["routes[0]"], routing.now.matched["routes[1]"]) == (3, 0)
+    assert (routing.now.counts.held["routes[0]"], routing.now.counts.matched["routes[1]"]) == (3, 0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=30))
