@@ -74,7 +74,6 @@ async def _serve(
     daemon = Daemon(config, registry, notifier=Notifier(), read=read, tracing=tracing)
     stop = _on_signals(daemon.reload_soon)
     chores = [
-        asyncio.create_task(logs.keep(), name="tdbwatch-logs"),
         asyncio.create_task(process.mind_descriptors(), name="tdbwatch-descriptors"),
     ]
     if os.getpid() == 1:

@@ -178,14 +178,17 @@ def test_batches_are_of_events_only_and_what_follows_waits_for_the_next_call(loa
     ("code", "said"),
     [
         (ONE + BATCH, "it has both tdbwatch_event and tdbwatch_events"),
-        ("@hookimpl\ndef tdbwatch_event(event, more): pass\n", "a hook does not fit"),
+        (
+            "@hookimpl\ndef tdbwatch_event(event, more): pass\n",
+            "an argument more, which this hook does not give; it may take event and context",
+        ),
         (
             "@hookimpl(wrapper=True)\ndef tdbwatch_event(event): return (yield)\n",
             "tdbwatch_event is a wrapper",
         ),
         (
             "@sink('mine')\ndef shout(event): pass\n" + ONE,
-            "it offers the sink type mine, which plugin mine offers",
+            "it offers the sink type mine twice; the first one counts",
         ),
         (
             "__tdbwatch_api__ = 99\n" + ONE,

@@ -289,6 +289,24 @@ def test_what_cannot_be_one_is_reported_with_the_plugin(load: Load, code: str, s
     assert said in str(problem)
 
 
+def test_of_several_that_cannot_be_one_each_is_reported_and_the_others_count(load: Load) -> None:
+    registry = load(
+        """
+from tdbwatch.plugin import hookimpl
+def untyped(value): return value
+def doubled(value: int) -> int: return 2 * value
+async def waiting(value: int) -> int: return value
+
+@hookimpl
+def tdbwatch_functions():
+    return {"untyped": untyped, "doubled": doubled, "waiting": waiting}
+"""
+    )
+    assert [problem.reason.split()[-1] for problem in registry.problems] == ["Any", "async"]
+    assert all("geo.py:" in problem.where for problem in registry.problems)
+    assert list(registry.functions) == ["doubled"]
+
+
 def test_of_two_with_one_name_the_first_counts_and_both_plugins_are_named(load: Load) -> None:
     first = "def f() -> int: return 1\n"
     registry = load(

@@ -141,13 +141,12 @@ def summary(checked: "Checked") -> str:
 
 def _load(document: "Document", file: str) -> "Registry":
     """The plugins, with what is wrong with them told."""
-    from structlog.testing import capture_logs
-
+    from tdbwatch.cli.daemon.loading import quietly
     from tdbwatch.daemon.plugins import load_plugins
 
     plugins = document.plugins()
     places = {path: document.place("plugins", "paths", n) for n, path in enumerate(plugins.paths)}
-    with capture_logs():
+    with quietly():
         registry = load_plugins(plugins.paths, plugins.disable)
     levels = (("warning", registry.warnings), ("error", registry.problems))
     for level, problem in ((level, one) for level, found in levels for one in found):

@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the list; returns 78 if a plugin does not load."""
-    from tdbwatch.daemon import logs
+    from tdbwatch.cli.daemon.loading import quietly
     from tdbwatch.daemon.config import ConfigError, read
     from tdbwatch.daemon.plugins import load_plugins
 
@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return exits.BAD_CONFIG
-    logs.configure("critical", stream=sys.stderr)  # the problems are printed below
-    registry = load_plugins(section.paths, section.disable) if section else load_plugins((), ())
+    with quietly():
+        registry = load_plugins(section.paths, section.disable) if section else load_plugins()
     for plugin in registry.plugins:
         say(f"{plugin.name:<20} {plugin.origin}")
         if plugin.name in registry.sink_types.plugin_options:
@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
             say(f"    {what} {', '.join(names)}")
         for name in plugin.sinks:
             say(f"    sink {name:<15} {registry.sink_types[name].summary}".rstrip())
+    for warning in registry.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     for problem in registry.problems:
         print(f"{problem}", file=sys.stderr)
     return exits.BAD_CONFIG if registry.problems else exits.OK

@@ -29,8 +29,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print it; returns the exit code."""
-    from structlog.testing import capture_logs
-
+    from tdbwatch.cli.daemon.loading import quietly
     from tdbwatch.daemon.config import ConfigError, read
     from tdbwatch.daemon.config.schema import schema
     from tdbwatch.daemon.plugins import load_plugins
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return exits.BAD_CONFIG
-    with capture_logs():
+    with quietly():
         registry = load_plugins(section.paths, section.disable) if section else load_plugins()
     for problem in registry.problems:
         print(problem, file=sys.stderr)

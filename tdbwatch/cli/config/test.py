@@ -41,8 +41,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the tests; returns the exit code."""
-    from structlog.testing import capture_logs
-
+    from tdbwatch.cli.daemon.loading import quietly
     from tdbwatch.daemon.config import ConfigError, read
     from tdbwatch.daemon.plugins import load_plugins
     from tdbwatch.daemon.routing.route_tests import run_tests
@@ -50,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         document = read(options.config)
         plugins = document.plugins()
-        with capture_logs():
+        with quietly():
             registry = load_plugins(plugins.paths, plugins.disable)
             checked = document.check(registry.sink_types)
             registry.configure(checked.plugin_options)

@@ -1,7 +1,8 @@
 """Reads a configuration and its plugins for a command, and explains to people what is wrong with it."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import structlog
@@ -30,6 +31,20 @@ def reader_of(path: Path, registry: Registry) -> Callable[[], Config]:
     return read_again
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """While plugins are loaded by a command that tells of their problems itself: nothing is logged.
+
+    What they print goes to standard error, since others read what the command says.
+    """
+    logs.configure("critical", stream=sys.stderr)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logs.reset()
+
+
 def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
     """The configuration and the plugins; None after the problems were written to standard error."""
     try:
@@ -38,11 +53,12 @@ def load_or_explain(path: Path) -> tuple[Config, Registry] | None:
             logs.configure(stream=sys.stderr)
         guarded.protect(document.files)
         section = document.plugins()
-        registry = load_plugins(section.paths, section.disable)
-        stand_in(registry, document.wanted_types(), document.wanted_hooks())
-        config = document.config(registry.sink_types)
-        redact.remember(secrets_in(config))
-        registry.configure(config.plugin_options)
+        with redirect_stdout(sys.stderr):
+            registry = load_plugins(section.paths, section.disable)
+            stand_in(registry, document.wanted_types(), document.wanted_hooks())
+            config = document.config(registry.sink_types)
+            redact.remember(secrets_in(config))
+            registry.configure(config.plugin_options)
         return config, registry
     except ConfigError as error:
         print(error, file=sys.stderr)

@@ -2,10 +2,9 @@
 
 It does not hang on the standard library's root logger, so a plugin may do with `logging` what it likes. What
 libraries say there comes here by a handler, which a plugin may take away; our own modules that use `logging`
-have loggers that nobody can silence.
+have loggers that nobody can silence. structlog has one configuration for the whole process, so that is ours.
 """
 
-import asyncio
 import atexit
 import io
 import logging
@@ -26,7 +25,6 @@ Choice = Literal["auto"] | Format
 
 _FLUSH_SECONDS: Final = 1.0
 """How long the end of the process may wait for whoever reads the log."""
-_LOOK_SECONDS: Final = 5.0
 _LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
@@ -39,13 +37,15 @@ _LEVELS: Final = {
 """By the method that a line was said with."""
 
 
+_configure: Final = structlog.configure
+_reset_defaults: Final = structlog.reset_defaults
+
+
 class _Log:
     """Where lines go: the process has one log."""
 
     writer: LogWriter | DirectWriter | None = None
     handler: "_Handler | None" = None
-    config: dict[str, Any] | None = None
-    """structlog's configuration, as it should be."""
     steps: ClassVar[list[Processor]] = []
     """What makes a line. Loggers keep the list, so that it can change under those that are bound already."""
     level: int = logging.INFO
@@ -63,13 +63,13 @@ def configure(level: str = "info", format: Choice = "auto", stream: TextIO | Non
     flush()  # what was said before comes before
     reset()
     _Log.stream = out
-    structlog.configure(
+    _configure(
         processors=_Log.steps,
         logger_factory=_Lines,
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         cache_logger_on_first_use=False,
     )
-    _Log.config = structlog.get_config()
+    structlog.configure = structlog.reset_defaults = _ignored
     change(level, format)
     logging.captureWarnings(capture=True)
 
@@ -123,26 +123,22 @@ def reset() -> None:
     for logger in _ours():
         if isinstance(logger, _Unsilenced):
             logger.__class__ = logging.Logger  # type: ignore[assignment]
-    _Log.writer, _Log.handler, _Log.config, _Log.stream = None, None, None, None
+    _Log.writer, _Log.handler, _Log.stream = None, None, None
     _Log.reported = _Log.noticed = 0
     logging.captureWarnings(capture=False)
+    structlog.configure, structlog.reset_defaults = _configure, _reset_defaults
     structlog.reset_defaults()
 
 
-async def keep(interval: float = _LOOK_SECONDS) -> None:
-    """Set structlog's configuration back where a plugin changed it, with all that it does for secrets.
-
-    Runs until cancelled.
-    """
-    while True:
-        await asyncio.sleep(interval)
-        if _Log.config is not None and structlog.get_config()["logger_factory"] is not _Lines:
-            structlog.configure(**_Log.config)
-            structlog.get_logger("tdbwatch.logs").warning(
-                "log.set_back",
-                reason="a plugin changed the configuration of structlog",
-                remedy="leave structlog.configure out of plugins",
-            )
+def _ignored(*_: Any, **__: Any) -> None:
+    """What a plugin calls as `structlog.configure`, which would lose lines of ours, or show secrets."""
+    caller = sys._getframe(1)  # noqa: SLF001 - there is no other way
+    structlog.get_logger("tdbwatch.logs").warning(
+        "log.configure_ignored",
+        where=f"{caller.f_code.co_filename}:{caller.f_lineno}",
+        reason="structlog has one configuration for the whole process, and that is the daemon's",
+        remedy="leave structlog.configure out of plugins; their loggers are configured already",
+    )
 
 
 def flush(seconds: float = _FLUSH_SECONDS) -> bool:

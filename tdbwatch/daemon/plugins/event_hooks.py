@@ -13,6 +13,7 @@ from typing import Any, Final
 import pluggy
 from pluggy import HookImpl
 
+from tdbwatch.daemon.plugins.hook_contract import faults_of
 from tdbwatch.plugin import DELIVERED, Event, Kind, Outcome, Retry, SinkContext, SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
 from tdbwatch.plugin.sink import FunctionSink, Verdict, outcome_of
@@ -55,24 +56,24 @@ def event_sink(manager: pluggy.PluginManager, plugin: str) -> SinkType | None:
 
 
 def sink_by_hooks(plugin: object, name: str) -> SinkType | None:
-    """The same of a plugin that is not loaded: a module, an object, or one function that is a hook."""
+    """The same of a plugin that is not loaded: a module, an object, or one function that is a hook.
+
+    Raises:
+        TypeError: one of its hooks does not fit.
+        ValueError: as `event_sink`.
+    """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(HookSpecs)
-    alone = hasattr(plugin, f"{PROJECT}_impl")
-    manager.register(SimpleNamespace(**{plugin.__name__: plugin}) if alone else plugin, name)  # type: ignore[attr-defined]
+    if hasattr(plugin, f"{PROJECT}_impl"):
+        plugin = SimpleNamespace(**{plugin.__name__: plugin})  # type: ignore[attr-defined]
+    for fault, where in faults_of(plugin):
+        raise TypeError(f"{fault} ({where})")
+    manager.register(plugin, name)
     return event_sink(manager, name)
 
 
 def _callable(found: HookImpl) -> Hook:
-    """What calls it; a hook may leave out the arguments that it does not need.
-
-    Raises:
-        ValueError: it is a wrapper, and there is nothing that it could wrap.
-    """
-    if found.wrapper or found.hookwrapper:
-        raise ValueError(
-            f"{found.function.__name__} is a wrapper; write @hookimpl above it, without arguments"
-        )
+    """What calls it; a hook may leave out the arguments that it does not need."""
     takes_context, takes_what = "context" in found.argnames, set(found.argnames) - {"context"}
 
     @functools.wraps(found.function)

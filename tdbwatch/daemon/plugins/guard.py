@@ -16,6 +16,7 @@ _MACHINERY: Final = (
     "<frozen importlib",
     "/pluggy/",
     "/tdbwatch/daemon/plugins/",
+    "/tdbwatch/daemon/expressions/",
 )
 
 
@@ -80,15 +81,19 @@ class Call(Generic[_T]):
         return traceback.extract_stack(frame) if frame else traceback.StackSummary()
 
 
-def place_of(error: BaseException, files: str) -> str:
-    """`file:line` of the code to blame: the innermost that lies under `files`, else the innermost of all."""
+def place_of(error: BaseException, files: str, otherwise: str = "") -> str:
+    """`file:line` of the code to blame: the innermost that lies under `files`, else the innermost of all.
+
+    Args:
+        otherwise: where it is if all of the traceback is ours.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno or 1}"
     frames = error.stack if isinstance(error, HungError) else traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if files and frame.filename.startswith(files)]
     others = [frame for frame in frames if not any(mark in frame.filename for mark in _MACHINERY)]
     blamed = (theirs or others)[-1:]
-    return f"{blamed[0].filename}:{blamed[0].lineno}" if blamed else files
+    return f"{blamed[0].filename}:{blamed[0].lineno}" if blamed else otherwise or files
 
 
 def story_of(error: BaseException) -> str:
@@ -101,6 +106,8 @@ def story_of(error: BaseException) -> str:
 def reason_of(error: BaseException) -> str:
     """One line: what went wrong."""
     if isinstance(error, HungError):
+        return str(error)
+    if type(error).__module__.startswith("tdbwatch.daemon."):  # the name of ours says nothing to people
         return str(error)
     text = traceback.format_exception_only(error)[-1].strip()
     return f"it ended the program ({text})" if isinstance(error, SystemExit | KeyboardInterrupt) else text

@@ -4,9 +4,9 @@ import inspect
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -26,6 +26,7 @@ RESTS: Final = 20
 MOST: Final = 100
 """Functions, and filters, of one plugin."""
 
+_T = TypeVar("_T")
 _log: Final = structlog.get_logger("tdbwatch.plugins")
 
 
@@ -128,25 +129,35 @@ class Lent:
                 future.set_exception(error)
 
 
-def functions_of(plugin: str, found: Any, taken: Mapping[str, Function]) -> Iterator[Function]:
-    """The functions for expressions that a plugin's hook gave.
+def functions_of(
+    plugin: str, found: Any, taken: Mapping[str, Function], faults: list[BaseException]
+) -> dict[str, Function]:
+    """The functions for expressions that a plugin's hook gave, by name.
+
+    Args:
+        taken: those of other plugins.
+        faults: what is wrong with those that cannot be one is added here.
 
     Raises:
-        TypeError: one of them cannot be one; the message says why.
+        TypeError: what the hook gave is nothing that has functions.
     """
-    for name, function in _checked("tdbwatch_functions", found):
+
+    def made(name: str, function: Callable[..., Any]) -> Function:
         if is_taken(name):
             raise TypeError(f"{name} means something in every expression already; give it another name")
         if (other := taken.get(name)) is not None:
             raise TypeError(f"plugin {_owner(other.call)} adds a function {name} already; that one counts")
-        yield Function.of(name, function, Lent(plugin, "function", name, _plain(function)))
+        return Function.of(name, function, Lent(plugin, "function", name, _plain(function)))
+
+    return _each("tdbwatch_functions", found, made, faults)
 
 
 def filters_of(
-    plugin: str, found: Any, taken: Mapping[str, Callable[..., Any]]
-) -> Iterator[tuple[str, Lent]]:
+    plugin: str, found: Any, taken: Mapping[str, Callable[..., Any]], faults: list[BaseException]
+) -> dict[str, Lent]:
     """The filters for templates, likewise."""
-    for name, function in _checked("tdbwatch_filters", found):
+
+    def made(name: str, function: Callable[..., Any]) -> Lent:
         if is_filter(name):
             raise TypeError(f"there is a filter {name} in every template already; give it another name")
         if (other := taken.get(name)) is not None:
@@ -155,20 +166,33 @@ def filters_of(
             inspect.signature(function).bind("")
         except (TypeError, ValueError) as error:
             raise TypeError(f"filter {name} must take one argument, the value ({error})") from None
-        yield name, Lent(plugin, "filter", name, function)
+        return Lent(plugin, "filter", name, function)
+
+    return _each("tdbwatch_filters", found, made, faults)
 
 
-def _checked(hook: str, found: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+def _each(
+    hook: str, found: Any, made: Callable[[str, Callable[..., Any]], _T], faults: list[BaseException]
+) -> dict[str, _T]:
     if not isinstance(found, Mapping):
         raise TypeError(f"{hook} gave {type(found).__name__}; it must give a mapping of names to functions")
     if len(found) > MOST:
         raise TypeError(f"{hook} gave {len(found)} functions; a plugin may have {MOST}")
+    good = dict[str, _T]()
     for name, function in found.items():
-        if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
-            raise TypeError(f"{name!r} cannot be the name of a function: use letters, digits and _")
-        if not callable(function) or inspect.iscoroutinefunction(function):
-            raise TypeError(f"{name} is no plain function; it must return its value, and cannot be async")
-        yield name, function
+        try:
+            _check(name, function)
+            good[name] = made(name, function)
+        except TypeError as error:  # the others count all the same
+            faults.append(error)
+    return good
+
+
+def _check(name: object, function: object) -> None:
+    if not (isinstance(name, str) and name.isidentifier() and name.isascii()):
+        raise TypeError(f"{name!r} cannot be the name of a function: use letters, digits and _")
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise TypeError(f"{name} is no plain function; it must return its value, and cannot be async")
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,17 +5,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from pluggy import PluginValidationError
-
 from tdbwatch.daemon.expressions import declare
 from tdbwatch.daemon.plugins.event_hooks import event_sink
 from tdbwatch.daemon.plugins.guard import Call
+from tdbwatch.daemon.plugins.hook_contract import KNOWN, faults_of
 from tdbwatch.daemon.plugins.lending import filters_of, functions_of
 from tdbwatch.daemon.plugins.own_options import ContractError, options_model
 from tdbwatch.daemon.plugins.registry import HOOK_SECONDS, PluginInfo, PluginProblem, Registry
 from tdbwatch.daemon.plugins.sources import Candidate, Refused, find
 from tdbwatch.plugin import API_VERSION, SinkType
-from tdbwatch.plugin.hooks import HookSpecs
 from tdbwatch.plugin.sink import marked
 from tdbwatch.plugin.template import declare_filters
 
@@ -24,7 +22,6 @@ IMPORT_SECONDS: Final = 10.0
 
 _SLOW: Final = 2.0
 """Seconds after which it is said that a plugin makes the start wait."""
-_KNOWN_HOOKS: Final = sorted(name for name in vars(HookSpecs) if not name.startswith("_"))
 
 
 def load_plugins(
@@ -96,6 +93,10 @@ def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> No
     offers = list(dict.fromkeys([*offers, *_hooked(registry, candidate, plugin)]))
     sinks = tuple(offer.name for offer in offers if _accept(registry, candidate, offer))
     registry.plugins.append(PluginInfo(candidate.name, candidate.origin, version, sinks, candidate.files))
+    told = any(problem.plugin == candidate.name for problem in registry.problems)
+    if not (sinks or told or registry.manager.get_hookcallers(plugin)):
+        reason = "it has no sink and no hook; write @sink(NAME) or @hookimpl above a function of the module"
+        registry.warn("plugin.idle", PluginProblem(candidate.name, candidate.files, reason))
 
 
 def _import(candidate: Candidate) -> tuple[Any, str, list[SinkType]]:
@@ -147,21 +148,22 @@ def _is_within(module: str, package: str) -> bool:
 def _hooked(registry: Registry, candidate: Candidate, plugin: Any) -> list[SinkType]:
     """Register the plugin's hooks and ask for its sinks."""
     try:
+        if faults := list(faults_of(plugin)):
+            for fault, where in faults:
+                reason = f"none of its hooks is called: {fault}"
+                registry.report(PluginProblem(candidate.name, where or candidate.files, reason))
+            return []
         registry.manager.register(plugin, candidate.name)
         caller = registry.caller_for("tdbwatch_sinks", candidate.name)
         _take_hooks(registry, candidate)
         call = Call(lambda: _collect(caller()), f"tdbwatch_sinks of plugin {candidate.name}")
         return [*call.wait(registry.hook_seconds), *_heard(registry, candidate)]
     except ContractError as error:
-        where = candidate.files or candidate.origin
+        where = registry.hook_place("tdbwatch_config", candidate.name)
         registry.report(PluginProblem(candidate.name, where, f"its options are not read: {error}"))
-    except PluginValidationError as error:
-        registry.manager.unregister(name=candidate.name)
-        registry.report_error(
-            candidate.name, "a hook does not fit, so none of its hooks is called", error, candidate.files
-        )
     except BaseException as error:  # noqa: BLE001
-        registry.report_error(candidate.name, "tdbwatch_sinks", error, candidate.files)
+        place = registry.hook_place("tdbwatch_sinks", candidate.name)
+        registry.report_error(candidate.name, "tdbwatch_sinks", error, candidate.files, place)
     return []
 
 
@@ -169,15 +171,18 @@ def _borrow(registry: Registry, candidate: Candidate) -> None:
     """Take in the plugin's functions and filters."""
     for hook in ("tdbwatch_functions", "tdbwatch_filters"):
         caller = registry.caller_for(hook, candidate.name)
+        faults = list[BaseException]()
         try:
             for found in Call(caller, f"{hook} of plugin {candidate.name}").wait(registry.hook_seconds):
                 if hook == "tdbwatch_functions":
-                    for one in functions_of(candidate.name, found, registry.functions):
-                        registry.functions[one.name] = one
+                    registry.functions |= functions_of(candidate.name, found, registry.functions, faults)
                 else:
-                    registry.filters.update(filters_of(candidate.name, found, registry.filters))
+                    registry.filters |= filters_of(candidate.name, found, registry.filters, faults)
         except BaseException as error:  # noqa: BLE001
-            registry.report_error(candidate.name, hook, error, candidate.files)
+            faults.append(error)
+        for fault in faults:
+            place = registry.hook_place(hook, candidate.name)
+            registry.report_error(candidate.name, hook, fault, candidate.files, place)
 
 
 def _heard(registry: Registry, candidate: Candidate) -> list[SinkType]:
@@ -192,18 +197,26 @@ def _heard(registry: Registry, candidate: Candidate) -> list[SinkType]:
 
 
 def _collect(results: Iterable[Iterable[SinkType]]) -> list[SinkType]:
-    return [offer for result in results for offer in result]
+    found = list[SinkType]()
+    for result in results:
+        if not isinstance(result, Iterable):
+            raise TypeError(f"it gave {type(result).__name__}; it must give a list of SinkType")
+        found += result
+    return found
 
 
 def _accept(registry: Registry, candidate: Candidate, offer: Any) -> bool:
     """Take the sink type in; whether it was."""
     if not isinstance(offer, SinkType):
-        reason = f"tdbwatch_sinks gave {type(offer).__name__}, not SinkType"
+        gave = (offer if isinstance(offer, type) else type(offer)).__name__
+        reason = f'tdbwatch_sinks gave {gave}; it must give SinkType("NAME", CLASS) objects'
     elif owner := registry.offer(candidate.name, offer):
-        reason = f"it offers the sink type {offer.name}, which plugin {owner} offers already; that one counts"
+        there = " twice" if owner == candidate.name else f", which plugin {owner} offers already"
+        reason = f"it offers the sink type {offer.name}{there}; the first one counts"
     else:
         return True
-    registry.report(PluginProblem(candidate.name, candidate.files or candidate.origin, reason))
+    where = registry.hook_place("tdbwatch_sinks", candidate.name) or candidate.files or candidate.origin
+    registry.report(PluginProblem(candidate.name, where, reason))
     return False
 
 
@@ -215,6 +228,6 @@ def _report_unknown_hooks(registry: Registry) -> None:
         for implementation in caller.get_hookimpls():
             if not implementation.optionalhook:
                 code = implementation.function.__code__
-                reason = f"{name} is not a hook of tdbwatch; known are {', '.join(_KNOWN_HOOKS)}"
+                reason = f"{name} is not a hook of tdbwatch; known are {', '.join(KNOWN)}"
                 where = f"{code.co_filename}:{code.co_firstlineno}"
                 registry.report(PluginProblem(implementation.plugin_name, where, reason))

@@ -12,6 +12,7 @@ import structlog
 from tdbwatch.daemon.config.offers import Offers
 from tdbwatch.daemon.expressions.functions import Function
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
+from tdbwatch.daemon.plugins.hook_contract import place_of_code
 from tdbwatch.plugin import Options, SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
 from tdbwatch.plugin.metrics import PluginMetrics
@@ -177,16 +178,22 @@ class Registry:
             **{key: text for key, text in details.items() if text},
         )
 
+    def hook_place(self, hook: str, plugin: str) -> str:
+        """`file:line` of this plugin's `hook`; empty: it has none."""
+        found = self.caller_for(hook, plugin).get_hookimpls()
+        return place_of_code(found[0].function) if found else ""
+
     def warn(self, event: str, problem: PluginProblem) -> None:
         """Keep what is odd and log it, under the code `event`."""
         self.warnings.append(problem)
         _log.warning(event, plugin=problem.plugin, reason=problem.reason, where=problem.where)
 
-    def report_error(self, plugin: str, doing: str, error: BaseException, files: str = "") -> None:
+    def report_error(
+        self, plugin: str, doing: str, error: BaseException, files: str = "", otherwise: str = ""
+    ) -> None:
         """Keep and log that `plugin` raised `error`, or hung, while it was `doing` something."""
-        self.report(
-            PluginProblem(plugin, place_of(error, files), f"{doing}: {reason_of(error)}", story_of(error))
-        )
+        place, reason = place_of(error, files, otherwise), f"{doing}: {reason_of(error)}"
+        self.report(PluginProblem(plugin, place, reason, story_of(error)))
 
     def caller_for(self, hook: str, plugin: str) -> pluggy.HookCaller:
         """A caller of `hook` in this one plugin."""

@@ -56,8 +56,8 @@ def test_a_sink_that_is_marked_and_given_by_the_hook_is_one_sink(folder: Path, w
     ("body", "culprit", "said"),
     [
         ("raise RuntimeError('broken hook')", "broken hook", "RuntimeError: broken hook"),
-        ("return [1]", "", "tdbwatch_sinks gave int, not SinkType"),
-        ("return 7", "", "not iterable"),
+        ("return [1]", "@hookimpl", "tdbwatch_sinks gave int; it must give SinkType("),
+        ("return 7", "@hookimpl", "it gave int; it must give a list of SinkType"),
         ("import threading; threading.Event().wait()", "wait()", "did not return"),
     ],
 )
@@ -70,21 +70,49 @@ def test_a_hook_that_fails_leaves_the_plugins_marked_sinks(
     problem = only_problem(registry)
     assert problem.plugin == "half"
     assert said in problem.reason
-    if culprit:
-        assert problem.where == line_of(file, culprit)
+    assert problem.where == line_of(file, culprit)
     assert "good" in registry.sink_types
 
 
-def test_a_hook_with_wrong_arguments_is_reported_and_the_plugins_sinks_stay(
-    folder: Path, write: Write
+@pytest.mark.parametrize(
+    ("hook", "said"),
+    [
+        ("def tdbwatch_started(nonsense): pass", "an argument nonsense, which this hook does not give"),
+        ("def tdbwatch_stopping(version): pass", "does not give; it takes none"),
+        ("def tdbwatch_event(event, context=None): pass", "a default for context, so it would never get"),
+        ("def tdbwatch_event(*, event): pass", "takes event by name only"),
+        ("async def tdbwatch_started(version): pass", "is async, and nothing awaits it; write def"),
+        ("async def tdbwatch_functions(): return {}", "write def tdbwatch_functions()"),
+        ("def tdbwatch_event(event): yield", "is a generator"),
+        ("async def tdbwatch_events(batch): yield", "is a generator"),
+    ],
+)
+def test_a_hook_that_cannot_be_called_so_is_reported_with_its_line_and_the_plugins_sinks_stay(
+    folder: Path, write: Write, hook: str, said: str
 ) -> None:
-    write(
-        "odd.py",
-        GOOD + "\nfrom tdbwatch.plugin import hookimpl\n@hookimpl\ndef tdbwatch_started(nonsense): pass\n",
-    )
+    file = write("odd.py", f"{GOOD}\nfrom tdbwatch.plugin import hookimpl\n@hookimpl\n{hook}\n")
     registry = load(folder)
-    assert "nonsense" in only_problem(registry).reason
-    assert "good" in registry.sink_types
+    problem = only_problem(registry)
+    assert said in problem.reason
+    assert problem.where == line_of(file, "@hookimpl")
+    assert list(registry.sink_types)[-1] == "good"
+
+
+def test_a_hook_that_is_not_marked_is_reported_with_its_line(folder: Path, write: Write) -> None:
+    file = write("odd.py", "def tdbwatch_event(event): pass\n")
+    problem = only_problem(load(folder))
+    assert "tdbwatch_event is not marked; write @hookimpl above it" in problem.reason
+    assert problem.where == line_of(file, "def ")
+
+
+def test_a_plugin_without_a_hook_and_a_sink_is_odd(folder: Path, write: Write) -> None:
+    write("good.py", GOOD)
+    write("a.py", "from tdbwatch.plugin import hookimpl\n@hookimpl\ndef tdbwatch_stopping(): pass\n")
+    write("b.py", "class Plugin:\n    def tdbwatch_event(self, event): pass\n")
+    registry = load(folder)
+    assert registry.problems == []
+    (warning,) = registry.warnings
+    assert (warning.plugin, "no sink and no hook" in warning.reason) == ("b", True)
 
 
 def test_a_hook_that_tdbwatch_does_not_know_is_reported_with_its_line(folder: Path, write: Write) -> None:
