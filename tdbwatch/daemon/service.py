@@ -5,9 +5,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import structlog
 
@@ -29,6 +29,7 @@ _LOGIN: Final = (
     "see that the user or token of thingsdb.auth exists, and has not expired; then start it yourself, "
     "since systemd does not after exit code 78"
 )
+_DISK: Final = "make space or mend the disk; it can be started then, and under systemd starts by itself"
 
 
 def serve(
@@ -69,35 +70,23 @@ def _flush_prints() -> None:
 async def _serve(
     config: Config, registry: Registry, read: Callable[[], Config] | None, exit_when_unreachable: bool
 ) -> int:
-    log = structlog.get_logger("tdbwatch")
     tracing = tracing_from(os.environ)
     daemon = Daemon(config, registry, notifier=Notifier(), read=read, tracing=tracing)
     stop = _on_signals(daemon.reload_soon)
-    chores = [
-        asyncio.create_task(process.mind_descriptors(), name="tdbwatch-descriptors"),
-    ]
-    if os.getpid() == 1:
-        chores.append(asyncio.create_task(process.reap(), name="tdbwatch-reap"))
+    chores = [asyncio.create_task(work, name=f"tdbwatch-{name}") for name, work in _chores()]
     starting = asyncio.create_task(daemon.start(), name="tdbwatch-start")
     limit = UNREACHABLE_AFTER if exit_when_unreachable else None
-    await asyncio.wait({starting, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
     try:
+        await asyncio.wait({starting, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
             await asyncio.wait({stop, daemon.failed}, return_when=asyncio.FIRST_COMPLETED)
         elif not stop.done():
-            log.error("daemon.no_node", nodes=[str(n) for n in config.thingsdb.nodes])
+            nodes = [str(node) for node in config.thingsdb.nodes]
+            structlog.get_logger("tdbwatch").error("daemon.no_node", nodes=nodes)
             return os.EX_UNAVAILABLE
-    except AuthError as error:
-        log.error("daemon.login_refused", reason=error.error_msg, remedy=_LOGIN)
-        return os.EX_CONFIG
-    except DiskError as error:
-        remedy = "make space or mend the disk; it can be started then, and under systemd starts by itself"
-        log.error("spool.unusable", reason=str(error), remedy=remedy)
-        return os.EX_IOERR
-    except SpoolError as error:
-        log.error("spool.unusable", reason=str(error))
-        return os.EX_CANTCREAT
+    except (AuthError, SpoolError) as error:
+        return _no_start(error)
     finally:
         starting.cancel()
         for chore in chores:
@@ -107,6 +96,26 @@ async def _serve(
         if tracing is not None:
             await tracing.close()
     return os.EX_SOFTWARE if daemon.failed.done() else os.EX_OK
+
+
+def _chores() -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+    """What the process does beside the daemon, by name."""
+    yield "descriptors", process.mind_descriptors()
+    if os.getpid() == 1:
+        yield "reap", process.reap()
+
+
+def _no_start(error: AuthError | SpoolError) -> int:
+    """Say why it does not start; the exit code."""
+    log = structlog.get_logger("tdbwatch")
+    if isinstance(error, AuthError):
+        log.error("daemon.login_refused", reason=error.error_msg, remedy=_LOGIN)
+        return os.EX_CONFIG
+    if isinstance(error, DiskError):
+        log.error("spool.unusable", reason=str(error), remedy=_DISK)
+        return os.EX_IOERR
+    log.error("spool.unusable", reason=str(error))
+    return os.EX_CANTCREAT
 
 
 def _on_signals(reload: Callable[[], None]) -> "asyncio.Future[None]":

@@ -52,8 +52,8 @@ class Host(Protocol):
         """Close the sink; return within `grace` seconds, a quarter of one at least. Raises nothing."""
 
 
-class InlineHost:
-    """Runs a sink in the event loop: only for code known never to block it.
+class _Host:
+    """What hosts have in common.
 
     Args:
         make: makes the sink; called once, or until it does not raise.
@@ -69,6 +69,24 @@ class InlineHost:
         self._clock = clock
         self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
         self._sink: Sink | None = None
+
+    async def _open(self) -> None:
+        """Where the sink runs: making it may block as well."""
+        if self._sink is None:
+            self._sink = self._make()
+        await self._sink.open()
+
+    def _close_failed(self, error: Exception) -> None:
+        """A sink's own exception is said with its traceback; that it was too slow needs none."""
+        log = self._log.bind(sink=self.name)
+        if isinstance(error, DeadlineError):
+            log.warning("sink.close_failed", error=f"not closed after {error.seconds:.3g} s")
+        else:
+            log.warning("sink.close_failed", error=type(error).__name__, exc_info=error)
+
+
+class InlineHost(_Host):
+    """Runs a sink in the event loop: only for code known never to block it."""
 
     @property
     def stuck(self) -> bool:
@@ -90,12 +108,7 @@ class InlineHost:
         try:
             await within(self._clock, min(max(grace, _LEAST_CLOSE), self._timeout), _contained(sink.close))
         except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
-            _close_failed(self._log, self.name, error)
-
-    async def _open(self) -> None:
-        if self._sink is None:
-            self._sink = self._make()
-        await self._sink.open()
+            self._close_failed(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,26 +124,19 @@ class _Overdue:
         return f"{format_time(self.began_us)[:19].replace('T', ' ')} UTC"
 
 
-class ThreadHost:
+class ThreadHost(_Host):
     """Runs a sink in a daemon thread with an event loop of its own.
 
     A sink that blocks, plain or async, blocks only this thread. A call that takes too long is cancelled; if
     the thread does not come back, the sink is stuck: further calls fail at once, and no second thread is
     made. At `close` a stuck thread is left behind, and hardly waited for: it had its time to come back. It
     does not keep the process from ending.
-
-    Args: as of `InlineHost`.
     """
 
     def __init__(
         self, make: MakeSink, *, name: str, timeout: float, clock: Clock = SYSTEM_CLOCK, log: Any = None
     ) -> None:
-        self.name = name
-        self._make = make
-        self._timeout = timeout
-        self._clock = clock
-        self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
-        self._sink: Sink | None = None
+        super().__init__(make, name=name, timeout=timeout, clock=clock, log=log)
         self._thread: LoopThread | None = None
         self._overdue: dict[Call, _Overdue] = {}
         self._given_up = False  # what is overdue has had its time to come back
@@ -157,7 +163,7 @@ class ThreadHost:
             try:
                 await self._begin(sink.close, min(until - self._clock.monotonic(), self._timeout))
             except Exception as error:  # noqa: BLE001 - a sink may raise anything; there is nothing left to do
-                _close_failed(self._log, self.name, error)
+                self._close_failed(error)
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -165,12 +171,6 @@ class ThreadHost:
             await within(self._clock, max(0.05, until - self._clock.monotonic()), thread.stop())
         except DeadlineError:
             self._log.error("sink.thread_abandoned", sink=self.name, remedy="it blocks; see its plugin")
-
-    async def _open(self) -> None:
-        """In the sink's own thread: making it may block as well."""
-        if self._sink is None:
-            self._sink = self._make()
-        await self._sink.open()
 
     async def _call(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         while self._overdue:  # one that was just cancelled, while others went on, may still come back
@@ -228,11 +228,3 @@ async def _contained(function: Callable[[], Awaitable[Any]]) -> Any:
         raise SinkExitError("it raised CancelledError") from error
     except BaseException as error:
         raise SinkExitError(f"it raised {type(error).__name__}") from error
-
-
-def _close_failed(log: Any, name: str, error: Exception) -> None:
-    """A sink's own exception is said with its traceback; that it was too slow needs none."""
-    if isinstance(error, DeadlineError):
-        log.warning("sink.close_failed", sink=name, error=f"not closed after {error.seconds:.3g} s")
-    else:
-        log.warning("sink.close_failed", sink=name, error=type(error).__name__, exc_info=error)

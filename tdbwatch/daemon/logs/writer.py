@@ -13,7 +13,21 @@ MOST_WAITING: Final = 8 << 20
 """Bytes that may wait to be written; what comes then is dropped and counted."""
 
 
-class LogWriter:
+class _Writer:
+    """Tells what came of lines, and counts those that were lost."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """Lines that were not written: there were too many, or nobody could take them."""
+
+    def _came_of(self, receipt: Receipt | None, error: OSError | None) -> None:
+        if receipt is not None:
+            receipt.tell(error)
+        elif error is not None:
+            self.dropped += 1
+
+
+class LogWriter(_Writer):
     """Takes lines from any thread and writes them to a file descriptor, in their order.
 
     Args:
@@ -22,8 +36,7 @@ class LogWriter:
     """
 
     def __init__(self, fd: int, limit: int = MOST_WAITING) -> None:
-        self.dropped = 0
-        """Lines that were not written: there were too many, or nobody could take them."""
+        super().__init__()
         self._fd = os.dup(fd)
         self._limit = limit
         self._lines: deque[tuple[bytes, Receipt | None]] = deque()
@@ -90,10 +103,7 @@ class LogWriter:
             self._write(line)
         except OSError as caught:
             error = caught
-        if receipt is not None:
-            receipt.tell(error)
-        elif error is not None:
-            self.dropped += 1
+        self._came_of(receipt, error)
 
     def _write(self, line: bytes) -> None:
         """Write it whole; what a failure leaves of it is ended, lest the next line hangs on it."""
@@ -110,11 +120,11 @@ class LogWriter:
             raise
 
 
-class DirectWriter:
+class DirectWriter(_Writer):
     """Writes at once, to a stream that is no file and so lets nobody wait."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.dropped = 0
+        super().__init__()
         self._stream = stream
 
     def put(self, line: str, receipt: Receipt | None = None) -> bool:
@@ -125,10 +135,7 @@ class DirectWriter:
             self._stream.flush()
         except OSError as caught:
             error = caught
-        if receipt is not None:
-            receipt.tell(error)
-        elif error is not None:
-            self.dropped += 1
+        self._came_of(receipt, error)
         return True
 
     def flush(self, seconds: float) -> bool:  # noqa: ARG002
