@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, get_args
 
+from pydantic.fields import FieldInfo
+
 from tdbwatch.plugin.options import Duration, Options
 
 RESERVED: Final = frozenset({"type", "retry", "batch"})
@@ -31,7 +33,7 @@ def check_options(options: object) -> None:
     """Refuse a model that tdbwatch cannot check, or whose keys would mean two things.
 
     Raises:
-        TypeError: it is no subclass of `Options`.
+        TypeError: it is no subclass of `Options`, or a default is none of its values.
         ValueError: one of its keys is tdbwatch's own.
     """
     if not (inspect.isclass(options) and issubclass(options, Options)):
@@ -42,10 +44,22 @@ def check_options(options: object) -> None:
     )
     if taken:
         raise ValueError(f"{options.__name__}: every sink has a key {taken[0]!r} already; rename the option")
+    for name, field in options.model_fields.items():
+        if isinstance(field.default, str) and _takes_no_text(field, options):
+            rule = "defaults are values, not text as users write it"
+            wanted = getattr(field.annotation, "__name__", "")
+            raise TypeError(f"{options.__name__}: the default of {name} is text, and no {wanted}; {rule}")
     timeout = options.model_fields.get("timeout")
     if timeout is not None and _DURATION not in timeout.metadata:
         shared = "every sink has a timeout, and this one is the same"
         raise ValueError(f"{options.__name__}: {shared}; annotate it as Duration, or rename the option")
+
+
+def _takes_no_text(field: FieldInfo, options: type[Options]) -> bool:
+    """Whether a default that is text would stay as it is, though the option is of another class."""
+    checked = field.validate_default or options.model_config.get("validate_default")
+    kind = field.annotation
+    return not checked and inspect.isclass(kind) and not isinstance(field.default, kind)
 
 
 def check_batch_count(count: object) -> None:

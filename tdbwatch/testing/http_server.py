@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +19,7 @@ class HttpRequest:
 
     Attributes:
         path: with its query.
-        headers: by name, in lower case.
+        headers: by name, which may be written in any case.
     """
 
     method: str
@@ -30,6 +30,25 @@ class HttpRequest:
     def json(self) -> Any:
         """The body, decoded."""
         return json.loads(self.body)
+
+
+class _Headers(Mapping[str, str]):
+    """As HTTP has it, `Content-Type` and `content-type` are one name."""
+
+    def __init__(self, headers: Iterable[tuple[str, str]]) -> None:
+        self._by_name = {name.lower(): value for name, value in headers}
+
+    def __getitem__(self, name: str) -> str:
+        return self._by_name[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __repr__(self) -> str:
+        return repr(self._by_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +144,7 @@ def _handler(answered: Callable[[HttpRequest], HttpAnswer]) -> type[BaseHTTPRequ
 
         def _take(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = answered(HttpRequest(self.command, self.path, headers, body))
+            answer = answered(HttpRequest(self.command, self.path, _Headers(self.headers.items()), body))
             plain = isinstance(answer.body, bytes)
             data: bytes = answer.body if plain else json.dumps(answer.body).encode()
             self.send_response(answer.status)

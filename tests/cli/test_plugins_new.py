@@ -54,6 +54,12 @@ def test_a_name_that_python_could_not_import_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_of_tdbwatchs_own_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["plugins", "new", "webhook", "--folder", str(tmp_path)]) == 64
+    assert "webhook is a plugin of tdbwatch itself" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_there_is_not_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tdbwatch-tickets").mkdir()
     assert app.main(["plugins", "new", "tickets", "--folder", str(tmp_path)]) == 73

@@ -11,7 +11,7 @@ from tdbwatch.plugin import Duration, Event, Options, SinkType, Template
 from tdbwatch.plugin.contract import RESERVED
 
 HEAD = """
-from tdbwatch.plugin import Event, Options, Sink, SinkType, sink
+from tdbwatch.plugin import Duration, Event, Options, Secret, Sink, SinkType, sink
 from pydantic import BaseModel, Field
 """
 
@@ -61,6 +61,16 @@ from pydantic import BaseModel, Field
             "class Mine(Options): kind: int = Field(alias='type')\n"
             "@sink('mine', options=Mine)  # !\ndef mine(event, options): pass",
             "every sink has a key 'type' already",
+        ),
+        (
+            "class Mine(Options): pause: Duration = '5s'\n"
+            "@sink('mine', options=Mine)  # !\ndef mine(event, options): pass",
+            "Mine: the default of pause is text, and no float; defaults are values",
+        ),
+        (
+            "class Mine(Options): token: Secret = 'none'\n"
+            "@sink('mine', options=Mine)  # !\ndef mine(event, options): pass",
+            "the default of token is text, and no SecretStr",
         ),
     ],
 )

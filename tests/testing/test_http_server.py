@@ -33,6 +33,7 @@ def test_it_keeps_requests_and_answers_as_it_is_told(server: HttpServer) -> None
     assert ask(server, "GET") == (200, b"text", None)
     first, *others = server.requests
     assert first == HttpRequest("POST", "/a?b=c", first.headers, b'{"a": 1}')
+    assert first.headers["X-OWN"] == first.headers.get("x-own") == "1"
     assert (first.headers["x-own"], [one.method for one in others]) == ("1", ["PUT", "GET"])
 
 

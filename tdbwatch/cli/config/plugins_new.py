@@ -41,12 +41,17 @@ def add_parser(actions: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the package; returns the exit code."""
+    from tdbwatch.daemon.plugins.sources import BUILT_IN
     from tdbwatch.plugin import API_VERSION
 
     name: str = options.name
     if not _NAME.fullmatch(name):
         raise CommandError(
             exits.USAGE, f"{name!r} cannot be the name: use small letters and digits, a letter first"
+        )
+    if name in BUILT_IN:
+        raise CommandError(
+            exits.USAGE, f"{name} is a plugin of tdbwatch itself, which would win; take another name"
         )
     package = options.folder / f"tdbwatch-{name}"
     words = {"name": name, "package": package.name, "module": f"tdbwatch_{name}", "api": str(API_VERSION)}

@@ -12,7 +12,7 @@ from tdbwatch.daemon.plugins.hook_contract import KNOWN, faults_of
 from tdbwatch.daemon.plugins.lending import filters_of, functions_of
 from tdbwatch.daemon.plugins.own_options import ContractError, options_model
 from tdbwatch.daemon.plugins.registry import HOOK_SECONDS, PluginInfo, PluginProblem, Registry
-from tdbwatch.daemon.plugins.sources import Candidate, Refused, find
+from tdbwatch.daemon.plugins.sources import Candidate, Refused, api_version_in, find
 from tdbwatch.plugin import API_VERSION, SinkType
 from tdbwatch.plugin.sink import marked
 from tdbwatch.plugin.template import declare_filters
@@ -100,7 +100,14 @@ def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> No
 
 
 def _import(candidate: Candidate) -> tuple[Any, str, list[SinkType]]:
-    plugin = candidate.load()
+    try:
+        plugin = candidate.load()
+    except ImportError as error:  # of what a newer tdbwatch has, perhaps
+        try:
+            _check_version(api_version_in(candidate) or API_VERSION)
+        except ContractError as reason:
+            raise reason.with_traceback(error.__traceback__) from None
+        raise
     _check_version(getattr(plugin, "__tdbwatch_api__", API_VERSION))
     return plugin, candidate.version or str(getattr(plugin, "__version__", "")), _marked_in(plugin)
 

@@ -1,6 +1,7 @@
 """Where plugins come from: entry points, tdbwatch's own among them, and files in folders."""
 
 import importlib.util
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from tdbwatch import __version__
 from tdbwatch.daemon.security.trust import why_not_trusted
 
 GROUP: Final = "tdbwatch"
+_API: Final = re.compile(r"^__tdbwatch_api__ *= *([0-9]{1,9})\b", re.MULTILINE)
 BUILT_IN: Final = {
     "log": "tdbwatch.sinks.log",
     "file": "tdbwatch.sinks.file",
@@ -89,15 +91,19 @@ def _in_folder(folder: Path) -> Iterator[Candidate | Refused]:
         if distrust := why_not_trusted(folder):
             yield Refused(folder.name, str(folder), distrust.reason, distrust.remedy)
             return
-        files = sorted(
-            file for file in folder.iterdir() if file.suffix == ".py" and _is_plugin_name(file.stem)
-        )
+        found = sorted(file for file in folder.iterdir() if _is_plugin_name(file.stem))
+        files = [file for file in found if file.suffix == ".py"]
+        packages = [file for file in found if (file / "__init__.py").is_file()]
     except OSError as error:
         remedy = "make it, or take it out of plugins.paths"
         yield Refused(folder.name, str(folder), f"the folder cannot be read: {error.strerror}", remedy)
         return
     for file in files:
         yield _from_file(file)
+    for package in packages:
+        reason = "a folder in plugins.paths is no plugin; each file there stands alone"
+        remedy = "install it as a package with an entry point, or begin its name with _ if it is none"
+        yield Refused(package.name, str(package), reason, remedy)
 
 
 def _is_plugin_name(stem: str) -> bool:
@@ -113,6 +119,17 @@ def _from_file(file: Path) -> Candidate | Refused:
     if distrust:
         return Refused(file.stem, str(file), distrust.reason, distrust.remedy)
     return Candidate(file.stem, str(file), "", str(file), lambda: _import_file(file))
+
+
+def api_version_in(plugin: Candidate) -> int | None:
+    """What its code says that it needs, read without importing it; None: it does not say."""
+    place = Path(plugin.files or os.devnull)
+    try:
+        code = (place / "__init__.py" if place.is_dir() else place).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+    found = _API.search(code)
+    return int(found[1]) if found else None
 
 
 class _SourceLoader(SourceFileLoader):

@@ -49,9 +49,28 @@ def test_files_that_begin_with_an_underscore_or_a_dot_and_other_files_are_no_plu
     assert load(folder).problems == []
 
 
+def test_a_folder_of_code_is_told_to_be_no_plugin(folder: Path, write: Write) -> None:
+    for name in ("several", "_helpers", "data"):
+        (folder / name).mkdir()
+    write("several/__init__.py", GOOD)
+    write("_helpers/__init__.py", GOOD)
+    problem = only_problem(load(folder))
+    assert (problem.plugin, problem.where) == ("several", str(folder / "several"))
+    assert "install it as a package" in problem.remedy
+
+
 def test_the_owner_of_a_sink_type_that_nobody_offers_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         load_plugins().owner_of("nothing")
+
+
+def test_a_plugin_that_needs_a_newer_contract_is_told_so_even_if_it_imports_what_there_is_not(
+    folder: Path, write: Write
+) -> None:
+    file = write("mine.py", "from tdbwatch.plugin import SomethingNewer\n\n__tdbwatch_api__ = 99\n")
+    problem = only_problem(load(folder))
+    assert "it needs version 99 of the plugin contract" in problem.reason
+    assert problem.where == line_of(file, "import")
 
 
 @pytest.mark.parametrize(
