@@ -193,10 +193,10 @@ def test_the_call_of_thingsdb_that_is_shown_works(shown: Any) -> None:
 
 def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
     (code,) = python_of("plugins.md", "Ten lines")
-    plain, kit, server, conftest, daemon = python_of("plugins.md", "Testing")
+    plain, clock, kit, server, conftest, daemon = python_of("plugins.md", "Testing")
     (tmp_path / "shout.py").write_text(code)
     (tmp_path / "conftest.py").write_text(conftest)
-    (tmp_path / "test_shout.py").write_text(plain + kit + server + daemon)
+    (tmp_path / "test_shout.py").write_text(plain + clock + kit + server + daemon)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error"],
         cwd=tmp_path,
@@ -207,7 +207,7 @@ def test_the_tests_that_are_shown_pass(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     checks = sum(name.startswith("test_") for name in dir(tdbwatch.testing.SinkConformance))
-    assert f"{checks + 3 - 5} passed, 5 skipped" in done.stdout
+    assert f"{checks + 4 - 5} passed, 5 skipped" in done.stdout
 
 
 def test_all_that_the_kit_may_be_told_is_in_its_table() -> None:
