@@ -68,7 +68,7 @@ class ThingsDBError(Exception):
 
     def __init__(self, *args: Any, errdata: ErrData | None = None) -> None:
         self.error_code: int = self.code
-        if errdata is not None:
+        if isinstance(errdata, dict):
             args = (errdata["error_msg"],)
             self.error_code = errdata["error_code"]
         super().__init__(*args)

@@ -13,6 +13,7 @@ in the room's own task. None runs before `on_join` has ended.
 A subclass may use any name for itself: apart from what `Room` documents, nothing here depends on it.
 """
 
+from abc import ABC
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
@@ -49,7 +50,7 @@ class _Shown(Generic[_Value]):
         return self if room is None else self._find(room)
 
 
-class Room:
+class Room(ABC):
     """A room to hear, and to emit to.
 
     Args:
@@ -60,6 +61,7 @@ class Room:
             counted and logged.
 
     Raises:
+        TypeError: `room` is neither a number nor a string.
         ValueError: `room` is no room's id, or `scope` no collection's.
     """
 
@@ -173,8 +175,8 @@ class Room:
             LookupError: there is no such room any more.
         """
         place = self.__tdbwatch
-        client, room = place.client_or_error(), place.key if place.id is None else place.id
-        await client.emit(room, event, *args, scope=place.scope, peers_only=peers_only)
+        core, room = place.client_or_error().__tdbwatch__, place.key if place.id is None else place.id
+        await core.emit(place.scope, room, event, args, peers_only=peers_only)
 
     async def no_join(self, client: "Client") -> None:
         """Find out the room's id without joining, to emit only.

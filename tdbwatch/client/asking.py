@@ -4,28 +4,26 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tdbwatch.client.admin import Admin
-from tdbwatch.client.calls import Call
 from tdbwatch.client.code import strip_code
-from tdbwatch.client.outbox import Outbox
+from tdbwatch.client.core import Core
 from tdbwatch.wire import Kind
 
 
 class Asking(Admin):
     """Mixed into `Client`. Nothing is sent before what is returned is awaited or made a task."""
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
-        self._scope = "@t"
+    def __init__(self, core: Core) -> None:
+        self.__tdbwatch__ = core
 
     def get_default_scope(self) -> str:
         """The scope of queries that name none."""
-        return self._scope
+        return self.__tdbwatch__.scope
 
     def set_default_scope(self, scope: str) -> None:
         """Change the default scope, at first `@t`. Write for instance `//stuff` or `@:stuff`."""
         if not scope.startswith(("@", "/")):
             raise ValueError(f"{scope!r} is no scope; scopes start with @ or /, such as //stuff")
-        self._scope = scope
+        self.__tdbwatch__.scope = scope
 
     def query(
         self,
@@ -52,10 +50,11 @@ class Asking(Admin):
             ConnectionLostError: the connection died meanwhile; the code may have run or not.
             NotConnectedError: there is no connection, and none is being made. The code did not run.
         """
-        body: list[Any] = [scope or self._scope, code if skip_strip_code else strip_code(code)]
+        core = self.__tdbwatch__
+        body: list[Any] = [core.scope_of(scope), code if skip_strip_code else strip_code(code)]
         if kwargs:
             body.append(kwargs)
-        return self._request(Kind.QUERY, body, timeout)
+        return core.request(Kind.QUERY, body, timeout)
 
     def run(
         self,
@@ -68,10 +67,11 @@ class Asking(Admin):
         """Run a procedure, with arguments by position or by name, not both. Else as `query`."""
         if args and kwargs:
             raise ValueError("a procedure takes arguments by position or by name, not both")
-        body: list[Any] = [scope or self._scope, procedure]
+        core = self.__tdbwatch__
+        body: list[Any] = [core.scope_of(scope), procedure]
         if args or kwargs:
             body.append(list(args) or kwargs)
-        return self._request(Kind.RUN, body, timeout)
+        return core.request(Kind.RUN, body, timeout)
 
     def emit(
         self,
@@ -83,10 +83,4 @@ class Asking(Admin):
         timeout: float | None = None,
     ) -> Coroutine[Any, Any, None]:
         """Emit an event to a room, by its id or name; `peers_only` leaves this connection out."""
-        kind = Kind.EMIT_PEER if peers_only else Kind.EMIT
-        return self._request(kind, [scope or self._scope, room, event, *args], timeout)
-
-    async def _request(self, kind: Kind, body: Any, timeout: float | None) -> Any:
-        call = Call(kind, body, timeout or None, on_error=self._outbox.try_again)
-        self._outbox.send(call)
-        return await call.future
+        return self.__tdbwatch__.emit(scope, room, event, args, timeout, peers_only=peers_only)

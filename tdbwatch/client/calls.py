@@ -10,6 +10,11 @@ from tdbwatch.exceptions import ConnectionLostError
 from tdbwatch.wire.kinds import Kind
 
 
+def seconds(timeout: float | None) -> float | None:
+    """A deadline, which may be of any type of number, or the text of one; 0 and None are none."""
+    return float(timeout or 0) or None
+
+
 class Call:
     """A request that somebody waits for.
 

@@ -1,6 +1,8 @@
 """Every call ends exactly once, and nothing is executed twice behind the caller's back."""
 
 import asyncio
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -26,6 +28,29 @@ async def test_code_is_stripped_unless_its_lines_must_stay(client, cluster):
     assert cluster.log[-1].body == ["@:stuff", "echo;"]
     await client.query("\n  echo;\n", skip_strip_code=True)
     assert cluster.log[-1].body[1] == "\n  echo;\n"
+
+
+async def test_an_empty_scope_is_not_taken_for_the_default(client, cluster):
+    requests = (
+        lambda: client.query("echo;", scope=""),
+        lambda: client.run("answer", scope=""),
+        lambda: client.emit("alerts", "e", scope=""),
+    )
+    for request in requests:
+        with pytest.raises(errors.ThingsDBError, match="scope"):
+            await request()
+        assert cluster.log[-1].body[0] == ""
+
+
+@pytest.mark.parametrize("timeout", ["0.01", Decimal("0.01"), Fraction(1, 100), 0.01])
+async def test_a_timeout_is_any_number_or_the_text_of_one(client, timeout):
+    with pytest.raises(TimeoutError, match=r"within 0\.01 s"):
+        await client.query("slow;", timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [0, 0.0, "0", None])
+async def test_a_timeout_of_nothing_is_none(client, timeout):
+    assert await client.query("echo;", timeout=timeout) == {}
 
 
 async def test_a_procedure_runs_with_arguments_by_position_or_by_name_but_not_both(client, cluster):
@@ -228,7 +253,7 @@ async def test_only_so_many_calls_wait_for_a_node_to_be_ready(client, node, unti
     monkeypatch.setattr(outbox, "MAX_WAITING", 3)
     node.faults.refuse(Kind.QUERY)
     calls = [asyncio.create_task(client.query("echo;", n=n)) for n in range(3)]
-    await until(lambda: len(client._outbox._repeated) == 3)
+    await until(lambda: len(client.__tdbwatch__.outbox._repeated) == 3)
     with pytest.raises(errors.NodeError):
         await client.query("echo;")
     node.faults.clear()
@@ -246,7 +271,7 @@ async def test_the_deadline_of_a_call_that_no_node_was_ready_for_says_so(client,
 async def test_closing_ends_a_call_that_is_about_to_be_tried_again(client, node, until):
     node.faults.refuse(Kind.QUERY)
     again = asyncio.create_task(client.query("echo;"))
-    await until(lambda: client._outbox._repeated)
+    await until(lambda: client.__tdbwatch__.outbox._repeated)
     client.close()
     with pytest.raises(NotConnectedError):
         await again

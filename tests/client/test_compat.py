@@ -32,6 +32,18 @@ from thingsdb.misc import lock
 from thingsdb.misc.lock import lock as take, locked, setup
 from thingsdb.room import Room, event
 from thingsdb.util import Access, cnscope, strip_code
+from thingsdb.client.client import Client as deep_client
+from thingsdb.client.package import set_package_fail_file as deep_file
+from thingsdb.client.protocol import Proto
+from thingsdb.room.event import event as deep_event
+from thingsdb.room.room import Room as deep_room
+from thingsdb.room.roombase import RoomBase
+from thingsdb.util.access import Access as deep_access
+from thingsdb.util.cleancode import strip_code as deep_code
+from thingsdb.util.cnscope import cnscope as deep_scope
+from thingsdb.util.fcscope import fcscope
+from thingsdb.util.is_name import is_name
+from thingsdb.version import __version__
 
 host = "thingsdb.example.org"
 mine = SimpleNamespace(thingsdb=SimpleNamespace(client="untouched"))
@@ -39,6 +51,9 @@ assert mine.thingsdb.client == "untouched"
 assert thingsdb.client.Client is Client
 assert errors is exceptions and errors.LookupError is LookupError
 assert lock.lock is take
+assert (deep_client, deep_room, deep_event, deep_file) == (Client, Room, event, set_package_fail_file)
+assert (deep_access, deep_code, deep_scope) == (Access, strip_code, cnscope)
+assert issubclass(Room, RoomBase) and is_name("a") and fcscope("//a") and Proto.REQ_RUN and __version__
 assert host.startswith("thingsdb.")
 print(Client.__module__, Room.__module__, ThingsDBError.__module__)
 """

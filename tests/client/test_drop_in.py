@@ -13,7 +13,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "connector.md"
 
 
 def modules():
-    """Every module of python-thingsdb, and the one that stands for it here: by its name, or its package's."""
+    """Every module of python-thingsdb, and the one of its name here, or None."""
     found = [thingsdb.__name__, *(m.name for m in pkgutil.walk_packages(thingsdb.__path__, "thingsdb."))]
     for name in found:
         yield importlib.import_module(name), counterpart(name.replace("thingsdb", "tdbwatch.compat", 1))
@@ -23,7 +23,7 @@ def counterpart(name):
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError:
-        return counterpart(name.rpartition(".")[0])
+        return None
 
 
 def is_public(module, name, value):
@@ -89,9 +89,9 @@ def takes_the_same(theirs, ours):
     """Whether each call that theirs takes means the same here: more may be taken, after it or by name."""
     mine = list(inspect.signature(ours).parameters.values())
     other = list(inspect.signature(theirs).parameters.values())
-    by_name = {parameter.name: parameter for parameter in mine}
+    by_name = {_told_apart_by(parameter): parameter for parameter in mine}
     for place, parameter in enumerate(other):
-        same = by_name.get(parameter.name)
+        same = by_name.get(_told_apart_by(parameter))
         if (
             same is None
             or same.kind is not parameter.kind
@@ -100,8 +100,15 @@ def takes_the_same(theirs, ours):
             return False
         if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and mine[place] is not same:
             return False
-    more = [parameter for parameter in mine if parameter.name not in {p.name for p in other}]
+    known = {_told_apart_by(parameter) for parameter in other}
+    more = [parameter for parameter in mine if _told_apart_by(parameter) not in known]
     return all(p.default is not p.empty or p.kind in {p.VAR_KEYWORD, p.VAR_POSITIONAL} for p in more)
+
+
+def _told_apart_by(parameter):
+    """Its name, but nobody can pass anything by the name of `*args` or `**kwargs`."""
+    is_many = parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+    return parameter.kind if is_many else parameter.name
 
 
 def listed():

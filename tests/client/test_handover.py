@@ -368,7 +368,7 @@ async def test_what_was_counted_of_repeated_events_outlives_the_connection_that_
     client = await connect(pair, connections=1)
     ears = Ears("alerts")
     await ears.join(client)
-    [subscription] = client._fleet.subscriptions
+    [subscription] = client.__tdbwatch__.fleet.subscriptions
     client.reconnect()
     await until(lambda: subscription.merge is not None and len(subscription.merge) == 2, clock, step=0.05)
     pair.emit("//stuff", "alerts", "once")

@@ -209,9 +209,12 @@ async def test_a_room_that_is_joined_refuses_to_be_joined_again(client, Ears):
         await ears.join(client)
 
 
-async def test_a_room_with_an_impossible_id_is_refused():
+async def test_a_room_that_cannot_be_one_is_refused():
     for wrong in (-1, 2**63):
         with pytest.raises(ValueError, match="no room's id"):
+            Room(wrong)
+    for wrong in (None, 1.5, b"alerts"):
+        with pytest.raises(TypeError, match="write its id, its name, or code"):
             Room(wrong)
 
 

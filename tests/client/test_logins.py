@@ -79,7 +79,7 @@ async def test_a_refused_login_is_an_error_soon_and_does_not_show_the_secret(
     assert clock.monotonic() - began <= 2.0
     with pytest.raises(AuthError) as caught:
         await ready
-    assert "secret-word" not in str(caught.value) + caplog.text + repr(client._settings)
+    assert "secret-word" not in str(caught.value) + caplog.text + repr(client.__tdbwatch__.settings)
     with pytest.raises(NotConnectedError):
         await client.query("echo;")
 

@@ -65,7 +65,7 @@ async def test_a_link_that_is_lost_stays_lost():
 
 
 def phase_of(client):
-    ((only,),) = [group.keepers for group in client._fleet._groups]
+    ((only,),) = [group.keepers for group in client.__tdbwatch__.fleet._groups]
     return only.phase
 
 

@@ -142,7 +142,7 @@ async def test_scopes_that_nobody_knows_cost_few_questions_and_no_memory(client,
     cluster.emit("//stuff", "alerts", "mine")
     await until(lambda: stuff.heard)
     await client.query("echo;")
-    (joiner,) = client._fleet._groups[0].keepers[0].joiners
+    (joiner,) = client.__tdbwatch__.fleet._groups[0].keepers[0].joiners
     await until(lambda: not joiner._strays._held)
     assert cluster.executed[Kind.JOIN] - before <= 2 * strays.MAX_SCOPES
     assert (stuff.events, ops.events) == (["mine"], [])

@@ -14,7 +14,7 @@ from tdbwatch.exceptions import NodeError, RequestTimeoutError, ThingsDBError
 from tdbwatch.loggers import get_logger
 
 if TYPE_CHECKING:
-    from tdbwatch.client.client import Client
+    from tdbwatch.client.core import Core
     from tdbwatch.client.rooms.place import Place
 
 log = get_logger("tdbwatch.room")
@@ -28,15 +28,15 @@ class Membership:
         lasting: it goes on when the room is deleted.
     """
 
-    def __init__(self, place: "Place", scope: str, client: "Client", *, waits: bool, lasting: bool) -> None:
+    def __init__(self, place: "Place", scope: str, core: "Core", *, waits: bool, lasting: bool) -> None:
         room = place.room
         self.room = room
         self.subscription = Subscription(place.key, scope, self)
         self.backlog = Backlog(place, handlers_of(room), room.on_emit)
         self.deliver = self.backlog.deliver
         self._place = place
-        self._client = client
-        self._turn = client.turns.begin()
+        self._core = core
+        self._turn = core.turns.begin()
         self._waits = waits
         self._lasting = lasting
         self._initialised = False
@@ -79,7 +79,7 @@ class Membership:
         """
         self.backlog.clear()
         is_gone = self.subscription.status in {RoomStatus.MISSING, RoomStatus.DELETED}
-        if not await self._client.unsubscribe(self.subscription) or is_gone:
+        if not await self._core.unsubscribe(self.subscription) or is_gone:
             raise RoomLookupError(f"{self._place} was not found")
         self.backlog.hook("on_leave", self.room.on_leave)
 
@@ -87,7 +87,7 @@ class Membership:
         """End it, as if it had never been."""
         self._turn.end()
         self.backlog.clear()
-        self._client.discard(self.subscription)
+        self._core.discard(self.subscription)
 
     # -- RoomListener ------------------------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ class Membership:
 
     def room_deleted(self) -> None:
         if not self._lasting:
-            self._client.forget(self.subscription)
+            self._core.fleet.forget(self.subscription)
         self.backlog.hook("on_delete", self.room.on_delete)
 
     def room_unjoinable(self, error: Exception) -> None:
@@ -148,7 +148,7 @@ class Membership:
         self.backlog.spawn(self._on_join(), "on-join")
 
     async def _on_join(self) -> None:
-        await self._client.turns.wait()
+        await self._core.turns.wait()
         await self.backlog.run("on_join", self.room.on_join)
 
     async def _joined(self, on_init: Callable[[], Awaitable[Any]] | None) -> None:

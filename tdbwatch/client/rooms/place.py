@@ -20,6 +20,8 @@ class Place:
     __slots__ = ("_missing", "_scope", "client", "dropped", "id", "key", "max_backlog", "membership", "room")
 
     def __init__(self, room: "Room", key: int | str, scope: str | None, max_backlog: int) -> None:
+        if not isinstance(key, int | str):
+            raise TypeError(f"{key!r} is no room; write its id, its name, or code that returns its id")
         if isinstance(key, int) and not 0 <= key < 2**63:
             raise ValueError(f"{key} is no room's id")
         self.room = room
@@ -69,11 +71,12 @@ class Place:
         """See `Room.join`."""
         if self.membership is not None and not self.membership.subscription.ended:
             raise RuntimeError(f"{self} is joined already")
-        client.check_open()
+        core = client.__tdbwatch__
+        core.check_open()
         scope = self.enter(client)
-        membership = self.membership = Membership(self, scope, client, waits=bool(wait), lasting=lasting)
+        membership = self.membership = Membership(self, scope, core, waits=bool(wait), lasting=lasting)
         try:
-            await client.subscribe(membership.subscription)
+            await core.fleet.subscribe(membership.subscription)
             await membership.ready(wait)
         except TimeoutError:
             raise

@@ -1,0 +1,5 @@
+"""As `thingsdb.client.client`."""
+
+from tdbwatch.client import Client
+
+__all__ = ["Client"]

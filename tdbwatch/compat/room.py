@@ -1,5 +1,0 @@
-"""As `thingsdb.room`."""
-
-from tdbwatch.room import Room, event
-
-__all__ = ["Room", "event"]

@@ -1,0 +1,5 @@
+"""As `thingsdb.room.event`."""
+
+from tdbwatch.room import event
+
+__all__ = ["event"]

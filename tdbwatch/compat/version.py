@@ -1,0 +1,5 @@
+"""As `thingsdb.version`."""
+
+from tdbwatch import __version__
+
+__all__ = ["__version__"]
