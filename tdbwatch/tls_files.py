@@ -48,7 +48,7 @@ class TlsFiles:
             if error.errno in SHORT:
                 self._stamps = ()  # nobody has seen them yet
             files = ", ".join(map(str, self._files))
-            raise OSError(error.errno, f"{error.strerror or error} (one of {files})") from None
+            raise OSError(error.errno, f"{error.strerror or error} ({files})") from None
         if not tls.verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

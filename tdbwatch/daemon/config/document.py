@@ -4,6 +4,7 @@ are needed to understand the rest."""
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -11,6 +12,7 @@ from tdbwatch.daemon.config.checks.defaults import Defaults
 from tdbwatch.daemon.config.checks.places import check_files, check_spool_place
 from tdbwatch.daemon.config.checks.sections import SectionsCheck, check_targets, targets_elsewhere
 from tdbwatch.daemon.config.checks.sinks import SinksCheck, add_automatic
+from tdbwatch.daemon.config.checks.tls import check_node_tls
 from tdbwatch.daemon.config.checks.validate import validate
 from tdbwatch.daemon.config.doubts import doubt
 from tdbwatch.daemon.config.doubts.text import doubt_text
@@ -174,6 +176,8 @@ class Document:
         reader = SecretReader(self.folder, self.environ)
         with functions.unknown():
             sections = SectionsCheck(tree, self.folder, reader, self.environ).check()
+        if sections is not None:
+            check_node_tls(tree, sections.thingsdb.tls)
         tree.keep_problems_of(Sections.model_fields.keys())
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
@@ -206,12 +210,19 @@ class Document:
         Raises:
             ConfigError: with all problems that were found.
         """
+        return self._config(sink_types)
+
+    def _config(self, sink_types: Mapping[str, SinkType], *, for_secrets: bool = False) -> Config:
+        """As `config`. For secrets that were rotated nodes' certificates, rotated as well, do not matter."""
         tree = self._tree.copy()
         reader, offers = SecretReader(self.folder, self.environ), Offers.of(sink_types)
         sections, sinks, options = self._parts(tree, reader, offers)
+        if sections is not None and not for_secrets:
+            check_node_tls(tree, sections.thingsdb.tls)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
-        renewed = rotating(tree.files, sinks, sections.http, options, lambda: self.config(sink_types))
+        again = partial(self._config, sink_types, for_secrets=True)
+        renewed = rotating(tree.files, sinks, sections.http, options, again)
         warnings = ordered(tree.warnings)
         said = {"digest": self.digest, "shown": shown(tree)}
         return Config.combine(sections, sinks, warnings, tree.files, renewed, options, **said)
@@ -225,6 +236,8 @@ class Document:
         tree = self._tree.copy()
         reader = SecretReader(self.folder, self.environ, from_shell=True)
         sections, _, options = self._parts(tree, reader, Offers.of(sink_types))
+        if sections is not None:
+            check_node_tls(tree, sections.thingsdb.tls, from_shell=True)
         if tree.problems or sections is None:
             raise ConfigError(tree.problems)
         names = tuple(tree.data["sinks"])

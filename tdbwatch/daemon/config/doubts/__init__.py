@@ -5,6 +5,7 @@ Each has its place and its remedy, and shows no value.
 
 from collections.abc import Sequence
 
+from tdbwatch.daemon.config.checks.tls import doubt_sink_tls
 from tdbwatch.daemon.config.doubts.exposure import doubt_exposure
 from tdbwatch.daemon.config.doubts.fields import doubt_fields
 from tdbwatch.daemon.config.doubts.files import doubt_files
@@ -24,6 +25,7 @@ def doubt(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
     doubt_limits(tree, sections, sinks)
     doubt_exposure(tree, sections, sinks)
     doubt_files(tree, sections, sinks)
+    doubt_sink_tls(tree, sinks)
 
 
 __all__ = ["doubt"]
