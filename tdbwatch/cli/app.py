@@ -3,8 +3,9 @@
 import argparse
 import io
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NoReturn
 
 from tdbwatch import __version__
@@ -32,6 +33,9 @@ _EXAMPLE = "example: tdbwatch --config /etc/tdbwatch/prod.yaml   (COMMAND --help
 
 class Parser(argparse.ArgumentParser):
     """Ends with sysexits' 64 where argparse would say 2, and shows examples as they are written."""
+
+    commands: Container[str] = ()
+    """The words of which one comes first."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         kwargs.setdefault("formatter_class", HelpFormatter)
@@ -68,6 +72,7 @@ def build_parser() -> Parser:
     subparsers = parser.add_subparsers(prog="tdbwatch", title=_ABOUT, metavar="COMMAND", dest="command")
     for command in COMMANDS:
         command.add_parser(subparsers)
+    parser.commands = subparsers.choices
     return parser
 
 
@@ -75,14 +80,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     _speak_utf8()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0].split("=")[0] in {"--config", "-c"}:
-        arguments.insert(0, "run")
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(_with_command(arguments, parser))
     if options.command is None:
         parser.print_help(sys.stderr)
         return exits.USAGE
     return _run(options)
+
+
+def _with_command(arguments: list[str], parser: Parser) -> list[str]:
+    """`tdbwatch --config FILE` runs the daemon; who means another command is told where it belongs."""
+    if not arguments or arguments[0].split("=")[0] not in {"--config", "-c"}:
+        return arguments
+    place = arguments[: 1 if "=" in arguments[0] else 2]
+    words = arguments[len(place) :]
+    if words and words[0] in parser.commands:
+        parser.error(f"the command comes first: tdbwatch {shlex.join([*words, *place])}")
+    return ["run", *arguments]
 
 
 def _speak_utf8() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import pytest
 
 from tdbwatch import __version__
-from tdbwatch.cli.app import COMMANDS, build_parser, main
-
-NAMES = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+from tdbwatch.cli.app import build_parser, main
 
 
 def subparsers() -> dict[str, argparse.ArgumentParser]:
     actions = [a for a in build_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return dict(actions[0].choices)
+
+
+NAMES = list(subparsers())
 
 
 @pytest.mark.parametrize("name", [None, *NAMES])
@@ -57,6 +59,17 @@ async def test_wrong_usage_ends_with_64_and_no_traceback(start: Any, args: list[
     assert await command.exit_code() == 64
     assert "usage" in command.text or "must be" in command.text
     assert "Traceback" not in command.text
+
+
+@pytest.mark.parametrize("place", [["-c", "my prod.yaml"], ["--config=my prod.yaml"]])
+def test_a_command_behind_the_configuration_is_told_where_it_belongs(
+    place: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*place, "spool", "stats", "--json"])
+    assert ended.value.code == 64
+    said = "the command comes first: tdbwatch spool stats --json "
+    assert said + shlex.join(place) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [*NAMES, "spool list", "spool requeue", "spool doctor"])

@@ -224,6 +224,11 @@ def test_it_finds_the_daemon_and_the_token_in_the_configuration(
     assert configured(f"{{listen: '127.0.0.1:{port}', token_credential: web}}") == 69
     assert "wants another token: give --token-file" in capsys.readouterr().err
     assert app.main(["top", "--config", str(config), "--token-file", str(token)]) == 0
+    other = daemon(200, b"you said s3cret-token").rpartition(":")[2]
+    for words in ([], ["--token-file", str(token)]):
+        config.write_text(f"http: {{listen: '127.0.0.1:{other}', token: s3cret-token}}")
+        assert app.main(["top", "--config", str(config), *words]) == 69
+        assert "and no status: you said ****" in capsys.readouterr().err
     capsys.readouterr()
     for section, said in (("{listen: 5}", "this is not host:port"), ("", "has no section http")):
         assert configured(section) == 78

@@ -115,12 +115,16 @@ def status_port(options: argparse.Namespace) -> StatusPort:
     Raises:
         CommandError: they name none.
     """
-    given = None if options.token_file is None else _token(options.token_file)
+    token = None if options.token_file is None else _token(options.token_file)
     if options.config is None:
-        return StatusPort(*_written(options.url), given)
-    config = _configured(options.config)
-    token = None if config.token is None else config.token.get_secret_value()
-    return StatusPort(_ANYWHERE.get(config.host, config.host), config.port, given or token)
+        host, port = _written(options.url)
+    else:
+        config = _configured(options.config)
+        host, port = _ANYWHERE.get(config.host, config.host), config.port
+        if token is None and config.token is not None:
+            token = config.token.get_secret_value()
+    redact.remember([token or ""])  # another program that has the port may repeat it
+    return StatusPort(host, port, token)
 
 
 def _configured(path: Path) -> "HttpConfig":
@@ -142,11 +146,9 @@ def _token(path: Path) -> str:
     from tdbwatch.daemon.config.secrets.secret_keys import read_secret
 
     try:
-        token = read_secret(path).strip()
+        return read_secret(path).strip()
     except RefusedError as error:
         raise CommandError(exits.USAGE, f"--token-file {path}: {error}") from error
-    redact.remember([token])
-    return token
 
 
 def _written(url: str) -> tuple[str, int]:

@@ -33,7 +33,7 @@ UNROUTED: Final = (
     "See which with `tdbwatch spool list --unrouted --config FILE`, and add a route for them and reload; "
     "to drop them on purpose, one with `to: []` and `stop: true`."
 )
-ABSENCE: Final = "See why nothing emits it; `tdbwatch tail ROOM` shows what comes."
+ABSENCE: Final = "See why nothing emits it; `tdbwatch tail ROOM --config FILE` shows what comes."
 DROPPED: Final = "Mend the sink that is behind, or the disk; or raise spool.max_size or max_age, and reload."
 CANARY: Final = (
     "Make its room in ThingsDB, and it is joined by itself; or correct thingsdb.canary, and reload."
@@ -41,7 +41,7 @@ CANARY: Final = (
 MUTE: Final = "Mend what ThingsDB complains of; it is emitted again by itself."
 DOUBTS: Final = "`tdbwatch check --config FILE` lists them all."
 HTTP: Final = "Change http.listen, or end the other program; it is tried again by itself, and events flow."
-REFUSED: Final = "Mend the file, and see with `tdbwatch check FILE`; then `tdbwatch reload --config FILE`."
+REFUSED: Final = "Mend the file, and see with `tdbwatch check --config FILE`; then `tdbwatch reload --config FILE`."
 RESTART: Final = (
     "Restart when it suits: what is emitted meanwhile is missed. Until then these hold as before."
 )
