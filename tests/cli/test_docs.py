@@ -54,7 +54,9 @@ def advised() -> Iterator[str]:
     """The commands in what the daemon says; one that is named without an option is no advice."""
     for file in sorted((PACKAGE / "daemon").rglob("*.py")):
         for text in texts(file):
-            yield from (words for words in re.findall("`tdbwatch ([^`]+)`", text) if not words.startswith("x"))
+            yield from (
+                words for words in re.findall("`tdbwatch ([^`]+)`", text) if not words.startswith("x")
+            )
 
 
 def test_every_command_that_the_daemon_advises_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,9 @@ CANARY: Final = (
 MUTE: Final = "Mend what ThingsDB complains of; it is emitted again by itself."
 DOUBTS: Final = "`tdbwatch check --config FILE` lists them all."
 HTTP: Final = "Change http.listen, or end the other program; it is tried again by itself, and events flow."
-REFUSED: Final = "Mend the file, and see with `tdbwatch check --config FILE`; then `tdbwatch reload --config FILE`."
+REFUSED: Final = (
+    "Mend the file, and see with `tdbwatch check --config FILE`; then `tdbwatch reload --config FILE`."
+)
 RESTART: Final = (
     "Restart when it suits: what is emitted meanwhile is missed. Until then these hold as before."
 )

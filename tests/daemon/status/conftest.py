@@ -33,7 +33,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def make(tmp_path: Path, cluster: Cluster) -> Callable[..., Daemon]:
+def daemon_with(tmp_path: Path, cluster: Cluster) -> Callable[..., Daemon]:
     """A daemon with the given sections in place of the default ones."""
 
     def _make(clock: Clock = SYSTEM_CLOCK, **sections: Any) -> Daemon:
@@ -60,14 +60,14 @@ def make(tmp_path: Path, cluster: Cluster) -> Callable[..., Daemon]:
 
 @pytest.fixture
 async def watch(
-    make: Callable[..., Daemon], session: aiohttp.ClientSession
+    daemon_with: Callable[..., Daemon], session: aiohttp.ClientSession
 ) -> AsyncIterator[Callable[..., Awaitable[Asker]]]:
     """Start a daemon; with `wait=False` it may still be connecting."""
     daemons: list[Daemon] = []
     starts: list[asyncio.Task[None]] = []
 
     async def _watch(wait: bool = True, **sections: Any) -> Asker:
-        daemon = make(**sections)
+        daemon = daemon_with(**sections)
         daemons.append(daemon)
         starting = asyncio.create_task(daemon.start())
         starts.append(starting)

@@ -16,8 +16,8 @@ from tdbwatch.testing import ManualClock
 from .kit import ADDRESSES, Asker, Watch
 
 
-async def test_without_an_http_key_nothing_listens(make: Callable[..., Daemon]) -> None:
-    assert make(http=None).status is None
+async def test_without_an_http_key_nothing_listens(daemon_with: Callable[..., Daemon]) -> None:
+    assert daemon_with(http=None).status is None
 
 
 async def test_after_the_stop_nobody_listens(watch: Watch) -> None:
@@ -33,9 +33,9 @@ async def test_after_the_stop_nobody_listens(watch: Watch) -> None:
 
 
 async def test_a_port_in_use_is_said_and_tried_again_while_the_daemon_works(
-    make: Callable[..., Daemon], session: aiohttp.ClientSession
+    daemon_with: Callable[..., Daemon], session: aiohttp.ClientSession
 ) -> None:
-    daemon, clock = make(http=None), ManualClock()
+    daemon, clock = daemon_with(http=None), ManualClock()
     await daemon.start()
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

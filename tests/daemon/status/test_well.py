@@ -132,9 +132,9 @@ async def test_a_daemon_that_stops_says_what_it_waits_for_and_of_nothing_that_it
 
 
 async def test_the_daemons_own_downtime_and_a_deleted_room_are_gaps_of_their_causes(
-    watch: Watch, make: Callable[..., Daemon], cluster: Cluster
+    watch: Watch, daemon_with: Callable[..., Daemon], cluster: Cluster
 ) -> None:
-    before = make(http=None)
+    before = daemon_with(http=None)
     await before.start()
     await before.stop()
     asker = await watch()
