@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tdbwatch.clock import Clock
@@ -37,28 +37,18 @@ _PART_AFTER: Final = 2
 """Failures of a whole parcel after which its entries go one by one: one of them may be to blame."""
 
 
+@dataclass(slots=True, eq=False)
 class Delivery:
     """Makes attempts for one courier, and counts them."""
 
-    def __init__(
-        self,
-        settings: CourierSettings,
-        host: Host,
-        lanes: Lanes,
-        health: Health,
-        saving: Saving,
-        caution: Caution | None,
-        clock: Clock,
-        counts: Counts,
-    ) -> None:
-        self._settings = settings
-        self._host = host
-        self._caution = caution
-        self._lanes = lanes
-        self._health = health
-        self._saving = saving
-        self._clock = clock
-        self._counts = counts
+    _settings: CourierSettings
+    _host: Host
+    _lanes: Lanes
+    _health: Health
+    _saving: Saving
+    _caution: Caution | None
+    _clock: Clock
+    _counts: Counts
 
     async def attempt(self, parcel: Parcel) -> None:
         """Offer the parcel to the sink once."""

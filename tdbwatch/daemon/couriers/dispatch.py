@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.delivery import Delivery
@@ -13,6 +14,7 @@ from tdbwatch.daemon.deadline import DeadlineError, within
 from tdbwatch.daemon.hosting.hosts import Host
 
 
+@dataclass(slots=True, eq=False)
 class Dispatch:
     """Sends what may go, waits until more may. To open the sink is the first attempt of all.
 
@@ -21,24 +23,16 @@ class Dispatch:
         stopping: whether nothing new begins any more.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        turns: Turns,
-        health: Health,
-        delivery: Delivery,
-        saving: Saving,
-        clock: Clock,
-    ) -> None:
-        self.opened = False
-        self.stopping = False
-        self._host = host
-        self._turns = turns
-        self._health = health
-        self._delivery = delivery
-        self._saving = saving
-        self._clock = clock
-        self._woken = False  # while the sink was busy: what it answers to that says nothing of now
+    _host: Host
+    _turns: Turns
+    _health: Health
+    _delivery: Delivery
+    _saving: Saving
+    _clock: Clock
+    opened: bool = False
+    stopping: bool = False
+    _woken: bool = False
+    """While the sink was busy: what it answers to that says nothing of now."""
 
     @property
     def next_try_us(self) -> int | None:

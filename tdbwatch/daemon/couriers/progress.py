@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec.structs import replace
@@ -66,6 +67,7 @@ _PACE: Final = 0.05
 """Seconds between two times that progress is saved."""
 
 
+@dataclass(slots=True, eq=False)
 class Saving:
     """Tells the spool, and everyone who waits, that lanes have changed.
 
@@ -74,22 +76,14 @@ class Saving:
         unsent: set whenever that is so: there may be something new to send.
     """
 
-    def __init__(
-        self,
-        sink: str,
-        spool: Spool,
-        lanes: Lanes,
-        clock: Clock,
-        on_dead: Callable[[Sequence[DeadLetter]], None] = lambda _: None,
-    ) -> None:
-        self.moved = asyncio.Event()
-        self.unsent = asyncio.Event()
-        self._on_dead = on_dead
-        self._sink = sink
-        self._spool = spool
-        self._lanes = lanes
-        self._clock = clock
-        self._unsaved = asyncio.Event()
+    _sink: str
+    _spool: Spool
+    _lanes: Lanes
+    _clock: Clock
+    _on_dead: Callable[[Sequence[DeadLetter]], None]
+    moved: asyncio.Event = field(default_factory=asyncio.Event)
+    unsent: asyncio.Event = field(default_factory=asyncio.Event)
+    _unsaved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self) -> None:
         """Lanes have changed."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from tdbwatch.clock import Clock
@@ -85,31 +86,26 @@ _PATIENCE: Final = 1.0
 """Seconds for which lanes that the sink has may keep the memory full with what is behind that."""
 
 
+@dataclass(slots=True, eq=False)
 class Reading:
-    """Reads the spool from the lanes' position on, and again those lanes that are in the log only."""
+    """Reads the spool from the lanes' position on, and again those lanes that are in the log only.
 
-    def __init__(
-        self,
-        spool: Spool,
-        lanes: Lanes,
-        wanted: Wanted,
-        remembered: Remembered,
-        health: Health,
-        saving: Saving,
-        clock: Clock,
-    ) -> None:
-        self._spool = spool
-        self._lanes = lanes
-        self._wanted = wanted
-        self._remembered = remembered
-        self._health = health
-        self._clock = clock
-        self._saving = saving
-        self._turn = asyncio.Lock()  # reading on and reading again take turns
-        self.end: int | None = None
-        """An entry beyond which nothing new is read; None: there is no end."""
-        self.counted = False
-        """Whether it is known how much there is of the lanes that were behind before a restart."""
+    Attributes:
+        end: an entry beyond which nothing new is read; None: there is no end.
+        counted: whether it is known how much there is of the lanes that were behind before a restart.
+    """
+
+    _spool: Spool
+    _lanes: Lanes
+    _wanted: Wanted
+    _remembered: Remembered
+    _health: Health
+    _saving: Saving
+    _clock: Clock
+    end: int | None = None
+    counted: bool = False
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Reading on and reading again take turns."""
 
     async def run(self) -> None:
         """Read until cancelled."""

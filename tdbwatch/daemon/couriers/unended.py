@@ -11,7 +11,7 @@ this counts. So whoever ends the process at random moments makes no dead letters
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
@@ -78,26 +78,19 @@ class Life:
         return self._clock.monotonic() - self._began
 
 
+@dataclass(slots=True, eq=False)
 class Caution:
     """Writes attempts of one courier down before they are made. After a clean end there is no need of it."""
 
-    def __init__(
-        self,
-        settings: CourierSettings,
-        spool: Spool,
-        lanes: Lanes,
-        save: Callable[[], None],
-        life: Life,
-        clock: Clock,
-    ) -> None:
-        self._batch = settings.batch.count
-        self._left = self._batch * settings.max_in_flight
-        self._careful_until: float | None = None
-        self._spool = spool
-        self._lanes = lanes
-        self._save = save
-        self._life = life
-        self._clock = clock
+    _settings: CourierSettings
+    _spool: Spool
+    _lanes: Lanes
+    _save: Callable[[], None]
+    _life: Life
+    _clock: Clock
+    _finished: int = 0
+    """Entries with which the sink is through."""
+    _careful_until: float | None = None
 
     @asynccontextmanager
     async def under_way(self, parcel: Parcel) -> AsyncIterator[None]:
@@ -106,7 +99,7 @@ class Caution:
         if not (unended or self._is_careful):
             yield
             return
-        life = earliest(unended, self._batch)
+        life = earliest(unended, self._settings.batch.count)
         async with AsyncExitStack() as stack:
             if life:
                 await stack.enter_async_context(self._life.trial)
@@ -117,13 +110,14 @@ class Caution:
                 acquittal = asyncio.create_task(self._acquit(parcel, life), name="courier-acquittal")
                 stack.callback(acquittal.cancel)
             yield
-        self._left -= len(parcel)
+        self._finished += len(parcel)
 
     @property
     def _is_careful(self) -> bool:
         if self._careful_until is None:
             self._careful_until = self._clock.monotonic() + _CAREFUL
-        return self._left > 0 or self._clock.monotonic() < self._careful_until
+        could_be_under_way = self._settings.batch.count * self._settings.max_in_flight
+        return self._finished < could_be_under_way or self._clock.monotonic() < self._careful_until
 
     def _one_more(self, parcel: Parcel) -> Failure:
         now, now_us = self._clock.monotonic(), int(self._clock.time() * 1e6)
