@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 
 from tdbwatch.daemon.spool.stored.blocks import Lane, Run
 from tdbwatch.daemon.spool.stored.notes import Note, Write
+from tdbwatch.daemon.spool.stored.tables import fits
 from tdbwatch.plugin.event import Event, Kind
 
 MAX_SIZE: Final = "max_size"
@@ -148,11 +149,9 @@ def unsettled(connection: sqlite3.Connection) -> list[Tally]:
         TypeError: a row makes no sense.
     """
     tallies: dict[str, Tally] = {}
-    for reason, scope, room, *numbers in connection.execute(
-        "SELECT reason, scope, room, count, since_us, until_us FROM drops"
-    ):
-        kinds = [type(value) for value in (reason, scope, room, *numbers)]
-        if kinds != [str, str, str, int, int, int]:
+    for row in connection.execute("SELECT reason, scope, room, count, since_us, until_us FROM drops"):
+        if not fits(row, (str, str, str, int, int, int)):
             raise TypeError("a count of what was dropped has fields of wrong types")
+        reason, scope, room, *numbers = row
         tallies.setdefault(reason, Tally(reason)).add(Lane(scope, room), Loss(*numbers))
     return list(tallies.values())

@@ -23,6 +23,7 @@ from tdbwatch.daemon.spool.stored.blocks import (
 from tdbwatch.daemon.spool.stored.log import weight
 from tdbwatch.daemon.spool.stored.notes import Note, Write
 from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.tables import fits
 from tdbwatch.wire.codec import decode, encode
 
 INSERT_LETTER: Final = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -30,11 +31,13 @@ _LETTERS: Final = (
     "SELECT number, sink, seq, scope, room, run, reason, attempts, first_error, last_error, first_us, dead_us"
     " FROM dead_letters WHERE (? IS NULL OR sink = ?)"
 )
+_LETTER_KINDS: Final = (int, str, int, str, str, bytes, str, int, str, str, int, int)
 _INSERT_ATTEMPT: Final = "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _ATTEMPTS: Final = (
     "SELECT seqs, sink, attempt, started_us, duration_us, outcome, detail FROM attempts"
     " WHERE last_seq >= ? AND first_seq <= ? ORDER BY started_us, number"
 )
+_ATTEMPT_KINDS: Final = (bytes, str, int, int, int, str, str)
 _decode_run: Final = msgspec.msgpack.Decoder(Run).decode
 _MOST_ATTEMPTS: Final = 20_000
 """So many wait for a commit, and no more."""
@@ -82,8 +85,7 @@ def letter_of(row: Sequence[Any]) -> tuple[int, DeadLetter]:
         ValueError, TypeError: the row makes no sense.
     """
     number, sink, seq, scope, room, packed, reason, attempts, first_error, last_error, *times = row
-    numbers, texts = (number, seq, attempts, *times), (sink, scope, room, reason, first_error, last_error)
-    if not (_all(int, numbers) and _all(str, texts)):
+    if not fits(row, _LETTER_KINDS):
         raise TypeError(f"dead letter {number} has fields of wrong types")
     if seq >= MOST_SEQ or not all(0 <= us < END_OF_TIME_US for us in times):
         raise ValueError(f"dead letter {number} has numbers that no spool comes to")
@@ -131,16 +133,12 @@ def attempt_of(row: Sequence[Any]) -> Attempt:
         ValueError, TypeError: the row makes no sense.
     """
     packed, sink, number, started_us, duration_us, outcome, detail = row
-    if not (_all(int, (number, started_us, duration_us)) and _all(str, (sink, outcome, detail))):
+    if not fits(row, _ATTEMPT_KINDS):
         raise TypeError("an attempt has fields of wrong types")
     if not 0 <= started_us < END_OF_TIME_US:
         raise ValueError("an attempt has a time that no calendar has")
     seqs = tuple(seq for first, last in decode(packed) for seq in range(first, last + 1))
     return Attempt(sink, seqs, number, started_us, duration_us, outcome, detail)
-
-
-def _all(wanted: type, values: Iterable[Any]) -> bool:
-    return all(type(value) is wanted for value in values)
 
 
 def attempts_at(connection: sqlite3.Connection, seq: int) -> list[Attempt]:

@@ -3,14 +3,17 @@
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import NoneType
 from typing import Any, Final, NamedTuple
 
 from tdbwatch.daemon.spool.api import Entry, Gone
 from tdbwatch.daemon.spool.errors import trusting_nothing
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane, unsqueeze
+from tdbwatch.daemon.spool.stored.tables import fits
 
 BLOCK: Final = "first_seq, count, scope, room, target, body"
 """The columns of `block_of`."""
+_KINDS: Final = (int, int, str, str, (str, NoneType), bytes)
 INSERT_BLOCK: Final = "INSERT INTO blocks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SLACK: Final = 8
 """One part in so many goes beyond a bound in memory: a slice now and then costs less than one each time."""
@@ -48,8 +51,7 @@ def block_of(row: Sequence[Any]) -> Block:
         ValueError, TypeError: the row makes no sense.
     """
     first_seq, count, scope, room, target, body = row
-    kinds = (type(first_seq), type(count), type(scope), type(room), type(body))
-    if kinds != (int, int, str, str, bytes) or not isinstance(target, str | None):
+    if not fits(row, _KINDS):
         raise TypeError(f"block {first_seq} has fields of wrong types")
     if count < 1 or first_seq + count > MOST_SEQ:
         raise ValueError(f"block {first_seq} cannot have {count} entries")

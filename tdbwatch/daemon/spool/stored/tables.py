@@ -2,12 +2,12 @@
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from tdbwatch.daemon.spool.api import SpoolError
-from tdbwatch.daemon.spool.errors import damaged
+from tdbwatch.daemon.spool.errors import SpoolError, damaged
 from tdbwatch.daemon.spool.file.disk import pragma
 from tdbwatch.daemon.spool.file.place import APPLICATION_ID, NOT_OURS
 
@@ -113,6 +113,11 @@ def _create(connection: sqlite3.Connection) -> None:
         f"BEGIN IMMEDIATE; {_TABLES}"
         f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
     )
+
+
+def fits(row: Sequence[Any], kinds: Sequence[type | tuple[type, ...]]) -> bool:
+    """Whether the fields of a row that was read are of these kinds: SQLite does not see to it."""
+    return len(row) == len(kinds) and all(map(isinstance, row, kinds))
 
 
 def keep(connection: sqlite3.Connection, key: str, value: int | str) -> None:

@@ -15,7 +15,7 @@ from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import letters_after
 from tdbwatch.daemon.spool.stored.log import block_of
-from tdbwatch.daemon.spool.stored.tables import connect_to
+from tdbwatch.daemon.spool.stored.tables import connect_to, fits
 from tdbwatch.daemon.spool.survival.salvage import opened, salvaged
 
 _HEAD: Final = "SELECT first_seq, count, scope, room, target, x'' FROM blocks WHERE first_seq = ?"
@@ -47,7 +47,7 @@ class Rescue:
         """What a query finds before a place that is spoilt, as far as its fields are of these kinds."""
         found: list[tuple[Any, ...]] = []
         self._ask(lambda c: found.extend(c.execute(query)), None)
-        return [row for row in found if len(row) == len(kinds) and all(map(_is_of, row, kinds))]
+        return [row for row in found if fits(row, kinds)]
 
     def progress(self) -> tuple[dict[str, Progress], bool]:
         """What the sinks have finished: nothing, where that cannot be read; and whether none is missing.
@@ -146,10 +146,6 @@ class Rescue:
             with suppress(*UNREADABLE):
                 return question(self._connection)
         return otherwise
-
-
-def _is_of(value: object, kind: type) -> bool:
-    return kind is object or type(value) is kind
 
 
 def _is_number(value: object) -> bool:
