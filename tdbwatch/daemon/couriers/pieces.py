@@ -92,8 +92,7 @@ class Piece:
     @classmethod
     def of(cls, block: Block) -> "Piece":
         """All of a block."""
-        seqs = range(block.first_seq, block.last_seq + 1)
-        return cls(block, seqs, len(block.body) + OVERHEAD * block.count)
+        return cls(block, block.seqs, len(block.body) + OVERHEAD * block.count)
 
     def __repr__(self) -> str:
         return f"<Piece {self.first_seq}-{self.last_seq}: {self.count}>"
@@ -148,11 +147,11 @@ class Piece:
     def fitting(self, count: int, size: int) -> int:
         """How many of the first entries are neither more nor larger than this."""
         most = min(count, self.count)
-        return most if self.size <= size else bisect_right(list(accumulate(self._sizes[:most])), size)
+        return most if self.size <= size else bisect_right(list(accumulate(self._sizes(most))), size)
 
     def split(self, count: int) -> tuple["Piece", "Piece"]:
         """The first `count` entries, and the others."""
-        source, size = self._source, sum(self._sizes[:count])
+        source, size = self._source, sum(self._sizes(count))
         head, rest = (source, source) if isinstance(source, Block) else (source[:count], source[count:])
         first = Piece(head, self.seqs[:count], size, self.failure)
         return first, Piece(rest, self.seqs[count:], self.size - size, self.failure)
@@ -161,7 +160,7 @@ class Piece:
         """Some of the entries, in order."""
         if len(indexes) == self.count:
             return self
-        all_seqs, sizes = self.seqs, self._sizes
+        all_seqs, sizes = self.seqs, self._sizes(self.count)
         source: Block | Sequence[Event] = self._source
         if not isinstance(source, Block):
             source = [source[index] for index in indexes]
@@ -185,12 +184,12 @@ class Piece:
             key: Piece(own, seqs, sum(map(_weight, own)), self.failure) for key, (own, seqs) in parts.items()
         }
 
-    @property
-    def _sizes(self) -> Sequence[int]:
+    def _sizes(self, count: int) -> Sequence[int]:
+        """Bytes that each of the first `count` entries counts for."""
         source = self._source
         if not isinstance(source, Block):
-            return list(map(_weight, source))
-        return [size + OVERHEAD for size in self.of_each(source, source.sizes)]
+            return list(map(_weight, source[:count]))
+        return [size + OVERHEAD for size in self.of_each(source, source.sizes)[:count]]
 
     def of_each(self, block: Block, each: Sequence[_T]) -> Sequence[_T]:
         """Of what their block has of each of its entries, what is of these."""

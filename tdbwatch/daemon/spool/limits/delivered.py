@@ -36,8 +36,7 @@ def undelivered(store: Store, reach: Reach, doomed: Sequence[Gone], reason: str)
     tally = Tally(reason)
     unfinished = [one for one in doomed if not reach.finished(one)]
     for block in store.load(unfinished):
-        seqs = range(block.first_seq, block.last_seq + 1)
-        lost = reach.unfinished(seqs, block.lane, block.target)
+        lost = reach.unfinished(block.seqs, block.lane, block.target)
         tally.add_events(event for seq, event in block.numbered() if seq in lost)
     return tally
 

@@ -3,13 +3,13 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Final, Protocol
 
 from tdbwatch.daemon.spool.api import DeadLetter, Entry, Progress
 from tdbwatch.daemon.spool.errors import trusting_nothing
 from tdbwatch.daemon.spool.stored import progress
-from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane, Run
+from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block, Lane
 from tdbwatch.daemon.spool.stored.history import letters_after, letters_before
 from tdbwatch.daemon.spool.stored.log import blocks_between, blocks_where, entries_of, extent
 from tdbwatch.daemon.spool.stored.orders import Selection
@@ -160,21 +160,15 @@ def _times(selection: Selection) -> str:
 def _behind(block: Block, done: Progress, by_name: ByName, ask: Callable[[Event], bool] | None = None) -> int:
     if done.all_finished(block.first_seq, block.last_seq, block.lane):
         return 0
-    answers = {(kind, name): by_name(kind, *block.lane, name) for kind, name in block.names}
+    answers = {pair: by_name(pair[0], *block.lane, pair[1]) for pair in block.distinct_names}
     if ask is not None and None in answers.values():
         entries = [entry for entry in entries_of(block) if not done.finished(entry.seq, block.lane)]
         return sum(block.target is not None or ask(entry.event) for entry in entries)
     if block.first_seq <= done.floor or block.target is not None:
-        ours = (seq for seq, run, name in _named(block) if block.target or answers[run.kind, name])
+        named = zip(block.seqs, block.names, strict=True)
+        ours = (seq for seq, pair in named if block.target or answers[pair])
         return sum(not done.finished(seq, block.lane) for seq in ours)
-    names = ((run.kind, name, times) for run in block.runs for name, times in Counter(run.events).items())
-    return sum(times for kind, name, times in names if answers[kind, name])
-
-
-def _named(block: Block) -> Iterator[tuple[int, Run, str]]:
-    """What a block has, undecoded, with its numbers."""
-    seqs = count(block.first_seq)
-    return ((next(seqs), run, name) for run in block.runs for name in run.events)
+    return sum(times for pair, times in Counter(block.names).items() if answers[pair])
 
 
 class DeadLetters:

@@ -7,7 +7,7 @@ and their ids follow each other. A *block* is some runs of one lane in a row: on
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -213,7 +213,10 @@ class Block:
         body: the runs (`unpack`).
     """
 
-    __slots__ = ("__weakref__", "_events", "_lines", "_runs", "body", "count", "first_seq", "lane", "target")
+    __slots__ = (
+        *("__weakref__", "_events", "_lines", "_runs", "_sizes"),
+        *("body", "count", "first_seq", "lane", "target"),
+    )
 
     def __init__(self, first_seq: int, count: int, lane: Lane, target: str | None, body: bytes) -> None:
         self.first_seq = first_seq
@@ -224,6 +227,7 @@ class Block:
         self._runs: list[Run] | None = None
         self._events: list[Event] | None = None
         self._lines: list[bytes] | None = None
+        self._sizes: list[int] | None = None
 
     def __repr__(self) -> str:
         return f"<Block {self.first_seq}-{self.last_seq} {self.lane.scope} {self.lane.room}>"
@@ -231,6 +235,10 @@ class Block:
     @property
     def last_seq(self) -> int:
         return self.first_seq + self.count - 1
+
+    @property
+    def seqs(self) -> range:
+        return range(self.first_seq, self.first_seq + self.count)
 
     @property
     def weight(self) -> int:
@@ -307,11 +315,10 @@ class Block:
         Raises:
             ValueError: as `runs`.
         """
-        return [
-            len(payload) + len(name)
-            for run in self.runs
-            for payload, name in zip(run.payloads, run.events, strict=True)
-        ]
+        if self._sizes is None:
+            each = [zip(run.payloads, run.events, strict=True) for run in self.runs]
+            self._sizes = [len(payload) + len(name) for payload, name in chain.from_iterable(each)]
+        return self._sizes
 
     @property
     def names(self) -> list[tuple[str, str]]:
@@ -358,4 +365,4 @@ class Block:
 
     def numbered(self) -> Iterable[tuple[int, Event]]:
         """Its events with their numbers."""
-        return zip(count(self.first_seq), self.events, strict=False)
+        return zip(self.seqs, self.events, strict=True)
