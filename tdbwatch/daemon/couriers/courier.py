@@ -76,7 +76,6 @@ class Courier:
 
     @property
     def name(self) -> str:
-        """The sink's name."""
         return self._settings.name
 
     def start(self) -> "asyncio.Task[None]":

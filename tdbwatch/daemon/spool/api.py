@@ -98,11 +98,6 @@ class Progress:
         behind = self.behind.get(lane)
         return last_seq <= self.floor and (behind is None or behind.finished(first_seq, last_seq))
 
-    def finished_through(self, lane: Lane) -> int:
-        """The entries of this lane up to here are finished, every one."""
-        behind = self.behind.get(lane)
-        return self.floor if behind is None else min(self.floor, behind.first_seq - 1)
-
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

@@ -159,20 +159,23 @@ class Inbox:
             are given up when too many wait for a commit.
         linger: seconds to wait for company before events are committed.
         idle_linger: the same when there is only progress and history to write: nobody waits for them.
+
+    Attributes:
+        limits: those that hold now; the writer sees when others do.
+        group_bytes: bytes of events in one commit, roughly; set before the first is taken.
+        closed: whether nothing comes any more.
     """
 
     def __init__(self, limits: Limits, linger: float, idle_linger: float) -> None:
         self.limits = limits
-        """Those that hold now; the writer sees when others do."""
+        self.group_bytes = limits.group_bytes
+        self.closed = False
         self._linger = linger
         self._idle_linger = idle_linger
         self._changed = threading.Condition()
         self._group = Group()
         self._open: dict[Lane, Packing] = {}
         self._bytes = self._taken = 0
-        self._closed = False
-        self.group_bytes = limits.group_bytes
-        """Bytes of events in one commit, roughly; set before the first is taken."""
 
     @property
     def held(self) -> int:
@@ -184,10 +187,6 @@ class Inbox:
     def pressed(self) -> bool:
         """Whether so much waits that nothing else should hold up what takes it."""
         return 2 * self._bytes > self.limits.max_held
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
 
     def put(self, heard: Sequence[Heard], reason: str) -> list[Tally]:
         """Take events; return which were given up: because too many wait (for `reason`), or as too large."""
@@ -226,7 +225,7 @@ class Inbox:
 
     def close(self) -> None:
         with self._changed:
-            self._closed = True
+            self.closed = True
             self._changed.notify()
 
     def abandon(self) -> Sequence[Waiter]:
@@ -243,8 +242,8 @@ class Inbox:
     def take(self, timeout: float) -> Group | None:
         """The next group; an empty one after `timeout` seconds without any; None when closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or not self._group.empty, timeout)
-            if self._closed and self._group.empty:
+            self._changed.wait_for(lambda: self.closed or not self._group.empty, timeout)
+            if self.closed and self._group.empty:
                 return None
             self._wait_for_company()
             return self._cut()
@@ -256,7 +255,7 @@ class Inbox:
     def pause(self, seconds: float) -> None:
         """Wait, but not when closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed, seconds)
+            self._changed.wait_for(lambda: self.closed, seconds)
 
     def _add(self, packed: Iterable[_Packed]) -> list[_Packed]:
         """Take what there is space for, or all of it, where older events go for it; what was not taken."""
@@ -280,7 +279,7 @@ class Inbox:
 
     def _wait_for_company(self) -> None:
         started = time.monotonic()
-        while not (self._closed or self._group.urgent or self._bytes >= self.group_bytes):
+        while not (self.closed or self._group.urgent or self._bytes >= self.group_bytes):
             linger = self._linger if self._group.packings else self._idle_linger
             left = started + linger - time.monotonic()
             if left <= 0 or self._group.empty:

@@ -296,7 +296,7 @@ class Writer:
             self._is_damage(error)
         if lost := self._upkeep.lost_letters():
             self._say(self._log.alarms.letters_dropped, lost)
-        states = self._upkeep.refuses, self._upkeep.catching_up
+        states = self._upkeep.refuses, self._upkeep.age.catching_up
         if states != self._states:
             self._states = states
             self._say(self._log.alarms.limits, *states)

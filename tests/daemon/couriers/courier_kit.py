@@ -23,7 +23,7 @@ from tdbwatch.plugin import DELIVERED, Event, Retry, Sink, SinkContext
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle
 from tests.daemon.spool.memory_spool_kit import MemorySpool
-from tests.daemon.spool.spool_kit import spool_at
+from tests.daemon.spool.spool_kit import finished_through, spool_at
 
 NO_JITTER = RetryPolicy(initial=1, factor=2, maximum=60, jitter=0)
 
@@ -123,7 +123,7 @@ class Bench:
 
     async def finished(self, room: str = "alerts", sink: str = "sink0") -> int:
         """Up to where everything of this room is finished for this sink, as the spool knows it."""
-        return (await self.progress(sink)).finished_through(Lane("//stuff", room))
+        return finished_through(await self.progress(sink), Lane("//stuff", room))
 
     async def progress(self, sink: str = "sink0") -> Progress:
         """What this sink has finished, as the spool knows it."""

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, Entry, Tally
+from tdbwatch.daemon.spool.api import Progress
 from tdbwatch.daemon.spool.limits import Limits
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
-from tdbwatch.daemon.spool.stored.blocks import heard
+from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.log import entries_of
 from tdbwatch.daemon.spool.writer import Pace
 from tdbwatch.plugin import Event
@@ -85,6 +86,11 @@ async def everything(spool: SqliteSpool, after: int = 0) -> list[Entry]:
     while more := await spool.read(found[-1].seq if found else after, 1 << 20):
         found += [entry for block in more for entry in entries_of(block) if entry.seq > after]
     return found
+
+
+def finished_through(one: Progress, lane: Lane) -> int:
+    """The entries of this lane up to here are finished, every one."""
+    return min([one.floor, *(behind.first_seq - 1 for name, behind in one.behind.items() if name == lane)])
 
 
 def change(path: Path, *statements: str) -> None:

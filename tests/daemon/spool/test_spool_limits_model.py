@@ -20,7 +20,7 @@ from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 
-from .spool_kit import Heard, everything, spool_at
+from .spool_kit import Heard, everything, finished_through, spool_at
 
 LANES = [Lane("//stuff", room) for room in "abc"]
 SINKS = ["s", "t"]
@@ -87,7 +87,7 @@ class Daemon:
         one.floor = max(one.floor, int(floor * last))
         changed: dict[Lane, Behind | None] = {}
         for lane, first in firsts.items():
-            seq = max(one.finished_through(lane) + 1 if lane in one.behind else 1, int(first * last))
+            seq = max(finished_through(one, lane) + 1 if lane in one.behind else 1, int(first * last))
             changed[lane] = Behind(seq) if 0 < seq <= one.floor and lane in one.behind else None
             if lane not in one.behind and one.floor < last:  # it falls behind with what is new to it
                 changed[lane] = Behind(one.floor + 1)
@@ -129,7 +129,7 @@ class Daemon:
     def all_that_is_left_is_wanted(self) -> None:
         """None that was young went undelivered while there was a block that every sink has."""
         for lane in LANES:
-            through = min(one.finished_through(lane) for one in self.progress.values())
+            through = min(finished_through(one, lane) for one in self.progress.values())
             finished = [seq for seq, event in self.kept.items() if event.room == lane.room and seq <= through]
             assert len(finished) < 30, "but for the beginning of one block"
 

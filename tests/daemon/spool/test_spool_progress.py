@@ -14,6 +14,8 @@ from tdbwatch.daemon.spool.stored.notes import execute
 from tdbwatch.daemon.spool.stored.progress import Change, Reach
 from tdbwatch.daemon.spool.stored.tables import prepare
 
+from .spool_kit import finished_through
+
 SEQS = range(1, 25)
 LANES = [Lane("", "a"), Lane("//x", "a"), Lane("//x", "b")]
 SINKS = ["s", "t", "u"]
@@ -58,7 +60,7 @@ def test_an_entry_is_finished_up_to_the_floor_unless_its_lane_says_otherwise(one
 def test_finished_through_is_the_longest_prefix_of_the_lane_but_for_what_is_beyond(
     one: Progress, lane: Lane
 ) -> None:
-    through, finished = one.finished_through(lane), plainly(one)
+    through, finished = finished_through(one, lane), plainly(one)
     assert all((seq, lane) in finished for seq in SEQS if seq <= through)
     after = through + 1
     behind = one.behind.get(lane)

@@ -20,7 +20,7 @@ from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 
 from .limits_kit import MakeSpool, telling
-from .spool_kit import Heard, everything, keep
+from .spool_kit import Heard, everything, finished_through, keep
 from .store_kit import IN_MEMORY
 
 SICK, WELL = Lane("//stuff", "sick"), Lane("//stuff", "well")
@@ -118,7 +118,7 @@ class Log:
         floor = max(one.floor, min(floor, self.store.last_seq))
         behind: dict[Lane, Behind | None] = {}
         for lane, first in firsts.items():
-            before = one.finished_through(lane)
+            before = finished_through(one, lane)
             if first is None or first > floor:
                 behind[lane] = None
             else:

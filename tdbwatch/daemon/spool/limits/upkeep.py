@@ -284,11 +284,11 @@ class Upkeep:
         self.busy = True
         letters, attempts = limits.max_size // _LETTER_SHARE, limits.max_size // _ATTEMPT_SHARE
         most = limits.max_dead_letters
-        self.size, self._age = Size(limits), Age(limits)
+        self.size, self.age = Size(limits), Age(limits)
         self._chores: tuple[Length | Age | Size, ...] = (
             Length("dead_letters", LETTER_SIZE, most, letters, told=True),
             Length("attempts", ATTEMPT_SIZE, _MOST_ATTEMPTS, attempts, told=False),
-            self._age,
+            self.age,
             self.size,
         )
 
@@ -296,11 +296,6 @@ class Upkeep:
     def refuses(self) -> bool:
         """Whether what comes in has to be dropped: under `drop_newest` nothing can make way for it."""
         return self.size.full and not self.busy
-
-    @property
-    def catching_up(self) -> bool:
-        """Whether more is about to be dropped for its age."""
-        return self._age.catching_up
 
     def now_us(self) -> int:
         """Microseconds since the Unix epoch, by a clock that does not leap."""

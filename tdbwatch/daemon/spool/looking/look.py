@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool.errors import SpoolError, trusting_nothing
 from tdbwatch.daemon.spool.file.place import check_place, side
 from tdbwatch.daemon.spool.looking.log import DeadLetters, Log
 from tdbwatch.daemon.spool.stored import drops, orders, progress
-from tdbwatch.daemon.spool.stored.history import attempts_at, letters_after
+from tdbwatch.daemon.spool.stored.history import attempts_at, letter_at
 from tdbwatch.daemon.spool.stored.log import blocks_where
 from tdbwatch.daemon.spool.stored.orders import Order, OrderKind, Selection
 from tdbwatch.daemon.spool.stored.tables import check_kind, connect_to
@@ -163,7 +163,7 @@ def faults(connection: sqlite3.Connection, most: int) -> list[str]:
 
 def _nonsense(connection: sqlite3.Connection) -> Iterator[str]:
     blocks = (partial(blocks_where, terms="first_seq = ?", values=row) for row in connection.execute(_BLOCKS))
-    letters = (partial(_read_letter, number=number) for (number,) in connection.execute(_LETTERS))
+    letters = (partial(letter_at, number=number) for (number,) in connection.execute(_LETTERS))
     questions: Iterator[Callable[[sqlite3.Connection], Any]]
     questions = chain((progress.load, drops.unsettled), blocks, letters)
     for question in questions:
@@ -172,7 +172,3 @@ def _nonsense(connection: sqlite3.Connection) -> Iterator[str]:
                 question(connection)
         except sqlite3.DatabaseError as error:
             yield str(error)
-
-
-def _read_letter(connection: sqlite3.Connection, number: int) -> None:
-    list(letters_after(connection, number - 1, number))

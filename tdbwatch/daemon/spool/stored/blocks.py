@@ -207,6 +207,9 @@ def sound(run: Run) -> bool:
 class Block:
     """Some entries in a row, all of one lane.
 
+    Whatever is made of the body raises `ValueError` where that does not decode, or has not as many events as
+    it should: the file is damaged.
+
     Attributes:
         first_seq: the number of the first; the others follow without a hole.
         target: the only sink that gets them (a replay or a requeue); None: every sink.
@@ -250,11 +253,6 @@ class Block:
 
     @property
     def runs(self) -> list[Run]:
-        """Its runs.
-
-        Raises:
-            ValueError: it does not decode, or has not as many events as it should: the file is damaged.
-        """
         runs = self._runs  # looked at once: another thread may let go of them
         if runs is None:
             runs = unpack(self.body)
@@ -265,11 +263,7 @@ class Block:
 
     @property
     def events(self) -> list[Event]:
-        """Its events.
-
-        Raises:
-            ValueError: as `runs`.
-        """
+        """Its events."""
         if self._events is None:
             self._events = [event for run in self.runs for event in run.unpacked(self.lane)]
             self._runs = None  # all that is asked for mostly follows from the events
@@ -277,11 +271,7 @@ class Block:
 
     @property
     def lines(self) -> list[bytes]:
-        """What `Event.json` says of each event. Where it can be, it is made without the events.
-
-        Raises:
-            ValueError: as `runs`.
-        """
+        """What `Event.json` says of each event. Where it can be, it is made without the events."""
         if self._lines is None:
             if self._events is not None:
                 self._lines = json_lines(self._events)
@@ -299,22 +289,14 @@ class Block:
 
     @property
     def headers(self) -> Sequence[Header | Event]:
-        """The header of each event; the event itself, where it is made.
-
-        Raises:
-            ValueError: as `runs`.
-        """
+        """The header of each event; the event itself, where it is made."""
         if self._events is not None:
             return self._events
         return [header for run in self.runs for header in run.headers(self.lane)]
 
     @property
     def sizes(self) -> list[int]:
-        """Bytes of each event: its payload and its name.
-
-        Raises:
-            ValueError: as `runs`.
-        """
+        """Bytes of each event: its payload and its name."""
         if self._sizes is None:
             each = [zip(run.payloads, run.events, strict=True) for run in self.runs]
             self._sizes = [len(payload) + len(name) for payload, name in chain.from_iterable(each)]
@@ -322,11 +304,7 @@ class Block:
 
     @property
     def names(self) -> list[tuple[str, str]]:
-        """The kind and the name of each event.
-
-        Raises:
-            ValueError: as `runs`.
-        """
+        """The kind and the name of each event."""
         return [(run.kind, name) for run in self.runs for name in run.events]
 
     @property
@@ -346,11 +324,7 @@ class Block:
         raise IndexError(seq)
 
     def some(self, seqs: Sequence[int]) -> list[Event]:
-        """The events with these numbers, which are in order; those of others are not made for it.
-
-        Raises:
-            ValueError: as `runs`.
-        """
+        """The events with these numbers, which are in order; those of others are not made for it."""
         if (events := self._events) is not None:
             return [events[seq - self.first_seq] for seq in seqs]
         found: list[Event] = []

@@ -158,6 +158,11 @@ def letters_after(
     return map(letter_of, connection.execute(query, (sink, sink, after, through)))
 
 
+def letter_at(connection: sqlite3.Connection, number: int) -> DeadLetter | None:
+    """The one with this number; None: there is none."""
+    return dict(letters_after(connection, number - 1, number)).get(number)
+
+
 def letters_before(
     connection: sqlite3.Connection, most: int, sink: str | None = None
 ) -> Iterator[tuple[int, DeadLetter]]:

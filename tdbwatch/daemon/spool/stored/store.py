@@ -184,11 +184,6 @@ class Store:
             note.written(self)
         return blocks
 
-    def write(self, notes: Iterable[Note]) -> None:
-        """Write these. Within a transaction, and behind the back of what is in memory."""
-        for note in notes:
-            execute(self.connection, note.writes())
-
     def delete(self, doomed: Sequence[Gone], tally: Tally) -> None:
         """Let these blocks go, and keep count of what nobody gets any more."""
         with self.transaction():
@@ -198,7 +193,7 @@ class Store:
             self.connection.executemany("DELETE FROM blocks WHERE first_seq = ?", numbers)
             # Numbers are never used twice, also when no entry is left that shows the last one.
             keep(self.connection, "last_seq", self.last_seq)
-            self.write([tally])
+            execute(self.connection, tally.writes())
         self.newest.forget(doomed)
         self.entries -= sum(block.count for block in doomed)
         self.first_seq = first_of(self.connection, self.last_seq)

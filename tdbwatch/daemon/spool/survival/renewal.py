@@ -29,6 +29,7 @@ from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import INSERT_LETTER, letter_row
 from tdbwatch.daemon.spool.stored.log import INSERT_BLOCK, row_of
+from tdbwatch.daemon.spool.stored.notes import execute
 from tdbwatch.daemon.spool.stored.progress import Reach
 from tdbwatch.daemon.spool.stored.store import Store
 from tdbwatch.daemon.spool.stored.tables import keep
@@ -189,9 +190,9 @@ def _make_whole(
             kinds = [_KINDS[row[2]] for row in connection.execute(f"PRAGMA table_info({table})")]
             insert = f"INSERT OR REPLACE INTO {table} VALUES (?{', ?' * (len(kinds) - 1)})"  # noqa: S608
             connection.executemany(insert, old.rows(f"SELECT * FROM {table}", kinds))  # noqa: S608
-        store.write(progress.whole(known))
-        if memory is not None and memory.beat is not None:
-            store.write([memory.beat])
+        beats = [] if memory is None or memory.beat is None else [memory.beat]
+        for note in (*progress.whole(known), *beats):
+            execute(connection, note.writes())
         # A number beyond the last will be used anew: for an event that no sink is finished with.
         floors = (one.floor for one in known.values())
         keep(connection, "last_seq", max(old.last_seq, 0 if memory is None else memory.last_seq, *floors))

@@ -13,7 +13,7 @@ from tdbwatch.daemon.spool.api import DeadLetter, Progress
 from tdbwatch.daemon.spool.errors import UNREADABLE, trusting_nothing
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
-from tdbwatch.daemon.spool.stored.history import letters_after
+from tdbwatch.daemon.spool.stored.history import letter_at
 from tdbwatch.daemon.spool.stored.log import block_of
 from tdbwatch.daemon.spool.stored.tables import connect_to, fits
 from tdbwatch.daemon.spool.survival.salvage import opened, salvaged
@@ -87,7 +87,7 @@ class Rescue:
     def letters(self) -> Iterator[tuple[int, DeadLetter]]:
         """The dead letters with their numbers, in order."""
         for number in self._numbers("dead_letters", "number"):
-            letter = self._ask(partial(_letter, number=number), None)
+            letter = self._ask(partial(letter_at, number=number), None)
             if letter is not None:
                 self.last_seq = max(self.last_seq, letter.entry.seq)
                 yield number, letter
@@ -156,10 +156,6 @@ def _is_number(value: object) -> bool:
 def _head(connection: sqlite3.Connection, first_seq: int) -> Block:
     """A block without its body, which may be large, or spoilt."""
     return block_of(connection.execute(_HEAD, (first_seq,)).fetchone())
-
-
-def _letter(connection: sqlite3.Connection, number: int) -> DeadLetter | None:
-    return dict(letters_after(connection, number - 1, number)).get(number)
 
 
 @contextmanager
