@@ -37,6 +37,10 @@ _PART_AFTER: Final = 2
 """Failures of a whole parcel after which its entries go one by one: one of them may be to blame."""
 
 
+class NotGivenError(Exception):
+    """What a sink was to be given could not be made, by a mistake of ours: it was not called."""
+
+
 @dataclass(slots=True, eq=False)
 class Delivery:
     """Makes attempts for one courier, and counts them."""
@@ -79,12 +83,9 @@ class Delivery:
         """Call the sink, which may raise anything.
 
         Raises:
-            SinkStuckError: it was not called.
+            SinkStuckError, NotGivenError: it was not called.
         """
-        batch = parcel.batch
-        events: Sequence[Event] = batch
-        if refused := self._refused(parcel, batch):
-            events = [event for index, event in enumerate(batch) if index not in refused]
+        events, refused = self._given(parcel)
         if not (given := len(events)):
             return Answer(merged((), refused, len(parcel)))
         async with nullcontext() if self._caution is None else self._caution.under_way(parcel):
@@ -92,8 +93,18 @@ class Delivery:
         outcomes = judge(verdict, given)  # the batch is the sink's own to change
         return Answer(merged(outcomes, refused, len(parcel)), about_sink=isinstance(verdict, Retry))
 
+    def _given(self, parcel: Parcel) -> tuple[Sequence[Event], dict[int, Rejected]]:
+        """What the sink is given, and by index what it is not, and why."""
+        batch = parcel.batch
+        try:
+            if refused := self._refused(parcel, batch):
+                return [event for index, event in enumerate(batch) if index not in refused], refused
+        except Exception as error:
+            text = f"it was not called, by a mistake of tdbwatch: {describe(error)}"
+            raise NotGivenError(text) from error
+        return batch, {}
+
     def _refused(self, parcel: Parcel, events: Sequence[Event]) -> dict[int, Rejected]:
-        """By index, what the sink is not given, and why."""
         if parcel.failure.unended and (reason := given_up(parcel.failure, self._settings.batch.count)):
             return dict.fromkeys(range(len(events)), Rejected(reason))
         return too_large(events) if parcel.may_be_large(MOST_VALUES) else {}

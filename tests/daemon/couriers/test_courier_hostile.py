@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tdbwatch.daemon.couriers import Courier, CourierSettings
+from tdbwatch.daemon.couriers import Courier, CourierSettings, delivery
 from tdbwatch.daemon.delivery.retry import RetryPolicy
 from tdbwatch.daemon.hosting.hosts import InlineHost
 from tdbwatch.daemon.spool.looking.look import opened
@@ -166,6 +166,22 @@ async def test_the_batch_is_the_sinks_own_to_change(bench: Bench) -> None:
 
     await bench.offer(answer)
     assert await bench.check() == [("emptied", "emptied")]
+
+
+async def test_a_mistake_of_ours_is_not_said_to_be_the_sinks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(events: Sequence[Event]) -> dict[int, Rejected]:
+        return {0: Rejected(str({}[events[0].room]))} if sick(events) else {}
+
+    monkeypatch.setattr(delivery, "MOST_VALUES", 0)
+    monkeypatch.setattr(delivery, "too_large", mistaken)
+    called: list[str] = []
+    await bench.offer(lambda batch: called.append(batch[0].room))
+    assert not bench.courier.status().health.mistake
+    [(reason, error)] = await bench.check()
+    assert (reason, called) == ("gave up after 3 attempts", ["well"])
+    assert error == "it was not called, by a mistake of tdbwatch: KeyError: 'sick'"
 
 
 async def test_a_huge_message_is_cut_before_it_costs_anything(bench: Bench) -> None:
