@@ -61,6 +61,7 @@ class OnDisk:
     count: int
 
 
+@dataclass(slots=True, eq=False)
 class LaneQueue:
     """The unfinished entries of one lane, for one sink.
 
@@ -75,18 +76,16 @@ class LaneQueue:
         remembered: what became, before a restart, of the first entries on disk.
     """
 
-    __slots__ = ("beyond", "count", "disk", "held", "key", "lane", "remembered", "size", "state", "taken")
-
-    def __init__(self, lane: Lane, disk: OnDisk | None = None, key: str | None = None) -> None:
-        self.lane = lane
-        self.key = key
-        self.state = State.READING
-        self.taken: list[Piece] = []
-        self.held: deque[Piece] = deque()
-        self.count = self.size = 0
-        self.disk = disk
-        self.beyond: tuple[Span, ...] = ()
-        self.remembered: tuple[Past, ...] = ()
+    lane: Lane
+    disk: OnDisk | None = None
+    key: str | None = None
+    state: State = State.READING
+    taken: list[Piece] = field(default_factory=list)
+    held: deque[Piece] = field(default_factory=deque)
+    count: int = 0
+    size: int = 0
+    beyond: tuple[Span, ...] = ()
+    remembered: tuple[Past, ...] = ()
 
     def __repr__(self) -> str:
         return f"<LaneQueue {self.lane.scope} {self.lane.room}: {self.state.name}>"

@@ -15,7 +15,7 @@ import structlog
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.spool.api import Progress, Spool, SpoolError
 from tdbwatch.daemon.spool.stored.blocks import Block, heard
-from tdbwatch.daemon.spool.stored.orders import Order
+from tdbwatch.daemon.spool.stored.orders import Order, ahead
 from tdbwatch.plugin.event import Event
 
 INTERVAL: Final = 1.0
@@ -143,7 +143,7 @@ class Redelivery:
         blocks = await self._spool.read(order.position, self._spool.redelivery_bytes)
         if not blocks or blocks[0].first_seq > order.through:
             return _Step((), order.through)
-        events = [event for block in blocks for event in _asked_for(order, block) if sink.wants(event)]
+        events = [event for block in blocks for event in ahead(order, block) if sink.wants(event)]
         return _Step(events, min(blocks[-1].last_seq, order.through))
 
     async def _move(self, order: Order, sink: Receiver) -> _Step:
@@ -180,14 +180,6 @@ class Redelivery:
             records=order.missed,
             remedy="the spool was full of newer ones; raise spool.max_size, or replay less at once",
         )
-
-
-def _asked_for(order: Order, block: Block) -> list[Event]:
-    """What a replay is about of a block: what was heard, and no copies that orders made."""
-    if block.target is not None:
-        return []
-    within = (event for seq, event in block.numbered() if order.position < seq <= order.through)
-    return [event for event in within if order.selection.matches(event)]
 
 
 def _left_behind(order: Order, gone: Progress, block: Block, wants: Callable[[Event], bool]) -> list[Event]:

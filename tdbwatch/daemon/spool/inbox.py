@@ -1,5 +1,6 @@
 """Where the event loop leaves what is to be written, and the writer's thread picks it up in groups."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,19 +30,14 @@ class Packing:
     runs: list[bytes] = field(default_factory=list)
     count: int = 0
     size: int = _PACKING_BYTES
-    first_us: int = 0
+    first_us: int = sys.maxsize
     last_us: int = 0
     marks: list[Mark] = field(default_factory=list)
 
     def add(self, packed: bytes, run: Run) -> int:
         """Take a run; how many bytes more it is now."""
-        us = run.received_us
-        if not self.runs:
-            self.first_us = self.last_us = us
-        elif us > self.last_us:
-            self.last_us = us
-        elif us < self.first_us:
-            self.first_us = us
+        self.first_us = min(self.first_us, run.received_us)
+        self.last_us = max(self.last_us, run.received_us)
         self.runs.append(packed)
         self.count += len(run.events)
         return self.grow(len(packed) + _RUN_BYTES) + self.remember(run.marks)

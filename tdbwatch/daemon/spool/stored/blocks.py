@@ -7,6 +7,7 @@ and their ids follow each other. A *block* is some runs of one lane in a row: on
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -204,6 +205,7 @@ def sound(run: Run) -> bool:
     )
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False, repr=False)
 class Block:
     """Some entries in a row, all of one lane.
 
@@ -216,21 +218,15 @@ class Block:
         body: the runs (`unpack`).
     """
 
-    __slots__ = (
-        *("__weakref__", "_events", "_lines", "_runs", "_sizes"),
-        *("body", "count", "first_seq", "lane", "target"),
-    )
-
-    def __init__(self, first_seq: int, count: int, lane: Lane, target: str | None, body: bytes) -> None:
-        self.first_seq = first_seq
-        self.count = count
-        self.lane = lane
-        self.target = target
-        self.body = body
-        self._runs: list[Run] | None = None
-        self._events: list[Event] | None = None
-        self._lines: list[bytes] | None = None
-        self._sizes: list[int] | None = None
+    first_seq: int
+    count: int
+    lane: Lane
+    target: str | None
+    body: bytes
+    _runs: list[Run] | None = None
+    _events: list[Event] | None = None
+    _lines: list[bytes] | None = None
+    _sizes: list[int] | None = None
 
     def __repr__(self) -> str:
         return f"<Block {self.first_seq}-{self.last_seq} {self.lane.scope} {self.lane.room}>"

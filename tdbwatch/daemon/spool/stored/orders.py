@@ -122,16 +122,15 @@ def miss(connection: sqlite3.Connection, blocks: Iterable[Block]) -> None:
     missed: Counter[int] = Counter()
     asked = replays(connection)
     for block in blocks:
-        if block.target is None:
-            for order in asked:
-                missed[order.number] += _ahead(order, block)
+        for order in asked:
+            missed[order.number] += len(ahead(order, block))
     query = "UPDATE orders SET missed = missed + ? WHERE number = ?"
     connection.executemany(query, [(count, number) for number, count in missed.items() if count])
 
 
-def _ahead(order: Order, block: Block) -> int:
-    """How many of a block's events a replay is about and has not come to."""
-    if block.last_seq <= order.position or block.first_seq > order.through:
-        return 0
+def ahead(order: Order, block: Block) -> list[Event]:
+    """What of a block a replay is about and has not come to; nothing of copies that orders made."""
+    if block.target is not None or block.last_seq <= order.position or block.first_seq > order.through:
+        return []
     within = (event for seq, event in block.numbered() if order.position < seq <= order.through)
-    return sum(map(order.selection.matches, within))
+    return list(filter(order.selection.matches, within))
