@@ -5,6 +5,7 @@ Of drops many at once, when it can be told, and why.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final, Protocol
@@ -151,6 +152,7 @@ class Pacing:
             self._timer = None
 
 
+@dataclass(slots=True, eq=False)
 class DropReports:
     """Gathers drops.
 
@@ -158,38 +160,26 @@ class DropReports:
     While gap records would push out undelivered events, they wait until they tell of many; else a full spool
     of many rooms would be emptied by them alone.
 
-    Args:
-        alarms: tell of them.
-        rates: explains, when it happens, why what came too fast is dropped.
-        settled: called once what these append is appended.
-        interval: seconds over which drops are gathered.
-        space: how many gap records the spool has space for now.
-
     Attributes:
         gathered: what is still to be told, by reason.
         count: undelivered events given up since the start.
         latest_us: when the latest of them were, in microseconds since the Unix epoch; None: none was.
     """
 
-    def __init__(
-        self,
-        alarms: Alarms,
-        rates: Callable[[], str],
-        settled: Callable[[Tally], None],
-        interval: float,
-        space: Callable[[], int],
-        clock: Clock,
-    ) -> None:
-        self.count = 0
-        self.latest_us: int | None = None
-        self.gathered: dict[str, Tally] = {}
-        self._alarms = alarms
-        self._rates, self._note = rates, ""
-        self._settled = settled
-        self._pacing = Pacing(interval)
-        self._space = space
-        self._clock = clock
-        self._put_off = False
+    _alarms: Alarms
+    _rates: Callable[[], str]
+    """Explains, when it happens, why what came too fast is dropped."""
+    _settled: Callable[[Tally], None]
+    """Called once what the alarms append is appended."""
+    _pacing: Pacing
+    _space: Callable[[], int]
+    """How many gap records the spool has space for now."""
+    _clock: Clock
+    gathered: dict[str, Tally] = field(default_factory=dict)
+    count: int = 0
+    latest_us: int | None = None
+    _note: str = ""
+    _put_off: bool = False
 
     def add(self, tally: Tally) -> None:
         """Undelivered events were given up; none, where all were records of ours."""

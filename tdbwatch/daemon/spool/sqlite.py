@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-from tdbwatch.daemon.spool.alarms import Alarms, DropReports, Listener
+from tdbwatch.daemon.spool.alarms import Alarms, DropReports, Listener, Pacing
 from tdbwatch.daemon.spool.api import Attempt, Behind, DeadLetter, Entry, Gone, Progress, Spool, SpoolError
 from tdbwatch.daemon.spool.errors import DiskError, is_the_disks
 from tdbwatch.daemon.spool.file.aside import DamageReport
@@ -75,7 +75,7 @@ class SqliteSpool(Spool):
             self.alarms,
             traffic.rates_in_words,
             lambda report: self._inbox.note(Settled([report])),
-            pace.drops,
+            Pacing(pace.drops),
             lambda: self._writer.gap_records,
             clock,
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tdbwatch.daemon.spool import Loss, Tally
-from tdbwatch.daemon.spool.alarms import Alarms, DropReports
+from tdbwatch.daemon.spool.alarms import Alarms, DropReports, Pacing
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, run_of
 from tdbwatch.daemon.spool.stored.tables import connect
@@ -194,7 +194,7 @@ async def test_reports_come_ever_more_seldom_while_drops_go_on_and_at_once_after
             told.append(hands.now)
 
     alarms = Alarms(Path("spool.db"), Told())
-    drops = DropReports(alarms, str, lambda _: None, 1.0, lambda: 1000, ManualClock())
+    drops = DropReports(alarms, str, lambda _: None, Pacing(1.0), lambda: 1000, ManualClock())
     for _ in range(9):
         drops.add(Tally("max_size").add_events(events(1)))
         hands.turn_to_timer()

@@ -51,13 +51,13 @@ def is_in_place(path: Path, file: int) -> bool:
         return False
 
 
-def sync_folder(path: Path) -> None:
-    """Make what was renamed in the folder of `path` durable."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Make a file durable; of a folder, what was made or renamed in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def spool_file(path: Path) -> Path:

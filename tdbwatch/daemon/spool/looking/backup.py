@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from tdbwatch.daemon.spool.errors import damaged, is_full
-from tdbwatch.daemon.spool.file.place import check_place, side, sync_folder
+from tdbwatch.daemon.spool.file.place import check_place, side, sync
 from tdbwatch.daemon.spool.looking.look import Look, faults, opened
 from tdbwatch.daemon.spool.looking.stats import Stats, stats
 
@@ -40,12 +40,12 @@ def backup(spool: Look, target: Path) -> Stats:
             if found := faults(look.connection, 1):
                 raise damaged(found[0])
             contents = stats(look)
-        _sync(making)
+        sync(making)
         making.rename(target)
     except BaseException:
         making.unlink()
         raise
-    sync_folder(target)
+    sync(target.parent)
     return contents
 
 
@@ -63,11 +63,3 @@ def _copy(spool: sqlite3.Connection, target: Path) -> None:
         spool.execute("ROLLBACK")
         # All of it is in this one file. The daemon puts a log beside it again.
         copy.execute("PRAGMA journal_mode = DELETE").fetchone()
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

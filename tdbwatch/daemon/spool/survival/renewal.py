@@ -24,7 +24,7 @@ from tdbwatch.daemon.spool.file.aside import (
     remove_files,
 )
 from tdbwatch.daemon.spool.file.handle import Connect
-from tdbwatch.daemon.spool.file.place import MAGIC, MAKING, side, sync_folder
+from tdbwatch.daemon.spool.file.place import MAGIC, MAKING, side, sync
 from tdbwatch.daemon.spool.stored import progress
 from tdbwatch.daemon.spool.stored.blocks import MOST_SEQ, Block
 from tdbwatch.daemon.spool.stored.history import INSERT_LETTER, letter_row
@@ -58,7 +58,7 @@ def place(path: Path, connect: Connect) -> None:
             with _made(making, connect):
                 pass
         making.rename(path)
-        sync_folder(path)
+        sync(path.parent)
     remove_files(making)
     if _needs_no_log(path):
         move_side_files(path, place_aside(path, time.time()))
@@ -109,7 +109,7 @@ def renew(
         _make_whole(store, old, known, memory, report)
     move_aside(path, aside)
     making.rename(path)
-    sync_folder(path)
+    sync(path.parent)
     return Store(path, connect), report
 
 
@@ -139,7 +139,7 @@ def _made(path: Path, connect: Connect) -> Iterator[Store]:
         with closing(Store(path, connect)) as store:
             yield store
             store.connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-        sync_folder(path)  # no power cut may take it, and not what happens to the old one
+        sync(path.parent)  # no power cut may take it, and not what happens to the old one
     except BaseException:
         remove_files(path)
         raise
