@@ -107,7 +107,8 @@ class Delivery:
     def _refused(self, parcel: Parcel, events: Sequence[Event]) -> dict[int, Rejected]:
         if parcel.failure.unended and (reason := given_up(parcel.failure, self._settings.batch.count)):
             return dict.fromkeys(range(len(events)), Rejected(reason))
-        return too_large(events) if parcel.may_be_large(MOST_VALUES) else {}
+        may_be_large = any(piece.largest > MOST_VALUES for piece in parcel.pieces)
+        return too_large(events) if may_be_large else {}
 
     def _delivered(self, pieces: Sequence[Piece]) -> None:
         now_us = self._clock.time() * 1e6

@@ -248,10 +248,6 @@ class Parcel:
     def __len__(self) -> int:
         return sum([piece.count for piece in self.pieces])
 
-    def may_be_large(self, size: int) -> bool:
-        """Whether one of the events can have a payload of more bytes."""
-        return any(piece.largest > size for piece in self.pieces)
-
     @property
     def pieces(self) -> list[Piece]:
         return [piece for _, piece in self.shares]

@@ -139,10 +139,6 @@ class Group:
         return [*self.waiting, *(copies.done for copies in self.copies)]
 
     @property
-    def urgent(self) -> bool:
-        return bool(self.copies) or any(note.waiters for note in self.notes.values())
-
-    @property
     def empty(self) -> bool:
         return not (self.packings or self.notes or self.copies)
 
@@ -275,7 +271,7 @@ class Inbox:
 
     def _wait_for_company(self) -> None:
         started = time.monotonic()
-        while not (self.closed or self._group.urgent or self._bytes >= self.group_bytes):
+        while not (self.closed or self._group.all_waiting or self._bytes >= self.group_bytes):
             linger = self._linger if self._group.packings else self._idle_linger
             left = started + linger - time.monotonic()
             if left <= 0 or self._group.empty:
