@@ -48,7 +48,11 @@ def serve(
     """
     process.settle_in()
     with asyncio.Runner() as runner:
-        code = runner.run(_serve(config, registry, read, exit_when_unreachable))
+        try:
+            code = runner.run(_serve(config, registry, read, exit_when_unreachable))
+        except Exception as error:  # noqa: BLE001 - a mistake of ours; the code is promised, whatever it is
+            structlog.get_logger("tdbwatch").critical("daemon.part_died", part="service", exc_info=error)
+            code = os.EX_SOFTWARE
         logs.flush(_LAST_WORDS)
         _flush_prints()
         os._exit(code)

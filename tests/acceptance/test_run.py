@@ -263,3 +263,28 @@ async def test_the_daemon_waits_for_a_node_that_is_not_ready_though_the_other_on
     command = await start("--config", write_config())
     await command.ready()
     assert await command.stop() == 0
+
+
+BREAKS = """
+from tdbwatch.daemon import {module}
+def broken(*_, **__): raise RuntimeError("a mistake of ours")
+{module}.{name} = broken
+"""
+
+
+@pytest.mark.parametrize(
+    "beforehand",
+    [
+        BREAKS.format(module="parts", name="make_client"),
+        BREAKS.format(module="supervisor", name="Redelivery"),
+    ],
+    ids=["while its parts are made", "while it starts"],
+)
+async def test_a_mistake_of_ours_at_the_start_is_logged_and_ends_it_with_70(
+    start: Any, write_config: Any
+) -> None:
+    command = await start("--config", write_config())
+    assert await command.exit_code() == 70
+    (line,) = (one for one in command.records() if one["event"] == "daemon.part_died")
+    assert line["part"] == "service"
+    assert "RuntimeError: a mistake of ours" in line["exception"]
