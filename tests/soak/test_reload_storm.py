@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import random
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from tdbwatch.node import Cluster
+from tdbwatch.testing import free_port
 
 RELOADS = int(os.environ.get("TDBWATCH_RELOADS", "4"))
 PER_SECOND = 1_000
@@ -52,8 +52,7 @@ class Storm:
         print(f"seed {seed}")
         self.sent = Counter[str]()
         self._hook = f"http://127.0.0.1:{hook}/"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.listen = f"127.0.0.1:{free.getsockname()[1]}"
+        self.listen = f"127.0.0.1:{free_port()}"
         self.process: asyncio.subprocess.Process
         self.text = b""
         (plugins := folder / "plugins.d").mkdir(mode=0o755)

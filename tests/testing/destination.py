@@ -12,6 +12,8 @@ class Destination:
         self.ids: list[str] = []
         self.answers = threading.Event()
         self.answers.set()
+        self.refused = threading.Event()
+        """Set once somebody came while it was away."""
         self._left: int | None = None
 
     def put(self, event_id: str, event: str) -> None:
@@ -31,6 +33,7 @@ class Destination:
             ConnectionError: the destination is away.
         """
         if self._left == 0:
+            self.refused.set()
             raise ConnectionError("the destination is away")
         if self._left is not None:
             self._left -= 1

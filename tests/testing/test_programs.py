@@ -38,7 +38,7 @@ def test_it_ends_with_a_run_of_tests_that_is_killed(tmp_path):
         "os.kill(os.getpid(), 9)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == -9
-    until = time.monotonic() + 10
+    until = time.monotonic() + 20
     while listens(port) and time.monotonic() < until:
         time.sleep(0.01)
     assert not listens(port)
@@ -47,8 +47,15 @@ def test_it_ends_with_a_run_of_tests_that_is_killed(tmp_path):
 def test_one_that_ends_at_once_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr("tdbwatch.testing.programs._TO_START", 0.5)
     command = [sys.executable, "-c", "raise SystemExit('no such luck')"]
+
+    def never_after_it_spoke():
+        until = time.monotonic() + 20
+        while not (tmp_path / "output").read_text() and time.monotonic() < until:
+            time.sleep(0.01)
+        return False
+
     with pytest.raises(RuntimeError, match="no such luck"):
-        Program(command, free_port(), tmp_path).start()
+        Program(command, free_port(), tmp_path, ready=never_after_it_spoke).start()
 
 
 def test_one_that_is_not_installed_skips_the_test():

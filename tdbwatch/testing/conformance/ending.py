@@ -12,7 +12,7 @@ _TURNS: Final = (0, 1, 2, 3, 5, 8, 13, 21)
 _CUTS: Final = (1, 4, 9)
 """The same within each life that is looked at for leaks."""
 _IN_THE_MIDDLE: Final = 0.2
-"""Seconds to get to where the destination does not answer."""
+"""Seconds that a sink has to get to where its destination does not answer."""
 _LIVES: Final = 3
 """One leaf may be a cache; what each life leaves behind is a leak."""
 _LEFT: Final[Sequence[tuple[Callable[[Census, Census], list[str]], str, str]]] = (

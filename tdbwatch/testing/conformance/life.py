@@ -9,6 +9,7 @@ from tdbwatch.daemon.couriers.answer import VerdictError, judge
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.hosting.hosts import SinkHangsError, SinkStuckError, ThreadHost
 from tdbwatch.plugin import DELIVERED, Delivered, Event, Options, Outcome, Retry, SinkContext, SinkType
+from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing.conformance.fault import ConformanceError, fault, named
 from tdbwatch.testing.conformance.watched import Watched, from_the_sink_on
 
@@ -133,11 +134,10 @@ class Life:
             return [Retry(named(error))] * len(events)
 
     def cut(self, events: Sequence[Event], seconds: float) -> list[Outcome]:
-        """Offer events once and cancel the call after so many seconds; it must end then."""
+        """Offer events once and cancel the call so long after the sink got them; it must end then."""
         __tracebackhide__ = True
-        work = asyncio.wait_for(self._host.deliver(list(events)), seconds)
         try:
-            return _outcomes(self._call("deliver", work), len(events))
+            return _outcomes(self._call("deliver", self._cut(list(events), seconds)), len(events))
         except ConformanceError:
             raise
         except Exception as error:  # noqa: BLE001 - it was cancelled, or the sink raised
@@ -212,6 +212,13 @@ class Life:
         if isinstance(error, DeadlineError):
             late = f"{what} did not come back within {self._limit:g} s, with nothing wrong"
             fault(late, "bound what it waits for, or return what it has and leave the rest for the next call")
+
+    async def _cut(self, events: list[Event], seconds: float) -> Verdict:
+        self.watched.got.clear()
+        call = asyncio.ensure_future(self._host.deliver(events))
+        while not (self.watched.got.is_set() or call.done()):  # noqa: ASYNC110 - it is set in another thread
+            await asyncio.sleep(0.005)
+        return await asyncio.wait_for(call, seconds)
 
     async def _came_back(self) -> bool:
         """Whether the call that was cancelled ends."""

@@ -38,7 +38,7 @@ class Subject:
     sink: ClassVar[Any]
     options: Mapping[str, Any] | Options = {}  # noqa: RUF012 - nobody changes it
     client: SinkClient | None = None
-    limit: float = 5.0
+    limit: float = 10.0
 
     def an_event(self, number: int) -> Event:
         """An event that the sink delivers."""

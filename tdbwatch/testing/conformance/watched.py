@@ -20,6 +20,7 @@ class Watched(Sink):
     """Passes all calls on to a sink, and notes what cannot be seen from outside.
 
     Attributes:
+        got: set when the sink is given events.
         cut_after: cancel calls after so many turns of the event loop; None: do not.
         swallowed: a call that was cancelled did not end.
         closed: `close` came back.
@@ -32,6 +33,7 @@ class Watched(Sink):
         self._sink = sink
         self._limit = limit
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.got = threading.Event()
         self.cut_after: int | None = None
         self.swallowed = False
         self.closed = False
@@ -53,6 +55,7 @@ class Watched(Sink):
         await self._call(self._sink.open())
 
     async def deliver(self, batch: Sequence[Event]) -> Verdict:
+        self.got.set()
         verdict: Verdict = await self._call(self._sink.deliver(batch))
         return verdict
 
