@@ -4,9 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,7 @@ import pytest
 from tdbwatch.node import Cluster
 from tests.forked import COMMAND, Forked, Forker, reader_of
 
-DEADLINE = 20.0
+DEADLINE = 45.0
 """Seconds; only ever reached when something is broken."""
 
 
@@ -56,6 +58,11 @@ class Command:
         await until(lambda: self.said("daemon.ready") or self.process.returncode is not None, "ready")
         assert self.said("daemon.ready"), self.text
 
+    async def url(self) -> str:
+        """Where it shows itself, once it listens; with a slash at the end."""
+        await until(lambda: self.said("status.listening"), "the status port")
+        return next(str(one["url"]) for one in self.records() if one["event"] == "status.listening")
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
@@ -69,6 +76,47 @@ class Command:
     async def stop(self) -> int:
         self.signal(signal.SIGTERM)
         return await self.exit_code()
+
+
+class Systemd:
+    """Reads the daemon's datagrams as they come, as systemd does: few may wait."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.heard: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._socket.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def said(self) -> list[str]:
+        """All that came so far."""
+        with suppress(BlockingIOError):
+            while True:
+                self._read()
+        return self.heard
+
+    @property
+    def is_ready(self) -> bool:
+        return any(message.startswith("READY=1") for message in self.said())
+
+    @property
+    def status(self) -> str:
+        return [message.partition("STATUS=")[2] for message in self.said() if "STATUS=" in message][-1]
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+
+    def _read(self) -> None:
+        self.heard.append(self._socket.recv(4096).decode())
+
+
+@pytest.fixture
+async def systemd(tmp_path: Path) -> AsyncIterator[Systemd]:
+    made = Systemd(tmp_path / "notify")
+    yield made
+    made.close()
 
 
 Start = Callable[..., Awaitable[Command]]

@@ -212,9 +212,9 @@ async def test_a_node_that_others_can_reach_warns_of_the_password_that_everybody
 ) -> None:
     command = await start("node", "--port", "0", "--host", "0.0.0.0")
     await until(lambda: "listening on" in command.text, "the address")
+    assert await command.stop() == 0
     assert "warning: other hosts can reach this address" in command.text
     assert "give --password, or listen on 127.0.0.1" in command.text
-    assert await command.stop() == 0
 
 
 async def test_the_embedded_node_serves_until_it_is_told_to_stop(start: Any, until: Any) -> None:

@@ -36,7 +36,7 @@ def fail(event):
     raise RuntimeError("always")
 """,
     "killer": """
-import os, signal
+import os, signal, time
 from pathlib import Path
 from tdbwatch.daemon.couriers import unended
 from tdbwatch.plugin import Event, sink
@@ -46,6 +46,8 @@ unended._LIFE = 0.3  # seconds of life without the event before it is tried agai
 @sink("killer")
 def killer(event: Event) -> None:
     if event.args == ["killer"]:
+        while not Path("all-heard").exists():  # what the daemon has not heard when it is killed is lost
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     with Path("killer.txt").open("a") as file:
         file.write(f"{event.args[0]}\\n")
@@ -182,6 +184,8 @@ async def test_an_event_that_kills_the_daemon_becomes_a_dead_letter_and_all_othe
     await command.ready()
     for argument in (1, 2, "killer", 3, 4):
         cluster.emit("//stuff", "alerts", "counted", argument)
+    await until(lambda: written.exists() and '"args":[4]' in written.read_text(), "all in the other sink")
+    (tmp_path / "all-heard").touch()
     taken = tmp_path / "killer.txt"
 
     def others() -> bool:

@@ -79,7 +79,7 @@ async def test_a_full_disk_holds_events_in_memory_and_goes_on_when_there_is_spac
     assert len(numbers(lines("alerts.jsonl"))) == 50, "what is not durable is not delivered"
     limit_files(command.process.pid, resource.RLIM_INFINITY)
     await until(lambda: len(numbers(lines("alerts.jsonl"))) == 400, "all events")
-    assert command.said("spool.disk_accepts_again")
+    await until(lambda: command.said("spool.disk_accepts_again"), "the end of the alarm")
     assert await command.stop() == 0
     assert numbers(lines("alerts.jsonl")) == list(range(400))
 

@@ -30,7 +30,7 @@ async def test_with_64_descriptors_for_more_files_than_that_all_events_arrive(
     command = await start("run", "--config", config)
     resource.prlimit(command.process.pid, resource.RLIMIT_NOFILE, (FEW, FEW))
     await command.ready()
-    url = next(line["url"] for line in command.records() if line["event"] == "status.listening")
+    url = await command.url()
     port = int(url.rstrip("/").rpartition(":")[2])
     idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(FEW)]
     for time in (1, 2):

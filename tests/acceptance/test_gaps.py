@@ -1,6 +1,6 @@
 """Whenever events may have been missed, a record says since when, until when, and why."""
 
-import json
+import asyncio
 import signal
 import sqlite3
 from contextlib import closing
@@ -10,26 +10,46 @@ from typing import Any
 
 import pytest
 
+from tdbwatch.client.rooms.hearing import IN_FLIGHT
+from tdbwatch.daemon.intake.causes import Cause
+from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.stored import beats
+from tdbwatch.daemon.spool.stored.orders import Selection
 from tdbwatch.node import Cluster
 
 SLOW = """
 import time
 from pathlib import Path
-from tdbwatch.plugin import sink
+from tdbwatch.plugin import Sink, sink
 
 @sink("slow")
 def slow(event):
     if event.kind == "event":
         Path("begun").touch()
-        time.sleep(1.5)  # for so long a stop waits for it, and rooms are heard meanwhile
+        while not Path("go-on").exists():  # for so long a stop waits for it, and rooms are heard meanwhile
+            time.sleep(0.01)
+
+@sink("quick")
+class Quick(Sink):
+    async def deliver(self, batch):
+        pass
+
+    async def close(self):
+        Path("closed").touch()
 """
 
 
-def silent_rooms(spool: Path) -> list[Any]:
-    """The rooms that were not heard at the last beat."""
+def causes(spool: Path) -> list[Cause]:
+    """Why rooms were not heard at the last beat: before the first join, too, there is one that says so."""
     with closing(sqlite3.connect(spool)) as connection:
-        row = connection.execute("SELECT value FROM meta WHERE key = 'beat'").fetchone()
-    return list(json.loads(row[0])[1]) if row is not None else []
+        beat = beats.load(connection)
+    return [silence.cause for silence in beat.silent.values()] if beat is not None else []
+
+
+def kept(spool: Path) -> list[list[Any]]:
+    """The arguments of the events in it."""
+    with opened(spool) as look:
+        return [list(one.event.args) for one in look.log.some(Selection()) if one.event.kind == "event"]
 
 
 def gaps(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -79,7 +99,8 @@ async def test_a_restart_while_there_is_no_connection_does_not_shorten_the_gap(
         await node.stop()
     lost_at = datetime.now().astimezone()
     await until(lambda: "lost the connection" in command.text, "the loss")
-    await until(lambda: silent_rooms(config.with_name("spool.db")), "a beat that says so")
+    spool = config.with_name("spool.db")
+    await until(lambda: causes(spool) == [Cause.CONNECTION] * 2, "a beat that says so of both rooms")
     command.signal(number)
     await command.exit_code()
     command = await start("--config", config)
@@ -102,17 +123,20 @@ async def test_what_is_emitted_while_a_stop_waits_for_a_sink_is_heard_and_delive
     (folder / "slow.py").write_text(SLOW)
     sinks = {
         "slow": {"type": "slow"},
+        "quick": {"type": "quick"},
         "audit": {"type": "file", "path": str(tmp_path / "out" / "{room}.jsonl")},
     }
-    config = write_config(sinks=sinks, plugins={"paths": [str(folder)]})
+    config = write_config(sinks=sinks, plugins={"paths": [str(folder)]}, shutdown={"grace": "60s"})
     command = await start("--config", config)
     await command.ready()
     cluster.emit("//stuff", "alerts", "counted", 1)
     await until((tmp_path / "begun").exists, "a delivery that takes long")
     command.signal(signal.SIGTERM)
-    await until(lambda: command.said("daemon.stopping"), "the stop")
+    await until((tmp_path / "closed").exists, "a stop that waits for the slow one alone")
     cluster.emit("//stuff", "alerts", "counted", 2)
     emitted_at = datetime.now().astimezone()
+    await until(lambda: kept(config.with_name("spool.db")) == [[1], [2]], "that it is heard")
+    (tmp_path / "go-on").touch()
     assert await command.exit_code() == 0
     assert [record["args"] for record in lines("alerts.jsonl") if record["kind"] == "event"] == [[1]]
     command = await start("--config", config)
@@ -178,10 +202,14 @@ async def test_with_two_connections_the_loss_of_one_is_no_gap(
     command = await start("--config", write_config())
     await command.ready()
     await joined_everywhere()
+    for number in (1, 2):  # each connection has heard the room for so long that it vouches for the other
+        cluster.emit("//stuff", "alerts", "counted", number, node=0)
+        await until(lambda number=number: len(lines("alerts.jsonl")) == number, "the event")
+        await asyncio.sleep((2 - number) * (IN_FLIGHT + 0.1))
     await cluster.nodes[0].stop()
     await until(lambda: "lost the connection" in command.text, "the loss")
-    cluster.emit("//stuff", "alerts", "counted", 1, node=1)
-    await until(lambda: lines("alerts.jsonl"), "the event")
+    cluster.emit("//stuff", "alerts", "counted", 3, node=1)
+    await until(lambda: len(lines("alerts.jsonl")) == 3, "the event")
     assert await command.stop() == 0
     assert not gaps(lines("alerts.jsonl"))
 

@@ -57,8 +57,8 @@ async def hook() -> AsyncIterator[Hook]:
 
 async def page(command: Any, path: str) -> Any:
     """What the status port answers there."""
-    [line] = [record for record in command.records() if record["event"] == "status.listening"]
-    async with aiohttp.ClientSession() as session, session.get(line["url"].rstrip("/") + path) as answer:
+    url = (await command.url()).rstrip("/") + path
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
         return await (answer.json() if path.endswith(("z", "json")) else answer.text())
 
 

@@ -104,7 +104,7 @@ def config_for(write_config: Any, folder: Path, **sinks: dict[str, Any]) -> Path
         plugins={"paths": [str(folder)]},
         sinks={
             "audit": {"type": "file", "path": str(folder.parent / "out" / "{room}.jsonl")},
-            **{name: {"timeout": "1s", **settings} for name, settings in sinks.items()},
+            **sinks,
         },
         shutdown={"grace": "1s"},
     )
@@ -133,7 +133,7 @@ async def test_sick_plugins_change_nothing_for_others_and_are_named_in_log_page_
         noter=GOOD, mutates=MUTATES, missing=UNIMPORTABLE, **{n: code for n, (code, _) in SICK.items()}
     )
     retry = {"initial": "100ms", "max": "200ms"}
-    sick = {name: {"retry": retry} for name in SICK}
+    sick = {name: {"retry": retry, "timeout": "1s"} for name in SICK}
     others = {"mine": {"type": "noter"}, "mutates": {"type": "mutator"}}
     config = config_for(write_config, folder, **others, **sick)
     config.write_text(json.dumps({**json.loads(config.read_text()), "http": {"listen": "127.0.0.1:0"}}))
@@ -153,7 +153,7 @@ async def test_sick_plugins_change_nothing_for_others_and_are_named_in_log_page_
             f"the log of {name}",
         )
     assert any("missing" in line and "a_module_that_nobody_has" in line for line in command.output)
-    page, metrics = await asyncio.to_thread(shown, command)
+    page, metrics = await asyncio.to_thread(shown, await command.url())
     for name, (_, said) in SICK.items():
         shows = "stuck" if name == "blocks" else said
         assert any(name in row and shows in unescape(row) for row in page.split("<tr")), name
@@ -168,12 +168,11 @@ async def test_sick_plugins_change_nothing_for_others_and_are_named_in_log_page_
     assert [record["args"] for record in lines("alerts.jsonl")] == [[number] for number in range(20)]
 
 
-def shown(command: Any) -> tuple[str, str]:
+def shown(url: str) -> tuple[str, str]:
     """The page and the metrics."""
-    (url,) = (record["url"] for record in command.records() if record["event"] == "status.listening")
     texts = []
     for path in ("", "metrics"):
-        with urllib.request.urlopen(url + path, timeout=10) as answer:
+        with urllib.request.urlopen(url + path, timeout=20) as answer:
             texts.append(answer.read().decode())
     return texts[0], texts[1]
 
@@ -258,10 +257,10 @@ class CountingSink(Sink):
     command = await start("--config", config)
     await command.ready()
     cluster.emit("//stuff", "alerts", "disk-full", 1)
-    (url,) = (record["url"] for record in command.records() if record["event"] == "status.listening")
+    url = await command.url()
 
     def shown() -> bool:
-        with urllib.request.urlopen(url + "metrics", timeout=5) as answer:
+        with urllib.request.urlopen(url + "metrics", timeout=20) as answer:
             return b'tdbwatch_plugin_seen_total{name="disk-full",sink="mine"} 1.0' in answer.read()
 
     async with asyncio.timeout(20):

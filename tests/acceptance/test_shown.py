@@ -4,7 +4,6 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -12,42 +11,6 @@ import pytest
 from aiohttp import web
 
 from tdbwatch.node import Cluster
-
-
-class Systemd:
-    """Reads the daemon's datagrams, as systemd does."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.heard: list[str] = []
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(path))
-        self._socket.setblocking(False)
-
-    def said(self) -> list[str]:
-        while True:
-            try:
-                self.heard.append(self._socket.recv(4096).decode())
-            except BlockingIOError:
-                return self.heard
-
-    @property
-    def is_ready(self) -> bool:
-        return any(message.startswith("READY=1") for message in self.said())
-
-    @property
-    def status(self) -> str:
-        return [message.partition("STATUS=")[2] for message in self.said() if "STATUS=" in message][-1]
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture
-def systemd(tmp_path: Path) -> Any:
-    made = Systemd(tmp_path / "notify")
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -67,7 +30,7 @@ async def gone() -> AsyncIterator[str]:
 
 
 async def test_log_systemd_readyz_page_and_metrics_agree_from_the_start_to_a_sick_sink(
-    start: Any, until: Any, cluster: Cluster, write_config: Any, systemd: Systemd, gone: str
+    start: Any, until: Any, cluster: Cluster, write_config: Any, systemd: Any, gone: str
 ) -> None:
     config = write_config(
         thingsdb={
@@ -82,14 +45,13 @@ async def test_log_systemd_readyz_page_and_metrics_agree_from_the_start_to_a_sic
     )
     command = await start("--config", config, env={"NOTIFY_SOCKET": str(systemd.path)})
     await until(lambda: command.said("daemon.not_ready"), "a word about the missing room")
-    await until(lambda: command.said("status.listening"), "the port")
+    url = await command.url()
     await until(lambda: command.said("canary.no_room"), "a word about the canary")
-    [listening] = [line for line in command.records() if line["event"] == "status.listening"]
 
     async def get(path: str) -> tuple[int, str]:
         async with (
             aiohttp.ClientSession() as session,
-            session.get(listening["url"].rstrip("/") + path) as answer,
+            session.get(url.rstrip("/") + path) as answer,
         ):
             return answer.status, await answer.text()
 
@@ -108,7 +70,7 @@ async def test_log_systemd_readyz_page_and_metrics_agree_from_the_start_to_a_sic
     assert (code, warnings["canary"]["name"]) == (503, "canary in //stuff")
     assert warnings["canary"]["remedy"].startswith("Make its room in ThingsDB")
     assert command.said("canary.no_room")
-    top = await start("top", "--url", listening["url"])
+    top = await start("top", "--url", url)
     assert await top.exit_code() == 0
     assert "Trouble: Not ready, because of this:\n  Room oncall in //stuff: There is no such room" in top.text
     assert "tdbwatch_ready 0\n" in (await get("/metrics"))[1]

@@ -4,7 +4,6 @@ import asyncio
 import fcntl
 import os
 import signal
-import socket
 import sys
 import termios
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +14,7 @@ from typing import Any
 import aiohttp
 
 from tdbwatch.node import Cluster
+from tdbwatch.testing import free_port
 
 Until = Callable[[Callable[[], bool], str], Awaitable[None]]
 
@@ -42,8 +42,7 @@ async def test_a_pipe_that_nobody_empties_holds_up_the_log_sink_alone(
     until: Until,
     tmp_path: Path,
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     config = write_config(
         sinks={
             "console": {"type": "log"},

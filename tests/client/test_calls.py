@@ -10,6 +10,7 @@ from tdbwatch import exceptions as errors
 from tdbwatch.client import outbox
 from tdbwatch.exceptions import ConnectionLostError, EncodeError, NotConnectedError
 from tdbwatch.wire import Kind, session
+from tests.passing import let_pass
 
 
 @pytest.fixture
@@ -260,12 +261,15 @@ async def test_only_so_many_calls_wait_for_a_node_to_be_ready(client, node, unti
     assert [await call for call in calls] == [{"n": n} for n in range(3)]
 
 
-async def test_the_deadline_of_a_call_that_no_node_was_ready_for_says_so(client, node, monkeypatch):
+async def test_the_deadline_of_a_call_that_no_node_was_ready_for_says_so(client, node, until, monkeypatch):
     monkeypatch.setattr(outbox, "NODE_RETRY_WAIT", 60.0)
     monkeypatch.setattr(outbox, "MAX_NODE_RETRY_WAIT", 60.0)
     node.faults.refuse(Kind.QUERY)
+    asked = asyncio.create_task(client.query("echo;", timeout=30))
+    await until(lambda: client.__tdbwatch__.outbox._repeated)
+    let_pass(30)
     with pytest.raises(TimeoutError, match="waited for a node that is ready"):
-        await client.query("echo;", timeout=0.5)
+        await asked
 
 
 async def test_closing_ends_a_call_that_is_about_to_be_tried_again(client, node, until):

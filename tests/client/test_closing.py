@@ -31,12 +31,12 @@ class Node:
         return await cluster.__aenter__()
 
     def run(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
 
     def __exit__(self, *error):
         self.run(self.cluster.__aexit__(None, None, None))
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(20)
         self.loop.close()
 
     @property
@@ -88,7 +88,7 @@ def test_a_fleet_is_closed_while_its_loop_stands_still_and_the_loop_does_the_res
 def test_a_fleet_that_is_connecting_is_closed_while_its_loop_stands_still(fleet, node, loop):
     async def begin():
         ready = fleet.start([parse_address(node.node.address)], insist=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while not node.node.connections:
                 await asyncio.sleep(0)
         return ready

@@ -164,10 +164,15 @@ def test_a_function_that_fails_has_no_value_for_the_event_and_is_named(load: Loa
 def test_one_that_hangs_is_waited_for_once_and_called_again_when_it_came_back(
     load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lending, "DEADLINE", 0.05)
+    monkeypatch.setattr(
+        lending, "SLOW", 60.0
+    )  # on a busy machine it comes back late, and would rest for that
     registry = load()
     assert registry.resting == ()
-    assert why_not("hangs()") == "function hangs of plugin geo did not come back within 0.05 s"
+    with monkeypatch.context() as patch:
+        patch.setattr(lending, "DEADLINE", 0.05)
+        assert why_not("hangs()") == "function hangs of plugin geo did not come back within 0.05 s"
+    monkeypatch.setattr(lending, "DEADLINE", 20.0)
     assert why_not("hangs()") == "function hangs of plugin geo has not come back from an earlier call"
     assert value("owner('db1')") == "ann"
     (resting,) = registry.resting

@@ -43,7 +43,7 @@ def load(tmp_path: Path) -> Iterator[Load]:
 
     def load(code: str = CODE) -> Registry:
         (folder / "geo.py").write_text(dedent(code))
-        return load_plugins([folder], hook_seconds=0.3)
+        return load_plugins([folder])
 
     yield load
     sys.modules.pop("tdbwatch_plugin_geo", None)
@@ -141,10 +141,14 @@ def test_a_hook_that_does_not_say_which_options_is_reported_when_it_is_loaded(
 
 
 @pytest.mark.parametrize(
-    ("does", "said"), [("1 / 0", "ZeroDivisionError"), ("__import__('time').sleep(5)", "did not return")]
+    ("does", "said", "seconds"),
+    [("1 / 0", "ZeroDivisionError", 30.0), ("__import__('time').sleep(30)", "did not return", 0.1)],
 )
-def test_a_hook_that_fails_or_hangs_is_told_of_with_its_name(load: Load, does: str, said: str) -> None:
+def test_a_hook_that_fails_or_hangs_is_told_of_with_its_name(
+    load: Load, does: str, said: str, seconds: float
+) -> None:
     registry = load(CODE.replace("heard.append(options)", does))
+    registry.hook_seconds = seconds
     registry.configure(configured(registry, "plugins: {options: {geo: {database: x}}}").plugin_options)
     (problem,) = registry.problems
     assert (problem.plugin, said in problem.reason) == ("geo", True)

@@ -16,6 +16,7 @@ from aiohttp import web
 from tdbwatch.plugin import DELIVERED, Event, Rejected, Retry
 from tdbwatch.sinks.webhook import transport
 from tdbwatch.testing import ManualClock
+from tests.passing import let_pass
 
 from .webhook_bench import Opened, events, reason
 
@@ -290,9 +291,19 @@ async def trickle(request: web.Request) -> web.StreamResponse:
     raise AssertionError
 
 
-async def test_a_slow_body_does_not_undo_the_status(endpoint: Any, opened: Opened) -> None:
+async def test_a_slow_body_does_not_undo_the_status(
+    endpoint: Any, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = transport._excerpt
+
+    async def long_after_the_head(response: Any, deadline: float) -> tuple[bytes, bool]:
+        let_pass(60)
+        return await read(response, deadline)
+
     endpoint.answer = trickle
-    async with opened(timeout="300ms") as sink:
+    monkeypatch.setattr(transport, "_BODY_SECONDS", 3600.0)
+    monkeypatch.setattr(transport, "_excerpt", long_after_the_head)
+    async with opened(timeout="60s") as sink:
         assert await sink.deliver(events(1)) == [DELIVERED]
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tdbwatch.plugin import DELIVERED, Event, Outcome, Rejected, Retry
-from tdbwatch.sinks.webhook import WebhookSink
+from tdbwatch.sinks.webhook import WebhookSink, transport
 from tdbwatch.sinks.webhook.addresses import parse_url
 from tdbwatch.sinks.webhook.receiving import Receiver
 from tdbwatch.sinks.webhook.resolving import Resolver
@@ -236,10 +236,11 @@ async def test_a_name_of_this_machine_alone_is_found(monkeypatch: pytest.MonkeyP
 )
 @pytest.mark.parametrize("status", [b"200 OK", b"400 No"])
 async def test_a_body_without_end_does_not_undo_the_status(
-    opened: Opened, status: bytes, beginning: bytes, piece: bytes
+    opened: Opened, status: bytes, beginning: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(transport, "_BODY_SECONDS", 0.2)
     talk = flooding(b"HTTP/1.1 " + status + b"\r\n" + beginning, piece)
-    async with talking(talk) as url, opened(url=url, timeout="1s") as sink:
+    async with talking(talk) as url, opened(url=url) as sink:
         (outcome,) = await sink.deliver(events(1))
     assert outcome == DELIVERED if status.startswith(b"200") else isinstance(outcome, Rejected)
 

@@ -83,7 +83,7 @@ async def test_as_many_requests_are_under_way_as_batches_are_in_flight(endpoint:
         return web.Response()
 
     endpoint.answer = wait_for_all
-    async with opened(timeout="5s") as sink:
+    async with opened() as sink:
         outcomes = await asyncio.gather(*(sink.deliver([event]) for event in events(40)))
     assert outcomes == [[DELIVERED]] * 40
 
