@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +15,7 @@ from tdbwatch.daemon.delivery.retry import RetryPolicy
 from tdbwatch.daemon.hosting.hosts import InlineHost
 from tdbwatch.daemon.spool.api import Attempt, Progress
 from tdbwatch.daemon.spool.looking.look import opened
+from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import Lane, heard
 from tdbwatch.daemon.spool.stored.history import attempts_at
 from tdbwatch.daemon.spool.stored.orders import Selection
@@ -80,6 +81,10 @@ class Bench:
         self.spool = spool
         self.clock = clock
         self.couriers: list[Courier] = []
+        self._asked = 0
+        if isinstance(spool, SqliteSpool):
+            spool._reader.ask = self._noted(spool._reader.ask)  # type: ignore[method-assign]
+            spool.dead_letter = self._noted(spool.dead_letter)  # type: ignore[method-assign]
 
     def courier(
         self,
@@ -111,15 +116,31 @@ class Bench:
 
     async def append(self, events: Sequence[Event]) -> None:
         self.spool.append(heard(events))
-        await self.spool.flush()
-        await settle()
+        await self.kept_up()
 
     async def pass_time(self, seconds: float, steps: int = 40) -> None:
-        """Turn the clock, and let the spool's thread keep up: dead letters wait for it."""
+        """Turn the clock, and let the spool's threads keep up."""
         for _ in range(steps):
             await self.clock.advance(seconds / steps)
-            await self.spool.flush()
+            await self.kept_up()
+
+    async def kept_up(self) -> None:
+        """Return when couriers wait for nothing that the spool reads or writes for them."""
+        await self.spool.flush()
+        await settle()
+        while self._asked:
+            await asyncio.sleep(0.001)
             await settle()
+
+    def _noted(self, ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def asking(*args: Any) -> Any:
+            self._asked += 1
+            try:
+                return await ask(*args)
+            finally:
+                self._asked -= 1
+
+        return asking
 
     async def finished(self, room: str = "alerts", sink: str = "sink0") -> int:
         """Up to where everything of this room is finished for this sink, as the spool knows it."""

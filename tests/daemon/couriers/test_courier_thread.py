@@ -26,7 +26,7 @@ async def test_a_plugin_that_blocks_leaves_its_neighbour_alone(
 
     def block(event: Event) -> None:
         blocked.set()
-        release.wait(30)
+        release.wait()
 
     def keep(event: Event) -> None:
         got.append(event.args[0])
@@ -77,7 +77,7 @@ async def test_a_sink_that_hangs_is_said_to_be_stuck_once_and_a_stop_hardly_wait
 
     def block(event: Event) -> None:
         blocked.set()
-        release.wait(30)
+        release.wait()
 
     spool = spool_at(path, clock=clock)
     await spool.open()
@@ -105,7 +105,7 @@ async def test_a_sink_that_hangs_when_it_is_opened_is_stuck_too(path: Path) -> N
 
     def make() -> Sink:
         blocked.set()
-        release.wait(30)
+        release.wait()
         raise LookupError
 
     spool = spool_at(path, clock=clock)

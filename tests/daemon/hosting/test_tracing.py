@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import sys
-import time
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -253,12 +253,15 @@ async def test_spans_go_where_the_variables_say(bare_environment: pytest.MonkeyP
 async def test_who_takes_no_spans_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FLUSH", 0.01)
 
+    goes_on = threading.Event()
+
     class Hangs(TracerProvider):
         def shutdown(self) -> None:
-            time.sleep(0.3)
+            goes_on.wait(20)
 
     with capture_logs() as logs:
         await Tracing(Hangs(shutdown_on_exit=False)).close()
+    goes_on.set()
     assert [line["event"] for line in logs] == ["tracing.spans_lost"]
 
 

@@ -77,7 +77,7 @@ class Rig:
             "rooms": ["alerts"],
             "sinks": {"a": {"type": "list"}},
             "spool": {"path": str(folder / "spool.db")},
-            "shutdown": {"grace": "1s"},
+            "shutdown": {"grace": f"{LIMIT:g}s"},
         }
         self.sent = 0
         self.daemon: Daemon

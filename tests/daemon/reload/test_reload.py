@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool.looking.gone import forget, left_in
 from tdbwatch.daemon.spool.looking.look import opened
 from tdbwatch.node import Cluster
 from tdbwatch.plugin import Event, Sink, SinkType
-from tests.daemon.reload.reload_kit import ListOptions, Rig
+from tests.daemon.reload.reload_kit import LIMIT, ListOptions, Rig
 
 TWO = {"a": {"type": "list"}, "b": {"type": "list"}}
 
@@ -30,14 +30,19 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody needs to wait for sinks that hang on purpose."""
-    monkeypatch.setattr("tdbwatch.daemon.reload.applying.SETTLE", 0.3)
+SETTLE = "tdbwatch.daemon.reload.applying.SETTLE"
 
 
 @pytest.fixture
-async def rig(tmp_path: Path, cluster: Cluster) -> AsyncIterator[Rig]:
+def impatient(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
+    """Nobody needs to wait for sinks that hang on purpose."""
+    monkeypatch.setattr(SETTLE, 0.3)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    """All that a reload begins is done when it returns."""
+    monkeypatch.setattr(SETTLE, LIMIT)
     made = Rig(tmp_path, cluster)
     yield made
     made.lists.release.set()
@@ -249,6 +254,7 @@ async def test_however_many_ask_at_once_the_file_is_read_once_more(rig: Rig) -> 
     assert len(reads) <= 3
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_sink_that_hangs_holds_up_neither_a_reload_nor_another_sink(rig: Rig) -> None:
     await rig.start(
         sinks={"a": {"type": "list"}, "b": {"type": "list", "hang": True}}, shutdown={"grace": "60s"}
@@ -347,6 +353,7 @@ def threads(sink: str) -> int:
     return sum(thread.name == f"tdbwatch-sink-{sink}" for thread in threading.enumerate())
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_threads_that_do_not_come_back_do_not_become_ever_more(rig: Rig) -> None:
     blocking = Blocking()
     rig.registry.offer("test", blocking.sink_type())
@@ -398,7 +405,6 @@ async def test_a_sink_that_was_given_up_meanwhile_begins_anew(rig: Rig) -> None:
     await rig.heard()
     await rig.reload(sinks={"a": {"type": "list"}})
     await rig.until(lambda: [status.sink for status in rig.daemon.couriers()] == ["a"])
-    await rig.daemon.deliveries.settled(5)
     await rig.daemon.spool.flush()
     with opened(rig.folder / "spool.db", "rw") as look:
         forget(look, "b")
@@ -451,8 +457,7 @@ async def test_a_call_that_a_reload_cuts_off_is_no_sign_that_an_event_ends_the_p
     for turn in range(8):
         await rig.until(lambda: any(status.in_flight for status in rig.daemon.couriers()))
         await rig.reload(sinks={"a": {**hung["a"], "mark": str(turn)}})
-        await rig.daemon.deliveries.settled(5)
-    assert rig.daemon.couriers()[0].counts.dead == 0
+        assert rig.daemon.couriers()[0].counts.dead == 0
     rig.lists.release.set()
     await rig.reload(sinks={"a": {"type": "list"}})
     await rig.drained()

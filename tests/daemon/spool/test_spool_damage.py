@@ -31,7 +31,18 @@ from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 from tests.forked import Forker
 
-from .spool_kit import Heard, MakeSpool, change, dead_letter, events, everything, keep, spool_at, until
+from .spool_kit import (
+    Heard,
+    MakeSpool,
+    change,
+    dead_letter,
+    events,
+    everything,
+    keep,
+    look_now,
+    spool_at,
+    until,
+)
 
 
 async def filled(
@@ -285,9 +296,10 @@ def restore_backup(path: Path) -> None:
 async def test_a_file_removed_or_replaced_while_running_loses_nothing_since_it_is_still_open(
     make: MakeSpool, path: Path, reports: list[DamageReport], attack: Callable[[Path], None]
 ) -> None:
-    spool, sent = await filled(make, 2500, 500, window=50_000)
+    spool, sent = await filled(make, 2500, 500, window=50_000, check=60)  # not in the midst of the attack
     with structlog.testing.capture_logs() as logs:
         attack(path)
+        await look_now(spool)
         await arrives(reports)
     told = next(line["moved_to"] for line in logs if line["event"] == "spool.damaged")
     there = str(reports[0].moved_to) if attack is restore_backup else None
@@ -315,8 +327,8 @@ async def test_a_lock_that_another_took_meanwhile_ends_the_writer(make: MakeSpoo
     first = await make(check=60)
     path.with_name("spool.db.lock").unlink()
     second = await make()
-    first._files._looked_at = float("-inf")  # its next look is due
-    first.append(heard(events(1)))
+    with pytest.raises(SpoolError, match="another tdbwatch"):
+        await look_now(first)
     with pytest.raises(SpoolError, match="another tdbwatch"):
         await first.failed
     assert not second.failed.done()

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tdbwatch.daemon.spool import DeadLetter, Entry, SpoolError
+from tdbwatch.daemon.spool.file.disk import Space
 from tdbwatch.daemon.spool.file.place import side
 from tdbwatch.daemon.spool.sqlite import SqliteSpool
 from tdbwatch.daemon.spool.stored.blocks import heard
@@ -171,7 +172,10 @@ async def test_dead_letters_that_come_and_go_push_out_no_older_ones(make: MakeSp
     assert ask(spool.path, "SELECT group_concat(seq) FROM dead_letters") == "1"
 
 
-async def test_while_nothing_is_due_a_commit_asks_the_file_nothing(make: MakeSpool) -> None:
+async def test_while_nothing_is_due_a_commit_asks_the_file_nothing(
+    make: MakeSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Space, "_size_and_free", lambda _: (1 << 40, 1 << 40))  # with less it has to
     said: list[str] = []
 
     def told(path: Path) -> sqlite3.Connection:

@@ -1,6 +1,5 @@
 """Systemd's watchdog is fed only while the writer and the couriers make progress."""
 
-import asyncio
 import sqlite3
 import threading
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from tdbwatch.daemon.spool.survival import watch
 from tdbwatch.daemon.status.health import problems
 from tdbwatch.daemon.status.snapshot import Life
 from tdbwatch.daemon.system.pulse import INTERVAL, PATIENCE, Pulse, should_move
-from tests.daemon.spool.spool_kit import MakeSpool, events, keep
+from tests.daemon.spool.spool_kit import MakeSpool, events, keep, until
 from tests.daemon.status.status_moments import COURIER, FINE
 
 LOOKS = int(PATIENCE / INTERVAL)
@@ -26,10 +25,12 @@ BUSY = replace(COURIER, lag=3)
 class HungDisk(sqlite3.Connection):
     """Takes nothing, says nothing, and does not come back before it is let go; until then it is fine."""
 
-    let_go = threading.Event()
+    let_go, hangs = threading.Event(), threading.Event()
     let_go.set()
 
     def executemany(self, *args: Any) -> sqlite3.Cursor:
+        if not self.let_go.is_set():
+            self.hangs.set()
         self.let_go.wait(20)
         return super().executemany(*args)
 
@@ -72,16 +73,12 @@ async def test_a_writer_that_hangs_in_a_call_is_found_out_and_one_that_is_idle_i
     pulse = Pulse(spool, list)
     for _ in range(LOOKS + 2):
         before = spool.turns
-        async with asyncio.timeout(5):
-            while spool.turns == before:
-                await asyncio.sleep(0.002)
+        await until(lambda before=before: spool.turns > before)  # type: ignore[misc]
         assert pulse.look()
     HungDisk.let_go.clear()
     spool.append(heard(events(1)))
     try:
-        while spool.held == 0:
-            await asyncio.sleep(0.002)
-        await asyncio.sleep(0.03)
+        await until(HungDisk.hangs.is_set)
         with capture_logs() as logs:
             assert not look_for_long(pulse)
             assert not pulse.look()
@@ -118,10 +115,7 @@ async def test_a_disk_that_refuses_and_a_damaged_file_are_reasons(
 
     monkeypatch.setattr(watch, "renew", renewing)
     spool._files.suspect(sqlite3.DatabaseError("database disk image is malformed"))
-    spool.path.write_bytes(b"x" * 4096)
-    async with asyncio.timeout(10):
-        while not seen or spool.excused:
-            await asyncio.sleep(0.005)
+    await until(lambda: seen and not spool.excused)
     assert seen == [True]
     spool.alarms.disk("it is full")
     assert spool.excused
