@@ -7,12 +7,11 @@ import pytest
 import structlog
 
 from tdbwatch.client import Client
-from tdbwatch.client.link import Link
+from tdbwatch.client.links.link import Link
 from tdbwatch.daemon.intake.canary import Canary
 from tdbwatch.exceptions import ForbiddenError
 from tdbwatch.node import Cluster
 from tdbwatch.testing import ManualClock
-
 from tests.daemon.spool.spool_kit import until
 
 

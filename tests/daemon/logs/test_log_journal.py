@@ -24,7 +24,7 @@ class Journald:
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
-        self._socket.settimeout(5)
+        self._socket.settimeout(20)
         reading, writing = os.pipe()
         self._pipe, self.stream = os.fdopen(reading, "rb"), os.fdopen(writing, "w")
         os.set_blocking(reading, False)
@@ -84,7 +84,7 @@ def test_a_line_is_one_entry_with_its_fields(journald: Journald) -> None:
         "TDBWATCH_ROOMS": "['a', 'b']",
         "TDBWATCH_LOGGER": "tdbwatch.courier",
     }
-    logs.flush()
+    assert logs.flush(20)
     assert journald.standard_error() == b"", "each line once"
 
 
@@ -140,7 +140,7 @@ def test_without_its_socket_lines_come_by_standard_error(journald: Journald) -> 
     logs.configure(stream=journald.stream)
     journald.go_away()
     structlog.get_logger("tdbwatch").error("links.none", reason="gone")
-    logs.flush()
+    assert logs.flush(20)
     assert journald.standard_error() == b"<3>[error    ] links.none [tdbwatch] reason=gone\n"
 
 
@@ -155,7 +155,7 @@ def test_who_is_not_the_journal_is_not_spoken_to_like_it(
     for format, start in (("auto", b'{"'), ("journal", b"<6>[info")):
         logs.configure(format=format, stream=journald.stream)  # type: ignore[arg-type]
         structlog.get_logger("tdbwatch").info("daemon.ready")
-        logs.flush()
+        assert logs.flush(20)
         assert journald.standard_error().startswith(start)
     journald._socket.setblocking(False)
     with contextlib.suppress(BlockingIOError):

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .kit import Write
+from tdbwatch.daemon.plugins import loading, registry
+
+from .kit import SureCall, Write
 
 
 @pytest.fixture
@@ -26,6 +28,13 @@ def write(folder: Path) -> Write:
         return file
 
     return write
+
+
+@pytest.fixture
+def sure_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins get little time, and only what hangs needs more of it."""
+    for module in (loading, registry):
+        monkeypatch.setattr(module, "Call", SureCall)
 
 
 @pytest.fixture(autouse=True)

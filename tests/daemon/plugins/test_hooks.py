@@ -6,7 +6,7 @@ import pytest
 
 from tdbwatch.testing import deliver, make_event
 
-from .kit import GOOD, Write, line_of, load, only_problem
+from .kit import GOOD, HANGS, Write, line_of, load, only_problem
 
 
 def test_a_plugin_can_offer_sinks_by_the_hook(folder: Path, write: Write) -> None:
@@ -58,15 +58,16 @@ def test_a_sink_that_is_marked_and_given_by_the_hook_is_one_sink(folder: Path, w
         ("raise RuntimeError('broken hook')", "broken hook", "RuntimeError: broken hook"),
         ("return [1]", "@hookimpl", "tdbwatch_sinks gave int; it must give SinkType("),
         ("return 7", "@hookimpl", "it gave int; it must give a list of SinkType"),
-        ("import threading; threading.Event().wait()", "wait()", "did not return"),
+        (HANGS, "hang()", "did not return"),
     ],
 )
+@pytest.mark.usefixtures("sure_calls")
 def test_a_hook_that_fails_leaves_the_plugins_marked_sinks(
     folder: Path, write: Write, body: str, culprit: str, said: str
 ) -> None:
     code = f"{GOOD}\nfrom tdbwatch.plugin import hookimpl\n\n@hookimpl\ndef tdbwatch_sinks():\n    {body}\n"
     file = write("half.py", code)
-    registry = load(folder, seconds=0.5)
+    registry = load(folder, seconds=0.05)
     problem = only_problem(registry)
     assert problem.plugin == "half"
     assert said in problem.reason

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .kit import Write, load, only_problem
+from .kit import HANGS, Write, load, only_problem
 
 LIFE = """
 from tdbwatch.plugin import hookimpl
@@ -36,15 +36,16 @@ async def test_every_plugin_is_told_of_start_and_stop(folder: Path, write: Write
     [
         ("raise RuntimeError('sick')", "RuntimeError: sick"),
         ("raise SystemExit(1)", "it ended the program"),
-        ("import threading; threading.Event().wait()", "did not return within"),
+        (HANGS, "did not return within"),
     ],
 )
+@pytest.mark.usefixtures("sure_calls")
 async def test_a_plugin_that_fails_at_start_is_named_and_the_others_are_told(
     folder: Path, write: Write, body: str, said: str
 ) -> None:
     sick = write("a_sick.py", LIFE.replace("told.append(version)", body))
     write("life.py", LIFE)
-    registry = load(folder, seconds=0.3)
+    registry = load(folder, seconds=0.05)
     await registry.notify_started("1")
     problem = only_problem(registry)
     assert problem.plugin == "a_sick"

@@ -11,7 +11,7 @@ from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.plugins.sources import BUILT_IN
 from tdbwatch.testing import deliver, make_event
 
-from .kit import GOOD, Write, line_of, load, only_problem
+from .kit import GOOD, HANGS, Write, line_of, load, only_problem
 
 
 def test_the_built_in_sinks_are_there_without_any_folder() -> None:
@@ -99,18 +99,19 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_file_and_line(
     assert "good" in registry.sink_types
 
 
+@pytest.mark.usefixtures("sure_calls")
 def test_a_plugin_that_hangs_while_it_is_imported_is_named_with_the_line_it_hangs_at(
     folder: Path, write: Write
 ) -> None:
-    bad = write("bad.py", "import threading\n\nthreading.Event().wait()\n")
+    bad = write("bad.py", f"import threading\n\n{HANGS}\n")
     write("good.py", GOOD)
     with structlog.testing.capture_logs() as logs:
-        registry = load(folder, seconds=0.2)
+        registry = load(folder, seconds=0.05)
     first = (logs[0]["event"], logs[0]["plugin"])
     assert first == ("plugin.slow", "bad"), "before it is known how that ends"
     problem = only_problem(registry)
-    assert problem.where == line_of(bad, "wait()")
-    assert "did not return within 0.2 s" in problem.reason
+    assert problem.where == line_of(bad, "hang()")
+    assert "did not return within 0.05 s" in problem.reason
     assert "good" in registry.sink_types
 
 

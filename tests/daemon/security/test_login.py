@@ -19,7 +19,6 @@ from tdbwatch.daemon.supervisor import Daemon
 from tdbwatch.node import Cluster
 from tdbwatch.redaction import redact
 from tdbwatch.testing import ManualClock
-
 from tests.daemon.spool.spool_kit import until
 
 TLS = Path(__file__).parents[2] / "node" / "tls"

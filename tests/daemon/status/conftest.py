@@ -62,7 +62,7 @@ def daemon_with(tmp_path: Path, cluster: Cluster) -> Callable[..., Daemon]:
 async def watch(
     daemon_with: Callable[..., Daemon], session: aiohttp.ClientSession
 ) -> AsyncIterator[Callable[..., Awaitable[Asker]]]:
-    """Start a daemon; with `wait=False` it may still be connecting."""
+    """Start a daemon, connected to all nodes; with `wait=False` it may still be connecting."""
     daemons: list[Daemon] = []
     starts: list[asyncio.Task[None]] = []
 
@@ -75,7 +75,10 @@ async def watch(
             await starting
         assert daemon.status is not None
         await daemon.status.listening.wait()
-        return Asker(daemon, session)
+        asker = Asker(daemon, session)
+        if wait:
+            await asker.until(lambda status: status["links"]["live"] == status["links"]["wanted"])
+        return asker
 
     yield _watch
     for starting in starts:

@@ -117,7 +117,7 @@ def test_certificates_that_could_not_be_read_are_read_later(none_left: Any, held
 def test_systemds_watchdog_hears_us_all_the_same(tmp_path: Path, none_left: Any) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(5)
+        systemd.settimeout(20)
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1"})
         notifier.ready("")
         with none_left():

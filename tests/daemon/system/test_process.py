@@ -63,14 +63,17 @@ async def test_as_pid_1_it_takes_leave_of_processes_that_nobody_waits_for() -> N
     strangers = os.posix_spawn("/bin/true", ["true"], {})
     while strangers not in process.ended_children():
         await asyncio.sleep(0.01)
+    own = await asyncio.create_subprocess_exec("/bin/sh", "-c", "read _; exit 7", stdin=subprocess.PIPE)
     reaping = asyncio.create_task(process.reap(0.01))
     try:
-        own = await asyncio.create_subprocess_exec("/bin/sh", "-c", "exit 7")
-        assert await own.wait() == 7, "our own are waited for by whoever started them"
         while strangers in process.ended_children():
             await asyncio.sleep(0.01)
     finally:
         reaping.cancel()
+    await own.communicate(
+        b"\n"
+    )  # after these looks, since such frequent ones could be before us when it ends
+    assert own.returncode == 7, "our own are waited for by whoever started them"
 
 
 @pytest.mark.parametrize(
