@@ -233,11 +233,13 @@ class Memory:
     """Counts the unfinished entries of one sink that are in memory.
 
     Attributes:
+        batch: entries that the sink gets at once, at most.
         count: entries.
         size: bytes that they count for.
     """
 
     def __init__(self, settings: CourierSettings) -> None:
+        self.batch = settings.batch.count
         batch, batches = settings.batch, settings.max_in_flight + 1  # one is made while others go
         self._max_count = max(settings.max_ahead, batch.count * batches)
         self._max_bytes = max(_MOST_BYTES, batch.max_bytes * batches)

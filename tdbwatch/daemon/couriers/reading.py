@@ -211,11 +211,16 @@ class Reading:
         return not queues
 
     async def _read_lane(self, queue: LaneQueue) -> list[Found]:
-        """The next that the log has of a lane; nothing, if it has given it up."""
+        """The next that the log has of a lane; nothing, if it has given it up.
+
+        Of a sink that fails that is one batch: what is behind what failed is forgotten, to be read again.
+        """
         if (disk := queue.disk) is None:
             return []
         last_seq = disk.last_seq
         count = sum(past.count for past in queue.remembered) or None
+        if count is None and self._health.breaker.failures:
+            count = self._lanes.memory.batch
         max_bytes = min(self._lanes.memory.to_read(count), _READ_BYTES)
         blocks = await self._spool.read_lane(queue.lane, disk.first_seq - 1, last_seq, max_bytes)
         through = min(blocks[-1].last_seq, last_seq) if blocks else last_seq

@@ -284,6 +284,37 @@ async def test_what_comes_while_dropped_entries_are_read_again_is_not_skipped(me
     assert sink.got == [*range(5), "new"]
 
 
+async def test_of_a_room_whose_sink_fails_one_batch_is_read_again_at_a_time(memory_bench: Bench) -> None:
+    bench = memory_bench
+    answers = {"down": True}
+    policy = RetryPolicy(initial=1, factor=1, jitter=0, max_attempts=2)
+    courier, sink = bench.courier(
+        lambda batch: Retry("down") if answers["down"] else DELIVERED,
+        retry=policy,
+        batch=BatchLimits(count=5),
+        max_ahead=1_000,
+        breaker_threshold=1_000,
+    )
+    read_lane, read = bench.spool.read_lane, list[int]()
+
+    async def counted(*args: Any) -> Any:
+        blocks = await read_lane(*args)
+        read.append(sum(block.count for block in blocks))
+        return blocks
+
+    bench.spool.read_lane = counted  # type: ignore[method-assign]
+    for number in range(100):
+        bench.spool.append(heard([Event.create("sick", "e", [number])]))
+    while len(read) < 3:
+        await bench.pass_time(1)
+    assert max(read) <= 25, "as many as five have, by a rough guess of their size; not all hundred"
+    answers["down"] = False
+    await bench.pass_time(10)
+    await courier.caught_up()
+    dead = courier.status().counts.dead
+    assert sink.got == list(range(dead, 100))
+
+
 async def test_rooms_that_failed_together_are_read_though_the_log_gives_one_up_meanwhile(
     memory_bench: Bench,
 ) -> None:
