@@ -186,7 +186,7 @@ async def test_nodes_that_do_not_let_go_do_not_keep_it_from_ending(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await daemon.start()
-    monkeypatch.setattr(daemon.client, "wait_closed", asyncio.Event().wait)
+    monkeypatch.setattr(daemon.client.__tdbwatch__.fleet, "wait_closed", asyncio.Event().wait)
     with structlog.testing.capture_logs() as logs:
         await asyncio.wait_for(daemon.stop(), 20)
     assert "nodes do not let go" in [line.get("reason") for line in logs]
