@@ -53,6 +53,6 @@ async def _ids(js: JetStreamContext) -> Sequence[str]:
     if not count:
         return []
     sub = await js.subscribe("tdbwatch.>", ordered_consumer=True)
-    headers = [(await sub.next_msg(timeout=2)).headers or {} for _ in range(count)]
+    headers = [(await sub.next_msg(timeout=20)).headers or {} for _ in range(count)]
     await sub.unsubscribe()
     return [one["Nats-Msg-Id"] for one in headers]

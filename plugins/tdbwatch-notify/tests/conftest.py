@@ -23,7 +23,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"json://127.0.0.1:{self.port}/?cto=1&rto=1"
+        return f"json://127.0.0.1:{self.port}/?cto=20&rto=20"
 
     def answer(self, message: dict[str, Any]) -> int:
         self.answers.wait(20)
