@@ -58,6 +58,16 @@ def test_what_is_wrong_with_it_is_said(
     assert (app.main(arguments), said in (text := capsys.readouterr().err)) == (code, True), text
 
 
+@pytest.mark.parametrize("room", ["", "nowhere", "\udcff"])
+def test_an_event_cannot_be_made_up_in_a_room_that_is_not_watched(
+    room: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "prod.yaml").write_text(CONFIG.format(nodes=["node01"]))
+    for command in (["send", "l", "--room", room], ["check", "--explain", room, "x"]):
+        assert app.main([*command, "--config", str(tmp_path / "prod.yaml")]) == 64
+        assert f"no room that is watched is called {room!r}; " in capsys.readouterr().err
+
+
 def test_without_a_terminal_the_password_is_not_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -242,6 +242,8 @@ def test_what_is_no_daemon_is_69(daemon: Any, closed_port: int, capsys: pytest.C
         (daemon(200, b"[" * 100_000), "and no status: [[["),
         (daemon(200, b"{}"), "answers 200, and no status: {}"),
         (daemon(421, b"not ours"), "answers 421, and no status: not ours"),
+        ("http://no host/", "URL can't contain control characters"),
+        ("http://\udcff/", "no daemon answers at http://\\udcff:80"),
     ):
         assert app.main(["top", "--url", url]) == 69
         assert said in capsys.readouterr().err

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Container
 from collections.abc import Set as AbstractSet
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -75,18 +76,16 @@ class StatusPort:
         keys: AbstractSet[str],
     ) -> dict[str, Any]:
         """What is answered with one of these codes, and has these keys at least."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=seconds)
         if self.token is not None:
             headers = {**headers, "Authorization": f"Bearer {self.token}"}
         try:
-            connection.request(method, path, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read(_MOST_BYTES)
-        except (OSError, http.client.HTTPException) as error:
+            with closing(http.client.HTTPConnection(self.host, self.port, timeout=seconds)) as connection:
+                connection.request(method, path, headers=headers)
+                answer = connection.getresponse()
+                body = answer.read(_MOST_BYTES)
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: of an odd host's name
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise SilentError(f"no daemon answers at {self.url}: {reason}; does it run?") from error
-        finally:
-            connection.close()
         if answer.status == http.client.UNAUTHORIZED:
             raise SilentError(f"the daemon at {self.url} wants another token: give --token-file")
         try:

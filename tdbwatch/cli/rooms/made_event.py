@@ -32,15 +32,16 @@ def made_event(room: str, event: str, words: Iterable[str], sections: "Sections"
     Raises:
         CommandError: no such room is watched, or ThingsDB could not carry such an event.
     """
-    from tdbwatch.daemon.config.models.expectations import GivenConfig, room_of
+    from tdbwatch.daemon.config.models.expectations import GivenConfig
     from tdbwatch.daemon.config.problems import suggestion
     from tdbwatch.daemon.routing.route_tests import event_of
     from tdbwatch.exceptions import EncodeError
 
-    given = GivenConfig(room=room, event=event, args=tuple(map(value_of, words)))
-    if room_of(given, sections.rooms) is None:
-        hint = suggestion(room, [one.record_name for one in sections.rooms], "the rooms are")
+    names = [one.record_name for one in sections.rooms]
+    if room not in names:
+        hint = suggestion(room, names, "the rooms are")
         raise CommandError(exits.USAGE, f"no room that is watched is called {room!r}; {hint}")
+    given = GivenConfig(room=room, event=event, args=tuple(map(value_of, words)))
     try:
         return event_of(given, sections)
     except EncodeError as error:

@@ -34,9 +34,9 @@ def add_parser(actions: Any) -> None:
 
 
 def _count(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
-    return int(text)
+    return min(int(text), sys.maxsize)
 
 
 def _list(options: argparse.Namespace) -> int:

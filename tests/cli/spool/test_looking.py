@@ -32,6 +32,8 @@ def test_what_no_route_takes_can_be_listed(run: Run) -> None:
         ((), range(10)),
         (("--limit", "2"), (8, 9)),
         (("--limit", "0"), range(10)),
+        (("--limit", str(1 << 70)), range(10)),
+        (("--dead", "--limit", str(1 << 70)), (0, 1, 2)),
         (("--event", "disk-*"), (1, 3, 5, 7, 9)),
         (("--room", "op?"), (0,)),
         (("--since", "1h"), range(1, 10)),
