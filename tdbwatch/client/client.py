@@ -124,6 +124,8 @@ class Client(Asking):
     async def authenticate(self, *auth: Auth | Ask, timeout: float | None = 10) -> None:
         """Log in with a token, two strings, or one pair; later connections log in the same way.
 
+        They do so also where this one is lost or does not answer, unless the login is refused.
+
         Raises:
             AuthError: refused.
             NotConnectedError: there is no connection.

@@ -15,7 +15,7 @@ from tdbwatch.client.loop import ClientLoop
 from tdbwatch.client.outbox import Outbox
 from tdbwatch.client.rooms.subscriptions import Subscription
 from tdbwatch.client.rooms.turns import Turns
-from tdbwatch.exceptions import NotConnectedError
+from tdbwatch.exceptions import AuthError, NotConnectedError
 from tdbwatch.wire import Kind
 
 LEAVE_TIMEOUT: Final = 10.0
@@ -86,11 +86,15 @@ class Core:
 
     async def authenticate(self, login: Auth | Ask, timeout: float | None) -> None:
         """See `Client.authenticate`."""
+        former, self.settings.auth = self.settings.auth, login
         links = self.fleet.links()
         if not links:
             raise NotConnectedError("not connected; call connect() first")
-        await asyncio.gather(*(authenticate(link, login, timeout) for link in links))
-        self.settings.auth = login
+        try:
+            await asyncio.gather(*(authenticate(link, login, timeout) for link in links))
+        except AuthError:
+            self.settings.auth = former
+            raise
         self.fleet.retry_rooms()
 
     def reconnect(self) -> asyncio.Future[None] | None:

@@ -19,6 +19,36 @@ async def test_connecting_without_a_login_needs_authenticate(new_client, cluster
     assert await client.query("echo;", scope="//stuff") == {}
 
 
+@pytest.mark.parametrize("timeout", [10, 0.02])
+async def test_a_login_that_was_not_answered_is_that_of_the_next_connection(
+    new_client, cluster, clock, until, timeout
+):
+    client, node = new_client(), cluster.nodes[0]
+    await client.connect(node.host, node.port)
+    if timeout == 10:
+        node.faults.close_on(Kind.AUTH)
+    else:
+        node.faults.drop_answers(Kind.AUTH)
+    with pytest.raises((ConnectionError, TimeoutError)):
+        await client.authenticate("admin", "pass", timeout=timeout)
+    node.faults.close_connections()
+    await until(lambda: not client.is_connected())
+    await until(client.is_connected, clock)
+    assert await client.query("echo;", scope="//stuff") == {}
+
+
+async def test_a_login_that_was_refused_leaves_the_one_before(new_client, cluster, clock, until):
+    client, node = new_client(), cluster.nodes[0]
+    await client.connect(node.host, node.port)
+    await client.authenticate("admin", "pass")
+    with pytest.raises(AuthError):
+        await client.authenticate("admin", "wrong")
+    node.faults.close_connections()
+    await until(lambda: not client.is_connected())
+    await until(client.is_connected, clock)
+    assert await client.query("echo;", scope="//stuff") == {}
+
+
 @pytest.mark.parametrize(
     "login", [("token-1",), ("admin", "pass"), (("admin", "pass"),), (["admin", "pass"],)]
 )

@@ -60,6 +60,44 @@ async def test_every_transport_carries_large_requests_answers_and_events(
     assert ears.events == [str(number) for number in range(300)]
 
 
+class Foreign:
+    """What uvloop's loops give to a protocol: a transport, but of no class of asyncio's."""
+
+    def __init__(self, transport):
+        self._transport = transport
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+
+@pytest.mark.parametrize("transport", ["tcp", "websocket", "unix"])
+async def test_a_transport_need_not_be_of_asyncios_classes(new_client, served, monkeypatch, until, transport):
+    loop = asyncio.get_running_loop()
+    wires = []
+
+    def with_foreign(connect):
+        def connect_with(make, *args, **options):
+            def make_foreign():
+                wire = make()
+                made = wire.connection_made
+                wire.connection_made = lambda transport: made(Foreign(transport))
+                wires.append(wire)
+                return wire
+
+            return connect(make_foreign, *args, **options)
+
+        return connect_with
+
+    for name in ("create_connection", "create_unix_connection"):
+        monkeypatch.setattr(loop, name, with_foreign(getattr(loop, name)))
+    client = new_client()
+    await client.connect_pool([urls(served.nodes[0])[transport]], "admin", "pass")
+    assert isinstance(wires[0]._transport, Foreign)
+    assert await client.query("echo;", scope="//stuff", n=1) == {"n": 1}
+    await client.close_and_wait()
+    await until(lambda: not served.nodes[0].connections)
+
+
 async def test_connect_takes_a_uri_that_names_its_own_port(new_client, served):
     client = new_client()
     await client.connect(served.nodes[0].websocket_url)

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 SslSetting = bool | ssl_module.SSLContext | Callable[[], Awaitable[ssl_module.SSLContext | None]] | None
 """A function is asked at each connection, for certificates that change."""
@@ -30,8 +30,7 @@ class Wire(asyncio.BaseProtocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             self.tune(sock)
