@@ -111,7 +111,9 @@ async def test_a_second_sigterm_ends_it_at_once_and_loses_nothing_of_the_spool(
         emit(cluster, 5)
         await asyncio.wait_for(asked.wait(), 20)
         command.signal(signal.SIGTERM)
-        await until(lambda: command.said("daemon.stopping"), "stopping")
+        await until(lambda: command.said("sink.awaited"), "whom it waits for")
+        [awaited] = [record for record in command.records() if record["event"] == "sink.awaited"]
+        assert (awaited["sink"], awaited["events"]) == ("audit", 5)
         command.signal(signal.SIGTERM)
         assert await command.exit_code() == 128 + signal.SIGTERM
     command = await start("--config", write_config())

@@ -6,7 +6,7 @@ What was asked for meanwhile is what comes next: the last wish counts.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -24,6 +24,8 @@ from tdbwatch.daemon.spool.errors import SpoolError
 MOST_STUCK: Final = 3
 """Threads of one sink that were left behind, since they do not come back: no more are begun."""
 _LOOK: Final = 1.0
+_SOON: Final = 1.0
+"""Seconds after which it is said for which sinks the end waits."""
 _STUCK: Final = (
     "its thread does not come back, nor do those before; it is opened when one does, or by a restart"
 )
@@ -168,11 +170,34 @@ class Deliveries:
         is_open = [place.now.courier for place in self._places.values() if place.now and place.is_open]
         closing = [place for place in self._places.values() if place.task is not None]
         still = {place.now.courier for place in closing if place.now is not None}
-        await asyncio.gather(*(courier.finish(grace) for courier in is_open if courier not in still))
+        left = [courier for courier in is_open if courier not in still]
+        telling = asyncio.create_task(self._tell_of(left, grace), name="tdbwatch-finishing")
+        try:
+            await asyncio.gather(*(self._finish(courier, grace, left) for courier in list(left)))
+        finally:
+            telling.cancel()
         if changing:
             await asyncio.wait(changing, timeout=grace)
 
     # -- inside ------------------------------------------------------------------------------------------
+
+    async def _finish(self, courier: Courier, grace: float, left: list[Courier]) -> None:
+        await courier.finish(grace)
+        left.remove(courier)
+
+    async def _tell_of(self, left: Sequence[Courier], grace: float) -> None:
+        """Say whom the end waits for, if it does: a sink that may only be slow has the whole grace."""
+        await self._clock.sleep(_SOON)
+        for courier in left:
+            status = courier.status()
+            self._log.warning(
+                "sink.awaited",
+                sink=status.sink,
+                plugin=status.plugin,
+                events=status.lag,
+                seconds=round(grace - _SOON, 1),
+                remedy="wait, or send a second signal: it ends at once, and the spool keeps the events",
+            )
 
     def _open(self, place: _Place, config: SinkConfig) -> None:
         place.now = self._make(config, place.counts)
