@@ -16,6 +16,7 @@ from tdbwatch.daemon.spool.stored.blocks import heard
 from tdbwatch.plugin import Event, Sink, SinkContext
 from tdbwatch.plugin.sink import FunctionSink
 from tdbwatch.testing import ManualClock
+from tests.daemon.leaving import ended
 from tests.daemon.spool.spool_kit import spool_at
 
 
@@ -97,6 +98,7 @@ async def test_a_sink_that_hangs_is_said_to_be_stuck_once_and_a_stop_hardly_wait
     await clock.advance(0.25)
     assert stopping.done()
     release.set()
+    ended("tdbwatch-sink-stuck")
     await spool.close()
 
 
@@ -128,6 +130,7 @@ async def test_a_sink_that_hangs_when_it_is_opened_is_stuck_too(path: Path) -> N
     await clock.advance(0.25)
     assert stopping.done()
     release.set()
+    ended("tdbwatch-sink-stuck")
     await spool.close()
 
 

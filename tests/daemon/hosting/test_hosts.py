@@ -15,6 +15,7 @@ from tdbwatch.daemon.hosting.hosts import InlineHost, SinkHangsError, SinkStuckE
 from tdbwatch.daemon.hosting.sink_thread import SinkExitError
 from tdbwatch.plugin import Event, Sink, SinkContext
 from tdbwatch.testing import ManualClock, settle
+from tests.daemon import leaving
 
 BATCH = [Event.create("r")]
 
@@ -184,6 +185,7 @@ async def test_a_stuck_thread_had_its_time_and_a_close_hardly_waits_for_it(
     assert closing.done()
     assert [line["event"] for line in logs] == ["sink.thread_abandoned"]
     release.set()
+    leaving.ended("tdbwatch-sink-acting")
 
 
 async def test_a_call_that_tidies_up_after_its_deadline_makes_the_sink_wait_but_not_stuck(

@@ -13,6 +13,7 @@ import structlog
 from tdbwatch.daemon import logs
 from tdbwatch.daemon.logs import journal as log_journal
 from tdbwatch.redaction import redact
+from tests.daemon.leaving import ended
 
 Entry = dict[str, str]
 SEALS = log_journal._SEALS
@@ -60,6 +61,7 @@ class Journald:
         logs.reset()
         for each in (self._socket, self._pipe, self.stream):
             each.close()
+        ended("tdbwatch-log")
 
 
 @pytest.fixture

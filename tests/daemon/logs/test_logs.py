@@ -19,6 +19,7 @@ from tdbwatch.daemon.logs.writer import LogWriter
 from tdbwatch.plugin import Event, Retry, SinkContext
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.log import LogOptions, LogSink
+from tests.daemon.leaving import ended
 
 _INVISIBLE = "\u200b\u202e\u2066\u00ad\ufe0f\u3164\U000e0041"
 
@@ -48,6 +49,7 @@ class Pipe:
         logs.reset()
         self.stream.close()
         self._reading.close()
+        ended("tdbwatch-log")
 
 
 @pytest.fixture
@@ -141,6 +143,7 @@ def test_a_reader_that_goes_away_costs_lines_and_nothing_else() -> None:
     assert writer.flush(20)
     assert writer.dropped == 5
     writer.close()
+    ended("tdbwatch-log")
     os.close(writing)
 
 

@@ -242,6 +242,15 @@ async def test_garbage_in_place_of_the_spool_is_moved_aside_and_a_new_one_begun(
     assert report.moved_to.name.startswith("spool.db.damaged-")
 
 
+def test_what_is_no_database_is_let_go_of_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "spool.db"
+    file.write_bytes(b"garbage" * 1000)
+    with pytest.raises(sqlite3.DatabaseError) as refused:  # whose traceback keeps all that it is about
+        connect(file)
+    held = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+    assert str(file.resolve()) not in held, refused.value
+
+
 async def test_damage_while_running_keeps_the_numbers_the_progress_and_what_memory_holds(
     make: MakeSpool, path: Path, told: Heard
 ) -> None:
