@@ -221,3 +221,14 @@ def test_send_shows_no_secret_of_the_configuration_whoever_says_it(
     config.chmod(0o600)
     assert app.main(["send", "l", "--config", str(config)]) == 1
     assert r"RuntimeError: the login is **********, \x1b[2J" in capsys.readouterr().out
+
+
+def test_send_shows_the_line_of_a_log_sink(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "watch.yaml"
+    text = CONFIG.format(nodes=["127.0.0.1:1"])
+    config.write_text(text.replace("type: log", 'type: log, message: "{{ event }} of {{ args[0] }}"'))
+    config.chmod(0o600)
+    assert app.main(["send", "l", "db1", "--config", str(config), "--event", "disk-full"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "l: delivered\n"
+    assert "disk-full of db1" in err

@@ -232,6 +232,8 @@ def test_arguments_may_be_templates_and_each_stays_one(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"command": ["{{ event }}"]}, "only arguments may be templates, not the program"),
+        ({"command": ["true"], "env": {"A=b": "c"}}, "'A=b' cannot be the name of a variable"),
+        ({"command": ["true"], "env": {"": "c"}}, "'' cannot be the name of a variable"),
         ({"command": ["echo", "{{ evnt }}"]}, "did you mean event?"),
         ({"command": ["echo", "{{ event }}"], "mode": "batch"}, "a template is about one"),
     ],

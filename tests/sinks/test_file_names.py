@@ -122,6 +122,8 @@ def test_more_paths_than_are_remembered_are_still_right() -> None:
         ("..", "names a folder"),
         ("{room}{event}{room}{event}.jsonl", "longer than file systems take"),
         ("x" * 221, "longer than file systems take"),
+        ("{{ room }}.jsonl", "{{ room }} is of templates, and this is none; write {room}"),
+        ("{{args[0].host}}", "{{args[0].host}} is of templates, and this is none; known are {room}"),
         ("a\0b", "NUL"),
     ],
 )

@@ -238,9 +238,27 @@ async def test_nobody_listening_is_tried_again(opened: Opened, closed_port: int)
 
 
 async def test_a_name_that_does_not_resolve_is_tried_again(opened: Opened) -> None:
-    async with opened(url="http://no-such-host.invalid/") as sink:
+    async with opened(url="http://no-such-host.invalid/hook") as sink:
         (outcome,) = await sink.deliver(events(1))
     assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith("http://no-such-host.invalid/...: cannot connect: ")
+    assert "object at" not in outcome.reason
+
+
+async def test_a_receiver_without_tls_and_a_proxy_that_is_down_are_named(
+    endpoint: Any, opened: Opened, closed_port: int
+) -> None:
+    for options, why in (
+        (
+            {"url": endpoint.url.replace("http://", "https://")},
+            "TLS fails: wrong version number; it speaks no ",
+        ),
+        ({"proxy": f"http://127.0.0.1:{closed_port}"}, "cannot connect to the proxy: Connection refused"),
+    ):
+        async with opened(**options) as sink:
+            (outcome,) = await sink.deliver(events(1))
+        assert isinstance(outcome, Retry)
+        assert outcome.reason.partition("/...: ")[2].startswith(why)
 
 
 async def test_a_name_that_takes_for_ever_holds_up_no_other_sink(

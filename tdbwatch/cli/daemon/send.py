@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
         names = [one.name for one in config.sinks]
         hint = suggestion(options.sink, names, "the sinks are")
         raise CommandError(exits.USAGE, f"there is no sink {options.sink!r}; {hint}")
+    if sink.settings.type == "log":  # what it writes is what one wants to see
+        logs.change(config.logging.level, "console")
     room = config.rooms[0].record_name if options.room is None else options.room
     event = made_event(room, options.event, options.args, config)
     with_fields = make_router(config).matcher(sink.name).with_fields(event) or event

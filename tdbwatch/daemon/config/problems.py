@@ -112,5 +112,6 @@ def suggestion(word: str, known: Iterable[str], what: str) -> str:
     if not names:
         return ""
     listed = f"{what}: {', '.join(show_key(name) for name in names)}"
-    near = difflib.get_close_matches(word[:_LONGEST_KEY], names, n=1, cutoff=0.6)
+    same = [name for name in names if name.lower() == word.lower()]  # INFO, or a key that begins a sentence
+    near = same or difflib.get_close_matches(word[:_LONGEST_KEY], names, n=1, cutoff=0.6)
     return f"did you mean {show_key(near[0])}? {listed}" if near else listed

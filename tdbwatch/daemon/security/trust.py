@@ -56,7 +56,11 @@ def judge(path: Path, owner: int, mode: int, user: int) -> Distrust | None:
         return Distrust(reason, f"run `chown {user} {quote(str(path))}`", is_owner=True)
     if mode & (stat.S_IWGRP | stat.S_IWOTH) and not is_link:
         who = "everyone" if mode & stat.S_IWOTH else "its group"
-        return Distrust(f"{path} is writable by {who}", f"run `chmod go-w {quote(str(path))}`")
+        shared = stat.S_ISDIR(mode) and mode & stat.S_ISVTX  # such as /tmp: all programs need that right
+        remedy = (
+            "name a folder in it that is yours alone" if shared else f"run `chmod go-w {quote(str(path))}`"
+        )
+        return Distrust(f"{path} is writable by {who}", remedy)
     return None
 
 

@@ -33,6 +33,14 @@ class ExecOptions(Options):
             raise OptionError("a ~ stands for nobody's home here", "write the program's whole path")
         return command
 
+    @field_validator("env")
+    @classmethod
+    def _are_names(cls, env: dict[str, Secret]) -> dict[str, Secret]:
+        for name in env:
+            if not name or "=" in name or "\0" in name:
+                raise OptionError(f"{name!r} cannot be the name of a variable", "write NAME: value")
+        return env
+
     @model_validator(mode="after")
     def _templates_have_one_event(self) -> "ExecOptions":
         if self.mode == "batch" and not all(part.is_constant for part in self.command):

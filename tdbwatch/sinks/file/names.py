@@ -16,6 +16,7 @@ from tdbwatch.plugin import Event
 from tdbwatch.plugin.event import Header
 
 FIELDS: Final = ("room", "scope", "event", "kind", "date")
+_KNOWN: Final = " ".join(f"{{{name}}}" for name in FIELDS)
 ROTATED_STAMP: Final = r"\d{8}T\d{6}Z"
 """What rotation puts behind a file's name."""
 
@@ -25,6 +26,9 @@ _MAX_STATIC: Final = 220  # of the 255 that file systems take; rotation and comp
 _HARMLESS: Final = re.compile(r"(?!\.)[\w.@+=,-]+")
 _HARMFUL_CHARS: Final = re.compile(r"[^\w.@+=,-]")
 _LIKE_ROTATED: Final = re.compile(ROTATED_STAMP)
+_TAG: Final = re.compile(
+    r"\{\{\s*(room|scope|event|kind|date|time|id|args|data|details|fields|record)\b.*?\}\}"
+)
 _EMPTY: Final = "~none"
 _MAX_CACHED: Final = 4096
 _DAY_US: Final = 86_400_000_000
@@ -101,13 +105,15 @@ class PathTemplate:
     def _parse(text: str) -> list[tuple[str, str | None, str | None, str | None]]:
         if "\0" in text:
             raise ValueError("it holds a NUL byte")
+        if tag := _TAG.search(text):
+            known = f"write {{{tag[1]}}}" if tag[1] in FIELDS else f"known are {_KNOWN}"
+            raise ValueError(f"{tag[0]} is of templates, and this is none; {known}")
         pieces = list(string.Formatter().parse(text))
         for _, field, spec, conversion in pieces:
             if field is None:
                 continue
             if field not in FIELDS or spec or conversion:
-                known = " ".join(f"{{{name}}}" for name in FIELDS)
-                raise ValueError(f"{{{field}}} is not a field; known are {known}")
+                raise ValueError(f"{{{field}}} is not a field; known are {_KNOWN}")
         _check_components("".join(lit + ("\0" if field is not None else "") for lit, field, *_ in pieces))
         return pieces
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tdbwatch.descriptors import REMEDY, was_short
 from tdbwatch.plugin.template import has_tag
 from tdbwatch.sinks.webhook.addresses import parse_url
 from tdbwatch.sinks.webhook.credentials import authorization, split_url
+from tdbwatch.sinks.webhook.failures import why
 from tdbwatch.sinks.webhook.messages import Message
 from tdbwatch.sinks.webhook.options import WebhookOptions
 from tdbwatch.sinks.webhook.receiving import CARRIER, Connector, Receiver, Request
@@ -124,7 +124,7 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             if was_short(error):
                 raise OSError(errno.EMFILE, f"too many open files; {REMEDY}") from None
-            raise ConnectionError(_why(error)) from None
+            raise ConnectionError(why(error)) from None
 
     async def _answer(
         self, method: str, url: URL, body: bytes | None, headers: dict[str, str], seconds: float
@@ -245,13 +245,3 @@ def _tracing_reuse() -> aiohttp.TraceConfig:
     tracing = aiohttp.TraceConfig()
     tracing.on_connection_reuseconn.append(reused)
     return tracing
-
-
-def _why(error: Exception) -> str:
-    """What aiohttp says of a connection that cannot be made names the host again, and `ssl:default`."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
-    if isinstance(cause, ConnectionError) and cause.errno:
-        return f"cannot connect: {os.strerror(cause.errno)}"
-    if type(error) is aiohttp.ClientResponseError:  # its status is made up: there was none
-        return f"what came back is not HTTP: {error.message.partition(chr(10))[0].rstrip(':')}"
-    return f"{type(error).__name__}: {error}".replace(" ssl:default", "")

@@ -9,6 +9,7 @@ import pytest
 from tdbwatch.daemon.config import Problem, parse
 from tdbwatch.daemon.config.doubts.limits import UNIT_STOP_SECONDS
 from tdbwatch.plugin import Options, Secret, SinkType
+from tdbwatch.sinks.exec.options import ExecOptions
 from tdbwatch.sinks.webhook.options import WebhookOptions
 
 from .config_kit import Idle
@@ -30,6 +31,7 @@ class Told(Options):
 TYPES = {
     "log": SinkType("log", Idle),
     "webhook": SinkType("webhook", Idle, WebhookOptions),
+    "exec": SinkType("exec", Idle, ExecOptions),
     "told": SinkType("told", Idle, Told),
     "hook": SinkType("hook", Idle, hears=frozenset({"event", "gap"})),
     "ear": SinkType("ear", Idle, hears=frozenset({"event"})),
@@ -456,3 +458,29 @@ def test_what_comes_from_elsewhere_may_look_like_a_variable(tmp_path: Path):
     environ = {"T": "$TOKEN"}
     assert not found({"thingsdb": "{nodes: [node01], auth: {token: '${T}'}}"}, environ)
     assert not found({"thingsdb": "{nodes: [node01], auth: {token: 'a$TOKEN'}}"})
+
+
+PROGRAM = "sinks.mine.command[0]: there is no such program"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("command: [sh, -c, x]", []),
+        ("command: [/bin/sh]", []),
+        ("command: [./run], cwd: {0}", []),
+        ("command: [no-such-program]", [PROGRAM]),
+        ("command: [sh], env: {{PATH: /nowhere}}", [PROGRAM]),
+        ("command: [/bin/no-such-program]", [PROGRAM]),
+        ("command: [./run]", [PROGRAM]),
+        ("command: [./text], cwd: {0}", [PROGRAM]),
+        ("command: [/bin]", [PROGRAM]),
+        ("command: [sh], cwd: {0}/gone", ["sinks.mine.cwd: there is no such folder"]),
+        ("command: [sh], cwd: {0}/text", ["sinks.mine.cwd: there is no such folder"]),
+    ],
+)
+def test_a_program_that_is_not_there_is_told(tmp_path: Path, options: str, told: list[str]) -> None:
+    for name, mode in (("run", 0o755), ("text", 0o644)):
+        (tmp_path / name).touch(mode)
+    sinks = f"{{console: {{type: log}}, mine: {{type: exec, {options.format(tmp_path)}}}}}"
+    assert warnings(sinks=sinks) == told

@@ -46,6 +46,7 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file():
             with_(logging="{level: warn}"),
             "must be one of debug, info, warning, error\n    did you mean warning?",
         ),
+        (with_(logging="{level: INFO}"), "error\n    did you mean info?"),
         (with_(http="{}"), "http.listen: is missing"),
         (with_(http="{listen: localhost}"), "http.listen: this is not host:port\n    write for instance"),
         (

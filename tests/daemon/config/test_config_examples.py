@@ -16,6 +16,7 @@ from .config_kit import sink_types
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = sorted((ROOT / "config").glob("*.yaml"))
+ELSEWHERE = re.compile("disk has space|no such program")  # what other machines have
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_the_examples_are_those_that_the_documentation_names():
 def test_an_example_loads(path: Path, environ: dict[str, str]):
     config = load(path, sink_types(), environ)
     assert config.sinks
-    assert [str(warning) for warning in config.warnings if "disk has space" not in warning.message] == []
+    assert [str(warning) for warning in config.warnings if not ELSEWHERE.search(warning.message)] == []
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what Apprise imports

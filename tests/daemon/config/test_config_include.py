@@ -201,6 +201,7 @@ def test_every_mistake_names_the_right_file(tmp_path: Path, text: str, first: st
             "check the path; a relative one",
         ),
         ("sub", "sub cannot be read: it is a folder", "write sub/*.yaml for the files in it"),
+        ("./", "{} cannot be read: it is a folder", "write ./*.yaml for the files in it"),
         ("main.yaml", "a file cannot include itself: main.yaml includes main.yaml", "remove one"),
         (
             "a.yaml",
@@ -221,7 +222,7 @@ def test_what_cannot_be_included_is_told_at_the_item_that_names_it(
     with pytest.raises(ConfigError) as refused:
         read(main, {})
     [problem] = refused.value.problems
-    assert problem.message.replace(f"{tmp_path}/", "") == said
+    assert problem.message.replace(f"{tmp_path}/", "") == said.format(tmp_path)
     assert problem.hint.startswith(remedy)
     place = "a.yaml:2:11: include[1]" if item == "a.yaml" else "main.yaml:4:11: include[0]"
     assert str(problem).startswith(f"{tmp_path}/{place}: ")

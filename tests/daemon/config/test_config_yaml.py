@@ -25,6 +25,10 @@ def test_typographic_quotes_are_no_quotes(quoted: str):
             "prod.yaml:2:1: rooms: this is not valid YAML: a tab stands where only spaces may",
         ),
         ("rooms:\n  - a\n \t- b\n", "a tab stands where only spaces may"),
+        (
+            "a:\u00a0[1]\nb: 1\n",
+            "prod.yaml:1:3: this is not valid YAML: a space stands here that YAML does not",
+        ),
         ("rooms: [a\nsinks: b\n", "prod.yaml:2:6: rooms[1]: this is not valid YAML: a bracket is not closed"),
         ("a: b: c\n", "prod.yaml:1:5: this is not valid YAML: a second `:` in one value"),
         ("a: 'x\n", "prod.yaml:1:4: a: this is not valid YAML: a quote is opened here and never closed"),
@@ -94,3 +98,8 @@ def test_a_flood_of_problems_is_cut_short():
         parse(b"a:\n" + b"  - &x y\n" * 10_000, "prod.yaml", {})
     assert len(caught.value.problems) == 100
     assert str(caught.value).endswith("... and 40 more")
+
+
+def test_a_key_that_begins_with_a_space_that_is_none_is_told() -> None:
+    told = problems("thingsdb:\n\u00a0 nodes: [node01]\n")
+    assert any(str(one).startswith("prod.yaml:2:1: a space stands here that YAML does not") for one in told)

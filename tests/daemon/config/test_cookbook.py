@@ -10,6 +10,7 @@ from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.routing.route_tests import run_tests
 
 FOLDER = Path(__file__).parents[3] / "config" / "cookbook"
+ELSEWHERE = re.compile("secret|no such program")  # what other machines have
 RECIPES = sorted(FOLDER.glob("*.yaml"))
 
 
@@ -27,7 +28,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path: Path) -> Document:
 
 def test_its_tests_pass_and_it_has_no_doubts(recipe: Document) -> None:
     checked = recipe.check(load_plugins().sink_types)
-    assert [str(doubt) for doubt in checked.warnings if "secret" not in str(doubt)] == []
+    assert [str(doubt) for doubt in checked.warnings if not ELSEWHERE.search(doubt.message)] == []
     results = list(run_tests(checked.sections, checked.sinks))
     assert results
     assert [(result.name, result.faults) for result in results if result.faults] == []

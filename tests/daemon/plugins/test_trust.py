@@ -30,6 +30,14 @@ def test_a_folder_that_others_can_write_is_refused_with_the_remedy(
     assert "good" not in registry.sink_types
 
 
+def test_a_folder_that_all_programs_share_is_refused_and_left_as_it_is(folder: Path, write: Write) -> None:
+    write("good.py", GOOD)
+    folder.chmod(0o1777)
+    registry = load(folder)
+    assert only_problem(registry).remedy == "name a folder in it that is yours alone"
+    assert "good" not in registry.sink_types
+
+
 def test_a_link_is_trusted_as_what_it_points_to(folder: Path, tmp_path: Path) -> None:
     open_folder = tmp_path / "open"
     open_folder.mkdir()

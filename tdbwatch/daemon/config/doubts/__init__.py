@@ -10,6 +10,7 @@ from tdbwatch.daemon.config.doubts.exposure import doubt_exposure
 from tdbwatch.daemon.config.doubts.fields import doubt_fields
 from tdbwatch.daemon.config.doubts.files import doubt_files
 from tdbwatch.daemon.config.doubts.limits import doubt_limits
+from tdbwatch.daemon.config.doubts.programs import doubt_programs
 from tdbwatch.daemon.config.doubts.rooms import doubt_rooms
 from tdbwatch.daemon.config.doubts.routes import doubt_routes
 from tdbwatch.daemon.config.models.config import Sections
@@ -25,6 +26,7 @@ def doubt(tree: Tree, sections: Sections, sinks: Sequence[SinkConfig]) -> None:
     doubt_limits(tree, sections, sinks)
     doubt_exposure(tree, sections, sinks)
     doubt_files(tree, sections, sinks)
+    doubt_programs(tree, sinks)
     doubt_sink_tls(tree, sinks)
 
 

@@ -117,7 +117,8 @@ class _Reading:
         try:
             content = read_bytes(file, MAX_FILE, missing=missing)
         except RefusedError as error:
-            remedy = f"write {file.name}/*.yaml for the files in it" if file.is_dir() else error.remedy
+            folder = os.path.relpath(file, FilePath(above[-1]).parent)
+            remedy = f"write {folder}/*.yaml for the files in it" if file.is_dir() else error.remedy
             raise RefusedError(f"{file} {error.message}", remedy) from None
         self.tree.included.append(str(file))
         start = len(self.tree.data.get("include", ()))

@@ -7,6 +7,10 @@ import yaml
 
 NO_ALIAS: Final = "write the value out where it is needed; put text that begins with & or * in quotes"
 
+ODD_SPACES: Final = "\u00a0\u2000-\u200b\u202f\u205f\u3000"
+"""What pages, chats and editors make of spaces, for a regular expression."""
+ODD_SPACE: Final = ("a space stands here that YAML does not take for one", "write an ordinary space")
+_WHERE_SPACES_COUNT: Final = re.compile(f"^[ -]*([{ODD_SPACES}])|[:,]([{ODD_SPACES}])")
 _PLAINER: Final = (
     ("found character '\\t'", "a tab stands where only spaces may", "indent with spaces"),
     ("mapping values are not allowed here", "a second `:` in one value, or a line indented too far",
@@ -41,6 +45,9 @@ def explain(error: yaml.YAMLError, text: str) -> tuple[tuple[int, int], str, str
         problem = _PLAINER[0][0]
     if re.search(r"\$\{[^}]*\Z", line[: place[1]]):
         return place, "this is not valid YAML: a ${NAME} without quotes inside { }", 'write "${NAME}"'
+    for number in (place[0] - 1, place[0]):
+        if 0 < number <= len(lines) and (odd := _WHERE_SPACES_COUNT.search(lines[number - 1])):
+            return (number, odd.end()), f"this is not valid YAML: {ODD_SPACE[0]}", ODD_SPACE[1]
     message, hint = _plainer(problem)
     return place, f"this is not valid YAML: {message}", hint
 

@@ -14,7 +14,7 @@ import yaml
 
 from tdbwatch.daemon.config.problems import ConfigError, Path, Place, Problem, show_path
 from tdbwatch.daemon.config.text.tree import Tree
-from tdbwatch.daemon.config.text.yaml_mistakes import NO_ALIAS, explain
+from tdbwatch.daemon.config.text.yaml_mistakes import NO_ALIAS, ODD_SPACE, ODD_SPACES, explain
 
 MAX_DEPTH: Final = 32
 _MAX_PROBLEMS: Final = 100
@@ -162,7 +162,11 @@ class _Builder:
     def _key(self, value: Any, event: Any) -> None:
         if not isinstance(value, str) or not value or not value.isprintable():
             text = getattr(event, "value", "")
-            self._refuse(event, "a key must be text", f'put it in quotes: "{text}"' if text.isalnum() else "")
+            if re.search(f"[{ODD_SPACES}]", text):
+                self._refuse(event, *ODD_SPACE)
+            else:
+                quoted = f'put it in quotes: "{text}"' if text.isalnum() else ""
+                self._refuse(event, "a key must be text", quoted)
             value = self._stray_key()
         elif value == "<<" and event.style is None:
             self._refuse(event, "a merge key (<<) is not allowed here", NO_ALIAS)
