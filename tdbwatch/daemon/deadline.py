@@ -14,11 +14,16 @@ class DeadlineError(Exception):
 
     Attributes:
         seconds: how long it may take.
+        where: `file:line` where it was then, if that is known.
     """
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"no answer within {seconds:g} s")
+    def __init__(self, seconds: float, where: str = "") -> None:
+        super().__init__(seconds, where)
         self.seconds = seconds
+        self.where = where
+
+    def __str__(self) -> str:
+        return f"no answer within {self.seconds:g} s" + (f" (it was at {self.where})" if self.where else "")
 
 
 async def within(clock: Clock, seconds: float, awaited: Awaitable[_T]) -> _T:

@@ -186,7 +186,7 @@ class ThreadHost(_Host):
             if await self._back(_CANCEL_GRACE):
                 raise
             self._given_up = True
-            raise SinkHangsError(error.seconds) from None
+            raise SinkHangsError(error.seconds, error.where) from None
 
     async def _begin(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         if self._thread is None:
@@ -194,7 +194,11 @@ class ThreadHost(_Host):
         call, began_us = Call(function, self._thread), int(self._clock.time() * 1_000_000)
         try:
             return await within(self._clock, timeout, asyncio.shield(call.result))
-        except (asyncio.CancelledError, DeadlineError):
+        except asyncio.CancelledError:
+            self._cancel(call, began_us)
+            raise
+        except DeadlineError as error:
+            error.where = call.where
             self._cancel(call, began_us)
             raise
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import structlog
 
 from tdbwatch.daemon.hosting.blame import PluginMistakeError
+from tdbwatch.daemon.hosting.whereabouts import place_of_call
 from tdbwatch.descriptors import require
 
 _LEFT: Final = 20
@@ -32,6 +33,12 @@ class Call:
         self.result: asyncio.Future[Any] = self._loop.create_future()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         thread.loop.call_soon_threadsafe(self._begin, function)
+
+    @property
+    def where(self) -> str:
+        """`file:line` of the sink's code where it is; empty: nobody knows."""
+        task, thread = self._task, self._thread.ident
+        return "" if task is None or thread is None else place_of_call(task, thread)
 
     def cancel(self) -> None:
         """Ask the thread to cancel it; nothing happens while the thread is blocked."""
@@ -94,6 +101,11 @@ class LoopThread:
         self._stopped: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+
+    @property
+    def ident(self) -> int | None:
+        """The thread's number."""
+        return self._thread.ident
 
     async def stop(self) -> None:
         """Return when the thread has ended; safe to give up on."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +133,39 @@ async def test_a_call_beyond_the_deadline_is_cancelled(
     assert cancelled.is_set()
     sink.act = lambda: None
     assert await host.deliver(BATCH) is None
+
+
+async def test_a_call_beyond_the_deadline_says_where_in_the_sinks_code_it_was(
+    make: MakeHost, clock: ManualClock
+) -> None:
+    release = threading.Event()
+
+    async def hangs_inside() -> None:
+        await asyncio.wait_for(asyncio.Event().wait(), None)  # here
+
+    async def awaits() -> None:
+        await hangs_inside()
+
+    async def blocks() -> None:
+        release.wait()  # there
+
+    lines = Path(__file__).read_text().splitlines()
+    places = [
+        next(n for n, line in enumerate(lines, 1) if f"  # {word}" in line) for word in ("here", "there")
+    ]
+    host, sink = await make(ThreadHost, awaits)
+    for act, line in zip((awaits, blocks), places, strict=True):
+        sink.act, sink.thread = act, None
+        delivering = asyncio.create_task(host.deliver(BATCH))
+        while sink.thread is None:
+            await asyncio.sleep(0)
+        await settle()
+        await clock.advance(5)
+        await clock.advance(1)
+        with pytest.raises(DeadlineError) as caught:
+            await delivering
+        assert str(caught.value) == f"no answer within 5 s (it was at {__file__}:{line})"
+    release.set()
 
 
 @both
