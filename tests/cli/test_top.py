@@ -1,5 +1,6 @@
 """`tdbwatch top`: what it shows of a daemon, and that the terminal is given back as it was."""
 
+import codecs
 import json
 import math
 import os
@@ -273,13 +274,14 @@ class Terminal:
             start_new_session=True,
         )
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def shows(self, words: str) -> None:
         deadline = time.monotonic() + 30
         while words not in self.text:
             left = deadline - time.monotonic()
             assert left > 0 and select.select([self.ours], [], [], left)[0], self.text  # noqa: PT018
-            self.text += os.read(self.ours, 65536).decode()
+            self.text += self._decoder.decode(os.read(self.ours, 65536))
 
     def resize(self, lines: int, columns: int) -> None:
         termios.tcsetwinsize(self._theirs, (lines, columns))
