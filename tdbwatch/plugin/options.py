@@ -130,6 +130,8 @@ def refuse_home(path: object) -> None:
 def beside_configuration(path: Path, info: ValidationInfo) -> Path:
     """A relative path starts at the folder of the configuration file, if there is one."""
     refuse_home(path)
+    if "\0" in str(path):
+        raise OptionError("a path holds no NUL character", "write it without")
     folder = (info.context or {}).get("folder")
     return path if folder is None else folder / path
 

@@ -63,3 +63,16 @@ def test_those_of_a_sink_are_a_warning_since_no_other_sink_fails_with_it(tmp_pat
     (warning,) = document(tmp_path, text).config(TYPES).warnings
     assert (warning.path, warning.line) == ("sinks.s.tls", 3)
     assert warning.message.startswith("the files cannot be used now: No such file")
+
+
+@pytest.mark.parametrize("key", ["tls: {ca_file: %s}", "tls: {cert_file: %s}"])
+def test_a_path_with_a_nul_character_is_refused_wherever_it_stands(tmp_path: Path, key: str) -> None:
+    nul = r'"a\0b"'
+    hook = "sinks: {s: {type: webhook, url: 'https://a/', " + key % nul + "}}\n"
+    node = "thingsdb: {nodes: ['wss://a'], auth: {token: t0ken}, " + key % nul + "}\n"
+    for text in (
+        "thingsdb: {nodes: [a], auth: {token: t0ken}}\nrooms: [a]\n" + hook,
+        node + "rooms: [a]\nsinks: {s: {type: log}}\n",
+    ):
+        with pytest.raises(ConfigError, match="a path holds no NUL character"):
+            document(tmp_path, text).config(TYPES)

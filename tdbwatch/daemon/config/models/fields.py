@@ -14,7 +14,6 @@ from pydantic import (
     Field,
     InstanceOf,
     PlainValidator,
-    ValidationInfo,
     WithJsonSchema,
 )
 from pydantic.fields import FieldInfo
@@ -23,7 +22,7 @@ from tdbwatch.client.addresses import Address, parse_address
 from tdbwatch.daemon.config.problems import RefusedError
 from tdbwatch.daemon.expressions import Expression, Wanted
 from tdbwatch.plugin import Duration, Options
-from tdbwatch.plugin.options import refuse_home
+from tdbwatch.plugin.options import beside_configuration
 from tdbwatch.wire.scopes import collection_of, short
 
 _FIELD_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -102,14 +101,6 @@ def _listed(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _from_folder(value: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder")
-    refuse_home(value)
-    if "\0" in str(value):
-        raise RefusedError("a path holds no NUL character", "write it without")
-    return value if folder is None else Path(folder) / value
-
-
 def _port_and_host(value: object) -> object:
     host, colon, port = str(value).rpartition(":")
     plain = re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host)
@@ -162,7 +153,7 @@ Text = Annotated[str, Field(min_length=1)]
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 """Seconds, more than none."""
 
-FileName = Annotated[Path, AfterValidator(_from_folder)]
+FileName = Annotated[Path, AfterValidator(beside_configuration)]
 """A path; a relative one starts at the folder of the configuration file."""
 
 Listed = BeforeValidator(_listed)
