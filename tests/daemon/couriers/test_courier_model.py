@@ -6,12 +6,10 @@ what was durable at that moment: of a spool in memory, and of a real one's files
 
 import asyncio
 import random
-import shutil
-import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +33,7 @@ from tdbwatch.plugin import DELIVERED, Event, Kind, Rejected, Retry, Sink, SinkC
 from tdbwatch.plugin.sink import Verdict
 from tdbwatch.testing import ManualClock, settle
 from tests.daemon.spool.memory_spool_kit import Disk, MemorySpool
+from tests.daemon.spool.spool_kit import as_killed
 
 ORDERS: list[Callable[[Event], str] | None] = [
     None,
@@ -357,11 +356,7 @@ class FileWorld(World):
         old = self.path
         self.lives += 1
         self.path.parent.mkdir(parents=True)
-        with closing(sqlite3.connect(old)) as reader:
-            reader.execute("BEGIN")
-            reader.execute("SELECT * FROM sqlite_master").fetchone()  # the writer empties no log that is read
-            for name in (old.name, f"{old.name}-wal"):
-                shutil.copy(old.with_name(name), self.path.with_name(name))
+        as_killed(old, self.path)
 
     async def crash(self) -> None:
         old = self.spool

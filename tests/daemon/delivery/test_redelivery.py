@@ -1,7 +1,6 @@
 """What people order takes the space of nobody, and is delivered once, over crashes too."""
 
 import asyncio
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -25,7 +24,17 @@ from tdbwatch.daemon.spool.stored.tables import connect
 from tdbwatch.plugin import Event
 from tdbwatch.testing import ManualClock
 from tests.daemon.spool.limits_kit import finish
-from tests.daemon.spool.spool_kit import Heard, MakeSpool, change, events, everything, keep, making, until
+from tests.daemon.spool.spool_kit import (
+    Heard,
+    MakeSpool,
+    as_killed,
+    change,
+    events,
+    everything,
+    keep,
+    making,
+    until,
+)
 from tests.daemon.spool.store_kit import rows_of
 
 from .redelivery_kit import Following, bury, letters_of, order, serving, waiting
@@ -169,8 +178,7 @@ async def test_crashes_between_the_steps_of_an_order_repeat_and_lose_nothing(
         courier.behind = 0
         async with serving(spool, courier):
             await one_step(spool)
-        for suffix in ("", "-wal"):  # what kill -9 leaves
-            shutil.copy(f"{spool.path}{suffix}", tmp_path / f"life-{life}.db{suffix}")
+        as_killed(spool.path, tmp_path / f"life-{life}.db")
         spool = await make(f"life-{life}.db")
     copied = [entry.event.args[0] for entry in await everything(spool, after=2500)]
     assert copied == [n % 100 for n in range(2500)]
@@ -440,9 +448,7 @@ async def test_what_was_dropped_and_not_told_is_told_after_a_crash(
     await keep(spool, [Event.create("r", received_us=now_us + n) for n in range(5)])
     await clock.advance(101)
     await keep(spool, [Event.create("r", received_us=int(clock.time() * 1e6))])
-    for suffix in ("", "-wal"):  # as a crash leaves it
-        copy = path.with_name("crashed.db" + suffix)
-        copy.write_bytes(path.with_name(path.name + suffix).read_bytes())
+    as_killed(path, path.with_name("crashed.db"))
     for _ in range(2):  # told once: not again at the next start
         crashed = await make("crashed.db", clock=clock)
         await crashed.close()

@@ -1,6 +1,7 @@
 """Spools that are closed at the end of a test, and all that is in one."""
 
 import asyncio
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
@@ -104,6 +105,15 @@ def change(path: Path, *statements: str) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for sql in statements:
             connection.execute(sql)
+
+
+def as_killed(path: Path, copy: Path) -> None:
+    """Make a copy of a spool that is in use as `kill -9` would leave it now."""
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM sqlite_master").fetchone()  # the writer begins no log anew that is read
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{copy}{suffix}")
 
 
 def ask(path: Path, sql: str) -> Any:

@@ -34,6 +34,7 @@ from tests.forked import Forker
 from .spool_kit import (
     Heard,
     MakeSpool,
+    as_killed,
     change,
     dead_letter,
     events,
@@ -241,9 +242,7 @@ async def crashed_after_twenty_commits(make: MakeSpool, path: Path) -> Path:
     for _ in range(20):
         spool.append(heard(events(5)))
         await spool.flush()
-    crashed = path.with_name("crashed.db")
-    for suffix in ("", "-wal"):
-        shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    as_killed(path, crashed := path.with_name("crashed.db"))
     return crashed
 
 

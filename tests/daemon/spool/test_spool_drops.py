@@ -1,7 +1,6 @@
 """What is dropped is told of by gap records: to the last event, whatever becomes of the records."""
 
 import asyncio
-import shutil
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -21,7 +20,7 @@ from tdbwatch.plugin.event import format_time
 from tdbwatch.testing import ManualClock
 
 from .limits_kit import MakeSpool, Teller, drain, events, fill, gap, telling
-from .spool_kit import Heard, keep
+from .spool_kit import Heard, as_killed, keep
 
 
 @pytest.fixture
@@ -47,8 +46,7 @@ async def test_the_counts_are_right_over_kill_9_too(make: MakeSpool, tmp_path: P
     options: dict[str, Any] = {"max_size": 1 << 20, "when_full": when_full}
     spool = await make(**options)
     sent = await fill(spool, 30)
-    for suffix in ("", "-wal"):  # what kill -9 leaves, in the midst of dropping
-        shutil.copy(f"{spool.path}{suffix}", tmp_path / f"killed.db{suffix}")
+    as_killed(spool.path, tmp_path / "killed.db")  # in the midst of dropping
     killed = await make("killed.db", **options)
     taken, told = await drain(killed, sent)
     assert taken + told == sent

@@ -16,7 +16,7 @@ from tdbwatch.daemon.spool.stored.drops import DISK_REFUSED, TOO_FAST
 from tdbwatch.daemon.spool.stored.tables import connect
 
 from .limits_kit import FullDisk, drain, events, telling, trouble
-from .spool_kit import Heard, MakeSpool, keep, until
+from .spool_kit import Heard, MakeSpool, as_killed, keep, until
 
 
 @pytest.fixture
@@ -124,8 +124,7 @@ async def test_what_the_start_finds_has_no_rates(make: MakeSpool, tmp_path: Path
     await overflow(spool)
     disk.lets.set()
     await keep(spool, events(1))
-    for suffix in ("", "-wal"):  # what kill -9 leaves
-        (tmp_path / f"killed.db{suffix}").write_bytes(Path(f"{spool.path}{suffix}").read_bytes())
+    as_killed(spool.path, tmp_path / "killed.db")
     again = await make("killed.db")
     told: Heard = again.alarms._listener  # type: ignore[assignment]
     await until(lambda: told.drops)
