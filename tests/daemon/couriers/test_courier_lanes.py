@@ -315,6 +315,7 @@ class World:
         assert (self.progress.floor, self.progress.behind) == (self.end, {})
 
 
+@pytest.mark.timeout(180)
 @settings(max_examples=400, deadline=None)
 @given(
     sizes=st.lists(st.tuples(st.sampled_from(LANES), st.integers(1, 6)), min_size=1, max_size=15),
