@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final, Self
 from unittest import SkipTest
 
+from tdbwatch.testing.processes import children
+
 _TO_START: Final = 20.0
 """Seconds: a database on a busy machine takes its time."""
 _TO_END: Final = 20.0
@@ -149,7 +151,7 @@ class Program:
 
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None, "it does not run"
-        for pid in (self._process.pid, *_children(self._process.pid)):
+        for pid in (self._process.pid, *_below(self._process.pid)):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -157,7 +159,7 @@ class Program:
         """A signal is sent at once, and heeded by each thread when it next runs."""
         assert self._process is not None, "it does not run"
         until = time.monotonic() + _TO_END
-        while not all(map(_stands, (self._process.pid, *_children(self._process.pid)))):
+        while not all(map(_stands, (self._process.pid, *_below(self._process.pid)))):
             if time.monotonic() > until:
                 raise RuntimeError(f"{self._command[0]} does not stop")
             time.sleep(0.001)
@@ -186,10 +188,8 @@ def _stands(pid: int) -> bool:
     return True
 
 
-def _children(pid: int) -> Iterator[int]:
+def _below(pid: int) -> Iterator[int]:
     """All that a process started; some are no part of its process group."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, task.read_text().split()):
-                yield child
-                yield from _children(child)
+    for child in children(pid):
+        yield child
+        yield from _below(child)

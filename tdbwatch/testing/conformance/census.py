@@ -3,13 +3,13 @@
 import gc
 import os
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from tdbwatch.testing.processes import children
+
 _DESCRIPTORS: Final = Path("/proc/self/fd")
-_TASKS: Final = Path("/proc/self/task")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Census:
     @classmethod
     def take(cls) -> Self:
         gc.collect()  # what nobody refers to any more is no leak
-        return cls(frozenset(threading.enumerate()), _descriptors(), _processes())
+        return cls(frozenset(threading.enumerate()), _descriptors(), children(os.getpid()))
 
     def threads_since(self, before: "Census") -> list[str]:
         """The names of those that are more."""
@@ -53,13 +53,4 @@ def _descriptors() -> dict[int, str]:
             found[int(name)] = os.readlink(_DESCRIPTORS / name)  # noqa: PTH115
         except OSError:  # the one that listed them
             continue
-    return found
-
-
-def _processes() -> dict[int, str]:
-    found = {}
-    for task in _TASKS.iterdir():
-        with suppress(OSError):  # a thread that has ended
-            for pid in (task / "children").read_text().split():
-                found[int(pid)] = Path(f"/proc/{pid}/comm").read_text().strip()
     return found

@@ -1,0 +1,37 @@
+"""What a process has started is found, whichever of its threads did it, and whether that still runs."""
+
+import os
+import subprocess
+import threading
+
+from tdbwatch.testing.processes import children
+
+
+def test_it_is_found_while_the_thread_that_started_it_ends():
+    started = []
+
+    def start():
+        started.append(subprocess.Popen(["sleep", "60"]))
+
+    try:
+        for _ in range(20):
+            thread = threading.Thread(target=start)
+            thread.start()
+            while not started:
+                pass
+            while thread.is_alive():
+                assert children(os.getpid())[started[0].pid] == "sleep"
+            started[0].kill()
+            started.pop().wait()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def test_one_that_ended_is_found_until_it_was_waited_for():
+    process = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert process.pid in children(os.getpid())
+    process.wait()
+    assert process.pid not in children(os.getpid())
