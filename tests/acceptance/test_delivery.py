@@ -170,21 +170,25 @@ async def test_poison_is_set_aside_what_is_behind_it_flows_and_requeue_delivers_
 
 
 async def test_an_event_that_kills_the_daemon_becomes_a_dead_letter_and_all_others_are_delivered(
-    start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, tmp_path: Path
-) -> None:
-    written = tmp_path / "written.jsonl"
+    start: Any, until: Any, cluster: Cluster, write_config: Any, plugin_folder: str, ask: Ask, lines: Any,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     config = write_config(
         plugins={"paths": [plugin_folder]},
         sinks={
             "mine": {"type": "killer", "batch": {"count": 1}},
-            "file": {"type": "file", "path": str(written)},
+            "file": {"type": "file", "path": str(tmp_path / "out" / "written.jsonl")},
         },
     )
     command = await start("--config", config)
     await command.ready()
     for argument in (1, 2, "killer", 3, 4):
         cluster.emit("//stuff", "alerts", "counted", argument)
-    await until(lambda: written.exists() and '"args":[4]' in written.read_text(), "all in the other sink")
+
+    def written() -> list[Any]:
+        return [record["args"][0] for record in lines("written.jsonl") if record["kind"] == "event"]
+
+    await until(lambda: len(written()) == 5, "all in the other sink")
     (tmp_path / "all-heard").touch()
     taken = tmp_path / "killer.txt"
 
@@ -208,8 +212,7 @@ async def test_an_event_that_kills_the_daemon_becomes_a_dead_letter_and_all_othe
     assert letter["args"] == ["killer"]
     assert letter["dead_letter"]["sink"] == "mine"
     assert "3 times while only this event was being delivered" in letter["dead_letter"]["reason"]
-    records = [json.loads(line) for line in written.read_text().splitlines()]
-    assert {r["args"][0] for r in records if r["kind"] == "event"} == {1, 2, "killer", 3, 4}
+    assert set(written()) == {1, 2, "killer", 3, 4}
     assert await command.stop() == 0
 
 

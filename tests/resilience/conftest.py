@@ -48,8 +48,9 @@ class Watch:
         return room
 
     def records(self, room: str, kind: str = "event") -> list[dict[str, Any]]:
+        """Those in its file, but for a last line that is not whole yet."""
         path = self._folder / f"{room}.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text().rpartition("\n")[0].splitlines() if path.exists() else []
         return [record for record in map(json.loads, lines) if record["kind"] == kind]
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -9,18 +9,13 @@ from tdbwatch.testing.processes import children
 
 def test_it_is_found_while_the_thread_that_started_it_ends():
     started = []
-
-    def start():
-        started.append(subprocess.Popen(["sleep", "60"]))
-
     try:
         for _ in range(20):
-            thread = threading.Thread(target=start)
-            thread.start()
+            threading.Thread(target=lambda: started.append(subprocess.Popen(["sleep", "60"]))).start()
             while not started:
                 pass
-            while thread.is_alive():
-                assert children(os.getpid())[started[0].pid] == "sleep"
+            seen = [children(os.getpid()).get(started[0].pid) for _ in range(3)]
+            assert seen == ["sleep"] * 3
             started[0].kill()
             started.pop().wait()
     finally:
