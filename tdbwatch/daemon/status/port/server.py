@@ -26,7 +26,7 @@ from tdbwatch.daemon.status.port.visitors import Visitors
 from tdbwatch.daemon.status.snapshot import Life, Snapshot
 from tdbwatch.daemon.status.tail.answers import TailAnswers
 from tdbwatch.daemon.status.tail.look import Log
-from tdbwatch.descriptors import reserve
+from tdbwatch.descriptors import require, reserve
 from tdbwatch.redaction import redact
 
 _RETRY: Final = BackoffPolicy(initial=1.0, factor=2.0, maximum=60.0, jitter=0.2)
@@ -158,6 +158,7 @@ class StatusServer:
     async def _listen(self) -> bool:
         host, port = self._config.host, self._config.port
         try:
+            require()  # without one, newer Pythons say only that no address could be bound
             addresses = await self._door.open(host or None, port)
         except OSError as error:
             self._cannot_listen(error)
