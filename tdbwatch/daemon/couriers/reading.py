@@ -9,7 +9,7 @@ from typing import Final
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
-from tdbwatch.daemon.couriers.lane import LaneQueue, State
+from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk, State
 from tdbwatch.daemon.couriers.lanes import Found, Lanes
 from tdbwatch.daemon.couriers.pieces import Piece
 from tdbwatch.daemon.couriers.progress import Remembered, Saving
@@ -116,12 +116,31 @@ class Reading:
             group.create_task(self._read_again(), name="courier-rereader")
 
     async def _count(self) -> None:
-        """How much of the lanes that were behind before a restart there is: only the log knows."""
+        """How much of the lanes that were behind before a restart there is: only the log knows.
+
+        The routes are asked about the beginning of it, as much as one read may take; of the rest all counts.
+        """
+        space = _READ_BYTES
         for queue in list(self._lanes):
             if (disk := queue.disk) is not None:
                 with suppress(SpoolError):
-                    for first, last in outside(queue.beyond, disk.first_seq, disk.last_seq):
-                        disk.count += await self._spool.count_lane(queue.lane, first - 1, last)
+                    through, count, size = await self._asked(queue, disk, space)
+                    space -= size
+                    for first, last in outside(queue.beyond, through + 1, disk.last_seq):
+                        count += await self._spool.count_lane(queue.lane, first - 1, last)
+                    disk.count += count
+
+    async def _asked(self, queue: LaneQueue, disk: OnDisk, space: int) -> tuple[int, int, int]:
+        """Up to where the routes were asked about a lane, how much of that they send here, and its bytes."""
+        after, last_seq = disk.first_seq - 1, disk.last_seq
+        try:
+            blocks = await self._spool.read_lane(queue.lane, after, last_seq, space) if space > 0 else []
+            pieces = [self._wanted.piece(block, after, last_seq, queue.beyond) for block in blocks]
+        except ValueError:  # it is told of when the lane is read
+            return after, 0, 0
+        through = min(blocks[-1].last_seq, last_seq) if blocks else after
+        count = sum(piece.count for piece in pieces if piece is not None)
+        return through, count, sum(len(block.body) for block in blocks)
 
     async def _read_on(self) -> None:
         """Read what comes, until cancelled or at the end."""

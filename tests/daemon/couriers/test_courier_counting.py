@@ -2,7 +2,11 @@
 
 import asyncio
 
+import pytest
+
+from tdbwatch.daemon.couriers import reading
 from tdbwatch.daemon.spool.stored.blocks import Lane
+from tdbwatch.plugin import Event, Retry
 from tdbwatch.testing import ManualClock, settle
 from tests.daemon.spool.memory_spool_kit import Disk, MemorySpool
 
@@ -40,3 +44,27 @@ async def test_after_a_restart_the_lag_is_only_said_once_it_is_counted() -> None
     assert not courier.status().counting
     assert sink.got == [1]
     await courier.stop(0)
+
+
+@pytest.mark.parametrize("space", [4 << 20, 1])
+async def test_after_a_restart_the_lag_leaves_out_what_the_routes_send_elsewhere(
+    space: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As far as one read goes; of the rest all counts, until it is read."""
+    monkeypatch.setattr(reading, "_READ_BYTES", space)
+
+    def wants(event: Event) -> bool:
+        return bool(event.args[0] % 2)
+
+    disk, lags = Disk(), list[int]()
+    for _ in range(2):
+        bench = Bench(MemorySpool(disk), ManualClock())
+        courier, _ = bench.courier(lambda batch: Retry("down"), name="oncall", wants=wants)
+        if not lags:
+            for number in range(10):
+                await bench.emit(number, room="sick")
+        await settle()
+        lags.append(courier.status().lag)
+        await courier.stop(0)
+        await bench.spool.close()
+    assert lags == [5, 5 if space > 1 else 9]
