@@ -1,5 +1,6 @@
 """`tdbwatch init` writes a configuration that is fine, whatever is answered."""
 
+import shlex
 import stat
 from pathlib import Path
 
@@ -21,6 +22,18 @@ def test_the_defaults_are_a_configuration_without_doubts(
     assert stat.S_IMODE((tmp_path / "tdbwatch.yaml").stat().st_mode) == 0o600
     assert app.main(["check", "--strict", "--config", "tdbwatch.yaml"]) == 0
     assert "fine: 1 node, 1 room, 2 sinks, no routes" in capsys.readouterr().out
+
+
+def test_a_path_with_spaces_can_be_pasted_and_standard_output_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder := tmp_path / "über uns").mkdir()
+    monkeypatch.chdir(folder)
+    assert app.main(["init", "--defaults", "my prod.yaml"]) == 0
+    words = shlex.split(capsys.readouterr().out.partition("Next: tdbwatch ")[2])
+    assert app.main([word for word in words if word != "--connect"]) == 0
+    assert app.main(["init", "--defaults", "-"]) == 64
+    assert [file.name for file in folder.iterdir()] == ["my prod.yaml"]
 
 
 def test_what_is_answered_is_in_it() -> None:

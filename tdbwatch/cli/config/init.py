@@ -71,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     """Write the file; returns the exit code."""
     if not options.defaults and (sys.stdin is None or not sys.stdin.isatty()):
         raise CommandError(exits.USAGE, "it asks, and this is no terminal; give --defaults")
+    if str(options.file) == "-":
+        raise CommandError(exits.USAGE, "it writes a file, since paths start at its folder; name one")
     text = starter(options.file, (lambda _, usual: usual) if options.defaults else _asked)
     try:
         descriptor = os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -81,7 +83,9 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(exits.CANNOT_WRITE, message) from None
     except OSError as error:
         raise CommandError(exits.CANNOT_WRITE, f"{options.file}: {error.strerror}") from error
-    say(f"{options.file} is written. Next: tdbwatch check --connect --config {options.file}")
+    say(
+        f"{options.file} is written. Next: tdbwatch check --connect --config {shlex.quote(str(options.file))}"
+    )
     return exits.OK
 
 

@@ -41,9 +41,8 @@ def _recent_drop(snapshot: Snapshot) -> int | None:
 def disk(snapshot: Snapshot, remedy: str) -> Problem:
     """That it does not take events, and what that means."""
     held, trouble = snapshot.spool.held, snapshot.spool.trouble or ""
-    text = (
-        f"The disk does not take events; {held:,} are held in memory, and no sink gets them before it does."
-    )
+    number, them = ("1 is", "it") if held == 1 else (f"{held:,} are", "them")
+    text = f"The disk does not take events; {number} held in memory, and no sink gets {them} before it does."
     most = max((sink.courier for sink in snapshot.sinks), key=lambda one: one.lag, default=None)
     if most is not None and most.lag:
         text += f" It holds {counted(most.lag, 'event')} that {most.sink} has not got."
