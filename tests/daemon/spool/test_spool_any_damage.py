@@ -1,6 +1,7 @@
 """Whatever happens to the file: rescue raises nothing, and loses nothing that can be read or is in memory."""
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -203,8 +204,10 @@ def test_a_schema_that_is_no_text_is_damage_for_all_who_look(crashed: Path) -> N
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         content = path.read_bytes()
         path.write_bytes(content.replace(b"CREATE TABLE meta", b"CREATE \xffABL\xff meta"))
-        with pytest.raises(sqlite3.DatabaseError), opened(path):
+        with pytest.raises(sqlite3.DatabaseError) as refused, opened(path):
             pass
+        held = [os.path.realpath(fd) for fd in Path("/proc/self/fd").iterdir()]
+        assert str(path.resolve()) not in held, refused.value
         assert damaged(examine(path))
         asyncio.run(_starts_and_goes_on(path))
 

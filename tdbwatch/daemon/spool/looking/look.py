@@ -144,7 +144,7 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
             raise
         # Nobody has it open, and the folder cannot be written: SQLite wants to be told that it is safe.
         return connect_to(path, "immutable=1")
-    except sqlite3.Error:
+    except BaseException:  # also what is no text in a spoilt file
         connection.close()
         raise
     return connection
