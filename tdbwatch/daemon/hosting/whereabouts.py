@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import dropwhile
 from pathlib import Path
+from types import CodeType
 from typing import Any, Final
 
 import tdbwatch
@@ -26,15 +26,14 @@ def place_of_call(task: "asyncio.Task[Any]", thread: int) -> str:
     Args:
         thread: of its event loop.
     """
-    coroutine = task.get_coro()
+    coroutine: Any = task.get_coro()
     running = getattr(coroutine, "cr_running", False)
-    return _place_in(_stack(thread) if running else _awaited(coroutine))
+    return _place_in(_stack(thread, coroutine.cr_code) if running else _awaited(coroutine))
 
 
 def _place_in(frames: Iterable[_Frame]) -> str:
     """The innermost of these that is beside the sink's first; what it calls is mostly others' code."""
-    below = dropwhile(lambda frame: not frame[0].startswith(_DAEMON), frames)
-    theirs = [frame for frame in below if not frame[0].startswith((_DAEMON, _PLUGIN, _ASYNCIO))]
+    theirs = [frame for frame in frames if not frame[0].startswith((_DAEMON, _PLUGIN, _ASYNCIO))]
     if not theirs or theirs[0][0].startswith(_ALL):
         return ""
     folder = Path(theirs[0][0]).parent
@@ -42,10 +41,10 @@ def _place_in(frames: Iterable[_Frame]) -> str:
     return f"{file}:{line}"
 
 
-def _stack(thread: int) -> list[_Frame]:
-    """What a thread does right now, from the outermost call on."""
+def _stack(thread: int, code: CodeType) -> list[_Frame]:
+    """What a thread does right now within the call of this code, from the outermost call on."""
     frame, frames = sys._current_frames().get(thread), list[_Frame]()  # noqa: SLF001 - there is no other way
-    while frame is not None:
+    while frame is not None and frame.f_code is not code:
         frames.append((frame.f_code.co_filename, frame.f_lineno))
         frame = frame.f_back
     return frames[::-1]

@@ -138,34 +138,33 @@ async def test_a_call_beyond_the_deadline_is_cancelled(
 async def test_a_call_beyond_the_deadline_says_where_in_the_sinks_code_it_was(
     make: MakeHost, clock: ManualClock
 ) -> None:
-    release = threading.Event()
+    there, release = threading.Event(), threading.Event()
 
     async def hangs_inside() -> None:
-        await asyncio.wait_for(asyncio.Event().wait(), None)  # here
+        there.set() or await asyncio.wait_for(asyncio.Event().wait(), None)  # it awaits
 
     async def awaits() -> None:
         await hangs_inside()
 
     async def blocks() -> None:
-        release.wait()  # there
+        there.set() or release.wait()  # it blocks
 
     lines = Path(__file__).read_text().splitlines()
-    places = [
-        next(n for n, line in enumerate(lines, 1) if f"  # {word}" in line) for word in ("here", "there")
-    ]
     host, sink = await make(ThreadHost, awaits)
-    for act, line in zip((awaits, blocks), places, strict=True):
-        sink.act, sink.thread = act, None
+    for act in (awaits, blocks):
+        release.clear()
+        sink.act = act
+        there.clear()
         delivering = asyncio.create_task(host.deliver(BATCH))
-        while sink.thread is None:
+        while not there.is_set():
             await asyncio.sleep(0)
-        await settle()
         await clock.advance(5)
         await clock.advance(1)
         with pytest.raises(DeadlineError) as caught:
             await delivering
+        line = next(n for n, line in enumerate(lines, 1) if line.endswith(f"  # it {act.__name__}"))
+        release.set()
         assert str(caught.value) == f"no answer within 5 s (it was at {__file__}:{line})"
-    release.set()
 
 
 @both
