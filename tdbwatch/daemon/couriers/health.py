@@ -25,6 +25,8 @@ RARELY: Final = 60.0
 """Seconds between messages about what lasts."""
 _PERSISTENT: Final = 4
 _LOWER_LIMITS: Final = "mend the sink, or give up sooner: retry.max_attempts, retry.max_age"
+_MEND_PLUGIN: Final = "mend its plugin, since the mistake is its own; then restart"
+_MEND_RECEIVER: Final = "mend what it talks to; then it goes on by itself"
 _WAKE: Final = "mend the receiver; `tdbwatch spool wake {} --config FILE` tries at once"
 
 
@@ -125,7 +127,7 @@ class Health:
             failures=breaker.failures,
             error=self.facts.last_error,
             next_try=format_time(next_try_us or int(self._clock.time() * 1e6)),
-            remedy="mend what it talks to; then it goes on by itself",
+            remedy=_MEND_PLUGIN if self.facts.mistake else _MEND_RECEIVER,
         )
 
     def paused(self, asked: Retry) -> None:

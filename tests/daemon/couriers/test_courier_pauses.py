@@ -338,6 +338,22 @@ async def test_the_next_try_in_the_log_is_the_one_on_the_page(bench: Bench) -> N
     assert abs(datetime.fromisoformat(probed[0]["next_try"]).timestamp() - due / 1e6) < 0.001
 
 
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [(KeyError("host"), "mend its plugin"), (OSError("no route"), "mend what it talks to")],
+)
+async def test_who_can_end_the_probing_is_said(bench: Bench, error: Exception, remedy: str) -> None:
+    def raises(_: Sequence[Event]) -> None:
+        raise error
+
+    with structlog.testing.capture_logs() as logs:
+        bench.courier(raises)
+        await bench.emit(1)
+        await bench.pass_time(60)
+    [probed] = [line for line in logs if line["event"] == "sink.probed"]
+    assert probed["remedy"].startswith(remedy)
+
+
 async def test_what_fails_otherwise_after_a_pause_is_probed_and_its_failures_are_counted_truly(
     bench: Bench,
 ) -> None:
