@@ -112,9 +112,13 @@ class LoopThread:
         here = asyncio.get_running_loop()
         ended: asyncio.Future[None] = here.create_future()
         self._stopped = (here, ended)
-        self._stopping = True
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.loop.call_soon_threadsafe(self._stop_here)
         await ended
+
+    def _stop_here(self) -> None:
+        """In the thread, which may begin only now: a stop that is still to come would cut `_clear` short."""
+        self._stopping = True
+        self.loop.stop()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
