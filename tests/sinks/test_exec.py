@@ -81,7 +81,7 @@ async def test_after_the_deadline_it_is_ended_with_all_that_it_started(tmp_path:
         "time.sleep(600)\n"
     )
     options = {"command": [sys.executable, "-c", code], "deadline": "25s"}
-    delivering = asyncio.create_task(deliver_async(ExecSink, BATCH[0], options))
+    delivering = asyncio.create_task(deliver_async(ExecSink, BATCH[0], options, timeout=600))
     async with asyncio.timeout(20):
         while not note.exists() or not note.read_text():
             await asyncio.sleep(0.01)
