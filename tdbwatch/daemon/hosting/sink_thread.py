@@ -1,6 +1,7 @@
 """A thread with an event loop of its own, and calls into it that can be waited for from another loop."""
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -70,7 +71,11 @@ class Call:
 
 
 async def _outcome(function: Callable[[], Awaitable[Any]]) -> _Answer:
-    """What the call returned, or raised."""
+    """What the call returned, or raised.
+
+    A child that a sink forked does not come back from here: it would be a second daemon, with one thread.
+    """
+    process = os.getpid()
     try:
         return await function(), None
     except StopIteration as error:  # no future takes it
@@ -78,7 +83,12 @@ async def _outcome(function: Callable[[], Awaitable[Any]]) -> _Answer:
     except Exception as error:  # noqa: BLE001 - handed to the caller
         return None, error
     except BaseException as error:  # noqa: BLE001 - a plugin's sys.exit() ends no thread of ours
+        if os.getpid() != process and isinstance(error, SystemExit):
+            os._exit(error.code if isinstance(error.code, int) else bool(error.code))
         return None, _because(SinkExitError(f"it raised {type(error).__name__}"), error)
+    finally:
+        if os.getpid() != process:
+            os._exit(os.EX_SOFTWARE)
 
 
 def _because(error: Exception, cause: BaseException) -> Exception:

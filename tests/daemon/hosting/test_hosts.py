@@ -1,6 +1,7 @@
 """Hosts: whatever a sink does, the event loop and the process go on."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import threading
@@ -97,6 +98,33 @@ async def test_a_sink_cannot_end_the_process(make: MakeHost, kind: type) -> None
     host, _ = await make(kind, lambda: sys.exit(3))
     with pytest.raises(SinkExitError, match="SystemExit"):
         await host.deliver(BATCH)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        pytest.param(sys.exit, 0, id="exits"),
+        pytest.param(lambda: sys.exit(3), 3, id="exits_with_a_code"),
+        pytest.param(lambda: sys.exit("why"), 1, id="exits_with_a_text"),
+        pytest.param(lambda: None, os.EX_SOFTWARE, id="returns"),
+        pytest.param(lambda: 1 / 0, os.EX_SOFTWARE, id="raises"),
+    ],
+)
+async def test_a_child_that_a_sink_forks_becomes_no_second_daemon(
+    make: MakeHost, end: Callable[[], Any], code: int
+) -> None:
+    children = []
+
+    def fork() -> Any:
+        child = os.fork()
+        children.append(child)
+        return None if child else end()
+
+    host, _ = await make(ThreadHost, fork)
+    await host.deliver(BATCH)
+    _, status = await asyncio.to_thread(os.waitpid, children[0], 0)
+    assert os.waitstatus_to_exitcode(status) == code
 
 
 @both

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from weakref import WeakSet
 
 from tdbwatch.daemon.spool.errors import DiskError, SpoolError, is_the_disks
 from tdbwatch.daemon.spool.file.place import is_in_place, side
@@ -26,6 +27,7 @@ class SpoolLock:
     def __init__(self, spool: Path) -> None:
         self._path = side(spool, ".lock")
         self._file: int | None = None
+        _all.add(self)
 
     def acquire(self) -> None:
         """Take it.
@@ -105,3 +107,13 @@ class SpoolLock:
 
 def _owner(file: int) -> str:
     return os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
+
+
+def _let_go() -> None:
+    """Of a child that anybody forks: it may outlive us, and has no part in the spool."""
+    for lock in _all:
+        lock.release()
+
+
+_all: Final = WeakSet[SpoolLock]()
+os.register_at_fork(after_in_child=_let_go)
