@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 from tdbwatch.daemon.config.models.routes import AbsenceConfig, RouteConfig
@@ -107,7 +108,7 @@ class Log:
 
 def left(marks: Iterable[Mark]) -> list[Mark]:
     """What the table of marks holds in the end."""
-    connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE marks(route, key, part, state, PRIMARY KEY(route, key, part))")
-    execute(connection, Marks(list(marks)).writes())
-    return load(connection)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE marks(route, key, part, state, PRIMARY KEY(route, key, part))")
+        execute(connection, Marks(list(marks)).writes())
+        return load(connection)
