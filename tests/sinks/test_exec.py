@@ -260,8 +260,11 @@ def test_want_of_descriptors_costs_no_event_an_attempt() -> None:
     async def with_so_many(spare: int) -> Outcome:
         sink = ExecSink(ExecOptions.model_validate({"command": ["/bin/true"]}), SinkContext("page"))
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        os.close(lowest_free := os.open(os.devnull, os.O_RDONLY))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + spare, hard))
+        free = [os.open(os.devnull, os.O_RDONLY) for _ in range(spare + 1)]
+        for descriptor in free:
+            os.close(descriptor)
+        lowest_free = free[0]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free[spare], hard))  # what others have may lie between
         try:
             verdict = await sink.deliver(BATCH[:1])
         finally:
