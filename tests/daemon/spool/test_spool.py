@@ -191,22 +191,6 @@ async def test_dead_letters_are_durable_on_return(make: MakeSpool, path: Path) -
     assert row == ("hook", 1, "410", 3)
 
 
-async def test_two_daemons_on_one_spool_are_refused(make: MakeSpool) -> None:
-    await make()
-    with pytest.raises(SpoolError, match=rf"another tdbwatch \(process {os.getpid()}\) holds"):
-        await make()
-
-
-async def test_the_lock_of_a_process_dies_with_it(make: MakeSpool, tmp_path: Path) -> None:
-    hold = (
-        "import os, sys; from pathlib import Path; from tdbwatch.daemon.spool.file.lock import SpoolLock;"
-        "lock = SpoolLock(Path(sys.argv[1])); lock.acquire(); os.kill(os.getpid(), 9)"
-    )
-    done = subprocess.run([sys.executable, "-c", hold, tmp_path / "spool.db"], check=False)
-    assert done.returncode == -9
-    await make()
-
-
 async def test_the_file_is_its_owners_alone(make: MakeSpool, tmp_path: Path) -> None:
     spool = await make()
     await keep(spool, events(1))

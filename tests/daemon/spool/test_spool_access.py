@@ -71,24 +71,3 @@ async def test_a_spool_whose_mode_cannot_be_changed_is_refused(
     monkeypatch.setattr(os, "fchmod", fchmod)
     with pytest.raises(SpoolError, match=r"others can read .*; .* `chmod 600 "):
         await spool_at(path).open()
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-async def test_a_child_that_a_plugin_forked_does_not_hold_the_spool_when_the_daemon_is_gone(
-    tmp_path: Path,
-) -> None:
-    waits, ends = os.pipe()
-    async with making(tmp_path) as make:
-        first = await make()
-        child = os.fork()
-        if not child:
-            os.close(ends)
-            os.read(waits, 1)
-            os._exit(0)
-        try:
-            await first.close()
-            await make()
-        finally:
-            os.close(ends)
-            os.waitpid(child, 0)
-            os.close(waits)

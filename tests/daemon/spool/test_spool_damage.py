@@ -14,7 +14,6 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.spool import DamageReport, DeadLetter, SpoolError
-from tdbwatch.daemon.spool.file.lock import SpoolLock
 from tdbwatch.daemon.spool.file.place import set_aside
 from tdbwatch.daemon.spool.looking.doctor import damaged, examine, repair
 from tdbwatch.daemon.spool.looking.look import opened
@@ -310,27 +309,6 @@ async def test_a_file_removed_or_replaced_while_running_loses_nothing_since_it_i
     await spool.close()
     again = await make()
     assert [entry.event for entry in await everything(again)] == sent + more
-
-
-async def test_a_lock_whose_file_was_removed_is_taken_again(make: MakeSpool, path: Path) -> None:
-    await make()
-    path.with_name("spool.db.lock").unlink()
-    async with asyncio.timeout(20):
-        while SpoolLock(path).holder() is None:
-            await asyncio.sleep(0.005)
-    with pytest.raises(SpoolError, match="another tdbwatch"):
-        await make()
-
-
-async def test_a_lock_that_another_took_meanwhile_ends_the_writer(make: MakeSpool, path: Path) -> None:
-    first = await make(check=60)
-    path.with_name("spool.db.lock").unlink()
-    second = await make()
-    with pytest.raises(SpoolError, match="another tdbwatch"):
-        await look_now(first)
-    with pytest.raises(SpoolError, match="another tdbwatch"):
-        await first.failed
-    assert not second.failed.done()
 
 
 async def test_numbers_that_someone_else_used_are_damage(
