@@ -6,21 +6,20 @@ Only for the emit that fails: nothing here is fast. Nothing recurses either, and
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgpack
 import msgspec
 
 from tdbwatch.wire.codec import BodyError, decode_leniently, encode
-from tdbwatch.wire.frames import UNDECODABLE
 from tdbwatch.wire.messages import RawEmit, UnreadableEmit
 
 MOST_VALUES: Final = 100_000
 """Values that are looked at to find where something ends."""
 DEEP: Final = 600
-"""Levels; what may be nested deeper is kept as bytes. What is decoded here is decoded again elsewhere, on a
-stack that may be deeper, and Python's limit (1,000 levels) counts both."""
-_PROBE: Final = 300
-"""Frames below which it must still decode, so that it does anywhere."""
+"""Levels; what is nested deeper is kept as bytes. What decodes here is decoded again elsewhere, on a deeper
+stack or by another Python: 3.11 follows 1,000 levels, those of its calls included, 3.13 follows 10,000."""
+_OUTER: Final = b"\x91" * (1_024 - DEEP)
+"""Lists around what is looked at. Of the levels that msgpack follows, on any stack, they leave `DEEP`."""
 _NO_CONTAINERS: Final = bytes(b for b in range(256) if not (0x80 <= b <= 0x9F or 0xDC <= b <= 0xDF))
-_skip: Final = msgspec.msgpack.Decoder(msgspec.Raw).decode
 _FIXED: Final = {0xC0: 0, 0xC2: 0, 0xC3: 0, 0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1,
                  0xD1: 2, 0xD2: 4, 0xD3: 8, 0xD4: 2, 0xD5: 3, 0xD6: 5, 0xD7: 9, 0xD8: 17}  # fmt: skip
 """First byte -> bytes that follow it."""
@@ -47,7 +46,7 @@ def salvage(body: bytes) -> RawEmit | None:
 
 
 def readable(args: msgspec.Raw) -> msgspec.Raw:
-    """The arguments; if they are nested so deep that not every reader could follow, their bytes as one."""
+    """The arguments; if they are nested deeper than `DEEP` levels, their bytes as one."""
     if len(args) <= DEEP:
         return args
     packed = bytes(args)
@@ -57,18 +56,18 @@ def readable(args: msgspec.Raw) -> msgspec.Raw:
 
 
 def _kept(packed: bytes) -> msgspec.Raw:
+    return msgspec.Raw(packed if _one_value(packed) else encode([packed]))
+
+
+def _one_value(packed: bytes) -> bool:
+    """Whether it is one whole value that nests no deeper than `DEEP`."""
+    unpacker = msgpack.Unpacker(max_buffer_size=0)  # no limit of its own
+    unpacker.feed(_OUTER + packed)
     try:
-        _decode_below(_PROBE, packed)
-    except UNDECODABLE:
-        return msgspec.Raw(encode([packed]))
-    return msgspec.Raw(packed)
-
-
-def _decode_below(frames: int, packed: bytes) -> None:
-    if frames:
-        _decode_below(frames - 1, packed)
-    else:
-        _skip(packed)
+        unpacker.skip()
+    except (ValueError, msgpack.UnpackException):
+        return False
+    return bool(unpacker.tell() == len(_OUTER) + len(packed))
 
 
 def _entries(body: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -105,7 +105,7 @@ async def test_arguments_nested_deeper_than_python_can_follow_still_make_a_line(
     for count, depth in enumerate([10, *range(400, 1100, 12), 8000], 1):
         assert await sink.deliver([nested(depth)]) is None
         assert out.getvalue().count("\n") == count
-    assert "(701 bytes)" in out.getvalue()
+    assert "(1013 bytes)" in out.getvalue()
 
 
 class _FullDisk(io.StringIO):
