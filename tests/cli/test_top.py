@@ -328,7 +328,7 @@ def test_ctrl_c_and_a_signal_give_the_terminal_back(url: str, number: signal.Sig
 def test_a_crash_gives_the_terminal_back_and_is_told_after_that(url: str) -> None:
     code = "from tdbwatch.cli import app; from tdbwatch.cli.top import command as top; "
     code += "top._text = lambda line: 1 / 0; sys.exit(app.main())"
-    terminal = Terminal(url, code)
+    terminal = Terminal(url, code, PYTHON_COLORS="0")  # from 3.13 on, Python colours its tracebacks
     terminal.shows("ZeroDivisionError: ")
     assert terminal.text.index("\x1b[?1049l") < terminal.text.index("Traceback")
     assert terminal.end() == 1
