@@ -4,6 +4,8 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import structlog
+
 from tdbwatch.client import Client, Heartbeat, Observer
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.config import Config, SinkConfig, SpoolConfig, ThingsDBConfig
@@ -111,4 +113,5 @@ def make_host(sink: SinkConfig, registry: Registry, contexts: Contexts) -> Host:
     sink_type = registry.sink_types[sink.type]
     make = partial(sink_type.factory, sink.options, contexts.of(sink.name, sink.timeout))
     host = ThreadHost if sink_type.threaded else InlineHost
-    return host(make, name=sink.name, timeout=sink.timeout, clock=contexts.clock)
+    log = structlog.get_logger("tdbwatch.hosts").bind(plugin=registry.owner_of(sink.type))
+    return host(make, name=sink.name, timeout=sink.timeout, clock=contexts.clock, log=log)

@@ -4,16 +4,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 from tdbwatch.daemon import logs
-from tdbwatch.daemon.config import Config, ConfigError, read
+from tdbwatch.daemon.config import Config, ConfigError, Problem, read
 from tdbwatch.daemon.plugins import Registry, load_plugins
 from tdbwatch.daemon.plugins.absent import stand_in
 from tdbwatch.daemon.security.secrets import secrets_in
 from tdbwatch.redaction import redact
 from tdbwatch.sinks.file.guarded import guarded
+
+_RESTART: Final = "restart when it suits: until then the plugins stay as they were loaded"
 
 
 def reader_of(path: Path, registry: Registry) -> Callable[[], Config]:
@@ -24,11 +27,25 @@ def reader_of(path: Path, registry: Registry) -> Callable[[], Config]:
         document = read(path)
         guarded.protect(document.files)
         document.plugins()
-        config = document.config(registry.sink_types)
+        waiting = _waiting(path, registry)
+        try:
+            config = document.config(registry.sink_types)
+        except ConfigError as error:  # perhaps it is written for the plugins that are on disk by now
+            error.problems += tuple(waiting)
+            raise
         redact.remember(secrets_in(config))
-        return config
+        return config.model_copy(update={"warnings": (*config.warnings, *waiting)})
 
     return read_again
+
+
+def _waiting(path: Path, registry: Registry) -> list[Problem]:
+    """What of the plugins on disk only a restart takes up."""
+    changes = registry.on_disk.changes() if registry.on_disk else ()
+    return [
+        Problem(str(path), 0, 0, "plugins", f"{change} since tdbwatch was started", _RESTART, True)
+        for change in changes
+    ]
 
 
 @contextmanager

@@ -93,7 +93,7 @@ async def _send(config: "Config", registry: "Registry", sink: "SinkConfig", even
 async def _deliver(host: "Host", event: "Event", timeout: float) -> str:
     """Why it was not delivered; empty: it was."""
     from tdbwatch.daemon.couriers.answer import judge
-    from tdbwatch.daemon.couriers.faults import describe
+    from tdbwatch.daemon.hosting.faults import describe
     from tdbwatch.plugin import Delivered, Rejected
     from tdbwatch.redaction import presentable
 

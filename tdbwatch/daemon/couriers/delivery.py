@@ -18,7 +18,6 @@ from tdbwatch.daemon.couriers.answer import (
     shares_of,
     waits_of,
 )
-from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue, Parcel
 from tdbwatch.daemon.couriers.lanes import Lanes
@@ -27,6 +26,7 @@ from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.settings import Counts, CourierSettings
 from tdbwatch.daemon.couriers.unended import Caution, given_up
 from tdbwatch.daemon.delivery.bounds import MOST_VALUES, too_large
+from tdbwatch.daemon.hosting.faults import describe
 from tdbwatch.daemon.hosting.hosts import Host, SinkStuckError
 from tdbwatch.daemon.spool.api import Attempt, DeadLetter, Entry
 from tdbwatch.plugin.event import Event

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.delivery import Delivery
-from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.progress import Saving
 from tdbwatch.daemon.couriers.turns import Turns
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.hosting.faults import describe
 from tdbwatch.daemon.hosting.hosts import Host
 
 

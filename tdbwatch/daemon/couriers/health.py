@@ -10,10 +10,10 @@ import structlog
 from tdbwatch.clock import Clock
 from tdbwatch.daemon.couriers.answer import VerdictError
 from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.faults import story
 from tdbwatch.daemon.couriers.settings import SinkHealth
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.hosting.blame import is_mistake
+from tdbwatch.daemon.hosting.faults import say
 from tdbwatch.daemon.hosting.hosts import SinkHangsError, SinkStuckError
 from tdbwatch.plugin.event import format_time
 from tdbwatch.plugin.outcome import Retry
@@ -100,17 +100,10 @@ class Health:
         if lasts or (not quiet and (rare or error != self._said)):
             if unlogged := self._unsaid.pop("sink.failed", 0):
                 more["unlogged"] = unlogged
-            self._warn(what, cause, error=error, failures=self._row, **more)
+            say(self._log.warning, what, cause, error=error, failures=self._row, **more)
             self._loud, self._said, self._quiet_until["sink.failed"] = True, error, now + QUIET
         elif not self._loud:
             self._unsaid["sink.failed"] += 1
-
-    def _warn(self, what: str, cause: Exception | None, **more: Any) -> None:
-        try:
-            trace = None if cause is None else story(cause)
-            self._log.warning(what, exc_info=trace, **more)
-        except Exception:  # noqa: BLE001 - the traceback of a plugin's exception cannot always be written
-            self._log.warning(what, **more)
 
     def probed(self, next_try_us: int | None) -> None:
         """See whether it is only probed, since it failed as a whole too often in a row; said once.

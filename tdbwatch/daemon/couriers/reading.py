@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tdbwatch.clock import Clock
-from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.couriers.lane import LaneQueue, OnDisk, State
 from tdbwatch.daemon.couriers.lanes import Found, Lanes
 from tdbwatch.daemon.couriers.pieces import Piece
 from tdbwatch.daemon.couriers.progress import Remembered, Saving
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.hosting.faults import describe
 from tdbwatch.daemon.routing.routes import Matcher
 from tdbwatch.daemon.spool.api import Spool, SpoolError
 from tdbwatch.daemon.spool.spans import Span, holds, outside

@@ -9,6 +9,7 @@ import structlog
 
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
 from tdbwatch.daemon.deadline import DeadlineError, within
+from tdbwatch.daemon.hosting.faults import describe, say
 from tdbwatch.daemon.hosting.sink_thread import Call, LoopThread, SinkExitError
 from tdbwatch.plugin.event import Event, format_time
 from tdbwatch.plugin.sink import Sink, Verdict, delivered_by
@@ -58,6 +59,7 @@ class _Host:
     Args:
         make: makes the sink; called once, or until it does not raise.
         timeout: seconds for each call of the sink.
+        log: bound to the plugin's name.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class _Host:
         self._make = make
         self._timeout = timeout
         self._clock = clock
-        self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
+        self._log = (log if log is not None else structlog.get_logger("tdbwatch.hosts")).bind(sink=name)
         self._sink: Sink | None = None
 
     async def _open(self) -> None:
@@ -77,12 +79,11 @@ class _Host:
         await self._sink.open()
 
     def _close_failed(self, error: Exception) -> None:
-        """A sink's own exception is said with its traceback; that it was too slow needs none."""
-        log = self._log.bind(sink=self.name)
+        """A sink's own exception is said as one of a delivery is; that it was too slow needs no traceback."""
         if isinstance(error, DeadlineError):
-            log.warning("sink.close_failed", error=f"not closed after {error.seconds:.3g} s")
+            self._log.warning("sink.close_failed", error=f"not closed after {error.seconds:.3g} s")
         else:
-            log.warning("sink.close_failed", error=type(error).__name__, exc_info=error)
+            say(self._log.warning, "sink.close_failed", error, error=describe(error))
 
 
 class InlineHost(_Host):
@@ -170,7 +171,7 @@ class ThreadHost(_Host):
         try:
             await within(self._clock, max(0.05, until - self._clock.monotonic()), thread.stop())
         except DeadlineError:
-            self._log.error("sink.thread_abandoned", sink=self.name, remedy="it blocks; see its plugin")
+            self._log.error("sink.thread_abandoned", remedy="it blocks; see its plugin")
 
     async def _call(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         while self._overdue:  # one that was just cancelled, while others went on, may still come back
@@ -190,7 +191,7 @@ class ThreadHost(_Host):
 
     async def _begin(self, function: Callable[[], Awaitable[Any]], timeout: float) -> Any:
         if self._thread is None:
-            self._thread = LoopThread(f"tdbwatch-sink-{self.name}")
+            self._thread = LoopThread(f"tdbwatch-sink-{self.name}", self._log)
         call, began_us = Call(function, self._thread), int(self._clock.time() * 1_000_000)
         try:
             return await within(self._clock, timeout, asyncio.shield(call.result))

@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from tdbwatch.daemon.hosting.blame import PluginMistakeError
+from tdbwatch.daemon.hosting.faults import say
 from tdbwatch.daemon.hosting.whereabouts import place_of_call
 from tdbwatch.descriptors import require
 
@@ -103,8 +104,9 @@ class LoopThread:
         OSError: so few descriptors are left that the sinks that are there already need them.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, log: Any = None) -> None:
         self.name = name
+        self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
         require(_LEFT)
         self.loop = asyncio.new_event_loop()
         self._stopping = False
@@ -162,7 +164,7 @@ class LoopThread:
         await self.loop.shutdown_asyncgens()
 
     def _log_raised(self, error: BaseException) -> None:
-        structlog.get_logger("tdbwatch.hosts").error("sink.thread_raised", thread=self.name, exc_info=error)
+        say(self._log.error, "sink.thread_raised", error, thread=self.name)
 
 
 def _set(future: "asyncio.Future[None]") -> None:

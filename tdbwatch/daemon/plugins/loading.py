@@ -10,6 +10,7 @@ from tdbwatch.daemon.plugins.event_hooks import event_sink
 from tdbwatch.daemon.plugins.guard import Call
 from tdbwatch.daemon.plugins.hook_contract import KNOWN, faults_of
 from tdbwatch.daemon.plugins.lending import filters_of, functions_of
+from tdbwatch.daemon.plugins.on_disk import OnDisk, states_of
 from tdbwatch.daemon.plugins.own_options import ContractError, options_model
 from tdbwatch.daemon.plugins.registry import HOOK_SECONDS, PluginInfo, PluginProblem, Registry
 from tdbwatch.daemon.plugins.sources import Candidate, Refused, api_version_in, find
@@ -22,6 +23,7 @@ IMPORT_SECONDS: Final = 10.0
 
 _SLOW: Final = 2.0
 """Seconds after which it is said that a plugin makes the start wait."""
+_ONE_OF_TWO: Final = "uninstall it, or the other one; only its author can rename it"
 
 
 def load_plugins(
@@ -41,8 +43,9 @@ def load_plugins(
         disable: names of plugins not to import.
     """
     registry = Registry(hook_seconds=hook_seconds)
-    known = set()
-    for found in find(paths):
+    there, known = list(find(paths)), set()
+    registry.on_disk = OnDisk(tuple(paths), frozenset(disable), states_of(there, disable))
+    for found in there:
         known.add(found.name)
         if isinstance(found, Refused):
             registry.report(PluginProblem(found.name, found.where, found.reason, remedy=found.remedy))
@@ -61,7 +64,7 @@ def load_plugins(
 def adopt(registry: Registry, plugin: ModuleType, name: str) -> None:
     """Take in all of a module that is imported already but its sinks, as the plugin of this name."""
     files = str(plugin.__file__ or "") if hasattr(plugin, "__file__") else ""
-    candidate = Candidate(name, "given", "", files, lambda: plugin)
+    candidate = Candidate(name, "given", "", files, "", lambda: plugin)
     registry.manager.register(plugin, name)
     registry.plugins.append(PluginInfo(name, candidate.origin, "", (), files))
     _take_hooks(registry, candidate)
@@ -79,7 +82,8 @@ def _take_hooks(registry: Registry, candidate: Candidate) -> None:
 def _load(registry: Registry, candidate: Candidate, import_seconds: float) -> None:
     if owner := next((one for one in registry.plugins if one.name == candidate.name), None):
         reason = f"there is already a plugin of this name ({owner.origin})"
-        registry.report(PluginProblem(candidate.name, candidate.origin, reason, remedy="rename this one"))
+        remedy = "rename this file" if candidate.is_file else _ONE_OF_TWO
+        registry.report(PluginProblem(candidate.name, candidate.origin, reason, remedy=remedy))
         return
     try:
         work = Call(lambda: _import(candidate), f"import of plugin {candidate.name}")

@@ -13,6 +13,7 @@ from tdbwatch.daemon.config.offers import Offers
 from tdbwatch.daemon.expressions.functions import Function
 from tdbwatch.daemon.plugins.guard import Call, place_of, reason_of, story_of
 from tdbwatch.daemon.plugins.hook_contract import place_of_code
+from tdbwatch.daemon.plugins.on_disk import OnDisk
 from tdbwatch.plugin import Options, SinkType
 from tdbwatch.plugin.hooks import PROJECT, HookSpecs
 from tdbwatch.plugin.metrics import PluginMetrics
@@ -102,6 +103,8 @@ class Registry:
     """Those that plugins add to expressions, by name."""
     filters: dict[str, Callable[..., Any]] = field(default_factory=dict)
     """Those that plugins add to templates, by name."""
+    on_disk: OnDisk | None = None
+    """What there was to load; None: nobody looked."""
     metrics: PluginMetrics = field(default_factory=PluginMetrics)
     _owners: dict[str, str] = field(default_factory=dict)
 

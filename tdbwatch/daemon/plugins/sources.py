@@ -1,5 +1,6 @@
 """Where plugins come from: entry points, tdbwatch's own among them, and files in folders."""
 
+import hashlib
 import importlib.util
 import os
 import re
@@ -16,6 +17,8 @@ from tdbwatch import __version__
 from tdbwatch.daemon.security.trust import why_not_trusted
 
 GROUP: Final = "tdbwatch"
+_MEANT_BY_IMPORT: Final = re.compile(r"[.%]")
+"""What a module's name cannot have of its file's; all else stays, so that no two files have one name."""
 _API: Final = re.compile(r"^__tdbwatch_api__ *= *([0-9]{1,9})\b", re.MULTILINE)
 BUILT_IN: Final = {
     "log": "tdbwatch.sinks.log",
@@ -36,7 +39,14 @@ class Candidate:
     version: str
     files: str
     """Path of its file, or of its package's folder: code under it is the plugin's own. May be empty."""
+    stamp: str
+    """Another one where its code is another; of a package, as far as an installer changed it."""
     load: Callable[[], Any]
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file in a folder, and no package."""
+        return self.origin == self.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ class Refused:
 
 def find(paths: Sequence[Path]) -> Iterator[Candidate | Refused]:
     """All plugins: tdbwatch's own, then the installed ones by name, then files in the order of `paths`."""
-    installed = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    installed = sorted(entry_points(group=GROUP), key=_rank)
     ours = {point.name: point for point in installed if _is_ours(point)}
     for name, module in BUILT_IN.items():
         yield _from_entry_point(ours.get(name) or EntryPoint(name, module, GROUP))
@@ -62,16 +72,26 @@ def find(paths: Sequence[Path]) -> Iterator[Candidate | Refused]:
         yield from _in_folder(folder)
 
 
+def _rank(point: EntryPoint) -> tuple[str, str]:
+    """By name; of one name, by package: the order of a folder on disk must not decide what is loaded."""
+    return point.name, point.dist.name if point.dist else ""
+
+
 def _is_ours(point: EntryPoint) -> bool:
     return BUILT_IN.get(point.name) == point.value
 
 
 def _from_entry_point(point: EntryPoint) -> Candidate:
     if _is_ours(point):
-        return Candidate(point.name, "built-in", __version__, "", point.load)
+        return Candidate(point.name, "built-in", __version__, "", "", point.load)
     package = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
     version = point.dist.version if point.dist else ""
-    return Candidate(point.name, f"package {package}", version, _folder_of(point), point.load)
+    stamp = _digest(((point.dist and point.dist.read_text("RECORD")) or "").encode())
+    return Candidate(point.name, f"package {package}", version, _folder_of(point), stamp, point.load)
+
+
+def _digest(code: bytes) -> str:
+    return hashlib.sha256(code).hexdigest()
 
 
 def _folder_of(point: EntryPoint) -> str:
@@ -113,12 +133,13 @@ def _is_plugin_name(stem: str) -> bool:
 def _from_file(file: Path) -> Candidate | Refused:
     try:
         distrust = why_not_trusted(file)
+        stamp = "" if distrust else _digest(file.read_bytes())
     except OSError as error:
         remedy = "let the daemon's user read it, or take it away"
         return Refused(file.stem, str(file), f"the file cannot be read: {error.strerror}", remedy)
     if distrust:
         return Refused(file.stem, str(file), distrust.reason, distrust.remedy)
-    return Candidate(file.stem, str(file), "", str(file), lambda: _import_file(file))
+    return Candidate(file.stem, str(file), "", str(file), stamp, lambda: _import_file(file))
 
 
 def api_version_in(plugin: Candidate) -> int | None:
@@ -141,7 +162,7 @@ class _SourceLoader(SourceFileLoader):
 
 
 def _import_file(file: Path) -> Any:
-    name = "tdbwatch_plugin_" + re.sub(r"\W", "_", file.stem)
+    name = "tdbwatch_plugin_" + _MEANT_BY_IMPORT.sub(lambda found: f"%{ord(found[0]):x}", file.stem)
     spec = importlib.util.spec_from_file_location(name, file, loader=_SourceLoader(name, str(file)))
     assert isinstance(spec, ModuleSpec)
     assert spec.loader is not None

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -364,6 +365,34 @@ async def test_a_sink_that_closes_slowly_costs_one_line_and_no_traceback(
     failed = [line for line in logs if line["event"] == "sink.close_failed"]
     assert [line["error"] for line in failed] == ["not closed after 0.25 s"]
     assert "exc_info" not in failed[0]
+
+
+@both
+async def test_what_a_close_raises_names_the_plugin_and_begins_at_its_own_line(
+    kind: type, clock: ManualClock
+) -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    class Failing(Acting):
+        async def close(self) -> None:
+            self.act()
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for error, shown in ((ValueError("no disk"), "ValueError: no disk"), (Odd(), "Odd")):
+        sink = Failing(partial(fail, error))
+        log = structlog.get_logger().bind(plugin="theirs")
+        with structlog.testing.capture_logs() as logs:
+            host = kind(lambda sink=sink: sink, name="x", timeout=5, clock=clock, log=log)
+            await host.open()
+            await host.close(5)
+        (line,) = logs
+        assert (line["event"], line["plugin"], line["sink"]) == ("sink.close_failed", "theirs", "x")
+        assert shown in line["error"]
+        assert line["exc_info"][2].tb_frame.f_code.co_filename == __file__
 
 
 @both

@@ -150,6 +150,7 @@ def test_a_plugins_name_that_is_taken_is_refused(folder: Path, write: Write) -> 
     write("log.py", GOOD)
     registry = load(folder)
     assert "already a plugin of this name (built-in)" in only_problem(registry).reason
+    assert only_problem(registry).remedy == "rename this file"
     assert "good" not in registry.sink_types
 
 

@@ -38,7 +38,7 @@ def test_a_file_in_a_folder_is_a_plugin_by_its_name(folder: Path, write: Write) 
     )
     assert registry.owner_of("good") == "my-shouts"
     assert deliver(registry.sink_types["good"], make_event(event="boom"))
-    assert sys.modules["tdbwatch_plugin_my_shouts"].heard == ["boom"]  # type: ignore[attr-defined]
+    assert sys.modules["tdbwatch_plugin_my-shouts"].heard == ["boom"]  # type: ignore[attr-defined]
 
 
 def test_files_that_begin_with_an_underscore_or_a_dot_and_other_files_are_no_plugins(
@@ -47,6 +47,17 @@ def test_files_that_begin_with_an_underscore_or_a_dot_and_other_files_are_no_plu
     for name in ("_helper.py", ".#good.py", "good.py~", "README.md"):
         write(name, "raise RuntimeError")
     assert load(folder).problems == []
+
+
+def test_files_of_like_names_are_modules_of_their_own(folder: Path, write: Write) -> None:
+    write("my-x.py", GOOD)
+    for name in ("my_x", "my.x", "my%2ex"):
+        write(f"{name}.py", GOOD.replace('"good"', f'"{len(name)}{name[2] == "_"}"'))
+    registry = load(folder)
+    assert registry.problems == []
+    modules = [registry.manager.get_plugin(plugin.name) for plugin in registry.plugins[-4:]]
+    assert [plugin.name for plugin in registry.plugins[-4:]] == ["my%2ex", "my-x", "my.x", "my_x"]
+    assert [sys.modules[module.__name__] for module in modules if module] == modules
 
 
 def test_a_folder_of_code_is_told_to_be_no_plugin(folder: Path, write: Write) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tdbwatch.clock import SYSTEM_CLOCK
 from tdbwatch.daemon.config import parse
-from tdbwatch.daemon.couriers.faults import describe
+from tdbwatch.daemon.hosting.faults import describe
 from tdbwatch.daemon.intake.source import Source
 from tdbwatch.daemon.plugins import load_plugins
 from tdbwatch.daemon.security.secrets import secrets_in

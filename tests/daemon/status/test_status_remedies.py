@@ -13,10 +13,10 @@ from tdbwatch import exceptions
 from tdbwatch.cli.app import main
 from tdbwatch.daemon.couriers.answer import VerdictError
 from tdbwatch.daemon.couriers.breaker import Breaker
-from tdbwatch.daemon.couriers.faults import describe
 from tdbwatch.daemon.couriers.health import Health
 from tdbwatch.daemon.deadline import DeadlineError
 from tdbwatch.daemon.delivery.retry import RetryPolicy
+from tdbwatch.daemon.hosting.faults import describe
 from tdbwatch.daemon.hosting.sink_thread import SinkExitError
 from tdbwatch.daemon.plugins import PluginProblem
 from tdbwatch.daemon.plugins.absent import AbsentError

@@ -4,9 +4,10 @@ import asyncio
 import concurrent.futures
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import tdbwatch.daemon
 import tdbwatch.plugin
@@ -41,6 +42,18 @@ def story(error: BaseException) -> tuple[type[BaseException], BaseException, Tra
             return type(blamed), blamed, theirs
         blamed = blamed.__cause__
     return type(error), error, error.__traceback__
+
+
+def say(log: Callable[..., Any], event: str, raised: BaseException | None, /, **more: Any) -> None:
+    """Log `event` with what a sink raised, told from the plugin's first frame on.
+
+    Args:
+        log: a method of a logger.
+    """
+    try:
+        log(event, exc_info=None if raised is None else story(raised), **more)
+    except Exception:  # noqa: BLE001 - the traceback of a plugin's exception cannot always be written
+        log(event, **more)
 
 
 def _theirs(trace: TracebackType | None) -> TracebackType | None:
