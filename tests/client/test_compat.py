@@ -240,6 +240,59 @@ async def test_a_turn_that_comes_while_the_client_is_away_is_found_when_it_is_ba
     assert task.result() == "held"
 
 
+async def test_a_node_that_hears_late_of_a_turn_is_asked_again(connect, cluster, lines, until, clock):
+    client, other = await connect(cluster), await connect(cluster)
+    cluster.nodes[0].faults.refuse(Kind.JOIN, 2, tdbwatch.exceptions.LookupError("not here yet"))
+
+    async def hold():
+        async with lock(client, "nightly"):
+            return "held"
+
+    async with lock(other, "nightly"):
+        task = asyncio.create_task(hold())
+        await until(lambda: cluster.executed[Kind.JOIN] == 1, clock)
+    await until(task.done, clock)
+    assert task.result() == "held"
+    assert lines.waiting == []
+
+
+async def test_a_turn_that_no_node_knows_is_an_error_and_leaves_the_line(
+    connect, cluster, lines, until, clock
+):
+    client, other = await connect(cluster), await connect(cluster)
+    cluster.nodes[0].faults.refuse(Kind.JOIN, error=tdbwatch.exceptions.LookupError("not here"))
+
+    async def hold():
+        async with lock(client, "nightly"):
+            pytest.fail("it was not free")
+
+    async with lock(other, "nightly"):
+        task = asyncio.create_task(hold())
+        await until(task.done, clock)
+        with pytest.raises(LookupError, match="not here"):
+            await task
+        assert len(lines.waiting) == 1
+
+
+async def test_a_node_that_hears_late_of_the_collection_for_locks_is_asked_again(
+    connect, cluster, until, clock
+):
+    asked = []
+
+    def set_up(scope, code, names):
+        asked.append(scope)
+        if len(asked) < 3:
+            raise tdbwatch.exceptions.LookupError("not here yet")
+
+    cluster.on_query("has_collection(arg0);", False)
+    cluster.on_query("new_collection(arg0);", lambda scope, code, names: cluster.add_collection("locks"))
+    cluster.on_query(re.compile(r"(?s).*new_procedure\('acquire'.*"), set_up)
+    task = asyncio.create_task(setup(await connect(cluster), "locks"))
+    await until(task.done, clock)
+    await task
+    assert asked == ["//locks"] * 3
+
+
 async def test_the_collection_for_locks_is_made_once(connect, cluster):
     there = []
 

@@ -1,6 +1,7 @@
 """Real nodes for the tests, and what the tests do with them again and again."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -68,6 +69,19 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         if target is None:
             pytest.skip(HOW_TO)
         yield target
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
+    """A node for this module alone: its tests make and delete there what they like. It is never away."""
+    if (binary := os.environ.get("TDBWATCH_THINGSDB_BIN")) is None:
+        pytest.skip("needs a node that was started for it: set TDBWATCH_THINGSDB_BIN")
+    alone = RealCluster(Path(binary).resolve(strict=True), tmp_path_factory.mktemp("lone"), size=1)
+    try:
+        asyncio.run(alone.start())
+        yield alone
+    finally:
+        alone.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,7 @@
 """The table of behaviours on a real node: each program with tdbwatch, and with python-thingsdb itself."""
 
-import asyncio
-import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,19 +26,6 @@ STUFF = """
     .chat.set_name("chat");
     new_procedure("add", |a, b| a + b);
 """
-
-
-@pytest.fixture(scope="module")
-def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCluster]:
-    """A node for this table alone: the programs make and delete there what they like."""
-    if (binary := os.environ.get("TDBWATCH_THINGSDB_BIN")) is None:
-        pytest.skip("needs a node that was started for it: set TDBWATCH_THINGSDB_BIN")
-    alone = RealCluster(Path(binary).resolve(strict=True), tmp_path_factory.mktemp("lone"), size=1)
-    try:
-        asyncio.run(alone.start())
-        yield alone
-    finally:
-        alone.stop()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ Programs that use python-thingsdb's module may share the collection, whichever o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -65,6 +65,10 @@ SETUP: Final = """
 """
 
 
+_PAUSES: Final = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)
+"""Seconds between tries to reach what was made a moment ago."""
+
+
 class _Turn(Room):
     """The place in the line of one who waits."""
 
@@ -93,7 +97,7 @@ async def setup(client: Client, collection: str = "lock") -> None:
     """Make the collection for locks, unless there is one of that name. It needs CHANGE on `@thingsdb`."""
     if not await client.has_collection(collection):
         await client.new_collection(collection)
-        await client.query(SETUP, scope=f"//{collection}")
+        await _once_known(client, lambda: client.query(SETUP, scope=f"//{collection}"))
 
 
 @asynccontextmanager
@@ -122,12 +126,28 @@ async def locked(client: Client, name: str, scope: str = "//lock") -> bool:
 
 async def _wait(client: Client, turn: _Turn) -> None:
     """Each one before has a timeout, after which the server goes on: there is no need for one here."""
-    await turn.join(client, wait=None)
+    await _once_known(client, lambda: turn.join(client, wait=None))
     try:
         await turn.come
     finally:
         with suppress(RoomLookupError):  # it goes with its place in the line
             await turn.leave()
+
+
+async def _once_known(client: Client, ask: Callable[[], Awaitable[object]]) -> None:
+    """Ask for what was just made. A node that is away has another one make it, and learns of it later.
+
+    Raises:
+        LookupError: the node does not know it after some seconds either.
+    """
+    for pause in _PAUSES:
+        try:
+            await ask()
+        except RoomLookupError:
+            await client.__tdbwatch__.settings.clock.sleep(pause)
+        else:
+            return
+    await ask()
 
 
 __all__ = ["lock", "locked", "setup"]
