@@ -254,6 +254,13 @@ class EncodeError(builtins.TypeError, builtins.OverflowError, builtins.ValueErro
     """
 
 
+class TextEncodeError(builtins.UnicodeEncodeError, EncodeError):
+    """Text that is no Unicode, since it has half of a surrogate pair, as a file's odd name may."""
+
+    def __str__(self) -> str:
+        return f"ThingsDB cannot take this value: {super().__str__()}"
+
+
 class NotConnectedError(builtins.ConnectionError):
     """There is no connection and none is being made. The request was not sent."""
 

@@ -15,15 +15,13 @@ A subclass may use any name for itself: apart from what `Room` documents, nothin
 
 from abc import ABC
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
+from typing import Any, Final, Generic, Self, TypeVar, overload
 
+import tdbwatch.client  # as a module: it names `Room`, as this one names `Client`
 from tdbwatch.client.rooms.handlers import event
 from tdbwatch.client.rooms.place import Place
 from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.loggers import get_logger
-
-if TYPE_CHECKING:
-    from tdbwatch.client import Client
 
 log = get_logger("tdbwatch.room")
 
@@ -71,6 +69,16 @@ class Room(ABC):
     def __repr__(self) -> str:
         return str(self.__tdbwatch)
 
+    def __copy__(self) -> Self:
+        """Another room, of the same client and id, which is not joined; it may be, beside this one."""
+        copied = self.__class__.__new__(self.__class__)
+        state = object.__getstate__(self)
+        for values in state if isinstance(state, tuple) else (state,):  # a dict, and one more of slots
+            for name, value in values.items():
+                object.__setattr__(copied, name, value)
+        object.__setattr__(copied, "_Room__tdbwatch", self.__tdbwatch.for_copy(copied))
+        return copied
+
     event = staticmethod(event)
     """The decorator of this module, as `@Room.event("message")`."""
 
@@ -90,7 +98,7 @@ class Room(ABC):
         return self.__tdbwatch.scope
 
     @property
-    def client(self) -> "Client":
+    def client(self) -> "tdbwatch.client.Client":
         """The client that it was joined with.
 
         Raises:
@@ -134,7 +142,9 @@ class Room(ABC):
 
     # -- what programs call ------------------------------------------------------------------------------
 
-    async def join(self, client: "Client", wait: float | None = 60.0, *, lasting: bool = False) -> None:
+    async def join(
+        self, client: "tdbwatch.client.Client", wait: float | None = 60.0, *, lasting: bool = False
+    ) -> None:
         """Hear the room, now and after each reconnect, until it is left or deleted.
 
         What comes before `on_join` has ended is handled after it, in order, at most `max_backlog` events.
@@ -178,7 +188,7 @@ class Room(ABC):
         core, room = place.client_or_error().__tdbwatch__, place.key if place.id is None else place.id
         await core.emit(place.scope, room, event, args, peers_only=peers_only)
 
-    async def no_join(self, client: "Client") -> None:
+    async def no_join(self, client: "tdbwatch.client.Client") -> None:
         """Find out the room's id without joining, to emit only.
 
         Raises:

@@ -160,6 +160,8 @@ def _parse_uri(text: str) -> Address:
 
 
 def _port(value: object, where: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     try:
         port = int(value) if isinstance(value, str | int) else -1
     except ValueError:

@@ -4,8 +4,9 @@ import asyncio
 import random
 from collections.abc import Collection, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+import tdbwatch.room  # as a module: it names `Client`, as this one names `Room`
 from tdbwatch.client.addresses import DEFAULT_PORT, Address, parse_address
 from tdbwatch.client.asking import Asking
 from tdbwatch.client.calls import seconds
@@ -19,9 +20,6 @@ from tdbwatch.client.rooms.membership import Membership
 from tdbwatch.client.rooms.subscriptions import Subscription
 from tdbwatch.client.transports import SslSetting
 from tdbwatch.clock import SYSTEM_CLOCK, Clock
-
-if TYPE_CHECKING:
-    from tdbwatch.room import Room
 
 
 class Client(Asking):
@@ -201,7 +199,7 @@ class Client(Asking):
 
     # -- rooms -------------------------------------------------------------------------------------------
 
-    def get_rooms(self) -> "tuple[Room, ...]":
+    def get_rooms(self) -> "tuple[tdbwatch.room.Room, ...]":
         """The rooms that this client hears or wants to hear."""
         listeners = [subscription.listener for subscription in self.__tdbwatch__.fleet.subscriptions]
         return tuple(listener.room for listener in listeners if isinstance(listener, Membership))

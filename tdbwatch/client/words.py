@@ -20,6 +20,11 @@ def words(error: BaseException) -> str:
     return presentable(text) if text.strip() else _meaning(error)
 
 
+def beside(node: object, reason: str) -> str:
+    """The reason, for a text that has just named the node: it is not named twice."""
+    return reason.removeprefix(f"{node} ").removeprefix(f"{node}: ")
+
+
 def _meaning(error: BaseException) -> str:
     known = (meaning for kind, meaning in _WORDLESS if isinstance(error, kind))
     return next(known, f"{type(error).__name__}, without a reason")

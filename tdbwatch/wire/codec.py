@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgpack
 import msgspec
 
-from tdbwatch.exceptions import EncodeError, ProtocolError
+from tdbwatch.exceptions import EncodeError, ProtocolError, TextEncodeError
 from tdbwatch.wire.frames import UNDECODABLE
 
 _decode: Final = msgspec.msgpack.Decoder().decode
@@ -41,6 +41,8 @@ def encode(value: Any) -> bytes:
     """
     try:
         packed: bytes = msgpack.packb(value)
+    except UnicodeEncodeError as error:
+        raise TextEncodeError(*error.args) from error
     except (TypeError, OverflowError, ValueError) as error:
         raise EncodeError(f"ThingsDB cannot take this value: {error}") from error
     return packed

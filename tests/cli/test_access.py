@@ -103,7 +103,7 @@ async def test_a_login_that_is_refused_is_said_though_another_node_is_down(
         config = parse(text.encode(), "watch.yaml", {}).sections().thingsdb
         entering = asyncio.create_task(enter())
         async with asyncio.timeout(20):
-            while f"cannot connect to {node.address} (2 times now)" not in caplog.text:
+            while f"cannot connect to {node.address} (2 times now): refused the login" not in caplog.text:
                 await asyncio.sleep(0.01)
         let_pass(access.CONNECT_SECONDS)
         with pytest.raises(CommandError) as caught:
@@ -186,10 +186,7 @@ async def test_check_says_of_each_node_whether_it_lets_us_in(
         cluster.nodes[0].faults.refuse(Kind.AUTH, error=AuthError("invalid username or password"))
         command = ["check", "--connect", *config_of(cluster, tmp_path)]
         assert await asyncio.to_thread(app.main, command) == 78
-        assert (
-            f"not connected to {cluster.nodes[0].address}: {cluster.nodes[0].address} refused the login"
-            in capsys.readouterr().err
-        )
+        assert f"not connected to {cluster.nodes[0].address}: refused the login" in capsys.readouterr().err
 
 
 def config_of(cluster: Cluster, folder: Path, *others: str) -> list[str]:

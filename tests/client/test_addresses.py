@@ -22,6 +22,7 @@ from tdbwatch.client.transports.websocket import WebSocketWire
         (("fe80::1%eth0", 9200), Address("tcp", "fe80::1%eth0", 9200)),
         (("2001:db8::9201", 9200), Address("tcp", "2001:db8::9201", 9200)),
         (("ws://node01", 9200), Address("ws", "node01", 9270)),
+        (("node01", 9201.0), Address("tcp", "node01", 9201)),
     ],
 )
 def test_a_host_beside_a_port_may_name_its_own(value: tuple[str, int], expected: Address) -> None:
@@ -78,6 +79,10 @@ async def test_a_zone_says_where_we_are_and_is_not_told_to_the_node() -> None:
         (("node01:http", 9200), "'http' is not a port"),
         (("node01:99999", 9200), "'99999' is not a port"),
         (("node01", 0), "0 is not a port"),
+        (("node01", 9200.5), "9200.5 is not a port"),
+        (("node01", 0.0), "0 is not a port"),
+        (("node01", float("inf")), "inf is not a port"),
+        (("node01", float("nan")), "nan is not a port"),
     ],
 )
 def test_a_port_that_is_none_or_not_the_same_is_refused(value: tuple[str, int], message: str) -> None:

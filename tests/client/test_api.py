@@ -4,6 +4,9 @@ import asyncio
 import builtins
 import inspect
 import re
+import subprocess
+import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,22 @@ DOCUMENTED = [
 @pytest.mark.parametrize(("module", "name", "what"), DOCUMENTED, ids=[row[1] for row in DOCUMENTED])
 def test_the_documented_signature_is_the_codes(module, name, what):
     assert signature(find(MODULES[module], name)) == what
+
+
+@pytest.mark.parametrize("owner", [tdbwatch.client.Client, tdbwatch.room.Room])
+def test_the_types_of_every_public_method_can_be_found_at_run_time(owner):
+    """As what injects dependencies, checks arguments or writes documentation finds them."""
+    for name, found in inspect.getmembers_static(owner):
+        thing = getattr(found, "fget", getattr(found, "__func__", found))
+        if inspect.isfunction(thing) and (name == "__init__" or not name.startswith("_")):
+            assert isinstance(typing.get_type_hints(thing), dict), name
+    assert typing.get_type_hints(tdbwatch.room.Room.join)["client"] is tdbwatch.client.Client
+    assert typing.get_type_hints(tdbwatch.client.Client.get_rooms)["return"] == tuple[tdbwatch.room.Room, ...]
+
+
+@pytest.mark.parametrize("first", ["tdbwatch.client", "tdbwatch.room", "tdbwatch.client.client"])
+def test_either_module_may_be_imported_first(first):
+    subprocess.run([sys.executable, "-c", f"import {first}"], check=True)
 
 
 ADMINISTRATION = {name for name in vars(tdbwatch.client.admin.Admin) if not name.startswith("_")}
@@ -139,7 +158,9 @@ def built_in(cls):
     return {base for base in cls.__bases__ if base.__module__ == "builtins"} - {Exception}
 
 
-@pytest.mark.parametrize("name", ["NotConnectedError", "ConnectionLostError", "EncodeError", "ProtocolError"])
+@pytest.mark.parametrize(
+    "name", ["NotConnectedError", "ConnectionLostError", "EncodeError", "TextEncodeError", "ProtocolError"]
+)
 def test_errors_of_the_way_are_documented_with_what_they_are(name):
     (row,) = [row for row in rows("tdbwatch.exceptions") if row[0] == f"`{name}`"]
     cls = getattr(tdbwatch.exceptions, name)

@@ -97,7 +97,12 @@ async def test_an_unknown_code_keeps_its_number_and_its_message(client, node, co
 
 async def test_what_cannot_be_encoded_fails_and_sends_nothing(client, cluster):
     before = cluster.executed.total()
-    for value, builtin in ((object(), TypeError), ({1, 2}, TypeError), (2**64, OverflowError)):
+    for value, builtin in (
+        (object(), TypeError),
+        ({1, 2}, TypeError),
+        (2**64, OverflowError),
+        ("\ud800", UnicodeEncodeError),
+    ):
         with pytest.raises(EncodeError, match="cannot take this value") as caught:
             await client.query("echo;", value=value)
         assert isinstance(caught.value, TypeError)

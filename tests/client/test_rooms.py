@@ -1,6 +1,9 @@
 """Rooms beside each other: several of one room, several of one id, a collection by its id."""
 
 import asyncio
+import copy
+
+import pytest
 
 from tdbwatch.wire import Kind
 
@@ -69,3 +72,30 @@ async def test_a_collection_may_be_named_by_its_id(client, cluster, emit, Ears, 
     await ears.join(client)
     emit("e")
     await until(lambda: ears.heard)
+
+
+async def test_a_copy_of_a_room_is_a_room_of_its_own(client, cluster, emit, Ears, until):
+    class Slotted(Ears):
+        __slots__ = ("mine",)
+
+    room = Slotted("alerts")
+    room.mine = "kept"
+    await room.join(client)
+    copied = copy.copy(room)
+    assert (copied.mine, copied.id, copied.scope, copied.client) == ("kept", room.id, room.scope, client)
+    copied.heard = []
+    assert client.get_rooms() == (room,)
+    await copied.join(client)
+    assert set(client.get_rooms()) == {room, copied}
+    await room.leave()
+    emit("copy only")
+    await until(lambda: copied.events)
+    assert (room.events, copied.events) == ([], ["copy only"])
+
+
+def test_a_copy_of_a_room_that_was_never_joined_has_no_client(Ears):
+    room = Ears("alerts", "//ops")
+    copied = copy.copy(room)
+    assert repr(copied) == repr(room)
+    with pytest.raises(RuntimeError, match="has no client yet"):
+        _ = copied.client

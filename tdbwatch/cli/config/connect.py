@@ -8,6 +8,7 @@ from tdbwatch.cli import exits
 from tdbwatch.cli.exits import CommandError
 from tdbwatch.cli.output import say
 from tdbwatch.cli.rooms.access import answered, connected
+from tdbwatch.client.words import beside
 from tdbwatch.daemon.words import counted
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def _connect(sections: "Sections") -> int:
         if error is None:
             say(f"connected to {node}")
         elif len(nodes) > 1:
-            print(f"not connected to {node}: {error}", file=sys.stderr)
+            print(f"not connected to {node}: {beside(node, str(error))}", file=sys.stderr)
     failed = [error for error in refused if error is not None]
     if not good:
         code = max(error.code for error in failed)

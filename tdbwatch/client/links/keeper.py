@@ -15,7 +15,7 @@ from tdbwatch.client.links.pool import Choice, NodePool, Outcome, outcome_of
 from tdbwatch.client.links.settings import AUTH_TIMEOUT, Settings
 from tdbwatch.client.login import authenticate
 from tdbwatch.client.rooms.joiner import Joiner
-from tdbwatch.client.words import words
+from tdbwatch.client.words import beside, words
 from tdbwatch.exceptions import AuthError, ProtocolError, ThingsDBError
 from tdbwatch.loggers import get_logger
 from tdbwatch.wire import Push
@@ -160,7 +160,7 @@ class Keeper:
         if used:
             self.link = None
             self._pool.lost(link.address, self._settings.clock.monotonic())
-            log.warning("lost the connection to %s: %s", link.address, words(reason))
+            log.warning("lost the connection to %s: %s", link.address, beside(link.address, words(reason)))
         joiner.stop(words(reason))
         if used:
             self._replace()
@@ -336,7 +336,7 @@ class Keeper:
             log.error("connecting to %s failed by a mistake of ours", address, exc_info=error)
         elif times := self._pool.complaint(address, reason, now):
             often = f" ({times} times now)" if times > 1 else ""
-            log.warning("cannot connect to %s%s: %s", address, often, reason)
+            log.warning("cannot connect to %s%s: %s", address, often, beside(address, reason))
 
     def _refused(self, last: Exception) -> Exception:
         return last if len(self._pool) == 1 else AuthError(f"no node takes the login: {self._pool.reasons()}")

@@ -38,6 +38,12 @@ class Place:
     def __str__(self) -> str:
         return f"<{type(self.room).__name__} {self.key!r} scope={self.scope!r} id={self.id}>"
 
+    def for_copy(self, room: "Room") -> "Place":
+        """What a copy of the room knows: all but the membership, and what was dropped in it."""
+        place = Place(room, self.key, self.scope, self.max_backlog)
+        place.id, place.client, place._missing = self.id, self.client, self._missing
+        return place
+
     @property
     def scope(self) -> str | None:
         """As the server writes it; None if it was not given, until there is a client."""
