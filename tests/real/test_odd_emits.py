@@ -10,6 +10,7 @@ from tdbwatch.exceptions import BadDataError, LookupError, TypeError, ValueError
 from tdbwatch.node import Cluster
 from tdbwatch.wire import Kind, encode_frame
 from tdbwatch.wire.codec import decode_leniently
+from tdbwatch.wire.salvage import readable
 
 from .waiting import until
 
@@ -20,13 +21,13 @@ NAMES = ("a" * 255, "a" * 256, "é", "1a", "a-b", "")
 
 
 class Listener:
-    """Keeps what a subscription hears, undecoded."""
+    """Keeps what a subscription hears, as the daemon does: undecoded, and no deeper than it takes."""
 
     def __init__(self):
         self.heard = []
 
     def deliver(self, emit):
-        self.heard.append((emit.event, decode_leniently(bytes(emit.args))))
+        self.heard.append((emit.event, decode_leniently(bytes(readable(emit.args)))))
 
     def room_joined(self, room_id): ...
 
