@@ -136,7 +136,7 @@ def _at(config: Config, key: str) -> Any:
     if key == "thingsdb.canary" and config.thingsdb.canary is not None:
         return config.thingsdb.canary, config.thingsdb.scope  # where it names none itself
     if key == "thingsdb.connections":
-        return config.thingsdb.live_connections  # `auto` depends on the nodes
+        return min(config.thingsdb.live_connections, len(config.thingsdb.nodes))  # links that there can be
     section, _, name = key.partition(".")
     value = getattr(config, section)
     return getattr(value, name) if name else value

@@ -91,6 +91,17 @@ def test_what_waits_for_a_restart_is_named_and_stays_as_it_was(key: str, section
     assert found.changes == ("room deploys in //stuff joined",), "the rest is taken up"
 
 
+@pytest.mark.parametrize("wanted", ["auto", 2])
+def test_nodes_that_allow_more_connections_wait_for_a_restart_with_that(wanted: object) -> None:
+    one, three = (
+        {"thingsdb": {**BASE["thingsdb"], "nodes": nodes, "connections": wanted}}
+        for nodes in (["a"], ["a", "b", "c"])
+    )
+    found = change(one, three)
+    assert (found.changes, found.restart) == (("thingsdb.nodes changed",), ("thingsdb.connections",))
+    assert found.config.thingsdb.live_connections == 1
+
+
 def test_every_key_of_the_configuration_is_taken_up_or_named_and_none_is_forgotten() -> None:
     """A key that is neither would change in the file, and in nothing else, without a word."""
     live = {"rooms", "sinks", "routes", "absences", "tests", "plugins.options", "thingsdb.scope", *LIVE}
