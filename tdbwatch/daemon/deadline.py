@@ -14,7 +14,7 @@ class DeadlineError(Exception):
 
     Attributes:
         seconds: how long it may take.
-        where: `file:line` where it was then, if that is known.
+        where: `file:line` where it was then, if that is known, and what else was the matter there.
     """
 
     def __init__(self, seconds: float, where: str = "") -> None:

@@ -81,7 +81,8 @@ class _Host:
     def _close_failed(self, error: Exception) -> None:
         """A sink's own exception is said as one of a delivery is; that it was too slow needs no traceback."""
         if isinstance(error, DeadlineError):
-            self._log.warning("sink.close_failed", error=f"not closed after {error.seconds:.3g} s")
+            place = f" (it was at {error.where})" if error.where else ""
+            self._log.warning("sink.close_failed", error=f"not closed after {error.seconds:.3g} s{place}")
         else:
             say(self._log.warning, "sink.close_failed", error, error=describe(error))
 

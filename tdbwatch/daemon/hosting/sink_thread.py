@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 import structlog
@@ -16,6 +17,9 @@ from tdbwatch.descriptors import require
 
 _LEFT: Final = 20
 """Descriptors that must be left: an event loop takes three of them for good."""
+
+WORKERS: Final = min(32, (os.cpu_count() or 1) + 4)
+"""Threads that each sink has for `asyncio.to_thread`; as many as Python gives a loop."""
 
 
 class SinkExitError(PluginMistakeError):
@@ -38,9 +42,13 @@ class Call:
 
     @property
     def where(self) -> str:
-        """`file:line` of the sink's code where it is; empty: nobody knows."""
+        """`file:line` of the sink's code where it is, and if it finds no thread; empty: nobody knows."""
         task, thread = self._task, self._thread.ident
-        return "" if task is None or thread is None else place_of_call(task, thread)
+        place = "" if task is None or thread is None else place_of_call(task, thread)
+        full = self._thread.workers.full
+        return (
+            f"{place}, and all {WORKERS} threads of asyncio.to_thread were taken" if place and full else place
+        )
 
     def cancel(self) -> None:
         """Ask the thread to cancel it; nothing happens while the thread is blocked."""
@@ -97,6 +105,32 @@ def _because(error: Exception, cause: BaseException) -> Exception:
     return error
 
 
+class Workers(ThreadPoolExecutor):
+    """The threads of a sink's `asyncio.to_thread`. What hangs in one keeps it, though it was cancelled."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(WORKERS, f"{name}-worker")
+        self._taken = 0
+        self._counting = threading.Lock()
+
+    @property
+    def full(self) -> bool:
+        """Whether all are taken, so that what is to run next waits."""
+        return self._taken >= WORKERS
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return super().submit(self._counted, fn, *args, **kwargs)
+
+    def _counted(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        with self._counting:
+            self._taken += 1
+        try:
+            return function(*args, **kwargs)
+        finally:
+            with self._counting:
+                self._taken -= 1
+
+
 class LoopThread:
     """A daemon thread that runs an event loop until it is stopped.
 
@@ -109,6 +143,8 @@ class LoopThread:
         self._log = log if log is not None else structlog.get_logger("tdbwatch.hosts")
         require(_LEFT)
         self.loop = asyncio.new_event_loop()
+        self.workers = Workers(name)
+        self.loop.set_default_executor(self.workers)
         self._stopping = False
         self._stopped: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
