@@ -20,7 +20,11 @@ def logged() -> Iterator[tuple[str, str, ast.expr]]:
     for folder in ("daemon", "plugin", "sinks"):
         for path in (ROOT / "tdbwatch" / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
-                if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                if not isinstance(node, ast.Call):
+                    continue
+                if ast.unparse(node.func) == "say" and isinstance(node.args[0], ast.Attribute):
+                    yield path.name, node.args[0].attr, node.args[1]  # the method of the log, and the code
+                if not isinstance(node.func, ast.Attribute):
                     continue
                 name, on = node.func.attr, ast.unparse(node.func.value)
                 if name in LEVELS and ("log" in on.lower() and node.args):
