@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tdbwatch.client.rooms import strays
+from tdbwatch.client.rooms.subscriptions import RoomStatus
 from tdbwatch.wire import Kind
 
 
@@ -164,3 +165,70 @@ async def test_renaming_during_a_move_is_followed_on_both_connections(
     await until(lambda: "5" in ears.events)
     assert ears.events == [str(number) for number in range(6)]
     assert asyncio.get_running_loop().is_running()
+
+
+def give_name_anew(cluster, *rooms):
+    """The collection `stuff` is renamed, and another one made under its name, before anything is emitted."""
+    cluster.rename_collection("stuff", "old")
+    cluster.add_collection("stuff")
+    for room_id, name in rooms:
+        cluster.add_room("//stuff", name, room_id=room_id)
+
+
+@pytest.mark.parametrize("room_id", [1, 7])
+async def test_a_name_that_another_collection_got_leads_to_that_ones_rooms(
+    client, cluster, Ears, until, caplog, room_id
+):
+    ears = Ears("alerts")
+    await ears.join(client)
+    give_name_anew(cluster, (room_id, "alerts"))
+    cluster.emit("//old", "alerts", "from the renamed one")
+    await until(lambda: ears.hooks.count("join") == 2)
+    cluster.emit("//stuff", "alerts", "from the new one")
+    await until(lambda: ears.heard)
+    assert (ears.events, ears.id, ears.scope) == (["from the new one"], room_id, "@collection:stuff")
+    assert "a collection is called //old now, and another one has its name, //stuff" in caplog.text
+
+
+async def test_the_other_rooms_of_a_name_given_anew_are_looked_for_too_and_by_no_id_of_before(
+    client, cluster, Ears, until, clock
+):
+    alerts, second = Ears("alerts"), Ears("second")
+    cluster.add_room("//stuff", "second", room_id=8)
+    await alerts.join(client)
+    await second.join(client, lasting=True)
+    give_name_anew(cluster, (8, "alerts"), (9, "another"))
+    cluster.emit("//old", "alerts", "1")
+    await until(lambda: alerts.id == 8)
+    await until(lambda: second.status is RoomStatus.MISSING, clock, 0.0)
+    cluster.add_room("//stuff", "second", room_id=10)
+    await until(lambda: second.id == 10, clock)
+
+
+async def test_late_events_of_a_room_that_was_left_displace_none(client, cluster, rooms, Ears, until):
+    from tdbwatch.wire import encode_push
+
+    stuff, ops = rooms
+    await ops.leave()
+    (connection,) = cluster.nodes[0].clients
+    body = {"scope": "@collection:ops", "id": 1, "event": "late", "args": []}
+    connection.send(encode_push(Kind.ROOM_EMIT, body))
+    (joiner,) = client.__tdbwatch__.fleet._groups[0].keepers[0].joiners
+    await until(lambda: "@collection:ops" in joiner._strays._foreign)
+    cluster.emit("//stuff", "alerts", "mine")
+    await until(lambda: stuff.heard)
+    assert (stuff.events, stuff.hooks.count("join")) == (["mine"], 1)
+
+
+async def test_of_several_collections_with_that_room_each_is_looked_into_and_none_falls_silent(
+    client, cluster, rooms, until
+):
+    stuff, ops = rooms
+    give_name_anew(cluster, (4, "alerts"))
+    cluster.emit("//old", "alerts", "from the renamed one")
+    for number in range(20):
+        cluster.emit("//ops", "deploys", str(number))
+    await until(lambda: stuff.id == 4 and ops.hooks.count("join") == 2)
+    cluster.emit("//stuff", "alerts", "from the new one")
+    await until(lambda: stuff.heard and len(ops.heard) == 20)
+    assert (stuff.events, ops.events) == (["from the new one"], [str(number) for number in range(20)])

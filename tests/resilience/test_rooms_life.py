@@ -100,6 +100,21 @@ async def test_the_rooms_of_a_renamed_collection_go_on(start: Start, cluster: Cl
     await hears(watch, cluster, "//stuff", "alerts")
 
 
+async def test_a_name_that_another_collection_got_is_told_and_that_one_is_heard(
+    start: Start, cluster: Cluster
+) -> None:
+    watch = await start(["alerts", {"name": "deploys", "scope": "//ops"}])
+    await watch.until_room("deploys", "joined")
+    cluster.rename_collection("ops", "old")
+    cluster.add_room("//ops", "deploys", room_id=17)
+    cluster.emit("//old", "deploys", "tick")
+    await watch.until(lambda: [r["room_id"] for r in watch.records("deploys", "gap")] == [17])
+    await hears(watch, cluster, "//ops", "deploys")
+    (gap,) = watch.records("deploys", "gap")
+    assert (gap["cause"], "called //old now" in gap["reason"]) == ("room", True)
+    assert (await watch.room("deploys"))["state"] == "joined"
+
+
 def fail(*_: Any) -> None:
     raise errors.CustomError("not today")
 

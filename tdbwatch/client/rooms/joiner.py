@@ -22,6 +22,7 @@ from tdbwatch.exceptions import TypeError as CodeTypeError
 from tdbwatch.loggers import get_logger
 from tdbwatch.redaction import presentable
 from tdbwatch.wire import Emit, Kind, Push, RawEmit, RoomDelete, RoomJoin, RoomLeave
+from tdbwatch.wire.scopes import short
 
 log = get_logger("tdbwatch.client")
 
@@ -45,7 +46,7 @@ class Joiner:
         self._group = group
         self._retries = Retries(clock, rng)
         self._scopes = PushScopes(link, self.rooms, group)
-        self._strays = Strays(link, self.rooms, clock, self._spawn, self._heard_again)
+        self._strays = Strays(link, self.rooms, clock, self._spawn, self._heard_again, self._displaced)
         self._tried: set[Subscription] = set()
         self._joining: set[object] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -256,6 +257,23 @@ class Joiner:
             self._heard_again(emit)
         else:
             self._strays.hear(emit)
+
+    def _displaced(self, collections: Sequence[str], now_called: str) -> None:
+        """One of these was renamed, and its name means another one now: look for its rooms there."""
+        if not self.active:
+            return  # on its way out
+        names = " or ".join(map(short, collections))
+        reason = f"a collection is called {short(now_called)} now, and another one has its name, {names}"
+        log.warning("%s: %s: its rooms are looked for there", self.link.address, reason)
+        reason += "; since when is not known"
+        self._spawn(
+            self._look_anew(collections, self.rooms.displaced(collections, reason)),
+            f"tdbwatch-displaced {self.link.address}",
+        )
+
+    async def _look_anew(self, collections: Sequence[str], subscriptions: Sequence[Subscription]) -> None:
+        await self._round(subscriptions)
+        self.rooms.settle(collections)
 
     def _heard_again(self, stray: Stray) -> None:
         if isinstance(stray, RoomDelete):

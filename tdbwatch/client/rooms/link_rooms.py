@@ -1,6 +1,6 @@
 """The rooms that one link hears: who gets their events, and what the server's pushes say of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -80,10 +80,13 @@ class LinkRooms:
         self.merging = merging
         self._by_id = False
         self._members: dict[RoomKey, Members] = {}
+        self._known: set[str] = set()
+        """Collections of which a room was ever heard: late events of a room that was left name one."""
 
     def add(self, subscription: Subscription, room_id: int) -> None:
         """The link hears it from now on."""
         key = (subscription.collection, room_id)
+        self._known.add(subscription.collection)
         members = self._members.setdefault(key, Members(self.link))
         if subscription not in members.subscriptions:
             members.subscriptions.append(subscription)
@@ -97,6 +100,10 @@ class LinkRooms:
     def collections(self) -> set[str]:
         """Of which collections rooms are heard."""
         return {collection for collection, _ in self._members}
+
+    def knows(self, collection: str) -> bool:
+        """Whether a room of that collection is heard, or was."""
+        return collection in self._known
 
     def with_id(self, room_id: int) -> list[str]:
         """The collections of which a room of this id is heard."""
@@ -166,12 +173,41 @@ class LinkRooms:
     def rename(self, old: str, new: str) -> None:
         """A collection is called otherwise now; its rooms stay joined (recording `collection-renamed`)."""
         log.warning("collection %s is called %s now", old, new)
+        self._known.add(new)
         for key in [key for key in self._members if key[0] == old]:
             members = self._remove(key)
             self._members[new, key[1]] = members
             for subscription in members.subscriptions:
                 subscription.renamed(new)
             self._route((new, key[1]))
+
+    def displaced(self, collections: Collection[str], reason: str) -> list[Subscription]:
+        """Names of collections may mean others now; returns the subscriptions that have to look there.
+
+        Until `settle` all is heard on: for some of these names nothing may have changed.
+        """
+        displaced = []
+        for collection, room_id in self._members:
+            if collection in collections:
+                for subscription in self._members[collection, room_id].subscriptions:
+                    subscription.displaced(room_id, reason, self.link.now())
+                    subscription.unheard(self.link, reason)
+                    displaced.append(subscription)
+        return displaced
+
+    def settle(self, collections: Collection[str]) -> None:
+        """What was displaced was looked for: forget where it was before."""
+        for key in [key for key in self._members if key[0] in collections]:
+            members = self._members[key]
+            for subscription in members.subscriptions[:]:
+                if subscription.links.get(self.link) != key[1]:
+                    members.subscriptions.remove(subscription)
+                    if self.link not in subscription.links:
+                        self._unmerge(subscription)
+            if members.subscriptions:
+                self._route(key)
+            else:
+                self._remove(key)
 
     def leaving(self, reason: str) -> None:
         """The link's node shuts down: from now on it hears only its own emits (recording `node-shutdown`)."""

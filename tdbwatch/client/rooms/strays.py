@@ -1,6 +1,6 @@
 """Pushes about rooms that nobody joined under that name: of renamed collections, or just left."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from tdbwatch.client.links.link import Link
@@ -31,6 +31,10 @@ class Strays:
     Renaming a collection changes the scope of later pushes while its rooms stay joined, and nothing is said
     about it (recording `collection-renamed`). The ids are of little help: they are per collection. But the
     server can be asked: a JOIN of no rooms is answered `[]` if the collection exists, with an error if not.
+
+    If all exist, one was renamed and another one made under its name, or the room was just left. The server
+    pushes only what was joined on this connection, so a scope that we never knew means the former. Which one
+    it was is not always known: all that have a room of this id are looked into.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class Strays:
         clock: Clock,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
         hear_again: Callable[[Stray], None],
+        displaced: Callable[[Sequence[str], str], None],
     ) -> None:
         self.dropped = 0
         """Pushes that nobody wanted, or that were too many to hold."""
@@ -48,6 +53,7 @@ class Strays:
         self._clock = clock
         self._spawn = spawn
         self._hear_again = hear_again
+        self._displaced = displaced
         self._held: dict[str, list[Stray]] = {}
         self._foreign: dict[str, float] = {}
 
@@ -88,10 +94,14 @@ class Strays:
         return bool(self._rooms.with_id(room_id))
 
     async def _find_owner(self, scope: str, room_id: int) -> None:
-        vanished = [c for c in self._rooms.with_id(room_id) if await self._has_vanished(c)]
+        asked = self._rooms.with_id(room_id)
+        exists = {collection: await self._exists(collection) for collection in asked}
+        vanished = [collection for collection in asked if exists[collection] is False]
         if len(vanished) == 1:
             self._rooms.rename(vanished[0], scope)
         else:
+            if all(exists.values()) and not self._rooms.knows(scope):
+                self._displaced(asked, scope)
             if len(self._foreign) >= MAX_HELD:
                 self._foreign.clear()
             self._foreign[scope] = self._clock.monotonic() + FOREIGN_FOR
@@ -101,17 +111,18 @@ class Strays:
             else:
                 self.dropped += 1
 
-    async def _has_vanished(self, collection: str) -> bool:
-        """Whether there is no collection of this name any more; one asked for by id never had the name."""
+    async def _exists(self, collection: str) -> bool | None:
+        """Whether there is one of this name; None: unknown. One asked for by id never had the name."""
         if is_numbered(collection):
-            return True
+            return False
         try:
             await self._link.call(Kind.JOIN, [collection], timeout=ASK_TIMEOUT)
         except CollectionLookupError:
-            return True
+            return False
         except (ThingsDBError, OSError) as error:
             log.warning("%s: cannot tell whether %s was renamed: %s", self._link.address, collection, error)
-        return False
+            return None
+        return True
 
 
 def is_numbered(collection: str) -> bool:

@@ -197,6 +197,17 @@ class Subscription:
         """Its collection is called otherwise now."""
         self.scope = scope
 
+    def displaced(self, room_id: int, reason: str, now: float) -> None:
+        """The name of its collection may mean another one now."""
+        if self.id != room_id:
+            return  # another link found it out
+        self.asked_for_again()
+        self.status, self.reason = RoomStatus.MISSING, reason
+        self.id = None  # the other one's ids are its own
+        if self.heard:  # by another link, of which the same is true
+            self.heard = False
+            self._tell(self.listener.room_unheard, reason, now)
+
     def asked_for_again(self) -> bool:
         """Go back to the scope that was asked for, since the collection's later name leads nowhere."""
         changed = self.scope != self.given_scope

@@ -105,7 +105,8 @@ class WatchedRoom:
 
     def room_unheard(self, reason: str, since: float) -> None:
         ago = self._clock.monotonic() - since + IN_FLIGHT
-        cause = Cause.ROOM if self.subscription.status is RoomStatus.DELETED else Cause.CONNECTION
+        gone = self.subscription.status in {RoomStatus.DELETED, RoomStatus.MISSING}
+        cause = Cause.ROOM if gone else Cause.CONNECTION
         self.silent(cause, reason, self._clock.time() - ago)
         self._changed("unheard", reason=reason)
 
