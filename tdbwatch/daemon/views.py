@@ -206,6 +206,7 @@ def _room(room: WatchedRoom, unrouted: int) -> RoomView:
         doubled=subscription.doubled,
         uncertain=subscription.uncertain,
         unrouted=unrouted,
+        heard_in=short(subscription.scope) if joined and subscription.is_followed else "",
     )
 
 

@@ -95,7 +95,9 @@ async def test_the_rooms_of_a_renamed_collection_go_on(start: Start, cluster: Cl
     await watch.until_room("deploys", "joined")
     cluster.rename_collection("ops", "operations")
     await hears(watch, cluster, "//operations", "deploys")
-    assert (await watch.room("deploys"))["state"] == "joined"
+    room = await watch.room("deploys")
+    assert (room["state"], room["heard_in"]) == ("joined", "//operations")
+    assert (await watch.room("alerts"))["heard_in"] == ""
     assert not watch.records("deploys", "gap")
     await hears(watch, cluster, "//stuff", "alerts")
 

@@ -12,7 +12,7 @@ from tdbwatch.exceptions import LookupError as RoomLookupError
 from tdbwatch.exceptions import NodeError
 from tdbwatch.loggers import get_logger
 from tdbwatch.wire.names import is_room_name
-from tdbwatch.wire.scopes import canonical, short
+from tdbwatch.wire.scopes import canonical, collection_of, short
 
 if TYPE_CHECKING:
     from tdbwatch.client.links.link import Link
@@ -106,6 +106,12 @@ class Subscription:
     def collection(self) -> str:
         """The scope as the server pushes it."""
         return canonical(self.scope)
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether its collection was renamed since it was asked for by its name."""
+        asked = canonical(self.given_scope)
+        return self.collection != asked and not (collection_of(asked) or "").isdigit()
 
     @property
     def doubled(self) -> int:

@@ -98,6 +98,11 @@ def room(state: str, scope: str, error: Exception | None, *, by_code: bool) -> s
     return _refused(scope, error, by_code) if state == "refused" else _ROOMS.get(state, "")
 
 
+def followed(asked: str, now: str) -> str:
+    """For a collection that was renamed."""
+    return f"Write {now} in place of {asked} in rooms or thingsdb.scope, and reload; or rename it back."
+
+
 def canary(state: str, scope: str, error: Exception | None) -> str:
     """For a canary that has no room; empty for any other."""
     return CANARY if state in {"missing", "deleted"} else room(state, scope, error, by_code=False)

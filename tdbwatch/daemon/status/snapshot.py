@@ -72,6 +72,7 @@ class RoomView:
         doubled: events that a second connection repeated, and that were rightly left out.
         uncertain: guesses that had to be made about those; each may be one event doubled.
         unrouted: of the received ones, those that no route takes.
+        heard_in: the name that its collection was given since, and under which it is heard; empty: none.
     """
 
     scope: str
@@ -87,6 +88,7 @@ class RoomView:
     doubled: int
     uncertain: int
     unrouted: int = 0
+    heard_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)

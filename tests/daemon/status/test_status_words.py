@@ -450,6 +450,14 @@ def test_of_many_rooms_with_one_fault_it_is_said_once(state: str) -> None:
     assert len(problems(replace(FINE, rooms=unrouted[:12]))) == 12
 
 
+def test_a_collection_that_was_renamed_is_told_once_for_all_its_rooms() -> None:
+    rooms = [replace(ROOM, name=f"r{n}", heard_in="//things") for n in range(5_000)]
+    [one] = problems(replace(FINE, rooms=(ROOM, *rooms)))
+    assert (one.part, one.name, one.blocking) == ("collection", "//stuff", False)
+    assert "called //things now" in one.text
+    assert "Write //things in place of //stuff" in one.remedy
+
+
 def test_of_very_many_doubts_a_few_are_told_and_how_many_more_there_are() -> None:
     doubts = tuple(ConfigProblem("prod.yaml", n, 1, f"rooms[{n}]", "hm", "mend it") for n in range(5_000))
     found = problems(replace(FINE, doubts=doubts))

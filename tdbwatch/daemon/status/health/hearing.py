@@ -55,6 +55,7 @@ def _rooms(snapshot: Snapshot) -> Iterator[Problem]:
     missed = [room for room in tried if room.state not in {"joined", "left"}]
     for (blocking, state), some in _together(missed, lambda room: (deaf or room.required, room.state)):
         yield from _missed(state, some, blocking=blocking)
+    yield from _followed([room for room in tried if room.heard_in])
     yield from _unrouted([room for room in tried if room.unrouted])
 
 
@@ -76,6 +77,13 @@ def _missed(state: str, rooms: Sequence[RoomView], *, blocking: bool) -> Iterato
     for room in rooms:
         text = f"{what}: its events are missed. {short(room.reason)}".strip()
         yield Problem("room", _name(room), text, blocking=blocking, remedy=room.remedy)
+
+
+def _followed(rooms: Sequence[RoomView]) -> Iterator[Problem]:
+    """Rooms that a restart would look for where they are no more, by the names of before and of now."""
+    for asked, now in dict.fromkeys((room.scope, room.heard_in) for room in rooms):
+        text = f"This collection is called {now} now: its rooms are heard on, but not after the next restart."
+        yield Problem("collection", asked, text, blocking=False, remedy=remedies.followed(asked, now))
 
 
 def _unrouted(rooms: Sequence[RoomView]) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        part: `daemon`, `links`, `node`, `rooms`, `room`, `canary`, `sink`, `spool`, `gap`, `plugin`,
+        part: `daemon`, `links`, `node`, `rooms`, `room`, `collection`, `canary`, `sink`, `spool`, `gap`, `plugin`,
             `reload`, `config` or `http`.
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
