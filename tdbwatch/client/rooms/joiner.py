@@ -22,7 +22,7 @@ from tdbwatch.exceptions import TypeError as CodeTypeError
 from tdbwatch.loggers import get_logger
 from tdbwatch.redaction import presentable
 from tdbwatch.wire import Emit, Kind, Push, RawEmit, RoomDelete, RoomJoin, RoomLeave
-from tdbwatch.wire.scopes import short
+from tdbwatch.wire.scopes import canonical, short
 
 log = get_logger("tdbwatch.client")
 
@@ -195,6 +195,7 @@ class Joiner:
             nameless.extend(self._answered(scope, wishes, ids))
 
         body = [scope, *(key for _, key in wishes)]
+        self.rooms.asked(canonical(scope))
         self._joining.add(answered)
         try:
             await self.link.call(Kind.JOIN, body, timeout=REQUEST_TIMEOUT, on_answer=answered)

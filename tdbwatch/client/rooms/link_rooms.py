@@ -81,12 +81,11 @@ class LinkRooms:
         self._by_id = False
         self._members: dict[RoomKey, Members] = {}
         self._known: set[str] = set()
-        """Collections of which a room was ever heard: late events of a room that was left name one."""
+        """Collections that were asked for rooms, or renamed: late events of a room that was left name one."""
 
     def add(self, subscription: Subscription, room_id: int) -> None:
         """The link hears it from now on."""
         key = (subscription.collection, room_id)
-        self._known.add(subscription.collection)
         members = self._members.setdefault(key, Members(self.link))
         if subscription not in members.subscriptions:
             members.subscriptions.append(subscription)
@@ -101,8 +100,12 @@ class LinkRooms:
         """Of which collections rooms are heard."""
         return {collection for collection, _ in self._members}
 
+    def asked(self, collection: str) -> None:
+        """The server is asked for rooms of that collection."""
+        self._known.add(collection)
+
     def knows(self, collection: str) -> bool:
-        """Whether a room of that collection is heard, or was."""
+        """Whether the server may have joined rooms of that collection under this name."""
         return collection in self._known
 
     def with_id(self, room_id: int) -> list[str]:

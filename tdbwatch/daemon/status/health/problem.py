@@ -12,8 +12,8 @@ class Problem:
     """Something that is wrong.
 
     Attributes:
-        part: `daemon`, `links`, `node`, `rooms`, `room`, `collection`, `canary`, `sink`, `spool`, `gap`, `plugin`,
-            `reload`, `config` or `http`.
+        part: `daemon`, `links`, `node`, `rooms`, `room`, `collection`, `canary`, `sink`, `spool`, `gap`,
+            `plugin`, `reload`, `config` or `http`.
         name: which one; empty where there is only one.
         text: what is wrong, and what it means for the events.
         blocking: whether tdbwatch is not ready because of it.
