@@ -47,6 +47,7 @@ async def started(folder: Path, config: str, *, no_sinks: bool = False) -> "Daem
     """A daemon with this configuration (but for its sinks), started as the command line does it."""
     from tdbwatch.cli.daemon.loading import load_or_explain
     from tdbwatch.daemon.supervisor import Daemon
+    from tdbwatch.daemon.system.process import spare_what_is_there
 
     path = folder / "tdbwatch.yaml"
     path.write_text(config)
@@ -55,6 +56,7 @@ async def started(folder: Path, config: str, *, no_sinks: bool = False) -> "Daem
     read, registry = loaded
     daemon = Daemon(read.model_copy(update={"sinks": ()}) if no_sinks else read, registry)
     await daemon.start()
+    spare_what_is_there()
     return daemon
 
 

@@ -84,6 +84,7 @@ async def _serve(
         await asyncio.wait({starting, stop}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            process.spare_what_is_there()
             await asyncio.wait({stop, daemon.failed}, return_when=asyncio.FIRST_COMPLETED)
         elif not stop.done():
             nodes = [str(node) for node in config.thingsdb.nodes]

@@ -290,3 +290,23 @@ async def test_a_mistake_of_ours_at_the_start_is_logged_and_ends_it_with_70(
     (line,) = (one for one in command.records() if one["event"] == "daemon.part_died")
     assert line["part"] == "service"
     assert "RuntimeError: a mistake of ours" in line["exception"]
+
+
+async def test_the_garbage_collector_is_not_to_look_at_what_the_start_has_made(
+    start: Any, until: Any, cluster: Cluster, write_config: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "plugins.d").mkdir(mode=0o755)
+    (tmp_path / "plugins.d" / "looks.py").write_text(
+        "import gc\nfrom tdbwatch.plugin import hookimpl\nBEFORE = gc.get_freeze_count()\n"
+        "@hookimpl\ndef tdbwatch_event(event):\n"
+        "    print('spared:', gc.get_freeze_count() > BEFORE, flush=True)\n"
+    )
+    daemon = await start("--config", write_config(plugins={"paths": [str(tmp_path / "plugins.d")]}))
+    await daemon.ready()
+
+    def spared() -> bool:
+        cluster.emit("//stuff", "alerts", "e")
+        return "spared: True" in daemon.text
+
+    await until(spared, "what the start has made is spared")
+    assert await daemon.stop() == 0
