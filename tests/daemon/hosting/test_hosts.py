@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,64 +14,14 @@ import pytest
 import structlog
 
 from tdbwatch.daemon.deadline import DeadlineError
-from tdbwatch.daemon.hosting import sink_thread
-from tdbwatch.daemon.hosting.hosts import InlineHost, SinkHangsError, SinkStuckError, ThreadHost
+from tdbwatch.daemon.hosting.hosts import InlineHost, ThreadHost
 from tdbwatch.daemon.hosting.sink_thread import SinkExitError
-from tdbwatch.plugin import Event, Sink, SinkContext
+from tdbwatch.plugin import Sink
 from tdbwatch.testing import ManualClock, settle
-from tests.daemon import leaving
 
-BATCH = [Event.create("r")]
-
-
-class Acting(Sink):
-    """Calls a function at each delivery."""
-
-    def __init__(self, act: Callable[[], Any]) -> None:
-        super().__init__(None, SinkContext("acting"))
-        self.act = act
-        self.thread: int | None = None
-        self.closed = False
-
-    async def deliver(self, batch: Any) -> Any:
-        self.thread = threading.get_ident()
-        result = self.act()
-        return await result if asyncio.iscoroutine(result) else result
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-MakeHost = Callable[..., Awaitable[tuple[Any, Acting]]]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def make(clock: ManualClock) -> AsyncIterator[MakeHost]:
-    hosts: list[Any] = []
-
-    async def make(kind: type, act: Callable[[], Any]) -> tuple[Any, Acting]:
-        sink = Acting(act)
-        host = kind(lambda: sink, name="acting", timeout=5, clock=clock)
-        hosts.append(host)
-        await host.open()
-        return host, sink
-
-    yield make
-    for host in hosts:
-        await host.close(5)
-
+from .hosts_kit import BATCH, Acting, MakeHost
 
 both = pytest.mark.parametrize("kind", [InlineHost, ThreadHost])
-
-
-def threads() -> set[threading.Thread]:
-    """Those of sinks that `make` made."""
-    return {one for one in threading.enumerate() if one.name == "tdbwatch-sink-acting"}
 
 
 async def ended(task: "asyncio.Task[Any]") -> None:
@@ -80,15 +30,15 @@ async def ended(task: "asyncio.Task[Any]") -> None:
 
 
 @both
-async def test_the_sinks_answer_is_handed_on(make: MakeHost, kind: type) -> None:
-    host, sink = await make(kind, lambda: None)
+async def test_the_sinks_answer_is_handed_on(make_host: MakeHost, kind: type) -> None:
+    host, sink = await make_host(kind, lambda: None)
     assert await host.deliver(BATCH) is None
     assert (sink.thread == threading.get_ident()) is (kind is InlineHost)
 
 
 @both
-async def test_what_the_sink_raises_is_raised(make: MakeHost, kind: type) -> None:
-    host, _ = await make(kind, lambda: 1 / 0)
+async def test_what_the_sink_raises_is_raised(make_host: MakeHost, kind: type) -> None:
+    host, _ = await make_host(kind, lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await host.deliver(BATCH)
     with pytest.raises(ZeroDivisionError):
@@ -96,8 +46,8 @@ async def test_what_the_sink_raises_is_raised(make: MakeHost, kind: type) -> Non
 
 
 @both
-async def test_a_sink_cannot_end_the_process(make: MakeHost, kind: type) -> None:
-    host, _ = await make(kind, lambda: sys.exit(3))
+async def test_a_sink_cannot_end_the_process(make_host: MakeHost, kind: type) -> None:
+    host, _ = await make_host(kind, lambda: sys.exit(3))
     with pytest.raises(SinkExitError, match="SystemExit"):
         await host.deliver(BATCH)
 
@@ -114,7 +64,7 @@ async def test_a_sink_cannot_end_the_process(make: MakeHost, kind: type) -> None
     ],
 )
 async def test_a_child_that_a_sink_forks_becomes_no_second_daemon(
-    make: MakeHost, end: Callable[[], Any], code: int
+    make_host: MakeHost, end: Callable[[], Any], code: int
 ) -> None:
     children = []
 
@@ -123,25 +73,25 @@ async def test_a_child_that_a_sink_forks_becomes_no_second_daemon(
         children.append(child)
         return None if child else end()
 
-    host, _ = await make(ThreadHost, fork)
+    host, _ = await make_host(ThreadHost, fork)
     await host.deliver(BATCH)
     _, status = await asyncio.to_thread(os.waitpid, children[0], 0)
     assert os.waitstatus_to_exitcode(status) == code
 
 
 @both
-async def test_a_sink_cannot_cancel_its_courier(make: MakeHost, kind: type) -> None:
+async def test_a_sink_cannot_cancel_its_courier(make_host: MakeHost, kind: type) -> None:
     def cancel() -> None:
         raise asyncio.CancelledError
 
-    host, _ = await make(kind, cancel)
+    host, _ = await make_host(kind, cancel)
     with pytest.raises(SinkExitError, match="CancelledError"):
         await host.deliver(BATCH)
 
 
 @both
 async def test_a_call_beyond_the_deadline_is_cancelled(
-    make: MakeHost, kind: type, clock: ManualClock
+    make_host: MakeHost, kind: type, clock: ManualClock
 ) -> None:
     cancelled = threading.Event()
 
@@ -151,7 +101,7 @@ async def test_a_call_beyond_the_deadline_is_cancelled(
         finally:
             cancelled.set()
 
-    host, sink = await make(kind, hang)
+    host, sink = await make_host(kind, hang)
     delivering = asyncio.create_task(host.deliver(BATCH))
     await settle()
     while sink.thread is None:
@@ -166,7 +116,7 @@ async def test_a_call_beyond_the_deadline_is_cancelled(
 
 
 async def test_a_call_beyond_the_deadline_says_where_in_the_sinks_code_it_was(
-    make: MakeHost, clock: ManualClock
+    make_host: MakeHost, clock: ManualClock
 ) -> None:
     there, release = threading.Event(), threading.Event()
 
@@ -180,7 +130,7 @@ async def test_a_call_beyond_the_deadline_says_where_in_the_sinks_code_it_was(
         there.set() or release.wait()  # it blocks
 
     lines = Path(__file__).read_text().splitlines()
-    host, sink = await make(ThreadHost, awaits)
+    host, sink = await make_host(ThreadHost, awaits)
     for act in (awaits, blocks):
         release.clear()
         sink.act = act
@@ -199,144 +149,14 @@ async def test_a_call_beyond_the_deadline_says_where_in_the_sinks_code_it_was(
             await asyncio.sleep(0)
 
 
-async def test_a_sink_whose_threads_all_hang_is_told_so_and_goes_on_when_they_come_back(
-    make: MakeHost, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sink_thread, "WORKERS", 2)
-    asked, begun, free = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
-
-    def work() -> None:
-        begun.release()
-        assert free.wait(60)
-
-    def act() -> Any:
-        asyncio.get_running_loop().call_soon(asked.release)  # once it waits
-        return asyncio.to_thread(work)
-
-    host, _ = await make(ThreadHost, act)
-    said = list[str]()
-    for attempt in range(3):
-        delivering = asyncio.create_task(host.deliver(BATCH))
-        assert await asyncio.to_thread(asked.acquire, timeout=60)
-        if attempt < 2:
-            assert await asyncio.to_thread(begun.acquire, timeout=60)
-        await settle()
-        await clock.advance(5)
-        with pytest.raises(DeadlineError) as late:
-            await delivering
-        said.append(str(late.value))
-    assert ["all 2 threads of asyncio.to_thread were taken" in text for text in said] == [False, True, True]
-    assert not host.stuck
-    free.set()
-    await host.deliver(BATCH)
-
-
 @both
-async def test_a_timeout_of_the_sinks_own_stays_what_it_is(make: MakeHost, kind: type) -> None:
+async def test_a_timeout_of_the_sinks_own_stays_what_it_is(make_host: MakeHost, kind: type) -> None:
     def time_out() -> None:
         raise TimeoutError("of the sink")
 
-    host, _ = await make(kind, time_out)
+    host, _ = await make_host(kind, time_out)
     with pytest.raises(TimeoutError, match="of the sink"):
         await host.deliver(BATCH)
-
-
-async def test_a_blocked_thread_fails_fast_until_it_returns(make: MakeHost, clock: ManualClock) -> None:
-    release = threading.Event()
-    host, sink = await make(ThreadHost, lambda: release.wait() and None)
-    delivering = asyncio.create_task(host.deliver(BATCH))
-    while sink.thread is None:
-        await asyncio.sleep(0)
-    await clock.advance(5)
-    await clock.advance(1)
-    with pytest.raises(DeadlineError):
-        await delivering
-    assert host.stuck
-    before = threads()
-    for _ in range(3):
-        with pytest.raises(SinkStuckError, match="not come back from its call of 2023-11-14 22:13:20 UTC"):
-            await host.deliver(BATCH)
-    assert threads() <= before, "no second one is made"
-    release.set()
-    while host.stuck:
-        await asyncio.sleep(0)
-    sink.act = lambda: None
-    assert await host.deliver(BATCH) is None
-
-
-async def test_a_stuck_thread_had_its_time_and_a_close_hardly_waits_for_it(
-    make: MakeHost, clock: ManualClock
-) -> None:
-    release = threading.Event()
-    host, sink = await make(ThreadHost, lambda: release.wait() and None)
-    delivering = asyncio.create_task(host.deliver(BATCH))
-    while sink.thread is None:
-        await asyncio.sleep(0)
-    await clock.advance(5)
-    await clock.advance(1)
-    with pytest.raises(SinkHangsError):
-        await delivering
-    with structlog.testing.capture_logs() as logs:
-        closing = asyncio.create_task(host.close(10))
-        await clock.advance(0.25)
-    assert closing.done()
-    assert [line["event"] for line in logs] == ["sink.thread_abandoned"]
-    release.set()
-    leaving.ended("tdbwatch-sink-acting")
-
-
-async def test_a_call_that_tidies_up_after_its_deadline_makes_the_sink_wait_but_not_stuck(
-    make: MakeHost, clock: ManualClock
-) -> None:
-    tidy, tidying = threading.Event(), threading.Event()
-
-    async def hang() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            tidying.set()
-            while not tidy.is_set():
-                await asyncio.sleep(0)
-
-    host, sink = await make(ThreadHost, hang)
-    late = asyncio.create_task(host.deliver(BATCH))
-    while sink.thread is None:
-        await asyncio.sleep(0)
-    await clock.advance(5)
-    while not tidying.is_set():
-        await asyncio.sleep(0)
-    sink.act = lambda: None
-    other = asyncio.create_task(host.deliver(BATCH))
-    await clock.advance(0.5)
-    tidy.set()
-    assert await other is None
-    with pytest.raises(DeadlineError):
-        await late
-
-
-async def test_calls_that_never_began_come_back_with_the_thread(make: MakeHost, clock: ManualClock) -> None:
-    release, blocked = threading.Event(), threading.Event()
-
-    def block() -> None:
-        blocked.set()
-        release.wait()
-
-    host, _ = await make(ThreadHost, block)
-    first = asyncio.create_task(host.deliver(BATCH))
-    while not blocked.is_set():
-        await asyncio.sleep(0)
-    second = asyncio.create_task(host.deliver(BATCH))
-    await settle()
-    await clock.advance(5)
-    await clock.advance(1)
-    for task in (first, second):
-        with pytest.raises(DeadlineError):
-            await task
-    assert host.stuck
-    release.set()
-    async with asyncio.timeout(20):
-        while host.stuck:
-            await asyncio.sleep(0.001)
 
 
 class Plain(Acting):
@@ -362,12 +182,12 @@ async def test_a_sink_that_runs_out_of_something_fails_like_any_other(kind: type
     "raised", [KeyboardInterrupt(), GeneratorExit(), BaseExceptionGroup("g", [SystemExit(1)])]
 )
 async def test_nothing_that_a_sink_raises_is_more_than_an_exception(
-    make: MakeHost, kind: type, raised: BaseException
+    make_host: MakeHost, kind: type, raised: BaseException
 ) -> None:
     def fail() -> None:
         raise raised
 
-    host, _ = await make(kind, fail)
+    host, _ = await make_host(kind, fail)
     with pytest.raises(SinkExitError, match=type(raised).__name__):
         await host.deliver(BATCH)
 
@@ -430,8 +250,10 @@ async def test_what_a_close_raises_names_the_plugin_and_begins_at_its_own_line(
 
 
 @both
-async def test_a_sink_is_closed_even_when_deliveries_used_up_the_grace(make: MakeHost, kind: type) -> None:
-    host, sink = await make(kind, lambda: asyncio.Event().wait())
+async def test_a_sink_is_closed_even_when_deliveries_used_up_the_grace(
+    make_host: MakeHost, kind: type
+) -> None:
+    host, sink = await make_host(kind, lambda: asyncio.Event().wait())
     delivering = asyncio.create_task(host.deliver(BATCH))
     while sink.thread is None:
         await asyncio.sleep(0)
@@ -443,7 +265,7 @@ async def test_a_sink_is_closed_even_when_deliveries_used_up_the_grace(make: Mak
     assert logs == []
 
 
-async def test_a_thread_ends_in_order_whatever_the_sink_left_in_it(make: MakeHost) -> None:
+async def test_a_thread_ends_in_order_whatever_the_sink_left_in_it(make_host: MakeHost) -> None:
     async def refuse() -> None:
         try:
             await asyncio.Event().wait()
@@ -457,7 +279,7 @@ async def test_a_thread_ends_in_order_whatever_the_sink_left_in_it(make: MakeHos
         await asyncio.sleep(0)
         asyncio.set_event_loop(None)
 
-    host, sink = await make(ThreadHost, leave)
+    host, sink = await make_host(ThreadHost, leave)
     await host.deliver(BATCH)
     with structlog.testing.capture_logs() as logs:
         await host.close(5)
@@ -466,11 +288,11 @@ async def test_a_thread_ends_in_order_whatever_the_sink_left_in_it(make: MakeHos
 
 
 @both
-async def test_what_a_sink_does_to_its_event_loop_is_its_own_affair(make: MakeHost, kind: type) -> None:
+async def test_what_a_sink_does_to_its_event_loop_is_its_own_affair(make_host: MakeHost, kind: type) -> None:
     def meddle() -> None:
         asyncio.get_running_loop().close()  # a running one refuses
 
-    host, sink = await make(kind, meddle)
+    host, sink = await make_host(kind, meddle)
     with pytest.raises(RuntimeError, match="Cannot close a running event loop"):
         await host.deliver(BATCH)
     opening = sink.open()
@@ -483,8 +305,8 @@ async def test_what_a_sink_does_to_its_event_loop_is_its_own_affair(make: MakeHo
 
 
 @both
-async def test_close_closes_the_sink_once_it_was_made(make: MakeHost, kind: type) -> None:
-    host, sink = await make(kind, lambda: None)
+async def test_close_closes_the_sink_once_it_was_made(make_host: MakeHost, kind: type) -> None:
+    host, sink = await make_host(kind, lambda: None)
     await host.close(5)
     assert sink.closed
 
